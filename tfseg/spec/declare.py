@@ -1,0 +1,90 @@
+"""How a spec is declared: a frozen, strict dataclass, and a slot that picks one of several by its `type:`."""
+
+import types
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar, Union, dataclass_transform, get_args, get_origin
+
+from pydantic import BeforeValidator, ConfigDict, GetCoreSchemaHandler, PlainSerializer
+from pydantic.dataclasses import dataclass
+from pydantic_core import CoreSchema, core_schema
+
+T = TypeVar("T")
+
+STRICT = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def spec(cls: type[T]) -> type[T]:
+    """Makes `cls` a spec: keyword-only, frozen, unknown keys refused, scalars never coerced.
+
+    Strictness holds for the fields. The spec itself still accepts a mapping, which strict pydantic would refuse
+    outside JSON mode.
+    """
+
+    def core(cls: type[T], source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        inner: Any = schema
+        while inner["type"] != "dataclass":
+            inner = inner["schema"]
+        inner["strict"] = False
+        return schema
+
+    cls.__get_pydantic_core_schema__ = classmethod(core)  # type: ignore[attr-defined]
+    return dataclass(frozen=True, kw_only=True, config=STRICT)(cls)
+
+
+def type_name(member: type) -> str:
+    """The word that picks the spec `member` in a file: the default of its `type` field."""
+    return str(member.__dataclass_fields__["type"].default)  # type: ignore[attr-defined]
+
+
+def members(annotation: Any) -> tuple[type, ...]:
+    """The specs of a slot's annotation: `A | B | None` gives `(A, B)`."""
+    if get_origin(annotation) is Annotated:
+        return members(get_args(annotation)[0])
+    if get_origin(annotation) in (types.UnionType, Union):
+        return tuple(member for part in get_args(annotation) for member in members(part))
+    return () if annotation is type(None) else (annotation,)
+
+
+class ByType:
+    """Marks a slot whose `type:` picks the spec; `decoder: fcn` is short for `decoder: {type: fcn}`.
+
+    Args:
+        default: the type of a mapping that names none, or None where the type must be named.
+    """
+
+    ERROR: ClassVar[str] = "union_tag_invalid"
+
+    def __init__(self, default: str | None = None) -> None:
+        self.default = default
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = {type_name(member): handler.generate_schema(member) for member in members(source)}
+        tagged = core_schema.tagged_union_schema(choices, self._tag)
+        schema = core_schema.no_info_before_validator_function(self.expand, tagged)
+        return core_schema.nullable_schema(schema) if type(None) in get_args(source) else schema
+
+    def _tag(self, value: Any) -> Any:
+        return value.get("type", self.default) if isinstance(value, dict) else getattr(value, "type", None)
+
+    @staticmethod
+    def expand(value: Any) -> Any:
+        """`fcn` as `{type: fcn}`; anything else as it is."""
+        return {"type": value} if isinstance(value, str) else value
+
+
+BY_TYPE = ByType()
+
+
+def _located(value: Any) -> Any:
+    """A path as the file that wrote it means it: text from a file knows that file's folder."""
+    if not isinstance(value, str):
+        return value
+    folder = getattr(value, "folder", None)
+    path = Path(value).expanduser()
+    return path if folder is None or path.is_absolute() else Path(folder) / path
+
+
+Location = Annotated[Path, BeforeValidator(_located), PlainSerializer(str)]
+"""A path field. Relative text is taken from the folder of the file that wrote it (`str.folder`, set by the reader)."""
