@@ -1,0 +1,52 @@
+# The two commands: `make demo` shows the whole of tfseg at work, `make test` runs the tests. Both make .venv first.
+# Another interpreter: `make PYTHON=/path/to/python3.12 demo` (after `make clean` if there is a .venv already).
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+PYTEST_ARGS ?= -n 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test clean
+
+help:
+	@echo "make demo   trains on built-in scenes, evaluates, predicts, exports; everything lands in $(DEMO)"
+	@echo "make test   runs the tests"
+	@echo "make clean  removes $(VENV) and what the two left behind"
+
+demo: $(VENV)/installed
+	@rm -rf $(DEMO)
+	@echo "==> fit: pipelines/shapes.yaml"
+	@$(BIN)/tfseg fit pipelines/shapes.yaml --run-dir $(DEMO)
+	@echo "==> evaluate: the validation scenes"
+	@$(BIN)/tfseg evaluate $(DEMO)
+	@echo "==> predict: four of them, as pictures"
+	@$(BIN)/python examples/save_pictures.py pipelines/shapes.yaml --count 4 --output $(DEMO)/pictures
+	@$(BIN)/tfseg predict $(DEMO) $(DEMO)/pictures/*.png --output $(DEMO)/predictions --overlay
+	@echo "==> export: SavedModel and TFLite"
+	@$(BIN)/tfseg export $(DEMO) --output $(DEMO)/saved_models
+	@echo
+	@echo "Done. Where everything lies:"
+	@echo "  $(DEMO)/model.keras        the best network, for keras.models.load_model"
+	@echo "  $(DEMO)/metrics-val.json   mIoU, accuracies, IoU of every class, confusion matrix"
+	@echo "  $(DEMO)/history.csv        loss and metrics of every epoch; logs/ is for TensorBoard"
+	@echo "  $(DEMO)/pictures/          four validation scenes"
+	@echo "  $(DEMO)/predictions/       their masks, and the masks over the pictures"
+	@echo "  $(DEMO)/saved_models/      a SavedModel for TF Serving and a .tflite, both checked"
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info $(DEMO)
+
+$(VENV)/installed: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-test: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	@touch $@ $(VENV)/installed
+
+$(BIN)/python:
+	@python=$$(PYTHON='$(PYTHON)' .ci/find_python) && echo "$$python -m venv $(VENV)" && "$$python" -m venv $(VENV)
