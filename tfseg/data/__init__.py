@@ -1,0 +1,28 @@
+"""Pictures and masks, from files or drawn, to batches."""
+
+from tfseg.data.augment import Colour, Flip, Rotate, Scale
+from tfseg.data.camvid import CamVid
+from tfseg.data.dataset import Data, PixelCounts
+from tfseg.data.folder import Folder
+from tfseg.data.masks import Binary, Colours, Ids
+from tfseg.data.reading import explain, explained
+from tfseg.data.shapes import Shapes
+from tfseg.data.voc import Voc
+
+__all__ = [
+    "Binary",
+    "CamVid",
+    "Colour",
+    "Colours",
+    "Data",
+    "Flip",
+    "Folder",
+    "Ids",
+    "PixelCounts",
+    "Rotate",
+    "Scale",
+    "Shapes",
+    "Voc",
+    "explain",
+    "explained",
+]

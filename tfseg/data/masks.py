@@ -1,0 +1,131 @@
+"""How a mask file says which class a pixel is: by its id, by a colour, or by black and white."""
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import numpy as np
+import tensorflow as tf
+from pydantic import Field
+
+from tfseg.data.png import is_png, samples
+from tfseg.labels import Colour, Labels
+from tfseg.spec.declare import BY_TYPE, spec
+
+Decoded = tuple[tf.Tensor, tf.Tensor]
+
+_SHOWN = 10
+_NOT_PNG = "the mask is not a PNG; other formats lose or shift ids. Save it as PNG."
+_INVALID = -1
+
+RawId = Annotated[int, Field(ge=0, le=65535)]
+
+
+@spec
+class Ids:
+    """The pixel's value is the class id: grey, palette (the index, whatever its colour) and 16-bit PNG."""
+
+    type: Literal["ids"] = "ids"
+    mapping: dict[RawId, RawId] | None = None
+    """Class id for each raw id, for files that count otherwise, e.g. `{7: 0, 8: 1}`."""
+    rest: RawId | None = None
+    """The id for raw ids that `mapping` does not name, usually the ignore id. By default they are an error."""
+
+    def __call__(self, data: tf.Tensor, labels: Labels) -> Decoded:
+        """The file `data` as int32 ids `[height, width]`, and a fault."""
+        return _if_png(data, lambda: self._decode(data, labels))
+
+    def _decode(self, data: tf.Tensor, labels: Labels) -> Decoded:
+        raw, fault = samples(data)
+        ids = tf.gather(tf.constant(self.table(labels)), raw)
+        wrong = tf.logical_and(tf.reduce_min(ids) < 0, tf.equal(fault, ""))
+        return ids, tf.cond(wrong, lambda: _wrong_ids(raw, ids, labels), lambda: fault)
+
+    def table(self, labels: Labels) -> np.ndarray:
+        """int32 `[65536]`: the id of every raw value; -1 for those that must not occur."""
+        table = np.full(65536, _INVALID if self.rest is None else self.rest, np.int32)
+        if self.mapping is None:
+            table[: labels.count] = np.arange(labels.count)
+        table[labels.ignore] = labels.ignore
+        for raw, identity in (self.mapping or {}).items():
+            table[raw] = identity
+        table[(table >= labels.count) & (table != labels.ignore)] = _INVALID
+        return table
+
+
+@spec
+class Binary:
+    """Two classes in black and white: 0 is class 0; 255, or 1, is class 1."""
+
+    type: Literal["binary"] = "binary"
+
+    def __call__(self, data: tf.Tensor, labels: Labels) -> Decoded:
+        """The file `data` as int32 ids `[height, width]`, and a fault."""
+        return Ids(mapping={0: 0, 1: 1, 255: 1})(data, labels)
+
+
+@spec
+class Colours:
+    """The pixel's colour says the class."""
+
+    type: Literal["colours"] = "colours"
+    table: tuple[Colour, ...] | None = None
+    """One colour for each class; by default those of `labels`."""
+    ignore: tuple[Colour, ...] = ()
+    """Colours of pixels that count nowhere, beside the one that `labels` gives to the ignore id."""
+
+    def __call__(self, data: tf.Tensor, labels: Labels) -> Decoded:
+        """The file `data` as int32 ids `[height, width]`, and a fault."""
+        return _if_png(data, lambda: self._decode(data, labels))
+
+    def _decode(self, data: tf.Tensor, labels: Labels) -> Decoded:
+        codes = _code(tf.cast(tf.io.decode_png(data, 3), tf.int32))
+        known, ids = self.codes(labels)
+        place = tf.searchsorted(tf.constant(known), tf.reshape(codes, [-1]))
+        place = tf.reshape(tf.minimum(place, len(known) - 1), tf.shape(codes))
+        right = tf.equal(tf.gather(tf.constant(known), place), codes)
+        decoded = tf.where(right, tf.gather(tf.constant(ids), place), _INVALID)
+        return decoded, tf.cond(tf.reduce_all(right), lambda: "", lambda: _wrong_colours(codes, right))
+
+    def codes(self, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+        """The known colours as sorted 24-bit numbers, and their ids. A class wins over an equal colour for ignore."""
+        colours = [tuple(colour) for colour in (self.table or labels.palette[: labels.count].tolist())]
+        void = [tuple(labels.palette[labels.ignore].tolist())] if labels.ignore < 256 and self.table is None else []
+        ids = {_number(colour): labels.ignore for colour in (*void, *self.ignore)}
+        ids |= {_number(colour): identity for identity, colour in enumerate(colours)}
+        known = np.array(sorted(ids), np.int32)
+        return known, np.array([ids[code] for code in known.tolist()], np.int32)
+
+
+Mask = Annotated[Ids | Binary | Colours, BY_TYPE]
+
+
+def _number(colour: tuple[int, ...]) -> int:
+    return colour[0] << 16 | colour[1] << 8 | colour[2]
+
+
+def _code(colours: tf.Tensor) -> tf.Tensor:
+    return colours[:, :, 0] * 65536 + colours[:, :, 1] * 256 + colours[:, :, 2]
+
+
+def _if_png(data: tf.Tensor, decode: Callable[[], Decoded]) -> Decoded:
+    blank = tf.zeros([0, 0], tf.int32)
+    ids, fault = tf.cond(is_png(data), decode, lambda: (blank, tf.constant(_NOT_PNG)))
+    return tf.ensure_shape(ids, [None, None]), fault
+
+
+def _wrong_ids(raw: tf.Tensor, ids: tf.Tensor, labels: Labels) -> tf.Tensor:
+    wrong = tf.sort(tf.unique(tf.boolean_mask(raw, ids < 0)).y)
+    shown = tf.strings.reduce_join(tf.strings.as_string(wrong[:_SHOWN]), separator=", ")
+    more = tf.where(tf.size(wrong) > _SHOWN, ", ...", "")
+    expected = f"a class (0 to {labels.count - 1}) or {labels.ignore} (ignore)"
+    told = f". Expected {expected}. Correct the mask, or `labels`, or translate its ids with `data.source.mask`."
+    return tf.strings.join(["the mask holds ", shown, more, told])
+
+
+def _wrong_colours(codes: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    wrong = tf.sort(tf.unique(tf.boolean_mask(codes, tf.logical_not(right))).y)
+    parts = [tf.strings.as_string(wrong[:_SHOWN] // step % 256) for step in (65536, 256, 1)]
+    shown = tf.strings.reduce_join(tf.strings.join(["[", tf.strings.join(parts, ", "), "]"]), separator=", ")
+    more = tf.where(tf.size(wrong) > _SHOWN, ", ...", "")
+    told = ". Correct the mask, or name them in `labels.colours` or in the table or ignore of `data.source.mask`."
+    return tf.strings.join(["the mask has colours that no class has: ", shown, more, told])

@@ -1,0 +1,191 @@
+"""Drawn scenes: data without files, for a demo, for tests, and to see whether a net learns at all.
+
+A scene is a pure function of the seed, the split and the index. All geometry is integer arithmetic (lengths in quarter
+pixels, sines from a table), so that a scene is the same bit for bit on every machine.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import tensorflow as tf
+from pydantic import Field
+
+from tfseg.data.examples import NO_FAULT, Examples, Loaded
+from tfseg.labels import Labels
+from tfseg.spec.declare import spec
+
+QUARTER = 4
+"""Lengths are counted in quarters of a pixel."""
+TURN = 256
+"""Directions in a full turn."""
+ONE = 1024
+"""The sine of a right angle, and the unit of other ratios."""
+DRAW = 1 << 16
+"""Random integers are drawn below this."""
+
+KINDS = 6
+"""Disc, square, triangle, ring, cross, bar: class `c` has the form `(c - 1) % KINDS`."""
+TEXTURES = 4
+"""Plain, stripes, checks, dots."""
+
+_ANGLES = np.arange(TURN) * 2 * np.pi / TURN
+_SINE = np.round(np.sin(_ANGLES) * ONE).astype(np.int32)
+_COSINE = np.round(np.cos(_ANGLES) * ONE).astype(np.int32)
+
+Side = Annotated[int, Field(ge=16, le=2048)]
+
+
+@spec
+class Shapes:
+    """Scenes of textured forms of several sizes that hide one another, before an uneven background (class 0)."""
+
+    type: Literal["shapes"] = "shapes"
+    NEEDS_ROOT: ClassVar[bool] = False
+    size: Side | tuple[Side, Side] = 96
+    """Side of a square scene, or height and width."""
+    train: Annotated[int, Field(ge=1)] = 1000
+    """Scenes of the split `train`."""
+    val: Annotated[int, Field(ge=1)] = 100
+    """Scenes of the split `val`."""
+    test: Annotated[int, Field(ge=1)] = 100
+    """Scenes of the split `test`."""
+    objects: Annotated[int, Field(ge=1, le=64)] = 8
+    """The largest number of forms in a scene; half of them is the smallest."""
+    channels: Annotated[int, Field(ge=1)] = 3
+    """Channels of an image."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Another seed gives other scenes."""
+
+    def splits(self, root: object = None) -> tuple[str, ...]:
+        """Always the same three."""
+        return ("train", "val", "test")
+
+    def examples(self, root: object, split: str, labels: Labels) -> Examples:
+        """The scenes of a split."""
+        count = getattr(self, split)
+        names = tuple(f"{split}_{index:06d}" for index in range(count))
+        stream = self.splits().index(split)
+
+        def load(index: tf.Tensor) -> Loaded:
+            seed = tf.random.experimental.stateless_fold_in(tf.constant([self.seed, stream], tf.int64), index)
+            return *draw(seed, self._size, labels.count, self.objects, self.channels), tf.constant(NO_FAULT)
+
+        return Examples(names, tuple(() for _ in names), self.channels, load, lambda index: load(index)[1:])
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+def draw(
+    seed: tf.Tensor, size: tuple[int, int], classes: int, objects: int, channels: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """One scene: image uint8 `[height, width, channels]` and mask int32 `[height, width]`."""
+    seeds = [tf.random.experimental.stateless_fold_in(seed, stream) for stream in range(3)]
+    forms = _forms(seeds[0], size, classes, objects)
+    top = _top(forms, size)
+    identity = tf.gather(tf.concat([[0], forms["class"]], 0), top)
+    image = _light(seeds[1], size, channels) + _surface(seeds[2], forms, top, size, _colours(classes, channels))
+    return tf.cast(tf.clip_by_value(image, 0, 255), tf.uint8), identity
+
+
+def _integers(seed: tf.Tensor, shape: list[int]) -> tf.Tensor:
+    return tf.random.stateless_uniform(shape, seed, 0, DRAW, tf.int32, alg="philox")
+
+
+def _below(draws: tf.Tensor, limit: int) -> tf.Tensor:
+    """Draws as numbers in [0, limit); `limit` at most 2**15."""
+    return tf.bitwise.right_shift(draws * limit, 16)
+
+
+def _forms(seed: tf.Tensor, size: tuple[int, int], classes: int, objects: int) -> dict[str, tf.Tensor]:
+    """Class, place, direction, radius and thickness of every form; the large ones come first, so that small ones hide them."""
+    draws = tf.unstack(_integers(seed, [7, objects]))
+    height, width = (side * QUARTER for side in size)
+    largest, smallest = min(height, width) * 5 // 16, min(height, width) // 10
+    ramp = [largest - (largest - smallest) * place // max(objects - 1, 1) for place in range(objects)]
+    shown = tf.range(objects) >= _below(draws[6][:1], objects // 2 + 1)
+    angle = _below(draws[3], TURN)
+    radius = tf.constant(ramp) * (3 * ONE // 4 + _below(draws[4], ONE // 2)) // ONE
+    return {
+        "class": 1 + _below(draws[0], classes - 1),
+        "x": _below(draws[1], width), "y": _below(draws[2], height),
+        "cos": tf.gather(_COSINE, angle), "sin": tf.gather(_SINE, angle),
+        "radius": tf.where(shown, radius, -1),
+        "thin": tf.maximum(radius * (ONE // 8 + _below(draws[5], ONE // 16)) // ONE, 3 * QUARTER // 2),
+    }  # fmt: skip
+
+
+def _top(forms: dict[str, tf.Tensor], size: tuple[int, int]) -> tf.Tensor:
+    """int32 `[height, width]`: 1 + the index of the last form that covers a pixel, 0 for the background."""
+    across, down = ({name: form[:, None, None] for name, form in forms.items()} for _ in range(2))
+    x = (QUARTER * tf.range(size[1]))[None, None] - across["x"]
+    y = (QUARTER * tf.range(size[0]))[None, :, None] - down["y"]
+    u = tf.bitwise.right_shift(x * across["cos"] + y * down["sin"], 10)
+    v = tf.bitwise.right_shift(y * down["cos"] - x * across["sin"], 10)
+    inside = _inside(u, v, across["radius"], across["thin"], (across["class"] - 1) % KINDS)
+    order = tf.range(1, 1 + tf.shape(forms["x"])[0])[:, None, None]
+    return tf.reduce_max(tf.where(inside, order, 0), 0)
+
+
+def _inside(u: tf.Tensor, v: tf.Tensor, radius: tf.Tensor, thin: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
+    """Whether the point (u, v) of a form's own frame lies in it."""
+    left, up = tf.abs(u), tf.abs(v)
+    far, near, square = tf.maximum(left, up), tf.minimum(left, up), u * u + v * v
+    shown = radius > 0
+    disc = square < radius * radius
+    hole = radius * 5 // 8
+    forms = [
+        disc,
+        far < radius * 13 // 16,
+        (2 * v < radius) & (left * 7 // 4 - v < radius),
+        disc & (square > hole * hole),
+        (near < 2 * thin) & (far < radius),
+        (up < thin) & (left < radius * 3 // 2),
+    ]
+    chosen = forms[0]
+    for index, form in enumerate(forms[1:], 1):
+        chosen = tf.where(tf.equal(kind, index), form, chosen)
+    return chosen & shown
+
+
+def _surface(
+    seed: tf.Tensor, forms: dict[str, tf.Tensor], top: tf.Tensor, size: tuple[int, int], colours: np.ndarray
+) -> tf.Tensor:
+    """int32 `[height, width, channels]`: colour and texture of whatever is on top."""
+    objects, channels = forms["x"].shape[0], colours.shape[1]
+    draws = _integers(seed, [objects + 1, channels + 2])
+    identity = tf.concat([[0], forms["class"]], 0)
+    shade = tf.gather(tf.constant(colours), identity) + _below(draws[:, :1], 81) - 40
+    shade += _below(draws[:, 2:], 41) - 20
+    relief = 20 + _below(draws[:, 1], 30)
+    frame = [tf.concat([[first], forms[name]], 0) for name, first in (("x", 0), ("y", 0), ("cos", ONE), ("sin", 0))]
+    columns = tf.gather(tf.stack([*frame, identity, relief, *tf.unstack(shade, axis=1)], 1), top)
+    x, y, cos, sin, identity, relief = (columns[:, :, place] for place in range(6))
+    x, y = QUARTER * tf.range(size[1])[None] - x, QUARTER * tf.range(size[0])[:, None] - y
+    u, v = tf.bitwise.right_shift(x * cos + y * sin, 14), tf.bitwise.right_shift(y * cos - x * sin, 14)
+    return columns[:, :, 6:] + (relief * _texture(u, v, identity))[:, :, None]
+
+
+def _texture(u: tf.Tensor, v: tf.Tensor, identity: tf.Tensor) -> tf.Tensor:
+    """-1, 0 or 1 from places counted in 4 pixel steps."""
+    kind = (identity + (identity - 1) // KINDS) % TEXTURES
+    pattern = tf.where(tf.equal(kind, 1), u, tf.where(tf.equal(kind, 2), tf.bitwise.bitwise_xor(u, v), u & v))
+    return tf.where(tf.equal(kind, 0) | tf.equal(identity, 0), 0, 1 - 2 * (pattern & 1))
+
+
+def _light(seed: tf.Tensor, size: tuple[int, int], channels: int) -> tf.Tensor:
+    """Uneven light and noise over the whole picture, around 0."""
+    slopes = _below(_integers(seed, [2, 2]), 129) - 64
+    x, y = tf.range(size[1])[None] * ONE // size[1], tf.range(size[0])[:, None] * ONE // size[0]
+    waves = [tf.abs((x * slope[0] // 32 + y * slope[1] // 32) % ONE - ONE // 2) // 16 - 8 for slope in tf.unstack(slopes)]
+    noise = tf.random.stateless_uniform([*size, channels], seed, -14, 15, tf.int32, alg="philox")
+    return noise + (waves[0] + waves[1])[:, :, None]
+
+
+def _colours(classes: int, channels: int) -> np.ndarray:
+    """int32 `[classes, channels]`: grey for the background; hues around the circle, in golden steps, for the rest."""
+    hues = 2 * np.pi * ((np.arange(classes)[:, None] * 0.618034) % 1 + np.arange(channels) / channels)
+    colours = 128 + 80 * np.cos(hues)
+    colours[0] = 112
+    return np.round(colours).astype(np.int32)
