@@ -1,30 +1,82 @@
 """The classes of a problem: their names, their colours, and the one home of the ignore value."""
 
-from typing import Annotated
+import difflib
+from collections import Counter
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
-from tfseg.spec.declare import spec
+from tfseg.spec.declare import Misfit, spec
 
 IGNORE = 255
 """The id of a pixel that counts in no loss and no metric, unless `labels.ignore` says otherwise."""
 
-Colour = tuple[
-    Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
-]
+Level = Annotated[int, Field(ge=0, le=255)]
+Colour = tuple[Level, Level, Level]
 
 
 @spec
 class Labels:
-    """The classes that a network tells apart. Class `i` is `names[i]`; a mask holds these ids and `ignore`."""
+    """The classes that a network tells apart. Class `i` is `names[i]`; a mask holds these ids and `ignore`.
 
-    names: Annotated[tuple[str, ...], Field(min_length=2)]
+    In a file, `labels: camvid` (or `{type: camvid, …}`) starts from a published set; see `PUBLISHED`.
+
+    >>> Labels(names=("background", "cell")).count
+    2
+    """
+
+    names: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
     """The classes, in the order of their ids."""
     ignore: Annotated[int, Field(ge=0, le=65535)] = IGNORE
     """The id of pixels that count in no loss and no metric."""
     colours: tuple[Colour, ...] | None = None
     """One RGB triple for each class; by default the colours of PASCAL VOC."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_published(cls, value: Any) -> Any:
+        """A published set's fields below the given ones, where `value` names a set."""
+        given = {"type": value} if isinstance(value, str) else value
+        if not isinstance(given, dict) or "type" not in given:
+            return value
+        name = given["type"]
+        if not isinstance(name, str) or name not in PUBLISHED:
+            near = difflib.get_close_matches(str(name), PUBLISHED, n=1)
+            hint = f'; did you mean "{near[0]}"?' if near else ""
+            known = ", ".join(f'"{known}"' for known in PUBLISHED)
+            message = f"no published label set has this name: {name!r}; expected one of {known}, or names{hint}"
+            raise Misfit(("" if isinstance(value, str) else "type", message))
+        return {**PUBLISHED[name], **{key: part for key, part in given.items() if key != "type"}}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Labels":
+        faults = []
+        if twice := [name for name, times in Counter(self.names).items() if times > 1]:
+            faults.append(("names", f"each class needs a name of its own; received twice: {', '.join(twice)}"))
+        if self.ignore < self.count:
+            message = f"{self.ignore} is the id of the class {self.names[self.ignore]!r}; expected {self.count} or more"
+            faults.append(("ignore", message))
+        if self.colours is not None and len(self.colours) != self.count:
+            message = f"expected {self.count} colours, one for each name; received {len(self.colours)}"
+            faults.append(("colours", message))
+        if faults:
+            raise Misfit(*faults)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema of the fields, or of a published set with fields to put over it."""
+        reference = handler(core)
+        schema = handler.resolve_ref_schema(reference)
+        if schema.pop("required", None):  # a second call finds the first one's work
+            sets = {"type": "string", "enum": list(PUBLISHED)}
+            schema["properties"] = {"type": sets, **schema["properties"]}
+            fields = {key: schema.pop(key) for key in ("type", "properties", "additionalProperties")}
+            named = {"anyOf": [{"required": ["names"]}, {"required": ["type"]}]}
+            schema["anyOf"] = [sets, {**fields, **named}]
+        return reference
 
     @property
     def count(self) -> int:
@@ -33,18 +85,42 @@ class Labels:
 
     @property
     def palette(self) -> np.ndarray:
-        """uint8 `[256, 3]`: the colour of every id that an index PNG can hold."""
+        """uint8 `[256, 3]`: the colour of every id that an index PNG can hold. Given colours leave `ignore` black."""
         palette = voc_palette()
         if self.colours is not None:
-            palette[: len(self.colours)] = self.colours
+            palette[min(self.ignore, 255)] = 0
+            palette[: self.count] = self.colours[:256]
         return palette
 
 
 def voc_palette(size: int = 256) -> np.ndarray:
-    """The PASCAL VOC colours, uint8 `[size, 3]`: the bits of an id, three at a time, from the highest colour bit down."""
+    """The PASCAL VOC colours, uint8 `[size, 3]`: an id's bits, three at a time, from the highest colour bit down."""
     ids = np.arange(size)
     colours = np.zeros((size, 3), np.uint8)
     for step in range(8):
         for channel in range(3):
             colours[:, channel] |= (((ids >> (3 * step + channel)) & 1) << (7 - step)).astype(np.uint8)
     return colours
+
+
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "voc": {
+        "names": (
+            *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+            *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
+            "tvmonitor",
+        ),
+    },
+    "camvid": {
+        "names": (
+            *("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian"),
+            "Bicyclist",
+        ),
+        "ignore": 11,
+        "colours": (
+            *((128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0)),
+            *((192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192)),
+        ),
+    },
+}
+"""Label sets by name: PASCAL VOC's 21 classes, and CamVid's 11 with SegNet's colours (void is 11, black)."""

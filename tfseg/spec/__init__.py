@@ -1,0 +1,26 @@
+"""YAML to typed values: read, check, show and describe pipeline files. Knows nothing of segmentation."""
+
+from tfseg.spec.declare import BY_TYPE, ByType, Location, Misfit, spec
+from tfseg.spec.plugins import plugged, widen
+from tfseg.spec.problems import Problem, SpecError
+from tfseg.spec.schema import json_schema
+from tfseg.spec.show import dump
+from tfseg.spec.source import Document, read
+from tfseg.spec.validate import validate
+
+__all__ = [
+    "BY_TYPE",
+    "ByType",
+    "Document",
+    "Location",
+    "Misfit",
+    "Problem",
+    "SpecError",
+    "dump",
+    "json_schema",
+    "plugged",
+    "read",
+    "spec",
+    "validate",
+    "widen",
+]

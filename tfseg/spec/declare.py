@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema, core_schema
 
 T = TypeVar("T")
 
-STRICT = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -31,6 +31,18 @@ def spec(cls: type[T]) -> type[T]:
 
     cls.__get_pydantic_core_schema__ = classmethod(core)  # type: ignore[attr-defined]
     return dataclass(frozen=True, kw_only=True, config=STRICT)(cls)
+
+
+class Misfit(ValueError):
+    """Values that are right one by one and do not fit each other: raised by a spec's own check, to point at keys.
+
+    Args:
+        problems: pairs of a dotted path, seen from the spec that checks, and what is wrong there.
+    """
+
+    def __init__(self, *problems: tuple[str, str]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{path}: {message}" for path, message in problems))
 
 
 def type_name(member: type) -> str:
@@ -61,7 +73,7 @@ class ByType:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         choices = {type_name(member): handler.generate_schema(member) for member in members(source)}
-        tagged = core_schema.tagged_union_schema(choices, self._tag)
+        tagged = core_schema.tagged_union_schema(choices, self._tag, metadata={"default_type": self.default})
         schema = core_schema.no_info_before_validator_function(self.expand, tagged)
         return core_schema.nullable_schema(schema) if type(None) in get_args(source) else schema
 
@@ -81,10 +93,17 @@ def _located(value: Any) -> Any:
     """A path as the file that wrote it means it: text from a file knows that file's folder."""
     if not isinstance(value, str):
         return value
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f'no such user; received "{value}"') from error
     folder = getattr(value, "folder", None)
-    path = Path(value).expanduser()
-    return path if folder is None or path.is_absolute() else Path(folder) / path
+    if folder is None or path.is_absolute():
+        return path
+    while path.parts[:1] == ("..",):  # exact, because the reader's folders hold no symbolic links
+        folder, path = folder.parent, Path(*path.parts[1:])
+    return folder / path
 
 
 Location = Annotated[Path, BeforeValidator(_located), PlainSerializer(str)]
-"""A path field. Relative text is taken from the folder of the file that wrote it (`str.folder`, set by the reader)."""
+"""A path field. Relative text is taken from the folder of the file that wrote it (`Text.folder`, set by the reader)."""

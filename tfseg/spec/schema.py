@@ -1,0 +1,75 @@
+"""JSON Schema (draft 2020-12) of the files that a spec type reads, for editors."""
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from tfseg.spec.source import INCLUDE
+from tfseg.spec.validate import adapter
+
+_PART = ".part"
+_INCLUDE = {
+    "description": "Files, relative to this one, that this file is laid over: maps merge deeply, lists replace.",
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+}
+
+
+def json_schema(type_: Any) -> dict[str, Any]:
+    """The JSON Schema of a spec type. A file with an `include` may leave out what the included files say."""
+    schema = adapter(type_).json_schema(schema_generator=_Generator)
+    found = {name: _described(definition) for name, definition in schema.pop("$defs", {}).items()}
+    root = schema.pop("title", "file")
+    if "$ref" in schema:
+        root = schema["$ref"].rpartition("/")[2]
+    else:
+        found[root] = _described(schema)
+    parts = {f"{name}{_PART}": _partial(definition) for name, definition in found.items()}
+    whole = parts[f"{root}{_PART}"]
+    whole["properties"] = {INCLUDE: _INCLUDE, **whole["properties"]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": root,
+        "if": {"required": [INCLUDE]},
+        "then": {"$ref": f"#/$defs/{root}{_PART}"},
+        "else": {"$ref": f"#/$defs/{root}"},
+        "$defs": found | parts,
+    }
+
+
+class _Generator(GenerateJsonSchema):
+    """Pydantic's generator, with slots as files write them: `decoder: fcn`, or a map whose `type` picks the spec."""
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        names, maps = [], []
+        default = schema.get("metadata", {}).get("default_type")
+        for name, choice in schema["choices"].items():
+            json = self.generate_inner(choice)
+            if not self.resolve_ref_schema(json).get("required"):
+                names.append(name)
+            maps.append(json if name == default else {"allOf": [json, {"required": ["type"]}]})
+        return {"anyOf": [*([{"type": "string", "enum": names}] if names else []), *maps]}
+
+
+def _described(definition: dict[str, Any]) -> dict[str, Any]:
+    """A definition with the first paragraph of its docstring."""
+    if "description" in definition:
+        definition["description"] = " ".join(definition["description"].partition("\n\n")[0].split())
+    return definition
+
+
+def _partial(schema: Any) -> Any:
+    """A schema that requires no key, outside lists (which replace, and so are whole)."""
+    if isinstance(schema, list):
+        return [_partial(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "properties":
+            found[key] = {name: _partial(item) for name, item in value.items()}
+        elif key in ("items", "prefixItems", "default", "enum", "const"):
+            found[key] = value
+        elif key != "required":
+            found[key] = f"{value}{_PART}" if key == "$ref" else _partial(value)
+    return found

@@ -1,0 +1,45 @@
+"""A value of a spec type as YAML that reads back to an equal value."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tfseg.spec.validate import adapter
+from tfseg.spec.yaml12 import is_text
+
+WIDTH = 110
+
+
+def dump(value: Any) -> str:
+    """The YAML of a spec's value, defaults included. Readers of YAML 1.1 and of YAML 1.2 take it alike."""
+    plain = _plain(adapter(type(value)).dump_python(value, warnings="none"))
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, str | Path) else value
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's dumper, which quotes what YAML 1.1 would misread, taught to quote what YAML 1.2 would misread too."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def sequence(self, data: list[Any]) -> yaml.Node:
+        """A list of scalars on one line, any other one item a line."""
+        flow = not any(isinstance(item, list | dict) for item in data)
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flow)
+
+    def text(self, data: str) -> yaml.Node:
+        style = None if is_text(data) else "'"
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(list, _Dumper.sequence)
+_Dumper.add_representer(str, _Dumper.text)

@@ -1,0 +1,159 @@
+"""What is expected and what was received, in words, from pydantic's core schemas and from plain values."""
+
+import difflib
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfseg.spec.paths import Key, dotted
+
+Schema = dict[str, Any]
+
+_WRAPPERS = {
+    *("default", "function-before", "function-after", "function-wrap", "definitions", "custom-error"),
+    *("dataclass", "model"),
+}
+_LIMITS = {"ge": "of at least {}", "gt": "greater than {}", "le": "of at most {}", "lt": "less than {}"}
+_KINDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "none": "null"}
+_ITEMS = {"int": "whole number", "float": "number", "str": "text", "bool": "truth value"}
+
+
+class Schemas:
+    """A core schema, its references followed and its wrappers taken off."""
+
+    def __init__(self, root: Schema) -> None:
+        self.root = root
+        self.definitions = {schema["ref"]: schema for schema in root.get("definitions", ())}
+
+    def bare(self, schema: Schema) -> Schema:
+        """What `schema` says about its values: an `int`, a `tuple`, a `dataclass-args`, a `union`, …"""
+        while True:
+            if schema["type"] == "definition-ref":
+                schema = self.definitions[schema["schema_ref"]]
+            elif schema["type"] in _WRAPPERS:
+                schema = schema["schema"]
+            elif schema["type"] in ("lax-or-strict", "json-or-python"):
+                schema = schema.get("strict_schema") or schema["python_schema"]
+            else:
+                return schema
+
+    def core(self, schema: Schema) -> Schema:
+        """As `bare`, and past `or null`."""
+        bare = self.bare(schema)
+        return self.core(bare["schema"]) if bare["type"] == "nullable" else bare
+
+    def fields(self, schema: Schema) -> dict[str, Schema]:
+        """The fields of a `dataclass-args` or `model-fields` schema."""
+        fields = schema["fields"]
+        return fields if isinstance(fields, dict) else {field["name"]: field for field in fields}
+
+    def choices(self, schema: Schema) -> list[Schema]:
+        """The schemas of a union; none for anything else."""
+        if schema["type"] not in ("union", "tagged-union"):
+            return []
+        choices = schema["choices"].values() if isinstance(schema["choices"], dict) else schema["choices"]
+        return [choice[0] if isinstance(choice, tuple) else choice for choice in choices]
+
+    def expected(self, schema: Schema) -> str | None:
+        """What a value should have been, such as `a whole number of at least 1`; None where there is no word for it."""
+        schema = self.bare(schema)
+        kind = schema["type"]
+        if kind in _KINDS:
+            return _KINDS[kind] + limits(schema)
+        if kind == "nullable":
+            return self._either([schema["schema"], {"type": "none"}])
+        if kind == "union":
+            return self._either(self.choices(schema))
+        if kind in ("literal", "tagged-union"):
+            return one_of(schema["expected"] if kind == "literal" else schema["choices"])
+        if kind in ("tuple", "list"):
+            return self._list(schema)
+        if kind == "is-instance":
+            return "a path" if schema["cls"] is Path else None
+        if kind in ("dataclass-args", "model-fields"):
+            return f"a map with keys out of {listed(self.fields(schema))}"
+        return "a map" if kind == "dict" else None
+
+    def _either(self, choices: list[Schema]) -> str | None:
+        words = [self.expected(choice) for choice in choices]
+        return None if None in words else " or ".join(map(str, words))
+
+    def _list(self, schema: Schema) -> str:
+        items = schema.get("items_schema", {"type": "any"})
+        items = items if isinstance(items, list) else [items]
+        kinds = {self.bare(item)["type"] for item in items}
+        item = _ITEMS.get(kinds.pop(), "item") if len(kinds) == 1 else "item"
+        if schema["type"] == "tuple" and "variadic_item_index" not in schema:
+            return f"a list of {count(len(items), item)}"
+        least = schema.get("min_length", 0)
+        return f"a list of at least {count(least, item)}" if least else f"a list of {item}s"
+
+    def places(self, key: Key, schema: Schema | None = None, path: tuple[Key, ...] = ()) -> Iterator[tuple[Key, ...]]:
+        """The paths of all fields of a name, in whatever spec."""
+        core = self.core(self.root if schema is None else schema)
+        if core["type"] in ("dataclass-args", "model-fields"):
+            for name, field in self.fields(core).items():
+                yield from [(*path, name)] if name == key else self.places(key, field["schema"], (*path, name))
+        for choice in self.choices(core):
+            yield from self.places(key, choice, path)
+
+
+def limits(schema: Schema) -> str:
+    """The bounds of a number or of a text: ` of at least 1`."""
+    bounds = {key: schema[key] for key in _LIMITS if schema.get(key) is not None}
+    if {"ge", "le"} <= bounds.keys():
+        found = [f"from {bounds['ge']} to {bounds['le']}"]
+    else:
+        found = [_LIMITS[key].format(bound) for key, bound in bounds.items()]
+    found += [f"a multiple of {schema['multiple_of']}"] if "multiple_of" in schema else []
+    found += [f"of at least {count(schema['min_length'], 'character')}"] if schema.get("min_length") else []
+    found += [f"matching {schema['pattern']}"] if schema.get("pattern") else []
+    return " " + " and ".join(found) if found else ""
+
+
+def received(value: Any) -> str:
+    """What a value is, in a few words and on one line."""
+    if isinstance(value, dict):
+        return f"a map with the keys {listed(value)}" if value else "an empty map"
+    if isinstance(value, tuple | list):
+        return f"a list of {count(len(value), 'item')}" if value else "an empty list"
+    if isinstance(value, str):
+        return json.dumps(value if len(value) <= 60 else f"{value[:60]}…", ensure_ascii=False)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return repr(value) if finite else f"{value}, which is not finite"
+
+
+def nearest(word: Any, known: Iterable[Any]) -> str:
+    """`; did you mean "fcn"?` where a known word is near, else nothing."""
+    names = {str(name).lower().replace("-", "_"): str(name) for name in known}
+    near = difflib.get_close_matches(str(word).lower().replace("-", "_"), names, n=1)
+    return f'; did you mean "{names[near[0]]}"?' if near else ""
+
+
+def unknown(key: Any, known: Iterable[Any], elsewhere: Iterable[Sequence[Key]] = ()) -> str:
+    """The message for a key that does not belong where it stands."""
+    known, places = list(known), sorted(set(map(dotted, elsewhere)))
+    near = nearest(key, known)
+    if not near and places:
+        near = f"; it belongs at {' or '.join(places)}"
+    return f"unknown key{near}{'' if near.endswith('?') else '.'} Known keys: {listed(known)}"
+
+
+def one_of(values: Iterable[Any]) -> str:
+    """`"a"`, or `one of "a", "b"`."""
+    words = [received(value) for value in values]
+    return words[0] if len(words) == 1 else f"one of {', '.join(words)}"
+
+
+def listed(names: Iterable[Any]) -> str:
+    """`a, b, c`."""
+    return ", ".join(map(str, names))
+
+
+def count(number: int, noun: str) -> str:
+    """`1 item`, `2 items`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,219 @@
+"""YAML 1.2 text to a tree of nodes: the core schema's scalars on PyYAML's scanner and parser.
+
+What a pipeline file may hold, beyond maps, lists and scalars: comments, anchors and aliases (an alias stands for a
+copy), one document. What it may not: tags, merge keys (`<<`, of YAML 1.1 only; `include` does that), duplicate keys,
+keys that are neither text nor whole numbers.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tfseg.spec.nodes import Node, Place, Text
+from tfseg.spec.paths import Key, dotted
+from tfseg.spec.problems import Problem, SpecError
+
+DEPTH = 64
+"""The deepest nesting that is read. It keeps every recursion over a tree far from the interpreter's limit."""
+NODES = 100_000
+"""The most values that a document may hold once its aliases are written out."""
+
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
+_WORDS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_HINTS = {
+    "mapping values are not allowed here": 'a ": " inside a text needs quotes around the text',
+    "found character '\\t' that cannot start any token": "indent with spaces, not with tabs",
+    "found character '@' that cannot start any token": "put the text in quotes",
+    "found character '`' that cannot start any token": "put the text in quotes",
+    "found character '%' that cannot start any token": "put the text in quotes",
+}
+_UNPRINTABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def scalar(text: str) -> Any:
+    """A plain scalar by YAML 1.2's core schema.
+
+    >>> [scalar(text) for text in ("1e-4", "no", "010", "0o10", "~", "1_000", "2020-01-01")]
+    [0.0001, 'no', 10, 8, None, '1_000', '2020-01-01']
+
+    Raises:
+        ValueError: a whole number that does not fit 64 bits.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)) if len(text) < 100 else 2**64
+        if not -(2**63) <= number < 2**63:
+            raise ValueError("a whole number must fit 64 bits")
+        return number
+    return text if is_text(text) else float(re.sub(r"\.(?=[a-zA-Z])", "", text))
+
+
+def is_text(text: str) -> bool:
+    """Whether a plain scalar is a text, and neither a number nor null nor a truth value."""
+    return text not in _WORDS and _INTEGER.fullmatch(text) is None and _FLOAT.fullmatch(text) is None
+
+
+def compose(
+    text: str, at: Callable[[int], Place], folder: Path, path: tuple[Key, ...], problems: list[Problem]
+) -> Node:
+    """The tree that `text` writes. Faults that leave it readable go to `problems`.
+
+    Args:
+        text: a YAML document.
+        at: the place of a line (from 1).
+        folder: what relative paths in the text are taken from.
+        path: where the tree will stand.
+        problems: where faults are noted.
+
+    Raises:
+        SpecError: the text is not YAML; it carries `problems` and this last one.
+    """
+    composer = _Composer(text, at, folder, problems)
+    try:
+        return composer.document(path)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = str(error.problem or error.context)
+        line = mark.line if mark else composer.line
+        raise composer.fatal(line, f"not YAML: {problem}{_context(error)}{_hint(problem)}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position)
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        message = f"not YAML: the character U+{code:04X} may not stand in a text file"
+        raise composer.fatal(line, message) from error
+    except (ValueError, OverflowError) as error:  # PyYAML's scanner lets them out of escapes such as "\UFFFFFFFF"
+        raise composer.fatal(composer.line, f"not YAML: {error}") from error
+
+
+def _context(error: yaml.MarkedYAMLError) -> str:
+    if not error.context or error.context_mark is None or error.problem is None:
+        return ""
+    return f" ({error.context}, which begins in line {error.context_mark.line + 1})"
+
+
+def _hint(problem: str) -> str:
+    return f"; {_HINTS[problem]}" if problem in _HINTS else ""
+
+
+class _Composer:
+    """PyYAML's events to nodes."""
+
+    def __init__(self, text: str, at: Callable[[int], Place], folder: Path, problems: list[Problem]) -> None:
+        self.events = yaml.parse(text, Loader=yaml.SafeLoader)
+        self.at, self.folder, self.problems = at, folder, problems
+        self.anchors: dict[str, tuple[Node, int, int]] = {}
+        self.line = self.size = self.deepest = 0
+
+    def fatal(self, line: int, message: str) -> SpecError:
+        return SpecError([*self.problems, Problem(str(self.at(line + 1)), "", message)])
+
+    def fault(self, place: Place, path: tuple[Key, ...], message: str) -> None:
+        self.problems.append(Problem(str(place), dotted(path), message))
+
+    def next(self) -> Any:
+        event = next(self.events)
+        self.line = event.start_mark.line
+        return event
+
+    def document(self, path: tuple[Key, ...]) -> Node:
+        self.next()  # the stream's start
+        if isinstance(self.next(), yaml.StreamEndEvent):
+            return Node(None, self.at(1))
+        root = self.node(self.next(), path)
+        self.next()  # the document's end
+        if not isinstance(self.next(), yaml.StreamEndEvent):
+            raise self.fatal(self.line, 'a second document begins here ("---"); write one file for each')
+        return root
+
+    def node(self, event: Any, path: tuple[Key, ...]) -> Node:
+        place = self.at(event.start_mark.line + 1)
+        if isinstance(event, yaml.AliasEvent):
+            return self.alias(event, place, path)
+        if event.tag is not None:
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            self.fault(place, path, f'tags are not read; received "{tag}"; remove it (quotes make a text)')
+        size, deepest, self.deepest = self.size, self.deepest, 0
+        self.grow(1, 0, path)
+        node = Node(self.value(event, place, path), place)
+        if event.anchor:
+            self.anchors[event.anchor] = node, self.size - size, self.deepest - len(path)
+        self.deepest = max(self.deepest, deepest)
+        return node
+
+    def grow(self, size: int, height: int, path: tuple[Key, ...]) -> None:
+        """Counts values that come to stand at `path`, before they do."""
+        self.size, self.deepest = self.size + size, max(self.deepest, len(path) + height)
+        if self.deepest > DEPTH:
+            raise self.fatal(self.line, f"nested deeper than {DEPTH} levels")
+        if self.size > NODES:
+            raise self.fatal(self.line, f"more than {NODES} values, aliases written out")
+
+    def alias(self, event: Any, place: Place, path: tuple[Key, ...]) -> Node:
+        if event.anchor not in self.anchors:
+            self.fault(place, path, f'"*{event.anchor}" needs a complete "&{event.anchor}" before it; quote a text')
+            return Node(None, place)
+        node, size, height = self.anchors[event.anchor]
+        self.grow(size, height, path)
+        return replace(node, place=place)
+
+    def value(self, event: Any, place: Place, path: tuple[Key, ...]) -> Any:
+        if isinstance(event, yaml.MappingStartEvent):
+            return self.map(path)
+        if isinstance(event, yaml.SequenceStartEvent):
+            items: list[Node] = []
+            while not isinstance(item := self.next(), yaml.SequenceEndEvent):
+                items.append(self.node(item, (*path, len(items))))
+            return tuple(items)
+        return self.scalar(event, place, path)
+
+    def map(self, path: tuple[Key, ...]) -> dict[Key, Node]:
+        found: dict[Key, Node] = {}
+        while not isinstance(event := self.next(), yaml.MappingEndEvent):
+            key = self.node(event, path)
+            value = self.node(self.next(), (*path, key.plain) if isinstance(key.value, Key) else path)
+            if message := _bad_key(key, event, found):
+                self.fault(key.place, (*path, key.plain) if isinstance(key.value, str) else path, message)
+            else:
+                found[str(key.value) if isinstance(key.value, str) else key.value] = replace(value, place=key.place)
+        return found
+
+    def scalar(self, event: Any, place: Place, path: tuple[Key, ...]) -> Any:
+        value = event.value
+        if event.style is None:
+            try:
+                value = scalar(value)
+            except ValueError as error:
+                self.fault(place, path, f"{error}; received {_shortened(value)}")
+                return 2**63 - 1
+        if not isinstance(value, str):
+            return value
+        if bad := _UNPRINTABLE.search(value):
+            self.fault(place, path, f"the character U+{ord(bad[0]):04X} may not stand in a text")
+        text = Text(value)
+        text.folder = self.folder
+        return text
+
+
+def _bad_key(key: Node, event: Any, found: dict[Key, Node]) -> str | None:
+    if isinstance(key.value, bool) or not isinstance(key.value, str | int):
+        kind = {dict: "a map", tuple: "a list", type(None): "null"}.get(type(key.value), str(key.value).lower())
+        return f"a key must be text or a whole number; received {kind}; put it in quotes"
+    if key.value == "<<" and getattr(event, "style", None) is None:
+        return "merge keys belong to YAML 1.1; write the keys out, or use include"
+    return f"given twice; it stands at {found[key.value].place} already" if key.value in found else None
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:30]}… ({len(text)} digits)"
