@@ -1,0 +1,286 @@
+"""The ten rules of docs/architecture.md, as far as a machine can read them."""
+
+import ast
+import doctest
+import functools
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "tfseg"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+FLOORS = {
+    "ops": 1, "overlay": 1, "spec": 1,
+    "layers": 2, "losses": 2, "metrics": 2,
+    "backbones": 3,
+    "models": 4, "data": 4, "training": 4, "inference": 4, "export": 4,
+    "pipeline": 5,
+    "run": 6,
+    "cli": 7,
+}  # fmt: skip
+GROUND = {"errors", "atomic", "labels", "spec.declare"}
+"""What everybody may import."""
+SIDE_ROOMS = {"run_directory": "run", "describe": "run"}
+"""Modules that stand in another module's room."""
+RUNTIME = {"tensorflow", "keras", "numpy", "yaml", "pydantic", "pydantic_core", "PIL", "click", "ai_edge_litert"}
+WITH_TENSORFLOW = {"ops", "data", "inference", "export"}
+WITH_TENSORFLOW_IN_TRAINING = {"strategy", "tensorboard"}
+NAMELESS = {"utils", "util", "common", "helpers", "helper", "misc", "base", "tools", "shared"}
+FUNCTION_LINES, FILE_LINES = 50, 250
+"""Rule 10: a function about 10 lines, one in ten may pass 50; a file about 150 lines."""
+
+
+def relative(module: Path) -> str:
+    return str(module.relative_to(ROOT))
+
+
+def dotted(module: Path) -> str:
+    """`tfseg/spec/declare.py` as `spec.declare`, `tfseg/spec/__init__.py` as `spec`."""
+    parts = module.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def room(name: str) -> str:
+    head = name.split(".")[0]
+    return SIDE_ROOMS.get(head, head)
+
+
+@functools.cache
+def tree(module: Path) -> ast.Module:
+    return ast.parse(module.read_text(encoding="utf-8"), filename=str(module))
+
+
+def imported(node: ast.AST) -> list[str]:
+    """Full names that an import statement asks for: `from tfseg.ops import pool` asks for `tfseg.ops.pool`."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"line {node.lineno}: relative import; write the full name"
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+def imports(module: Path) -> list[tuple[int, str]]:
+    return [(node.lineno, name) for node in ast.walk(tree(module)) for name in imported(node)]
+
+
+def for_all(modules: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("module", modules, ids=relative)
+
+
+INSIDE = [module for module in MODULES if dotted(module)]
+"""Every module but `tfseg/__init__.py`, which is the door and names all rooms."""
+
+
+def test_every_module_has_a_floor() -> None:
+    without = {room(dotted(module)) for module in INSIDE} - set(FLOORS) - GROUND
+    assert not without, f"no floor is known for {sorted(without)}; docs/architecture.md has the table"
+
+
+def reachable(importer: str, name: str) -> bool:
+    """Whether the module `importer` may import tfseg's `name`: downwards, its own room, or the ground."""
+    if name in GROUND or any(name.startswith(f"{ground}.") for ground in GROUND) or room(importer) == room(name):
+        return True
+    if importer in GROUND or room(importer) not in FLOORS or room(name) not in FLOORS:
+        return False
+    return FLOORS[room(name)] < FLOORS[room(importer)]
+
+
+@for_all(INSIDE)
+def test_imports_point_down(module: Path) -> None:
+    wrong = [
+        f"{relative(module)}:{line} imports {name}"
+        for line, name in imports(module)
+        if name.startswith("tfseg.") and not reachable(dotted(module), name.removeprefix("tfseg."))
+    ]
+    if dotted(module) == "cli":  # the version of the package
+        wrong = [text for text in wrong if not text.endswith("tfseg.__version__")]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_what_reachable_means() -> None:
+    assert reachable("layers.pool", "ops.pool")
+    assert reachable("layers.pool", "errors.DataError")
+    assert reachable("models.heads", "models.decoders.fcn")
+    assert not reachable("ops.pool", "layers.pool")
+    assert not reachable("models.heads", "data.Data")
+    assert not reachable("labels", "layers.pool")
+
+
+@for_all(INSIDE)
+def test_imports_stand_at_the_top(module: Path) -> None:
+    """Two exceptions: the verbs of the command line, and an optional extra in the one file that wraps it."""
+    if dotted(module) == "cli":
+        return
+    wrong = [
+        f"{relative(module)}:{node.lineno} in {function.name}()"
+        for function in ast.walk(tree(module))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert not wrong, f"imports inside functions: {wrong}"
+
+
+@for_all(INSIDE)
+def test_tensorflow_only_where_it_is_needed(module: Path) -> None:
+    name = dotted(module)
+    if room(name) in WITH_TENSORFLOW:
+        return
+    if room(name) == "training" and name.split(".")[-1] in WITH_TENSORFLOW_IN_TRAINING:
+        return
+    wrong = [f"{relative(module)}:{line}" for line, target in imports(module) if target.split(".")[0] == "tensorflow"]
+    assert not wrong, f"tensorflow is imported where keras.ops and tfseg.ops should do: {wrong}"
+
+
+@for_all([module for module in INSIDE if room(dotted(module)) == "ops"])
+def test_ops_guard_their_tensorflow(module: Path) -> None:
+    """An op that needs TensorFlow says so to the backend; a bare import would end KERAS_BACKEND=jax."""
+    bare = [
+        f"{relative(module)}:{node.lineno}"
+        for node in tree(module).body
+        if any(name.split(".")[0] == "tensorflow" for name in imported(node))
+    ]
+    assert not bare, f'put `if keras.backend.backend() == "tensorflow":` around {bare}'
+
+
+@for_all(MODULES)
+def test_only_runtime_dependencies(module: Path) -> None:
+    allowed = RUNTIME | set(sys.stdlib_module_names) | {"tfseg"}
+    wrong = [f"{relative(module)}:{line} {name}" for line, name in imports(module) if name.split(".")[0] not in allowed]
+    assert not wrong, f"not among install_requires: {wrong}"
+
+
+@for_all(MODULES)
+def test_a_thing_has_a_name(module: Path) -> None:
+    assert not NAMELESS & set(dotted(module).split("."))
+
+
+@for_all(MODULES)
+def test_no_lambda_layer_and_no_escape_hatch(module: Path) -> None:
+    """Rule 5 and safe mode: nothing in tfseg builds a `Lambda` layer or loads with `safe_mode=False`."""
+    wrong = []
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Attribute | ast.Name) and (getattr(node, "attr", None) or getattr(node, "id", None)) == "Lambda":
+            wrong.append(f"{relative(module)}:{node.lineno} Lambda")
+        if isinstance(node, ast.keyword) and node.arg == "safe_mode":
+            wrong.append(f"{relative(module)}:{node.value.lineno} safe_mode")
+    assert not wrong, wrong
+
+
+@for_all(MODULES)
+def test_no_error_is_swallowed(module: Path) -> None:
+    wrong = [
+        f"{relative(module)}:{node.lineno}"
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.ExceptHandler)
+        and all(isinstance(line, ast.Pass) for line in node.body)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"}))
+    ]
+    assert not wrong, f"`except Exception: pass` at {wrong}"
+
+
+@for_all(MODULES)
+def test_files_are_small(module: Path) -> None:
+    lines = len(module.read_text(encoding="utf-8").splitlines())
+    assert lines <= FILE_LINES, f"{relative(module)} has {lines} lines; about 150 are meant, {FILE_LINES} are the end"
+
+
+def functions() -> list[tuple[Path, ast.FunctionDef, int]]:
+    """Every function with its length in lines, docstring apart."""
+    found = []
+    for module in MODULES:
+        for node in ast.walk(tree(module)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
+                first = node.body[0]
+                docstring = (first.end_lineno or 0) - first.lineno + 1 if ast.get_docstring(node) else 0
+                found.append((module, node, node.end_lineno - node.lineno + 1 - docstring))
+    return found
+
+
+def test_functions_are_small() -> None:
+    lengths = [length for _, _, length in functions()]
+    longest = [item for item in functions() if item[2] > FUNCTION_LINES]
+    assert sorted(lengths)[len(lengths) // 2] <= 12, "half of all functions are about 10 lines or shorter"
+    assert len(longest) <= len(lengths) / 10
+    silent = [
+        f"{relative(module)}:{node.lineno} {node.name}() has {length} lines"
+        for module, node, length in longest
+        if "long" not in (ast.get_docstring(node) or "").split("\n")[0].lower()
+    ]
+    assert not silent, f"a long function says why on its first line: {silent}"
+
+
+# What users see.
+
+
+def public(package: str) -> list[tuple[str, type]]:
+    """The classes that `tfseg.<package>` shows."""
+    module = importlib.import_module(f"tfseg.{package}")
+    names = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
+    return [(name, value) for name in names if inspect.isclass(value := getattr(module, name))]
+
+
+@pytest.mark.parametrize("package", ["layers", "losses", "metrics"])
+def test_public_classes_say_what_they_take_and_give(package: str) -> None:
+    assert public(package), f"tfseg.{package} shows nothing"
+    wrong = []
+    for name, value in public(package):
+        text = inspect.getdoc(value) or ""
+        if ">>> " not in text:
+            wrong.append(f"{name}: no example that doctest can run")
+        if len(inspect.signature(value).parameters) > 1 and "Args:" not in text:
+            wrong.append(f"{name}: arguments without `Args:`")
+        if package == "layers" and not ("Input shape:" in text and "Output shape:" in text and "[batch" in text):
+            wrong.append(f"{name}: no `Input shape:` and `Output shape:` in named axes such as `[batch, height, …]`")
+    assert not wrong, "\n".join(wrong)
+
+
+def with_examples() -> list[Path]:
+    return [module for module in INSIDE if dotted(module) != "cli" and ">>> " in module.read_text(encoding="utf-8")]
+
+
+@for_all(with_examples())
+def test_examples_in_docstrings(module: Path) -> None:
+    found = importlib.import_module(".".join(["tfseg", dotted(module)]))
+    outcome = doctest.testmod(found, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert outcome.attempted and not outcome.failed
+
+
+# The whole project.
+
+
+def tracked() -> list[Path]:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listing.returncode:
+        pytest.skip("needs a git checkout")
+    return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_nothing_points_outside_the_project() -> None:
+    """No path of one machine, no address of a package registry, in any tracked file."""
+    forbidden = re.compile(
+        r"(?<![\w.])/(work|home|root|tmp)/|/\.library|" + "|".join(["py" + r"pi\.org", "python" + "hosted", "registry" + r"\.npm"])
+    )
+    wrong = []
+    for file in tracked():
+        content = file.read_bytes()
+        if b"\0" not in content:
+            lines = enumerate(content.decode("utf-8").splitlines(), start=1)
+            wrong += [f"{relative(file)}:{number}: {line.strip()[:80]}" for number, line in lines if forbidden.search(line)]
+    own = [text for text in wrong if not text.startswith("tests/test_architecture.py")]
+    assert not own, "\n".join(own)
+
+
+def test_no_large_file_is_tracked() -> None:
+    large = [f"{relative(file)} ({file.stat().st_size} bytes)" for file in tracked() if file.stat().st_size > 500_000]
+    assert not large, f"data and weights stay outside the project: {large}"
+
+

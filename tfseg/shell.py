@@ -1,0 +1,119 @@
+"""How a verb meets the shell: exit codes, errors as text, a quiet start."""
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import Any
+
+import click
+
+from tfseg.errors import TfsegError
+
+INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
+
+
+@dataclass
+class Manner:
+    """How a verb talks."""
+
+    debug: bool = False
+    quiet: bool = False
+
+    def say(self, text: str) -> None:
+        if not self.quiet:
+            click.echo(text)
+
+
+def run(group: click.Group, arguments: Sequence[str] | None) -> int:
+    """Runs one verb and gives the exit code: 0, 1 for a failure while running, 2 for a bad file or command."""
+    manner = Manner()
+    try:
+        return group.main(args=arguments, prog_name=group.name, standalone_mode=False, obj=manner) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001  # the last frame: from here on there is only the user
+        click.echo(traceback.format_exc() if manner.debug else _words(error), err=True)
+        return getattr(error, "exit_code", 1)
+
+
+def _words(error: Exception) -> str:
+    """An error as the user should read it; what tfseg did not foresee says how to learn more."""
+    if isinstance(error, TfsegError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}\nThis was not foreseen. `tfseg --debug …` shows where it happened."
+
+
+@contextmanager
+def _start_up_hidden() -> Iterator[None]:
+    """Nothing that TensorFlow's C++ parts say while they load reaches the user, unless loading fails.
+
+    They write to descriptor 2, part of it before they read any logging level, so the descriptor itself is turned
+    away. Who has set TF_CPP_MIN_LOG_LEVEL wants to see what it lets through.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # errors stay
+    kept = os.dup(2)
+    with TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _flag(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def remember(context: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            setattr(context.find_object(Manner), name, True)
+
+    return remember
+
+
+def flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--debug` and `-q`, which may stand before the verb or after it."""
+    debug = click.option(
+        "--debug", is_flag=True, expose_value=False, callback=_flag("debug"), help="Show the traceback of an error."
+    )
+    quiet = click.option(
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_flag("quiet"), help="Print nothing but errors."
+    )
+    return debug(quiet(command))
+
+
+def verb(group: click.Group, name: str) -> Callable[[Callable[..., int | None]], click.Command]:
+    """A command of `group` that gets its `Manner` first and finds Keras loaded, quietly."""
+
+    def make(function: Callable[..., int | None]) -> click.Command:
+        @flags
+        @click.pass_obj
+        @functools.wraps(function)
+        def command(manner: Manner, **arguments: Any) -> int | None:
+            with _start_up_hidden():
+                import keras  # noqa: F401
+            return function(manner, **arguments)
+
+        return group.command(name)(command)
+
+    return make
