@@ -1,0 +1,72 @@
+"""The one ignore policy of all losses: which pixels count, and how much."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfseg.ops.demand import demand
+
+
+def pixel_labels(y_true: Any, logits_shape: Sequence[int | None], ignore_label: int) -> tuple[Any, Any]:
+    """Labels that are safe to look up, and which pixels count.
+
+    Args:
+        y_true: integer labels `[batch, height, width]` or `[batch, height, width, 1]`.
+        logits_shape: the shape of the logits `[batch, height, width, classes]`.
+        ignore_label: the label of pixels that do not count.
+
+    Returns:
+        int64 labels `[batch, height, width]`, 0 where a pixel does not count, and float32 `[batch, height, width]`,
+        1 where a pixel counts and 0 where not. All of it is NaN if a label is no class, where no check can be raised.
+
+    Raises:
+        ValueError: float labels, or shapes that do not fit.
+    """
+    labels = ops.convert_to_tensor(y_true)
+    kind = keras.backend.standardize_dtype(labels.dtype)
+    if "int" not in kind:
+        raise ValueError(
+            f"Labels must be integers, one class id for each pixel. Received: y_true of dtype {kind} and shape "
+            f"{tuple(labels.shape)}"
+        )
+    if len(labels.shape) == len(logits_shape) and labels.shape[-1] == 1:
+        labels = ops.squeeze(labels, axis=-1)
+    if len(logits_shape) != 4 or not _compatible(labels.shape, logits_shape[:-1]):
+        raise ValueError(
+            "Labels must be [batch, height, width] and logits [batch, height, width, classes], of the same height and "
+            f"width. Received: y_true of shape {tuple(labels.shape)}, y_pred of shape {tuple(logits_shape)}"
+        )
+    return _checked(ops.cast(labels, "int64"), logits_shape[-1], ignore_label)
+
+
+def weighted(counted: Any, labels: Any, table: Sequence[float] | None, sample_weight: Any) -> Any:
+    """`counted` times the weight of each pixel's class and the caller's weights, one for each pixel or image."""
+    if table is not None:
+        counted = counted * ops.take(ops.convert_to_tensor(table, dtype="float32"), labels)
+    if sample_weight is None:
+        return counted
+    extra = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
+    if len(extra.shape) == 4:
+        extra = ops.squeeze(extra, axis=-1)
+    while len(extra.shape) < 3:
+        extra = ops.expand_dims(extra, axis=-1)
+    return counted * extra
+
+
+def _checked(labels: Any, classes: int | None, ignore_label: int) -> tuple[Any, Any]:
+    counts = ops.not_equal(labels, ignore_label)
+    labels = ops.where(counts, labels, ops.zeros_like(labels))
+    extremes = ops.stack([ops.min(labels), ops.max(labels)])
+    legal = ops.logical_and(extremes[0] >= 0, extremes[1] < classes)
+    demand(
+        legal,
+        f"Labels must be classes 0 to {classes - 1}, or {ignore_label} where a pixel does not count.",
+        extremes,
+    )
+    return labels, ops.cast(counts, "float32") * ops.where(legal, 1.0, float("nan"))
+
+
+def _compatible(first: Sequence[int | None], second: Sequence[int | None]) -> bool:
+    return len(first) == len(second) and all(a == b for a, b in zip(first, second, strict=True) if None not in (a, b))

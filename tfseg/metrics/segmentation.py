@@ -1,0 +1,137 @@
+"""Every figure of a segmentation from one integer confusion matrix."""
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfseg.labels import IGNORE
+from tfseg.metrics.scores import Absent, report
+from tfseg.ops.confusion import confusion_matrix
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class SegmentationMetrics(keras.metrics.Metric):
+    """Mean intersection over union and its companions, over all pixels seen so far.
+
+    One int64 matrix counts the pixels of class `i` that were predicted as `j`; it stays exact past 2^31 pixels. The
+    figures are those of `tfseg.metrics.scores`, and `result()` is a dict of them, so that Keras logs `miou`,
+    `pixel_accuracy`, `mean_accuracy` and `frequency_weighted_iou`, and in validation the same with `val_` before them.
+    Pixels labelled `ignore_label` are not counted. A labelled pixel that is predicted as `ignore_label`, or as any
+    other id that is no class, is a miss.
+
+    Example:
+
+    >>> metric = SegmentationMetrics(classes=2)
+    >>> metric.update_state(np.array([[[0, 1, 1, 255]]]), np.array([[[0, 1, 0, 0]]]))
+    >>> round(float(metric.result()["miou"]), 6)
+    0.5
+
+    Args:
+        classes: the number of classes.
+        ignore_label: the label of pixels that do not count.
+        absent: `"union"`: a class that is predicted but not in ground truth counts as 0, a class that is in neither is
+            left out of the mean. `"ground_truth"`: both are left out.
+        name: name of the metric; it is not part of the logged names.
+
+    Call arguments:
+        y_true: integer labels.
+        y_pred: logits or probabilities (floats, one for each class), or predicted ids (integers).
+        sample_weight: not supported; a pixel that does not count is labelled `ignore_label`.
+
+    Input shape:
+        `y_true` `[batch, height, width]` or `[batch, height, width, 1]`; `y_pred` `[batch, height, width, classes]`, or
+        the shapes of `y_true` for ids.
+
+    Output shape:
+        A dict of scalars.
+
+    Raises:
+        ValueError: float labels, float predictions whose last axis is not the classes, sample weights.
+    """
+
+    def __init__(
+        self, classes: int, ignore_label: int = IGNORE, absent: Absent = "union", name: str = "segmentation"
+    ) -> None:
+        if classes < 1:
+            raise ValueError(f"`classes` must be at least 1. Received: classes={classes}")
+        if absent not in get_args(Absent):
+            raise ValueError(f'`absent` must be "union" or "ground_truth". Received: absent={absent!r}')
+        super().__init__(name=name, dtype="float32")
+        self.classes = classes
+        self.ignore_label = ignore_label
+        self.absent = absent
+        self.confusion = self.add_variable(
+            (classes, classes + 1), initializer="zeros", dtype="int64", aggregation="sum", name="confusion"
+        )
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Counts the pixels of a batch."""
+        if sample_weight is not None:
+            raise ValueError(
+                "SegmentationMetrics counts whole pixels: label those that do not count with "
+                f"ignore_label={self.ignore_label} instead of weighting them. Received: sample_weight"
+            )
+        labels, ids = self._labels(y_true), self._ids(ops.convert_to_tensor(y_pred))
+        self.confusion.assign_add(ops.cast(confusion_matrix(labels, ids, self.classes, self.ignore_label), "int64"))
+
+    def result(self) -> dict[str, Any]:
+        """The figures of what was counted so far."""
+        matrix = ops.cast(self.confusion, "float64")
+        hits, truth = ops.diagonal(matrix[:, :-1]), ops.sum(matrix, axis=1)
+        union = truth + ops.sum(matrix[:, :-1], axis=0) - hits
+        iou = ops.divide_no_nan(hits, union)
+        figures = {
+            "miou": _mean(iou, union if self.absent == "union" else truth),
+            "pixel_accuracy": ops.divide_no_nan(ops.sum(hits), ops.sum(truth)),
+            "mean_accuracy": _mean(ops.divide_no_nan(hits, truth), truth),
+            "frequency_weighted_iou": ops.divide_no_nan(ops.sum(truth * iou), ops.sum(truth)),
+        }
+        return {name: ops.cast(value, "float32") for name, value in figures.items()}
+
+    def matrix(self) -> np.ndarray:
+        """int64 `[classes, classes + 1]`: pixels of class `i` predicted as `j`, as no class in the last column."""
+        return ops.convert_to_numpy(self.confusion)
+
+    def report(self, names: Sequence[str]) -> dict[str, Any]:
+        """The figures in double precision, with `per_class` and the matrix, ready for JSON."""
+        return report(self.matrix(), names, self.absent)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "classes": self.classes,
+            "ignore_label": self.ignore_label,
+            "absent": self.absent,
+            "name": self.name,
+        }
+
+    def _labels(self, y_true: Any) -> Any:
+        labels = ops.convert_to_tensor(y_true)
+        if "int" not in keras.backend.standardize_dtype(labels.dtype):
+            raise ValueError(
+                "Labels must be integers, one class id for each pixel. Received: y_true of dtype "
+                f"{keras.backend.standardize_dtype(labels.dtype)} and shape {tuple(labels.shape)}"
+            )
+        return _without_channel(labels)
+
+    def _ids(self, predictions: Any) -> Any:
+        if "int" in keras.backend.standardize_dtype(predictions.dtype):
+            return _without_channel(predictions)
+        if len(predictions.shape) != 4 or predictions.shape[-1] != self.classes:
+            raise ValueError(
+                f"Predictions must be integer ids, or floats of shape [batch, height, width, {self.classes}]. "
+                f"Received: y_pred of dtype {keras.backend.standardize_dtype(predictions.dtype)} and shape "
+                f"{tuple(predictions.shape)}"
+            )
+        return ops.argmax(predictions, axis=-1)
+
+
+def _without_channel(ids: Any) -> Any:
+    return ops.squeeze(ids, axis=-1) if len(ids.shape) == 4 and ids.shape[-1] == 1 else ids
+
+
+def _mean(values: Any, counts: Any) -> Any:
+    counted = ops.cast(counts > 0, values.dtype)
+    return ops.divide_no_nan(ops.sum(values * counted), ops.sum(counted))

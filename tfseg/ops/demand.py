@@ -1,0 +1,31 @@
+"""A condition on values that are known only when the graph runs."""
+
+from typing import Any
+
+import keras
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    def demand(condition: Any, message: str, values: Any) -> None:
+        """Stops the computation with `message` and `values` unless the scalar `condition` holds.
+
+        XLA, and every backend but TensorFlow and NumPy, leaves such checks out: a caller that needs certainty there
+        must spoil its result as well.
+
+        Args:
+            condition: boolean scalar tensor.
+            message: where, and what was expected.
+            values: a small tensor that is shown as what was received.
+
+        Raises:
+            tf.errors.InvalidArgumentError: when it runs, in a graph too; ValueError with the NumPy backend.
+        """
+        tf.debugging.Assert(condition, [f"{message} Received:", values])
+
+else:
+
+    def demand(condition: Any, message: str, values: Any) -> None:
+        """Stops the computation with `message` and `values` unless the scalar `condition` holds, with NumPy only."""
+        if keras.backend.backend() == "numpy" and not condition:
+            raise ValueError(f"{message} Received: {values}")

@@ -1,0 +1,84 @@
+"""The networks a training leaves: the last one, and the one that was best in validation."""
+
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfseg.atomic import atomic_file
+from tfseg.errors import RunError
+from tfseg.training.layers import unsynchronized
+
+BEST, LAST = "model.keras", "last.keras"
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Writes `last.keras` after every epoch, and `model.keras` when `monitor` is higher than ever before.
+
+    What is written is uncompiled and functional, so that `keras.models.load_model` needs nothing but
+    `import tfseg.layers`.
+
+    Args:
+        folder: where both files lie.
+        monitor: the logged figure that decides; the highest is the best.
+        best: the highest value of an earlier part of this training.
+        saved: the network to write; by default the one that is trained.
+
+    Raises:
+        RunError: from `fit`, if `monitor` is not logged, or a file cannot be written.
+    """
+
+    def __init__(
+        self, folder: Path, *, monitor: str = "val_miou", best: float = -math.inf, saved: keras.Model | None = None
+    ) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self.monitor = monitor
+        self.best = best
+        self.saved = saved
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            raise RunError(
+                f"after epoch {epoch + 1}: the best network is chosen by `{self.monitor}`, which is not logged. "
+                f"Received: {', '.join(sorted(logs or {})) or 'nothing'}. Give `fit` validation data"
+            )
+        save_model(self.saved or self.model, self.folder / LAST)
+        if value > self.best:
+            with writing(self.folder / BEST), atomic_file(self.folder / BEST) as partial:
+                shutil.copyfile(self.folder / LAST, partial)
+            self.best = value
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Writes `model` to the `.keras` file `path`, uncompiled, whole or not at all.
+
+    Raises:
+        RunError: the file cannot be written, for example because the disk is full. An earlier one is as it was.
+    """
+    twin = keras.Model(model.input, model.output, name=model.name)
+    with unsynchronized(twin), writing(path), atomic_file(path) as partial:
+        twin.save(partial)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while `path` is written into a `RunError`."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # h5py has RuntimeErrors for a disk that is full
+        earlier = "the earlier file of that name is as it was" if Path(path).exists() else "nothing was left behind"
+        raise RunError(
+            f"{path}: could not be written ({_reason(error)}); {earlier}. Make room or choose another run directory, "
+            "and go on with --resume"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    first = (error.strerror if isinstance(error, OSError) and error.strerror else str(error)) or type(error).__name__
+    return first.splitlines()[0]

@@ -1,0 +1,47 @@
+"""The figures of every epoch, as a table."""
+
+import csv
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfseg.atomic import write_text
+from tfseg.training.checkpoints import writing
+
+HISTORY = "history.csv"
+
+
+class History(keras.callbacks.Callback):
+    """Writes `history.csv`: a row for each epoch (from 1), with its seconds, learning rate and figures.
+
+    The whole table is written after every epoch, so that it never ends in half a row.
+
+    Args:
+        folder: the run directory.
+        rows: the rows of an earlier part of this training.
+    """
+
+    def __init__(self, folder: Path, rows: Sequence[dict[str, float]] = ()) -> None:
+        super().__init__()
+        self.path = Path(folder) / HISTORY
+        self.rows = list(rows)
+        self._begun = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._begun = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        figures = {name: float(value) for name, value in (logs or {}).items()}
+        seconds = round(time.monotonic() - self._begun, 3)
+        rate = float(self.model.optimizer.learning_rate)
+        self.rows.append({"epoch": epoch + 1, "seconds": seconds, "learning_rate": rate, **figures})
+        table = io.StringIO()
+        writer = csv.DictWriter(table, fieldnames=list(self.rows[-1]), restval="", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        with writing(self.path):
+            write_text(self.path, table.getvalue())

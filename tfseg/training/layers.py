@@ -1,0 +1,49 @@
+"""Which layers of a network learn, and how its batch normalisation behaves."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import keras
+
+BatchNorm = Literal["train", "frozen"]
+
+
+def prepare(model: keras.Model, *, batch_norm: BatchNorm, freeze: Sequence[str], synchronized: bool) -> None:
+    """Sets what learns. It must happen before `compile`.
+
+    Args:
+        model: the network; its layers are changed in place.
+        batch_norm: `"frozen"`: batch normalisation uses its moving statistics and learns nothing.
+        freeze: regular expressions; a layer in whose name one is found learns nothing.
+        synchronized: batch statistics are those of all replicas together.
+    """
+    for layer in flat_layers(model):
+        normalises = isinstance(layer, keras.layers.BatchNormalization)
+        if normalises:
+            layer.synchronized = synchronized
+        if (normalises and batch_norm == "frozen") or any(re.search(pattern, layer.name) for pattern in freeze):
+            layer.trainable = False
+
+
+def flat_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """The layers that compute, those of nested models too."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from flat_layers(layer)
+        else:
+            yield layer
+
+
+@contextmanager
+def unsynchronized(model: keras.Model) -> Iterator[None]:
+    """Inside, batch normalisation says that it is not synchronised: a saved network shall load with any backend."""
+    changed = [layer for layer in flat_layers(model) if getattr(layer, "synchronized", False)]
+    for layer in changed:
+        layer.synchronized = False
+    try:
+        yield
+    finally:
+        for layer in changed:
+            layer.synchronized = True

@@ -1,0 +1,82 @@
+"""The losses a pipeline file can name, and class weights from how often the classes occur."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import keras
+import numpy as np
+from pydantic import Field
+
+from tfseg import losses
+from tfseg.labels import Labels
+from tfseg.spec.declare import spec
+
+Weight = Annotated[float, Field(ge=0)]
+Balance = Literal["inverse_frequency", "median_frequency"]
+
+
+@spec
+class CrossEntropy:
+    """Softmax cross-entropy of every labelled pixel."""
+
+    type: Literal["cross_entropy"] = "cross_entropy"
+    class_weights: tuple[Weight, ...] | Balance | None = None
+    """One weight for each class, or how to compute them from the training split; null where all count the same."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """`mean`: over a batch's labelled pixels, by their weights. `sum`: over pixels, divided by the batch's images."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the loss needs to know how often the classes occur."""
+        return isinstance(self.class_weights, str)
+
+    def problems(self, labels: Labels) -> Iterator[tuple[tuple[str, ...], str]]:
+        """What does not fit the labels."""
+        given = self.class_weights
+        if isinstance(given, tuple) and len(given) != labels.count:
+            yield ("class_weights",), f"must be {labels.count} weights, one for each class. Received: {len(given)}"
+
+    def __call__(
+        self, labels: Labels, pixels: np.ndarray | None = None, image_pixels: np.ndarray | None = None
+    ) -> keras.losses.Loss:
+        """The Keras loss.
+
+        Args:
+            labels: the classes.
+            pixels: how many pixels of the training split each class has; needed where `counts`.
+            image_pixels: how many pixels the images have, in sum, in which each class occurs; likewise.
+        """
+        weights = self.class_weights
+        if isinstance(weights, str):
+            if pixels is None or image_pixels is None:
+                raise ValueError(f"class_weights={weights!r} needs `pixels` and `image_pixels`. Received: None")
+            weights = balanced(weights, pixels, image_pixels)
+        return losses.CrossEntropy(ignore_label=labels.ignore, class_weights=weights, reduction=self.reduction)
+
+
+def balanced(balance: Balance, pixels: np.ndarray, image_pixels: np.ndarray) -> tuple[float, ...]:
+    """Class weights by how often the classes occur; a class that never does has weight 0.
+
+    * `inverse_frequency`: `sum(pixels) / (classes that occur * pixels)`, so that each class weighs the same in the sum.
+    * `median_frequency`: `median(f) / f` with `f = pixels / image_pixels`.
+
+    Args:
+        balance: which of the two.
+        pixels: `[classes]`: the pixels of each class.
+        image_pixels: `[classes]`: the pixels of the images in which the class occurs.
+
+    Reference:
+        Eigen and Fergus, Predicting Depth, Surface Normals and Semantic Labels (2015), section 6.3.2;
+        Badrinarayanan, Kendall and Cipolla, SegNet (2017), section 3.1.
+    """
+    pixels, image_pixels = np.asarray(pixels, np.float64), np.asarray(image_pixels, np.float64)
+    occurs = pixels > 0
+    if not occurs.any():
+        return (0.0,) * len(pixels)
+    if balance == "inverse_frequency":
+        frequency = pixels * occurs.sum() / pixels.sum()
+        target = 1.0
+    else:
+        frequency = pixels / np.maximum(image_pixels, 1.0)
+        target = float(np.median(frequency[occurs]))
+    return tuple((np.where(occurs, target, 0.0) / np.where(occurs, frequency, 1.0)).tolist())

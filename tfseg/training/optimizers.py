@@ -1,0 +1,79 @@
+"""The optimisers a pipeline file can name."""
+
+import re
+from typing import Annotated, Any, Literal
+
+import keras
+from pydantic import AfterValidator, Field
+
+from tfseg.spec.declare import spec
+from tfseg.training import partwise
+
+FIRST_SCALE = 2.0**15
+"""The loss scale that float16 starts with: Keras's."""
+
+
+def _expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression ({error}). Received: {text}") from None
+    return text
+
+
+Expression = Annotated[str, AfterValidator(_expression)]
+"""A regular expression that is searched for in the path of a variable, such as `conv1_1/kernel`."""
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Multipliers = dict[Expression, Annotated[float, Field(ge=0)]]
+
+
+@spec
+class Sgd:
+    """Stochastic gradient descent with momentum; weight decay is an L2 penalty, as in Caffe."""
+
+    type: Literal["sgd"] = "sgd"
+    learning_rate: Rate = 0.01
+    """The rate that the schedule starts from."""
+    momentum: Share = 0.9
+    """How much of the last step each step keeps."""
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    """`weight_decay * weight` is added to the gradient."""
+    undecayed: tuple[Expression, ...] = partwise.UNDECAYED
+    """Variables that weight decay leaves out: those in whose path one of these expressions is found."""
+    multipliers: Multipliers = Field(default_factory=dict)
+    """Factors of the learning rate by expressions that are searched for in a variable's path; several multiply."""
+
+    def __call__(self, schedule: Any, *, scaled: bool) -> keras.optimizers.Optimizer:
+        return partwise.SGD(
+            schedule,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            undecayed=self.undecayed,
+            multipliers=self.multipliers,
+            initial_scale=FIRST_SCALE if scaled else None,
+        )
+
+
+@spec
+class AdamW:
+    """Adam with decoupled weight decay."""
+
+    type: Literal["adamw"] = "adamw"
+    learning_rate: Rate = 1e-3
+    """The rate that the schedule starts from."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """The share of a weight that is taken away at each step, times the learning rate."""
+    undecayed: tuple[Expression, ...] = partwise.UNDECAYED
+    """Variables that weight decay leaves out: those in whose path one of these expressions is found."""
+    multipliers: Multipliers = Field(default_factory=dict)
+    """Factors of the learning rate by expressions that are searched for in a variable's path; several multiply."""
+
+    def __call__(self, schedule: Any, *, scaled: bool) -> keras.optimizers.Optimizer:
+        return partwise.AdamW(
+            schedule,
+            weight_decay=self.weight_decay,
+            undecayed=self.undecayed,
+            multipliers=self.multipliers,
+            initial_scale=FIRST_SCALE if scaled else None,
+        )

@@ -1,0 +1,94 @@
+"""How the learning rate goes from the first step to the last."""
+
+from typing import Annotated, Any, Literal
+
+import keras
+from keras import ops
+from pydantic import Field
+
+from tfseg.spec.declare import spec
+
+WarmUp = Annotated[int, Field(ge=0)]
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule, multiplied by `(step + 1) / steps` during the first `steps` steps.
+
+    The other schedule counts from the first step on, so that a warm-up changes nothing after it.
+
+    Example:
+
+    >>> schedule = LinearWarmUp(keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0), steps=2)
+    >>> [round(float(schedule(step)), 3) for step in (0, 1, 2)]
+    [0.5, 0.9, 0.8]
+
+    Args:
+        schedule: a `LearningRateSchedule`, or a number.
+        steps: how long the warm-up takes.
+    """
+
+    def __init__(self, schedule: Any, steps: int) -> None:
+        super().__init__()
+        self.schedule = keras.saving.deserialize_keras_object(schedule) if isinstance(schedule, dict) else schedule
+        self.steps = steps
+
+    def __call__(self, step: Any) -> Any:
+        rate = self.schedule(step) if callable(self.schedule) else self.schedule
+        return rate * ops.minimum((ops.cast(step, "float32") + 1.0) / self.steps, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "steps": self.steps}
+
+
+@spec
+class Constant:
+    """The same learning rate from the first step to the last."""
+
+    type: Literal["constant"] = "constant"
+    warmup: WarmUp = 0
+    """Steps over which the rate rises from 0."""
+
+    def __call__(self, learning_rate: float, *, steps_per_epoch: int, epochs: int) -> Any:
+        return warmed_up(learning_rate, self.warmup)
+
+
+@spec
+class Poly:
+    """`learning_rate * (1 - step / steps) ** power`, changing with every step; zero at the end of the training."""
+
+    type: Literal["poly"] = "poly"
+    power: Annotated[float, Field(gt=0)] = 0.9
+    """1 is a straight line; the smaller, the longer the rate stays high."""
+    warmup: WarmUp = 0
+    """Steps over which the rate rises from 0."""
+
+    def __call__(self, learning_rate: float, *, steps_per_epoch: int, epochs: int) -> Any:
+        decay = keras.optimizers.schedules.PolynomialDecay(
+            learning_rate, steps_per_epoch * epochs, end_learning_rate=0.0, power=self.power
+        )
+        return warmed_up(decay, self.warmup)
+
+
+@spec
+class Step:
+    """The learning rate times `factor` after every `every` epochs."""
+
+    type: Literal["step"] = "step"
+    every: Annotated[float, Field(gt=0)]
+    """Epochs between two steps down; may be a fraction."""
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """What the rate is multiplied by."""
+    warmup: WarmUp = 0
+    """Steps over which the rate rises from 0."""
+
+    def __call__(self, learning_rate: float, *, steps_per_epoch: int, epochs: int) -> Any:
+        decay = keras.optimizers.schedules.ExponentialDecay(
+            learning_rate, max(round(self.every * steps_per_epoch), 1), self.factor, staircase=True
+        )
+        return warmed_up(decay, self.warmup)
+
+
+def warmed_up(schedule: Any, steps: int) -> Any:
+    """`schedule` itself, or `schedule` after a warm-up of `steps` steps."""
+    return LinearWarmUp(schedule, steps) if steps else schedule

@@ -1,0 +1,92 @@
+"""TensorBoard's event files, without the tensorboard package: curves, and samples of what the network sees."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfseg.labels import Labels
+from tfseg.overlay import blend
+from tfseg.training.checkpoints import writing
+
+SCALARS, IMAGES = "scalars", "images"
+"""TensorBoard's plugins, by the names that it knows them under."""
+
+
+class TensorBoardEvents(keras.callbacks.Callback):
+    """Writes `logs/train` and `logs/validation` after every epoch, for `tensorboard --logdir`.
+
+    Both hold the logged figures under the same tags, so that TensorBoard draws them into one chart; `logs/train` has
+    the learning rate, `logs/validation` the samples: picture, ground truth and prediction side by side.
+
+    Args:
+        folder: the run directory.
+        labels: their colours and ignore value.
+        samples: a few `(image uint8 [height, width, channels], mask [height, width])`.
+    """
+
+    def __init__(self, folder: Path, labels: Labels, samples: Sequence[tuple[Any, Any]] = ()) -> None:
+        super().__init__()
+        self.folder = Path(folder) / "logs"
+        self.labels = labels
+        self.samples = [(np.asarray(image), np.asarray(mask)) for image, mask in samples]
+        self._writers: dict[str, Any] = {}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        figures = {name: float(value) for name, value in (logs or {}).items()}
+        train = {name: value for name, value in figures.items() if not name.startswith("val_")}
+        validation = {name[4:]: value for name, value in figures.items() if name.startswith("val_")}
+        with writing(self.folder):
+            with self._writer("train").as_default(step=epoch + 1):
+                self._scalars({**train, "learning_rate": float(self.model.optimizer.learning_rate)})
+            with self._writer("validation").as_default(step=epoch + 1):
+                self._scalars(validation)
+                self._pictures()
+            self._flush()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, name: str) -> Any:
+        if name not in self._writers:
+            self._writers[name] = tf.summary.create_file_writer(str(self.folder / name))
+        return self._writers[name]
+
+    def _flush(self) -> None:
+        try:
+            for writer in self._writers.values():
+                writer.flush()
+        except tf.errors.OpError as error:
+            raise OSError(error.message) from error
+
+    def _scalars(self, figures: dict[str, float]) -> None:
+        for tag, value in figures.items():
+            tf.summary.write(tag, tf.constant(value, tf.float32), metadata=_metadata(SCALARS))
+
+    def _pictures(self) -> None:
+        strips = [self._strip(image, mask) for image, mask in self.samples]
+        for index, strip in enumerate(strips):
+            height, width = strip.shape[:2]
+            parts = [str(width).encode(), str(height).encode(), tf.io.encode_png(strip).numpy()]
+            tf.summary.write(f"sample_{index}", tf.constant(parts), metadata=_metadata(IMAGES))
+
+    def _strip(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        scores = self.model(tf.constant(image[None], tf.float32), training=False)
+        prediction = tf.argmax(scores[0], axis=-1).numpy()
+        picture = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image[..., :3]
+        palette, ignore = self.labels.palette, self.labels.ignore
+        shown = [picture, blend(picture, mask, palette, ignore=ignore), blend(picture, prediction, palette)]
+        return np.concatenate([np.asarray(part, np.uint8) for part in shown], axis=1)
+
+
+def _metadata(plugin: str) -> tf.compat.v1.SummaryMetadata:
+    """What makes TensorBoard show a tensor as `plugin` does: the plugin's name, and the class of the data."""
+    metadata = tf.compat.v1.SummaryMetadata()
+    metadata.plugin_data.plugin_name = plugin
+    scalar = plugin == SCALARS
+    metadata.data_class = 1 if scalar else 3  # DATA_CLASS_SCALAR, DATA_CLASS_BLOB_SEQUENCE of summary.proto
+    return metadata
