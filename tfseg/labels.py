@@ -1,6 +1,7 @@
 """The classes of a problem: their names, their colours, and the one home of the ignore value."""
 
 import difflib
+import json
 from collections import Counter
 from typing import Annotated, Any
 
@@ -45,8 +46,8 @@ class Labels:
         if not isinstance(name, str) or name not in PUBLISHED:
             near = difflib.get_close_matches(str(name), PUBLISHED, n=1)
             hint = f'; did you mean "{near[0]}"?' if near else ""
-            known = ", ".join(f'"{known}"' for known in PUBLISHED)
-            message = f"no published label set has this name: {name!r}; expected one of {known}, or names{hint}"
+            known = ", ".join(PUBLISHED)
+            message = f"expected names, or a published set ({known}); received {json.dumps(name, default=repr)}{hint}"
             raise Misfit(("" if isinstance(value, str) else "type", message))
         return {**PUBLISHED[name], **{key: part for key, part in given.items() if key != "type"}}
 

@@ -30,7 +30,7 @@ def spec(cls: type[T]) -> type[T]:
         return schema
 
     cls.__get_pydantic_core_schema__ = classmethod(core)  # type: ignore[attr-defined]
-    return dataclass(frozen=True, kw_only=True, config=STRICT)(cls)
+    return dataclass(frozen=True, kw_only=True, config=STRICT)(cls)  # type: ignore[return-value]
 
 
 class Misfit(ValueError):

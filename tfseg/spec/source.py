@@ -10,6 +10,7 @@ from typing import Any
 from tfseg.spec.nodes import Node, NoSuchPlace, Place, merge, put
 from tfseg.spec.paths import Key, dotted, index, parts, split_override
 from tfseg.spec.problems import Problem, SpecError
+from tfseg.spec.wording import received
 from tfseg.spec.yaml12 import DEPTH, compose
 
 INCLUDE = "include"
@@ -82,20 +83,20 @@ def _parsed(path: Path, problems: list[Problem], named_at: Place | None = None) 
     folder = path.resolve().parent
     root = compose(text, lambda line: Place(str(path), line), folder, (), problems)
     if not isinstance(root.value, dict):
-        found = "the file is empty" if root.value is None else f"received {_kind(root.value)}"
-        raise SpecError([*problems, Problem(str(root.place), "", f"{found}; expected keys with values at the top")])
+        found = "the file is empty" if root.value is None else f"received {received(root.plain)}"
+        raise SpecError([*problems, Problem(str(root.place), "", f"expected a map of keys at the top; {found}")])
     return root
 
 
 def _decoded(path: Path, problems: list[Problem], named_at: Place | None) -> str:
-    where, key, name = (str(path), "", "") if named_at is None else (str(named_at), INCLUDE, f'"{path}" ')
+    where, key, name = (str(path), "", "") if named_at is None else (str(named_at), INCLUDE, f' "{path}"')
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise SpecError([*problems, Problem(where, key, f"{name}no such file{_neighbour(path)}")]) from error
+        raise SpecError([*problems, Problem(where, key, f"no such file{name}{_neighbour(path)}")]) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise SpecError([*problems, Problem(where, key, f"{name}cannot be read: {reason}")]) from error
+        raise SpecError([*problems, Problem(where, key, f"cannot read the file{name}: {reason}")]) from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -122,7 +123,7 @@ def _included(root: Node, path: Path, problems: list[Problem]) -> Node:
     own = replace(root, value={key: node for key, node in root.value.items() if key != INCLUDE})
     names = named.value if isinstance(named.value, tuple) else (named,)
     if not all(isinstance(node.value, str) for node in names):
-        message = f"expected the path of a file, or a list of paths; received {_kind(named.plain)}"
+        message = f"expected the path of a file, or a list of paths; received {received(named.plain)}"
         problems.append(Problem(str(named.place), INCLUDE, message))
         return own
     below = Node({}, root.place)
@@ -159,15 +160,12 @@ def _overridden(root: Node, text: str, problems: list[Problem]) -> Node:
         new = compose(value, lambda line: place, Path.cwd(), keys, problems)
         return put(root, keys, new)
     except SpecError as error:
-        message = f"{error.problems[-1].message}; put a text in quotes"
-        problems.append(Problem(str(place), dotted(keys), message))
+        message = error.problems[-1].message
+        hint = "" if "quotes" in message else "; put a text in quotes"
+        problems.append(Problem(str(place), dotted(keys), message + hint))
     except NoSuchPlace as error:
         problems.append(Problem(str(place), dotted(error.args[0]), error.args[1]))
     return root
-
-
-def _kind(value: Any) -> str:
-    return {dict: "a map", tuple: "a list", type(None): "null"}.get(type(value), f'the scalar "{value}"')
 
 
 def _quoted(text: str) -> str:

@@ -40,15 +40,20 @@ def validate(type_: type[T], document: Document) -> T:
     try:
         value: T = adapter(type_).validate_python(document.data)
     except ValidationError as error:
-        problems += _Explainer(type_, document).problems(error)
+        unreadable = {problem.path for problem in problems}
+        found = _Explainer(type_, document).problems(error)
+        problems += [problem for problem in found if problem.path not in unreadable]
+        raise SpecError(sorted(dict.fromkeys(problems), key=_in_order)) from error
     if problems:
-        raise SpecError(sorted(dict.fromkeys(problems), key=_in_order))
+        raise SpecError(sorted(problems, key=_in_order))
     return value
 
 
-def _in_order(problem: Problem) -> tuple[bool, int]:
-    line = index(problem.where.rpartition(":")[2])
-    return line is None, line or 0
+def _in_order(problem: Problem) -> tuple[bool, str, int]:
+    """Files one after another, each by its lines; overrides last, as they were given."""
+    source, _, line = problem.where.rpartition(":")
+    number = index(line)
+    return (True, "", 0) if number is None else (False, source, number)
 
 
 class _Explainer:
@@ -131,12 +136,13 @@ class _Explainer:
         error = found.get("ctx", {}).get("error")
         if isinstance(error, Misfit):
             for place, message in error.problems:
-                yield self.checked(self.document.keys(dotted((*path, *parts(place)))), message)
+                keys = self.document.keys(dotted((*path, *parts(place))))
+                yield self.problem(keys, message, self.document.overrides(path))
         elif isinstance(error, ValidationError):  # the spec's own validator used another spec
             for inner in error.errors(include_url=False):
                 yield from self.here(_ANY, (*path, *inner["loc"]), dict(inner))
         elif error is not None:
-            yield self.checked(path, str(error))
+            yield self.problem(path, str(error), self.document.overrides(path))
         elif self.schemas.core(schema)["type"] == "tagged-union":
             yield self.tag(self.schemas.core(schema)["choices"], path)
         elif self.schemas.expected(schema) is None:
@@ -164,11 +170,8 @@ class _Explainer:
         near = nearest(value, words) if isinstance(value, str) else ""
         return self.problem(path, f"expected {self.schemas.expected(schema)}; received {received(value)}{near}")
 
-    def checked(self, path: Path, message: str) -> Problem:
-        """A problem that a spec's own check found: any value below `path` may be at fault."""
-        return self.problem(path, message, self.document.overrides(path))
-
     def problem(self, path: Path, message: str, overrides: Iterable[str] = ()) -> Problem:
+        """A problem at `path`, for which `overrides` elsewhere may be to blame."""
         where = self.document.where(path)
         others = [override for override in overrides if override != where]
         return Problem(where, dotted(path), message + (f" (with {' and '.join(others)})" if others else ""))

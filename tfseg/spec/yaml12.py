@@ -93,8 +93,9 @@ def compose(
         code = error.character if isinstance(error.character, int) else ord(error.character)
         message = f"not YAML: the character U+{code:04X} may not stand in a text file"
         raise composer.fatal(line, message) from error
-    except (ValueError, OverflowError) as error:  # PyYAML's scanner lets them out of escapes such as "\UFFFFFFFF"
-        raise composer.fatal(composer.line, f"not YAML: {error}") from error
+    except (ValueError, OverflowError) as error:  # what PyYAML's scanner does not catch
+        message = 'not YAML: a directive or an escape (such as "\\UFFFFFFFF") is out of range'
+        raise composer.fatal(composer.line, message) from error
 
 
 def _context(error: yaml.MarkedYAMLError) -> str:
@@ -123,7 +124,7 @@ class _Composer:
         self.problems.append(Problem(str(place), dotted(path), message))
 
     def next(self) -> Any:
-        event = next(self.events)
+        event: Any = next(self.events)
         self.line = event.start_mark.line
         return event
 
