@@ -1,0 +1,28 @@
+"""Writes the pictures of a split as PNG files, so that there is something to look at, or to predict.
+
+    python examples/save_pictures.py shapes --count 4 --output pictures
+"""
+
+import argparse
+from pathlib import Path
+
+import tfseg
+from tfseg.overlay import write_image
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pipeline", help="a pipeline file, or the bare name of a shipped one")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--count", type=int, default=4)
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    pipeline = tfseg.load(arguments.pipeline)
+    names = pipeline.data.evaluation_names(arguments.split)
+    images = pipeline.data.evaluation(arguments.split, pipeline.labels).take(arguments.count).as_numpy_iterator()
+    for name, (image, _) in zip(names, images, strict=False):
+        write_image(arguments.output / f"{Path(name).stem}.png", image[0])
+
+
+if __name__ == "__main__":
+    main()
