@@ -27,13 +27,13 @@ FLOORS = {
 }  # fmt: skip
 GROUND = {"errors", "atomic", "labels", "spec.declare"}
 """What everybody may import."""
-SIDE_ROOMS = {"run_directory": "run", "describe": "run"}
+SIDE_ROOMS = {"run_directory": "run", "catalogue": "run", "shell": "cli", "__main__": "cli"}
 """Modules that stand in another module's room."""
 RUNTIME = {"tensorflow", "keras", "numpy", "yaml", "pydantic", "pydantic_core", "PIL", "click", "ai_edge_litert"}
 WITH_TENSORFLOW = {"ops", "data", "inference", "export"}
 WITH_TENSORFLOW_IN_TRAINING = {"strategy", "tensorboard"}
 NAMELESS = {"utils", "util", "common", "helpers", "helper", "misc", "base", "tools", "shared"}
-FUNCTION_LINES, FILE_LINES = 50, 250
+FUNCTION_LINES, FILE_LINES = 50, 300
 """Rule 10: a function about 10 lines, one in ten may pass 50; a file about 150 lines."""
 
 
@@ -117,7 +117,7 @@ def test_what_reachable_means() -> None:
 @for_all(INSIDE)
 def test_imports_stand_at_the_top(module: Path) -> None:
     """Two exceptions: the verbs of the command line, and an optional extra in the one file that wraps it."""
-    if dotted(module) == "cli":
+    if room(dotted(module)) == "cli":
         return
     wrong = [
         f"{relative(module)}:{node.lineno} in {function.name}()"
@@ -168,7 +168,10 @@ def test_no_lambda_layer_and_no_escape_hatch(module: Path) -> None:
     """Rule 5 and safe mode: nothing in tfseg builds a `Lambda` layer or loads with `safe_mode=False`."""
     wrong = []
     for node in ast.walk(tree(module)):
-        if isinstance(node, ast.Attribute | ast.Name) and (getattr(node, "attr", None) or getattr(node, "id", None)) == "Lambda":
+        if (
+            isinstance(node, ast.Attribute | ast.Name)
+            and (getattr(node, "attr", None) or getattr(node, "id", None)) == "Lambda"
+        ):
             wrong.append(f"{relative(module)}:{node.lineno} Lambda")
         if isinstance(node, ast.keyword) and node.arg == "safe_mode":
             wrong.append(f"{relative(module)}:{node.value.lineno} safe_mode")
@@ -187,10 +190,11 @@ def test_no_error_is_swallowed(module: Path) -> None:
     assert not wrong, f"`except Exception: pass` at {wrong}"
 
 
-@for_all(MODULES)
-def test_files_are_small(module: Path) -> None:
-    lines = len(module.read_text(encoding="utf-8").splitlines())
-    assert lines <= FILE_LINES, f"{relative(module)} has {lines} lines; about 150 are meant, {FILE_LINES} are the end"
+def test_files_are_small() -> None:
+    lengths = {relative(module): len(module.read_text(encoding="utf-8").splitlines()) for module in MODULES}
+    assert sorted(lengths.values())[len(lengths) // 2] <= 150
+    large = {name: length for name, length in lengths.items() if length > FILE_LINES}
+    assert not large, f"about 150 lines are meant, {FILE_LINES} are the end: {large}"
 
 
 def functions() -> list[tuple[Path, ast.FunctionDef, int]]:
@@ -267,14 +271,17 @@ def tracked() -> list[Path]:
 def test_nothing_points_outside_the_project() -> None:
     """No path of one machine, no address of a package registry, in any tracked file."""
     forbidden = re.compile(
-        r"(?<![\w.])/(work|home|root|tmp)/|/\.library|" + "|".join(["py" + r"pi\.org", "python" + "hosted", "registry" + r"\.npm"])
+        r"(?<![\w.])/(work|home|root|tmp)/|/\.library|"
+        + "|".join(["py" + r"pi\.org", "python" + "hosted", "registry" + r"\.npm"])
     )
     wrong = []
     for file in tracked():
         content = file.read_bytes()
         if b"\0" not in content:
             lines = enumerate(content.decode("utf-8").splitlines(), start=1)
-            wrong += [f"{relative(file)}:{number}: {line.strip()[:80]}" for number, line in lines if forbidden.search(line)]
+            wrong += [
+                f"{relative(file)}:{number}: {line.strip()[:80]}" for number, line in lines if forbidden.search(line)
+            ]
     own = [text for text in wrong if not text.startswith("tests/test_architecture.py")]
     assert not own, "\n".join(own)
 
@@ -282,5 +289,3 @@ def test_nothing_points_outside_the_project() -> None:
 def test_no_large_file_is_tracked() -> None:
     large = [f"{relative(file)} ({file.stat().st_size} bytes)" for file in tracked() if file.stat().st_size > 500_000]
     assert not large, f"data and weights stay outside the project: {large}"
-
-

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import indent
 
 import click
 
@@ -62,7 +63,7 @@ def _table(lines: Mapping[str, str]) -> list[str]:
 @allow_plugins
 def check(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
     """Validate files and build their networks symbolically."""
-    from tfseg.describe import describe
+    from tfseg.models import describe
     from tfseg.pipeline import load
 
     files, overrides = _split(words)
@@ -71,14 +72,14 @@ def check(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
     worst = 0
     for file in files:
         try:
-            facts = describe(load(file, overrides, allow_plugins=allow_plugins))
+            description = describe(load(file, overrides, allow_plugins=allow_plugins).build())
         except TfsegError as error:
             if manner.debug:
                 raise
             click.echo(str(error), err=True)
             worst = max(worst, error.exit_code)
         else:
-            manner.say("\n".join([f"{file}: good", *_table(facts)]))
+            manner.say(f"{file}: good\n{indent(str(description), '  ')}")
     return worst
 
 
@@ -106,7 +107,7 @@ def schema(_: Manner) -> None:
 @verb(tfseg, "list")
 def list_(_: Manner) -> None:
     """List the components of every slot and the shipped pipelines, one line each."""
-    from tfseg.describe import components, headline
+    from tfseg.catalogue import components, headline
     from tfseg.pipeline import shipped
 
     pipelines = {file.stem: headline(file) for file in shipped()}
