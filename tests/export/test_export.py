@@ -1,0 +1,243 @@
+"""What an export leaves: files that run without tfseg, at any size, and say what the model says."""
+
+import io
+import json
+import subprocess
+import sys
+import textwrap
+import time
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
+
+from tfseg.export import Export, Tflite, export
+from tfseg.export.precision import in_float32
+from tfseg.export.tflite import operations
+
+from .toys import constant, image, labels, network
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network()
+
+
+@pytest.fixture(scope="module")
+def report(model, tmp_path_factory):
+    images = [image(0), image(1, 33, 64)]
+    spec = Export(tflite=Tflite(size=(32, 48)))
+    return export(model, labels(), tmp_path_factory.mktemp("out"), "toy", spec=spec, images=images, metadata={"a": 1})
+
+
+def probabilities(model, images):
+    return tf.nn.softmax(model(tf.cast(images, tf.float32), training=False)).numpy()
+
+
+def test_files_lie_where_tf_serving_wants_them(report):
+    assert report.folder.parts[-2:] == ("toy", "1")
+    names = "assets export.json fingerprint.pb labels.json saved_model.pb toy_float32_32x48.tflite variables"
+    assert sorted(path.name for path in report.folder.iterdir()) == names.split()
+    assert report.tflite == report.folder / "toy_float32_32x48.tflite"
+    assert [path.name for path in report.folder.parent.iterdir()] == ["1"]
+
+
+def test_report_says_what_was_compared(report):
+    saved, tflite = report.comparisons
+    assert (saved.artefact, saved.images, saved.wrong, saved.mask_agreement) == ("SavedModel", 6, 0, 1.0)
+    assert saved.pixels == 2 * 40 * 52 + 33 * 64 + 2 * 40 * 52 + 40 * 52
+    assert saved.largest_difference < 1e-5
+    assert (tflite.artefact, tflite.images, tflite.pixels, tflite.wrong) == ("TFLite file", 2, 2 * 32 * 48, 0)
+    assert 0 < tflite.largest_difference < 1e-5
+    assert str(report).splitlines()[:2] == [str(report.folder), str(report.tflite)]
+    record = json.loads((report.folder / "export.json").read_text())
+    assert record["comparisons"][1]["largest_difference"] == tflite.largest_difference
+    assert record["versions"] == {"tensorflow": tf.__version__, "keras": keras.__version__}
+    assert record["a"] == 1
+
+
+def test_signatures_are_those_of_the_interface_and_nothing_is_fixed(report):
+    signatures = tf.saved_model.load(str(report.folder)).signatures
+
+    def face(name):
+        (given,) = signatures[name].structured_input_signature[1].items()
+        outputs = signatures[name].structured_outputs.items()
+        return [(key, spec.dtype.name, spec.shape.as_list()) for key, spec in [given, *sorted(outputs)]]
+
+    assert sorted(signatures) == ["probabilities", "serving_bytes", "serving_default"]
+    assert face("serving_default") == [
+        ("image", "uint8", [None, None, None, 3]),
+        ("confidence", "float32", [None, None, None]),
+        ("mask", "uint8", [None, None, None]),
+    ]
+    assert face("probabilities") == [
+        ("image", "uint8", [None, None, None, 3]),
+        ("probabilities", "float32", [None, None, None, 3]),
+    ]
+    assert face("serving_bytes") == [("encoded", "string", [None]), ("mask_png_bytes", "string", [None])]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (33, 65), (64, 31)])
+def test_saved_model_answers_at_any_size(model, report, size):
+    batch = np.stack([image(2, *size), image(3, *size)])
+    signatures = tf.saved_model.load(str(report.folder)).signatures
+    answer = signatures["serving_default"](image=tf.constant(batch))
+    expected = probabilities(model, batch)
+    np.testing.assert_array_equal(answer["mask"], expected.argmax(-1))
+    np.testing.assert_allclose(answer["confidence"], expected.max(-1), atol=1e-6)
+    found = signatures["probabilities"](image=tf.constant(batch))["probabilities"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_serving_bytes_takes_mixed_files_and_gives_each_its_size(model, report):
+    pictures = [
+        (Image.fromarray(image(4, 20, 31)), "PNG"),
+        (Image.fromarray(image(5, 9, 8, 1)[..., 0]), "PNG"),
+        (Image.fromarray(image(6, 16, 16, 4), "RGBA"), "PNG"),
+        (Image.fromarray(image(7, 24, 40)), "JPEG"),
+    ]
+    files = []
+    for picture, form in pictures:
+        buffer = io.BytesIO()
+        picture.save(buffer, form)
+        files.append(buffer.getvalue())
+    answer = tf.saved_model.load(str(report.folder)).signatures["serving_bytes"](encoded=tf.constant(files))
+    for file, png in zip(files, answer["mask_png_bytes"].numpy(), strict=True):
+        decoded = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
+        mask = Image.open(io.BytesIO(png))
+        assert mask.mode == "L"
+        np.testing.assert_array_equal(mask, probabilities(model, decoded[None]).argmax(-1)[0])
+
+
+def test_tflite_is_float32_of_one_size_and_builtin(model, report):
+    names = operations(report.tflite.read_bytes())
+    assert names == ("MUL", "ADD", "CONV_2D", "MUL", "ADD", "CONV_2D", "CONV_2D", "RESIZE_BILINEAR", "SOFTMAX")
+    interpreter = Interpreter(model_path=str(report.tflite))
+    assert interpreter.get_signature_list() == {"probabilities": {"inputs": ["image"], "outputs": ["probabilities"]}}
+    details = [*interpreter.get_input_details(), *interpreter.get_output_details()]
+    assert [(detail["dtype"], detail["shape_signature"].tolist()) for detail in details] == [
+        (np.float32, [1, 32, 48, 3]),
+        (np.float32, [1, 32, 48, 3]),
+    ]
+    batch = image(8, 32, 48)[None].astype(np.float32)
+    found = interpreter.get_signature_runner("probabilities")(image=batch)["probabilities"]
+    np.testing.assert_allclose(found, probabilities(model, batch), atol=1e-5)
+
+
+def test_labels_lie_in_both_artefacts(report):
+    expected = {
+        "names": ["class0", "class1", "class2"],
+        "ignore": 255,
+        "colours": [[0, 0, 0], [128, 0, 0], [0, 128, 0]],
+    }
+    assert json.loads((report.folder / "labels.json").read_text()) == expected
+    with zipfile.ZipFile(report.tflite) as archive:
+        assert json.loads(archive.read("labels.json")) == expected
+
+
+def test_tflite_takes_the_size_of_the_first_image_unless_told(tmp_path):
+    report = export(constant([1.0, 2.0]), labels(2), tmp_path, "toy", spec=Export(), images=[image(0, 21, 34)])
+    assert report.tflite.name == "toy_float32_21x34.tflite"
+
+
+def test_tflite_can_be_left_out(tmp_path):
+    report = export(constant([1.0, 2.0]), labels(2), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
+    assert report.tflite is None
+    assert [one.artefact for one in report.comparisons] == ["SavedModel"]
+    assert not list(report.folder.rglob("*.tflite"))
+
+
+def test_the_next_version_leaves_the_earlier_one_alone(tmp_path):
+    spec, given = Export(tflite=None), {"images": [image()]}
+    first = export(constant([1.0, 2.0]), labels(2), tmp_path, "toy", spec=spec, **given).folder
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    (tmp_path / "toy" / "7").mkdir()
+    (tmp_path / "toy" / "notes").mkdir()
+    assert export(constant([1.0, 2.0]), labels(2), tmp_path, "toy", spec=spec, **given).folder.name == "8"
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
+
+
+def test_examples_limits_what_is_compared(tmp_path):
+    images = [image(seed) for seed in range(3)]
+    report = export(constant([1.0, 2.0]), labels(2), tmp_path, "toy", spec=Export(examples=1), images=images)
+    assert [one.images for one in report.comparisons] == [1 + 2 + 2, 1]
+
+
+@pytest.mark.parametrize(("channels", "served"), [(1, True), (2, False), (4, True), (6, False)])
+def test_other_channel_counts(tmp_path, channels, served):
+    model = network(channels=channels)
+    report = export(model, labels(), tmp_path, "toy", spec=Export(), images=[image(channels=channels)])
+    signatures = tf.saved_model.load(str(report.folder)).signatures
+    assert ("serving_bytes" in signatures) == served
+    assert all(one.wrong == 0 for one in report.comparisons)
+    assert signatures["serving_default"].structured_input_signature[1]["image"].shape.as_list()[-1] == channels
+
+
+def test_more_than_256_classes_make_16_bit_masks(tmp_path):
+    scores = np.zeros(300, np.float32)
+    scores[299] = 5
+    report = export(constant(scores), labels(300), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
+    signatures = tf.saved_model.load(str(report.folder)).signatures
+    mask = signatures["serving_default"](image=image()[None])["mask"]
+    assert (mask.dtype, np.unique(mask).tolist()) == (tf.uint16, [299])
+    png = signatures["serving_bytes"](encoded=[tf.io.encode_png(image())])["mask_png_bytes"][0]
+    assert np.unique(tf.io.decode_png(png, dtype=tf.uint16)).tolist() == [299]
+
+
+def test_256_classes_still_fit_into_a_byte(tmp_path):
+    report = export(constant(np.arange(256)), labels(256), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
+    mask = tf.saved_model.load(str(report.folder)).signatures["serving_default"](image=image()[None])["mask"]
+    assert (mask.dtype, np.unique(mask).tolist()) == (tf.uint8, [255])
+
+
+def test_undecided_pixels_are_no_fault(tmp_path):
+    """A network that has learned nothing calls all classes equal; the artefact may break such ties as it likes."""
+    report = export(constant([0.0, 0.0]), labels(2), tmp_path, "toy", spec=Export(), images=[image()])
+    assert [one.wrong for one in report.comparisons] == [0, 0]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_is_exported_in_float32(tmp_path, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = network()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.layers[2].compute_dtype != "float32"
+    report = export(model, labels(), tmp_path, "toy", spec=Export(), images=[image()])
+    assert "CAST" not in operations(report.tflite.read_bytes())
+    single = in_float32(model)
+    assert {layer.compute_dtype for layer in single.layers} == {"float32"}
+    found = tf.saved_model.load(str(report.folder)).signatures["probabilities"](image=image()[None])["probabilities"]
+    np.testing.assert_allclose(found, probabilities(single, image()[None]), atol=1e-6)
+    np.testing.assert_allclose(found, probabilities(model, image()[None]), atol=3e-2)
+
+
+def test_a_float32_model_is_taken_as_it_is(model):
+    assert in_float32(model) is model
+
+
+def test_the_saved_model_runs_where_tfseg_and_keras_cannot_be_imported(model, report):
+    program = f"""
+        import sys
+        for name in ("tfseg", "keras", "tf_keras"):
+            sys.modules[name] = None
+        import numpy, tensorflow
+        loaded = tensorflow.saved_model.load({str(report.folder)!r})
+        answer = loaded.signatures["serving_default"](image=tensorflow.zeros((1, 11, 13, 3), tensorflow.uint8))
+        print(answer["mask"].numpy().tolist())
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
+    expected = probabilities(model, np.zeros((1, 11, 13, 3))).argmax(-1)
+    np.testing.assert_array_equal(json.loads(done.stdout), expected)
+
+
+def test_export_takes_seconds_and_says_nothing(tmp_path, capfd):
+    start = time.monotonic()
+    export(network(), labels(), tmp_path, "toy", spec=Export(), images=[image()])
+    assert time.monotonic() - start < 60
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,132 @@
+"""The story of an export: write aside, load as a stranger, compare, and only then move into place."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfseg.atomic import write_text
+from tfseg.errors import ExportError
+from tfseg.export.bundle import LABELS, RECORD, append_labels, labels_text, record_text
+from tfseg.export.precision import in_float32
+from tfseg.export.saved_model import write_saved_model
+from tfseg.export.spec import Export
+from tfseg.export.tflite import write_tflite
+from tfseg.export.verify import Comparison, ask, compare, expectations, questions
+from tfseg.export.versions import new_version
+from tfseg.labels import Labels
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an export left, and how it compared."""
+
+    folder: Path
+    """The SavedModel, `<folder>/<name>/<version>`."""
+    tflite: Path | None
+    """The TFLite file in it, if one was asked for."""
+    comparisons: tuple[Comparison, ...]
+
+    def __str__(self) -> str:
+        files = [str(path) for path in (self.folder, self.tflite) if path]
+        return "\n".join([*files, *(f"  {comparison}" for comparison in self.comparisons)])
+
+
+def export(
+    model: keras.Model,
+    labels: Labels,
+    folder: Path,
+    name: str,
+    *,
+    spec: Export,
+    images: Sequence[np.ndarray],
+    metadata: Mapping[str, Any] | None = None,
+) -> Report:
+    """Writes `folder/name/<next version>/`: a SavedModel, a TFLite file, the labels and a record of the comparison.
+
+    Args:
+        model: one input `image`, one output of logits. One that computes in half precision is exported in float32.
+        labels: the classes of the logits.
+        folder: what TF Serving calls the model base path of several models.
+        name: the name of the model in there.
+        spec: which artefacts, and how exactly they must agree with `model`.
+        images: uint8 `[height, width, channels]`, of any sizes; the first `spec.examples` are compared on.
+        metadata: JSON values about the model's origin, for the record.
+
+    Returns:
+        Where the files lie and how they compared.
+
+    Raises:
+        ExportError: the model cannot be exported, an artefact does not compute what the model computes, or the folder
+            cannot be written. Nothing is left behind then, and earlier versions are as they were.
+    """
+    images = images[: spec.examples]
+    _check(model, labels, images)
+    model = in_float32(model)
+    size = (spec.tflite.size or images[0].shape[:2]) if spec.tflite else None
+    asked = questions(images, model.inputs[0].shape[-1], size)
+    expected = expectations(model, asked)
+    with new_version(Path(folder) / name) as (staged, final):
+        write_saved_model(model, staged)
+        write_text(staged / LABELS, labels_text(labels))
+        tflite = staged / f"{name}_float32_{size[0]}x{size[1]}.tflite" if size else None
+        if tflite and size:
+            write_tflite(model, tflite, size)
+            append_labels(tflite, labels)
+        comparisons = _gate(staged, tflite, final, asked, expected, spec.tolerance)
+        write_text(staged / RECORD, record_text(comparisons, metadata or {}))
+    return Report(final, tflite and final / tflite.name, comparisons)
+
+
+def _check(model: keras.Model, labels: Labels, images: Sequence[np.ndarray]) -> None:
+    """Raises unless model, labels and images belong together."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            "Expected `model` to have one input, `image`, and one output, `logits`. Received: "
+            f"{len(model.inputs)} inputs and {len(model.outputs)} outputs ({', '.join(model.output_names)})"
+        )
+    channels, classes = model.inputs[0].shape[-1], model.outputs[0].shape[-1]
+    if classes != labels.count:
+        raise ExportError(
+            f"the model tells {classes} classes apart, and the labels name {labels.count}: {', '.join(labels.names)}. "
+            "Export it with the labels that it was trained with."
+        )
+    fits = [image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1] == channels for image in images]
+    if not images or not all(fits):
+        raise ValueError(
+            f"Expected `images` to be one or more uint8 arrays [height, width, {channels}]. "
+            f"Received: images={[f'{image.dtype} {image.shape}' for image in images]}"
+        )
+
+
+def _gate(
+    staged: Path,
+    tflite: Path | None,
+    final: Path,
+    asked: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+    tolerance: float,
+) -> tuple[Comparison, ...]:
+    """Lets only artefacts through that answer as the model does."""
+    answers = ask(staged, tflite, asked)
+    comparisons = [compare("SavedModel", ("saved/", "encoded/"), expected, answers, tolerance)]
+    if tflite:
+        comparisons.append(compare("TFLite file", ("tflite/",), expected, answers, tolerance))
+    for one in comparisons:
+        if not one.passes(tolerance):
+            raise ExportError(_refusal(final, one, tolerance))
+    return tuple(comparisons)
+
+
+def _refusal(final: Path, one: Comparison, tolerance: float) -> str:
+    return (
+        f"{final}: the {one.artefact} does not compute what the model computes, and was not left in place. Masks agree "
+        f"on {one.mask_agreement:.4%} of {one.pixels:,} pixels; {one.wrong:,} pixels have another class though the "
+        f"model's two best are more than {2 * tolerance:g} apart there (expected 0); the largest difference of a "
+        f"probability is {one.largest_difference:.2g} (expected at most {tolerance:g}). A layer that behaves otherwise "
+        "in a graph than in Keras does this. Change that layer; raise export.tolerance only for a difference that you "
+        "can explain."
+    )

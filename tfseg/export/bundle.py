@@ -1,0 +1,39 @@
+"""What lies beside the weights in an artefact, for readers that do not know tfseg: classes, and how it was checked."""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfseg.export.verify import Comparison
+from tfseg.labels import Labels, voc_palette
+
+LABELS = "labels.json"
+RECORD = "export.json"
+
+
+def labels_text(labels: Labels) -> str:
+    """The classes as JSON, with a colour for each even where the labels leave them to the default."""
+    colours = labels.colours or voc_palette(labels.count).tolist()
+    return json.dumps({"names": labels.names, "ignore": labels.ignore, "colours": colours}, ensure_ascii=False) + "\n"
+
+
+def append_labels(tflite: Path, labels: Labels) -> None:
+    """Puts labels.json into a TFLite file, as TFLite keeps associated files: a zip archive after the network.
+
+    Any zip reader finds it there; an interpreter does not look past the network.
+    """
+    with zipfile.ZipFile(tflite, "a") as archive:
+        archive.writestr(LABELS, labels_text(labels))
+
+
+def record_text(comparisons: tuple[Comparison, ...], metadata: Mapping[str, Any]) -> str:
+    """What was compared and with which result, the versions that wrote it, and what the caller knows of its origin."""
+    versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
+    record = {"comparisons": [asdict(one) for one in comparisons], "versions": versions, **metadata}
+    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"

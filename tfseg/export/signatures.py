@@ -1,0 +1,81 @@
+"""What an exported network can be asked: a mask and its confidence, a PNG for a JPEG, or all probabilities."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+DECODABLE = (1, 3, 4)
+"""Channel counts that a JPEG or PNG can be decoded to."""
+
+Outputs = dict[str, tf.Tensor]
+Endpoints = dict[str, tuple[Callable[[tf.Tensor], Outputs], tf.TensorSpec]]
+
+
+class Signatures(tf.Module):
+    """The functions that an artefact of `model` serves. Images are uint8 (or float32, 0..255) of any size.
+
+    Args:
+        model: a float32 Functional model from one image to logits `[batch, height, width, classes]`.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self.model = model
+        self.channels = int(model.inputs[0].shape[-1])
+        self.classes = int(model.outputs[0].shape[-1])
+
+    def logits(self, image: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.model(tf.cast(image, self.model.inputs[0].dtype), training=False), tf.float32)
+
+    def mask(self, logits: tf.Tensor) -> tf.Tensor:
+        """The best class of each pixel, in the narrowest type that holds every class: uint8, past 256 classes uint16.
+
+        Taken from the logits: softmax rounds two large ones to the same probability.
+        """
+        return tf.cast(tf.argmax(logits, -1, output_type=tf.int32), np.min_scalar_type(self.classes - 1))
+
+    def serving_default(self, image: tf.Tensor) -> Outputs:
+        logits = self.logits(image)
+        return {"mask": self.mask(logits), "confidence": tf.reduce_max(tf.nn.softmax(logits), -1)}
+
+    def probabilities(self, image: tf.Tensor) -> Outputs:
+        return {"probabilities": tf.nn.softmax(self.logits(image))}
+
+    def serving_bytes(self, encoded: tf.Tensor) -> Outputs:
+        """Files to index PNGs, one image at a time since their sizes may differ.
+
+        The suffix of the output's name makes TF Serving's REST interface encode it in base 64.
+        """
+
+        def one(contents: tf.Tensor) -> tf.Tensor:
+            image = decode(contents, self.channels)
+            return tf.io.encode_png(self.mask(self.logits(image[None]))[0, ..., None])
+
+        return {"mask_png_bytes": tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec((), tf.string))}
+
+    def endpoints(self) -> Endpoints:
+        """Name to function and input of every signature of a SavedModel."""
+        image = tf.TensorSpec((None, None, None, self.channels), tf.uint8, name="image")
+        endpoints: Endpoints = {
+            "serving_default": (self.serving_default, image),
+            "probabilities": (self.probabilities, image),
+        }
+        if self.channels in DECODABLE:
+            endpoints["serving_bytes"] = (self.serving_bytes, tf.TensorSpec((None,), tf.string, name="encoded"))
+        return endpoints
+
+
+def decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
+    """A JPEG or PNG as uint8 `[height, width, channels]`; grey is repeated and alpha dropped where `channels` is 3.
+
+    JPEG by the accurate inverse transform, as other decoders do; TensorFlow's default is another by a few grey values.
+    """
+    if channels == 4:  # which JPEG has not
+        return tf.io.decode_png(contents, channels)
+    return tf.cond(
+        tf.io.is_jpeg(contents),
+        lambda: tf.io.decode_jpeg(contents, channels, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_png(contents, channels),
+    )

@@ -1,0 +1,30 @@
+"""What to export, and how exactly it has to agree with the model."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tfseg.spec.declare import spec
+
+Side = Annotated[int, Field(ge=1)]
+
+
+@spec
+class Tflite:
+    """A float32 TFLite file of one image size and batch 1, of builtin operations only."""
+
+    size: tuple[Side, Side] | None = None
+    """Height and width of its input; by default those of the first image that the export is compared on."""
+
+
+@spec
+class Export:
+    """Which artefacts are written beside the SavedModel, and what they are held to."""
+
+    tflite: Tflite | None = Tflite()
+    """The TFLite file; null for none."""
+    examples: Annotated[int, Field(ge=1)] = 2
+    """On how many images of the validation split each artefact is compared with the model."""
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-4
+    """The largest difference of a probability that passes. Pixels whose two best classes lie closer together than
+    twice this may change sides under it, so that they are left out of the count of wrong pixels."""

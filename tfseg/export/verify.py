@@ -1,0 +1,148 @@
+"""The gate: an artefact is loaded by a stranger to tfseg and has to answer as the model does."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfseg.errors import ExportError
+from tfseg.export.signatures import DECODABLE, Signatures
+
+STRANGER = Path(__file__).with_name("stranger.py")
+SMALL = (97, 129)
+"""Sides of a small odd crop: it shows that sizes may vary, in a batch of two, at little cost."""
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far an artefact's answers lie from the model's."""
+
+    artefact: str
+    """SavedModel or TFLite."""
+    images: int
+    pixels: int
+    mask_agreement: float
+    """The share of all pixels whose class is the same."""
+    wrong: int
+    """How many pixels differ though the model's two best classes are clearly apart there."""
+    largest_difference: float
+    """Of any probability of any pixel."""
+
+    def passes(self, tolerance: float) -> bool:
+        """Whether nothing is wrong. A difference that is not a number passes nothing."""
+        return self.wrong == 0 and self.largest_difference <= tolerance
+
+    def __str__(self) -> str:
+        return (
+            f"{self.artefact}: masks agree on {self.mask_agreement:.4%} of {self.pixels:,} pixels, "
+            f"probabilities differ by at most {self.largest_difference:.1e} ({self.images} images)"
+        )
+
+
+def questions(images: Sequence[np.ndarray], channels: int, size: tuple[int, int] | None) -> dict[str, np.ndarray]:
+    """The image batches and files that the model and its artefacts are asked about.
+
+    Each image at its own size; a batch of two small crops of odd size; the same as PNG files in one batch, where PNG
+    has that many channels; each image at the TFLite file's size, if there is one.
+    """
+    small = images[0][: SMALL[0], : SMALL[1]]
+    asked = {f"saved/{index}": image[None] for index, image in enumerate(images)}
+    asked[f"saved/{len(images)}"] = np.stack([small, small[::-1, ::-1]])
+    if channels in DECODABLE:
+        for index, image in enumerate((images[0], small)):
+            asked[f"encoded/{index}"] = np.frombuffer(tf.io.encode_png(image).numpy(), np.uint8)
+    if size is not None:
+        asked |= {f"tflite/{index}": _sampled(image, size)[None] for index, image in enumerate(images)}
+    return asked
+
+
+def expectations(model: keras.Model, asked: Arrays) -> dict[str, np.ndarray]:
+    """The model's own probabilities for every question.
+
+    On the processor, as the stranger computes: a GPU multiplies float32 with a mantissa of 10 bits unless told
+    otherwise, which is a matter of the device and none of the artefact.
+    """
+    signatures = Signatures(model)
+    with tf.device("CPU:0"):
+        images = {key: tf.constant(_decoded(key, question)) for key, question in asked.items()}
+        expected = {key: signatures.probabilities(image)["probabilities"].numpy() for key, image in images.items()}
+    if not all(np.isfinite(probabilities).all() for probabilities in expected.values()):
+        raise ExportError(
+            "the model itself gives probabilities that are not finite, so that nothing can be compared with them. "
+            "Export a checkpoint from before the training went wrong."
+        )
+    return expected
+
+
+def ask(saved_model: Path, tflite: Path | None, asked: Arrays) -> dict[str, np.ndarray]:
+    """The artefacts' answers, from a process that cannot import tfseg and sees no GPU (this one may have filled it)."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **asked)  # type: ignore[arg-type]
+    command = [sys.executable, "-P", str(STRANGER), str(saved_model), *([str(tflite)] if tflite else [])]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, input=buffer.getvalue(), capture_output=True, env=environment, check=False)
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise ExportError(
+            "the export cannot be used without tfseg: a process of its own failed to load and run it "
+            f"(exit code {done.returncode}): {''.join(last)}"
+        )
+    with np.load(io.BytesIO(done.stdout)) as archive:
+        return dict(archive)
+
+
+def compare(
+    artefact: str, prefixes: tuple[str, ...], expected: Arrays, answers: Arrays, tolerance: float
+) -> Comparison:
+    """Holds the answers to every question that starts with one of `prefixes` against what was expected.
+
+    A class is wrong only where the model's two best probabilities are more than twice `tolerance` apart: closer ones
+    may change places without either having moved by more than `tolerance`. So no threshold on the share of agreeing
+    pixels would be right for a model that is undecided in many places, and past that margin not one pixel may differ.
+
+    Raises:
+        ExportError: an answer has another shape than the question.
+    """
+    keys = [key for key in expected if key.startswith(prefixes)]
+    same, wrong, largest = zip(*(_tally(artefact, key, expected[key], answers, tolerance) for key in keys), strict=True)
+    pixels = sum(expected[key][..., 0].size for key in keys)
+    images = sum(len(expected[key]) for key in keys)
+    return Comparison(artefact, images, pixels, sum(same) / pixels, sum(wrong), float(np.max(largest)))
+
+
+def _tally(artefact: str, key: str, expected: np.ndarray, answers: Arrays, tolerance: float) -> tuple[int, int, float]:
+    """For one question: how many classes are the same, how many wrong, and the largest difference of a probability."""
+    shapes = {"mask": expected.shape[:-1], "confidence": expected.shape[:-1], "probabilities": expected.shape}
+    found = {name: answers[f"{key}/{name}"] for name in shapes if f"{key}/{name}" in answers}
+    for name, answer in found.items():
+        if answer.shape != shapes[name]:
+            raise ExportError(
+                f"the {artefact} gives `{name}` of another shape than the model: received {answer.shape}, "
+                f"expected {shapes[name]}. A layer of the network has probably fixed the size of image or batch."
+            )
+    second, first = np.moveaxis(np.partition(expected, -2)[..., -2:], -1, 0)
+    mask = found["mask"] if "mask" in found else found["probabilities"].argmax(-1)
+    same = mask == expected.argmax(-1)
+    exact = {"confidence": first, "probabilities": expected}
+    largest = [np.abs(found[name] - exact[name]).max() for name in exact if name in found]
+    return int(same.sum()), int((~same & (first - second > 2 * tolerance)).sum()), float(np.max([0.0, *largest]))
+
+
+def _decoded(key: str, question: np.ndarray) -> np.ndarray:
+    """The image batch of a question: an encoded file is decoded."""
+    return tf.io.decode_png(question.tobytes())[None].numpy() if key.startswith("encoded/") else question
+
+
+def _sampled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`image` at another size by picking pixels: to compare on, it need not look good."""
+    rows, columns = (np.arange(side) * given // side for side, given in zip(size, image.shape, strict=False))
+    return image[rows][:, columns]
