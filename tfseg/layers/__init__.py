@@ -1,0 +1,19 @@
+"""Keras layers with plain arguments, registered, to plug into any Keras model."""
+
+from tfseg.layers.conv import AtrousConv2D
+from tfseg.layers.crop import CropLike
+from tfseg.layers.normalize import Normalize
+from tfseg.layers.pool import CaffeAveragePooling2D, CaffeMaxPooling2D
+from tfseg.layers.scale import FixedScale
+from tfseg.layers.upsample import BilinearConv2DTranspose, ResizeLike
+
+__all__ = [
+    "AtrousConv2D",
+    "BilinearConv2DTranspose",
+    "CaffeAveragePooling2D",
+    "CaffeMaxPooling2D",
+    "CropLike",
+    "FixedScale",
+    "Normalize",
+    "ResizeLike",
+]

@@ -1,0 +1,16 @@
+"""Stateless tensor functions and exact arithmetic: what layers, losses and metrics are made of."""
+
+from tfseg.ops.bilinear import bilinear_kernel
+from tfseg.ops.confusion import confusion_matrix
+from tfseg.ops.convolution import atrous_conv
+from tfseg.ops.pool import caffe_average_pool, caffe_max_pool
+from tfseg.ops.resize import resize
+
+__all__ = [
+    "atrous_conv",
+    "bilinear_kernel",
+    "caffe_average_pool",
+    "caffe_max_pool",
+    "confusion_matrix",
+    "resize",
+]

@@ -1,0 +1,37 @@
+"""Checks that several layers share, so that one mistake has one wording."""
+
+from collections.abc import Sequence
+
+
+def pair(name: str, value: int | Sequence[int], least: int = 1) -> tuple[int, int]:
+    """`value` as height and width.
+
+    Args:
+        name: the argument, for the message.
+        value: one integer for both, or two.
+        least: the smallest integer that makes sense.
+
+    Raises:
+        ValueError: anything else.
+    """
+    both = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else ()
+    if len(both) != 2 or not all(isinstance(each, int) and each >= least for each in both):
+        raise ValueError(
+            f"`{name}` must be an integer of at least {least}, or two of them for height and width. "
+            f"Received: {name}={value!r}"
+        )
+    return both[0], both[1]
+
+
+def two_shapes(shapes: Sequence[Sequence[int | None]]) -> tuple[Sequence[int | None], Sequence[int | None]]:
+    """The shapes of `[x, reference]`, both with four axes.
+
+    Raises:
+        ValueError: another number of tensors or of axes.
+    """
+    if len(shapes) != 2 or any(not isinstance(shape, Sequence) or len(shape) != 4 for shape in shapes):
+        raise ValueError(
+            "Expected a list of two tensors, `[x, reference]`, each `[batch, height, width, channels]`. "
+            f"Received shapes: {shapes}"
+        )
+    return shapes[0], shapes[1]

@@ -1,0 +1,113 @@
+"""Pixels to what a backbone was trained on, inside the model, so that no export can forget it."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import ops
+
+Mode = Literal["caffe", "tf", "torch"]
+
+MODES: dict[str, tuple[tuple[float, ...], tuple[float, ...], bool]] = {
+    "caffe": ((104.00699, 116.66877, 122.67892), (1.0,), True),
+    "tf": ((127.5,), (1 / 127.5,), False),
+    "torch": ((123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375), False),
+}
+"""Mean and scale, in the order of the output's channels, and whether the channels are reversed first."""
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class Normalize(keras.layers.Layer):
+    """Brings pixels of 0 to 255 to the range that a backbone was trained on.
+
+    `y = (x - mean) * scale`, for each channel, after the channels were reversed where asked for. It is computed in
+    float32 whatever the precision policy, and then given in the layer's compute type, so that no pixel is rounded
+    before the mean is taken off.
+
+    Example:
+
+    >>> import numpy as np
+    >>> red = np.array([[[[255, 0, 0]]]], dtype="uint8")
+    >>> np.ravel(Normalize("tf")(red)).tolist()
+    [1.0, -1.0, -1.0]
+    >>> [f"{value:.3f}" for value in np.ravel(Normalize("caffe")(red))]
+    ['-104.007', '-116.669', '132.321']
+
+    Args:
+        mode: `"caffe"`: RGB to BGR, less the mean of the ImageNet training images; VGG, AlexNet, GoogLeNet and ResNet
+            as released by their authors. `"tf"`: to -1 … 1; MobileNet, Inception, any number of channels.
+            `"torch"`: ImageNet mean and standard deviation of RGB. None: as `mean`, `scale` and `reverse` say.
+        mean: what is taken off, for all channels or for each, in the order of the output.
+        scale: what the difference is multiplied by, for all channels or for each.
+        reverse: whether the order of channels is reversed first.
+
+    Call arguments:
+        x: integers or floats, 0 to 255.
+
+    Input shape:
+        `[..., channels]`.
+
+    Output shape:
+        The same.
+
+    Raises:
+        ValueError: an unknown mode, a mode together with figures of one's own, or a number of channels that the
+            figures do not fit.
+
+    Reference:
+        The mean is that of `net.py` in the released FCN; the three modes are named as in `keras.applications`.
+    """
+
+    def __init__(
+        self,
+        mode: Mode | None = None,
+        mean: float | Sequence[float] | None = None,
+        scale: float | Sequence[float] | None = None,
+        reverse: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if mode is not None and mode not in MODES:
+            raise ValueError(f'`mode` must be "caffe", "tf", "torch" or None. Received: mode={mode!r}')
+        if mode is not None and (mean is not None or scale is not None or reverse):
+            raise ValueError(
+                "`mean`, `scale` and `reverse` are for `mode=None`; a mode has its own. "
+                f"Received: mode={mode!r}, mean={mean}, scale={scale}, reverse={reverse}"
+            )
+        self.mode, self.mean, self.scale, self.reverse = mode, _plain(mean), _plain(scale), reverse
+        own = (_plural(mean, 0.0), _plural(scale, 1.0), reverse)
+        self._mean, self._scale, self._reverse = own if mode is None else MODES[mode]
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        channels = input_shape[-1]
+        for name, values in (("mean", self._mean), ("scale", self._scale)):
+            if len(values) not in (1, channels):
+                raise ValueError(
+                    f"Expected an input of {len(values)} channels, one for each value of the {name}"
+                    f"{'' if self.mode is None else f' of mode={self.mode!r}'}. Received: input_shape={input_shape}"
+                )
+
+    def call(self, x: Any) -> Any:
+        x = ops.cast(x, "float32")
+        if self._reverse:
+            x = ops.flip(x, axis=-1)
+        x = (x - np.array(self._mean, "float32")) * np.array(self._scale, "float32")
+        return ops.cast(x, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"mode": self.mode, "mean": self.mean, "scale": self.scale, "reverse": self.reverse}
+        return {**super().get_config(), **own}
+
+
+def _plain(value: float | Sequence[float] | None) -> float | list[float] | None:
+    return list(map(float, value)) if isinstance(value, Sequence) else value
+
+
+def _plural(value: float | Sequence[float] | None, default: float) -> tuple[float, ...]:
+    if value is None:
+        return (default,)
+    return tuple(map(float, value)) if isinstance(value, Sequence) else (float(value),)

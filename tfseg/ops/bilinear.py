@@ -1,0 +1,34 @@
+"""The kernel that makes a transposed convolution a bilinear upsampling."""
+
+import numpy as np
+
+
+def bilinear_taps(size: int) -> np.ndarray:
+    """The one-dimensional kernel, float32 `[size]`: `w(i) = 1 - |i - centre| / f` with `f = ceil(size / 2)`.
+
+    >>> bilinear_taps(4).tolist()
+    [0.25, 0.75, 0.75, 0.25]
+
+    Reference:
+        The `BilinearFiller` of Caffe, `include/caffe/filler.hpp`.
+    """
+    factor = (size + 1) // 2
+    centre = factor - 1 if size % 2 else factor - 0.5
+    return (1 - np.abs(np.arange(size) - centre) / factor).astype(np.float32)
+
+
+def bilinear_kernel(size: int | tuple[int, int], channels: int) -> np.ndarray:
+    """The kernel of a full transposed convolution that interpolates each map on its own: zero off the diagonal.
+
+    The layout is that of `keras.layers.Conv2DTranspose`: `[height, width, out, in]`, float32.
+
+    >>> bilinear_kernel(3, channels=2)[:, :, 1, 1].tolist()
+    [[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]]
+
+    Args:
+        size: the height and width of the kernel.
+        channels: how many maps it upsamples, each on its own.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    plane = np.outer(bilinear_taps(height), bilinear_taps(width))
+    return plane[:, :, None, None] * np.eye(channels, dtype=np.float32)
