@@ -38,6 +38,8 @@ class _Dumper(yaml.SafeDumper):
 
     def text(self, data: str) -> yaml.Node:
         style = None if is_text(data) else "'"
+        if not data.isprintable():  # PyYAML's other styles lose some line breaks
+            style = '"'
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 

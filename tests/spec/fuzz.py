@@ -1,0 +1,210 @@
+"""Mutated pipeline files: each must give a value or a `SpecError`, whatever was done to it."""
+
+import copy
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tfseg.spec import SpecError, dump, json_schema
+from tfseg.spec.nodes import Place
+from tfseg.spec.yaml12 import compose
+
+NUMBERS = (0, -1, 1, 2, 8, 321, 2**31, 2**63, 10**30, 0.0, 0.5, -0.5, 1e-9, 1e300, float("inf"), float("nan"))
+TEXTS = ("", "x", "type", "voc", "../x", "/", "~", "~nobody/x", "a: b", "1e-4", "é\u2028\U0001f600", "a" * 5000)
+LISTS = ((), (1, 1), (0.5, 2.0), ("x",), ((1,),), (None,), ({},), (1,) * 300)
+MAPS = ({}, {"type": "x"}, {"type": None}, {"type": ["x"]}, {"x": 1}, {"": {}})
+VALUES = (None, True, False, *NUMBERS, *TEXTS, *LISTS, *MAPS)
+FRAGMENTS = (
+    *(
+        "\t",
+        "\0",
+        "\ufeff",
+        "\r",
+        "\x85",
+        "\n",
+        "  ",
+        "---\n",
+        "...\n",
+        "%YAML 1.1\n",
+        "- ",
+        ": ",
+        "? ",
+        "# ",
+        "?",
+        "-",
+    ),
+    *("[", "]", "{", "}", ",", "|\n", ">-\n", "'", '"', '"\\UFFFFFFFF"', "@", "`", "&a ", "*a", "<<: *a\n", "! "),
+    *("!!str ", "!!python/name:os.system ", "!!binary ", "include: x.yaml\n", "include: [", "type: ", "~", ".nan"),
+    *("0x", "1e999", "9" * 5000, "é", "\U0001f600", "[" * 300, "{a: " * 300, "- " * 300),
+)
+OVERRIDES = (
+    *("", "=", "{}", "{}=1", "{}=-1", "{}=~", "{}=x", "{}=[", "{}=*a", "{}={{a: 1}}", "{}.x=1", "{}.0=x", "{}.type=x"),
+    "x.{}=2",
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is fuzzed.
+
+    Args:
+        load: takes a path and overrides, gives a value or raises `SpecError`.
+        type_: the spec type of the values.
+        folder: where valid files lie.
+    """
+
+    load: Callable[[Path, Sequence[str]], Any]
+    type_: Any
+    folder: Path
+
+
+def fuzz(target: Target, folder: Path, examples: int) -> Counter[str]:
+    """Loads `examples` mutated files, written to `folder`; counts how they ended.
+
+    A file that loads must also be shown as one that loads to an equal value, and be valid by the JSON Schema.
+    """
+    shutil.copytree(target.folder, folder, dirs_exist_ok=True)  # so that what files include lies beside them
+    texts = [file.read_text(encoding="utf-8") for file in sorted(target.folder.glob("*.yaml"))]
+    schema = jsonschema.Draft202012Validator(json_schema(target.type_))
+    counts: Counter[str] = Counter()
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(mutated([(text, plain(text)) for text in texts]))
+    def check(case: tuple[bytes, list[str]]) -> None:
+        content, overrides = case
+        file = folder / "mutated.yaml"
+        file.write_bytes(content)
+        try:
+            value = target.load(file, overrides)
+        except SpecError as error:
+            counts["error"] += 1
+            assert error.problems
+            assert all(problem.where and problem.message for problem in error.problems)
+            assert len(str(error).split("\n")) == len(error.problems), "a line for each"
+            return
+        counts["value"] += 1
+        shown = dump(value)
+        file.write_text(shown, encoding="utf-8")
+        assert target.load(file, ()) == value
+        schema.validate(as_json(plain(shown if overrides else content.decode("utf-8-sig"))))
+
+    check()
+    return counts
+
+
+def plain(text: str) -> Any:
+    """The data of a YAML text by itself; `include` is not followed."""
+    return compose(text, lambda line: Place("text", line), Path(), (), []).plain
+
+
+def as_json(data: Any) -> Any:
+    """`data` through JSON's text: keys are text, lists are lists."""
+    return json.loads(json.dumps(data))
+
+
+@st.composite
+def mutated(draw: st.DrawFn, files: Sequence[tuple[str, Any]]) -> tuple[bytes, list[str]]:
+    """Content made from a file's text or data by up to three changes, and up to two overrides."""
+    text, data = files[draw(st.integers(0, len(files) - 1))]
+    keys = [".".join(map(str, path)) for path in paths(data) if path]
+    if draw(st.booleans()):
+        for _ in range(draw(st.integers(0, 2))):
+            data = changed(draw, data)
+        content = json.dumps(data).encode()
+    else:
+        for _ in range(draw(st.integers(1, 3))):
+            text = edited(draw, text)
+        content = text.encode("utf-8", "surrogatepass")
+    if draw(st.integers(0, 19)) == 0:
+        at = draw(st.integers(0, len(content)))
+        content = content[:at] + draw(st.binary(max_size=2)) + content[at + 1 :]
+    forms = draw(st.lists(st.sampled_from(OVERRIDES), max_size=2)) if draw(st.integers(0, 4)) == 0 else []
+    return content, [form.format(draw(st.sampled_from(keys))) for form in forms]
+
+
+def edited(draw: st.DrawFn, text: str) -> str:
+    """A text with a line or a few characters dropped, doubled, moved, or put in."""
+    lines = text.splitlines(keepends=True)
+    at, line = draw(st.integers(0, len(text))), draw(st.integers(0, max(0, len(lines) - 1)))
+    match draw(st.sampled_from(("insert", "insert", "replace", "drop", "double", "move", "indent", "value", "cut"))):
+        case "insert":
+            return text[:at] + draw(st.sampled_from(FRAGMENTS)) + text[at:]
+        case "replace":
+            return text[:at] + draw(st.characters(codec="utf-8")) + text[at + draw(st.integers(0, 4)) :]
+        case "drop":
+            return "".join(lines[:line] + lines[line + 1 :])
+        case "double":
+            return "".join(lines[: line + 1] + lines[line:])
+        case "move":
+            other = draw(st.integers(0, max(0, len(lines) - 1)))
+            return "".join(lines[:line] + lines[other : other + 1] + lines[line + 1 :])
+        case "indent":
+            return "".join(lines[:line] + ["  " + part for part in lines[line : line + 1]] + lines[line + 1 :])
+        case "value":
+            key = "".join(lines[line : line + 1]).partition(":")[0]
+            return "".join((*lines[:line], f"{key}: {json.dumps(draw(st.sampled_from(VALUES)))}\n", *lines[line + 1 :]))
+        case _:
+            return text[:at]
+
+
+def changed(draw: st.DrawFn, data: Any) -> Any:
+    """Data with one value removed, replaced, renamed, or taken from elsewhere."""
+    data = listed(data)
+    places = [path for path in paths(data) if path]
+    if not places:
+        return data
+    path = draw(st.sampled_from(places))
+    holder, key = at(data, path[:-1]), path[-1]
+    match draw(st.sampled_from(("drop", "replace", "replace", "rename", "copy", "wrap", "add"))):
+        case "drop":
+            del holder[key]
+        case "replace":
+            holder[key] = draw(st.sampled_from(VALUES))
+        case "rename" if isinstance(holder, dict):
+            name = str(key)
+            cut = draw(st.integers(0, len(name)))
+            holder[name[:cut] + draw(st.sampled_from(("", "x", "_", name[:1]))) + name[cut + 1 :]] = holder.pop(key)
+        case "copy":
+            holder[key] = copy.deepcopy(at(data, draw(st.sampled_from(places))))
+        case "wrap":
+            holder[key] = draw(st.sampled_from(([holder[key]], {"type": holder[key]}, {"x": holder[key]})))
+        case _ if isinstance(holder[key], dict):
+            holder[key][draw(st.sampled_from(("type", "x", "weights", "name")))] = draw(st.sampled_from(VALUES))
+        case _:
+            holder[key] = [holder[key], holder[key]]
+    return data
+
+
+def paths(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all values in `data`."""
+    yield path
+    if isinstance(data, dict | list | tuple):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from paths(value, (*path, key))
+
+
+def at(data: Any, path: Sequence[Any]) -> Any:
+    for key in path:
+        data = data[key]
+    return data
+
+
+def listed(data: Any) -> Any:
+    """A copy of `data` with lists for tuples."""
+    if isinstance(data, dict):
+        return {key: listed(value) for key, value in data.items()}
+    return [listed(value) for value in data] if isinstance(data, list | tuple) else data
