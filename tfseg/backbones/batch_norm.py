@@ -1,0 +1,85 @@
+"""Weights whose BatchNorm was folded into biases: put into layers with BatchNorm, and made fit for training."""
+
+from collections.abc import Iterable, Mapping
+
+import keras
+import numpy as np
+
+from tfseg.backbones.weights import Arrays
+
+
+def split_folded(layers: Arrays, norms: Mapping[str, str], epsilon: float) -> tuple[Arrays, bool]:
+    """Gives the bias of every convolution in `norms` to the BatchNorm behind it, and says whether there was any.
+
+    The BatchNorm adds the bias and does nothing else: `gamma (x - mean) / sqrt(variance + epsilon) + beta` with
+    gamma 1, mean 0, variance `1 - epsilon` and beta `bias`.
+    """
+    split: Arrays = {name: dict(arrays) for name, arrays in layers.items()}
+    folded = [conv for conv in norms if "bias" in layers.get(conv, {})]
+    for conv in folded:
+        split[norms[conv]] = _adding(split[conv].pop("bias"), epsilon)
+    return split, bool(folded)
+
+
+def _adding(bias: np.ndarray, epsilon: float) -> dict[str, np.ndarray]:
+    return {
+        "gamma": np.ones_like(bias),
+        "beta": bias,
+        "moving_mean": np.zeros_like(bias),
+        "moving_variance": np.full_like(bias, 1.0 - epsilon),
+    }
+
+
+def unfold_batch_norm(model: keras.Model, images: Iterable[np.ndarray]) -> tuple[str, ...]:
+    """Gives every BatchNorm that only adds a bias the statistics of real images, and leaves the outputs as they are.
+
+    In training a BatchNorm takes the statistics of its batch. One that holds folded weights has never seen any, and
+    the first step would normalise away what the folded scale did. With the measured mean `m` and variance `v` of its
+    input, `gamma = sqrt(v + epsilon)` and `beta = bias + m` give the same output at inference, and nearly the same
+    in training.
+
+    Args:
+        model: a Functional model; BatchNorms with mean 0 and variance `1 - epsilon` are unfolded, others left alone.
+        images: batches `[batch, height, width, channels]` such as the model is to be trained on.
+
+    Returns:
+        The names of the layers that were unfolded.
+    """
+    layers = [layer for layer in model.layers if _is_folded(layer)]
+    if layers:
+        for layer, (mean, variance) in zip(layers, _statistics(model, layers, images), strict=True):
+            layer.gamma.assign(np.sqrt(variance + layer.epsilon))
+            layer.beta.assign(keras.ops.convert_to_numpy(layer.beta) + mean)
+            layer.moving_mean.assign(mean)
+            layer.moving_variance.assign(variance)
+    return tuple(layer.name for layer in layers)
+
+
+def _is_folded(layer: keras.Layer) -> bool:
+    if not isinstance(layer, keras.layers.BatchNormalization):
+        return False
+    mean, variance = (keras.ops.convert_to_numpy(v) for v in (layer.moving_mean, layer.moving_variance))
+    # A fresh BatchNorm has variance 1, which is not 1 - epsilon: the two are told apart.
+    return not mean.any() and np.allclose(variance + layer.epsilon, 1.0, rtol=0.0, atol=layer.epsilon / 100)
+
+
+def _statistics(
+    model: keras.Model, layers: list[keras.layers.BatchNormalization], images: Iterable[np.ndarray]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mean and variance of what enters each layer, over all pixels of all images."""
+    tensors = [keras.ops.cast(layer.input, "float32") for layer in layers]
+    probe = keras.Model(model.input, [keras.ops.moments(tensor, axes=[0, 1, 2]) for tensor in tensors])
+    batches = [
+        [tuple(keras.ops.convert_to_numpy(part).astype(np.float64) for part in moments) for moments in probe(batch)]
+        for batch in images
+    ]
+    if not batches:
+        raise ValueError("unfold_batch_norm needs at least one batch of images. Received: images=()")
+    return [_pooled(moments) for moments in zip(*batches, strict=True)]
+
+
+def _pooled(moments: tuple[tuple[np.ndarray, np.ndarray], ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance over batches of equal weight: the mean of the variances plus the variance of the means."""
+    means = np.stack([mean for mean, _ in moments])
+    variances = np.stack([variance for _, variance in moments])
+    return means.mean(0), variances.mean(0) + means.var(0)

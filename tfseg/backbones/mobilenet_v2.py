@@ -1,0 +1,154 @@
+"""MobileNetV2 with the layer names of `keras.applications`, `same` padding and an output stride of one's choice."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import keras
+from pydantic import Field, model_validator
+
+from tfseg.backbones.applications import classifier
+from tfseg.backbones.batch_norm import split_folded
+from tfseg.backbones.features import Features, Stage
+from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, layer_arrays, read_layers
+from tfseg.layers import Normalize
+from tfseg.ops.geometry import dilate
+from tfseg.spec.declare import Location, spec
+
+EPSILON = 1e-3
+PUBLISHED = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+"""The width factors that ImageNet weights exist for."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One inverted residual block: 1x1 to `expansion` times the channels, 3x3 depthwise, linear 1x1 to `filters`."""
+
+    index: int
+    expansion: int
+    filters: int
+    stride: int
+    """As in the paper; a dilated net steps by less."""
+    step: int
+    rate: int
+
+    @property
+    def prefix(self) -> str:
+        return f"block_{self.index}_" if self.index else "expanded_conv_"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return ("expand", "depthwise", "project") if self.expansion > 1 else ("depthwise", "project")
+
+
+def blocks(output_stride: int) -> tuple[Block, ...]:
+    """The 17 blocks of the paper's table 2, dilated where a step is taken away to keep `output_stride`."""
+    groups = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    rows = [(t, c, s if i == 0 else 1) for t, c, n, s in groups for i in range(n)]
+    steps = dilate((2, *(stride for _, _, stride in rows)), output_stride)[1:]  # the first 2 is the stem's
+    return tuple(Block(i, *row, *step) for i, (row, step) in enumerate(zip(rows, steps, strict=True)))
+
+
+def batch_norms(output_stride: int) -> dict[str, str]:
+    """The BatchNorm behind each convolution, by name: all layers that have weights."""
+    convs = (f"{block.prefix}{part}" for block in blocks(output_stride) for part in block.parts)
+    return {"Conv1": "bn_Conv1", **{conv: f"{conv}_BN" for conv in convs}}
+
+
+@spec
+class MobileNetV2:
+    """MobileNetV2 (Sandler et al. 2018, table 2) up to block 16, without the 1280 channels that classify.
+
+    Its stages are the widened inputs of the blocks that halve the map, `block_1_expand_relu` (stride 2) to
+    `block_13_expand_relu` (16), and the linear output of block 16. Layers are named as in
+    `keras.applications.MobileNetV2`, so that its weights fit.
+    """
+
+    type: Literal["mobilenet_v2"] = "mobilenet_v2"
+    alpha: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """Factor of every layer's channels."""
+    output_stride: Literal[8, 16, 32] = 32
+    """Image pixels between two places of the deepest stage; below 32, blocks dilate instead of halving the map."""
+    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Of BatchNorm's moving averages. The 0.999 of `keras.applications` needs thousands of steps before the net can be
+    evaluated."""
+    weights: Literal["imagenet"] | Location | None = None
+    """`imagenet` (fetched by Keras when training starts), or a file: `.npz` (`layer/variable`, BatchNorm may be folded
+    into `bias`), `.h5` of `keras.applications` without top, or a `.keras` model that has these layers."""
+
+    @model_validator(mode="after")
+    def _published(self) -> Self:
+        if self.weights == "imagenet" and self.alpha not in PUBLISHED:
+            raise ValueError(f"ImageNet weights exist for alpha {', '.join(map(str, PUBLISHED))}, not for {self.alpha}")
+        return self
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return tuple(stride for stride in (2, 4, 8, 16, 32) if stride <= self.output_stride)
+
+    @property
+    def fixed_grid(self) -> bool:
+        return False
+
+    @property
+    def padded(self) -> bool:
+        return False
+
+    def refusal(self, channels: int) -> str | None:
+        """Why it cannot read images of that many channels, or None."""
+        return imagenet_refusal(self.weights, channels)
+
+    def __call__(self, image: keras.KerasTensor) -> Features:
+        x = Normalize("tf", name="normalize")(image)
+        x = keras.layers.Conv2D(self._filters(32), 3, 2, "same", use_bias=False, name="Conv1")(x)
+        x = self._activated(x, "bn_Conv1", "Conv1_relu")
+        stages, stride = [], 2
+        for block in blocks(self.output_stride):
+            inner, x = self._block(x, block)
+            if block.stride == 2:
+                stages.append(Stage(f"{block.prefix}expand_relu", stride, inner))
+            stride *= block.step
+        return Features((*stages, Stage("block_16_project_BN", stride, x)))
+
+    def load_weights(self, model: keras.Model) -> WeightsReport | None:
+        """Fills these layers within `model` from `weights`; after folded weights, see `unfold_batch_norm`."""
+        if self.weights is None:
+            return None
+        norms = batch_norms(self.output_stride)
+        layers, folded = split_folded(self._arrays(self.weights), norms, EPSILON)
+        return replace(fill(model, layers, (*norms, *norms.values()), str(self.weights)), folded=folded)
+
+    def _arrays(self, weights: Literal["imagenet"] | Path) -> Arrays:
+        if isinstance(weights, Path) and weights.suffix != ".h5":
+            return read_layers(weights)
+        arguments = {"include_top": False, "alpha": self.alpha, "input_shape": (224, 224, 3)}
+        return layer_arrays(classifier(keras.applications.MobileNetV2, weights, **arguments))
+
+    def _block(self, x: keras.KerasTensor, block: Block) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """The widened input and the output of `block`."""
+        before, name = x, block.prefix
+        if block.expansion > 1:
+            x = keras.layers.Conv2D(x.shape[-1] * block.expansion, 1, use_bias=False, name=f"{name}expand")(x)
+            x = self._activated(x, f"{name}expand_BN", f"{name}expand_relu")
+        inner = x
+        x = keras.layers.DepthwiseConv2D(
+            3, block.step, "same", dilation_rate=block.rate, use_bias=False, name=f"{name}depthwise"
+        )(x)
+        x = self._activated(x, f"{name}depthwise_BN", f"{name}depthwise_relu")
+        x = keras.layers.Conv2D(self._filters(block.filters), 1, use_bias=False, name=f"{name}project")(x)
+        x = self._norm(f"{name}project_BN")(x)
+        if block.stride == 1 and x.shape[-1] == before.shape[-1]:
+            x = keras.layers.Add(name=f"{name}add")([before, x])
+        return inner, x
+
+    def _activated(self, x: keras.KerasTensor, norm: str, relu: str) -> keras.KerasTensor:
+        return keras.layers.ReLU(6.0, name=relu)(self._norm(norm)(x))
+
+    def _norm(self, name: str) -> keras.layers.BatchNormalization:
+        return keras.layers.BatchNormalization(momentum=self.momentum, epsilon=EPSILON, name=name)
+
+    def _filters(self, filters: int) -> int:
+        """`alpha` times `filters`, to a multiple of 8 without losing more than a tenth, as the authors round."""
+        scaled = filters * self.alpha
+        rounded = max(8, int(scaled + 4) // 8 * 8)
+        return rounded + 8 if rounded < 0.9 * scaled else rounded

@@ -1,0 +1,78 @@
+"""A small net of residual stages: minutes on two CPU cores, seconds in a test."""
+
+from typing import Annotated, Literal
+
+import keras
+from pydantic import Field
+
+from tfseg.backbones.features import Features, Stage
+from tfseg.backbones.weights import WeightsReport, fill, read_layers
+from tfseg.layers import AtrousConv2D, Normalize
+from tfseg.ops.geometry import dilate
+from tfseg.spec.declare import Location, spec
+
+STAGES = 5
+
+
+@spec
+class SmallCnn:
+    """Five stages, each a 3x3 convolution that halves the map and a residual one, with BatchNorm and ReLU.
+
+    Stages are `stage1` (stride 2) to `stage5`, with `width` channels at first, doubling up to eight times as many.
+    """
+
+    type: Literal["small_cnn"] = "small_cnn"
+    width: Annotated[int, Field(ge=1)] = 16
+    """Channels of the first stage."""
+    output_stride: Literal[8, 16, 32] = 16
+    """Image pixels between two places of the deepest stage; below 32, stages dilate instead of halving the map."""
+    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Of BatchNorm's moving averages."""
+    weights: Location | None = None
+    """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return tuple(stride for stride in (2, 4, 8, 16, 32) if stride <= self.output_stride)
+
+    @property
+    def fixed_grid(self) -> bool:
+        return False
+
+    @property
+    def padded(self) -> bool:
+        return False
+
+    def refusal(self, channels: int) -> str | None:
+        """It reads images of any number of channels."""
+        return None
+
+    def __call__(self, image: keras.KerasTensor) -> Features:
+        x = Normalize("tf", name="normalize")(image)
+        stages, stride = [], 1
+        for index, (step, rate) in enumerate(dilate((2,) * STAGES, self.output_stride)):
+            stride *= step
+            x = self._stage(x, f"stage{index + 1}", self.width * 2 ** min(index, 3), step, rate)
+            stages.append(Stage(f"stage{index + 1}", stride, x))
+        return Features(tuple(stages))
+
+    def load_weights(self, model: keras.Model) -> WeightsReport | None:
+        """Fills these layers within `model` from `weights`."""
+        if self.weights is None:
+            return None
+        parts = ("down", "down_bn", "mix", "mix_bn")
+        required = [f"stage{index + 1}_{part}" for index in range(STAGES) for part in parts]
+        return fill(model, read_layers(self.weights), required, str(self.weights))
+
+    def _stage(self, x: keras.KerasTensor, name: str, filters: int, step: int, rate: int) -> keras.KerasTensor:
+        x = shortcut = self._conv(x, f"{name}_down", filters, step, rate)
+        x = self._conv(x, f"{name}_mix", filters, 1, rate, relu=False)
+        return keras.layers.ReLU(name=name)(keras.layers.Add(name=f"{name}_add")([x, shortcut]))
+
+    def _conv(
+        self, x: keras.KerasTensor, name: str, filters: int, step: int, rate: int, relu: bool = True
+    ) -> keras.KerasTensor:
+        layer = AtrousConv2D if rate > 1 else keras.layers.Conv2D
+        x = layer(filters, 3, step, "same", dilation_rate=rate, use_bias=False, name=name)(x)
+        x = keras.layers.BatchNormalization(momentum=self.momentum, name=f"{name}_bn")(x)
+        return keras.layers.ReLU(name=f"{name}_relu")(x) if relu else x

@@ -1,0 +1,154 @@
+"""Fully convolutional networks: scores at several strides, summed from coarse to fine."""
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+import keras
+from pydantic import Field, model_validator
+
+from tfseg.backbones.features import Backbone, Features, Stage
+from tfseg.layers import BilinearConv2DTranspose, CropLike, FixedScale, ResizeLike
+from tfseg.models.coordinates import offset
+from tfseg.models.problems import Problem
+from tfseg.spec.declare import Misfit, spec
+
+MOMENTUM = 0.9
+"""Of BatchNorm's moving averages: evaluation agrees with training after some dozen steps."""
+
+
+@spec
+class Fcn:
+    """FCN-32s, 16s, 8s and finer (Shelhamer, Long & Darrell 2016, section 4.3).
+
+    The deepest stage is scored by a zero-initialised 1x1 convolution; each finer stage adds its own scores, until
+    the scores of the finest one are brought to the image. With `channels`, features of that many channels are summed
+    instead and scored once, at the finest stride: a light decoder for light backbones.
+    """
+
+    type: Literal["fcn"] = "fcn"
+    strides: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (32, 16, 8)
+    """Where to score, coarsest first: (32, 16, 8) is FCN-8s, (32,) is FCN-32s."""
+    upsampling: Literal["resize", "deconv"] = "resize"
+    """`deconv`: bilinear transposed convolutions and crops, as released. `resize`: bilinear, to the size of what is
+    added."""
+    learned_upsampling: bool = False
+    """Train the transposed convolutions between the strides (Long et al. 2015); the last one stays bilinear."""
+    scales: tuple[float, ...] | None = None
+    """One factor for each finer stride, applied before its scores: (0.01, 0.0001) is FCN-8s at once."""
+    channels: Annotated[int, Field(ge=1)] | None = None
+    """Sum features of so many channels instead of scores; needs `upsampling: resize`."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if problems := list(self._own_problems()):
+            raise Misfit(*problems)
+        return self
+
+    def _own_problems(self) -> Iterator[tuple[str, str]]:
+        skips = len(self.strides) - 1
+        if any(fine >= coarse or coarse % fine for coarse, fine in pairwise(self.strides)):
+            received = f"Received: {list(self.strides)}"
+            yield "strides", f"each stride must be a proper divisor of the one before, as in [32, 16, 8]. {received}"
+        if self.scales is not None and len(self.scales) != skips:
+            received = f"Received: {len(self.scales)}"
+            yield "scales", f"expected {skips} factors, one for each stride after the first. {received}"
+        if self.channels is not None and self.upsampling == "deconv":
+            yield (
+                "channels",
+                f"transposed convolutions raise scores; set upsampling to resize. Received: {self.channels}",
+            )
+        if self.channels is not None and self.scales is not None:
+            yield "scales", f"scales are for scores; with channels set them to null. Received: {list(self.scales)}"
+        if self.learned_upsampling and self.upsampling == "resize":
+            yield "learned_upsampling", "a resize has no weights; set upsampling to deconv. Received: true"
+
+    @property
+    def head(self) -> Literal["crop", "resize"]:
+        """How its scores come to the image's size."""
+        return "crop" if self.upsampling == "deconv" else "resize"
+
+    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+        """What keeps it from working on `backbone`, each as (path, message)."""
+        if absent := [stride for stride in self.strides if stride not in backbone.strides]:
+            has = f"{backbone.type} with output stride {backbone.output_stride} has strides {_listed(backbone.strides)}"
+            yield ("strides",), f"{has}, not {_listed(absent)}. Received: {list(self.strides)}"
+        if self.upsampling == "deconv" and not backbone.fixed_grid:
+            yield (
+                ("upsampling",),
+                (
+                    f"deconv crops at fixed places, but where {backbone.type} samples the image depends on the image's "
+                    "size. Set it to resize. Received: deconv"
+                ),
+            )
+        if self.upsampling == "resize" and backbone.padded:
+            yield (
+                ("upsampling",),
+                (
+                    f"scores of {backbone.type} in its original form reach beyond the image and must be cropped, not "
+                    "resized. Set it to deconv, or model.backbone.form to same. Received: resize"
+                ),
+            )
+
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+        stages = [features.at(stride) for stride in self.strides]
+        if self.channels is not None:
+            return _score(_pyramid(stages, self.channels), "score", classes)
+        scores, name = _score(stages[0].tensor, "score_fr", classes), "upscore2"
+        for index, stage in enumerate(stages[1:]):
+            skip = _score(self._scaled(stage, index), f"score_{stage.name}", classes)
+            both = self._aligned(scores, skip, self.strides[index] // stage.stride, (name, f"score_{stage.name}c"))
+            scores, name = keras.layers.Add(name=f"fuse_{stage.name}")(both), f"upscore_{stage.name}"
+        return scores if self.upsampling == "resize" else self._on_image_grid(scores, classes)
+
+    def _scaled(self, stage: Stage, index: int) -> keras.KerasTensor:
+        if self.scales is None:
+            return stage.tensor
+        return FixedScale(self.scales[index], name=f"scale_{stage.name}")(stage.tensor)
+
+    def _aligned(
+        self, scores: keras.KerasTensor, skip: keras.KerasTensor, factor: int, names: tuple[str, str]
+    ) -> list[keras.KerasTensor]:
+        """`scores` at `factor` times the places, and `skip`: on one grid and of one size."""
+        if self.upsampling == "resize":
+            return [ResizeLike(name=names[0])([scores, skip]), skip]
+        raised = _bilinear(scores, factor, names[0], self.learned_upsampling)
+        before = offset(skip, raised)
+        if before >= 0:
+            return [raised, CropLike(before, name=names[1])([skip, raised])]
+        return [CropLike(-before, name=f"{names[0]}c")([raised, skip]), skip]  # padded `same`, the skip is the smaller
+
+    def _on_image_grid(self, scores: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+        name = "upscore" if len(self.strides) == 1 else f"upscore{self.strides[-1]}"
+        return _bilinear(scores, self.strides[-1], name, trainable=False)
+
+
+def _score(x: keras.KerasTensor, name: str, classes: int) -> keras.KerasTensor:
+    """Zero-initialised: a new skip changes nothing until it has learned something (section 4.3)."""
+    return keras.layers.Conv2D(classes, 1, kernel_initializer="zeros", name=name)(x)
+
+
+def _bilinear(x: keras.KerasTensor, factor: int, name: str, trainable: bool) -> keras.KerasTensor:
+    return BilinearConv2DTranspose(x.shape[-1], 2 * factor, factor, trainable=trainable, name=name)(x)
+
+
+def _pyramid(stages: list[Stage], channels: int) -> keras.KerasTensor:
+    """Features of all `stages` at the stride of the last: each a 1x1, the coarser sum added, and a 3x3 over it."""
+    x = None
+    for stage in stages:
+        lateral = _convolved(stage.tensor, channels, 1, f"lateral_{stage.name}")
+        if x is not None:
+            raised = ResizeLike(name=f"raise_{stage.name}")([x, lateral])
+            lateral = keras.layers.Add(name=f"fuse_{stage.name}")([raised, lateral])
+        x = _convolved(lateral, channels, 3, f"smooth_{stage.name}")
+    return x
+
+
+def _convolved(x: keras.KerasTensor, channels: int, size: int, name: str) -> keras.KerasTensor:
+    x = keras.layers.Conv2D(channels, size, padding="same", use_bias=False, name=name)(x)
+    x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _listed(strides: Iterable[int]) -> str:
+    return ", ".join(map(str, strides))

@@ -1,0 +1,161 @@
+"""The layers of the graph level: one spec for each, derived from the constructor of the layer."""
+
+import inspect
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Union
+
+import keras
+from keras import layers as kl
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from tfseg import layers as tl
+from tfseg.spec.declare import Misfit, spec
+from tfseg.spec.wording import listed, nearest
+
+KERAS = (
+    kl.Activation, kl.Add, kl.Average, kl.AveragePooling2D, kl.BatchNormalization, kl.Concatenate, kl.Conv2D,
+    kl.Conv2DTranspose, kl.DepthwiseConv2D, kl.Dropout, kl.ELU, kl.GaussianNoise, kl.GlobalAveragePooling2D,
+    kl.GlobalMaxPooling2D, kl.GroupNormalization, kl.LayerNormalization, kl.LeakyReLU, kl.MaxPooling2D, kl.Maximum,
+    kl.Minimum, kl.Multiply, kl.PReLU, kl.ReLU, kl.Rescaling, kl.SeparableConv2D, kl.Softmax, kl.SpatialDropout2D,
+    kl.Subtract, kl.ZeroPadding2D,
+)  # fmt: skip
+TFSEG = tuple(getattr(tl, name) for name in tl.__all__)
+
+CLASSES = "${classes}"
+"""Stands for the number of classes in any argument of a layer."""
+IMAGE = "image"
+"""Stands for the network's input."""
+
+Scalar = bool | int | float | str | None
+Argument = Scalar | tuple[Scalar | tuple[Scalar, ...], ...]
+
+
+class Node:
+    """A named layer, what it reads, and the arguments of its constructor."""
+
+    LAYER: ClassVar[type[keras.Layer]]
+    DEFAULTS: ClassVar[dict[str, Any]]
+    name: str
+    inputs: str | tuple[str, ...] | None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs; a layer class that gives several says them in `OUTPUTS`."""
+        return getattr(self.LAYER, "OUTPUTS", ("output",))
+
+    def make(self, classes: int) -> keras.Layer:
+        """The layer itself."""
+        given = {name: getattr(self, name) for name, default in self.DEFAULTS.items() if getattr(self, name) != default}
+        resolved = {name: classes if value == CLASSES else value for name, value in given.items()}
+        return self.LAYER(name=self.name, **resolved)
+
+    def sources(self, before: str) -> tuple[str, ...]:
+        """The names of what it reads; `before` is the layer above it."""
+        if self.inputs is None:
+            return (before,)
+        return (self.inputs,) if isinstance(self.inputs, str) else self.inputs
+
+    @model_validator(mode="after")
+    def _makes_a_layer(self) -> Self:
+        try:
+            self.make(classes=2)
+        except Exception as error:  # whatever a constructor raises, an argument is wrong
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{self.LAYER.__name__} refuses these arguments: {reason}") from error
+        return self
+
+
+def word(layer: type[keras.Layer]) -> str:
+    """The name of a layer in a file: `conv` for Conv2D, `bilinear_conv_transpose` for BilinearConv2DTranspose."""
+    name = layer.__name__.replace("2D", "").replace("2d", "").replace("PReLU", "Prelu").replace("ReLU", "Relu")
+    return "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", name)).lower()
+
+
+def node(layer: type[keras.Layer]) -> type[Node]:
+    """The spec of `layer`: its name in the graph, its inputs, and the parameters of its constructor."""
+    arguments = _arguments(layer)
+    defaults = {name: parameter.default for name, parameter in arguments.items()}
+    body: dict[str, Any] = {
+        "__doc__": (inspect.getdoc(layer) or layer.__name__).partition("\n")[0],
+        "__module__": __name__,
+        "__annotations__": _annotations(layer, arguments),
+        "LAYER": layer,
+        "DEFAULTS": defaults,
+        "inputs": None,
+        **{name: default for name, default in defaults.items() if default is not inspect.Parameter.empty},
+    }
+    return spec(type(f"{layer.__name__}Node", (Node,), body))
+
+
+def _arguments(layer: type[keras.Layer]) -> dict[str, inspect.Parameter]:
+    """The constructor's own parameters, and `trainable` of every layer."""
+    own = dict(list(inspect.signature(layer.__init__).parameters.items())[1:])
+    trainable = inspect.signature(kl.Layer.__init__).parameters["trainable"]
+    kept = {name: each for name, each in own.items() if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
+    skipped = ("name", "dtype", "data_format")
+    return {name: each for name, each in {"trainable": trainable, **kept}.items() if name not in skipped}
+
+
+def _annotations(layer: type[keras.Layer], arguments: dict[str, inspect.Parameter]) -> dict[str, Any]:
+    def described(annotation: Any, text: str) -> Any:
+        return Annotated[annotation, Field(description=text)]
+
+    return {
+        "LAYER": ClassVar[type[keras.Layer]],
+        "DEFAULTS": ClassVar[dict[str, Any]],
+        "layer": described(Literal[word(layer)], f"{layer.__name__}."),
+        "name": described(Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")], "Of this layer and no other."),
+        "inputs": described(
+            Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] | None,
+            "The layer or layers that it reads, or image; null reads the layer above. A layer with several outputs "
+            "gives them as name.output.",
+        ),
+        **{name: described(Argument, f"As {name} of {layer.__name__}'s constructor.") for name in arguments},
+    }
+
+
+class ByLayer:
+    """Marks a list item whose `layer:` picks the spec."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = {name: handler.generate_schema(member) for name, member in NODES.items()}
+        tagged = core_schema.tagged_union_schema(choices, _layer)
+        return core_schema.no_info_before_validator_function(_checked, tagged)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(choice) for choice in schema["schema"]["choices"].values()]}
+
+
+def _layer(value: Any) -> Any:
+    return value.get("layer") if isinstance(value, dict) else getattr(value, "layer", None)
+
+
+def _checked(value: Any) -> Any:
+    if not isinstance(value, dict | Node):
+        raise ValueError(f"expected a map with the keys name and layer. Received: {value!r}")
+    if (name := _layer(value)) not in NODES:
+        raise Misfit(("layer", f"expected a layer{nearest(name, NODES)}; layers: {listed(NODES)}. Received: {name!r}"))
+    return value
+
+
+NODES: dict[str, type[Node]] = {word(layer): node(layer) for layer in sorted((*KERAS, *TFSEG), key=word)}
+"""The closed list of layers, by their names in a file."""
+
+if TYPE_CHECKING:
+    AnyNode = Node
+else:
+    AnyNode = Annotated[Union[tuple(NODES.values())], ByLayer()]  # noqa: UP007 - the members are computed
+
+
+def shape(layer: keras.Layer, shapes: Sequence[tuple[int | None, ...] | None]) -> tuple[int | None, ...] | None:
+    """The shape of the layer's output, before it has any weights; None where it does not tell."""
+    if None in shapes:
+        return None
+    try:
+        found = layer.compute_output_shape(shapes[0] if len(shapes) == 1 else list(shapes))
+    except NotImplementedError:
+        return None
+    return tuple(found) if all(size is None or isinstance(size, int) for size in found) else None
