@@ -1,0 +1,90 @@
+"""Label maps as files and over pictures."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tfseg.atomic import atomic_file
+
+LARGEST_INDEX = 255
+"""The largest id that an index PNG holds."""
+
+
+def write_mask(path: Path, ids: np.ndarray, palette: np.ndarray) -> None:
+    """Writes ids as an index PNG whose palette shows them in colour; 16-bit grey where an id is above 255. Atomic.
+
+    Args:
+        path: the file, `.png`.
+        ids: integers `[height, width]`.
+        palette: uint8 `[256, 3]`, the colour of every id.
+
+    Raises:
+        ValueError: `ids` are not integers from 0 to 65535 in two dimensions.
+    """
+    ids = _checked(ids)
+    if ids.max(initial=0) > LARGEST_INDEX:
+        picture = Image.fromarray(ids.astype(np.uint16))
+    else:
+        picture = Image.fromarray(ids.astype(np.uint8), "P")
+        picture.putpalette(np.ascontiguousarray(palette, np.uint8).tobytes())
+    with atomic_file(Path(path)) as partial:
+        picture.save(partial, format="PNG")
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Writes a uint8 picture `[height, width]` or `[height, width, 1 or 3]`; the suffix chooses the format. Atomic.
+
+    Raises:
+        ValueError: `image` is of another type or shape.
+    """
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
+        raise ValueError(
+            f"`image` must be uint8 [height, width], or with 1 or 3 channels. Received: {image.dtype} {list(image.shape)}"
+        )
+    with atomic_file(Path(path)) as partial:
+        Image.fromarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image).save(partial)
+
+
+def blend(
+    image: np.ndarray, ids: np.ndarray, palette: np.ndarray, alpha: float = 0.5, ignore: int | None = None
+) -> np.ndarray:
+    """The classes' colours over a picture, uint8 `[height, width, 3]`.
+
+    >>> import numpy as np
+    >>> palette = np.array([[0, 0, 0], [200, 100, 0]], np.uint8)
+    >>> blend(np.full((1, 2, 3), 100, np.uint8), np.array([[0, 1]]), palette).tolist()
+    [[[50, 50, 50], [150, 100, 50]]]
+
+    Args:
+        image: uint8 or float in 0..255, `[height, width, 3]`; with 1 channel, or none, it is shown in grey.
+        ids: integers `[height, width]`.
+        palette: uint8 `[ids, 3]`; it repeats where ids are larger.
+        alpha: the weight of the colours, 0 to 1.
+        ignore: pixels of this id show the picture alone.
+
+    Raises:
+        ValueError: picture and ids differ in size, or `ids` are not integers in two dimensions.
+    """
+    ids, image = _checked(ids), np.asarray(image)
+    if image.shape[:2] != ids.shape or image.shape[2:] not in ((), (1,), (3,)):
+        raise ValueError(
+            "`image` must be [height, width], or with 1 or 3 channels, and of the size of `ids`. "
+            f"Received: image {list(image.shape)}, ids {list(ids.shape)}"
+        )
+    picture = np.broadcast_to(image.reshape(*ids.shape, -1), (*ids.shape, 3)).astype(np.float32)
+    colours = np.asarray(palette, np.float32)[ids % len(palette)]
+    weight = np.full((*ids.shape, 1), alpha, np.float32)
+    if ignore is not None:
+        weight[ids == ignore] = 0
+    return np.clip(np.round(picture * (1 - weight) + colours * weight), 0, 255).astype(np.uint8)
+
+
+def _checked(ids: np.ndarray) -> np.ndarray:
+    ids = np.asarray(ids)
+    if not np.issubdtype(ids.dtype, np.integer) or ids.ndim != 2:
+        raise ValueError(f"`ids` must be integers [height, width]. Received: {ids.dtype} {list(ids.shape)}")
+    if ids.size and not 0 <= ids.min() <= ids.max() <= 65535:
+        raise ValueError(f"`ids` must lie in 0..65535. Received: {ids.min()} to {ids.max()}")
+    return ids
