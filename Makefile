@@ -21,7 +21,8 @@ demo: $(VENV)/installed
 	@echo "==> evaluate: the validation scenes"
 	@$(BIN)/tfseg evaluate $(DEMO)
 	@echo "==> predict: four of them, as pictures"
-	@$(BIN)/python examples/save_pictures.py pipelines/shapes.yaml --count 4 --output $(DEMO)/pictures
+	@$(BIN)/python examples/save_pictures.py pipelines/shapes.yaml --count 4 --output $(DEMO)/pictures 2>$(DEMO)/errors \
+		|| { cat $(DEMO)/errors >&2; exit 1; }; rm $(DEMO)/errors  # TensorFlow greets on this channel
 	@$(BIN)/tfseg predict $(DEMO) $(DEMO)/pictures/*.png --output $(DEMO)/predictions --overlay
 	@echo "==> export: SavedModel and TFLite"
 	@$(BIN)/tfseg export $(DEMO) --output $(DEMO)/saved_models

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import indent
+from typing import Any
 
 import click
 
@@ -51,6 +52,12 @@ def _one(words: Sequence[str]) -> tuple[str, list[str]]:
     if len(files) != 1:
         raise click.UsageError(f"Expected one FILE. Received: {' '.join(files) or 'none'}")
     return files[0], overrides
+
+
+def _measured(report: Mapping[str, Any]) -> str:
+    means = {name: f"{report[name]:.4f}" for name in MEANS}
+    classes = {name: "absent" if iou is None else f"{iou:.4f}" for name, iou in report["per_class"].items()}
+    return "\n".join([f"{report['split']}: {report['images']} images", *_table(means), "IoU", *_table(classes)])
 
 
 def _table(lines: Mapping[str, str]) -> list[str]:
@@ -132,22 +139,28 @@ def fit(
     pipeline = load(file, overrides, allow_plugins=allow_plugins)
     folder = run_dir or Path("runs") / pipeline.name
     done = fit(pipeline, folder, resume=resume, overwrite=overwrite, verbose=not manner.quiet)
-    manner.say(f"{done.folder}: val mIoU {done.metrics['val']['miou']:.4f}")
+    manner.say(f"{_measured(done.metrics[pipeline.data.validation_split])}\nThe run lies in {done.folder}")
 
 
 @verb(tfseg, "evaluate")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--split", default="val", show_default=True, help="The split to evaluate on.")
+@click.option("--split", help="The split to measure on. Default: the one that validated the training.")
+@click.option("--pipeline", metavar="FILE", help="Whose data to measure on. Default: the run's own pipeline.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the metrics to this file as well, as JSON.")
 @allow_plugins
-def evaluate(manner: Manner, model: Path, split: str, output: Path | None, allow_plugins: bool) -> None:
-    """Measure MODEL, a run, at the images' own size."""
+def evaluate(
+    manner: Manner, model: Path, split: str | None, pipeline: str | None, output: Path | None, allow_plugins: bool
+) -> None:
+    """Measure MODEL at the images' own size.
+
+    MODEL is a run, a .keras file, a SavedModel or a .tflite file; all but a run need --pipeline.
+    """
+    from tfseg.pipeline import load
     from tfseg.run import evaluate
 
-    metrics = evaluate(model, split, output=output, allow_plugins=allow_plugins)
-    means = {name: f"{metrics[name]:.4f}" for name in MEANS}
-    classes = {name: "absent" if iou is None else f"{iou:.4f}" for name, iou in metrics["per_class"].items()}
-    manner.say("\n".join([f"{split}: {metrics['images']} images", *_table(means), "IoU", *_table(classes)]))
+    data = load(pipeline, allow_plugins=allow_plugins) if pipeline else None
+    report = evaluate(model, split, pipeline=data, output=output, allow_plugins=allow_plugins, verbose=not manner.quiet)
+    manner.say(_measured(report))
 
 
 @verb(tfseg, "predict")
@@ -175,4 +188,4 @@ def export(manner: Manner, words: Sequence[str], output: Path, allow_plugins: bo
     from tfseg.run import export
 
     folder, overrides = _one(words)
-    manner.say(str(export(folder, output, overrides)))
+    manner.say(str(export(folder, output, overrides, allow_plugins=allow_plugins)))

@@ -1,0 +1,360 @@
+"""The command line: what it prints, where, and with which exit code."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jsonschema
+import keras
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import tfseg
+import tfseg.run
+from tfseg.catalogue import components, headline
+from tfseg.cli import main
+from tfseg.pipeline import shipped
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = """\
+# A pipeline for tests.
+name: tiny
+labels: {names: [background, disc, square]}
+data:
+  source: {type: shapes, size: 32, train: 8, val: 4, test: 2}
+  batch_size: 4
+model:
+  backbone: {type: small_cnn, width: 4}
+  decoder: {type: fcn, strides: [16, 8]}
+training: {epochs: 1}
+export: {examples: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("pipelines") / "tiny.yaml"
+    file.write_text(TINY)
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def run(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the tiny pipeline."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["-q", "fit", tiny, "--run-dir", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def said(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line and gives exit code, stdout and stderr."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        return code, *capfd.readouterr()
+
+    return call
+
+
+Said = Callable[..., tuple[int, str, str]]
+
+
+def process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line as a user starts it: a process of its own, nothing set that quietens TensorFlow."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("TF_", "COV"))}
+    command = [sys.executable, "-m", "tfseg", *words]
+    return subprocess.run(command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True, check=False)
+
+
+# Starting.
+
+
+def test_help_is_quick() -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        assert "export" in process("--help").stdout
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+def test_start_is_quiet(tiny: str) -> None:
+    outcome = process("check", tiny)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert outcome.stdout.startswith(f"{tiny}: good\n")
+
+
+def test_who_sets_the_log_level_sees_what_it_lets_through(tiny: str) -> None:
+    assert "oneDNN" in process("check", tiny, TF_CPP_MIN_LOG_LEVEL="0").stderr
+
+
+def test_a_failing_start_is_not_hidden() -> None:
+    code = (
+        "import os, tfseg.shell\n"
+        "with tfseg.shell._start_up_hidden():\n"
+        "    os.write(2, b'no such library')\n"
+        "    raise ImportError('keras')\n"
+    )
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
+    outcome = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=inherited, capture_output=True, text=True)
+    assert "no such library" in outcome.stderr
+
+
+def test_version(said: Said) -> None:
+    assert said("--version") == (0, f"tfseg {tfseg.__version__}\n", "")
+
+
+@pytest.mark.parametrize("verb", ["check", "show", "schema", "list", "fit", "evaluate", "predict", "export", "data"])
+def test_every_verb_explains_itself(verb: str, said: Said) -> None:
+    code, out, _ = said(verb, "--help")
+    assert code == 0
+    assert out.startswith(f"Usage: tfseg {verb}")
+
+
+# Files.
+
+
+def test_check(tiny: str, said: Said) -> None:
+    code, out, err = said("check", tiny, "model.backbone.output_stride=8", "model.decoder.strides=[8]", tiny)
+    assert (code, err) == (0, "")
+    assert out.count(f"{tiny}: good\n") == 2
+    assert re.search(r"^  parameters +[\d,]+ \([\d,]+ trainable, [\d,]+ fixed\)$", out, re.MULTILINE)
+    assert re.search(r"^  output stride +8$", out, re.MULTILINE)
+    assert re.search(r"^  receptive field +\d+ pixels$", out, re.MULTILINE)
+    assert re.search(r"^  output +\[batch, height, width, 3\]$", out, re.MULTILINE)
+
+
+def test_check_goes_on_after_a_bad_file(tiny: str, tmp_path: Path, said: Said) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(TINY.replace("epochs", "epoch"))
+    code, out, err = said("check", bad, tiny)
+    assert code == 2
+    assert err.startswith(f"{bad}:10: training.epoch: ")
+    assert "Traceback" not in err
+    assert out.startswith(f"{tiny}: good\n")
+
+
+def test_check_quiet(tiny: str, said: Said) -> None:
+    assert said("check", tiny, "-q") == (0, "", "")
+    assert said("-q", "check", tiny) == (0, "", "")
+
+
+@pytest.mark.parametrize("file", shipped(), ids=lambda file: file.stem)
+def test_shipped_pipelines_are_found_by_name(file: Path, said: Said) -> None:
+    code, out, err = said("show", file.stem)
+    assert (code, err) == (0, "")
+    assert yaml.safe_load(out)["name"]
+
+
+def test_show_feeds_back(tiny: str, tmp_path: Path, said: Said) -> None:
+    code, out, _ = said("show", tiny, "training.epochs=7")
+    assert code == 0
+    again = tmp_path / "again.yaml"
+    again.write_text(out)
+    assert tfseg.load(again) == tfseg.load(tiny, ["training.epochs=7"])
+
+
+def test_schema(said: Said) -> None:
+    code, out, err = said("schema")
+    assert (code, err) == (0, "")
+    validator = jsonschema.Draft202012Validator(json.loads(out))
+    validator.validate(yaml.safe_load(TINY))
+    assert list(validator.iter_errors({**yaml.safe_load(TINY), "nonsense": 1}))
+
+
+def test_list(said: Said) -> None:
+    code, out, err = said("list")
+    assert (code, err) == (0, "")
+    assert re.search(
+        r"^model\.backbone\n(  .*\n)*  small_cnn +A|^model\.backbone\n(  .*\n)*  small_cnn +\w", out, re.MULTILINE
+    )
+    for file in shipped():
+        assert re.search(rf"^  {file.stem} +{re.escape(headline(file))}$", out, re.MULTILINE)
+
+
+def test_components_are_those_of_the_slots() -> None:
+    found = components()
+    assert {"vgg16", "mobilenet_v2", "small_cnn"} <= set(found["model.backbone"])
+    assert {"shapes", "folder", "camvid", "voc"} == set(found["data.source"])
+    assert {"sgd", "adamw"} == set(found["training.optimizer"])
+    assert all(line.endswith(".") or ":" in line for slot in found.values() for line in slot.values())
+
+
+# The main job.
+
+
+def test_fit_leaves_a_run(run: Path) -> None:
+    left = {"model.keras", "last.keras", "pipeline.yaml", "labels.json", "metrics-val.json", "history.csv", "logs"}
+    assert left <= {path.name for path in run.iterdir()}
+    assert keras.models.load_model(run / "model.keras", compile=False).output_shape == (None, None, None, 3)
+
+
+def test_fit_refuses_a_finished_run(run: Path, tiny: str, said: Said) -> None:
+    code, out, err = said("fit", tiny, "--run-dir", run)
+    assert (code, out) == (1, "")
+    assert err == (f"{run}: holds a finished run. Name another folder with --run-dir, or delete it with --overwrite.\n")
+
+
+def test_evaluate(run: Path, tmp_path: Path, said: Said) -> None:
+    code, out, _ = said("evaluate", run, "--split", "test", "--output", tmp_path / "test.json")
+    report = json.loads((tmp_path / "test.json").read_text())
+    assert code == 0
+    assert report == json.loads((run / "metrics-test.json").read_text())
+    assert "test: 2 images" in out
+    assert re.search(rf"^  miou +{report['miou']:.4f}$", out, re.MULTILINE)
+    assert re.search(r"^  background +\d\.\d{4}$", out, re.MULTILINE)
+
+
+def test_evaluate_needs_data(run: Path, tiny: str, tmp_path: Path, said: Said) -> None:
+    model = tmp_path / "alone.keras"
+    model.write_bytes((run / "model.keras").read_bytes())
+    code, _, err = said("evaluate", model)
+    assert code == 1
+    assert err == (
+        f"{model}: does not say which data to measure it on. "
+        "Expected a run directory, or a pipeline (--pipeline FILE).\n"
+    )
+    assert said("evaluate", model, "--pipeline", tiny, "-q")[0] == 0
+
+
+def test_predict(run: Path, tmp_path: Path, said: Said) -> None:
+    picture = tmp_path / "scene.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (37, 50, 3), dtype=np.uint8)).save(picture)
+    code, out, _ = said("predict", run, picture, "--output", tmp_path / "masks", "--overlay")
+    assert code == 0
+    with Image.open(tmp_path / "masks" / "scene.png") as mask:
+        assert (mask.mode, mask.size) == ("P", (50, 37))
+        assert np.asarray(mask).max() < 3
+    assert sorted(out.split()) == sorted(map(str, (tmp_path / "masks").iterdir()))
+    assert len(out.split()) == 2
+
+
+def test_predict_names_a_bad_image(run: Path, tmp_path: Path, said: Said) -> None:
+    picture = tmp_path / "scene.png"
+    picture.write_bytes(b"no picture")
+    code, _, err = said("predict", run, picture, "--output", tmp_path / "masks")
+    assert code == 1
+    assert err.startswith(f"{picture}: ")
+    assert "Traceback" not in err
+
+
+def test_export(run: Path, tmp_path: Path, said: Said) -> None:
+    code, out, _ = said("export", run, "--output", tmp_path, "export.tflite=null")
+    assert code == 0
+    assert out.startswith(f"{tmp_path}/tiny/1\n")
+    assert (tmp_path / "tiny/1/saved_model.pb").is_file()
+
+
+# Looking at data.
+
+
+def test_data_check(tiny: str, said: Said) -> None:
+    code, out, _ = said("data", "check", tiny)
+    assert code == 0
+    assert out
+
+
+# Mistakes.
+
+
+def test_usage(said: Said) -> None:
+    code, _, err = said("fit", "a.yaml", "b.yaml", "seed=1")
+    assert (code, err.splitlines()[-1]) == (2, "Error: Expected one FILE. Received: a.yaml b.yaml")
+    code, _, err = said("show", "seed=1")
+    assert (code, err.splitlines()[-1]) == (2, "Error: Expected one FILE. Received: none")
+    code, _, err = said("check", "seed=1")
+    assert (code, err.splitlines()[-1]) == (2, "Error: Expected at least one FILE. Received: seed=1")
+    assert said("nonsense")[0] == 2
+
+
+def test_a_file_may_have_an_equals_sign(tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lr=3.yaml").write_text(TINY)
+    assert said("show", "lr=3.yaml", "seed=5")[0] == 0
+
+
+def test_an_override_is_named(tiny: str, said: Said) -> None:
+    code, out, err = said("show", tiny, "training.epochs=many")
+    assert (code, out) == (2, "")
+    assert err.startswith('override "training.epochs=many": training.epochs: ')
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseException], None]]:
+    """Lets `fit` raise what a test wants."""
+
+    def arrange(error: BaseException) -> None:
+        def fit(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(tfseg.run, "fit", fit)
+
+    yield arrange
+
+
+Failing = Callable[[BaseException], None]
+
+
+def test_the_unforeseen(tiny: str, said: Said, failing: Failing) -> None:
+    failing(ValueError("odd"))
+    assert said("fit", tiny) == (
+        1,
+        "",
+        "ValueError: odd\nThis was not foreseen. `tfseg --debug …` shows where it happened.\n",
+    )
+
+
+@pytest.mark.parametrize("words", [["--debug", "fit"], ["fit", "--debug"]])
+def test_debug_shows_the_traceback(words: list[str], tiny: str, said: Said, failing: Failing) -> None:
+    failing(tfseg.RunError("cannot go on"))
+    code, _, err = said(*words, tiny)
+    assert code == 1
+    assert err.startswith("Traceback (most recent call last):")
+    assert err.rstrip().endswith("RunError: cannot go on")
+
+
+def test_an_error_of_the_system(tiny: str, said: Said, failing: Failing) -> None:
+    failing(PermissionError(13, "Permission denied", "runs/tiny"))
+    assert said("fit", tiny) == (1, "", "runs/tiny: Permission denied\n")
+
+
+def test_interrupt(tiny: str, said: Said, failing: Failing) -> None:
+    failing(KeyboardInterrupt())
+    code, out, err = said("fit", tiny)
+    assert (code, out, err.strip()) == (130, "", "Stopped.")
+
+
+@pytest.mark.slow
+def test_interrupt_of_a_real_training(tiny: str, tmp_path: Path) -> None:
+    """Ctrl-C while it trains: exit code 130, no traceback, and the run can go on."""
+    words = ["fit", tiny, "--run-dir", str(tmp_path / "run"), "training.epochs=500"]
+    command = [sys.executable, "-m", "tfseg", *words]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "run" / "history.csv").is_file() and child.poll() is None:
+            assert time.monotonic() < deadline, "no epoch within two minutes"
+            time.sleep(0.2)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert (child.returncode, err.strip()) == (130, "Stopped.")
+    assert (tmp_path / "run" / "last.keras").is_file()
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -m tfseg schema | head -1"
+    outcome = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert outcome.stdout == "{\n"
+    assert "BrokenPipe" not in outcome.stderr
