@@ -33,12 +33,13 @@ def pixel_labels(y_true: Any, logits_shape: Sequence[int | None], ignore_label: 
         )
     if len(labels.shape) == len(logits_shape) and labels.shape[-1] == 1:
         labels = ops.squeeze(labels, axis=-1)
-    if len(logits_shape) != 4 or not _compatible(labels.shape, logits_shape[:-1]):
+    classes = logits_shape[-1]
+    if classes is None or len(logits_shape) != 4 or not _compatible(labels.shape, logits_shape[:-1]):
         raise ValueError(
             "Labels must be [batch, height, width] and logits [batch, height, width, classes], of the same height and "
             f"width. Received: y_true of shape {tuple(labels.shape)}, y_pred of shape {tuple(logits_shape)}"
         )
-    return _checked(ops.cast(labels, "int64"), logits_shape[-1], ignore_label)
+    return _checked(ops.cast(labels, "int64"), classes, ignore_label)
 
 
 def weighted(counted: Any, labels: Any, table: Sequence[float] | None, sample_weight: Any) -> Any:
@@ -55,7 +56,7 @@ def weighted(counted: Any, labels: Any, table: Sequence[float] | None, sample_we
     return counted * extra
 
 
-def _checked(labels: Any, classes: int | None, ignore_label: int) -> tuple[Any, Any]:
+def _checked(labels: Any, classes: int, ignore_label: int) -> tuple[Any, Any]:
     counts = ops.not_equal(labels, ignore_label)
     labels = ops.where(counts, labels, ops.zeros_like(labels))
     extremes = ops.stack([ops.min(labels), ops.max(labels)])
@@ -65,7 +66,7 @@ def _checked(labels: Any, classes: int | None, ignore_label: int) -> tuple[Any, 
         f"Labels must be classes 0 to {classes - 1}, or {ignore_label} where a pixel does not count.",
         extremes,
     )
-    return labels, ops.cast(counts, "float32") * ops.where(legal, 1.0, float("nan"))
+    return ops.clip(labels, 0, classes - 1), ops.cast(counts, "float32") * ops.where(legal, 1.0, float("nan"))
 
 
 def _compatible(first: Sequence[int | None], second: Sequence[int | None]) -> bool:

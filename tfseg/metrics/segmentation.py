@@ -24,6 +24,7 @@ class SegmentationMetrics(keras.metrics.Metric):
 
     Example:
 
+    >>> import numpy as np
     >>> metric = SegmentationMetrics(classes=2)
     >>> metric.update_state(np.array([[[0, 1, 1, 255]]]), np.array([[[0, 1, 0, 0]]]))
     >>> round(float(metric.result()["miou"]), 6)
@@ -93,7 +94,7 @@ class SegmentationMetrics(keras.metrics.Metric):
 
     def matrix(self) -> np.ndarray:
         """int64 `[classes, classes + 1]`: pixels of class `i` predicted as `j`, as no class in the last column."""
-        return ops.convert_to_numpy(self.confusion)
+        return ops.convert_to_numpy(ops.convert_to_tensor(self.confusion))
 
     def report(self, names: Sequence[str]) -> dict[str, Any]:
         """The figures in double precision, with `per_class` and the matrix, ready for JSON."""

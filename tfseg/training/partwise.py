@@ -28,6 +28,10 @@ class Partwise:
     Keras's `LossScaleOptimizer` decides on each replica's own gradient, so that replicas can disagree.
     """
 
+    built: bool
+    weight_decay: float | None
+    _iterations: Any
+
     def __init__(
         self,
         *args: Any,
@@ -132,6 +136,7 @@ class SGD(Partwise, keras.optimizers.SGD):
 
     Example:
 
+    >>> import numpy as np
     >>> optimizer = SGD(0.1, multipliers={"bias": 2.0})
     >>> layer = keras.layers.Dense(1, kernel_initializer="ones")
     >>> layer.build((None, 1))

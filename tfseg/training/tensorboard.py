@@ -77,7 +77,7 @@ class TensorBoardEvents(keras.callbacks.Callback):
     def _strip(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         scores = self.model(tf.constant(image[None], tf.float32), training=False)
         prediction = tf.argmax(scores[0], axis=-1).numpy()
-        picture = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image[..., :3]
+        picture = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
         palette, ignore = self.labels.palette, self.labels.ignore
         shown = [picture, blend(picture, mask, palette, ignore=ignore), blend(picture, prediction, palette)]
         return np.concatenate([np.asarray(part, np.uint8) for part in shown], axis=1)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import keras
 import numpy as np
+from keras import ops
 from pydantic import Field, model_validator
 
 from tfseg.errors import RunError
@@ -125,6 +126,7 @@ class Training:
             auto_scale_loss=False,
         )
         optimizer.build(model.trainable_variables)
+        _build_compiled(model, labels)
 
     def callbacks(
         self,
@@ -160,3 +162,11 @@ class Training:
             TensorBoardEvents(folder, labels, samples),
             Snapshots(folder, checkpoints, history),
         ]
+
+
+def _build_compiled(model: keras.Model, labels: Labels) -> None:
+    """Builds loss and metrics on one pixel: under a strategy Keras would do it on a mean of masks, which is no mask."""
+    mask, scores = ops.zeros((1, 1, 1), "int32"), ops.zeros((1, 1, 1, labels.count))
+    with keras.StatelessScope():  # nothing is counted
+        model.compute_loss(None, mask, scores)
+        model.compute_metrics(None, mask, scores)

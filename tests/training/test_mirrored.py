@@ -1,0 +1,55 @@
+"""`strategy: mirrored` on two logical CPU devices computes what one device computes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """All cases in one process of their own, because logical devices can be set only once."""
+    script = Path(__file__).with_name("two_devices.py")
+    output = tmp_path_factory.mktemp("mirrored") / "results.json"
+    finished = subprocess.run([sys.executable, script, output], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return json.loads(output.read_text())
+
+
+@pytest.mark.parametrize(
+    ("case", "tolerance"), [("sgd", 1e-5), ("adamw", 1e-5), ("sum", 1e-5), ("mixed_float16", 1e-3)]
+)
+def test_two_devices_compute_what_one_computes(results, case, tolerance):
+    """Ignored pixels fall unevenly on the devices and the last batch is short; float16 rounds differently."""
+    one, two = results[case]
+    assert (one["replicas"], two["replicas"]) == (1, 2)
+    for name, values in one["history"].items():
+        np.testing.assert_allclose(two["history"][name], values, atol=tolerance, err_msg=name)
+    for path, values in one["weights"].items():
+        np.testing.assert_allclose(two["weights"][path], values, atol=tolerance, err_msg=path)
+    for mine, theirs in zip(one["optimizer"], two["optimizer"], strict=True):  # the momentum is the sum of gradients
+        np.testing.assert_allclose(theirs, mine, atol=tolerance)
+
+
+def test_the_training_did_something(results):
+    """Equal results would prove nothing if the weights had not moved."""
+    for case in ("sgd", "adamw", "sum"):
+        one, two = results[case]
+        assert one["history"]["loss"][0] != one["history"]["loss"][1]
+        assert two["moved"] > 1e-3
+
+
+def test_a_gradient_that_is_not_finite_halts_all_replicas_at_the_same_step(results):
+    one, two = results["not finite"]
+    assert one["halted"] == two["halted"] == 1
+    assert all(np.isfinite(values).all() for path, values in two["weights"].items() if "moving" not in path)
+
+
+def test_saved_as_a_plain_network(results):
+    """Synchronised batch normalisation is a matter of the training, not of the saved network."""
+    _, two = results["sgd"]
+    assert two["synchronized"] is True
+    assert two["saved_synchronized"] is False

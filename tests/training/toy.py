@@ -1,0 +1,40 @@
+"""A network and pictures small enough to train in a test."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfseg.labels import Labels
+
+LABELS = Labels(names=("red", "green", "blue"))
+
+
+def network(*, dropout: float = 0.0, norm: bool = True) -> keras.Model:
+    """Image to logits of three classes."""
+    image = keras.Input((None, None, 3), name="image")
+    x = keras.layers.Rescaling(1 / 255, name="rescaling")(image)
+    x = keras.layers.Conv2D(6, 3, padding="same", use_bias=not norm, name="conv")(x)
+    x = keras.layers.BatchNormalization(name="norm")(x) if norm else x
+    x = keras.layers.ReLU(name="relu")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x) if dropout else x
+    x = keras.layers.Conv2D(3, 1, name="score")(x)
+    return keras.Model(image, keras.layers.Activation("linear", dtype="float32", name="logits")(x), name="toy")
+
+
+def pictures(count: int, *, size: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Noise, labelled by its strongest channel; ever more rows of later pictures have no label."""
+    images = np.random.default_rng(seed).integers(0, 256, (count, size, size, 3)).astype(np.uint8)
+    masks = images.argmax(-1).astype(np.int32)
+    for index, mask in enumerate(masks):
+        mask[: index % size] = LABELS.ignore
+    return images, masks
+
+
+def batches(images: np.ndarray, masks: np.ndarray, size: int, epochs: int = 1) -> tf.data.Dataset:
+    """Full batches, epoch after epoch; the last of an epoch is filled up with pictures that have no label."""
+    missing = -len(images) % size
+    images = np.concatenate([images, images[:missing]])
+    masks = np.concatenate([masks, np.full_like(masks[:missing], LABELS.ignore)])
+    one = tf.data.Dataset.from_tensor_slices((images, masks)).batch(size)
+    repeated = tf.data.Dataset.range(epochs).flat_map(lambda _: one)
+    return repeated.apply(tf.data.experimental.assert_cardinality(epochs * len(images) // size))

@@ -1,0 +1,73 @@
+"""Run by test_mirrored.py in a process of its own: the same training on one device and on two logical CPU devices."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
+
+import keras
+import numpy as np
+import tensorflow as tf
+import toy
+
+from tfseg.training import Training, save_model
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+# 10 pictures in batches of 4: the last batch of an epoch has 2 pictures and 2 that only fill it up. Rows without labels
+# fall unevenly on the two halves of a batch, and the first half of the first batch has no label at all.
+IMAGES, MASKS = toy.pictures(10)
+MASKS[0:2] = toy.LABELS.ignore
+STEPS, EPOCHS = 3, 2
+
+CASES = {
+    "sgd": {"optimizer": {"type": "sgd", "learning_rate": 0.1, "multipliers": {"score": 3.0}}},
+    "adamw": {"optimizer": {"type": "adamw", "learning_rate": 0.01}},
+    "sum": {
+        "optimizer": {"type": "sgd", "learning_rate": 1e-3},
+        "loss": {"type": "cross_entropy", "reduction": "sum", "class_weights": (1.0, 2.0, 0.5)},
+    },
+    "mixed_float16": {"optimizer": {"type": "sgd"}, "precision": "mixed_float16"},
+    "not finite": {"optimizer": {"type": "sgd", "learning_rate": 1e30}},
+}
+
+
+def trained(training: Training) -> dict:
+    with training.scope(seed=3) as scope:
+        model = toy.network()
+        training.compile(model, toy.LABELS, steps_per_epoch=STEPS)
+    before = model.get_layer("score").kernel.numpy()
+    history = model.fit(
+        toy.batches(IMAGES, MASKS, 4, EPOCHS),
+        steps_per_epoch=STEPS,
+        epochs=EPOCHS,
+        shuffle=False,
+        verbose=0,
+        validation_data=toy.batches(IMAGES, MASKS, 4),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(model, Path(folder) / "model.keras")
+        saved = keras.models.load_model(Path(folder) / "model.keras")
+    return {
+        "replicas": scope.replicas,
+        "history": history.history,
+        "weights": {weight.path: weight.numpy().tolist() for weight in model.weights},
+        "optimizer": [np.asarray(value.numpy()).tolist() for value in model.optimizer.variables],
+        "moved": float(np.abs(model.get_layer("score").kernel.numpy() - before).max()),
+        "halted": model.optimizer.halted,
+        "synchronized": model.get_layer("norm").synchronized,
+        "saved_synchronized": saved.get_layer("norm").synchronized,
+    }
+
+
+def pair(options: dict) -> list[dict]:
+    return [trained(Training(epochs=EPOCHS, strategy=strategy, **options)) for strategy in ("none", "mirrored")]
+
+
+if __name__ == "__main__":
+    results = {name: pair(options) for name, options in CASES.items()}
+    Path(sys.argv[1]).write_text(json.dumps(results))
