@@ -282,8 +282,8 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, limit):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
-        f"{tmp_path}/toy/2: cannot be written (File too large); nothing was left behind and earlier versions are as they "
-        "were. Make room or choose another folder with --output.\n"
+        f"{tmp_path}/toy/2: cannot be written (File too large); nothing was left behind and earlier versions are as "
+        "they were. Make room or choose another folder with --output.\n"
     )
     assert left(tmp_path) == before
     assert tf.saved_model.load(str(earlier.folder)).signatures["serving_default"](image=image()[None])["mask"].shape

@@ -1,0 +1,155 @@
+"""The three kinds of file that a trained network comes in, each as the same two functions of a batch of images."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from pydantic import TypeAdapter, ValidationError
+
+import tfseg.layers  # noqa: F401  # registers what a saved model names
+from tfseg.errors import RunError
+from tfseg.labels import Labels
+
+LABELS = "labels.json"
+
+
+class Engine(Protocol):
+    """A network that runs. Images are uint8 `[batch, height, width, channels]`."""
+
+    channels: int
+    classes: int
+    size: tuple[int, int] | None
+    """Height and width where the network is fixed to one size."""
+    labels: Labels | None
+    """The classes, if the file or its folder says them."""
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """float32 `[batch, height, width, classes]`."""
+
+    def masks(self, images: np.ndarray) -> np.ndarray:
+        """The best class of each pixel, `[batch, height, width]`: uint8, past 256 classes uint16."""
+
+
+class KerasEngine:
+    """A Keras model of one image to logits."""
+
+    def __init__(self, model: keras.Model, labels: Labels | None = None) -> None:
+        _, height, width, self.channels = model.inputs[0].shape
+        self.classes = int(model.outputs[0].shape[-1])
+        self.size = (height, width) if height and width else None
+        self.labels = labels
+        image = tf.TensorSpec((None, height, width, self.channels), tf.uint8)  # one graph for all sizes
+        smallest = tf.as_dtype(np.min_scalar_type(self.classes - 1))
+
+        def logits(images: tf.Tensor) -> tf.Tensor:
+            return tf.cast(model(tf.cast(images, model.inputs[0].dtype), training=False), tf.float32)
+
+        self._probabilities = tf.function(lambda images: tf.nn.softmax(logits(images)), [image], autograph=False)
+        self._masks = tf.function(
+            lambda images: tf.cast(tf.argmax(logits(images), -1, tf.int32), smallest), [image], autograph=False
+        )
+
+    @classmethod
+    def open(cls, path: Path) -> "KerasEngine":
+        try:
+            model = keras.models.load_model(path, compile=False)
+        except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+            raise RunError(
+                f"{path}: Keras cannot read it as a model: {str(error).strip().splitlines()[0]}. Expected a .keras "
+                "file as `tfseg fit` writes it."
+            ) from error
+        beside = path.with_name(LABELS)
+        return cls(model, read_labels(beside, beside.read_bytes()) if beside.is_file() else None)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        return self._probabilities(images).numpy()
+
+    def masks(self, images: np.ndarray) -> np.ndarray:
+        return self._masks(images).numpy()
+
+
+class SavedModelEngine:
+    """A SavedModel with the signatures that `tfseg export` gives it."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._loaded = tf.saved_model.load(str(path))  # the signatures live as long as this does
+        except (OSError, tf.errors.OpError) as error:
+            raise RunError(
+                f"{path}: TensorFlow cannot read it as a SavedModel: {str(error).strip().splitlines()[0]}. Expected a "
+                "folder as `tfseg export` writes it."
+            ) from error
+        signatures = self._loaded.signatures
+        try:
+            self._masks, self._probabilities = signatures["serving_default"], signatures["probabilities"]
+            image = self._masks.structured_input_signature[1]["image"].shape
+            self.classes = int(self._probabilities.structured_outputs["probabilities"].shape[-1])
+        except KeyError as error:
+            raise RunError(
+                f"{path}: is a SavedModel with the signatures {sorted(signatures)}. Expected `serving_default` and "
+                "`probabilities` of an `image`, as `tfseg export` writes them."
+            ) from error
+        self.channels = int(image[-1])
+        self.size = None
+        file = path / LABELS
+        self.labels = read_labels(file, file.read_bytes()) if file.is_file() else None
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        return self._probabilities(image=tf.constant(images))["probabilities"].numpy()
+
+    def masks(self, images: np.ndarray) -> np.ndarray:
+        return self._masks(image=tf.constant(images))["mask"].numpy()
+
+
+class TfliteEngine:
+    """A TFLite file with the signature that `tfseg export` gives it: one size, batch 1."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._interpreter = Interpreter(model_path=str(path))
+            self._run = self._interpreter.get_signature_runner("probabilities")
+        except ValueError as error:
+            raise RunError(
+                f"{path}: cannot be run as a TFLite file ({str(error).strip().splitlines()[0]}). Expected the "
+                "signature `probabilities` of an `image`, as `tfseg export` writes it."
+            ) from error
+        _, height, width, self.channels = (int(side) for side in self._run.get_input_details()["image"]["shape"])
+        self.size = (height, width)
+        self.classes = int(self._run.get_output_details()["probabilities"]["shape"][-1])
+        self.labels = None
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                self.labels = read_labels(path, archive.read(LABELS))
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        return np.concatenate([self._run(image=image[None].astype(np.float32))["probabilities"] for image in images])
+
+    def masks(self, images: np.ndarray) -> np.ndarray:
+        return self.probabilities(images).argmax(-1).astype(np.min_scalar_type(self.classes - 1))
+
+
+def read_labels(path: Path, text: bytes) -> Labels:
+    """The classes from labels.json.
+
+    Raises:
+        RunError: the text is something else.
+    """
+    try:
+        return TypeAdapter(Labels).validate_python(json.loads(text), strict=False)  # JSON knows lists, and no tuples
+    except ValueError as error:
+        raise RunError(
+            f"{path}: does not name the classes ({_first_fault(error)}). Expected JSON with `names`, `ignore` and "
+            "`colours`, as `tfseg fit` writes labels.json."
+        ) from error
+
+
+def _first_fault(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    fault = error.errors()[0]
+    return ": ".join([".".join(map(str, fault["loc"])), fault["msg"]])

@@ -1,0 +1,79 @@
+"""Masks to files: an index PNG with palette for each image, and the mask over its picture where wanted."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfseg.errors import DataError
+from tfseg.inference.predictor import Predictor
+from tfseg.inference.reading import read_image
+from tfseg.inference.spec import Inference
+from tfseg.labels import Labels, voc_palette
+from tfseg.overlay import blend, write_image, write_mask
+
+
+def predict_files(
+    predictor: Predictor,
+    images: Iterable[Path],
+    output: Path,
+    labels: Labels | None = None,
+    *,
+    overlay: bool = False,
+    spec: Inference | None = None,
+) -> Iterator[Path]:
+    """Writes `<output>/<stem>.png` for every image, and `<stem>-overlay.png` where `overlay` is set.
+
+    Args:
+        predictor: the network.
+        images: picture files; see `read_image`.
+        output: the folder for the masks, made if missing.
+        labels: whose colours to use; by default those that came with the network, else PASCAL VOC's.
+        overlay: write each mask over its picture as well.
+        spec: how strong the colours of an overlay are.
+
+    Yields:
+        The path of each file that was written.
+
+    Raises:
+        DataError: an image is missing or broken, or two files would be written to one path. Missing images and paths
+            are found before anything is predicted; every file that was written is whole.
+    """
+    images = [Path(path) for path in images]
+    targets = [Path(output) / f"{path.stem}.png" for path in images]
+    overlays = [Path(output) / f"{path.stem}-overlay.png" for path in images] if overlay else []
+    _check(images, [*targets, *overlays])
+    labels = labels or predictor.labels
+    palette = labels.palette if labels else voc_palette()
+    for index, path in enumerate(images):
+        image = read_image(path, predictor.channels)
+        mask = predictor.predict(image)
+        write_mask(targets[index], mask, palette)
+        yield targets[index]
+        if overlay:
+            opacity = (spec or Inference()).opacity
+            write_image(overlays[index], blend(_visible(image), mask, palette, alpha=opacity))
+            yield overlays[index]
+
+
+def _check(images: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Raises for what can be known before the first image is predicted."""
+    for path in images:
+        if not path.is_file():
+            raise DataError(f"{path}: no such image. Check the path.")
+    twice = [path for path, times in Counter(targets).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"{twice[0]}: two of the images would be written to this path. Masks take the name of their image; predict "
+            "images of one name into different folders."
+        )
+    given = {path.resolve() for path in images}
+    for path in targets:
+        if path.resolve() in given:
+            raise DataError(f"{path}: is one of the images, and its mask would replace it. Choose another --output.")
+
+
+def _visible(image: np.ndarray) -> np.ndarray:
+    """What there is to look at: the first three channels, or where there are fewer the first alone."""
+    return image[..., : 3 if image.shape[-1] > 2 else 1]
