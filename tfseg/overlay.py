@@ -41,7 +41,8 @@ def write_image(path: Path, image: np.ndarray) -> None:
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
         raise ValueError(
-            f"`image` must be uint8 [height, width], or with 1 or 3 channels. Received: {image.dtype} {list(image.shape)}"
+            "`image` must be uint8 [height, width], or with 1 or 3 channels. "
+            f"Received: {image.dtype} {list(image.shape)}"
         )
     with atomic_file(Path(path)) as partial:
         Image.fromarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image).save(partial)

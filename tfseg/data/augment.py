@@ -1,22 +1,25 @@
-"""Random changes of a picture that leave its labels true: image and mask travel together, and masks are never mixed.
+"""Random changes of a picture that leave its labels true: image and mask travel together, masks are never mixed.
 
-Each op is called `op(image, mask, seed, view)` inside the TensorFlow graph and draws from its own stateless `seed` only.
-What it uncovers is `FILL` in the image and the ignore id in the mask.
+Each op is called `op(image, mask, seed, view)` inside the TensorFlow graph and draws from its own stateless `seed`
+only. What it uncovers is `FILL` in the image and the ignore id in the mask.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import tensorflow as tf
 from pydantic import Field, model_validator
 
-from tfseg.spec.declare import BY_TYPE, spec
+from tfseg.ops.resize import resize
+from tfseg.spec.declare import BY_TYPE, Misfit, spec
 
 FILL = 115
 """Image value of pixels beyond the border: about the mean of photographs, so near zero once normalised."""
 
-_LUMA = np.array([0.299, 0.587, 0.114])
+_CROP = 1 << 20
+"""The number of the crop's own random numbers; ops count from 0."""
+
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 
 Pair = tuple[tf.Tensor, tf.Tensor]
@@ -46,9 +49,9 @@ class Scale:
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.min > self.max:
-            raise ValueError(f"min must not be above max. Received: min={self.min}, max={self.max}")
+            raise Misfit(("min", f"expected at most max, which is {self.max}; received {self.min}"))
         if self.factors == ():
-            raise ValueError("factors must name at least one factor. Received: factors=[]")
+            raise Misfit(("factors", "expected at least one factor; received none"))
         return self
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
@@ -59,7 +62,8 @@ class Scale:
             wanted = tf.cast(tf.math.ceil(tf.cast(view.crop, tf.float32) / factor), tf.int32)
             image, mask = _window(image, mask, wanted, draws[1:])
         size = tf.maximum(tf.cast(tf.round(tf.cast(tf.shape(mask), tf.float32) * factor), tf.int32), 1)
-        return _resized(image, size, "bilinear"), _resized(mask[:, :, None], size, "nearest")[:, :, 0]
+        scaled = resize(tf.cast(image[None], tf.float32), (size[0], size[1]))[0]
+        return _bytes(scaled), resize(mask[None, :, :, None], (size[0], size[1]), "nearest")[0, :, :, 0]
 
     def _factor(self, draw: tf.Tensor) -> tf.Tensor:
         if self.factors is None:
@@ -85,7 +89,7 @@ class Rotate:
         transform = [cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y, 0, 0]
         turned = _projected(tf.cast(image, tf.float32), transform, "BILINEAR", FILL)
         ids = _projected(mask[:, :, None], transform, "NEAREST", view.ignore)
-        return tf.cast(tf.round(turned), tf.uint8), ids[:, :, 0]
+        return _bytes(turned), ids[:, :, 0]
 
 
 @spec
@@ -101,9 +105,9 @@ class Flip:
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """The pair, mirrored or as it was."""
-        turned = (slice(None), slice(None, None, -1)) if self.axis == "horizontal" else slice(None, None, -1)
+        axis = [1 if self.axis == "horizontal" else 0]
         chosen = tf.random.stateless_uniform([], seed, alg="philox") < self.probability
-        return tf.cond(chosen, lambda: (image[turned], mask[turned]), lambda: (image, mask))
+        return tf.cond(chosen, lambda: (tf.reverse(image, axis), tf.reverse(mask, axis)), lambda: (image, mask))
 
 
 @spec
@@ -148,6 +152,27 @@ class Colour:
 Augment = Annotated[Scale | Rotate | Flip | Colour, BY_TYPE]
 
 
+def changed(image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor, ops: tuple[Any, ...], view: View) -> Pair:
+    """Augments and crops. Every op has its own seed, so that the draws of one do not depend on the others.
+
+    Args:
+        image: uint8 `[height, width, channels]`.
+        mask: int32 `[height, width]`.
+        key: the example's own seed, int64 `[2]`.
+        ops: the ops, in order; those with `BEFORE_CROP` come first.
+        view: the crop and the ignore id.
+    """
+    fold = tf.random.experimental.stateless_fold_in
+    numbered = list(enumerate(ops))
+    for number, op in (pair for pair in numbered if pair[1].BEFORE_CROP):
+        image, mask = op(image, mask, fold(key, number), view)
+    if view.crop is not None:
+        image, mask = cropped(image, mask, fold(key, _CROP), view.crop, view.ignore)
+    for number, op in (pair for pair in numbered if not pair[1].BEFORE_CROP):
+        image, mask = op(image, mask, fold(key, number), view)
+    return image, mask
+
+
 def cropped(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, size: tuple[int, int], ignore: int) -> Pair:
     """A random window of `size`; what is smaller is filled up at the bottom and at the right."""
     image, mask = _window(image, mask, tf.constant(size), tf.random.stateless_uniform([2], seed, alg="philox"))
@@ -169,12 +194,8 @@ def _window(image: tf.Tensor, mask: tf.Tensor, size: tf.Tensor, draws: tf.Tensor
 
 
 def _bytes(pixels: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.round(tf.clip_by_value(pixels, 0, 255)), tf.uint8)
-
-
-def _resized(image: tf.Tensor, size: tf.Tensor, method: str) -> tf.Tensor:
-    resized = tf.image.resize(image, size, method)
-    return _bytes(resized) if image.dtype == tf.uint8 and method == "bilinear" else resized
+    """Rounded and cut off at 0 and 255; the cast drops what follows the point."""
+    return tf.saturate_cast(pixels + 0.5, tf.uint8)
 
 
 def _projected(image: tf.Tensor, transform: list[tf.Tensor], interpolation: str, fill: int) -> tf.Tensor:

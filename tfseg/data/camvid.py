@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from tfseg.data.examples import Examples
+from tfseg.data.examples import Examples, Listing
 from tfseg.data.folder import Folder
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
@@ -23,6 +23,10 @@ class CamVid:
         """The splits below `root`."""
         return _LAYOUT.splits(root)
 
-    def examples(self, root: Path, split: str, labels: Labels) -> Examples:
+    def listing(self, root: Path, split: str) -> Listing:
         """The examples of a split."""
-        return _LAYOUT.examples(root, split, labels)
+        return _LAYOUT.listing(root, split)
+
+    def examples(self, listing: Listing, labels: Labels) -> Examples:
+        """The examples of a listing, to be read."""
+        return _LAYOUT.examples(listing, labels)

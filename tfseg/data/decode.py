@@ -1,4 +1,4 @@
-"""Encoded files to tensors, inside the TensorFlow graph: what tf.data can run in parallel and a saved model can hold."""
+"""Encoded images to tensors, inside the TensorFlow graph, where tf.data can run them in parallel."""
 
 import tensorflow as tf
 
@@ -17,17 +17,13 @@ def decode_image(data: tf.Tensor, channels: int = 3) -> Decoded:
     """An image file as uint8 `[height, width, channels]`, and a fault: a text that is empty where all is well.
 
     JPEG (turned upright by its EXIF orientation; the accurate inverse DCT, so that pixels equal those of other
-    decoders), PNG, GIF (first frame), BMP, and `.npy` arrays of uint8 `[height, width]` or `[height, width, channels]` for
-    any number of channels. A grey file asked for 3 channels repeats its one; a colour file asked for 1 gives its luma.
+    decoders), PNG, GIF (first frame), BMP, and `.npy` arrays of uint8 `[height, width]` or `[height, width, channels]`
+    for any number of channels. A grey file asked for 3 channels repeats its one; a colour file asked for 1 gives its
+    luma.
 
-    ```python
-    import tensorflow as tf
-
-    from tfseg.data.decode import decode_image
-
-    image, fault = decode_image(tf.io.encode_png(tf.zeros([4, 6, 1], tf.uint8)), channels=3)
-    assert image.shape == (4, 6, 3)
-    ```
+    >>> image, fault = decode_image(tf.io.encode_png(tf.zeros([4, 6, 1], tf.uint8)), channels=3)
+    >>> tuple(image.shape)
+    (4, 6, 3)
 
     Args:
         data: the file's bytes, a string scalar.
@@ -39,10 +35,22 @@ def decode_image(data: tf.Tensor, channels: int = 3) -> Decoded:
         lambda: tf.cond(_begins(data, NUMPY), lambda: _array(data), lambda: _picture(data, channels)),
     )
     found = tf.shape(image)[2]
-    text = tf.strings.format("the image has {} channels, but `data.source.channels` is {}.", (found, channels))
-    blank = tf.zeros([0, 0, channels], tf.uint8)
     fits = tf.equal(found, channels)
-    return tf.cond(fits, lambda: tf.ensure_shape(image, [None, None, channels]), lambda: blank), tf.where(fits, "", text)
+    told = tf.strings.format(
+        "the image has {} channels. Expected {}, as `data.source.channels` says.", (found, channels)
+    )
+    blank = tf.zeros([0, 0, channels], tf.uint8)
+    image = tf.cond(fits, lambda: tf.ensure_shape(image, [None, None, channels]), lambda: blank)
+    return tf.ensure_shape(image, [None, None, channels]), tf.where(fits, "", told)
+
+
+def is_decodable(data: bytes) -> bool:
+    """Whether the file's content is an image at all."""
+    try:
+        _array(tf.constant(data)) if data.startswith(NUMPY) else tf.io.decode_image(data)
+    except tf.errors.InvalidArgumentError:
+        return False
+    return True
 
 
 def _begins(data: tf.Tensor, magic: bytes) -> tf.Tensor:

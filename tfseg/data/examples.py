@@ -2,38 +2,78 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import tensorflow as tf
 
+from tfseg.labels import Labels
+
 Loaded = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-Ids = tuple[tf.Tensor, tf.Tensor]
+Checked = tuple[tf.Tensor, tf.Tensor]
 
 NO_FAULT = ""
-"""A fault travels beside the tensors as text, because a graph cannot catch an error; this text means that all is well."""
+"""A fault travels as text beside the tensors, since a graph cannot catch an error; this one means all is well."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The examples of one split by name, in file order, before anything is read.
+
+    Args:
+        split: the split.
+        names: what each example is called: a file's name, or a number.
+        files: the files that each example is read from, image first; none for examples that are computed.
+    """
+
+    split: str
+    names: tuple[str, ...]
+    files: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of one split, in file order.
+    """The examples of one split.
 
     Args:
-        names: what each example is called: a file's stem, or a number.
-        files: the files that each example is read from, image first; empty for examples that are computed.
-        channels: channels of an image.
+        listing: their names and files.
         load: index (int64 scalar) to `(image uint8 [height, width, channels], mask int32 [height, width], fault)`.
         mask: index to `(mask, fault)` alone, for counting.
     """
 
-    names: tuple[str, ...]
-    files: tuple[tuple[str, ...], ...]
-    channels: int
+    listing: Listing
     load: Callable[[tf.Tensor], Loaded]
-    mask: Callable[[tf.Tensor], Ids]
+    mask: Callable[[tf.Tensor], Checked]
 
     @property
     def count(self) -> int:
         """The number of examples."""
-        return len(self.names)
+        return len(self.listing.names)
+
+    def files(self, index: tf.Tensor) -> tf.Tensor:
+        """The files of an example, one on each line; its name where there are none."""
+        named = zip(self.listing.files, self.listing.names, strict=True)
+        return tf.constant(["\n".join(files or (name,)) for files, name in named])[index]
+
+
+class Source(Protocol):
+    """What `data.source` must be: a spec that finds examples below a folder and reads them."""
+
+    type: str
+    NEEDS_ROOT: bool
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+
+    def splits(self, root: Path) -> tuple[str, ...]:
+        """The splits that there are."""
+
+    def listing(self, root: Path, split: str) -> Listing:
+        """The examples of a split, which is one of `splits`; a DataError where something is missing."""
+
+    def examples(self, listing: Listing, labels: Labels) -> Examples:
+        """The examples of a listing, to be read."""
 
 
 def first_fault(*faults: tf.Tensor) -> tf.Tensor:

@@ -1,8 +1,6 @@
 """Images and masks in folders, found by patterns; the ground that the named data sets stand on."""
 
-import difflib
 import hashlib
-import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -10,23 +8,24 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from tfseg.data.decode import decode_image
-from tfseg.data.examples import Examples, Loaded, first_fault
+from tfseg.data.examples import Checked, Examples, Listing, Loaded, first_fault
 from tfseg.data.masks import Ids, Mask
+from tfseg.data.patterns import files, splits
 from tfseg.errors import DataError
 from tfseg.labels import Labels
-from tfseg.spec.declare import spec
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".npy")
+from tfseg.spec.declare import Misfit, spec
 
 Pair = tuple[Path, Path]
-Pairs = dict[str, Pair]
+
+_WAYS = "splits must be told apart in one way: {split} in images, or lists, or fractions"
 
 
 @spec
 class Folder:
-    """Images and masks that share a name. In a pattern, `{name}` is that name (it may hold `/`), `*` any text without `/`.
+    """Images and masks that share a name.
 
-    Splits come from a list file for each (`lists`), or from `{split}` in the patterns, or are cut out of all examples
+    In a pattern, `{name}` is that name (it may hold `/`), `{split}` the split, and `*` any text without `/`. Splits
+    come from a list file for each (`lists`), or from `{split}` in the patterns, or are cut out of all examples
     (`fractions`).
     """
 
@@ -37,7 +36,7 @@ class Folder:
     masks: str = "{split}/masks/{name}.png"
     """Where their masks lie."""
     lists: str | None = None
-    """Where the list of a split lies, e.g. `splits/{split}.txt`: on each line a name, or the paths of an image and its mask."""
+    """The list of a split, e.g. `splits/{split}.txt`: on each line a name, or the paths of an image and its mask."""
     fractions: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = None
     """Parts of all examples, e.g. `{train: 0.8, val: 0.2}`. Who belongs where depends on the names alone."""
     mask: Mask = Ids()
@@ -47,50 +46,49 @@ class Folder:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for field, pattern in (("images", self.images), ("masks", self.masks)):
-            if pattern.count("{name}") != 1:
-                raise ValueError(f"{field} must hold {{name}} once, as in `images/{{name}}.jpg`. Received: {pattern!r}")
-        ways = [self.lists is not None, self.fractions is not None]
+        faults = []
+        for field in ("images", "masks"):
+            if getattr(self, field).count("{name}") != 1:
+                faults.append((field, f"expected {{name}} once in the pattern; received {getattr(self, field)!r}"))
         if self.lists is not None and "{split}" not in self.lists:
-            raise ValueError(f"lists must hold {{split}}, as in `splits/{{split}}.txt`. Received: {self.lists!r}")
-        if sum(ways) != 1 and ("{split}" not in self.images or any(ways)):
-            raise ValueError("say how splits are told apart, in one way: {split} in images, or lists, or fractions")
+            faults.append(("lists", f"expected {{split}} in the path; received {self.lists!r}"))
+        if self.lists is not None and self.fractions is not None:
+            faults.append(("fractions", f"{_WAYS}; received lists and fractions"))
+        if self.lists is None and ("{split}" in self.images) == (self.fractions is not None):
+            received = "none" if self.fractions is None else "{split} and fractions"
+            faults.append(("images", f"{_WAYS}; received {received}"))
         if self.fractions is not None and sum(self.fractions.values()) > 1 + 1e-9:
-            raise ValueError(f"fractions must not sum to more than 1. Received: {self.fractions}")
+            faults.append(("fractions", f"expected a sum of at most 1; received {sum(self.fractions.values()):g}"))
+        if faults:
+            raise Misfit(*faults)
         return self
 
     def splits(self, root: Path) -> tuple[str, ...]:
         """The splits that the files below `root` offer."""
-        _demand_folder(root)
+        if not root.is_dir():
+            raise DataError(f"{root}: no such folder. Correct `data.root`, or put the data there.")
         if self.fractions is not None:
             return tuple(self.fractions)
         if self.lists is not None:
-            return tuple(sorted(_splits(root, self.lists)))
-        found = _splits(root, self.images)
-        return tuple(sorted(found & _splits(root, self.masks) if "{split}" in self.masks else found))
+            return tuple(sorted(splits(root, self.lists)))
+        found = splits(root, self.images)
+        return tuple(sorted(found & splits(root, self.masks) if "{split}" in self.masks else found))
 
-    def pairs(self, root: Path, split: str) -> Pairs:
-        """The files of a split by name, in file order. Every image has a mask, and there is at least one."""
-        self._demand_split(root, split)
-        if self.lists is not None:
-            pairs = self._listed(root, root / self.lists.replace("{split}", split), split)
-        else:
-            images, masks = self._found(root, self.images, split), self._found(root, self.masks, split)
-            pairs = {name: (path, self._partner(masks, name, path, split)) for name, path in sorted(images.items())}
-        if self.fractions is not None:
-            pairs = {name: pairs[name] for name in sorted(_part(list(pairs), self.fractions, split))}
+    def listing(self, root: Path, split: str) -> Listing:
+        """The examples of a split, by name. Every image has a mask, and there is at least one."""
+        pairs = self._listed(root, split) if self.lists is not None else self._found(root, split)
         if not pairs:
             places = f"`{self.images}` and `{self.masks}`" if self.lists is None else f"`{self.lists}`"
-            raise DataError(f"{root}: the split `{split}` is empty. Looked for {places} below this folder.")
-        return pairs
+            told = places.replace("{split}", split)
+            raise DataError(f"{root}: the split `{split}` is empty. Expected at least one example by {told}.")
+        texts = tuple((str(image), str(mask)) for image, mask in pairs.values())
+        return Listing(split, tuple(pairs), texts)
 
-    def examples(self, root: Path, split: str, labels: Labels) -> Examples:
-        """The examples of a split."""
-        pairs = self.pairs(root, split)
-        images = tf.constant([str(image) for image, _ in pairs.values()])
-        masks = tf.constant([str(mask) for _, mask in pairs.values()])
+    def examples(self, listing: Listing, labels: Labels) -> Examples:
+        """The examples of a listing, to be read."""
+        images, masks = (tf.constant(paths) for paths in zip(*listing.files, strict=True))
 
-        def mask(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def mask(index: tf.Tensor) -> Checked:
             ids, fault = self.mask(tf.io.read_file(masks[index]), labels)
             return ids, _at(masks[index], fault)
 
@@ -100,48 +98,39 @@ class Folder:
             sizes = _size_fault(image, ids, masks[index])
             return image, ids, first_fault(_at(images[index], fault), wrong, _at(images[index], sizes))
 
-        files = tuple((str(image), str(mask)) for image, mask in pairs.values())
-        return Examples(tuple(pairs), files, self.channels, load, mask)
+        return Examples(listing, load, mask)
 
-    def _demand_split(self, root: Path, split: str) -> None:
-        splits = self.splits(root)
-        if split not in splits:
-            near = difflib.get_close_matches(split, splits, 1)
-            hint = f" Did you mean `{near[0]}`?" if near else ""
-            have = ", ".join(splits) or "none"
-            raise DataError(f"{root}: there is no split `{split}`.{hint} Splits here: {have}.")
+    def _found(self, root: Path, split: str) -> dict[str, Pair]:
+        """All pairs that the patterns match, or the split's part of them."""
+        images, masks = files(root, self.images, split), files(root, self.masks, split)
+        pairs = {name: (path, self._partner(masks, name, path, split)) for name, path in sorted(images.items())}
+        if self.fractions is None:
+            return pairs
+        return {name: pairs[name] for name in sorted(_part(list(pairs), self.fractions, split))}
 
-    def _found(self, root: Path, pattern: str, split: str) -> dict[str, Path]:
-        """Files that match a pattern, by name."""
-        pattern = pattern.replace("{split}", split)
-        shape = re.compile(_expression(pattern))
-        found: dict[str, Path] = {}
-        for path in (root / _fixed(pattern)).rglob("*"):
-            match = shape.fullmatch(path.relative_to(root).as_posix())
-            if match and path.suffix.lower() in SUFFIXES:
-                name = match["name"]
-                if name in found:
-                    raise DataError(f"{path}: has the same name as {found[name]}. `{pattern}` must match one of them only.")
-                found[name] = path
-        return found
-
-    def _listed(self, root: Path, file: Path, split: str) -> Pairs:
-        lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        images = self._found(root, self.images, split) if any(len(line) == 1 for line in lines) else {}
-        masks = self._found(root, self.masks, split) if images else {}
-        pairs: Pairs = {}
-        for number, line in enumerate(lines, 1):
-            if len(line) > 2:
-                told = f"expected a name, or an image and a mask. Received: {' '.join(line)!r}"
-                raise DataError(f"{file}:{number}: {told}")
-            if len(line) == 2:
-                image, mask = (root / part.lstrip("/") for part in line)
-                pairs[image.stem] = _demand_file(image, file, number), _demand_file(mask, file, number)
-                continue
-            if line[0] not in images:
-                raise DataError(f"{file}:{number}: `{line[0]}` has no image. Looked for `{self.images}` in {root}.")
-            pairs[line[0]] = images[line[0]], self._partner(masks, line[0], images[line[0]], split)
+    def _listed(self, root: Path, split: str) -> dict[str, Pair]:
+        """The pairs that the split's list names."""
+        file = root / str(self.lists).replace("{split}", split)
+        lines = {number: line.split() for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)}
+        by_name = any(len(line) == 1 for line in lines.values())
+        images, masks = ((files(root, pattern, split) if by_name else {}) for pattern in (self.images, self.masks))
+        pairs: dict[str, Pair] = {}
+        for number, line in lines.items():
+            if len(line) == 1:
+                pairs[line[0]] = self._named(images, masks, line[0], f"{file}:{number}", split)
+            elif len(line) == 2:
+                image, mask = (_existing(root / part.lstrip("/"), f"{file}:{number}") for part in line)
+                pairs[image.stem] = image, mask
+            elif line:
+                told = f"{' '.join(line)!r}. Expected a name, or the paths of an image and its mask."
+                raise DataError(f"{file}:{number}: cannot read the line {told}")
         return pairs
+
+    def _named(self, images: dict[str, Path], masks: dict[str, Path], name: str, where: str, split: str) -> Pair:
+        if name not in images:
+            place = self.images.replace("{split}", split).replace("{name}", name)
+            raise DataError(f"{where}: `{name}` has no image. Expected `{place}`. Correct the list or add the image.")
+        return images[name], self._partner(masks, name, images[name], split)
 
     def _partner(self, masks: dict[str, Path], name: str, image: Path, split: str) -> Path:
         if name not in masks:
@@ -150,45 +139,18 @@ class Folder:
         return masks[name]
 
 
-def _demand_folder(root: Path) -> None:
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder. Correct `data.root`, or put the data there.")
-
-
-def _demand_file(path: Path, file: Path, number: int) -> Path:
+def _existing(path: Path, where: str) -> Path:
     if not path.is_file():
-        raise DataError(f"{file}:{number}: {path}: no such file. Correct the list or restore the file.")
+        raise DataError(f"{where}: {path}: no such file. Correct the list or restore the file.")
     return path
-
-
-def _expression(pattern: str) -> str:
-    """A pattern as a regular expression with the groups `split` and `name`."""
-    parts = re.split(r"(\{split\}|\{name\}|\*)", pattern)
-    known = {"{split}": "(?P<split>[^/]+)", "{name}": "(?P<name>.+)", "*": "[^/]*"}
-    return "".join(known.get(part, re.escape(part)) for part in parts)
-
-
-def _fixed(pattern: str) -> str:
-    """The folders of a pattern before its first placeholder."""
-    return re.split(r"[{*]", pattern)[0].rpartition("/")[0]
-
-
-def _splits(root: Path, pattern: str) -> set[str]:
-    """What `{split}` may stand for: the entries that match the one path component that holds it."""
-    before, _, after = pattern.partition("{split}")
-    folder, _, head = before.rpartition("/")
-    shape = re.compile(_expression(f"{head}{{split}}{after.partition('/')[0]}"))
-    entries = (root / folder).iterdir() if (root / folder).is_dir() else ()
-    return {match["split"] for entry in entries if (match := shape.fullmatch(entry.name))}
 
 
 def _part(names: list[str], fractions: dict[str, float], split: str) -> list[str]:
     """The names of one split: all names in the order of their hashes, cut at the fractions."""
     order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-    keys = list(fractions)
-    sums = [sum(list(fractions.values())[:place]) for place in range(len(keys) + 1)]
-    place = keys.index(split)
-    return order[round(sums[place] * len(order)) : round(sums[place + 1] * len(order))]
+    before = list(fractions)[: list(fractions).index(split)]
+    start = sum(fractions[name] for name in before)
+    return order[round(start * len(order)) : round((start + fractions[split]) * len(order))]
 
 
 def _at(file: tf.Tensor, fault: tf.Tensor) -> tf.Tensor:
@@ -196,6 +158,10 @@ def _at(file: tf.Tensor, fault: tf.Tensor) -> tf.Tensor:
 
 
 def _size_fault(image: tf.Tensor, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    sizes = (tf.shape(image)[1], tf.shape(image)[0], mask, tf.shape(ids)[1], tf.shape(ids)[0])
-    told = tf.strings.format("the image is {}x{} pixels, but its mask {} is {}x{}. Both must be of one size.", sizes)
+    """Says so where image and mask differ in size."""
+    width, height, mask_width, mask_height = (
+        tf.strings.as_string(side) for of in (image, ids) for side in (tf.shape(of)[1], tf.shape(of)[0])
+    )
+    parts = ["the image is ", width, "x", height, ", but its mask ", mask, " is ", mask_width, "x", mask_height]
+    told = tf.strings.join([*parts, ". Expected one size for both. Correct either, or take the example out."])
     return tf.where(tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(ids))), "", told)

@@ -1,6 +1,6 @@
 """How a mask file says which class a pixel is: by its id, by a colour, or by black and white."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from tfseg.labels import Colour, Labels
 from tfseg.spec.declare import BY_TYPE, spec
 
 Decoded = tuple[tf.Tensor, tf.Tensor]
+Problem = tuple[tuple[str, ...], str]
 
 _SHOWN = 10
 _NOT_PNG = "the mask is not a PNG; other formats lose or shift ids. Save it as PNG."
@@ -36,9 +37,13 @@ class Ids:
 
     def _decode(self, data: tf.Tensor, labels: Labels) -> Decoded:
         raw, fault = samples(data)
-        ids = tf.gather(tf.constant(self.table(labels)), raw)
-        wrong = tf.logical_and(tf.reduce_min(ids) < 0, tf.equal(fault, ""))
-        return ids, tf.cond(wrong, lambda: _wrong_ids(raw, ids, labels), lambda: fault)
+        if self.mapping is None and self.rest is None:  # a look-up for each pixel would take as long as decoding
+            ids, wrong = raw, tf.logical_and(raw >= labels.count, tf.not_equal(raw, labels.ignore))
+        else:
+            ids = tf.gather(tf.constant(self.table(labels)), raw)
+            wrong = ids < 0
+        found = tf.logical_and(tf.reduce_any(wrong), tf.equal(fault, ""))
+        return ids, tf.cond(found, lambda: _wrong_ids(raw, wrong, labels), lambda: fault)
 
     def table(self, labels: Labels) -> np.ndarray:
         """int32 `[65536]`: the id of every raw value; -1 for those that must not occur."""
@@ -48,8 +53,15 @@ class Ids:
         table[labels.ignore] = labels.ignore
         for raw, identity in (self.mapping or {}).items():
             table[raw] = identity
-        table[(table >= labels.count) & (table != labels.ignore)] = _INVALID
         return table
+
+    def problems(self, labels: Labels) -> Iterator[Problem]:
+        """What does not fit the classes, as (path, message)."""
+        for raw, identity in (self.mapping or {}).items():
+            if not _is_id(identity, labels):
+                yield ("mapping", str(raw)), f"{_expected(labels)}; received {identity}"
+        if self.rest is not None and not _is_id(self.rest, labels):
+            yield ("rest",), f"{_expected(labels)}; received {self.rest}"
 
 
 @spec
@@ -61,6 +73,11 @@ class Binary:
     def __call__(self, data: tf.Tensor, labels: Labels) -> Decoded:
         """The file `data` as int32 ids `[height, width]`, and a fault."""
         return Ids(mapping={0: 0, 1: 1, 255: 1})(data, labels)
+
+    def problems(self, labels: Labels) -> Iterator[Problem]:
+        """What does not fit the classes, as (path, message)."""
+        if labels.count != 2:
+            yield ("type",), f"a mask in black and white has 2 classes, but `labels` has {labels.count}"
 
 
 @spec
@@ -95,8 +112,21 @@ class Colours:
         known = np.array(sorted(ids), np.int32)
         return known, np.array([ids[code] for code in known.tolist()], np.int32)
 
+    def problems(self, labels: Labels) -> Iterator[Problem]:
+        """What does not fit the classes, as (path, message)."""
+        if self.table is not None and len(self.table) != labels.count:
+            yield ("table",), f"expected {labels.count} colours, one for each class; received {len(self.table)}"
+
 
 Mask = Annotated[Ids | Binary | Colours, BY_TYPE]
+
+
+def _is_id(identity: int, labels: Labels) -> bool:
+    return identity < labels.count or identity == labels.ignore
+
+
+def _expected(labels: Labels) -> str:
+    return f"expected a class (0 to {labels.count - 1}) or {labels.ignore} (ignore)"
 
 
 def _number(colour: tuple[int, ...]) -> int:
@@ -113,12 +143,11 @@ def _if_png(data: tf.Tensor, decode: Callable[[], Decoded]) -> Decoded:
     return tf.ensure_shape(ids, [None, None]), fault
 
 
-def _wrong_ids(raw: tf.Tensor, ids: tf.Tensor, labels: Labels) -> tf.Tensor:
-    wrong = tf.sort(tf.unique(tf.boolean_mask(raw, ids < 0)).y)
+def _wrong_ids(raw: tf.Tensor, wrong: tf.Tensor, labels: Labels) -> tf.Tensor:
+    wrong = tf.sort(tf.unique(tf.boolean_mask(raw, wrong)).y)
     shown = tf.strings.reduce_join(tf.strings.as_string(wrong[:_SHOWN]), separator=", ")
     more = tf.where(tf.size(wrong) > _SHOWN, ", ...", "")
-    expected = f"a class (0 to {labels.count - 1}) or {labels.ignore} (ignore)"
-    told = f". Expected {expected}. Correct the mask, or `labels`, or translate its ids with `data.source.mask`."
+    told = f"; {_expected(labels)}. Correct the mask or `labels`, or translate the ids with `data.source.mask`."
     return tf.strings.join(["the mask holds ", shown, more, told])
 
 

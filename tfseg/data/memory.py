@@ -10,28 +10,27 @@ from tfseg.data.reading import explained, read
 
 
 def in_memory(examples: Examples) -> Examples:
-    """The same examples, decoded now and held in memory: for each pixel one byte a channel and four for its id."""
-    places = "\n".join
-    files = tf.constant([places(files) for files in examples.files])
+    """The same examples, decoded now and held in memory: for each pixel one byte a channel and two for its id."""
 
     def load(index: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
         image, mask, fault = examples.load(index)
         return (image, mask), fault
 
     with explained():
-        pairs = list(read(0, examples.count, load, lambda index: files[index]))
+        pairs = list(read(0, examples.count, load, examples.files))
+    channels = pairs[0][0].shape[-1]
     sizes = tf.constant([mask.shape.as_list() for _, mask in pairs])
     starts = tf.constant(np.cumsum([0, *(int(np.prod(mask.shape)) for _, mask in pairs)]))
-    images = tf.concat([tf.reshape(image, [-1, examples.channels]) for image, _ in pairs], 0)
-    masks = tf.concat([tf.reshape(mask, [-1]) for _, mask in pairs], 0)
+    images = tf.concat([tf.reshape(image, [-1, channels]) for image, _ in pairs], 0)
+    masks = tf.concat([tf.cast(tf.reshape(mask, [-1]), tf.uint16) for _, mask in pairs], 0)
 
     def mask(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        ids = tf.reshape(masks[starts[index] : starts[index + 1]], sizes[index])
-        return tf.ensure_shape(ids, [None, None]), tf.constant(NO_FAULT)
+        ids = tf.cast(masks[starts[index] : starts[index + 1]], tf.int32)
+        return tf.ensure_shape(tf.reshape(ids, sizes[index]), [None, None]), tf.constant(NO_FAULT)
 
     def kept(index: tf.Tensor) -> Loaded:
         pixels = images[starts[index] : starts[index + 1]]
-        image = tf.reshape(pixels, tf.concat([sizes[index], [examples.channels]], 0))
-        return tf.ensure_shape(image, [None, None, examples.channels]), *mask(index)
+        image = tf.reshape(pixels, tf.concat([sizes[index], [channels]], 0))
+        return tf.ensure_shape(image, [None, None, channels]), *mask(index)
 
     return dataclasses.replace(examples, load=kept, mask=mask)

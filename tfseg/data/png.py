@@ -1,7 +1,7 @@
 """The raw sample values of a PNG, inside the TensorFlow graph.
 
-`tf.io.decode_png` turns a palette PNG into the luma of its colours, so that the ids [0, 1, 15] of a VOC mask come back as
-[0, 38, 147]. The samples of a palette PNG are stored exactly as those of a grey one: here the colour type in the
+`tf.io.decode_png` turns a palette PNG into the luma of its colours, so that the ids [0, 1, 15] of a VOC mask come back
+as [0, 38, 147]. The samples of a palette PNG are stored exactly as those of a grey one: here the colour type in the
 header is rewritten from "palette" to "grey" before decoding, and the decoder gives the indices themselves.
 """
 

@@ -1,7 +1,7 @@
-"""Errors on the way from a file to a batch: carried through tf.data as text, named by file, and turned into a DataError.
+"""Errors on the way from a file to a batch: texts in tf.data, named by file, that become a DataError.
 
-A tf.data graph cannot catch an error, and what TensorFlow says about a broken file does not tell its name. So faults that
-can be foreseen travel as text beside the tensors, and an element that the decoder gave up on is left out; what
+A tf.data graph cannot catch an error, and what TensorFlow says about a broken file does not tell its name. So faults
+that can be foreseen travel as text beside the tensors, and an element that the decoder gave up on is left out; what
 follows counts the elements, misses it, and says which one it was.
 """
 
@@ -11,14 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from tfseg.data.decode import is_decodable
 from tfseg.errors import DataError
 
 PARALLEL = tf.data.AUTOTUNE
 
 Tensors = tuple[tf.Tensor, ...]
+Load = Callable[[tf.Tensor], tuple[Tensors, tf.Tensor]]
+"""Position (int64 scalar) to `(tensors, fault)`, where the fault is a text, empty if all is well."""
+Files = Callable[[tf.Tensor], tf.Tensor]
+"""Position to the files that it is read from, one on each line."""
 
 _LOST = "unreadable"
 _MARK = re.compile(r"<tfseg-data(?: (?P<lost>unreadable))?>(?P<text>.*?)</tfseg-data>", re.DOTALL)
@@ -26,22 +30,8 @@ _ESCAPE = re.compile(r"\\([0-7]{3}|x[0-9a-f]{2}|.)", re.DOTALL)
 _CONTROL = {"n": "\n", "t": "\t", "r": "\r"}
 
 
-def read(
-    start: int, stop: int, load: Callable[[tf.Tensor], tuple[Tensors, tf.Tensor]], files: Callable[[tf.Tensor], tf.Tensor]
-) -> tf.data.Dataset:
-    """`load` of every position from `start` up to `stop`, in order and in parallel.
-
-    Args:
-        load: position (int64 scalar) to `(tensors, fault)`, where the fault is a text, empty if all is well.
-        files: position to the files that it is read from, one on each line; asked for when nothing came of it.
-    """
-
-    @tf.autograph.experimental.do_not_convert
-    def numbered(position: tf.Tensor) -> tuple[tf.Tensor, Tensors, tf.Tensor]:
-        return position, *load(position)
-
-    loaded = tf.data.Dataset.range(start, stop).map(numbered, num_parallel_calls=PARALLEL, deterministic=True)
-    followed = loaded.ignore_errors().concatenate(_end(loaded, stop))
+def read(start: int, stop: int, load: Load, files: Files) -> tf.data.Dataset:
+    """`load` of every position from `start` up to `stop`, in order and in parallel; ends with an error at a fault."""
 
     @tf.autograph.experimental.do_not_convert
     def follow(expected: tf.Tensor, element: tuple[tf.Tensor, Tensors, tf.Tensor]) -> tuple[tf.Tensor, Any]:
@@ -50,9 +40,23 @@ def read(
         with tf.control_dependencies([tf.debugging.Assert(tf.equal(mark, ""), [mark], summarize=1)]):
             return expected + 1, (tf.identity(position), *tensors)
 
-    kept = followed.scan(tf.constant(start, tf.int64), follow)
-    kept = kept.take_while(lambda position, *_: position < stop).map(lambda _, *tensors: tensors)
+    loaded = _loaded(start, stop, load)
+    followed = loaded.concatenate(_end(loaded, stop)).scan(tf.constant(start, tf.int64), follow)
+    kept = followed.take_while(lambda position, *_: position < stop).map(lambda _, *tensors: tensors)
     return kept.apply(tf.data.experimental.assert_cardinality(stop - start))
+
+
+def survey(count: int, load: Load, files: Files) -> Iterator[tuple[Tensors | None, str]]:
+    """`(tensors, "")`, or `(None, fault)`, for every position up to `count`: all faults, where `read` ends at one."""
+    expected = 0
+    for position, tensors, fault in _loaded(0, count, load):
+        for lost in range(expected, int(position)):
+            yield None, _unreadable(_text(files(lost)).split("\n"))
+        text = _text(fault)
+        yield (None, text) if text else (tensors, "")
+        expected = int(position) + 1
+    for lost in range(expected, count):
+        yield None, _unreadable(_text(files(lost)).split("\n"))
 
 
 def explain(error: BaseException) -> DataError | None:
@@ -76,6 +80,17 @@ def explained() -> Iterator[None]:
         raise known from error
 
 
+def _loaded(start: int, stop: int, load: Load) -> tf.data.Dataset:
+    """`(position, tensors, fault)`, without the positions at which TensorFlow raised an error."""
+
+    @tf.autograph.experimental.do_not_convert
+    def numbered(position: tf.Tensor) -> tuple[tf.Tensor, Tensors, tf.Tensor]:
+        return position, *load(position)
+
+    positions = tf.data.Dataset.range(start, stop)
+    return positions.map(numbered, num_parallel_calls=PARALLEL, deterministic=True).ignore_errors()
+
+
 def _end(loaded: tf.data.Dataset, stop: int) -> tf.data.Dataset:
     """One more element, so that a last one that is missing is missed."""
     _, tensors, _ = loaded.element_spec
@@ -89,18 +104,22 @@ def _marked(text: tf.Tensor, kind: str = "") -> tf.Tensor:
     return mark if kind else tf.where(tf.equal(text, ""), "", mark)
 
 
+def _text(value: tf.Tensor) -> str:
+    return value.numpy().decode()
+
+
 def _unescaped(match: re.Match[str]) -> str:
+    """TensorFlow escapes texts in its messages as C does."""
     code = match[1]
     if len(code) == 3:
-        return chr(int(code, 8))
-    return chr(int(code[1:], 16)) if len(code) > 1 else _CONTROL.get(code, code)
+        return chr(int(code[1:], 16) if code[0] == "x" else int(code, 8))
+    return _CONTROL.get(code, code)
 
 
 def _unreadable(files: list[str]) -> str:
     for file in files:
-        reason = _reason(Path(file))
-        if reason:
-            return f"{file}: {reason}"
+        if reason := _reason(Path(file)):
+            return f"{file}: {reason} Restore the file, or take the example out of the data."
     return f"{' or '.join(files)}: could not be read a moment ago, but can be now. Run again."
 
 
@@ -108,10 +127,7 @@ def _reason(file: Path) -> str:
     try:
         data = file.read_bytes()
     except OSError as error:
-        return f"cannot be read ({error.strerror}). Restore the file or take it out of the data."
-    try:
-        np.lib.format.read_magic(file.open("rb")) if file.suffix == ".npy" else tf.io.decode_image(data)
-    except (tf.errors.InvalidArgumentError, ValueError):
-        kinds = "JPEG, PNG, GIF, BMP or .npy (uint8, row order)"
-        return f"cannot be decoded ({len(data)} bytes). Expected {kinds}. Restore the file or take it out of the data."
-    return ""
+        return f"cannot be read: {error.strerror}."
+    if is_decodable(data):
+        return ""
+    return f"cannot be decoded ({len(data)} bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8, in row order)."

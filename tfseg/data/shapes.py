@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field
 
-from tfseg.data.examples import NO_FAULT, Examples, Loaded
+from tfseg.data.examples import NO_FAULT, Examples, Listing, Loaded
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
 
@@ -60,17 +60,20 @@ class Shapes:
         """Always the same three."""
         return ("train", "val", "test")
 
-    def examples(self, root: object, split: str, labels: Labels) -> Examples:
-        """The scenes of a split."""
-        count = getattr(self, split)
-        names = tuple(f"{split}_{index:06d}" for index in range(count))
-        stream = self.splits().index(split)
+    def listing(self, root: object, split: str) -> Listing:
+        """The scenes of a split, by number."""
+        count = {"train": self.train, "val": self.val, "test": self.test}[split]
+        return Listing(split, tuple(f"{split}_{index:06d}" for index in range(count)), ((),) * count)
+
+    def examples(self, listing: Listing, labels: Labels) -> Examples:
+        """The scenes, to be drawn."""
+        stream = self.splits().index(listing.split)
 
         def load(index: tf.Tensor) -> Loaded:
             seed = tf.random.experimental.stateless_fold_in(tf.constant([self.seed, stream], tf.int64), index)
             return *draw(seed, self._size, labels.count, self.objects, self.channels), tf.constant(NO_FAULT)
 
-        return Examples(names, tuple(() for _ in names), self.channels, load, lambda index: load(index)[1:])
+        return Examples(listing, load, lambda index: load(index)[1:])
 
     @property
     def _size(self) -> tuple[int, int]:
@@ -99,7 +102,7 @@ def _below(draws: tf.Tensor, limit: int) -> tf.Tensor:
 
 
 def _forms(seed: tf.Tensor, size: tuple[int, int], classes: int, objects: int) -> dict[str, tf.Tensor]:
-    """Class, place, direction, radius and thickness of every form; the large ones come first, so that small ones hide them."""
+    """Class, place, direction, radius, thickness of every form; large ones come first, so that small ones hide them."""
     draws = tf.unstack(_integers(seed, [7, objects]))
     height, width = (side * QUARTER for side in size)
     largest, smallest = min(height, width) * 5 // 16, min(height, width) // 10
@@ -178,7 +181,8 @@ def _light(seed: tf.Tensor, size: tuple[int, int], channels: int) -> tf.Tensor:
     """Uneven light and noise over the whole picture, around 0."""
     slopes = _below(_integers(seed, [2, 2]), 129) - 64
     x, y = tf.range(size[1])[None] * ONE // size[1], tf.range(size[0])[:, None] * ONE // size[0]
-    waves = [tf.abs((x * slope[0] // 32 + y * slope[1] // 32) % ONE - ONE // 2) // 16 - 8 for slope in tf.unstack(slopes)]
+    phases = [x * slope[0] // 32 + y * slope[1] // 32 for slope in tf.unstack(slopes)]
+    waves = [tf.abs(phase % ONE - ONE // 2) // 16 - 8 for phase in phases]
     noise = tf.random.stateless_uniform([*size, channels], seed, -14, 15, tf.int32, alg="philox")
     return noise + (waves[0] + waves[1])[:, :, None]
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from tfseg.data.examples import Examples
+from tfseg.data.examples import Examples, Listing
 from tfseg.data.folder import Folder
 from tfseg.errors import DataError
 from tfseg.labels import Labels
@@ -14,7 +14,7 @@ _DEVKIT_LISTS = "ImageSets/Segmentation"
 
 @spec
 class Voc:
-    """PASCAL VOC; void is id 255. `data.root` may be `VOCdevkit`, its parent, `VOC2012`, or a folder with `<split>.txt`."""
+    """PASCAL VOC; void is 255. `data.root` is `VOCdevkit`, its parent, `VOC2012`, or a folder with lists of its own."""
 
     type: Literal["voc"] = "voc"
     NEEDS_ROOT: ClassVar[bool] = True
@@ -29,17 +29,22 @@ class Voc:
         home, layout = self._layout(root)
         return layout.splits(home)
 
-    def examples(self, root: Path, split: str, labels: Labels) -> Examples:
+    def listing(self, root: Path, split: str) -> Listing:
         """The examples of a split."""
         home, layout = self._layout(root)
-        return layout.examples(home, split, labels)
+        return layout.listing(home, split)
+
+    def examples(self, listing: Listing, labels: Labels) -> Examples:
+        """The examples of a listing, to be read."""
+        return Folder().examples(listing, labels)
 
     def _layout(self, root: Path) -> tuple[Path, Folder]:
         places = (root, root / f"VOC{self.year}", root / "VOCdevkit" / f"VOC{self.year}")
         home = next((place for place in places if (place / "JPEGImages").is_dir()), None)
         if home is None:
             raise DataError(
-                f"{root}: no folder JPEGImages here, in VOC{self.year} or in VOCdevkit/VOC{self.year}. Correct `data.root`."
+                f"{root}: no folder JPEGImages here, in VOC{self.year} or in VOCdevkit/VOC{self.year}. "
+                "Correct `data.root`, or put the data there."
             )
         lists = f"{_DEVKIT_LISTS}/{{split}}.txt" if (home / _DEVKIT_LISTS).is_dir() else "{split}.txt"
         augmented = (home / "SegmentationClassAug").is_dir()
