@@ -1,0 +1,185 @@
+"""MobileNetV2: the arithmetic of `keras.applications`, real weights, and BatchNorm unfolded from them."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from pydantic import ValidationError
+
+from tfseg.backbones import MobileNetV2, SmallCnn, unfold_batch_norm
+from tfseg.backbones.applications import classifier
+from tfseg.backbones.mobilenet_v2 import blocks
+from tfseg.errors import WeightsError
+
+WEIGHTS = Path("weights/mobilenet_v2_imagenet/mobilenet_v2_1.0_imagenet_qat_dequant_keras.npz")
+
+
+def built(backbone, channels: int = 3) -> keras.Model:
+    image = keras.Input((None, None, channels), name="image")
+    return keras.Model(image, [stage.tensor for stage in backbone(image).stages])
+
+
+@pytest.fixture(scope="module")
+def photographs(shared: Path) -> np.ndarray:
+    files = sorted((shared / "data/camvid/train").glob("*.jpg"))[::92][:4]
+    return np.stack([np.array(Image.open(file)) for file in files])
+
+
+def test_stages() -> None:
+    image = keras.Input((None, None, 3))
+    features = MobileNetV2()(image)
+    assert [(stage.name, stage.stride, stage.tensor.shape[-1]) for stage in features.stages] == [
+        ("block_1_expand_relu", 2, 96),
+        ("block_3_expand_relu", 4, 144),
+        ("block_6_expand_relu", 8, 192),
+        ("block_13_expand_relu", 16, 576),
+        ("block_16_project_BN", 32, 320),
+    ]
+    for output_stride in (8, 16, 32):
+        backbone = MobileNetV2(output_stride=output_stride, alpha=0.1)
+        assert backbone(image).strides == backbone.strides
+        assert backbone(image).deepest.stride == output_stride
+
+
+@pytest.mark.parametrize("size", [(64, 96), (65, 33), (50, 71)])
+@pytest.mark.parametrize(
+    "backbone", [MobileNetV2(alpha=0.1), MobileNetV2(alpha=0.1, output_stride=8), SmallCnn(width=2)]
+)
+def test_strides_are_what_they_say(backbone, size: tuple[int, int]) -> None:
+    """A stage of stride s has ceil(n / s) places."""
+    stages = backbone(keras.Input((None, None, 3))).stages
+    for stage, output in zip(stages, built(backbone)(np.zeros((1, *size, 3), np.float32)), strict=True):
+        assert output.shape[1:3] == tuple(-(-side // stage.stride) for side in size)
+
+
+def test_the_block_that_loses_its_stride_keeps_the_old_rate() -> None:
+    """As in the published DeepLabV3: at stride 8, rate 2 in blocks 7 to 13, rate 4 from 14 on."""
+    assert [block.rate for block in blocks(8)] == [1] * 7 + [2] * 7 + [4] * 3
+    assert [block.step for block in blocks(8)] == [1, 2, 1, 2] + [1] * 13
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_dilation_computes_what_the_strided_net_computes(output_stride: int) -> None:
+    """At sizes 32k + 1 the places that both nets have hold the same values."""
+    strided, dilated = built(MobileNetV2(alpha=0.1)), built(MobileNetV2(alpha=0.1, output_stride=output_stride))
+    dilated.set_weights(strided.get_weights())
+    image = np.random.default_rng(0).uniform(0, 255, (1, 65, 65, 3)).astype(np.float32)
+    step = 32 // output_stride
+    np.testing.assert_allclose(dilated(image)[-1][:, ::step, ::step], strided(image)[-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [0.35, 1.3])
+def test_weights_of_keras_applications_fit(alpha: float, tmp_path: Path) -> None:
+    published = keras.applications.MobileNetV2((96, 96, 3), alpha, include_top=False, weights=None)
+    path = tmp_path / "published.weights.h5"
+    for layer in published.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_mean.assign(np.linspace(-0.1, 0.1, layer.moving_mean.shape[0]))
+    published.save_weights(path)
+    backbone = MobileNetV2(alpha=alpha, weights=path)
+    model = built(backbone)
+    report = backbone.load_weights(model)
+    assert (report.unused, report.folded) == (("Conv_1", "Conv_1_bn"), False)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 96, 96, 3)).astype(np.float32)
+    trunk = keras.Model(published.input, published.get_layer("block_16_project_BN").output)
+    np.testing.assert_allclose(model(image)[-1], trunk(image / 127.5 - 1), atol=1e-5)
+
+
+def by_hand(arrays: dict[str, np.ndarray], image: np.ndarray) -> tf.Tensor:
+    """The net as its paper draws it, from the folded arrays, without a Keras layer."""
+
+    def conv(x: tf.Tensor, name: str, stride: int = 1, relu: bool = True) -> tf.Tensor:
+        kernel, bias = arrays[f"{name}/kernel"], arrays[f"{name}/bias"]
+        operation = tf.nn.depthwise_conv2d if name.endswith("depthwise") else tf.nn.conv2d
+        x = operation(x, kernel, [1, stride, stride, 1], "SAME") + bias
+        return tf.nn.relu6(x) if relu else x
+
+    x = conv(tf.cast(image, tf.float32) / 127.5 - 1, "Conv1", 2)
+    x = conv(conv(x, "expanded_conv_depthwise"), "expanded_conv_project", relu=False)
+    for index in range(1, 17):
+        before, name = x, f"block_{index}_"
+        x = conv(conv(x, f"{name}expand"), f"{name}depthwise", 2 if index in (1, 3, 6, 13) else 1)
+        x = conv(x, f"{name}project", relu=False)
+        x = x + before if x.shape == before.shape else x
+    return x
+
+
+def test_real_weights_compute_what_they_say(shared: Path, photographs: np.ndarray) -> None:
+    backbone = MobileNetV2(weights=shared / WEIGHTS)
+    model = built(backbone)
+    report = backbone.load_weights(model)
+    assert (len(report.loaded), report.unused, report.folded) == (102, ("Conv_1", "top"), True)
+    expected = by_hand(dict(np.load(shared / WEIGHTS)), photographs[:2])
+    np.testing.assert_allclose(model(photographs[:2])[-1], expected, atol=1e-4)
+
+
+def test_unfolding_changes_no_output_and_makes_training_agree(shared: Path, photographs: np.ndarray) -> None:
+    backbone = MobileNetV2(weights=shared / WEIGHTS)
+    model = built(backbone)
+    backbone.load_weights(model)
+    before = [np.array(output) for output in model(photographs)]
+    folded = np.array(model(photographs, training=True)[-1])
+    backbone.load_weights(model)  # the step above moved the averages
+    names = unfold_batch_norm(model, [photographs[:2], photographs[2:]])
+    assert len(names) == 51
+    for old, new in zip(before, model(photographs), strict=True):
+        np.testing.assert_allclose(new, old, atol=1e-4)
+    moving = [np.array(model.get_layer(name).moving_mean) for name in names]
+    for old, new in zip(before, model(photographs, training=True), strict=True):
+        np.testing.assert_allclose(new, old, atol=0.01)
+    for name, mean in zip(names, moving, strict=True):  # the step above moved them nowhere
+        scale = float(np.sqrt(model.get_layer(name).moving_variance).max())
+        np.testing.assert_allclose(model.get_layer(name).moving_mean, mean, atol=1e-3 * scale)
+    assert np.abs(folded - before[-1]).max() > 5  # without unfolding, training starts from another net
+
+
+def test_a_fresh_batch_norm_is_not_unfolded() -> None:
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, SmallCnn(width=1)(image).deepest.tensor)
+    assert unfold_batch_norm(model, []) == ()
+
+
+def test_unfolding_needs_images(shared: Path) -> None:
+    backbone = MobileNetV2(weights=shared / WEIGHTS)
+    model = built(backbone)
+    backbone.load_weights(model)
+    with pytest.raises(ValueError) as error:
+        unfold_batch_norm(model, [])
+    assert str(error.value) == "unfold_batch_norm needs at least one batch of images. Received: images=()"
+
+
+def test_imagenet_weights_exist_for_some_widths() -> None:
+    expected = "ImageNet weights exist for alpha 0.35, 0.5, 0.75, 1.0, 1.3, 1.4, not for 0.6"
+    with pytest.raises(ValidationError, match=re.escape(expected)):
+        MobileNetV2(alpha=0.6, weights="imagenet")
+    assert MobileNetV2(weights="imagenet").refusal(3) is None
+    assert MobileNetV2(weights="imagenet").refusal(4) == (
+        "ImageNet weights read 3 channels, the images have 4; set backbone.weights to null"
+    )
+
+
+def test_a_failed_download_says_what_to_do() -> None:
+    def unreachable(weights: str) -> keras.Model:
+        raise Exception("URL fetch failure")
+
+    with pytest.raises(WeightsError) as error:
+        classifier(unreachable, "imagenet")
+    assert str(error.value) == (
+        "The ImageNet weights of keras.applications.unreachable could not be fetched: URL fetch failure. "
+        "Connect to the network, or fetch the .h5 file elsewhere and set model.backbone.weights to its path."
+    )
+
+
+def test_a_file_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    def unfit(weights: str) -> keras.Model:
+        raise ValueError("Layer count mismatch")
+
+    path = tmp_path / "weights.h5"
+    path.write_bytes(b"")
+    with pytest.raises(WeightsError) as error:
+        classifier(unfit, path)
+    assert str(error.value) == f"{path}: these weights do not fit keras.applications.unfit: Layer count mismatch"

@@ -1,0 +1,107 @@
+"""VGG16: Caffe's names, and the classifier's fully connected layers as convolutions."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tfseg.backbones import Vgg16, convert_vgg16
+from tfseg.backbones.vgg import vgg16_arrays
+from tfseg.labels import Labels
+from tfseg.models import Segmenter
+from tfseg.models.decoders import Fcn
+
+BLOCKS = ((1, 2), (2, 2), (3, 3), (4, 3), (5, 3))
+TRUNK = [name for block, count in BLOCKS for name in (*(f"conv{block}_{i + 1}" for i in range(count)), f"pool{block}")]
+NAMES = ["normalize", *TRUNK, "fc6", "drop6", "fc7", "drop7"]
+
+
+def built(backbone: Vgg16, channels: int = 3) -> keras.Model:
+    image = keras.Input((None, None, channels), name="image")
+    return keras.Model(image, [stage.tensor for stage in backbone(image).stages])
+
+
+def test_layers_are_called_as_in_the_prototxt() -> None:
+    assert [layer.name for layer in built(Vgg16(width=0.01)).layers] == ["image", *NAMES]
+    assert [layer.name for layer in built(Vgg16(width=0.01, form="original")).layers] == [
+        "image",
+        NAMES[0],
+        "pad",
+        *NAMES[1:],
+    ]
+
+
+def test_stages() -> None:
+    features = Vgg16(width=0.25)(keras.Input((None, None, 3)))
+    assert [(stage.name, stage.stride, stage.tensor.shape[-1]) for stage in features.stages] == [
+        ("pool1", 2, 16),
+        ("pool2", 4, 32),
+        ("pool3", 8, 64),
+        ("pool4", 16, 128),
+        ("pool5", 32, 128),
+        ("fc7", 32, 1024),
+    ]
+    assert features.strides == Vgg16().strides
+    assert features.at(32).name == "fc7"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 96), (65, 33), (50, 71)])
+def test_the_same_form_covers_the_image(size: tuple[int, int]) -> None:
+    for output, stride in zip(built(Vgg16(width=0.01))(np.zeros((1, *size, 3))), (2, 4, 8, 16, 32, 32), strict=True):
+        assert output.shape[1:3] == tuple(-(-side // stride) for side in size)
+
+
+def test_three_channels_are_caffe_and_others_are_scaled() -> None:
+    assert built(Vgg16(width=0.01)).get_layer("normalize").get_config()["mode"] == "caffe"
+    for channels in (1, 4):
+        assert built(Vgg16(width=0.01), channels).get_layer("normalize").get_config()["mode"] == "tf"
+    assert Vgg16(weights="imagenet").refusal(1) == (
+        "ImageNet weights read 3 channels, the images have 1; set backbone.weights to null"
+    )
+
+
+def test_imagenet_weights_exist_for_full_width() -> None:
+    with pytest.raises(ValidationError, match=re.escape("ImageNet weights exist for width 1.0, not for 0.5")):
+        Vgg16(width=0.5, weights="imagenet")
+
+
+@pytest.mark.slow
+def test_a_classifier_becomes_a_fully_convolutional_net() -> None:
+    """At 224x224 one position of the map sees the whole image and no padding, and scores it as the classifier does."""
+    classifier = keras.applications.VGG16(weights=None, classes=11, classifier_activation=None)
+    labels = Labels(names=tuple(f"class {index}" for index in range(11)))
+    model = Segmenter(backbone=Vgg16(), decoder=Fcn(strides=(32,))).build(labels)
+    report = convert_vgg16(classifier, model)
+    assert (len(report.loaded), report.unused, report.source) == (16, (), "classifier 'vgg16'")
+    image = np.random.default_rng(0).uniform(0, 255, (1, 224, 224, 3)).astype(np.float32)
+    scores = keras.Model(model.input, model.get_layer("score_fr").output)(image)
+    assert scores.shape == (1, 7, 7, 11)
+    expected = classifier(image[..., ::-1] - np.array([104.00699, 116.66877, 122.67892], np.float32))
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(scores[:, 3, 3], expected, atol=1e-5)
+
+
+def test_other_classes_leave_the_scores_alone() -> None:
+    """A classifier of small layers: the shapes decide, whatever the widths."""
+    model = Segmenter(backbone=Vgg16(width=1 / 64), decoder=Fcn(strides=(32,))).build(Labels(names=("a", "b")))
+    arrays = vgg16_arrays(thin_classifier(classes=5))
+    assert arrays["fc6"]["kernel"].shape == model.get_layer("fc6").kernel.shape
+    assert arrays["score_fr"]["kernel"].shape == (1, 1, 64, 5)
+    report = convert_vgg16(thin_classifier(classes=5), model)
+    assert report.unused == ("score_fr",)
+    assert not np.any(model.get_layer("score_fr").kernel)
+
+
+def thin_classifier(classes: int) -> keras.Model:
+    """`keras.applications.VGG16` by layer names, with a 64th of its channels."""
+    x = image = keras.Input((224, 224, 3))
+    for block, (count, filters) in enumerate(((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))):
+        for conv in range(count):
+            x = keras.layers.Conv2D(filters, 3, padding="same", name=f"block{block + 1}_conv{conv + 1}")(x)
+        x = keras.layers.MaxPooling2D()(x)
+    x = keras.layers.Flatten()(x)
+    for name, units in (("fc1", 64), ("fc2", 64), ("predictions", classes)):
+        x = keras.layers.Dense(units, name=name)(x)
+    return keras.Model(image, x)

@@ -1,0 +1,134 @@
+"""Weight files: what fits is filled, what does not is named, and a refused file changes nothing."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tfseg.backbones import MobileNetV2, SmallCnn, Vgg16, WeightsReport
+from tfseg.errors import WeightsError
+
+
+def built(backbone) -> keras.Model:
+    image = keras.Input((None, None, 3), name="image")
+    return keras.Model(image, backbone(image).deepest.tensor)
+
+
+def arrays(model: keras.Model) -> dict[str, np.ndarray]:
+    return {f"{layer.name}/{variable.name}": np.array(variable) for layer in model.layers for variable in layer.weights}
+
+
+SMALL = SmallCnn(width=1)
+
+
+@pytest.fixture
+def model() -> keras.Model:
+    return built(SMALL)
+
+
+def refusal(backbone, model: keras.Model) -> str:
+    before = [np.array(variable) for variable in model.weights]
+    with pytest.raises(WeightsError) as error:
+        backbone.load_weights(model)
+    assert all(np.array_equal(old, variable) for old, variable in zip(before, model.weights, strict=True))
+    return str(error.value)
+
+
+@pytest.mark.parametrize("backbone", [SMALL, MobileNetV2(), Vgg16()])
+def test_nothing_is_loaded_that_is_not_named(backbone) -> None:
+    assert backbone.load_weights(keras.Sequential()) is None
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".keras"])
+@pytest.mark.parametrize("make", [SmallCnn, Vgg16, MobileNetV2])
+def test_weights_come_back(make, suffix: str, tmp_path: Path) -> None:
+    small = {"alpha": 0.1} if make is MobileNetV2 else {"width": 1 if make is SmallCnn else 0.01}
+    source, target, path = built(make(**small)), built(make(**small)), tmp_path / f"weights{suffix}"
+    if suffix == ".npz":
+        np.savez(path, **arrays(source))
+    else:
+        source.save(path)
+    report = make(**small, weights=path).load_weights(target)
+    assert set(report.loaded) == {layer.name for layer in source.layers if layer.weights}
+    assert (report.unused, report.folded) == ((), False)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 40, 40, 3)).astype(np.float32)
+    np.testing.assert_array_equal(source(image), target(image))
+
+
+def test_layers_of_another_shape_are_left_alone_and_reported(model: keras.Model, tmp_path: Path) -> None:
+    image = keras.Input((None, None, 3), name="image")
+    score = keras.layers.Conv2D(2, 1, name="score")
+    target = keras.Model(image, score(SMALL(image).deepest.tensor))
+    path = tmp_path / "weights.npz"
+    np.savez(path, **arrays(model), **{"score/kernel": np.ones((1, 1, 8, 5)), "score/bias": np.ones(5)})
+    report = SmallCnn(width=1, weights=path).load_weights(target)
+    assert (len(report.loaded), report.unused) == (20, ("score",))
+    assert str(report) == f"{path}: filled 20 layers; not used: score"
+    assert str(WeightsReport("a file", ("conv",))) == "a file: filled 1 layers"
+
+
+def test_missing_layers_are_counted(model: keras.Model, tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    np.savez(path, **{name: array for name, array in arrays(model).items() if not name.startswith("stage1")})
+    assert refusal(SmallCnn(width=1, weights=path), model) == (
+        f"{path}: no weights for 4 of the backbone's 20 layers with weights "
+        "(stage1_down, stage1_down_bn, stage1_mix …). Expected all of them, under these names."
+    )
+
+
+def test_other_shapes_are_named(model: keras.Model, tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    np.savez(path, **arrays(built(SmallCnn(width=2))))
+    assert refusal(SmallCnn(width=1, weights=path), model) == (
+        f"{path}: layer 'stage1_down': kernel is (3, 3, 3, 2) in the file and (3, 3, 3, 1) in the model. "
+        "Give weights of this very net."
+    )
+
+
+def test_other_variables_are_named(model: keras.Model, tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    np.savez(path, **arrays(model), **{"stage1_down/bias": np.zeros(1)})
+    assert refusal(SmallCnn(width=1, weights=path), model) == (
+        f"{path}: layer 'stage1_down': the file has ['bias', 'kernel'], the model has ['kernel']. "
+        "Give weights of this very net."
+    )
+
+
+@pytest.mark.parametrize("backbone", [SmallCnn, MobileNetV2, Vgg16])
+@pytest.mark.parametrize("suffix", [".npz", ".keras", ".h5"])
+def test_a_missing_file(backbone, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"none{suffix}"
+    assert refusal(backbone(weights=path), keras.Sequential()) == (
+        f"{path}: no such weight file. "
+        "Set model.backbone.weights to a file that exists, or to null to start from random weights."
+    )
+
+
+@pytest.mark.parametrize(("name", "kind"), [("weights.pt", "a .pt"), ("weights", "a suffixless")])
+def test_a_file_of_another_kind(name: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"")
+    assert refusal(SmallCnn(weights=path), keras.Sequential()) == (
+        f"{path}: weights cannot be read from {kind} file. "
+        "Expected an .npz of arrays named layer/variable, or a .keras model."
+    )
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".keras"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"text"])
+def test_a_damaged_file(suffix: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    text = refusal(SmallCnn(weights=path), keras.Sequential())
+    assert text.startswith(f"{path}: this weight file cannot be read: ")
+    assert text.endswith(". Fetch or write it again.")
+
+
+def test_arrays_without_a_layer(tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    np.savez(path, kernel=np.zeros(3))
+    assert refusal(SmallCnn(weights=path), keras.Sequential()) == (
+        f"{path}: this weight file cannot be read: its array 'kernel' is not named layer/variable. "
+        "Fetch or write it again."
+    )
