@@ -175,19 +175,19 @@ def test_schema(said: Said) -> None:
 def test_list(said: Said) -> None:
     code, out, err = said("list")
     assert (code, err) == (0, "")
-    assert re.search(
-        r"^model\.backbone\n(  .*\n)*  small_cnn +A|^model\.backbone\n(  .*\n)*  small_cnn +\w", out, re.MULTILINE
-    )
+    assert re.search(r"^backbone\n(  .*\n)*  small_cnn +[A-Z]", out, re.MULTILINE)
     for file in shipped():
         assert re.search(rf"^  {file.stem} +{re.escape(headline(file))}$", out, re.MULTILINE)
 
 
 def test_components_are_those_of_the_slots() -> None:
     found = components()
-    assert {"vgg16", "mobilenet_v2", "small_cnn"} <= set(found["model.backbone"])
-    assert {"shapes", "folder", "camvid", "voc"} == set(found["data.source"])
-    assert {"sgd", "adamw"} == set(found["training.optimizer"])
-    assert all(line.endswith(".") or ":" in line for slot in found.values() for line in slot.values())
+    assert {"vgg16", "mobilenet_v2", "small_cnn"} == set(found["backbone"])
+    assert {"shapes", "folder", "camvid", "voc"} == set(found["source"])
+    assert {"sgd", "adamw"} == set(found["optimizer"])
+    assert {"scale", "rotate", "flip", "colour"} == set(found["augment"])
+    silent = [word for slot in found.values() for word, line in slot.items() if not line]
+    assert not silent, f"a spec says in its first line what it is: {silent}"
 
 
 # The main job.
@@ -259,9 +259,36 @@ def test_export(run: Path, tmp_path: Path, said: Said) -> None:
 
 
 def test_data_check(tiny: str, said: Said) -> None:
-    code, out, _ = said("data", "check", tiny)
-    assert code == 0
-    assert out
+    words = ["data", "check", tiny, "data.source.train=30", "data.source.val=10"]
+    assert said(*words) == (0, f"{tiny}: no faults\n", "")
+
+
+def test_data_check_finds_a_fault(tiny: str, said: Said) -> None:
+    code, out, err = said(
+        "data",
+        "check",
+        tiny,
+        "labels.names=[background, disc, square, triangle, ring, cross, bar]",
+        "data.source.train=1",
+    )
+    assert code == 1
+    assert err.startswith("train: no mask has the class ")
+    assert out == f"{tiny}: 1 fault\n"
+
+
+def test_data_stats(tiny: str, said: Said) -> None:
+    code, out, err = said("data", "stats", tiny)
+    assert (code, err) == (0, "")
+    figures = yaml.safe_load(out)
+    assert figures["train"]["images"] == 8
+    assert figures["val"]["sizes"] == {"32x32": 4}
+    assert sum(figures["val"]["pixels"].values()) + figures["val"]["ignored"] == 4 * 32 * 32
+
+
+def test_data_bench(tiny: str, said: Said) -> None:
+    code, out, err = said("data", "bench", tiny)
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"images per second\n  decode   +\d+\n  augment  +\d+\n  batch    +\d+\n", out)
 
 
 # Mistakes.

@@ -11,6 +11,7 @@ from textwrap import indent
 from typing import Any
 
 import click
+import yaml
 
 from tfseg import __version__
 from tfseg.errors import TfsegError
@@ -189,3 +190,54 @@ def export(manner: Manner, words: Sequence[str], output: Path, allow_plugins: bo
 
     folder, overrides = _one(words)
     manner.say(str(export(folder, output, overrides, allow_plugins=allow_plugins)))
+
+
+@tfseg.group()
+def data() -> None:
+    """Look at the data of FILE before training on them."""
+
+
+@verb(data, "check")
+@file_and_overrides
+@allow_plugins
+def check_data(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
+    """Read every example of the training and the validation split and report what is wrong."""
+    from tfseg.data.inspect import check
+    from tfseg.pipeline import load
+
+    file, overrides = _one(words)
+    pipeline = load(file, overrides, allow_plugins=allow_plugins)
+    faults = check(pipeline.data, pipeline.labels)
+    for fault in faults:
+        click.echo(fault, err=True)
+    manner.say(f"{file}: {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")
+    return 1 if faults else 0
+
+
+@verb(data, "stats")
+@file_and_overrides
+@allow_plugins
+def data_statistics(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
+    """Print classes, sizes and channel statistics of the training and the validation split, as YAML."""
+    from tfseg.data.inspect import statistics
+    from tfseg.pipeline import load
+
+    file, overrides = _one(words)
+    pipeline = load(file, overrides, allow_plugins=allow_plugins)
+    click.echo(
+        yaml.safe_dump(statistics(pipeline.data, pipeline.labels), sort_keys=False, allow_unicode=True), nl=False
+    )
+
+
+@verb(data, "bench")
+@file_and_overrides
+@allow_plugins
+def bench_data(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
+    """Measure the images per second of the training input up to each of its stages."""
+    from tfseg.data.inspect import bench
+    from tfseg.pipeline import load
+
+    file, overrides = _one(words)
+    pipeline = load(file, overrides, allow_plugins=allow_plugins)
+    rates = bench(pipeline.data, pipeline.labels)
+    click.echo("\n".join(["images per second", *_table({stage: f"{rate:.0f}" for stage, rate in rates.items()})]))
