@@ -8,7 +8,7 @@ import pytest
 
 from tests.spec.fuzz import as_json, plain
 from tests.spec.recipe import Recipe
-from tfseg.spec import dump, json_schema, read, validate
+from tfseg.spec import dump, json_schema, read, spec, validate
 
 FILES = sorted((Path(__file__).parent / "files").glob("*.yaml"))
 
@@ -68,3 +68,17 @@ def test_descriptions_are_the_docstrings() -> None:
     assert found["$defs"]["Small"]["description"] == "A small backbone."
     assert found["$defs"]["Small"]["properties"]["width"]["description"] == "Scales the number of channels."
     assert found["$defs"]["Labels"]["description"].startswith("The classes that a network tells apart.")
+
+
+@spec
+class Tree:
+    """A spec that holds itself."""
+
+    children: "tuple[Tree, ...]" = ()
+    """Smaller trees."""
+
+
+def test_a_spec_that_holds_itself() -> None:
+    schema = jsonschema.Draft202012Validator(json_schema(Tree))
+    schema.validate({"children": [{"children": []}, {}]})
+    assert not schema.is_valid({"children": [{"child": []}]})

@@ -1,18 +1,13 @@
 """A user's own components: the slots of a spec type widened by specs from other packages."""
 
 import dataclasses
-import functools
 import importlib
-import operator
-import types
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-from pydantic import Field
-
-from tfseg.spec.declare import ByType, members, spec, type_name
 from tfseg.spec.problems import Problem, SpecError
+from tfseg.spec.slots import slots, widened
 from tfseg.spec.source import Document
 from tfseg.spec.wording import listed, nearest
 
@@ -72,8 +67,8 @@ def installed() -> Components:
 
 def joined(*tables: Components) -> Components:
     """Several tables as one."""
-    slots = dict.fromkeys(slot for table in tables for slot in table)
-    return {slot: tuple(dict.fromkeys(member for table in tables for member in table.get(slot, ()))) for slot in slots}
+    names = dict.fromkeys(slot for table in tables for slot in table)
+    return {slot: tuple(dict.fromkeys(member for table in tables for member in table.get(slot, ()))) for slot in names}
 
 
 def widen(type_: Any, components: Mapping[str, Iterable[type]]) -> Any:
@@ -92,78 +87,12 @@ def widen(type_: Any, components: Mapping[str, Iterable[type]]) -> Any:
     known = slots(type_)
     for slot, _ in wanted:
         if slot not in known:
-            raise _unfit(f'there is no slot "{slot}"{nearest(slot, known)}; slots: {listed(known)}')
-    return _widened(type_, wanted)
-
-
-def slots(type_: Any) -> dict[str, tuple[type, ...]]:
-    """The slots of a spec and of all specs in it, by field name, with the specs that each takes."""
-    found: dict[str, tuple[type, ...]] = {}
-    for name, hint in get_type_hints(type_, include_extras=True).items() if _is_spec(type_) else ():
-        choices = tuple(member for union in _unions(hint) for member in members(union))
-        if choices:
-            found[name] = tuple(dict.fromkeys((*found.get(name, ()), *choices)))
-        for inner in _specs(hint):
-            for slot, more in slots(inner).items():
-                found[slot] = tuple(dict.fromkeys((*found.get(slot, ()), *more)))
-    return found
-
-
-@functools.lru_cache(maxsize=64)  # equal values need one and the same class
-def _widened(type_: Any, components: tuple[tuple[str, tuple[type, ...]], ...]) -> Any:
-    more = dict(components)
-    body: dict[str, Any] = {"__annotations__": {}, "__doc__": type_.__doc__, "__module__": type_.__module__}
-    hints = get_type_hints(type_, include_extras=True)
-    for field in dataclasses.fields(type_):
-        hint = _rebuilt(hints[field.name], more.get(field.name, ()), components)
-        if hint != hints[field.name]:
-            description = type_.__pydantic_fields__[field.name].description
-            body["__annotations__"][field.name] = Annotated[hint, Field(description=description)]
-            if field.default_factory is not dataclasses.MISSING:
-                body[field.name] = dataclasses.field(default_factory=field.default_factory)
-    return spec(type(type_.__name__, (type_,), body)) if body["__annotations__"] else type_
-
-
-def _rebuilt(hint: Any, added: tuple[type, ...], components: tuple[tuple[str, tuple[type, ...]], ...]) -> Any:
-    """An annotation in which every slot takes `added` too and every spec is widened."""
-    if _is_spec(hint):
-        return _widened(hint, components)
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        inner, *marks = arguments
-        slot = any(isinstance(mark, ByType) for mark in marks)
-        wide = _rebuilt(inner, (), components)
-        return Annotated[_union(wide, added) if slot else _rebuilt(inner, added, components), *marks]
-    if origin in (types.UnionType, Union):
-        return functools.reduce(operator.or_, (_rebuilt(argument, added, components) for argument in arguments))
-    if origin is tuple:
-        return types.GenericAlias(tuple, tuple(_rebuilt(argument, added, components) for argument in arguments))
-    return hint
-
-
-def _union(inner: Any, added: tuple[type, ...]) -> Any:
-    taken = {type_name(member): member for member in members(inner)}
-    for member in added:
-        if type_name(member) in taken and taken[type_name(member)] is not member:
-            raise _unfit(f'two components have the type "{type_name(member)}": {taken[type_name(member)]} and {member}')
-    return functools.reduce(operator.or_, added, inner)
-
-
-def _unions(hint: Any) -> list[Any]:
-    """The annotations of the slots in a field's annotation."""
-    if get_origin(hint) is Annotated and any(isinstance(mark, ByType) for mark in get_args(hint)[1:]):
-        return [hint]
-    return [union for argument in get_args(hint) for union in _unions(argument)]
-
-
-def _specs(hint: Any) -> list[type]:
-    if _is_spec(hint):
-        return [hint]
-    return [found for argument in get_args(hint) for found in _specs(argument)]
-
-
-def _is_spec(hint: Any) -> bool:
-    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
+            near = nearest(slot, known) or "."
+            raise _unfit(f'there is no slot "{slot}"{near} Slots: {listed(known)}')
+    try:
+        return widened(type_, wanted)
+    except TypeError as error:
+        raise _unfit(str(error)) from error
 
 
 def _checked(table: Any, source: str) -> Components:

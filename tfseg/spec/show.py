@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
+from tfseg.spec.scalars import is_text
 from tfseg.spec.validate import adapter
-from tfseg.spec.yaml12 import is_text
 
 WIDTH = 110
 

@@ -87,7 +87,9 @@ class Schemas:
         item = _ITEMS.get(kinds.pop(), "item") if len(kinds) == 1 else "item"
         if schema["type"] == "tuple" and "variadic_item_index" not in schema:
             return f"a list of {count(len(items), item)}"
-        least = schema.get("min_length", 0)
+        least, most = schema.get("min_length"), schema.get("max_length")
+        if most:
+            return f"a list of {f'{least} to ' if least else 'at most '}{count(most, item)}"
         return f"a list of at least {count(least, item)}" if least else f"a list of {item}s"
 
     def places(self, key: Key, schema: Schema | None = None, path: tuple[Key, ...] = ()) -> Iterator[tuple[Key, ...]]:

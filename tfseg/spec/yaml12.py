@@ -16,21 +16,13 @@ import yaml
 from tfseg.spec.nodes import Node, Place, Text
 from tfseg.spec.paths import Key, dotted
 from tfseg.spec.problems import Problem, SpecError
+from tfseg.spec.scalars import scalar
 
 DEPTH = 64
 """The deepest nesting that is read. It keeps every recursion over a tree far from the interpreter's limit."""
 NODES = 100_000
 """The most values that a document may hold once its aliases are written out."""
 
-_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(
-    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-)
-_WORDS = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
 _HINTS = {
     "mapping values are not allowed here": 'a ": " inside a text needs quotes around the text',
     "found character '\\t' that cannot start any token": "indent with spaces, not with tabs",
@@ -39,30 +31,6 @@ _HINTS = {
     "found character '%' that cannot start any token": "put the text in quotes",
 }
 _UNPRINTABLE = re.compile("[\0\ud800-\udfff]")
-
-
-def scalar(text: str) -> Any:
-    """A plain scalar by YAML 1.2's core schema.
-
-    >>> [scalar(text) for text in ("1e-4", "no", "010", "0o10", "~", "1_000", "2020-01-01")]
-    [0.0001, 'no', 10, 8, None, '1_000', '2020-01-01']
-
-    Raises:
-        ValueError: a whole number that does not fit 64 bits.
-    """
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INTEGER.fullmatch(text):
-        number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)) if len(text) < 100 else 2**64
-        if not -(2**63) <= number < 2**63:
-            raise ValueError("a whole number must fit 64 bits")
-        return number
-    return text if is_text(text) else float(re.sub(r"\.(?=[a-zA-Z])", "", text))
-
-
-def is_text(text: str) -> bool:
-    """Whether a plain scalar is a text, and neither a number nor null nor a truth value."""
-    return text not in _WORDS and _INTEGER.fullmatch(text) is None and _FLOAT.fullmatch(text) is None
 
 
 def compose(

@@ -1,0 +1,67 @@
+"""What a spec is: frozen, strict, keyword-only; and what its slots and paths take."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from tests.spec.recipe import Data, Flip, Net, Recipe, Scale, Skips, Small
+from tfseg.spec import Misfit
+
+
+def test_a_spec_is_frozen_and_takes_keywords_only() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Small().width = 2.0  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        Small(2.0)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"width": "1"}, {"width": True}, {"width": float("nan")}, {"width": float("inf")}, {"wid": 1.0}]
+)
+def test_scalars_are_not_coerced_and_unknown_keys_are_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Small(**fields)  # type: ignore[arg-type]
+
+
+def test_a_whole_number_is_a_number() -> None:
+    assert Small(width=2).width == 2.0
+
+
+def test_slots_take_specs_maps_and_shorthands() -> None:
+    net = Net(backbone=Small())
+    assert Net(backbone="small") == Net(backbone={"type": "small"}) == net  # type: ignore[arg-type]
+    assert net.decoder == Skips()
+    assert Data(augment=("flip", Scale())).augment == (Flip(), Scale())  # type: ignore[arg-type]
+
+
+def test_a_path_from_python_is_left_alone() -> None:
+    assert Data(root=Path("a/../b")).root == Path("a/../b")
+    assert Data(root="x").root == Path("x")  # type: ignore[arg-type]
+
+
+def test_a_misfit_reads_well_outside_files_too() -> None:
+    assert str(Misfit(("a.b", "is 1"), ("c", "is 2"))) == "a.b: is 1; c: is 2"
+
+
+def test_values_can_be_hashed_and_compared() -> None:
+    assert hash(Small(width=2)) == hash(Small(width=2.0))
+    assert Small() != Small(width=2)
+
+
+def test_a_value_passes_validation_as_itself() -> None:
+    net = Net(backbone=Small())
+    assert TypeAdapter(Net).validate_python(net) is net
+    assert dataclasses.is_dataclass(Recipe)
+
+
+def test_reading_files_needs_no_framework() -> None:
+    code = "import sys, tfseg.spec, tfseg.labels; print(sorted({'keras', 'tensorflow', 'jax'} & set(sys.modules)))"
+    root = Path(__file__).resolve().parents[2]
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert found.stdout.strip() == "[]"

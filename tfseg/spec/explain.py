@@ -1,0 +1,148 @@
+"""Pydantic's errors in the words of a pipeline file: at which key, what was expected, what was received."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from tfseg.spec.declare import Misfit
+from tfseg.spec.paths import Key, dotted, parts
+from tfseg.spec.problems import Problem
+from tfseg.spec.source import Document
+from tfseg.spec.wording import Schema, Schemas, nearest, one_of, received, unknown
+
+Path = tuple[Key, ...]
+Fault = tuple[Path, dict[str, Any]]
+"""What pydantic found: where, seen from the schema at hand (a union's tags included), and what."""
+
+_ANY: Schema = {"type": "any"}
+_UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden", "invalid_key"}
+
+
+class Explainer:
+    """Pydantic's errors as problems. It walks the schema along with the data, so that it can tell keys from tags."""
+
+    def __init__(self, schema: Schema, document: Document) -> None:
+        self.schemas = Schemas(schema)
+        self.document = document
+
+    def problems(self, errors: Iterable[ErrorDetails]) -> list[Problem]:
+        """The problems that pydantic's errors tell of."""
+        return list(self.explain(self.schemas.root, (), [(found["loc"], dict(found)) for found in errors]))
+
+    def explain(self, schema: Schema, path: Path, faults: Sequence[Fault]) -> Iterator[Problem]:
+        """The problems of the value at `path`, which `schema` did not take."""
+        core = self.schemas.core(schema)
+        if core["type"] == "union":
+            yield from self.union(schema, path, faults)
+            return
+        for loc, found in faults:
+            if not loc and not _echo(core, found):
+                yield from self.here(schema, path, found)
+        for key, group in groupby((fault for fault in faults if fault[0]), key=lambda fault: fault[0][0]):
+            yield from self.into(schema, path, key, [(loc[1:], found) for loc, found in group])
+
+    def into(self, schema: Schema, path: Path, key: Key, faults: list[Fault]) -> Iterator[Problem]:
+        """The problems behind `key`, the first step of their locations: a field, an index, a tag."""
+        core = self.schemas.core(schema)
+        if core["type"] == "tagged-union":
+            yield from self.explain(core["choices"][key], path, faults)
+        elif core["type"] in ("dataclass-args", "model-fields"):
+            yield from self.field(self.schemas.fields(core), path, key, faults)
+        elif core["type"] == "tuple" and (faults[0][0], faults[0][1]["type"]) == ((), "missing"):
+            yield self.mismatch(schema, path, faults[0][1]["input"])
+        elif core["type"] in ("tuple", "list", "dict"):
+            bad_key = core["type"] == "dict" and faults[0][0][:1] == ("[key]",)
+            if bad_key:
+                expected = self.schemas.expected(core["keys_schema"])
+                yield self.problem((*path, key), f"expected {expected} as the key; received {received(key)}")
+            below = [(loc, found) for loc, found in faults if loc[:1] != ("[key]",)]
+            yield from self.explain(_item(core, key), (*path, key), below)
+        else:  # below a validator of the spec's own
+            for loc, found in faults:
+                yield from self.here(_ANY, (*path, key, *loc), found)
+
+    def field(self, fields: dict[str, Schema], path: Path, key: Key, faults: list[Fault]) -> Iterator[Problem]:
+        kind = None if faults[0][0] else faults[0][1]["type"]
+        if kind in _UNKNOWN:
+            elsewhere = [place for place in self.schemas.places(key) if place != (*path, key)]
+            message = unknown(key, fields, elsewhere)
+            yield self.problem((*path, key), message, self.document.overrides((*path, "type")))
+        elif kind == "missing":
+            expected = self.schemas.expected(fields[str(key)]["schema"])
+            message = "missing" + (f"; expected {expected}" if expected else "")
+            yield self.problem((*path, key), message, self.document.overrides((*path, "type")))
+        else:
+            yield from self.explain(fields[str(key)]["schema"], (*path, key), faults)
+
+    def union(self, schema: Schema, path: Path, faults: Sequence[Fault]) -> Iterator[Problem]:
+        """The problems of the branch that the value was meant for, if that can be told; else all branches in one."""
+        branches = [list(group) for _, group in groupby(faults, key=lambda fault: fault[0][:1])]
+        choices = self.schemas.choices(self.schemas.core(schema))
+        if len(branches) == len(choices):
+            for choice, branch in zip(choices, branches, strict=True):
+                below = [(loc[1:], found) for loc, found in branch]
+                if not any(self.other_kind(choice, loc, found) for loc, found in below):
+                    yield from self.explain(choice, path, below)
+                    return
+        yield self.mismatch(schema, path, self.document.at(path))
+
+    def other_kind(self, choice: Schema, loc: Path, found: dict[str, Any]) -> bool:
+        """Whether a branch of a union failed because the value is of another kind altogether."""
+        bare = self.schemas.bare(choice)
+        if bare["type"] == "literal":
+            return not isinstance(found["input"], tuple(type(word) for word in bare["expected"]))
+        return not loc and (found["type"].endswith("_type") or found["type"] == "is_instance_of")
+
+    def here(self, schema: Schema, path: Path, found: dict[str, Any]) -> Iterator[Problem]:
+        """The problems that one of pydantic's errors tells of, all at `path` unless the spec's own check says more."""
+        error = found.get("ctx", {}).get("error")
+        if isinstance(error, Misfit):
+            for place, message in error.problems:
+                keys = self.document.keys(dotted((*path, *parts(place))))
+                yield self.problem(keys, message, self.document.overrides(path))
+        elif error is not None:
+            yield self.problem(path, str(error), self.document.overrides(path))
+        elif self.schemas.core(schema)["type"] == "tagged-union":
+            yield self.tag(self.schemas.core(schema)["choices"], path, self.document.at(path, found["input"]))
+        elif self.schemas.expected(schema) is None:
+            message = f"{found['msg'][:1].lower()}{found['msg'][1:]}; received {received(found['input'])}"
+            yield self.problem(path, message)
+        else:
+            yield self.mismatch(schema, path, found["input"])
+
+    def tag(self, choices: Iterable[str], path: Path, value: Any) -> Problem:
+        """A slot whose `type` is unknown or missing."""
+        if not isinstance(value, dict):
+            message = f"expected {one_of(choices)}; received {received(value)}"
+            return self.problem(path, message + nearest(value, choices))
+        if "type" not in value:
+            return self.problem((*path, "type"), f"missing; expected {one_of(choices)}")
+        message = f"expected {one_of(choices)}; received {received(value['type'])}"
+        return self.problem((*path, "type"), message + nearest(value["type"], choices))
+
+    def mismatch(self, schema: Schema, path: Path, value: Any) -> Problem:
+        """A value that is not what `schema` wants."""
+        core = self.schemas.core(schema)
+        branches = [core, *map(self.schemas.bare, self.schemas.choices(core))]
+        words = [word for branch in branches for word in branch.get("expected", ())]
+        near = nearest(value, words) if isinstance(value, str) else ""
+        return self.problem(path, f"expected {self.schemas.expected(schema)}; received {received(value)}{near}")
+
+    def problem(self, path: Path, message: str, overrides: Iterable[str] = ()) -> Problem:
+        """A problem at `path`, for which `overrides` elsewhere may be to blame."""
+        where = self.document.where(path)
+        others = [override for override in overrides if override != where]
+        return Problem(where, dotted(path), message + (f" (with {' and '.join(others)})" if others else ""))
+
+
+def _echo(core: Schema, found: dict[str, Any]) -> bool:
+    """Whether a list is called too short only because pydantic did not count the items that it refused."""
+    return found["type"] == "too_short" and len(found["input"]) >= core.get("min_length", 0)
+
+
+def _item(core: Schema, key: Key) -> Schema:
+    """The schema of a list's item or of a map's value."""
+    items = core.get("values_schema", _ANY) if core["type"] == "dict" else core.get("items_schema", _ANY)
+    return items[min(int(key), len(items) - 1)] if isinstance(items, list) else items
