@@ -95,7 +95,7 @@ def test_exact_past_two_to_the_31():
     before = np.array([[2**31 + 1, 5, 0], [2**40, 2**53 + 1, 0]])
     metric.confusion.assign(before)
     metric.update_state(np.array([[[0, 1, 1]]]), np.array([[[0, 1, IGNORE]]]))
-    np.testing.assert_array_equal(metric.matrix(), before + [[1, 0, 0], [0, 1, 1]])
+    np.testing.assert_array_equal(metric.matrix(), before + np.array([[1, 0, 0], [0, 1, 1]]))
 
 
 def test_absent_classes():

@@ -1,6 +1,7 @@
 """`strategy: mirrored` on two logical CPU devices computes what one device computes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,10 @@ def results(tmp_path_factory):
     """All cases in one process of their own, because logical devices can be set only once."""
     script = Path(__file__).with_name("two_devices.py")
     output = tmp_path_factory.mktemp("mirrored") / "results.json"
-    finished = subprocess.run([sys.executable, script, output], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[2]), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    finished = subprocess.run(
+        [sys.executable, script, output], capture_output=True, text=True, check=False, env=environment
+    )
     assert finished.returncode == 0, finished.stderr[-3000:]
     return json.loads(output.read_text())
 

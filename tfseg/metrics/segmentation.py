@@ -94,7 +94,7 @@ class SegmentationMetrics(keras.metrics.Metric):
 
     def matrix(self) -> np.ndarray:
         """int64 `[classes, classes + 1]`: pixels of class `i` predicted as `j`, as no class in the last column."""
-        return ops.convert_to_numpy(ops.convert_to_tensor(self.confusion))
+        return np.asarray(self.confusion.numpy())
 
     def report(self, names: Sequence[str]) -> dict[str, Any]:
         """The figures in double precision, with `per_class` and the matrix, ready for JSON."""

@@ -45,6 +45,7 @@ class Sgd:
     """Factors of the learning rate by expressions that are searched for in a variable's path; several multiply."""
 
     def __call__(self, schedule: Any, *, scaled: bool) -> keras.optimizers.Optimizer:
+        """The Keras optimiser, with this learning rate and, if `scaled`, with loss scaling for float16."""
         return partwise.SGD(
             schedule,
             momentum=self.momentum,
@@ -52,6 +53,7 @@ class Sgd:
             undecayed=self.undecayed,
             multipliers=self.multipliers,
             initial_scale=FIRST_SCALE if scaled else None,
+            name=self.type,
         )
 
 
@@ -70,10 +72,12 @@ class AdamW:
     """Factors of the learning rate by expressions that are searched for in a variable's path; several multiply."""
 
     def __call__(self, schedule: Any, *, scaled: bool) -> keras.optimizers.Optimizer:
+        """The Keras optimiser, with this learning rate and, if `scaled`, with loss scaling for float16."""
         return partwise.AdamW(
             schedule,
             weight_decay=self.weight_decay,
             undecayed=self.undecayed,
             multipliers=self.multipliers,
             initial_scale=FIRST_SCALE if scaled else None,
+            name=self.type,
         )

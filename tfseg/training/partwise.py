@@ -77,7 +77,7 @@ class Partwise:
         """The step, from 0, since which no gradient was finite and none will be applied; None while all is well."""
         if not self.built or bool(ops.convert_to_numpy(self._may_move())):
             return None
-        return int(ops.convert_to_numpy(self.bad_since))
+        return int(self.bad_since.numpy())
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss whose gradient `apply` expects."""

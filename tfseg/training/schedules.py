@@ -50,6 +50,7 @@ class Constant:
     """Steps over which the rate rises from 0."""
 
     def __call__(self, learning_rate: float, *, steps_per_epoch: int, epochs: int) -> Any:
+        """A number, or a Keras schedule that starts from `learning_rate`."""
         return warmed_up(learning_rate, self.warmup)
 
 
@@ -64,6 +65,7 @@ class Poly:
     """Steps over which the rate rises from 0."""
 
     def __call__(self, learning_rate: float, *, steps_per_epoch: int, epochs: int) -> Any:
+        """A number, or a Keras schedule that starts from `learning_rate`."""
         decay = keras.optimizers.schedules.PolynomialDecay(
             learning_rate, steps_per_epoch * epochs, end_learning_rate=0.0, power=self.power
         )
@@ -83,6 +85,7 @@ class Step:
     """Steps over which the rate rises from 0."""
 
     def __call__(self, learning_rate: float, *, steps_per_epoch: int, epochs: int) -> Any:
+        """A number, or a Keras schedule that starts from `learning_rate`."""
         decay = keras.optimizers.schedules.ExponentialDecay(
             learning_rate, max(round(self.every * steps_per_epoch), 1), self.factor, staircase=True
         )

@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from tfseg.atomic import atomic_file
 from tfseg.errors import RunError
@@ -52,7 +51,7 @@ class Snapshots(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         standing = {"epoch": epoch + 1, "best": self.checkpoints.best, "rows": list(self.history.rows)}
-        arrays = {f"{index}": ops.convert_to_numpy(value) for index, value in enumerate(_variables(self.model))}
+        arrays = {f"{index}": value.numpy() for index, value in enumerate(_variables(self.model))}
         with writing(self.path), atomic_file(self.path) as partial:
             np.savez(partial, standing=np.array(json.dumps(standing)), **arrays)
 

@@ -1,0 +1,9 @@
+"""The metrics, tiny."""
+
+from tests.checks import MetricCase
+from tfseg.metrics import SegmentationMetrics
+
+CASES = [
+    MetricCase(SegmentationMetrics, {"classes": 3, "ignore_label": 7, "absent": "ground_truth"}, ignore=7),
+    MetricCase(SegmentationMetrics, {"classes": 3, "name": "metrics"}),
+]

@@ -1,0 +1,187 @@
+"""Optimisers against a computation by hand: parts, decay, gradients that are not finite, loss scaling."""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tfseg.training import partwise
+from tfseg.training.optimizers import AdamW, Sgd
+
+MULTIPLIERS = {"score": 10.0, "bias": 2.0}
+FACTORS = {"conv/kernel": 1.0, "conv/bias": 2.0, "score/kernel": 10.0, "score/bias": 20.0, "norm/gamma": 1.0}
+DECAYED = {"conv/kernel", "score/kernel"}
+
+
+def variables() -> list[keras.Variable]:
+    rng = np.random.default_rng(0)
+    made = []
+    for path in FACTORS:
+        with keras.name_scope(path.split("/")[0]):
+            made.append(keras.Variable(rng.normal(size=(2, 2)).astype("float32"), name=path.split("/")[1]))
+    assert [variable.path for variable in made] == list(FACTORS)
+    return made
+
+
+def gradients(steps: int) -> list[list[np.ndarray]]:
+    rng = np.random.default_rng(1)
+    return [[rng.normal(size=(2, 2)).astype("float32") for _ in FACTORS] for _ in range(steps)]
+
+
+def after(optimizer: keras.optimizers.Optimizer, steps: list[list[np.ndarray]]) -> dict[str, np.ndarray]:
+    weights = variables()
+    for step in steps:
+        optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in step], weights)
+    return {weight.path: weight.numpy() for weight in weights}
+
+
+def sgd_by_hand(steps, rate, momentum, decay):
+    """Caffe: the gradient of the penalty is added first, then momentum; the local rate multiplies both."""
+    weights = {variable.path: variable.numpy().astype(float) for variable in variables()}
+    velocity = {path: np.zeros((2, 2)) for path in weights}
+    for step in steps:
+        for path, gradient in zip(weights, step, strict=True):
+            total = gradient + (decay * weights[path] if path in DECAYED else 0)
+            velocity[path] = momentum * velocity[path] - rate * FACTORS[path] * total
+            weights[path] += velocity[path]
+    return weights
+
+
+def adamw_by_hand(steps, rate, decay, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
+    weights = {variable.path: variable.numpy().astype(float) for variable in variables()}
+    first, second = ({path: np.zeros((2, 2)) for path in weights} for _ in range(2))
+    for number, step in enumerate(steps, start=1):
+        for path, gradient in zip(weights, step, strict=True):
+            local = rate * FACTORS[path]
+            weights[path] *= 1 - (local * decay if path in DECAYED else 0)
+            first[path] = beta_1 * first[path] + (1 - beta_1) * gradient
+            second[path] = beta_2 * second[path] + (1 - beta_2) * gradient**2
+            corrected = local * np.sqrt(1 - beta_2**number) / (1 - beta_1**number)
+            weights[path] -= corrected * first[path] / (np.sqrt(second[path]) + epsilon)
+    return weights
+
+
+def test_sgd_equals_caffe_by_hand():
+    steps = gradients(4)
+    optimizer = partwise.SGD(0.1, momentum=0.9, weight_decay=0.05, multipliers=MULTIPLIERS)
+    found, expected = after(optimizer, steps), sgd_by_hand(steps, 0.1, 0.9, 0.05)
+    for path, value in expected.items():
+        np.testing.assert_allclose(found[path], value, rtol=1e-5, atol=1e-6, err_msg=path)
+
+
+def test_sgd_decay_is_the_gradient_of_an_l2_penalty():
+    """The rule that Caffe's weight decay is `keras.regularizers.L2(weight_decay / 2)`, and not Keras's own."""
+    decay, rate = 0.2, 0.1
+    layer = keras.layers.Dense(3, kernel_regularizer=keras.regularizers.L2(decay / 2))
+    model = keras.Sequential([keras.Input((4,)), layer])
+    x, y = np.ones((2, 4), "float32"), np.zeros((2, 3), "float32")
+    start = [weight.copy() for weight in model.get_weights()]
+    model.compile(keras.optimizers.SGD(rate, momentum=0.9), "mse")
+    model.fit(x, y, epochs=3, verbose=0)
+    penalised = model.get_weights()
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    plain.set_weights(start)
+    plain.compile(partwise.SGD(rate, momentum=0.9, weight_decay=decay), "mse", auto_scale_loss=False)
+    plain.fit(x, y, epochs=3, verbose=0)
+    for mine, theirs in zip(plain.get_weights(), penalised, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+def test_adamw_equals_the_paper_by_hand():
+    steps = gradients(4)
+    optimizer = partwise.AdamW(0.01, weight_decay=0.5, multipliers=MULTIPLIERS)
+    found, expected = after(optimizer, steps), adamw_by_hand(steps, 0.01, 0.5)
+    for path, value in expected.items():
+        np.testing.assert_allclose(found[path], value, rtol=1e-5, atol=1e-6, err_msg=path)
+
+
+@pytest.mark.parametrize("mine, keras_own", [("SGD", keras.optimizers.SGD), ("AdamW", keras.optimizers.AdamW)])
+def test_without_parts_they_are_the_optimisers_of_keras(mine, keras_own):
+    steps = gradients(3)
+    arguments = {"weight_decay": 0.0} if mine == "AdamW" else {"momentum": 0.9, "nesterov": True}
+    found, expected = (
+        after(getattr(partwise, mine)(0.01, **arguments), steps),
+        after(keras_own(0.01, **arguments), steps),
+    )
+    for path, value in expected.items():
+        np.testing.assert_allclose(found[path], value, rtol=1e-6, err_msg=path)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_not_finite_stops_everything(bad):
+    """Not one variable moves, not even those whose own gradient is well; and none does later."""
+    steps = gradients(4)
+    steps[2][3][0, 1] = bad
+    optimizer = partwise.SGD(0.1, momentum=0.9)
+    stopped = after(optimizer, steps)
+    assert optimizer.halted == 2
+    assert int(optimizer.iterations) == 4
+    before = after(partwise.SGD(0.1, momentum=0.9), steps[:2])
+    for path, value in before.items():
+        np.testing.assert_array_equal(stopped[path], value)
+
+
+def test_loss_scaling_halves_and_grows():
+    """As `LossScaleOptimizer`: an overflow skips one step and halves; `growth_steps` good steps double."""
+    steps = gradients(6)
+    weights = variables()
+    optimizer = partwise.SGD(0.1, initial_scale=8.0, growth_steps=3)
+    reference = keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.SGD(0.1), initial_scale=8.0, dynamic_growth_steps=3
+    )
+    other = variables()
+    scales = []
+    for number, step in enumerate(steps):
+        for candidate, chosen in ((optimizer, weights), (reference, other)):
+            scale = float(candidate.scale_loss(keras.ops.ones(())))
+            scaled = [gradient * (np.inf if number == 1 else scale) for gradient in step]
+            candidate.apply([keras.ops.convert_to_tensor(gradient) for gradient in scaled], chosen)
+        scales.append((float(optimizer.loss_scale.numpy()), float(reference.dynamic_scale.numpy())))
+    assert scales == [(8, 8), (4, 4), (4, 4), (4, 4), (8, 8), (8, 8)]
+    assert optimizer.halted is None
+    for mine, theirs in zip(weights, other, strict=True):
+        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-6)
+
+
+def test_loss_scaling_gives_up_below_a_scale_of_one():
+    steps = gradients(8)
+    for step in steps[2:]:
+        step[0][0, 0] = np.nan
+    optimizer = partwise.SGD(0.1, initial_scale=4.0)
+    weights = variables()
+    halted = []
+    for step in steps:
+        optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in step], weights)
+        halted.append(optimizer.halted)
+    assert halted == [None, None, None, None, 2, 2, 2, 2]  # 4, 2, 1, then a half
+    assert float(optimizer.loss_scale.numpy()) == 0.5
+
+
+@pytest.mark.parametrize("kind", [partwise.SGD, partwise.AdamW])
+def test_config_round_trip(kind):
+    optimizer = kind(
+        keras.optimizers.schedules.PolynomialDecay(0.1, 10),
+        weight_decay=0.3,
+        multipliers=MULTIPLIERS,
+        undecayed=["x"],
+        initial_scale=2.0,
+        growth_steps=5,
+    )
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(optimizer)))
+    assert config["registered_name"] == f"tfseg>{kind.__name__}"
+    again = keras.saving.deserialize_keras_object(config)
+    assert type(again) is kind
+    assert again.get_config() == optimizer.get_config()
+    assert {"multipliers", "undecayed", "initial_scale", "growth_steps", "weight_decay"} <= set(again.get_config())
+
+
+@pytest.mark.parametrize("kind", [Sgd, AdamW])
+@pytest.mark.parametrize("field", ["undecayed", "multipliers"])
+def test_a_pattern_must_be_a_regular_expression(kind, field):
+    value = {"a(": 1.0} if field == "multipliers" else ("a(",)
+    words = "not a regular expression (missing ), unterminated subpattern at position 1). Received: a("
+    with pytest.raises(ValidationError, match=re.escape(words)):
+        kind(**{field: value})
