@@ -7,6 +7,7 @@ import types
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import Field
+from pydantic.fields import FieldInfo
 
 from tfseg.spec.declare import ByType, members, spec, type_name
 
@@ -37,21 +38,19 @@ def widened(type_: Any, components: More) -> Any:
     more = dict(components)
     body: dict[str, Any] = {"__annotations__": {}, "__doc__": type_.__doc__, "__module__": type_.__module__}
     hints = get_type_hints(type_, include_extras=True)
-    for field in dataclasses.fields(type_):
-        hint = _rebuilt(hints[field.name], more.get(field.name, ()), components)
-        if hint != hints[field.name]:
-            description = type_.__pydantic_fields__[field.name].description
-            body["__annotations__"][field.name] = Annotated[hint, Field(description=description)]
-            body |= _default(field, components)
+    for name, field in type_.__pydantic_fields__.items():
+        hint = _rebuilt(hints[name], more.get(name, ()), components)
+        if hint != hints[name]:
+            body["__annotations__"][name] = Annotated[hint, Field(description=field.description)]
+            body |= _default(name, field, components)
     return spec(type(type_.__name__, (type_,), body)) if body["__annotations__"] else type_
 
 
-def _default(field: dataclasses.Field[Any], components: More) -> dict[str, Any]:
+def _default(name: str, field: FieldInfo, components: More) -> dict[str, Any]:
     """The default of a field whose annotation was widened, as a class body holds it."""
-    factory = field.default_factory
-    if factory is not dataclasses.MISSING:
-        return {field.name: dataclasses.field(default_factory=lambda: _moved(factory(), components))}
-    return {} if field.default is dataclasses.MISSING else {field.name: _moved(field.default, components)}
+    if field.is_required():
+        return {}
+    return {name: Field(default_factory=lambda: _moved(field.get_default(call_default_factory=True), components))}
 
 
 def _moved(value: Any, components: More) -> Any:
