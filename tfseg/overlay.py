@@ -75,7 +75,7 @@ def blend(
             f"Received: image {list(image.shape)}, ids {list(ids.shape)}"
         )
     picture = np.broadcast_to(image.reshape(*ids.shape, -1), (*ids.shape, 3)).astype(np.float32)
-    colours = np.asarray(palette, np.float32)[ids % len(palette)]
+    colours = np.asarray(palette, np.float32)[ids.astype(np.intp) % len(palette)]
     weight = np.full((*ids.shape, 1), alpha, np.float32)
     if ignore is not None:
         weight[ids == ignore] = 0

@@ -1,0 +1,99 @@
+"""The composition root: a pipeline file is one `Pipeline`, and only here do its sections meet."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import keras
+from pydantic import Field
+
+from tfseg.data import Data
+from tfseg.export import Export
+from tfseg.inference import Inference
+from tfseg.labels import Labels
+from tfseg.models import Model
+from tfseg.spec.declare import spec
+from tfseg.spec.plugins import plugged
+from tfseg.spec.problems import Problem, SpecError
+from tfseg.spec.source import read
+from tfseg.spec.validate import validate
+from tfseg.training import Training
+
+_PLACES = (Path(__file__).parent / "pipelines", Path(__file__).parent.parent / "pipelines")
+SHIPPED = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
+"""The pipelines that come with tfseg: inside an installed package, beside the sources of a checkout."""
+
+
+@spec
+class Pipeline:
+    """A network, its data, its training and its export: what one pipeline file says."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    """Letters, digits, `_`, `.` and `-`; exports are stored under it."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Everything random follows from it: initial weights, the order of the examples, augmentation, dropout."""
+    labels: Labels
+    """The classes: `voc`, `camvid`, or names of your own."""
+    data: Data
+    """Where images and masks come from and how they are augmented."""
+    model: Model
+    """The network: a backbone and a decoder, or `type: graph` and its layers one by one."""
+    training: Training
+    """Optimiser, schedule, loss, precision, devices."""
+    inference: Inference = Inference()
+    """How images are predicted."""
+    export: Export = Export()
+    """What is exported and how closely it must agree with the model."""
+    plugins: tuple[str, ...] = ()
+    """Modules whose `COMPONENTS` add specs to the slots; imported only when the caller allows it."""
+
+    def build(self, *, training: bool = False) -> keras.Model:
+        """A plain Functional model: `image` `[batch, height, width, channels]`, 0 to 255, to float32 `logits`.
+
+        Args:
+            training: build the form with every output that a loss may use; it shares all layers with the other form.
+        """
+        return self.model.build(self.labels, training=training)
+
+    def problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """What no section can see alone, each as (path, message)."""
+        for section in ("data", "model", "training"):
+            for path, message in getattr(self, section).problems(self.labels):
+                yield (section, *path), message
+        if (problem := self.model.crop_problem(self.data.crop)) is not None:
+            yield ("data", "crop"), problem
+        if self.data.channels != self.model.channels:
+            message = f"the images of the source {self.data.source.type} have {self.data.channels} channels"
+            yield ("model", "channels"), f"{message}. Received: {self.model.channels}"
+
+
+def load(path: str | os.PathLike[str], overrides: Iterable[str] = (), *, allow_plugins: bool = False) -> Pipeline:
+    """Reads a pipeline file.
+
+    Args:
+        path: a YAML file, or the bare name of a shipped pipeline such as `shapes`.
+        overrides: texts such as `"model.backbone.output_stride=8"`, applied before validation.
+        allow_plugins: import the modules that the file names under `plugins`; a file from a stranger could run code so.
+
+    Raises:
+        SpecError: every mistake at once, each with file, line and dotted path.
+    """
+    document = read(find(path), tuple(overrides))
+    pipeline = validate(plugged(Pipeline, document, allow_plugins=allow_plugins), document)
+    problems = [Problem(document.where(keys), ".".join(keys), message) for keys, message in pipeline.problems()]
+    if problems:
+        raise SpecError(problems)
+    return pipeline
+
+
+def find(path: str | os.PathLike[str]) -> Path:
+    """The file itself, or the shipped pipeline of that bare name."""
+    path = Path(path)
+    shipped = SHIPPED / f"{path}.yaml"
+    return shipped if not path.exists() and path.name == str(path) and shipped.is_file() else path
+
+
+def shipped() -> tuple[Path, ...]:
+    """The pipeline files that come with tfseg, by name."""
+    return tuple(sorted(SHIPPED.glob("*.yaml")))

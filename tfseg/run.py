@@ -1,0 +1,256 @@
+"""The story of a pipeline, top to bottom: fit, evaluate, predict, export."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfseg
+from tfseg.atomic import write_text
+from tfseg.data import explain as explain_data
+from tfseg.data import explained
+from tfseg.errors import RunError, TfsegError
+from tfseg.export import Report
+from tfseg.export import export as export_model
+from tfseg.export.bundle import labels_text
+from tfseg.inference import Inference, Predictor, predict_files
+from tfseg.metrics import SegmentationMetrics
+from tfseg.pipeline import Pipeline, load
+from tfseg.run_directory import LABELS, METRICS, PIPELINE, Run, claim, load_model, network, run_of
+from tfseg.spec.show import dump
+from tfseg.training import State, explain, restore
+from tfseg.training.strategy import Scope
+
+SAMPLES = 4
+"""Validation images that TensorBoard shows with the network's masks."""
+UNFOLDING = 4
+"""Batches of training images from which the statistics of folded BatchNorm are measured."""
+
+Source = str | os.PathLike[str] | Run
+
+__all__ = ["Run", "evaluate", "export", "fit", "load_model", "predict"]
+
+
+def fit(
+    pipeline: Pipeline,
+    run_dir: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    verbose: bool = True,
+) -> Run:
+    """Trains a pipeline's network and measures the best of its epochs on the validation split.
+
+    Args:
+        pipeline: what `tfseg.load` returned.
+        run_dir: the folder to write; see `tfseg.Run` for what it will hold.
+        resume: go on with an unfinished run, from the end of its last epoch.
+        overwrite: delete what an earlier run left in `run_dir`.
+        verbose: show progress.
+
+    Raises:
+        TfsegError: data, weights or `run_dir` cannot be used, or the training had to stop; the text says what to do.
+    """
+    folder, data, labels = Path(run_dir), pipeline.data, pipeline.labels
+    if resume and overwrite:
+        raise RunError("--resume and --overwrite: expected one. The first goes on with a run, the second deletes it.")
+    with claim(folder, validation_split=data.validation_split, resume=resume, overwrite=overwrite), _in_words():
+        steps, _ = data.steps_per_epoch(), data.count(data.validation_split)  # missing files show before a net is built
+        write_text(folder / PIPELINE, dump(pipeline))
+        write_text(folder / LABELS, labels_text(labels))
+        with pipeline.training.scope(pipeline.seed) as scope:
+            model = pipeline.build()
+            if not resume:
+                _load_weights(pipeline, model)
+            _compile(pipeline, model, steps)
+            state = restore(model, folder) if resume else State()
+            _fit(pipeline, model, folder, scope, state, steps, verbose)
+        run = Run(folder)
+        evaluate(run, data.validation_split, verbose=verbose)
+    return run
+
+
+def evaluate(
+    source: Source,
+    split: str | None = None,
+    *,
+    pipeline: Pipeline | None = None,
+    output: str | os.PathLike[str] | None = None,
+    allow_plugins: bool = False,
+    verbose: bool = False,
+) -> dict[str, Any]:
+    """Measures a network on a split, every image at its own size.
+
+    Args:
+        source: a run directory, a `.keras` file, a SavedModel or a `.tflite` file.
+        split: by default the split that validated the training.
+        pipeline: whose data to measure on; by default that of the run.
+        output: a further file for the result. A run directory keeps it as `metrics-<split>.json` anyway.
+        allow_plugins: import the plugins that the run's pipeline names.
+        verbose: show progress.
+
+    Returns:
+        What `metrics-<split>.json` holds: `miou`, `pixel_accuracy`, `mean_accuracy`, `frequency_weighted_iou`, and
+        `per_class`, where a class that neither truth nor prediction has is None.
+    """
+    run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
+    pipeline = pipeline or _pipeline_of(run, source)
+    split = split or pipeline.data.validation_split
+    path = source.best if isinstance(source, Run) else network(Path(source))
+    report = _measure(Predictor.open(path), pipeline, split, verbose)
+    files = [run.folder / METRICS.format(split=split)] if run and path == run.best else []
+    for file in [*files, *([Path(output)] if output else [])]:
+        write_text(file, json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def predict(
+    source: Source,
+    images: Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    overlay: bool = False,
+    inference: Inference | None = None,
+) -> Iterator[Path]:
+    """Writes the mask of every image, at the image's own size, as an index PNG with palette.
+
+    Args:
+        source: a run directory, a `.keras` file, a SavedModel or a `.tflite` file.
+        images: files to predict.
+        output: the folder for the masks: `<stem>.png`.
+        overlay: write each mask over its image as well: `<stem>-overlay.png`.
+        inference: how; a pipeline's `inference`.
+
+    Yields:
+        The files, as soon as they are written.
+    """
+    predictor = Predictor.open(source.best if isinstance(source, Run) else network(Path(source)))
+    yield from predict_files(predictor, map(Path, images), Path(output), overlay=overlay, spec=inference)
+
+
+def export(
+    source: Source,
+    output: str | os.PathLike[str] = "saved_models",
+    overrides: Sequence[str] = (),
+    *,
+    allow_plugins: bool = False,
+) -> Report:
+    """Writes a run's best network to `<output>/<name>/<version>/`, as SavedModel and TFLite.
+
+    Each artefact is loaded by a process that knows nothing of tfseg and must compute what the network computes on
+    validation images; only then is it moved into place.
+
+    Args:
+        source: a run directory.
+        output: where the folder of the model's name is, or will be.
+        overrides: changes to the run's pipeline, such as `"export.tolerance=1e-3"`.
+        allow_plugins: import the plugins that the run's pipeline names.
+    """
+    run = source if isinstance(source, Run) else Run(source, allow_plugins=allow_plugins)
+    pipeline = load(run.folder / PIPELINE, overrides, allow_plugins=allow_plugins) if overrides else run.pipeline
+    dataset = pipeline.data.evaluation(pipeline.data.validation_split, pipeline.labels)
+    with explained():
+        images = [image[0] for image, _ in islice(dataset.as_numpy_iterator(), pipeline.export.examples)]
+    metadata = {"pipeline": dump(pipeline), "metrics": run.metrics, "versions": versions()}
+    return export_model(
+        run.model(),
+        pipeline.labels,
+        Path(output),
+        pipeline.name,
+        spec=pipeline.export,
+        images=images,
+        metadata=metadata,
+    )
+
+
+def versions() -> dict[str, str]:
+    """What computed a result."""
+    return {package.__name__: package.__version__ for package in (tfseg, tf, keras, np)}
+
+
+def _load_weights(pipeline: Pipeline, model: keras.Model) -> None:
+    """Fills the network as its spec says. Folded BatchNorm is measured on the pictures that training will see."""
+    batches = pipeline.data.training(pipeline.labels, seed=pipeline.seed, epochs=1).take(UNFOLDING)
+    pipeline.model.load_weights(model, (image for image, _ in batches.as_numpy_iterator()))
+
+
+def _compile(pipeline: Pipeline, model: keras.Model, steps: int) -> None:
+    counts = {}
+    if pipeline.training.needs_class_counts:
+        counted = pipeline.data.pixel_counts(pipeline.data.train_split, pipeline.labels)
+        counts = {"class_pixels": counted.classes, "image_pixels": counted.pictures}
+    pipeline.training.compile(model, pipeline.labels, steps_per_epoch=steps, **counts)
+
+
+def _fit(
+    pipeline: Pipeline, model: keras.Model, folder: Path, scope: Scope, state: State, steps: int, verbose: bool
+) -> None:
+    data, labels, epochs, seed = pipeline.data, pipeline.labels, pipeline.training.epochs, pipeline.seed
+    validation = data.evaluation(data.validation_split, labels, batch_size=scope.replicas)
+    callbacks = pipeline.training.callbacks(
+        folder,
+        labels,
+        steps_per_epoch=steps,
+        state=state,
+        batch_names=lambda epoch, step: data.batch_names(epoch, step, seed=seed),
+        batch=lambda epoch, step: data.training_batch(labels, epoch, step, seed=seed),
+        samples=[(image[0], mask[0]) for image, mask in validation.take(SAMPLES).as_numpy_iterator()],
+    )
+    model.fit(
+        data.training(labels, seed=seed, epochs=epochs, initial_epoch=state.epoch, batch_multiple=scope.replicas),
+        steps_per_epoch=steps,
+        initial_epoch=state.epoch,
+        epochs=epochs,
+        validation_data=validation,
+        callbacks=callbacks,
+        verbose=1 if verbose else 0,
+    )
+
+
+def _measure(predictor: Predictor, pipeline: Pipeline, split: str, verbose: bool) -> dict[str, Any]:
+    data, labels = pipeline.data, pipeline.labels
+    metric = SegmentationMetrics(labels.count, labels.ignore)
+    images = data.count(split)
+    progress = keras.utils.Progbar(images, verbose=int(verbose), unit_name="image")
+    with _in_words():
+        for image, mask in data.evaluation(split, labels).as_numpy_iterator():
+            metric.update_state(mask, predictor.masks(image).astype(np.int32))
+            progress.add(1)
+    return {
+        "split": split,
+        "images": images,
+        **metric.report(labels.names),
+        "pipeline_sha256": sha256(dump(pipeline).encode()).hexdigest(),
+        "versions": versions(),
+    }
+
+
+def _pipeline_of(run: Run | None, source: Source) -> Pipeline:
+    if run is None:
+        raise RunError(
+            f"{source}: does not say which data to measure it on. Expected a run directory, or a pipeline as well "
+            "(--pipeline FILE)."
+        )
+    return run.pipeline
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Gives an error of TensorFlow that the user can mend the words for it."""
+    try:
+        yield
+    except TfsegError:
+        raise
+    except (tf.errors.OpError, ValueError) as error:
+        known = explain_data(error) or explain(error)
+        if known is None:
+            raise
+        raise known from error
