@@ -69,11 +69,16 @@ def said(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 Said = Callable[..., tuple[int, str, str]]
 
 
+def plain_environment() -> dict[str, str]:
+    """Nothing set that quietens TensorFlow or measures coverage."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("TF_", "COV"))}
+
+
 def process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command line as a user starts it: a process of its own, nothing set that quietens TensorFlow."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("TF_", "COV"))}
+    """The command line as a user starts it: a process of its own."""
     command = [sys.executable, "-m", "tfseg", *words]
-    return subprocess.run(command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True, check=False)
+    whole = plain_environment() | environment
+    return subprocess.run(command, cwd=ROOT, env=whole, capture_output=True, text=True, check=False)
 
 
 # Starting.
@@ -105,8 +110,8 @@ def test_a_failing_start_is_not_hidden() -> None:
         "    os.write(2, b'no such library')\n"
         "    raise ImportError('keras')\n"
     )
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
-    outcome = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=inherited, capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    outcome = subprocess.run(command, cwd=ROOT, env=plain_environment(), capture_output=True, text=True, check=False)
     assert "no such library" in outcome.stderr
 
 
@@ -366,7 +371,9 @@ def test_interrupt_of_a_real_training(tiny: str, tmp_path: Path) -> None:
     """Ctrl-C while it trains: exit code 130, no traceback, and the run can go on."""
     words = ["fit", tiny, "--run-dir", str(tmp_path / "run"), "training.epochs=500"]
     command = [sys.executable, "-m", "tfseg", *words]
-    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        command, cwd=ROOT, env=plain_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         deadline = time.monotonic() + 120
         while not (tmp_path / "run" / "history.csv").is_file() and child.poll() is None:
