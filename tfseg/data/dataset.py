@@ -54,7 +54,7 @@ class Data:
     source: Source = Shapes()
     """What to read: `shapes`, `folder`, `camvid`, `voc`."""
     root: Location | None = None
-    """The folder that the source reads; none for `shapes`."""
+    """The folder that the source reads; none for `shapes`. Shipped pipelines leave it to the command line."""
     crop: Side | tuple[Side, Side] | None = None
     """Training sees random windows of this side, or height and width. By default whole pictures."""
     batch_size: Annotated[int, Field(ge=1)] = 8
@@ -71,8 +71,6 @@ class Data:
     @model_validator(mode="after")
     def _check(self) -> Self:
         kind, faults = self.source.type, []
-        if self.source.NEEDS_ROOT and self.root is None:
-            faults.append(("root", f"the source {kind} reads files; expected the folder where they lie; received none"))
         if not self.source.NEEDS_ROOT and self.root is not None:
             faults.append(("root", f'the source {kind} reads no files; expected none; received "{self.root}"'))
         for place, op in enumerate(self.augment):
@@ -98,10 +96,18 @@ class Data:
         mask = getattr(self.source, "mask", None)
         for path, message in mask.problems(labels) if mask is not None else ():
             yield ("source", "mask", *path), message
+        if self.root is None and self.source.NEEDS_ROOT:
+            return  # a shipped pipeline cannot know where the files lie; who reads them has to say it
         if self.root is None or self.root.is_dir():
+            yield from self._split_problems()
+
+    def _split_problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        try:
             for field in ("train_split", "validation_split"):
                 if message := self._unknown(getattr(self, field)):
                     yield (field,), message
+        except DataError as error:  # the folder is there, but not laid out as the source expects
+            yield ("root",), str(error)
 
     def splits(self) -> tuple[str, ...]:
         """The splits that there are."""
@@ -197,6 +203,11 @@ class Data:
 
     @cached_property
     def _splits(self) -> tuple[str, ...]:
+        if self.root is None and self.source.NEEDS_ROOT:
+            raise DataError(
+                f"data.root: the source {self.source.type} reads files; expected the folder where they lie; received none. "
+                "Add it to the file, or data.root=FOLDER to the command"
+            )
         return self.source.splits(self.root)  # type: ignore[arg-type]  # the root is there where the source needs it
 
     @cached_property
