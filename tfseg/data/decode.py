@@ -36,9 +36,8 @@ def decode_image(data: tf.Tensor, channels: int = 3) -> Decoded:
     )
     found = tf.shape(image)[2]
     fits = tf.equal(found, channels)
-    told = tf.strings.format(
-        "the image has {} channels. Expected {}, as `data.source.channels` says.", (found, channels)
-    )
+    told = "the image has {} channels. Expected {}: correct `data.source.channels`, or the file."
+    told = tf.strings.format(told, (found, channels))
     blank = tf.zeros([0, 0, channels], tf.uint8)
     image = tf.cond(fits, lambda: tf.ensure_shape(image, [None, None, channels]), lambda: blank)
     return tf.ensure_shape(image, [None, None, channels]), tf.where(fits, "", told)

@@ -1,0 +1,190 @@
+"""Masks of every kind come back as the ids that were meant."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfseg.data import Binary, Colours, Ids
+from tfseg.data.png import header, samples
+from tfseg.labels import Labels, voc_palette
+
+FOUR = Labels(names=("a", "b", "c", "d"))
+IDS = np.random.default_rng(0).choice([0, 1, 2, 3, 255], (31, 45)).astype(np.uint8)
+
+
+def png(picture: Image.Image, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def palette(ids: np.ndarray, colours: np.ndarray, **options: object) -> bytes:
+    picture = Image.fromarray(ids, "P")
+    picture.putpalette(colours.tobytes())
+    return png(picture, **options)
+
+
+def decoded(kind: Callable[..., tuple[tf.Tensor, tf.Tensor]], data: bytes, labels: Labels = FOUR) -> np.ndarray:
+    """The ids, computed inside a graph, as tf.data does."""
+    ids, fault = tf.function(lambda data: kind(data, labels))(tf.constant(data))
+    assert fault.numpy() == b""
+    assert ids.dtype == tf.int32
+    return ids.numpy()
+
+
+def fault(kind: Callable[..., tuple[tf.Tensor, tf.Tensor]], data: bytes, labels: Labels = FOUR) -> str:
+    return tf.function(lambda data: kind(data, labels))(tf.constant(data))[1].numpy().decode()
+
+
+def in_colour(ids: np.ndarray, colours: np.ndarray) -> Image.Image:
+    return Image.fromarray(colours[ids])
+
+
+def test_every_kind_of_file_gives_the_same_ids() -> None:
+    """Index, palette, 16-bit, colour-coded, and raw ids by a mapping."""
+    grey, wide = png(Image.fromarray(IDS)), png(Image.fromarray(IDS.astype(np.uint16)))
+    for data in (grey, wide, palette(IDS, voc_palette()), palette(IDS, voc_palette()[::-1].copy())):
+        np.testing.assert_array_equal(decoded(Ids(), data), IDS)
+    np.testing.assert_array_equal(decoded(Colours(), png(in_colour(IDS, voc_palette()))), IDS)
+    np.testing.assert_array_equal(decoded(Colours(), palette(IDS, voc_palette())), IDS)
+    raw = np.where(IDS == 255, 90, 7 * IDS + 3)
+    mapping = {3: 0, 10: 1, 17: 2, 24: 3, 90: 255}
+    np.testing.assert_array_equal(decoded(Ids(mapping=mapping), png(Image.fromarray(raw.astype(np.uint8)))), IDS)
+
+
+def test_black_and_white_is_two_classes() -> None:
+    ids = (IDS > 1).astype(np.uint8)
+    two = Labels(names=("a", "b"))
+    for data in (
+        png(Image.fromarray(ids * 255)),
+        png(Image.fromarray(ids)),
+        png(Image.fromarray(ids.astype(bool))),
+        palette(ids, np.array([[0, 0, 0], [255, 255, 255]], np.uint8)),
+        png(in_colour(ids, np.array([[0, 0, 0], [255, 255, 255]], np.uint8))),
+    ):
+        np.testing.assert_array_equal(decoded(Binary(), data, two), ids)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_palette_files_give_indices_at_every_depth(bits: int, transparent: bool) -> None:
+    """Also where the palette has transparent entries, and where its colours are all the same."""
+    rng = np.random.default_rng(bits)
+    ids = rng.integers(0, 2**bits, (33, 47)).astype(np.uint8)
+    many = Labels(names=tuple(map(str, range(2**bits))), ignore=300)
+    options = {"transparency": bytes(rng.integers(0, 256, 2**bits).astype(np.uint8))} if transparent else {}
+    for colours in (rng.integers(0, 256, (2**bits, 3), np.uint8), np.full((2**bits, 3), 7, np.uint8)):
+        data = palette(ids, colours, bits=bits, **options)
+        assert [int(value) for value in header(tf.constant(data))] == [bits, 3]
+        np.testing.assert_array_equal(decoded(Ids(), data, many), ids)
+
+
+def test_grey_files_with_few_bits_are_not_stretched() -> None:
+    """A 1-bit grey file holds the ids 0 and 1, although decoders show 0 and 255."""
+    ids = IDS > 100
+    np.testing.assert_array_equal(decoded(Ids(), png(Image.fromarray(ids))), ids)
+
+
+def test_16_bit_ids() -> None:
+    ids = np.array([[0, 300], [999, 65535]], np.uint16)
+    many = Labels(names=tuple(map(str, range(1000))), ignore=65535)
+    np.testing.assert_array_equal(decoded(Ids(), png(Image.fromarray(ids)), many), ids)
+
+
+def test_grey_stored_as_colour_and_with_alpha() -> None:
+    colour = np.repeat(IDS[:, :, None], 3, 2)
+    alpha = np.full((*IDS.shape, 1), 9, np.uint8)
+    for values in (colour, np.concatenate([colour, alpha], 2), np.concatenate([IDS[:, :, None], alpha], 2)):
+        np.testing.assert_array_equal(decoded(Ids(), png(Image.fromarray(values))), IDS)
+
+
+def test_ids_beside_the_mapping() -> None:
+    data = png(Image.fromarray(np.array([[7, 8, 9]], np.uint8)))
+    np.testing.assert_array_equal(decoded(Ids(mapping={7: 0, 8: 3}, rest=255), data), [[0, 3, 255]])
+    np.testing.assert_array_equal(decoded(Ids(mapping={7: 0, 8: 3}, rest=1), data), [[0, 3, 1]])
+
+
+def test_colours_of_labels_of_a_table_and_to_ignore() -> None:
+    own = Labels(names=("a", "b"), ignore=9, colours=((1, 2, 3), (250, 0, 0)))
+    colours = np.array([[1, 2, 3], [250, 0, 0], [0, 0, 0], [7, 7, 7]], np.uint8)
+    ids = np.array([[0, 1, 2, 3]])
+    data = png(in_colour(ids, colours))
+    np.testing.assert_array_equal(decoded(Colours(ignore=((0, 0, 0), (7, 7, 7))), data, own), [[0, 1, 9, 9]])
+    table = Colours(table=((250, 0, 0), (1, 2, 3)), ignore=((0, 0, 0), (7, 7, 7)))
+    np.testing.assert_array_equal(decoded(table, data, own), [[1, 0, 9, 9]])
+
+
+def test_what_no_class_has_is_named() -> None:
+    mask = np.array([[0, 4, 200], [4, 255, 3]], np.uint8)
+    assert fault(Ids(), png(Image.fromarray(mask))) == (
+        "the mask holds 4, 200; expected a class (0 to 3) or 255 (ignore). "
+        "Correct the mask or `labels`, or translate the ids with `data.source.mask`."
+    )
+    assert fault(Ids(mapping={0: 0, 4: 1}), png(Image.fromarray(mask))).startswith("the mask holds 3, 200; expected")
+    many = np.arange(4, 20, dtype=np.uint8)[None]
+    assert fault(Ids(), png(Image.fromarray(many))).startswith(
+        "the mask holds 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, ...; expected"
+    )
+
+
+def test_colours_that_no_class_has_are_named() -> None:
+    colours = np.array([[0, 0, 0], [1, 2, 3], [255, 254, 253]], np.uint8)
+    assert fault(Colours(), png(in_colour(np.array([[0, 1, 2, 1]]), colours))) == (
+        "the mask has colours that no class has: [1, 2, 3], [255, 254, 253]. "
+        "Correct the mask, or name them in `labels.colours` or in the table or ignore of `data.source.mask`."
+    )
+
+
+def test_a_colour_file_is_no_index_file() -> None:
+    assert fault(Ids(), png(in_colour(IDS, voc_palette()))) == (
+        "the mask is a colour picture, but `data.source.mask` expects ids. Set `data.source.mask: colours`."
+    )
+
+
+def test_a_mask_must_be_a_png() -> None:
+    file = io.BytesIO()
+    Image.fromarray(IDS).save(file, "JPEG")
+    for kind in (Ids(), Binary(), Colours()):
+        assert fault(kind, file.getvalue()) == (
+            "the mask is not a PNG; other formats lose or shift ids. Save it as PNG."
+        )
+
+
+def test_a_damaged_header_stays_damaged() -> None:
+    """The rewritten checksum must not repair a file whose header is wrong."""
+    data = bytearray(palette(IDS, voc_palette()))
+    data[19] ^= 1  # the width
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        samples(tf.constant(bytes(data)))
+
+
+def test_every_mask_of_voc_equals_what_pillow_reads(shared: Path) -> None:
+    files = sorted((shared / "data" / "voc2012" / "SegmentationClassAug").glob("*.png"))[::10]
+    assert len(files) > 60
+    decode = tf.function(lambda data: samples(data)[0])
+    for file in files:
+        with Image.open(file) as picture:
+            assert picture.mode == "P"
+            np.testing.assert_array_equal(decode(tf.constant(file.read_bytes())), np.asarray(picture))
+
+
+def test_other_layouts_of_the_world(shared: Path) -> None:
+    """Raw ids of Cityscapes (8 and 16 bits), palettes of Mapillary, grey in three channels of REFUGE."""
+    folder = shared / "data" / "miniatures"
+    city = folder / "pseudo_cityscapes_dataset" / "gtFine" / "val" / "frankfurt"
+    for file in (
+        city / "frankfurt_000000_000294_gtFine_instanceIds.png",
+        city / "frankfurt_000000_000294_gtFine_labelIds.png",
+        folder / "pseudo_mapillary_dataset" / "v1.2" / "__CRyFzoDOXn6unQ6a3DnQ.png",
+        folder / "pseudo_refuge_dataset" / "ann_dir" / "pseudo_g0001.png",
+    ):
+        with Image.open(file) as picture:
+            expected = np.asarray(picture)
+        found, wrong = samples(tf.constant(file.read_bytes()))
+        assert wrong == ""
+        np.testing.assert_array_equal(found, expected if expected.ndim == 2 else expected[:, :, 0])
