@@ -169,7 +169,11 @@ def changed(draw: st.DrawFn, data: Any) -> Any:
         return data
     path = draw(st.sampled_from(places))
     holder, key = at(data, path[:-1]), path[-1]
-    match draw(st.sampled_from(("drop", "replace", "replace", "rename", "copy", "wrap", "add"))):
+    match draw(
+        st.sampled_from(("drop", "replace", "replace", "nudge", "nudge", "nudge", "rename", "copy", "wrap", "add"))
+    ):
+        case "nudge":
+            holder[key] = nudged(draw, holder[key])
         case "drop":
             del holder[key]
         case "replace":
@@ -187,6 +191,19 @@ def changed(draw: st.DrawFn, data: Any) -> Any:
         case _:
             holder[key] = [holder[key], holder[key]]
     return data
+
+
+def nudged(draw: st.DrawFn, value: Any) -> Any:
+    """A value of the same kind, likely a right one too."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return draw(st.sampled_from((value + 1, value * 2, value - 1, abs(value) / 2)))
+    if isinstance(value, str):
+        return draw(st.sampled_from((value, f"{value}_2", value.upper(), None)))
+    if isinstance(value, list):
+        return draw(st.sampled_from((value + value[-1:], value[:-1], value[::-1])))
+    return dict(reversed(value.items())) if isinstance(value, dict) else value
 
 
 def paths(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -1,5 +1,6 @@
 """At least 2,000 mutated files: a value or a `SpecError`, never another exception."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,24 @@ from tests.spec.fuzz import Target, fuzz
 from tests.spec.recipe import Recipe
 from tfseg.spec import read, validate
 
-RECIPE = Target(
-    load=lambda path, overrides: validate(Recipe, read(path, overrides)),
-    type_=Recipe,
-    folder=Path(__file__).parent / "files",
-)
+FOLDER = Path(__file__).parent
 
 
-@pytest.mark.parametrize("target", [pytest.param(RECIPE, id="recipe")])
-def test_a_mutated_file_gives_a_value_or_a_spec_error(target: Target, tmp_path: Path) -> None:
-    counts = fuzz(target, tmp_path, examples=2000)
-    assert counts.total() >= 2000
-    assert min(counts["value"], counts["error"]) >= 100, f"mutations that all end alike show nothing: {counts}"
+def recipe() -> Target:
+    """The small spec type of these tests."""
+    return Target(lambda path, overrides: validate(Recipe, read(path, overrides)), Recipe, FOLDER / "files")
+
+
+def pipeline() -> Target:
+    """Pipelines, starting from the shipped ones."""
+    module = pytest.importorskip("tfseg.pipeline")
+    return Target(module.load, module.Pipeline, FOLDER.parents[1] / "pipelines")
+
+
+@pytest.mark.parametrize(("target", "examples"), [(recipe, 500), (pipeline, 2000)])
+def test_a_mutated_file_gives_a_value_or_a_spec_error(
+    target: Callable[[], Target], examples: int, tmp_path: Path
+) -> None:
+    counts = fuzz(target(), tmp_path, examples)
+    assert counts.total() >= examples
+    assert min(counts["value"], counts["error"]) >= examples // 20, f"all alike, which shows nothing: {counts}"

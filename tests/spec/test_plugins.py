@@ -2,6 +2,7 @@
 # ruff: noqa: E501  (a message is one line)
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field
 from tests.spec.recipe import Data, Deep, Flip, Net, Recipe, Small
 from tfseg.labels import Labels
 from tfseg.spec import Document, SpecError, dump, json_schema, plugged, read, spec, validate, widen
+from tfseg.spec.plugins import installed
 
 MODULE = '''
 from typing import Literal
@@ -147,6 +149,15 @@ def _document(**data: Any) -> Any:
     return Document(data)
 
 
+@pytest.fixture
+def unsearched() -> Iterator[None]:
+    """Packages are searched for entry points anew, in this test and after it."""
+    installed.cache_clear()
+    yield
+    installed.cache_clear()
+
+
+@pytest.mark.usefixtures("unsearched")
 def test_installed_packages_widen_by_entry_points(module: Any, tmp_path: Path) -> None:
     info = tmp_path / "own_things-1.0.dist-info"
     info.mkdir()
@@ -154,6 +165,7 @@ def test_installed_packages_widen_by_entry_points(module: Any, tmp_path: Path) -
     (info / "entry_points.txt").write_text(f"[tfseg.components]\nown = {module()}:COMPONENTS\n")
     assert load(FILE, allow_plugins=False).model.backbone.type == "tiny"
     (info / "entry_points.txt").write_text("[tfseg.components]\nown = nowhere_at_all:COMPONENTS\n")
+    installed.cache_clear()
     with pytest.raises(SpecError) as caught:
         load(FILE)
     assert str(caught.value) == (

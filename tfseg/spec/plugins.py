@@ -1,6 +1,7 @@
 """A user's own components: the slots of a spec type widened by specs from other packages."""
 
 import dataclasses
+import functools
 import importlib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
@@ -48,6 +49,7 @@ def components(module: str) -> Components:
     return _checked(getattr(found, "COMPONENTS", None), f'the module "{module}"')
 
 
+@functools.cache  # a search of every installed package
 def installed() -> Components:
     """The components of installed packages, by their entry points of the group `tfseg.components`.
 
