@@ -9,11 +9,11 @@ from tfseg.labels import Labels
 LABELS = Labels(names=("red", "green", "blue"))
 
 
-def network(*, dropout: float = 0.0, norm: bool = True) -> keras.Model:
+def network(*, channels: int = 6, dropout: float = 0.0, norm: bool = True) -> keras.Model:
     """Image to logits of three classes."""
     image = keras.Input((None, None, 3), name="image")
     x = keras.layers.Rescaling(1 / 255, name="rescaling")(image)
-    x = keras.layers.Conv2D(6, 3, padding="same", use_bias=not norm, name="conv")(x)
+    x = keras.layers.Conv2D(channels, 3, padding="same", use_bias=not norm, name="conv")(x)
     x = keras.layers.BatchNormalization(name="norm")(x) if norm else x
     x = keras.layers.ReLU(name="relu")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x) if dropout else x

@@ -72,7 +72,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # h5py has RuntimeErrors for a disk that is full
-        earlier = "the earlier file of that name is as it was" if Path(path).exists() else "nothing was left behind"
+        earlier = "the earlier one is as it was" if Path(path).exists() else "nothing was left behind"
         raise RunError(
             f"{path}: could not be written ({_reason(error)}); {earlier}. Make room or choose another run directory, "
             "and go on with --resume"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ def restore(model: keras.Model, folder: Path) -> State:
         with np.load(path, allow_pickle=False) as archive:
             standing = json.loads(str(archive["standing"]))
             arrays = [archive[f"{index}"] for index in range(len(archive.files) - 1)]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(
             f"{path}: is not a state that a training can go on from ({error}). Start afresh with --overwrite"
         ) from error
@@ -88,12 +89,10 @@ def _assign(path: Path, variables: Sequence[Any], arrays: Sequence[np.ndarray]) 
     shapes = [tuple(variable.shape) for variable in variables]
     found = [array.shape for array in arrays]
     if shapes != found:
-        index = next((i for i, pair in enumerate(zip(shapes, found, strict=False)) if pair[0] != pair[1]), None)
-        where = (
-            f"{len(found)} variables instead of {len(shapes)}"
-            if index is None
-            else f"{variables[index].path} of shape {found[index]} instead of {shapes[index]}"
-        )
+        where = f"{len(found)} variables instead of {len(shapes)}"
+        if len(shapes) == len(found):
+            index = next(index for index, shape in enumerate(shapes) if shape != found[index])
+            where = f"{variables[index].path} of shape {found[index]} instead of {shapes[index]}"
         raise RunError(
             f"{path}: was written by another network or optimiser. Received: {where}. Resume with the pipeline that "
             "the run was started with, or start afresh with --overwrite"

@@ -1,6 +1,7 @@
 """TensorBoard's event files, without the tensorboard package: curves, and samples of what the network sees."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,40 +40,22 @@ class TensorBoardEvents(keras.callbacks.Callback):
         figures = {name: float(value) for name, value in (logs or {}).items()}
         train = {name: value for name, value in figures.items() if not name.startswith("val_")}
         validation = {name[4:]: value for name, value in figures.items() if name.startswith("val_")}
-        with writing(self.folder):
-            with self._writer("train").as_default(step=epoch + 1):
-                self._scalars({**train, "learning_rate": float(self.model.optimizer.learning_rate)})
+        strips = [self._strip(image, mask) for image, mask in self.samples]
+        with writing(self.folder), _system_errors():
+            with self._writer("train").as_default(step=epoch + 1):  # flushes at its end
+                _write_scalars({**train, "learning_rate": float(self.model.optimizer.learning_rate)})
             with self._writer("validation").as_default(step=epoch + 1):
-                self._scalars(validation)
-                self._pictures()
-            self._flush()
+                _write_scalars(validation)
+                _write_images(strips)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        for writer in self._writers.values():
-            writer.close()
+        while self._writers:
+            self._writers.popitem()[1].close()
 
     def _writer(self, name: str) -> Any:
         if name not in self._writers:
             self._writers[name] = tf.summary.create_file_writer(str(self.folder / name))
         return self._writers[name]
-
-    def _flush(self) -> None:
-        try:
-            for writer in self._writers.values():
-                writer.flush()
-        except tf.errors.OpError as error:
-            raise OSError(error.message) from error
-
-    def _scalars(self, figures: dict[str, float]) -> None:
-        for tag, value in figures.items():
-            tf.summary.write(tag, tf.constant(value, tf.float32), metadata=_metadata(SCALARS))
-
-    def _pictures(self) -> None:
-        strips = [self._strip(image, mask) for image, mask in self.samples]
-        for index, strip in enumerate(strips):
-            height, width = strip.shape[:2]
-            parts = [str(width).encode(), str(height).encode(), tf.io.encode_png(strip).numpy()]
-            tf.summary.write(f"sample_{index}", tf.constant(parts), metadata=_metadata(IMAGES))
 
     def _strip(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         scores = self.model(tf.constant(image[None], tf.float32), training=False)
@@ -81,6 +64,27 @@ class TensorBoardEvents(keras.callbacks.Callback):
         palette, ignore = self.labels.palette, self.labels.ignore
         shown = [picture, blend(picture, mask, palette, ignore=ignore), blend(picture, prediction, palette)]
         return np.concatenate([np.asarray(part, np.uint8) for part in shown], axis=1)
+
+
+def _write_scalars(figures: dict[str, float]) -> None:
+    for tag, value in figures.items():
+        tf.summary.write(tag, tf.constant(value, tf.float32), metadata=_metadata(SCALARS))
+
+
+def _write_images(images: Sequence[np.ndarray]) -> None:
+    for index, image in enumerate(images):
+        height, width = image.shape[:2]
+        parts = [str(width).encode(), str(height).encode(), tf.io.encode_png(image).numpy()]
+        tf.summary.write(f"sample_{index}", tf.constant(parts), metadata=_metadata(IMAGES))
+
+
+@contextmanager
+def _system_errors() -> Iterator[None]:
+    """A disk that is full is an `OSError`, whoever meets it; TensorFlow puts its reason last on the first line."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(error.message.splitlines()[0].split("; ")[-1]) from error
 
 
 def _metadata(plugin: str) -> tf.compat.v1.SummaryMetadata:

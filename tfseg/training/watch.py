@@ -61,9 +61,9 @@ class Watch(keras.callbacks.Callback):
         self._check()
         if (name := spoilt(self.model)) is not None:
             raise RunError(
-                f"training stopped after epoch {epoch + 1}: {name} is not finite any more, although the loss is. Saved "
-                "networks are from earlier epochs. Values too large for float16 do this in batch normalisation: use "
-                "training.precision: mixed_bfloat16, or a smaller training.optimizer.learning_rate"
+                f"training stopped after epoch {epoch + 1}: {name} is not finite any more, although the loss was. "
+                "Saved networks are from earlier epochs. Try a smaller training.optimizer.learning_rate; for a "
+                "statistic of batch normalisation under mixed_float16 try training.precision: mixed_bfloat16"
             )
 
     def _check(self) -> None:
@@ -81,7 +81,7 @@ class Watch(keras.callbacks.Callback):
             f"{self.steps_per_epoch}\n"
             f"  files: {', '.join(names) or 'not known'}\n"
             f"  first layer: {cause}\n"
-            f"  learning rate: {float(self.model.optimizer.learning_rate):.3g}\n"
+            f"  learning rate now: {float(self.model.optimizer.learning_rate):.3g}\n"
             "The step was not applied and nothing of it was saved. Try a smaller training.optimizer.learning_rate, a "
             "warm-up (training.schedule.warmup), or training.precision: float32 or mixed_bfloat16"
         )

@@ -1,0 +1,372 @@
+"""What a training leaves behind, how it is stopped, and how it goes on."""
+
+import csv
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests.training import toy
+from tfseg.errors import RunError
+from tfseg.training import State, Training, restore, save_model
+from tfseg.training.checkpoints import Checkpoints
+from tfseg.training.optimizers import AdamW, Sgd
+from tfseg.training.watch import diagnose
+
+IMAGES, MASKS = toy.pictures(8)
+VALIDATION = toy.pictures(4, seed=1)
+
+
+class Kill(keras.callbacks.Callback):
+    """Ends the training in the middle of epoch `epoch`, as a signal would."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def train(folder, training, *, more=(), images=IMAGES, resume=False, validated=True, **network):
+    with training.scope(seed=1):
+        model = toy.network(**network)
+        training.compile(model, toy.LABELS, steps_per_epoch=2)
+    state = restore(model, folder) if resume else State()
+    callbacks = training.callbacks(
+        folder,
+        toy.LABELS,
+        steps_per_epoch=2,
+        state=state,
+        batch_names=lambda epoch, step: (f"{epoch}-{step}-a.png", f"{epoch}-{step}-b.png"),
+        batch=lambda epoch, step: (images[4 * step : 4 * step + 4], MASKS[4 * step : 4 * step + 4]),
+        samples=[(VALIDATION[0][0], VALIDATION[1][0])],
+    )
+    model.fit(
+        toy.batches(images, MASKS, 4, training.epochs - state.epoch),
+        steps_per_epoch=2,
+        epochs=training.epochs,
+        initial_epoch=state.epoch,
+        shuffle=False,
+        verbose=0,
+        validation_data=toy.batches(*VALIDATION, 4) if validated else None,
+        callbacks=[*callbacks, *more],
+    )
+    return model
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished training of four epochs."""
+    folder = tmp_path_factory.mktemp("run")
+    return folder, train(folder, Training(epochs=4, optimizer=AdamW(learning_rate=0.02)), dropout=0.3)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_files(run):
+    folder, _ = run
+    found = {path.relative_to(folder).parts[0] for path in folder.rglob("*")}
+    assert found == {"model.keras", "last.keras", "history.csv", "logs", "state"}
+    assert not list(folder.rglob(".*"))
+
+
+def test_history(run):
+    folder, _ = run
+    table = rows(folder)
+    assert [row["epoch"] for row in table] == ["1", "2", "3", "4"]
+    figures = ["loss", "miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"]
+    assert set(table[0]) == {"epoch", "seconds", "learning_rate", *figures, *(f"val_{name}" for name in figures)}
+    rates = [float(row["learning_rate"]) for row in table]
+    np.testing.assert_allclose(rates, [0.02 * (1 - step / 8) ** 0.9 for step in (2, 4, 6, 8)], rtol=1e-5)
+
+
+def test_the_best_epoch_is_kept(run):
+    """`model.keras` scores the highest logged `val_miou`, `last.keras` is what was trained."""
+    folder, model = run
+    logged = [float(row["val_miou"]) for row in rows(folder)]
+    best = keras.models.load_model(folder / "model.keras")
+    training = Training()
+    training.compile(best, toy.LABELS, steps_per_epoch=1)
+    measured = best.evaluate(toy.batches(*VALIDATION, 4), verbose=0, return_dict=True)
+    assert measured["miou"] == pytest.approx(max(logged))
+    last = keras.models.load_model(folder / "last.keras")
+    for mine, theirs in zip(last.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+
+
+def test_only_a_higher_figure_is_better(tmp_path):
+    model = toy.network()
+    checkpoints = Checkpoints(tmp_path, best=0.5)
+    checkpoints.set_model(model)
+    for figure, better in [(0.4, False), (0.5, False), (math.nan, False), (0.6, True), (0.55, False)]:
+        (tmp_path / "model.keras").unlink(missing_ok=True)
+        checkpoints.on_epoch_end(0, {"val_miou": figure})
+        assert (tmp_path / "model.keras").exists() is better
+    assert checkpoints.best == 0.6
+
+
+def test_saved_networks_are_plain(run):
+    folder, _ = run
+    for name in ("model.keras", "last.keras"):
+        model = keras.models.load_model(folder / name)
+        assert not model.compiled
+        assert model.predict(IMAGES[:1], verbose=0).shape == (1, 8, 8, 3)
+
+
+def test_without_validation_there_is_no_best(tmp_path):
+    with pytest.raises(RunError) as caught:
+        train(tmp_path, Training(epochs=1), validated=False)
+    assert str(caught.value) == (
+        "after epoch 1: the best network is chosen by `val_miou`, which is not logged. Received: "
+        "frequency_weighted_iou, loss, mean_accuracy, miou, pixel_accuracy. Give `fit` validation data"
+    )
+    assert not (tmp_path / "last.keras").exists()
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_resume_is_exact(tmp_path, precision):
+    """Interrupted and resumed: weights, optimiser, dropout, loss scale and history as if nothing had happened."""
+    training = Training(
+        epochs=3, optimizer=AdamW(learning_rate=0.02), precision=precision, schedule={"type": "poly", "warmup": 3}
+    )
+    whole = train(tmp_path / "whole", training, dropout=0.3)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "parts", training, dropout=0.3, more=[Kill(epoch=1)])
+    resumed = train(tmp_path / "parts", training, dropout=0.3, resume=True)
+    for mine, theirs in zip(resumed.variables, whole.variables, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy(), err_msg=mine.path)
+    for mine, theirs in zip(resumed.optimizer.variables, whole.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy(), err_msg=mine.path)
+    for mine, theirs in zip(rows(tmp_path / "parts"), rows(tmp_path / "whole"), strict=True):
+        assert {**mine, "seconds": ""} == {**theirs, "seconds": ""}
+    saved = [keras.models.load_model(tmp_path / name / "model.keras").get_weights() for name in ("parts", "whole")]
+    for mine, theirs in zip(*saved, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_resume_without_a_state_starts_at_the_beginning(tmp_path):
+    training = Training()
+    with training.scope():
+        model = toy.network()
+        training.compile(model, toy.LABELS, steps_per_epoch=1)
+    before = [variable.numpy() for variable in model.variables]
+    assert restore(model, tmp_path) == State(epoch=0, best=-math.inf, rows=())
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+@pytest.mark.parametrize(
+    ("channels", "dropout", "where"),
+    [(6, 0.0, "22 variables instead of 21"), (5, 0.3, "conv/kernel of shape (3, 3, 3, 6) instead of (3, 3, 3, 5)")],
+)
+def test_resume_with_another_network(run, channels, dropout, where):
+    folder, _ = run
+    training = Training()
+    with training.scope():
+        model = toy.network(channels=channels, dropout=dropout)
+        training.compile(model, toy.LABELS, steps_per_epoch=1)
+    before = model.get_weights()
+    with pytest.raises(RunError) as caught:
+        restore(model, folder)
+    assert str(caught.value) == (
+        f"{folder / 'state' / 'state.npz'}: was written by another network or optimiser. Received: {where}. Resume "
+        "with the pipeline that the run was started with, or start afresh with --overwrite"
+    )
+    for weight, value in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file"])
+def test_resume_from_a_damaged_state(tmp_path, content):
+    training = Training()
+    with training.scope():
+        model = toy.network()
+        training.compile(model, toy.LABELS, steps_per_epoch=1)
+    path = tmp_path / "state" / "state.npz"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    pattern = (
+        re.escape(f"{path}: is not a state that a training can go on from (")
+        + ".+"
+        + re.escape("). Start afresh with --overwrite")
+    )
+    with pytest.raises(RunError, match=f"^{pattern}$"):
+        restore(model, tmp_path)
+
+
+def test_a_loss_that_is_not_finite(tmp_path):
+    """Named: the step, its files, the layer; and what was saved before is still there."""
+    good = Training(epochs=1, optimizer=Sgd(learning_rate=0.01))
+    train(tmp_path, good)
+    before = (tmp_path / "model.keras").read_bytes()
+    with pytest.raises(RunError) as caught:
+        train(tmp_path, Training(epochs=3, optimizer=Sgd(learning_rate=1e30)), norm=False)
+    assert str(caught.value) == (
+        "training stopped: the loss or its gradient is not finite at epoch 1, step 2 of 2\n"
+        "  files: 0-1-a.png, 0-1-b.png\n"
+        "  first layer: score (Conv2D)\n"
+        "  learning rate now: 6.94e+29\n"
+        "The step was not applied and nothing of it was saved. Try a smaller training.optimizer.learning_rate, a "
+        "warm-up (training.schedule.warmup), or training.precision: float32 or mixed_bfloat16"
+    )
+    assert (tmp_path / "model.keras").read_bytes() == before
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_images_that_are_not_finite(tmp_path, precision):
+    """In the second step of the first epoch, also where loss scaling would go on trying."""
+    images = IMAGES.astype(np.float32)
+    images[6, 2, 3, 1] = np.nan
+    with pytest.raises(RunError) as caught:
+        train(tmp_path, Training(epochs=3, precision=precision), images=images)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "training stopped: the loss or its gradient is not finite at epoch 1, step 2 of 2"
+    assert lines[1] == "  files: 0-1-a.png, 0-1-b.png"
+    assert lines[2] == "  first layer: none; the images themselves are not finite"
+    assert not (tmp_path / "last.keras").exists()
+
+
+def test_diagnosis():
+    model = toy.network()
+    assert diagnose(model, IMAGES[:1], MASKS[7:]) == (
+        "none; every layer's output is finite, the loss or its gradient is not (labels found: 0, 1, 2, 255)"
+    )
+    model.get_layer("score").bias.assign([0.0, np.inf, 0.0])
+    assert diagnose(model, IMAGES[:1], MASKS[:1]) == "score (Conv2D), whose weight score/bias is not finite"
+    model.get_layer("conv").kernel.assign(np.full((3, 3, 3, 6), 1e38))
+    assert diagnose(model, IMAGES[:1], MASKS[:1]) == "conv (Conv2D)"
+
+
+def test_without_files_and_batch(tmp_path):
+    training = Training(epochs=1, optimizer=Sgd(learning_rate=1e30))
+    with training.scope():
+        model = toy.network(norm=False)
+        training.compile(model, toy.LABELS, steps_per_epoch=2)
+    with pytest.raises(RunError) as caught:
+        model.fit(
+            toy.batches(IMAGES, MASKS, 4),
+            verbose=0,
+            shuffle=False,
+            validation_data=toy.batches(*VALIDATION, 4),
+            callbacks=training.callbacks(tmp_path, toy.LABELS, steps_per_epoch=2),
+        )
+    assert "\n  files: not known\n  first layer: not looked for\n" in str(caught.value)
+
+
+def test_statistics_that_are_not_finite_are_never_saved(tmp_path):
+    class Spoil(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            self.model.get_layer("norm").moving_variance.assign([np.inf] * 6)
+
+    with pytest.raises(RunError) as caught:
+        train(tmp_path, Training(epochs=1), more=[Spoil()])
+    assert str(caught.value) == (
+        "training stopped after epoch 1: norm/moving_variance is not finite any more, although the loss was. "
+        "Saved networks are from earlier epochs. Try a smaller training.optimizer.learning_rate; for a statistic of "
+        "batch normalisation under mixed_float16 try training.precision: mixed_bfloat16"
+    )
+    assert not list(tmp_path.glob("*.keras"))
+
+
+def test_tensorboard_reads_the_logs(run):
+    """Through the data provider that TensorBoard's own pages ask."""
+    pytest.importorskip("tensorboard")
+    from tensorboard import context
+    from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+
+    folder, _ = run
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(folder / "logs"))
+    multiplexer.Reload()
+    provider, asked = MultiplexerDataProvider(multiplexer, str(folder)), context.RequestContext()
+    scalars = provider.read_scalars(asked, experiment_id="", plugin_name="scalars", downsample=100)
+    table = rows(folder)
+    assert set(scalars) == {"train", "validation"}
+    for split, prefix in (("train", ""), ("validation", "val_")):
+        for name in ("loss", "miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"):
+            points = scalars[split][name]
+            assert [point.step for point in points] == [1, 2, 3, 4]
+            logged = [float(row[prefix + name]) for row in table]
+            np.testing.assert_allclose([point.value for point in points], logged, rtol=1e-6)
+    assert "learning_rate" in scalars["train"]
+    images = provider.read_blob_sequences(asked, experiment_id="", plugin_name="images", downsample=100)
+    points = images["validation"]["sample_0"]
+    assert [point.step for point in points] == [1, 2, 3, 4]
+    width, height, png = (provider.read_blob(asked, blob_key=value.blob_key) for value in points[-1].values)
+    assert (width, height) == (b"24", b"8")
+    picture = np.asarray(keras.utils.img_to_array(_decoded(png)))
+    np.testing.assert_array_equal(picture[:, :8], VALIDATION[0][0])
+
+
+def _decoded(png: bytes):
+    from io import BytesIO
+
+    from PIL import Image
+
+    return Image.open(BytesIO(png))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_samples_of_any_number_of_channels(tmp_path, channels):
+    image = keras.Input((None, None, channels), name="image")
+    model = keras.Model(image, keras.layers.Conv2D(3, 1)(image))
+    model.compile("sgd")
+    training = Training()
+    sample = (np.zeros((4, 6, channels), np.uint8), np.zeros((4, 6), np.int32))
+    events = training.callbacks(tmp_path, toy.LABELS, steps_per_epoch=1, samples=[sample])[3]
+    events.set_model(model)
+    events.on_epoch_end(0, {"loss": 1.0, "val_loss": 2.0})
+    assert list((tmp_path / "logs" / "validation").iterdir())
+
+
+def test_a_full_disk(tmp_path):
+    """In a process whose files may not grow beyond a few bytes: an error in words, and every earlier file as it was."""
+    script = Path(__file__).with_name("full_disk.py")
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[2]), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    finished = subprocess.run(
+        [sys.executable, script, tmp_path], capture_output=True, text=True, check=False, env=environment
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    found = json.loads(finished.stdout)
+    assert found["errors"] == {
+        name: f"{tmp_path / path}: could not be written (File too large); the earlier one is as it was. Make room or "
+        "choose another run directory, and go on with --resume"
+        for name, path in [
+            ("Checkpoints", "last.keras"),
+            ("History", "history.csv"),
+            ("TensorBoardEvents", "logs"),
+            ("Snapshots", "state/state.npz"),
+        ]
+    }
+    assert found["changed"] == []
+    assert found["fit"] == found["errors"]["Checkpoints"]
+    for name in ("model.keras", "last.keras"):
+        assert keras.models.load_model(tmp_path / name).predict(IMAGES[:1], verbose=0).shape == (1, 8, 8, 3)
+    training = Training(epochs=3)
+    resumed = train(tmp_path, training, resume=True)
+    assert int(resumed.optimizer.iterations) == 6
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    path = tmp_path / "file" / "last.keras"
+    with pytest.raises(RunError) as caught:
+        save_model(toy.network(), path)
+    assert re.fullmatch(
+        re.escape(f"{path}: could not be written (")
+        + "(Not a directory|File exists)"
+        + re.escape("); nothing was left behind. Make room or choose another run directory, and go on with --resume"),
+        str(caught.value),
+    )
