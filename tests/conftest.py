@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,3 +18,10 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the folder of shared data beside the project ({folder.name}/)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Every test starts with the same random state, whatever ran before it."""
+    if "keras" in sys.modules:  # tests of specs and files do not wait for TensorFlow
+        sys.modules["keras"].utils.set_random_seed(0)

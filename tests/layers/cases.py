@@ -1,0 +1,43 @@
+"""Every layer once, tiny; twice where an argument changes what is computed."""
+
+from tests.checks import LayerCase
+from tfseg import layers
+
+X = (2, 9, 12, 3)
+SMALL = (2, 5, 4, 3)
+
+CASES = [
+    LayerCase(layers.Normalize, {"mode": "caffe"}, (X,)),
+    LayerCase(
+        layers.Normalize, {"mode": "torch"}, (X,), ("uint8",), unlike={"gradient": "an integer image has no gradient"}
+    ),
+    LayerCase(layers.Normalize, {"mean": [1.0, 2.0, 3.0], "scale": 0.5, "reverse": True}, (X,)),
+    LayerCase(layers.CaffeMaxPooling2D, {"pool_size": 3, "strides": 2, "padding": 1}, (X,)),
+    LayerCase(layers.CaffeMaxPooling2D, {"pool_size": 2}, (X,)),
+    LayerCase(layers.CaffeAveragePooling2D, {"pool_size": 3, "strides": 2, "padding": 1}, (X,)),
+    LayerCase(
+        layers.BilinearConv2DTranspose, {"filters": 3, "kernel_size": 4, "strides": 2, "padding": "same"}, (X,), fixed=1
+    ),
+    LayerCase(
+        layers.BilinearConv2DTranspose,
+        {"filters": 3, "kernel_size": 4, "strides": 2, "use_bias": True, "trainable": True},
+        (X,),
+        learned=2,
+    ),
+    LayerCase(layers.CropLike, {"offset": 2}, (X, SMALL)),
+    LayerCase(layers.CropLike, {"offset": 0}, (X, SMALL), ("float32", "uint8")),
+    LayerCase(
+        layers.ResizeLike,
+        {"align_corners": True},
+        (SMALL, X),
+        ("float32", "uint8"),
+        unlike={"xla": "see ops/resize.py"},
+    ),
+    LayerCase(layers.ResizeLike, {"interpolation": "bilinear"}, (SMALL, X), unlike={"xla": "see ops/resize.py"}),
+    LayerCase(layers.ResizeLike, {"interpolation": "nearest"}, (SMALL, X)),
+    LayerCase(layers.FixedScale, {"factor": 0.01}, (X,), fixed=1),
+    LayerCase(
+        layers.AtrousConv2D, {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "padding": "same"}, (X,), learned=2
+    ),
+    LayerCase(layers.AtrousConv2D, {"filters": 4, "kernel_size": 3, "dilation_rate": [2, 3]}, (X,), learned=2),
+]

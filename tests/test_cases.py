@@ -1,0 +1,154 @@
+"""Every case of `cases.py` through every check of its kind, and every public name with a case."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+
+from tests import checks
+from tests.cases import ALL, LAYERS, LOSSES, METRICS, SPECS
+from tests.processes import Elsewhere
+from tfseg import layers, losses, metrics
+from tfseg.pipeline import Pipeline
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
+    """What other processes make of the saved cases."""
+    return Elsewhere(tmp_path_factory.mktemp("cases"))
+
+
+def of(cases: list[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
+
+
+@of(LAYERS)
+def test_layer_config(case: checks.LayerCase) -> None:
+    checks.check_layer_config(case)
+
+
+@of(LAYERS)
+def test_layer_numbers(case: checks.LayerCase) -> None:
+    checks.check_layer_numbers(case)
+
+
+@of(LAYERS)
+def test_layer_dynamic(case: checks.LayerCase) -> None:
+    checks.check_layer_dynamic(case)
+
+
+@of(LAYERS)
+def test_layer_gradient(case: checks.LayerCase) -> None:
+    checks.check_layer_gradient(case)
+
+
+@of(LAYERS)
+def test_layer_half(case: checks.LayerCase) -> None:
+    checks.check_layer_half(case)
+
+
+@of(LAYERS)
+def test_layer_tflite(case: checks.LayerCase) -> None:
+    checks.check_layer_tflite(case)
+
+
+@of(LAYERS)
+def test_layer_loads_in_a_new_process(case: checks.LayerCase, elsewhere: Elsewhere) -> None:
+    checks.close(elsewhere.keras(case), elsewhere.here(case), 1e-6)
+
+
+@of(LAYERS)
+def test_layer_is_served_without_tfseg(case: checks.LayerCase, elsewhere: Elsewhere) -> None:
+    checks.close(elsewhere.saved_model(case), elsewhere.here(case), 1e-6)
+
+
+@of(LAYERS)
+@pytest.mark.parametrize("backend", ["numpy", "jax"])
+def test_layer_without_tensorflow(case: checks.LayerCase, elsewhere: Elsewhere, backend: str) -> None:
+    if "neutral" not in case.unlike:
+        pytest.importorskip("jax", reason="Keras computes with JAX in both of these backends")
+        checks.close(elsewhere.backend(case, backend), elsewhere.here(case), 1e-5)
+
+
+@of(LOSSES)
+def test_loss_config(case: checks.LossCase) -> None:
+    checks.check_loss_config(case)
+
+
+@of(LOSSES)
+def test_loss_numbers(case: checks.LossCase) -> None:
+    checks.check_loss_numbers(case)
+
+
+@of(LOSSES)
+def test_loss_ignores(case: checks.LossCase) -> None:
+    checks.check_loss_ignores(case)
+
+
+@of(METRICS)
+def test_metric_config(case: checks.MetricCase) -> None:
+    checks.check_metric_config(case)
+
+
+@of(METRICS)
+def test_metric_numbers(case: checks.MetricCase) -> None:
+    checks.check_metric_numbers(case)
+
+
+@of([*LOSSES, *METRICS])
+def test_compiled_with_in_a_new_process(case: checks.LossCase | checks.MetricCase, elsewhere: Elsewhere) -> None:
+    assert elsewhere.figure(case) == pytest.approx(elsewhere.figure_here(case), abs=1e-6)
+
+
+@of(SPECS)
+def test_spec_value(case: checks.SpecCase) -> None:
+    checks.check_spec_value(case)
+
+
+@of(SPECS)
+def test_spec_file(case: checks.SpecCase, tmp_path: Path) -> None:
+    checks.check_spec_file(case, tmp_path)
+
+
+@of(SPECS)
+def test_spec_fields(case: checks.SpecCase) -> None:
+    checks.check_spec_fields(case)
+
+
+@of([case for case in SPECS if case.elsewhere])
+def test_spec_fields_shown_elsewhere(case: checks.SpecCase) -> None:
+    tests = "\n".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.rglob("test_*.py"))
+    assert not [test for test in case.elsewhere.values() if f"def {test}(" not in tests]
+
+
+def public(module: Any, kind: type) -> set[type]:
+    named = (getattr(module, name) for name in module.__all__)
+    return {each for each in named if inspect.isclass(each) and issubclass(each, kind)}
+
+
+def test_nothing_public_is_without_a_case() -> None:
+    expected = public(layers, keras.layers.Layer) | public(losses, keras.losses.Loss)
+    expected |= public(metrics, keras.metrics.Metric) | {Pipeline} | checks.slot_members(Pipeline)
+    covered = {case.layer for case in LAYERS} | {case.loss for case in LOSSES} | {case.metric for case in METRICS}
+    covered |= {type(case.value) for case in SPECS}
+    assert sorted(each.__name__ for each in expected - covered) == []
+
+
+def test_registered_names_are_public() -> None:
+    """What a saved file may name, a user can find in `tfseg.layers`, `tfseg.losses` or `tfseg.metrics`."""
+    registered = {
+        value
+        for name, value in keras.saving.get_custom_objects().items()
+        if name.startswith("tfseg>") and value.__module__.split(".")[1] in ("layers", "losses", "metrics")
+    }
+    assert registered == {case.layer for case in LAYERS} | {case.loss for case in LOSSES} | {
+        case.metric for case in METRICS
+    }
+
+
+def test_names_of_cases_are_unique() -> None:
+    names = [case.name for case in ALL]
+    assert len(set(names)) == len(names)
