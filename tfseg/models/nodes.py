@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Union
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import keras
 from keras import layers as kl
@@ -144,10 +144,7 @@ def _checked(value: Any) -> Any:
 NODES: dict[str, type[Node]] = {word(layer): node(layer) for layer in sorted((*KERAS, *TFSEG), key=word)}
 """The closed list of layers, by their names in a file."""
 
-if TYPE_CHECKING:
-    AnyNode = Node
-else:
-    AnyNode = Annotated[Union[tuple(NODES.values())], ByLayer()]  # noqa: UP007 - the members are computed
+AnyNode = Annotated[Node, ByLayer()]
 
 
 def shape(layer: keras.Layer, shapes: Sequence[tuple[int | None, ...] | None]) -> tuple[int | None, ...] | None:

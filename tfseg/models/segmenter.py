@@ -30,8 +30,6 @@ class Segmenter:
     """What turns features into scores of the classes."""
     head: Annotated[Crop | Resize | None, BY_TYPE] = None
     """What brings scores to the image's size; null takes the one that the decoder needs."""
-    refine: None = None
-    """What refines the logits, if anything."""
 
     def build(self, labels: Labels, training: bool = False) -> keras.Model:
         """A Functional model: `image` `[batch, height, width, channels]`, 0 to 255, to float32 `logits` of that size.

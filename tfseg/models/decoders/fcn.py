@@ -99,7 +99,7 @@ class Fcn:
             skip = _score(self._scaled(stage, index), f"score_{stage.name}", classes)
             both = self._aligned(scores, skip, self.strides[index] // stage.stride, (name, f"score_{stage.name}c"))
             scores, name = keras.layers.Add(name=f"fuse_{stage.name}")(both), f"upscore_{stage.name}"
-        return scores if self.upsampling == "resize" else self._on_image_grid(scores, classes)
+        return scores if self.upsampling == "resize" else self._on_image_grid(scores, name)
 
     def _scaled(self, stage: Stage, index: int) -> keras.KerasTensor:
         if self.scales is None:
@@ -118,9 +118,13 @@ class Fcn:
             return [raised, CropLike(before, name=names[1])([skip, raised])]
         return [CropLike(-before, name=f"{names[0]}c")([raised, skip]), skip]  # padded `same`, the skip is the smaller
 
-    def _on_image_grid(self, scores: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-        name = "upscore" if len(self.strides) == 1 else f"upscore{self.strides[-1]}"
-        return _bilinear(scores, self.strides[-1], name, trainable=False)
+    def _on_image_grid(self, scores: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        stride = self.strides[-1]
+        if len(self.strides) == 1:
+            name = "upscore"
+        elif stride > 2:  # as released; upscore2 is the name of the first one
+            name = f"upscore{stride}"
+        return _bilinear(scores, stride, name, trainable=False)
 
 
 def _score(x: keras.KerasTensor, name: str, classes: int) -> keras.KerasTensor:
@@ -133,19 +137,27 @@ def _bilinear(x: keras.KerasTensor, factor: int, name: str, trainable: bool) -> 
 
 
 def _pyramid(stages: list[Stage], channels: int) -> keras.KerasTensor:
-    """Features of all `stages` at the stride of the last: each a 1x1, the coarser sum added, and a 3x3 over it."""
+    """Features of all `stages` at the stride of the last: each a 1x1, the coarser sum added, and a 3x3 over it.
+
+    The 3x3 is separable: a full one at the finest stride would cost as much as a light backbone.
+    """
     x = None
     for stage in stages:
-        lateral = _convolved(stage.tensor, channels, 1, f"lateral_{stage.name}")
+        lateral = _pointwise(stage.tensor, channels, f"lateral_{stage.name}")
         if x is not None:
             raised = ResizeLike(name=f"raise_{stage.name}")([x, lateral])
             lateral = keras.layers.Add(name=f"fuse_{stage.name}")([raised, lateral])
-        x = _convolved(lateral, channels, 3, f"smooth_{stage.name}")
+        name = f"smooth_{stage.name}"
+        depthwise = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")
+        x = _pointwise(_normalized(depthwise(lateral), f"{name}_depthwise"), channels, name)
     return x
 
 
-def _convolved(x: keras.KerasTensor, channels: int, size: int, name: str) -> keras.KerasTensor:
-    x = keras.layers.Conv2D(channels, size, padding="same", use_bias=False, name=name)(x)
+def _pointwise(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+    return _normalized(keras.layers.Conv2D(channels, 1, use_bias=False, name=name)(x), name)
+
+
+def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 

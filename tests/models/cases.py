@@ -1,0 +1,63 @@
+"""Every spec of a model, tiny."""
+
+from typing import Any
+
+from tests.checks import Given, SpecCase
+from tfseg.backbones import SmallCnn, Vgg16
+from tfseg.labels import Labels
+from tfseg.models import Graph, Segmenter
+from tfseg.models.decoders import Fcn
+from tfseg.models.heads import Crop, Resize
+
+BACKBONE = Vgg16(width=1 / 64)
+
+
+def net(model: Any) -> list[list[str]]:
+    """Its layers, in plain values."""
+    layers = model.build(Labels(names=("road", "sky"))).layers
+    return [[type(layer).__name__, str(layer.get_config())] for layer in layers]
+
+
+def decoded(decoder: Fcn) -> list[list[str]]:
+    return net(Segmenter(backbone=BACKBONE, decoder=decoder))
+
+
+def headed(head: Any) -> list[list[str]]:
+    upsampling = "deconv" if isinstance(head, Crop) else "resize"
+    return net(Segmenter(backbone=BACKBONE, decoder=Fcn(upsampling=upsampling), head=head))
+
+
+def conv(filters: Any) -> dict[str, Any]:
+    return {"name": "score", "layer": "conv", "filters": filters, "kernel_size": 1}
+
+
+CASES = [
+    SpecCase(
+        Fcn(),
+        decoded,
+        {
+            "strides": (32, 16),
+            "upsampling": "deconv",
+            "learned_upsampling": Given(True, {"upsampling": "deconv"}),
+            "scales": (0.01, 0.0001),
+            "channels": 4,
+        },
+    ),
+    SpecCase(Crop(), headed, {}),
+    SpecCase(Resize(), headed, {"align_corners": True}),
+    SpecCase(
+        Segmenter(backbone=BACKBONE, decoder=Fcn()),
+        net,
+        {
+            "channels": 4,
+            "backbone": Given(SmallCnn(width=2), {"decoder": Fcn(strides=(16,))}),
+            "decoder": Fcn(strides=(32,)),
+            "head": Resize(align_corners=True),
+        },
+    ),
+    SpecCase(
+        Graph(layers=(conv("${classes}"),)),
+        net,
+        {"channels": 1, "layers": ({"name": "first", "layer": "normalize", "mode": "tf"}, conv("${classes}"))},
+    ),
+]

@@ -1,0 +1,34 @@
+"""Small networks that the tests of models share."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tfseg.backbones import MobileNetV2, SmallCnn, Vgg16
+from tfseg.labels import Labels
+from tfseg.models import Segmenter
+from tfseg.models.decoders import Fcn
+
+LABELS = Labels(names=("road", "car", "sky"))
+
+SMALL: dict[str, Callable[[], Segmenter]] = {
+    "small_cnn": lambda: Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16, 8), channels=4)),
+    "mobilenet_v2": lambda: Segmenter(backbone=MobileNetV2(alpha=0.1), decoder=Fcn(strides=(32, 16, 8, 4))),
+    "dilated": lambda: Segmenter(backbone=SmallCnn(width=2, output_stride=8), decoder=Fcn(strides=(8, 4))),
+    "vgg16_original": lambda: Segmenter(
+        backbone=Vgg16(form="original", width=1 / 64), decoder=Fcn(upsampling="deconv", scales=(0.01, 0.0001))
+    ),
+    "vgg16_deconv": lambda: Segmenter(backbone=Vgg16(width=1 / 64), decoder=Fcn(upsampling="deconv")),
+    "vgg16_resize": lambda: Segmenter(backbone=Vgg16(width=1 / 64), decoder=Fcn()),
+}
+"""One of every kind, tiny."""
+
+
+@pytest.fixture
+def labels() -> Labels:
+    return LABELS
+
+
+@pytest.fixture(params=SMALL)
+def segmenter(request: pytest.FixtureRequest) -> Segmenter:
+    return SMALL[request.param]()

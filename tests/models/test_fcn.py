@@ -1,0 +1,169 @@
+"""FCN: the numbers of the paper and of the released nets, exactly."""
+
+import keras
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tfseg.backbones import SmallCnn, Vgg16
+from tfseg.labels import Labels
+from tfseg.models import Segmenter, describe
+from tfseg.models.coordinates import receptive_field
+from tfseg.models.decoders import Fcn
+
+VOC = Labels(names=tuple(f"class {index}" for index in range(21)))
+
+
+def released(strides: tuple[int, ...], width: float = 1.0, **options) -> Segmenter:
+    return Segmenter(
+        backbone=Vgg16(form="original", width=width), decoder=Fcn(strides=strides, upsampling="deconv", **options)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("strides", "options", "trainable", "fixed"),
+    [
+        ((32,), {}, 134_346_581, 1_806_336),
+        ((32, 16), {}, 134_357_354, 458_640),
+        ((32, 16, 8), {"scales": (0.01, 0.0001)}, 134_362_751, 127_008 + 768),
+    ],
+)
+def test_parameters(strides: tuple[int, ...], options: dict, trainable: int, fixed: int) -> None:
+    description = describe(released(strides, **options).build(VOC))
+    assert (description.trainable, description.fixed) == (trainable, fixed)
+    assert description.parameters == trainable + fixed
+    assert (description.output_stride, description.receptive_field) == (32, 404)
+
+
+def test_parameters_that_the_decoder_adds() -> None:
+    """Without scales FCN-8s has 127,008 fixed ones; every skip has a 1x1 score with a bias."""
+    decoder = [w for w in released((32, 16, 8), 1 / 64).build(VOC).weights if w.path.startswith(("score", "upscore"))]
+    assert sum(int(np.prod(w.shape)) for w in decoder if not w.trainable) == 127_008
+    assert sum(int(np.prod(w.shape)) for w in decoder if w.trainable) == (64 + 8 + 4) * 21 + 3 * 21
+
+
+@pytest.mark.parametrize(
+    ("strides", "offsets"),
+    [
+        ((32,), {"score": 19}),
+        ((32, 16), {"score_pool4c": 5, "score": 27}),
+        ((32, 16, 8), {"score_pool4c": 5, "score_pool3c": 9, "score": 31}),
+    ],
+)
+def test_crop_offsets(strides: tuple[int, ...], offsets: dict[str, int]) -> None:
+    model = released(strides, 1 / 64).build(VOC)
+    assert {layer.name: layer.offset for layer in model.layers if hasattr(layer, "offset")} == offsets
+
+
+@pytest.mark.parametrize(
+    ("height", "chain"),
+    [
+        (500, [698, 349, 175, 88, 44, 22, 16, 16, 34, 44, 70, 88, 568, 500]),
+        (375, [573, 287, 144, 72, 36, 18, 12, 12, 26, 36, 54, 72, 440, 375]),
+    ],
+)
+def test_map_sizes(height: int, chain: list[int]) -> None:
+    names = ["conv1_1", "pool1", "pool2", "pool3", "pool4", "pool5", "fc6", "score_fr", "upscore2", "score_pool4"]
+    names += ["upscore_pool4", "score_pool3", "upscore8", "score"]
+    model = released((32, 16, 8), 1 / 64).build(VOC)
+    maps = keras.Model(model.input, [model.get_layer(name).output for name in names])
+    outputs = maps(np.zeros((1, height, 500, 3), np.float32))
+    assert [output.shape[1] for output in outputs] == chain
+    assert [output.shape[2] for output in outputs] == [698, 349, 175, 88, 44, 22, 16, 16, 34, 44, 70, 88, 568, 500]
+
+
+def test_upsampled_sizes_of_the_coarser_nets() -> None:
+    for strides, name, size in (((32,), "upscore", (416, 544)), ((32, 16), "upscore16", (432, 560))):
+        model = released(strides, 1 / 64).build(VOC)
+        maps = keras.Model(model.input, model.get_layer(name).output)
+        assert maps(np.zeros((1, 375, 500, 3), np.float32)).shape[1:3] == size
+
+
+def test_receptive_field() -> None:
+    model = released((32,), 1 / 64).build(VOC)
+    assert receptive_field(model.get_layer("score_fr").output).size == 404
+
+
+def test_upsampling_is_bilinear_and_fixed_or_learned() -> None:
+    for learned in (False, True):
+        model = released((32, 16, 8), 1 / 64, learned_upsampling=learned).build(VOC)
+        names = ("upscore2", "upscore_pool4", "upscore8")
+        assert [bool(model.get_layer(name).trainable_weights) for name in names] == [learned, learned, False]
+        kernel = np.array(model.get_layer("upscore2").kernel)
+        np.testing.assert_allclose(kernel[:, 1, 3, 3], np.array([0.25, 0.75, 0.75, 0.25]) * 0.75)
+        assert not kernel[:, :, 3, 4].any()
+
+
+def test_scores_and_skips_begin_at_zero() -> None:
+    """A new skip changes nothing, and what the deepest stage scores comes through whole."""
+    model = released((32, 16, 8), 1 / 64).build(VOC)
+    assert not np.any(model(np.full((1, 40, 40, 3), 100.0)))
+    model.get_layer("score_fr").bias.assign(np.arange(21.0))
+    np.testing.assert_allclose(model(np.full((1, 200, 200, 3), 100.0))[0, 100, 100], np.arange(21), atol=1e-4)
+
+
+def test_scales_are_applied_before_the_scores() -> None:
+    model = released((32, 16, 8), 1 / 64, scales=(0.01, 0.0001)).build(VOC)
+    for pool, factor, channels in (("pool4", 0.01, 8), ("pool3", 0.0001, 4)):
+        scale = model.get_layer(f"scale_{pool}")
+        np.testing.assert_allclose(scale.scale, np.full(channels, factor))
+        assert model.get_layer(f"score_{pool}").input is scale.output
+
+
+@pytest.mark.parametrize("strides", [(32,), (32, 16), (32, 16, 8), (32, 16, 8, 4, 2), (16, 8)])
+@pytest.mark.parametrize("upsampling", ["deconv", "resize"])
+def test_what_lies_at_a_place_is_scored_at_that_place(strides: tuple[int, ...], upsampling: str) -> None:
+    """Both ways of upsampling put the same scores at the same pixels: inside an even image they agree closely.
+
+    Scores that rise linearly from left to right stay linear, with the same slope and no shift.
+    """
+    model = Segmenter(backbone=Vgg16(width=1 / 64), decoder=Fcn(strides=strides, upsampling=upsampling)).build(VOC)
+    first = model.get_layer("score_fr").output
+    places = -(-256 // strides[0])
+    ramp = np.broadcast_to(np.arange(places, dtype=np.float32)[:, None], (1, places, places, 21))
+    after = keras.Model([model.input, first], model.output)
+    columns = np.array(after([np.zeros((1, 256, 256, 3), np.float32), ramp]))[0, 128, :, 0]
+    inside = slice(strides[0], 256 - strides[0])
+    expected = (np.arange(256) + 0.5) / strides[0] - 0.5
+    np.testing.assert_allclose(columns[inside], expected[inside], atol=1e-3)
+
+
+def test_the_light_form_scores_once_at_the_finest_stride() -> None:
+    model = Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16, 8, 4), channels=6)).build(VOC)
+    shapes = {name: model.get_layer(name).output.shape[-1] for name in ("lateral_stage5", "smooth_stage2", "score")}
+    assert shapes == {"lateral_stage5": 6, "smooth_stage2": 6, "score": 21}
+    score = keras.Model(model.input, model.get_layer("score").output)
+    assert score(np.zeros((1, 50, 70, 3))).shape == (1, 13, 18, 21)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"strides": (8, 16)},
+            "strides: each stride must be a proper divisor of the one before, as in [32, 16, 8]. Received: [8, 16]",
+        ),
+        (
+            {"strides": (32, 12)},
+            "strides: each stride must be a proper divisor of the one before, as in [32, 16, 8]. Received: [32, 12]",
+        ),
+        ({"scales": (0.5,)}, "scales: expected 2 factors, one for each stride after the first. Received: 1"),
+        (
+            {"channels": 8, "upsampling": "deconv"},
+            "channels: transposed convolutions raise scores; set upsampling to resize. Received: 8",
+        ),
+        (
+            {"channels": 8, "scales": (0.5, 0.5)},
+            "scales: scales are for scores; with channels set them to null. Received: [0.5, 0.5]",
+        ),
+        (
+            {"learned_upsampling": True},
+            "learned_upsampling: a resize has no weights; set upsampling to deconv. Received: true",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together(arguments: dict, message: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        Fcn(**arguments)
+    assert [str(each["ctx"]["error"]) for each in error.value.errors()] == [message]

@@ -1,0 +1,216 @@
+"""Networks of a backbone, a decoder and a head: any image, float32 logits, faults told before anything is built."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests.models.conftest import LABELS, SMALL
+from tfseg.backbones import MobileNetV2, SmallCnn, Vgg16
+from tfseg.models import ModelError, Segmenter
+from tfseg.models.decoders import Fcn
+from tfseg.models.heads import Crop, Resize
+
+
+def image(height: int, width: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (2, height, width, channels), np.uint8)
+
+
+def awake(model: keras.Model) -> keras.Model:
+    """With random numbers where a network begins at zero."""
+    keras.utils.set_random_seed(0)
+    for layer in model.layers:
+        if layer.name.startswith("score") and layer.weights:
+            layer.kernel.assign(keras.random.normal(layer.kernel.shape))
+    return model
+
+
+def test_any_image_comes_back_at_its_own_size(segmenter: Segmenter) -> None:
+    model = awake(segmenter.build(LABELS))
+    assert model.input.name == "image"
+    assert model.layers[-1].name == "logits"
+    assert model.output_shape == (None, None, None, 3)
+    for height, width in ((1, 1), (32, 64), (33, 65), (41, 70)):
+        logits = model(image(height, width))
+        assert logits.shape == (2, height, width, 3)
+        assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    assert float(keras.ops.std(logits)) > 0
+
+
+def test_bytes_and_numbers_are_one_image(segmenter: Segmenter) -> None:
+    model = awake(segmenter.build(LABELS))
+    np.testing.assert_array_equal(model(image(40, 33)), model(image(40, 33).astype(np.float32)))
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_logits_are_float32_under_every_precision(segmenter: Segmenter, precision: str) -> None:
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = awake(segmenter.build(LABELS, training=True))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    outputs = model(image(40, 33))
+    assert {name: keras.backend.standardize_dtype(each.dtype) for name, each in outputs.items()} == {
+        "logits": "float32",
+        "scores": "float32",
+    }
+    assert np.isfinite(outputs["logits"]).all()
+    assert {layer.compute_dtype for layer in model.layers} == {precision.removeprefix("mixed_"), "float32"}
+
+
+def test_the_training_form_shares_every_layer(segmenter: Segmenter) -> None:
+    model = awake(segmenter.build(LABELS, training=True))
+    assert list(model.output) == ["logits", "scores"]
+    single = keras.Model(model.input, model.output["logits"])
+    plain = segmenter.build(LABELS)
+    assert [layer.name for layer in single.layers] == [layer.name for layer in plain.layers]
+    plain.set_weights(single.get_weights())
+    np.testing.assert_array_equal(plain(image(40, 33)), model(image(40, 33))["logits"])
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "mobilenet_v2", "vgg16_resize"])
+@pytest.mark.parametrize("channels", [1, 5])
+def test_images_of_other_channels(name: str, channels: int) -> None:
+    spec = SMALL[name]()
+    model = Segmenter(channels=channels, backbone=spec.backbone, decoder=spec.decoder).build(LABELS)
+    assert model(image(32, 32, channels)).shape == (2, 32, 32, 3)
+
+
+def test_it_learns() -> None:
+    """Two halves of different brightness are told apart after some steps, in training and in evaluation."""
+    keras.utils.set_random_seed(1)
+    model = Segmenter(backbone=SmallCnn(width=4), decoder=Fcn(strides=(16, 8, 4), channels=8)).build(LABELS)
+    pictures = np.zeros((4, 32, 32, 3), np.float32)
+    pictures[:, :, 16:] = 200
+    truth = (pictures[..., 0] > 100).astype(np.int32)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.02), loss)
+    history = model.fit(pictures, truth, epochs=40, verbose=0).history["loss"]
+    assert history[0] == pytest.approx(np.log(3), abs=1e-5)  # scores begin at zero
+    assert history[-1] < 0.2
+    assert np.mean(np.argmax(model.predict(pictures, verbose=0), -1) == truth) > 0.9
+
+
+def test_saved_networks_load_where_only_the_layers_are_known(tmp_path: Path) -> None:
+    script = "import sys, numpy as np, keras, tfseg.layers\n"
+    for name, make in SMALL.items():
+        model = awake(make().build(LABELS))
+        model.save(tmp_path / f"{name}.keras")
+        np.savez(tmp_path / f"{name}.npz", image=image(40, 33), logits=model(image(40, 33)))
+        script += (
+            f"a = np.load(r'{tmp_path / name}.npz'); m = keras.models.load_model(r'{tmp_path / name}.keras')\n"
+            "np.testing.assert_allclose(m(a['image']), a['logits'], atol=1e-4, rtol=1e-4)\n"
+        )
+    script += "assert 'tfseg.models' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_without_tensorflow_the_same_numbers(tmp_path: Path) -> None:
+    """The whole network is written in Keras's neutral operations."""
+    pytest.importorskip("jax", reason="Keras computes with JAX in its numpy backend")
+    model = awake(SMALL["small_cnn"]().build(LABELS))
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "arrays.npz", image=image(40, 33), logits=model(image(40, 33)))
+    script = (
+        "import os; os.environ['KERAS_BACKEND'] = 'numpy'\n"
+        "import numpy as np, keras, tfseg.layers\n"
+        f"a = np.load(r'{tmp_path}/arrays.npz'); m = keras.models.load_model(r'{tmp_path}/model.keras')\n"
+        "np.testing.assert_allclose(m(a['image']), a['logits'], atol=1e-3)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
+
+
+FAULTS = [
+    (
+        Segmenter(backbone=MobileNetV2(output_stride=16), decoder=Fcn()),
+        ("decoder", "strides"),
+        "mobilenet_v2 with output stride 16 has strides 2, 4, 8, 16, not 32. Received: [32, 16, 8]",
+    ),
+    (
+        Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16, 8), upsampling="deconv")),
+        ("decoder", "upsampling"),
+        "deconv crops at fixed places, but where small_cnn samples the image depends on the image's size. "
+        "Set it to resize. Received: deconv",
+    ),
+    (
+        Segmenter(backbone=Vgg16(form="original"), decoder=Fcn()),
+        ("decoder", "upsampling"),
+        "scores of vgg16 in its original form reach beyond the image and must be cropped, not resized. "
+        "Set it to deconv, or model.backbone.form to same. Received: resize",
+    ),
+    (
+        Segmenter(backbone=Vgg16(), decoder=Fcn(), head=Crop()),
+        ("head",),
+        "these scores come to the image's size by resize. Received: crop",
+    ),
+    (
+        Segmenter(backbone=Vgg16(), decoder=Fcn(upsampling="deconv"), head=Resize()),
+        ("head",),
+        "these scores come to the image's size by crop. Received: resize",
+    ),
+    (
+        Segmenter(channels=4, backbone=Vgg16(weights="imagenet"), decoder=Fcn()),
+        ("backbone", "weights"),
+        "ImageNet weights read 3 channels, the images have 4; set backbone.weights to null",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "path", "message"), FAULTS)
+def test_parts_that_do_not_fit(spec: Segmenter, path: tuple[str, ...], message: str) -> None:
+    assert list(spec.problems(LABELS)) == [(path, message)]
+    with pytest.raises(ModelError) as error:
+        spec.build(LABELS)
+    assert str(error.value) == f"model.{'.'.join(path)}: {message}"
+    assert error.value.exit_code == 2
+
+
+def test_parts_that_fit(segmenter: Segmenter) -> None:
+    assert list(segmenter.problems(LABELS)) == []
+
+
+def test_all_faults_are_told_at_once() -> None:
+    spec = Segmenter(backbone=MobileNetV2(), decoder=Fcn(strides=(64,), upsampling="deconv"), head=Resize())
+    with pytest.raises(ModelError) as error:
+        spec.build(LABELS)
+    assert [line.partition(":")[0] for line in str(error.value).splitlines()] == [
+        "model.decoder.strides",
+        "model.decoder.upsampling",
+        "model.head",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("crop", "problem"),
+    [
+        (None, None),
+        (16, None),
+        (17, None),
+        ((320, 321), None),
+        (8, "Nearest: 16. Received: 8"),
+        (100, "Nearest: 97 or 112. Received: 100"),
+        ((100, 64), "Nearest: 97 or 112 for 100. Received: [100, 64]"),
+        ((100, 8), "Nearest: 97 or 112 for 100; 16 for 8. Received: [100, 8]"),
+    ],
+)
+def test_crops_fit_the_output_stride(crop, problem: str | None) -> None:
+    rule = "with output stride 16, height and width must be a multiple of 16, or that plus one. "
+    found = Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16,))).crop_problem(crop)
+    assert found == (None if problem is None else rule + problem)
+    original = Segmenter(backbone=Vgg16(form="original"), decoder=Fcn(upsampling="deconv"))
+    assert original.crop_problem(crop) is None
+
+
+def test_folded_weights_are_unfolded_by_images(shared: Path) -> None:
+    path = shared / "weights/mobilenet_v2_imagenet/mobilenet_v2_1.0_imagenet_qat_dequant_keras.npz"
+    spec = Segmenter(backbone=MobileNetV2(weights=path), decoder=Fcn(channels=4))
+    model = spec.build(LABELS)
+    fresh = np.array(model.get_layer("lateral_block_6_expand_relu_bn").gamma)
+    report = spec.load_weights(model, [image(64, 64)])
+    assert report.folded
+    assert np.std(model.get_layer("bn_Conv1").moving_variance) > 0
+    np.testing.assert_array_equal(model.get_layer("lateral_block_6_expand_relu_bn").gamma, fresh)
+    assert Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16,))).load_weights(model) is None
