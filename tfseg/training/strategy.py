@@ -1,5 +1,6 @@
 """Where and how a network is trained: devices, precision, seeds."""
 
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ def scope(strategy: Strategy, precision: Precision, seed: int) -> Iterator[Scope
         RunError: `TF_CONFIG` names more than one worker, which Keras 3 cannot train on.
     """
     _one_worker()
-    mirrored = tf.distribute.MirroredStrategy(devices()) if strategy == "mirrored" else None
+    mirrored = _mirrored(devices()) if strategy == "mirrored" else None
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
@@ -45,10 +46,17 @@ def scope(strategy: Strategy, precision: Precision, seed: int) -> Iterator[Scope
         keras.config.set_dtype_policy(before)
 
 
-def devices() -> list[str]:
+@functools.cache
+def _mirrored(names: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+    """One strategy for the whole process: a second one would number its collective operations from the beginning, and
+    TensorFlow, which remembers their shapes by number, would take them for those of the first and stop."""
+    return tf.distribute.MirroredStrategy(names)
+
+
+def devices() -> tuple[str, ...]:
     """The devices that `mirrored` divides a batch on: every GPU of this machine, or every logical CPU device."""
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return [device.name for device in found]
+    return tuple(device.name for device in found)
 
 
 def _one_worker() -> None:
