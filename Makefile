@@ -18,9 +18,9 @@ demo: $(VENV)/installed
 	@rm -rf $(DEMO)
 	@echo "==> fit: pipelines/shapes.yaml"
 	@$(BIN)/tfseg fit pipelines/shapes.yaml --run-dir $(DEMO)
-	@echo "==> evaluate: the validation scenes"
-	@$(BIN)/tfseg evaluate $(DEMO)
-	@echo "==> predict: four of them, as pictures"
+	@echo "==> evaluate: scenes that neither trained nor chose the network"
+	@$(BIN)/tfseg evaluate $(DEMO) --split test
+	@echo "==> predict: four validation scenes, as pictures"
 	@$(BIN)/python examples/save_pictures.py pipelines/shapes.yaml --count 4 --output $(DEMO)/pictures 2>$(DEMO)/errors \
 		|| { cat $(DEMO)/errors >&2; exit 1; }; rm $(DEMO)/errors  # TensorFlow greets on this channel
 	@$(BIN)/tfseg predict $(DEMO) $(DEMO)/pictures/*.png --output $(DEMO)/predictions --overlay
@@ -29,7 +29,7 @@ demo: $(VENV)/installed
 	@echo
 	@echo "Done. Where everything lies:"
 	@echo "  $(DEMO)/model.keras        the best network, for keras.models.load_model"
-	@echo "  $(DEMO)/metrics-val.json   mIoU, accuracies, IoU of every class, confusion matrix"
+	@echo "  $(DEMO)/metrics-test.json  mIoU, accuracies, IoU of every class, confusion matrix"
 	@echo "  $(DEMO)/history.csv        loss and metrics of every epoch; logs/ is for TensorBoard"
 	@echo "  $(DEMO)/pictures/          four validation scenes"
 	@echo "  $(DEMO)/predictions/       their masks, and the masks over the pictures"

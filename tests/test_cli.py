@@ -227,7 +227,7 @@ def test_evaluate_needs_data(run: Path, tiny: str, tmp_path: Path, said: Said) -
     assert code == 1
     assert err == (
         f"{model}: does not say which data to measure it on. "
-        "Expected a run directory, or a pipeline (--pipeline FILE).\n"
+        "Expected a run directory, or a pipeline as well (--pipeline FILE).\n"
     )
     assert said("evaluate", model, "--pipeline", tiny, "-q")[0] == 0
 
