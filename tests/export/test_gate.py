@@ -1,6 +1,8 @@
 """The gate can fail: every way in which an artefact may be wrong is met by an error with its figures, and no file."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -35,8 +37,8 @@ def test_a_saved_model_that_says_something_else_is_not_left_in_place(tmp_path):
         re.escape(
             f"{tmp_path}/toy/1: the SavedModel does not compute what the model computes, and was not left in place. "
             "Masks agree on AGREE% of 10,400 pixels; WRONG pixels have another class though the model's two best are "
-            "more than 0.0002 apart there (expected 0); the largest difference of a probability is LARGEST (expected "
-            "at most 0.0001). A layer that behaves otherwise in a graph than in Keras does this. Change that layer; "
+            "more than 0.002 apart there (expected 0); the largest difference of a probability is LARGEST (expected "
+            "at most 0.001). A layer that behaves otherwise in a graph than in Keras does this. Change that layer; "
             "raise export.tolerance only for a difference that you can explain."
         )
         .replace("AGREE", r"([\d.]+)")
@@ -51,7 +53,7 @@ def test_a_saved_model_that_says_something_else_is_not_left_in_place(tmp_path):
     assert float(figures[1]) == pytest.approx(100 * zero / 10400, abs=1e-4)
     second, first = np.concatenate([np.sort(batch).reshape(-1, 3) for batch in expected]).T[-2:]
     best = np.concatenate([batch.argmax(-1).ravel() for batch in expected])
-    assert int(figures[2].replace(",", "")) == ((best != 0) & (first - second > 2e-4)).sum() > 9000
+    assert int(figures[2].replace(",", "")) == ((best != 0) & (first - second > 2e-3)).sum() > 9000
     assert float(figures[3]) == pytest.approx(max(1 - batch[..., 0].min() for batch in expected), abs=0.01)
     assert left(tmp_path) == {}
 
@@ -64,20 +66,31 @@ def test_a_tflite_file_alone_is_caught_too_and_takes_the_saved_model_with_it(tmp
     assert left(tmp_path) == {}
 
 
-def test_an_earlier_version_survives_a_failed_gate(tmp_path):
-    export(network(), labels(), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
-    before = left(tmp_path)
-    with pytest.raises(ExportError):
-        export(network(after=[Fickle()]), labels(), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
-    assert left(tmp_path) == before
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    return export(constant([0.0, 1.0]), labels(2), folder, "toy", spec=Export(tflite=None), images=[image()]).folder
+
+
+@pytest.fixture
+def earlier(exported, tmp_path):
+    """A folder of exports that holds version 1 of `toy`."""
+    shutil.copytree(exported, tmp_path / "toy" / "1")
+    return tmp_path
+
+
+def test_an_earlier_version_survives_a_failed_gate(earlier):
+    before = left(earlier)
+    with pytest.raises(ExportError, match="toy/2: the SavedModel does not compute"):
+        export(network(after=[Fickle(9.0)]), labels(), earlier, "toy", spec=Export(tflite=None), images=[image()])
+    assert left(earlier) == before
 
 
 def test_a_small_difference_passes_only_a_wider_tolerance(tmp_path):
-    model, given = network(after=[Fickle(0.01)]), {"images": [image()]}
-    with pytest.raises(ExportError):
-        export(model, labels(), tmp_path, "toy", spec=Export(tflite=None), **given)
-    report = export(model, labels(), tmp_path, "toy", spec=Export(tflite=None, tolerance=0.01), **given)
-    assert 1e-4 < report.comparisons[0].largest_difference < 0.01
+    spec = Export(tflite=None, tolerance=0.02)
+    report = export(network(after=[Fickle(0.05)]), labels(), tmp_path, "toy", spec=spec, images=[image()])
+    assert Export().tolerance < report.comparisons[0].largest_difference < 0.02
+    assert not report.comparisons[0].passes(Export().tolerance)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +160,31 @@ def test_no_difference_within_the_tolerance_makes_a_pixel_wrong(seed, tolerance,
     random = np.random.default_rng(seed)
     expected = random.dirichlet(np.full(classes, 0.3), (1, 6, 6)).astype(np.float32).round(random.integers(1, 6))
     found = expected + random.uniform(-1, 1, expected.shape).astype(np.float32) * np.float32(tolerance * 0.999)
-    assert compare("any", ("saved/",), {"saved/0": expected}, {"saved/0/probabilities": found}, tolerance).wrong == 0
+    assert (
+        compare(
+            "any",
+            ("saved/",),
+            {"saved/0/mask": expected.argmax(-1), "saved/0/probabilities": expected},
+            {"saved/0/probabilities": found},
+            tolerance,
+        ).wrong
+        == 0
+    )
+
+
+def test_rounding_passes_and_the_usual_faults_do_not():
+    """The default tolerance is far from both: ten times from the resize of another convention, and from dropout."""
+    tolerance, asked = Export().tolerance, questions([image(0, 65, 97)], 3, None)
+    mine = expectations(network(), asked)
+    rounded = {key: value.astype(np.float16).astype(np.float32) for key, value in mine.items()}
+    assert compare("any", ("saved/",), mine, rounded, tolerance).passes(tolerance)
+    shifted = expectations(network(align_corners=True), asked)
+    assert compare("any", ("saved/",), mine, shifted, tolerance).largest_difference > 10 * tolerance
+    training = {}
+    for key, batch in asked.items():
+        if key.startswith("saved/"):
+            training[f"{key}/probabilities"] = tf.nn.softmax(network()(batch.astype(np.float32), training=True)).numpy()
+    assert compare("any", ("saved/",), mine, training, tolerance).largest_difference > 10 * tolerance
 
 
 def test_artefacts_that_do_not_load_are_an_error(two):
@@ -257,36 +294,35 @@ def test_a_version_that_appears_meanwhile_is_left_alone(tmp_path, monkeypatch):
 
 FULL = """
     import resource, sys
+    from pathlib import Path
     from tests.export.toys import image, labels, network
     from tfseg.errors import ExportError
     from tfseg.export import Export, export
-    from pathlib import Path
 
-    model = network()
-    resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-    try:
-        export(model, labels(), Path({folder!r}), "toy", spec=Export(), images=[image()])
-    except ExportError as error:
-        print(error)
+    model, folder = network(), Path(sys.argv[1])
+    for limit in map(int, sys.argv[2:]):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            export(model, labels(), folder, "toy", spec=Export(), images=[image()])
+        except ExportError as error:
+            print(error)
 """
 
 
-@pytest.mark.parametrize("limit", [64, 1100, 50_000])  # the labels, the variables, the graph
-def test_a_full_disk_leaves_nothing_half_written(tmp_path, limit):
-    earlier = export(constant([0.0, 1.0]), labels(2), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
-    before = left(tmp_path)
-    program = textwrap.dedent(FULL.format(limit=limit, folder=str(tmp_path)))
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env={"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == (
-        f"{tmp_path}/toy/2: cannot be written (File too large); nothing was left behind and earlier versions are as "
+def test_a_full_disk_leaves_nothing_half_written(earlier):
+    """No file may grow past a limit, which stops the export at the variables, the graph, the labels, and TFLite."""
+    before = left(earlier)
+    limits = ["64", "1100", "20000"]
+    program = [sys.executable, "-c", textwrap.dedent(FULL), str(earlier), *limits]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == len(limits) * (
+        f"{earlier}/toy/2: cannot be written (File too large); nothing was left behind and earlier versions are as "
         "they were. Make room or choose another folder with --output.\n"
     )
-    assert left(tmp_path) == before
-    assert tf.saved_model.load(str(earlier.folder)).signatures["serving_default"](image=image()[None])["mask"].shape
+    assert left(earlier) == before
+    loaded = tf.saved_model.load(str(earlier / "toy" / "1"))
+    assert np.unique(loaded.signatures["serving_default"](image=image()[None])["mask"]).tolist() == [1]
 
 
 def test_comparison_passes_at_the_tolerance_itself():

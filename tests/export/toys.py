@@ -8,7 +8,7 @@ from tfseg.labels import Labels
 
 
 def labels(count: int = 3) -> Labels:
-    return Labels(names=tuple(f"class{index}" for index in range(count)))
+    return Labels(names=tuple(f"class{index}" for index in range(count)), ignore=255 if count < 256 else 65535)
 
 
 def image(seed: int = 0, height: int = 40, width: int = 52, channels: int = 3) -> np.ndarray:
@@ -19,9 +19,17 @@ def image(seed: int = 0, height: int = 40, width: int = 52, channels: int = 3) -
 class ResizeTo(keras.layers.Layer):
     """Bilinear, to the size of a second tensor."""
 
+    def __init__(self, align_corners=False, **kwargs):
+        super().__init__(**kwargs)
+        self.align_corners = align_corners
+
     def call(self, inputs):
         x, reference = inputs
-        return tf.image.resize(x, tf.shape(reference)[1:3])
+        options = {"align_corners": self.align_corners, "half_pixel_centers": not self.align_corners}
+        return tf.raw_ops.ResizeBilinear(images=x, size=tf.shape(reference)[1:3], **options)
+
+    def get_config(self):
+        return {**super().get_config(), "align_corners": self.align_corners}
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[1][:3], input_shape[0][-1])
@@ -55,7 +63,7 @@ class ArgmaxPooling(keras.layers.Layer):
         return input_shape
 
 
-def network(classes: int = 3, channels: int = 3, seed: int = 0, before=(), after=()) -> keras.Model:
+def network(classes=3, channels=3, seed=0, before=(), after=(), align_corners=False) -> keras.Model:
     """Stride 2 and back, with everything that tends to break: normalisation inside, BatchNorm, dilation, a resize."""
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((None, None, channels), name="image")
@@ -67,7 +75,7 @@ def network(classes: int = 3, channels: int = 3, seed: int = 0, before=(), after
     x = keras.layers.Dropout(0.5)(x)
     x = keras.layers.Conv2D(8, 3, padding="same", dilation_rate=2, activation="relu")(x)
     x = keras.layers.Conv2D(classes, 1)(x)
-    x = ResizeTo()([x, inputs])
+    x = ResizeTo(align_corners)([x, inputs])
     for layer in after:
         x = layer(x)
     logits = keras.layers.Activation("linear", dtype="float32", name="logits")(x)

@@ -16,7 +16,12 @@ def in_float32(model: keras.Model) -> keras.Model:
     single = _single(config)
     if single == config:
         return model
-    twin = model.__class__.from_config(single)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")  # of layers that a layer makes for itself the configuration says nothing
+    try:
+        twin = model.__class__.from_config(single)
+    finally:
+        keras.config.set_dtype_policy(policy)
     twin.set_weights(model.get_weights())
     return twin
 

@@ -13,21 +13,29 @@ Outputs = dict[str, tf.Tensor]
 Endpoints = dict[str, tuple[Callable[[tf.Tensor], Outputs], tf.TensorSpec]]
 
 
-class Signatures(tf.Module):
-    """The functions that an artefact of `model` serves. Images are uint8 (or float32, 0..255) of any size.
+class Signatures:
+    """The functions that an artefact of `model` serves. Images are uint8 (or float32, 0..255).
 
     Args:
         model: a float32 Functional model from one image to logits `[batch, height, width, classes]`.
+        shape: batch, height and width of the images, None for those that are free; without it the functions compute
+            outside a graph, as Keras does.
     """
 
-    def __init__(self, model: keras.Model) -> None:
-        super().__init__()
+    def __init__(self, model: keras.Model, shape: tuple[int | None, int | None, int | None] | None = None) -> None:
         self.model = model
         self.channels = int(model.inputs[0].shape[-1])
         self.classes = int(model.outputs[0].shape[-1])
+        self._network: Callable[[tf.Tensor], tf.Tensor] = self._computed
+        if shape is not None:  # one graph that all signatures share: tracing is what takes long
+            image = tf.TensorSpec((*shape, self.channels), tf.float32, name="image")
+            self._network = tf.function(self._computed, [image], autograph=False)
+
+    def _computed(self, image: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.model(tf.cast(image, self.model.inputs[0].dtype), training=False), tf.float32)
 
     def logits(self, image: tf.Tensor) -> tf.Tensor:
-        return tf.cast(self.model(tf.cast(image, self.model.inputs[0].dtype), training=False), tf.float32)
+        return self._network(tf.cast(image, tf.float32))
 
     def mask(self, logits: tf.Tensor) -> tf.Tensor:
         """The best class of each pixel, in the narrowest type that holds every class: uint8, past 256 classes uint16.
@@ -56,7 +64,7 @@ class Signatures(tf.Module):
         return {"mask_png_bytes": tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec((), tf.string))}
 
     def endpoints(self) -> Endpoints:
-        """Name to function and input of every signature of a SavedModel."""
+        """Name to function and input of every signature of a SavedModel, for any number of images of any size."""
         image = tf.TensorSpec((None, None, None, self.channels), tf.uint8, name="image")
         endpoints: Endpoints = {
             "serving_default": (self.serving_default, image),

@@ -25,16 +25,16 @@ def write_tflite(model: keras.Model, path: Path, size: tuple[int, int]) -> None:
     A SavedModel of that size stands between, because only from there does the converter fold the variables into the
     operations and keep the signature's names.
     """
-    signatures = Signatures(model)
+    signatures = Signatures(model, shape=(1, *size))
     image = tf.TensorSpec((1, *size, signatures.channels), tf.float32, name="image")
     with TemporaryDirectory(prefix=".static-", dir=path.parent) as folder, quiet():
-        write_endpoints(model, Path(folder), {SIGNATURE: (signatures.probabilities, image)})
+        write_endpoints(Path(folder), {SIGNATURE: (signatures.probabilities, image)})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         try:
             contents = converter.convert()
         except ConverterError as error:
-            graph = tf.function(signatures.probabilities).get_concrete_function(image).graph
+            graph = tf.function(signatures.probabilities, [image], autograph=False).get_concrete_function().graph
             raise ExportError(_refused(error, graph, [layer.name for layer in model.layers])) from error
     if foreign := [name for name in operations(contents) if not hasattr(schema.BuiltinOperator, name)]:
         raise ExportError(_not_builtin(foreign))

@@ -66,21 +66,22 @@ def questions(images: Sequence[np.ndarray], channels: int, size: tuple[int, int]
 
 
 def expectations(model: keras.Model, asked: Arrays) -> dict[str, np.ndarray]:
-    """The model's own probabilities for every question.
+    """The model's own answers to every question: `<key>/mask` and `<key>/probabilities`.
 
     On the processor, as the stranger computes: a GPU multiplies float32 with a mantissa of 10 bits unless told
     otherwise, which is a matter of the device and none of the artefact.
     """
     signatures = Signatures(model)
     with tf.device("CPU:0"):
-        images = {key: tf.constant(_decoded(key, question)) for key, question in asked.items()}
-        expected = {key: signatures.probabilities(image)["probabilities"].numpy() for key, image in images.items()}
+        logits = {key: signatures.logits(tf.constant(_decoded(key, question))) for key, question in asked.items()}
+        masks = {f"{key}/mask": signatures.mask(one).numpy() for key, one in logits.items()}
+        expected = {f"{key}/probabilities": tf.nn.softmax(one).numpy() for key, one in logits.items()}
     if not all(np.isfinite(probabilities).all() for probabilities in expected.values()):
         raise ExportError(
             "the model itself gives probabilities that are not finite, so that nothing can be compared with them. "
             "Export a checkpoint from before the training went wrong."
         )
-    return expected
+    return masks | expected
 
 
 def ask(saved_model: Path, tflite: Path | None, asked: Arrays) -> dict[str, np.ndarray]:
@@ -112,29 +113,32 @@ def compare(
     Raises:
         ExportError: an answer has another shape than the question.
     """
-    keys = [key for key in expected if key.startswith(prefixes)]
-    same, wrong, largest = zip(*(_tally(artefact, key, expected[key], answers, tolerance) for key in keys), strict=True)
-    pixels = sum(expected[key][..., 0].size for key in keys)
-    images = sum(len(expected[key]) for key in keys)
+    keys = [key.removesuffix("/mask") for key in expected if key.startswith(prefixes) and key.endswith("/mask")]
+    same, wrong, largest = zip(*(_tally(artefact, key, expected, answers, tolerance) for key in keys), strict=True)
+    pixels = sum(expected[f"{key}/mask"].size for key in keys)
+    images = sum(len(expected[f"{key}/mask"]) for key in keys)
     return Comparison(artefact, images, pixels, sum(same) / pixels, sum(wrong), float(np.max(largest)))
 
 
-def _tally(artefact: str, key: str, expected: np.ndarray, answers: Arrays, tolerance: float) -> tuple[int, int, float]:
+def _tally(artefact: str, key: str, expected: Arrays, answers: Arrays, tolerance: float) -> tuple[int, int, float]:
     """For one question: how many classes are the same, how many wrong, and the largest difference of a probability."""
-    shapes = {"mask": expected.shape[:-1], "confidence": expected.shape[:-1], "probabilities": expected.shape}
-    found = {name: answers[f"{key}/{name}"] for name in shapes if f"{key}/{name}" in answers}
+    probabilities, mask = expected[f"{key}/probabilities"], expected[f"{key}/mask"]
+    second, first = np.moveaxis(np.partition(probabilities, -2)[..., -2:], -1, 0)
+    exact = {"confidence": first, "probabilities": probabilities}
+    found = {name: answers[f"{key}/{name}"] for name in ("mask", *exact) if f"{key}/{name}" in answers}
     for name, answer in found.items():
-        if answer.shape != shapes[name]:
-            raise ExportError(
-                f"the {artefact} gives `{name}` of another shape than the model: received {answer.shape}, "
-                f"expected {shapes[name]}. A layer of the network has probably fixed the size of image or batch."
-            )
-    second, first = np.moveaxis(np.partition(expected, -2)[..., -2:], -1, 0)
-    mask = found["mask"] if "mask" in found else found["probabilities"].argmax(-1)
-    same = mask == expected.argmax(-1)
-    exact = {"confidence": first, "probabilities": expected}
+        _check_shape(artefact, name, answer.shape, probabilities.shape if name == "probabilities" else mask.shape)
+    same = found["mask"] == mask if "mask" in found else found["probabilities"].argmax(-1) == probabilities.argmax(-1)
     largest = [np.abs(found[name] - exact[name]).max() for name in exact if name in found]
     return int(same.sum()), int((~same & (first - second > 2 * tolerance)).sum()), float(np.max([0.0, *largest]))
+
+
+def _check_shape(artefact: str, name: str, received: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if received != expected:
+        raise ExportError(
+            f"the {artefact} gives `{name}` of another shape than the model: received {received}, expected {expected}. "
+            "A layer of the network has probably fixed the size of image or batch."
+        )
 
 
 def _decoded(key: str, question: np.ndarray) -> np.ndarray:
