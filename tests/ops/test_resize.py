@@ -1,0 +1,103 @@
+"""Resizing, against tf.image.resize and a formula written out."""
+
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfseg.ops.resize import resize
+
+SIZES = [(16, 14), (15, 21), (4, 3), (8, 7), (1, 1), (33, 2)]
+X = np.random.default_rng(2).normal(size=(2, 8, 7, 3)).astype("float32")
+
+
+def aligned(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Caffe's `Interp`: output i lies at i (in - 1) / (out - 1), and is the weighted mean of the two pixels there."""
+    y = np.zeros((x.shape[0], *size, x.shape[3]), "float64")
+    for i, j in np.ndindex(*size):
+        v, u = (
+            place * (before - 1) / (after - 1) if after > 1 else 0.0
+            for place, before, after in ((i, x.shape[1], size[0]), (j, x.shape[2], size[1]))
+        )
+        top, left = int(v), int(u)
+        bottom, right = min(top + 1, x.shape[1] - 1), min(left + 1, x.shape[2] - 1)
+        upper = x[:, top, left] * (1 - u + left) + x[:, top, right] * (u - left)
+        lower = x[:, bottom, left] * (1 - u + left) + x[:, bottom, right] * (u - left)
+        y[:, i, j] = upper * (1 - v + top) + lower * (v - top)
+    return y
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_aligned_corners(size: tuple[int, int]) -> None:
+    np.testing.assert_allclose(resize(X, size, align_corners=True), aligned(X, size), atol=1e-5)
+
+
+def test_aligned_corners_keep_every_pixel_when_zooming_by_an_integer() -> None:
+    """DeepLab's 41 to 321: every eighth pixel is one of the input's."""
+    x = np.random.default_rng(3).normal(size=(1, 41, 41, 2)).astype("float32")
+    y = resize(x, (321, 321), align_corners=True)
+    np.testing.assert_allclose(y[:, ::8, ::8], x, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("method", ["bilinear", "nearest"])
+def test_half_pixels_are_those_of_tf_image(size: tuple[int, int], method: str) -> None:
+    np.testing.assert_allclose(resize(X, size, method), tf.image.resize(X, size, method), atol=1e-6)
+
+
+def test_nearest_with_aligned_corners() -> None:
+    x = np.arange(4.0, dtype="float32").reshape(1, 1, 4, 1)
+    found = np.ravel(resize(x, (1, 7), "nearest", align_corners=True))
+    assert found.tolist() == [0, 1, 1, 2, 2, 3, 3]  # places 0, .5, 1, 1.5, …; a half rounds up
+
+
+def test_integers_stay_integers() -> None:
+    x = np.array([[[[200], [100]]]], "uint8")
+    assert np.ravel(resize(x, (1, 4), "nearest")).tolist() == [200, 200, 100, 100]
+    assert resize(x, (1, 4), "nearest").dtype == "uint8"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_interpolated_in_float32(dtype: str) -> None:
+    x = tf.cast(X, dtype)
+    y = resize(x, (33, 29))
+    assert y.dtype == dtype
+    expected = tf.cast(tf.image.resize(tf.cast(x, "float32"), (33, 29)), dtype)
+    np.testing.assert_array_equal(tf.cast(y, "float32"), tf.cast(expected, "float32"))
+
+
+def test_sizes_may_be_known_only_when_the_graph_runs() -> None:
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([2], "int32")])
+    def graph(x: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+        y = resize(x, (size[0], 5))
+        assert y.shape.as_list() == [None, None, 5, 3]
+        return y
+
+    np.testing.assert_allclose(graph(X, [9, 0]), tf.image.resize(X, (9, 5)), atol=1e-6)
+
+
+def test_gradients_are_those_of_the_interpolation() -> None:
+    """Resizing is linear, so the gradient of the sum of `y * weights` is what that sum changes by for a step of 1."""
+    weights = np.random.default_rng(4).normal(size=(2, 11, 12, 3)).astype("float32")
+    for align_corners in (False, True):
+        x = tf.constant(X)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(resize(x, (11, 12), align_corners=align_corners) * weights)
+        step = np.zeros_like(X)
+        step[1, 7, 0, 2] = 1
+        change = np.sum(resize(step, (11, 12), align_corners=align_corners) * weights)
+        assert float(tape.gradient(total, x)[1, 7, 0, 2]) == pytest.approx(float(change), abs=1e-4)
+
+
+def test_xla_still_interpolates_wrongly() -> None:
+    """Once this fails, `ResizeLike` need no longer keep its model from XLA."""
+    compiled = tf.function(lambda x: resize(x, (24, 21)), jit_compile=True)
+    assert np.abs(compiled(X) - resize(X, (24, 21))).max() > 0.1
+
+
+def test_another_method_is_refused() -> None:
+    message = '`method` must be "bilinear" or "nearest". Received: method=\'cubic\''
+    with pytest.raises(ValueError, match=re.escape(message)):
+        resize(X, (2, 2), "cubic")
