@@ -39,7 +39,7 @@ class Pipeline:
     """Where images and masks come from and how they are augmented."""
     model: Model
     """The network: a backbone and a decoder, or `type: graph` and its layers one by one."""
-    training: Training
+    training: Training = Training()
     """Optimiser, schedule, loss, precision, devices."""
     inference: Inference = Inference()
     """How images are predicted."""

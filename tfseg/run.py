@@ -212,6 +212,7 @@ def _fit(
         validation_data=validation,
         callbacks=callbacks,
         verbose=1 if verbose else 0,
+        shuffle=False,  # the dataset is in its own random order already
     )
 
 

@@ -1,6 +1,6 @@
 """What a run leaves on disk, and who may write there.
 
-    model.keras  last.keras  pipeline.yaml  labels.json  metrics-<split>.json  history.csv  logs/  state/
+model.keras  last.keras  pipeline.yaml  labels.json  metrics-<split>.json  history.csv  logs/  state/
 """
 
 import csv

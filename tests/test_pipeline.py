@@ -1,0 +1,126 @@
+"""The composition root: what no section can see alone, and the pipelines that are shipped."""
+
+from pathlib import Path
+
+import pytest
+
+import tfseg
+from tfseg.models.describe import describe
+from tfseg.pipeline import load, shipped
+from tfseg.spec.show import dump
+
+STREETS = """\
+name: streets
+labels: {names: [ground, disc, square]}
+data:
+  source: {type: shapes, size: 64}
+  crop: 64
+model:
+  backbone: small_cnn
+  decoder: {type: fcn, strides: [16, 8]}
+"""
+
+
+def problems(folder: Path, text: str = STREETS, *overrides: str) -> list[str]:
+    file = folder / "streets.yaml"
+    file.write_text(text)
+    with pytest.raises(tfseg.SpecError) as caught:
+        load(file, overrides)
+    return [str(problem).removeprefix(f"{folder}/") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("file", shipped(), ids=lambda file: file.stem)
+def test_every_shipped_pipeline_loads_shows_and_loads_again_as_the_same(file: Path, tmp_path: Path) -> None:
+    pipeline = load(file)
+    assert pipeline.name == file.stem
+    again = tmp_path / "again.yaml"
+    again.write_text(dump(pipeline))
+    assert load(again) == pipeline
+
+
+@pytest.mark.parametrize("file", shipped(), ids=lambda file: file.stem)
+def test_the_header_of_a_shipped_pipeline_says_command_paper_cost_and_figures(file: Path) -> None:
+    header = [line for line in file.read_text().splitlines() if line.startswith("#")]
+    words = [line[1:].split()[0] for line in header if line[1:].split()]
+    assert {"command", "paper", "cost", "expected", "measured"} <= set(words)
+    assert any(f"tfseg fit {file.stem}" in line for line in header)
+
+
+@pytest.mark.parametrize(
+    ("name", "learned", "fixed"),
+    [
+        ("fcn32s_vgg16_voc", 134_346_581, 1_806_336),
+        ("fcn16s_vgg16_voc", 134_357_354, 458_640),
+        ("fcn8s_vgg16_voc", 134_362_751, 127_008),
+        ("fcn8s_atonce_vgg16_voc", 134_362_751, 127_776),
+    ],
+)
+@pytest.mark.slow
+def test_the_released_networks_have_their_published_parameters(name: str, learned: int, fixed: int) -> None:
+    facts = describe(load(name).build())
+    assert (facts.trainable, facts.fixed) == (learned, fixed)
+
+
+def test_a_bare_name_finds_a_shipped_pipeline_and_a_file_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load("shapes").name == "shapes"
+    monkeypatch.chdir(tmp_path)
+    Path("shapes").write_text(STREETS)
+    assert load("shapes").name == "streets"
+
+
+def test_class_weights_that_are_not_one_for_each_class(tmp_path: Path) -> None:
+    override = "training.loss={type: cross_entropy, class_weights: [1.0, 2.0]}"
+    assert problems(tmp_path, STREETS, override) == [
+        f'override "{override}": training.loss.class_weights: must be 3 weights, one for each class. Received: 2'
+    ]
+
+
+def test_a_crop_that_is_off_the_output_stride_names_the_sizes_that_fit(tmp_path: Path) -> None:
+    assert problems(tmp_path, STREETS.replace("crop: 64", "crop: [60, 64]")) == [
+        "streets.yaml:5: data.crop: with output stride 16, height and width must be a multiple of 16, or that plus one. "
+        "Nearest: 49 or 64 for 60. Received: [60, 64]"
+    ]
+
+
+def test_a_split_that_is_not_there(tmp_path: Path) -> None:
+    assert problems(tmp_path, STREETS.replace("crop: 64", "train_split: trian")) == [
+        'streets.yaml:5: data.train_split: no split "trian"; expected one of: train, val, test; did you mean "train"?'
+    ]
+
+
+def test_channels_of_the_network_and_of_the_images(tmp_path: Path) -> None:
+    assert problems(tmp_path, STREETS, "model.channels=1") == [
+        'override "model.channels=1": model.channels: the images of the source shapes have 3 channels. Received: 1'
+    ]
+
+
+def test_strides_that_the_backbone_does_not_have(tmp_path: Path) -> None:
+    assert problems(tmp_path, STREETS, "model.decoder.strides=[32, 16]") == [
+        'override "model.decoder.strides=[32, 16]": model.decoder.strides: small_cnn with output stride 16 has strides '
+        "2, 4, 8, 16, not 32. Received: [32, 16]"
+    ]
+
+
+def test_plugins_of_a_file_are_imported_only_when_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_decoders.py").write_text(
+        "import keras\n"
+        "from typing import Literal\n"
+        "from tfseg.spec.declare import spec\n"
+        "@spec\n"
+        "class Plain:\n"
+        "    type: Literal['plain'] = 'plain'\n"
+        "    head = 'resize'\n"
+        "    def problems(self, backbone):\n"
+        "        return ()\n"
+        "    def __call__(self, features, image, classes):\n"
+        "        return keras.layers.Conv2D(classes, 1, name='score')(features.deepest.tensor)\n"
+        "COMPONENTS = {'decoder': [Plain]}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = STREETS.replace("{type: fcn, strides: [16, 8]}", "plain") + "plugins: [own_decoders]\n"
+    (found,) = problems(tmp_path, text)
+    assert found == ("streets.yaml:9: plugins: the file runs the code of own_decoders; allow it with --allow-plugins")
+    pipeline = load(tmp_path / "streets.yaml", allow_plugins=True)
+    assert pipeline.build().get_layer("score").filters == 3

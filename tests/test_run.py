@@ -1,0 +1,212 @@
+"""The main job at the level of Python: fit, evaluate, predict, export, and what is refused."""
+
+import csv
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfseg
+from tfseg.pipeline import Pipeline, load
+from tfseg.run_directory import claim
+
+TINY = """\
+name: tiny
+labels: {names: [ground, disc, square]}
+data:
+  source: {type: shapes, size: 32, train: 8, val: 3}
+  batch_size: 4
+  augment: [flip]
+model:
+  backbone: {type: small_cnn, width: 4}
+  decoder: {type: fcn, strides: [16, 8, 4]}
+training: {epochs: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    file = tmp_path_factory.mktemp("files") / "tiny.yaml"
+    file.write_text(TINY)
+    return load(file)
+
+
+@pytest.fixture(scope="module")
+def run(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> tfseg.Run:
+    return tfseg.fit(pipeline, tmp_path_factory.mktemp("runs") / "tiny", verbose=False)
+
+
+def refusal(action: object, *args: object, **kwargs: object) -> str:
+    with pytest.raises(tfseg.TfsegError) as caught:
+        action(*args, **kwargs)  # type: ignore[operator]
+    return str(caught.value)
+
+
+def test_what_a_run_leaves(run: tfseg.Run, pipeline: Pipeline) -> None:
+    left = {path.name for path in run.folder.iterdir()}
+    assert {"model.keras", "last.keras", "pipeline.yaml", "labels.json", "history.csv", "logs", "state"} <= left
+    assert "metrics-val.json" in left
+    assert run.pipeline == pipeline
+    assert json.loads((run.folder / "labels.json").read_text())["names"] == ["ground", "disc", "square"]
+    with open(run.folder / "history.csv", newline="") as lines:
+        assert [row["epoch"] for row in csv.DictReader(lines)] == ["1", "2"]
+    assert [row["epoch"] for row in run.history] == [1.0, 2.0]
+
+
+def test_the_metrics_file_holds_what_the_interface_promises(run: tfseg.Run) -> None:
+    metrics = json.loads((run.folder / "metrics-val.json").read_text())
+    assert metrics == run.metrics["val"]
+    promised = {"split", "images", "miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "per_class"}
+    assert promised | {"confusion", "pipeline_sha256", "versions"} <= set(metrics)
+    assert metrics["images"] == 3 and np.sum(metrics["confusion"]) == 3 * 32 * 32
+    assert metrics["versions"]["keras"] == keras.__version__
+
+
+def test_fit_and_evaluate_agree_on_the_best_epoch(run: tfseg.Run) -> None:
+    assert run.metrics["val"]["miou"] == pytest.approx(max(row["val_miou"] for row in run.history), abs=1e-6)
+
+
+def test_the_same_seed_gives_the_same_weights(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    again = tfseg.fit(pipeline, tmp_path / "again", verbose=False)
+    for first, second in zip(run.model().get_weights(), again.model().get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_resumed_training_ends_where_an_unbroken_one_does(
+    run: tfseg.Run, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    make = type(pipeline.training).callbacks
+    with monkeypatch.context() as patched:
+        patched.setattr(type(pipeline.training), "callbacks", lambda *a, **k: [*make(*a, **k), Stop()])
+        with pytest.raises(KeyboardInterrupt):
+            tfseg.fit(pipeline, tmp_path / "run", verbose=False)
+    assert refusal(tfseg.fit, pipeline, tmp_path / "run", verbose=False) == (
+        f"{tmp_path}/run: holds an unfinished run. Go on with it with --resume, delete it with --overwrite, or name "
+        "another folder with --run-dir."
+    )
+    resumed = tfseg.fit(pipeline, tmp_path / "run", resume=True, verbose=False)
+    assert [row["epoch"] for row in resumed.history] == [1.0, 2.0]
+    for first, second in zip(
+        run.model("last.keras").get_weights(), resumed.model("last.keras").get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_finished_run_is_kept_unless_overwritten(pipeline: Pipeline, run: tfseg.Run, tmp_path: Path) -> None:
+    kept = (run.folder / "model.keras").read_bytes()
+    for resume in (False, True):
+        assert refusal(tfseg.fit, pipeline, run.folder, resume=resume, verbose=False) == (
+            f"{run.folder}: holds a finished run. Name another folder with --run-dir, or delete it with --overwrite."
+        )
+    assert (run.folder / "model.keras").read_bytes() == kept
+
+
+def test_overwrite_deletes_a_run_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    message = f"{tmp_path}: holds files that are no run, which --overwrite will not delete. Name another folder with --run-dir."
+    with pytest.raises(tfseg.RunError) as caught, claim(tmp_path, validation_split="val", resume=False, overwrite=True):
+        pass
+    assert str(caught.value) == message
+    assert (tmp_path / "thesis.txt").exists()
+    with (
+        pytest.raises(tfseg.RunError) as caught,
+        claim(tmp_path, validation_split="val", resume=False, overwrite=False),
+    ):
+        pass
+    assert str(caught.value) == f"{tmp_path}: holds files that are no run. Name another folder with --run-dir."
+
+
+def test_a_run_directory_in_use(pipeline: Pipeline, tmp_path: Path) -> None:
+    with claim(tmp_path, validation_split="val", resume=False, overwrite=False):
+        assert refusal(tfseg.fit, pipeline, tmp_path, overwrite=True, verbose=False) == (
+            f"{tmp_path}: in use by another training. Wait until it ends, or name another folder with --run-dir."
+        )
+
+
+def test_a_run_directory_that_cannot_be_made(pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert refusal(tfseg.fit, pipeline, tmp_path / "file" / "run", verbose=False) == (
+        f"{tmp_path}/file/run: cannot be written (Not a directory). Expected a folder that may be made or written; "
+        "name another with --run-dir."
+    )
+
+
+def test_nothing_to_resume(pipeline: Pipeline, tmp_path: Path) -> None:
+    assert refusal(tfseg.fit, pipeline, tmp_path / "new", resume=True, verbose=False) == (
+        f"{tmp_path}/new: nothing to go on with; no epoch was finished there. Start it without --resume."
+    )
+    assert refusal(tfseg.fit, pipeline, tmp_path / "new", resume=True, overwrite=True) == (
+        "--resume and --overwrite: expected one. The first goes on with a run, the second deletes it."
+    )
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    assert refusal(tfseg.Run, tmp_path) == (
+        f"{tmp_path}: is no run directory. Expected the file pipeline.yaml in it. "
+        f"Make one with: tfseg fit FILE --run-dir {tmp_path}"
+    )
+    assert refusal(tfseg.load_model, tmp_path / "model.keras") == (
+        f"{tmp_path}/model.keras: no such file. Expected a model in Keras's .keras format."
+    )
+
+
+def test_data_that_are_missing_are_noticed_before_a_network_is_built(tmp_path: Path) -> None:
+    pipeline = load("fcn_mobilenet_v2_camvid")
+    assert refusal(tfseg.fit, pipeline, tmp_path / "run", verbose=False) == (
+        "data.root: the source camvid reads files; expected the folder where they lie; received none. "
+        "Add it to the file, or data.root=FOLDER to the command"
+    )
+
+
+def test_every_artefact_of_an_export_measures_the_same(run: tfseg.Run, tmp_path: Path) -> None:
+    report = tfseg.export(run, tmp_path)
+    assert report.folder == tmp_path / "tiny" / "1"
+    assert refusal(tfseg.evaluate, report.folder) == (
+        f"{report.folder}: does not say which data to measure it on. Expected a run directory, or a pipeline as well "
+        "(--pipeline FILE)."
+    )
+    for artefact in (report.folder, report.tflite):
+        measured = tfseg.evaluate(artefact, pipeline=run.pipeline)
+        assert measured["confusion"] == run.metrics["val"]["confusion"]
+
+
+def test_predict_writes_index_masks_of_the_images_own_size(run: tfseg.Run, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((41, 67, 3), np.uint8)).save(tmp_path / "dark.jpg")
+    mask, overlay = tfseg.predict(run, [tmp_path / "dark.jpg"], tmp_path / "out", overlay=True)
+    with Image.open(mask) as picture:
+        assert picture.mode == "P" and picture.size == (67, 41)
+        assert picture.getpalette()[:9] == tfseg.Labels(names=("a", "b", "c")).palette[:3].ravel().tolist()
+    with Image.open(overlay) as picture:
+        assert picture.size == (67, 41)
+
+
+def test_grey_images_with_masks_of_0_and_255(shared: Path, tmp_path: Path) -> None:
+    """Ten electron microscope slices, two classes: source `folder`, one channel, whole job."""
+    file = tmp_path / "membrane.yaml"
+    file.write_text(
+        "name: membrane\n"
+        "labels: {names: [membrane, cell]}\n"
+        "data:\n"
+        "  source: {type: folder, images: 'train/image/{name}.png', masks: 'train/label/{name}.png', mask: binary,\n"
+        "           channels: 1, fractions: {train: 0.8, val: 0.2}}\n"
+        f"  root: {shared}/data/isbi2012_membrane\n"
+        "  crop: 128\n"
+        "  batch_size: 4\n"
+        "model:\n"
+        "  channels: 1\n"
+        "  backbone: {type: small_cnn, width: 8}\n"
+        "  decoder: {type: fcn, strides: [16, 8, 4], channels: 16}\n"
+        "training: {epochs: 3, optimizer: {type: adamw, learning_rate: 1e-2}}\n"
+    )
+    run = tfseg.fit(load(file), tmp_path / "run", verbose=False)
+    assert run.metrics["val"]["images"] == 2
+    assert np.sum(run.metrics["val"]["confusion"]) == 2 * 512 * 512
+    assert run.metrics["val"]["pixel_accuracy"] > 0.5
