@@ -35,6 +35,7 @@ CASES = [
     ),
     LayerCase(layers.ResizeLike, {"interpolation": "bilinear"}, (SMALL, X), unlike={"xla": "see ops/resize.py"}),
     LayerCase(layers.ResizeLike, {"interpolation": "nearest"}, (SMALL, X)),
+    LayerCase(layers.ResizeLike, {"interpolation": "nearest", "align_corners": True}, (X, SMALL)),
     LayerCase(layers.FixedScale, {"factor": 0.01}, (X,), fixed=1),
     LayerCase(
         layers.AtrousConv2D, {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "padding": "same"}, (X,), learned=2

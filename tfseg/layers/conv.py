@@ -15,7 +15,8 @@ from tfseg.ops.convolution import atrous_conv
 class AtrousConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, computed in one operation where the kernel has holes.
 
-    The arguments, the weights and the numbers are those of `keras.layers.Conv2D`. With `dilation_rate` above 1, Keras
+    The arguments, the weights (`get_weights`, `set_weights`) and the numbers are those of `keras.layers.Conv2D`; only
+    `.weights.h5` files tell the two apart, since they list layers by class. With `dilation_rate` above 1, Keras
     rearranges the input around an ordinary convolution (`SpaceToBatchND`); this layer asks TensorFlow for the dilated
     convolution itself, which trains up to four times as fast on CPUs at rates of 12 and more, and is one `CONV_2D` in
     a TFLite file at any size. Where TensorFlow cannot train that (CPUs without oneDNN), with groups, with

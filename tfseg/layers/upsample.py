@@ -58,6 +58,7 @@ class ResizeLike(keras.layers.Layer):
     def call(self, inputs: Sequence[Any]) -> Any:
         x, reference = inputs
         _, height, width, _ = ops.shape(reference)
+        x = ops.cast(x, "float32")  # a float32 head on half scores must not round what it interpolates
         return ops.cast(resize(x, (height, width), self.interpolation, self.align_corners), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> tuple[int | None, ...]:
