@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tfseg.spec import SpecError, dump, json_schema
 from tfseg.spec.nodes import Place
+from tfseg.spec.paths import dotted
 from tfseg.spec.yaml12 import compose
 
 NUMBERS = (0, -1, 1, 2, 8, 321, 2**31, 2**63, 10**30, 0.0, 0.5, -0.5, 1e-9, 1e300, float("inf"), float("nan"))
@@ -22,6 +23,10 @@ TEXTS = ("", "x", "type", "voc", "../x", "/", "~", "~nobody/x", "a: b", "1e-4", 
 LISTS = ((), (1, 1), (0.5, 2.0), ("x",), ((1,),), (None,), ({},), (1,) * 300)
 MAPS = ({}, {"type": "x"}, {"type": None}, {"type": ["x"]}, {"x": 1}, {"": {}})
 VALUES = (None, True, False, *NUMBERS, *TEXTS, *LISTS, *MAPS)
+ODD = (
+    *(None, True, 0, -1, 2**31, 2**63, -0.5, 1e300, float("nan"), "", "x", "~nobody/x", "é\u2028", "a" * 5000),
+    *((), (1, 1), ("x",), ({},), {}, {"type": "x"}, {"x": 1}),
+)
 FRAGMENTS = (
     *(
         "\t",
@@ -106,6 +111,32 @@ def fuzz(target: Target, folder: Path, examples: int) -> Counter[str]:
     return counts
 
 
+def sweep(target: Target) -> Counter[str]:
+    """Puts every odd value at every place of every file, one at a time; counts how they ended.
+
+    Defaults are places too. A list's first item stands for all.
+    """
+    counts: Counter[str] = Counter()
+    seen: set[str] = set()
+    for file in sorted(target.folder.glob("*.yaml")):
+        data = plain(dump(target.load(file, ())))
+        places = {dotted(path) for path in paths(data) if path and all(key in (0, str(key)) for key in path)} - seen
+        seen |= places
+        for override in (f"{place}={flow(value)}" for place in sorted(places) for value in ODD):
+            try:
+                target.load(file, [override])
+                counts["value"] += 1
+            except SpecError as error:
+                counts["error"] += 1
+                assert error.problems
+    return counts
+
+
+def flow(value: Any) -> str:
+    """A value as YAML on one line."""
+    return json.dumps(value).replace("Infinity", ".inf").replace("NaN", ".nan")
+
+
 def plain(text: str) -> Any:
     """The data of a YAML text by itself; `include` is not followed."""
     return compose(text, lambda line: Place("text", line), Path(), (), []).plain
@@ -124,7 +155,7 @@ def mutated(draw: st.DrawFn, files: Sequence[tuple[str, Any]]) -> tuple[bytes, l
     if draw(st.booleans()):
         for _ in range(draw(st.integers(0, 2))):
             data = changed(draw, data)
-        content = json.dumps(data).encode()
+        content = flow(data).encode()
     else:
         for _ in range(draw(st.integers(1, 3))):
             text = edited(draw, text)
@@ -156,7 +187,7 @@ def edited(draw: st.DrawFn, text: str) -> str:
             return "".join(lines[:line] + ["  " + part for part in lines[line : line + 1]] + lines[line + 1 :])
         case "value":
             key = "".join(lines[line : line + 1]).partition(":")[0]
-            return "".join((*lines[:line], f"{key}: {json.dumps(draw(st.sampled_from(VALUES)))}\n", *lines[line + 1 :]))
+            return "".join((*lines[:line], f"{key}: {flow(draw(st.sampled_from(VALUES)))}\n", *lines[line + 1 :]))
         case _:
             return text[:at]
 

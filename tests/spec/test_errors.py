@@ -191,6 +191,11 @@ CASES = {
         [],
         ["x.yaml:1: 2 weights for 21 classes; give one for each"],
     ),
+    "a path that no file system takes": (
+        OK + "data: {root: a/" + "ü" * 200 + "}",
+        [],
+        ["x.yaml:4: data.root: a name in the path has 400 bytes; file systems take 255"],
+    ),
     "the home of nobody": (
         OK + "data: {root: ~nobody_here/x}",
         [],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.spec.fuzz import Target, fuzz
+from tests.spec.fuzz import Target, fuzz, sweep
 from tests.spec.recipe import Recipe
 from tfseg.spec import read, validate
 
@@ -23,10 +23,16 @@ def pipeline() -> Target:
     return Target(module.load, module.Pipeline, FOLDER.parents[1] / "pipelines")
 
 
-@pytest.mark.parametrize(("target", "examples"), [(recipe, 500), (pipeline, 2000)])
+@pytest.mark.parametrize(("target", "examples"), [(recipe, 300), (pipeline, 2000)])
 def test_a_mutated_file_gives_a_value_or_a_spec_error(
     target: Callable[[], Target], examples: int, tmp_path: Path
 ) -> None:
     counts = fuzz(target(), tmp_path, examples)
     assert counts.total() >= examples
     assert min(counts["value"], counts["error"]) >= examples // 20, f"all alike, which shows nothing: {counts}"
+
+
+@pytest.mark.parametrize("target", [recipe, pipeline])
+def test_any_value_anywhere_gives_a_value_or_a_spec_error(target: Callable[[], Target]) -> None:
+    counts = sweep(target())
+    assert min(counts["value"], counts["error"]) >= 50, f"all alike, which shows nothing: {counts}"

@@ -1,5 +1,6 @@
 """How a spec is declared: a frozen, strict dataclass, and a slot that picks one of several by its `type:`."""
 
+import os
 import types
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, Union, dataclass_transform, get_args, get_origin
@@ -89,6 +90,10 @@ class ByType:
 BY_TYPE = ByType()
 
 
+NAME_LIMIT = 255
+"""The most bytes of a file's name. Every later question about a longer one would raise an OSError."""
+
+
 def _located(value: Any) -> Any:
     """A path as the file that wrote it means it: text from a file knows that file's folder."""
     if not isinstance(value, str):
@@ -97,6 +102,8 @@ def _located(value: Any) -> Any:
         path = Path(value).expanduser()
     except RuntimeError as error:
         raise ValueError(f'no such user; received "{value}"') from error
+    if (longest := max((len(os.fsencode(part)) for part in path.parts), default=0)) > NAME_LIMIT:
+        raise ValueError(f"a name in the path has {longest} bytes; file systems take {NAME_LIMIT}")
     folder = getattr(value, "folder", None)
     if folder is None or path.is_absolute():
         return path

@@ -56,7 +56,7 @@ class Explainer:
             bad_key = core["type"] == "dict" and faults[0][0][:1] == ("[key]",)
             if bad_key:
                 expected = self.schemas.expected(core["keys_schema"])
-                yield self.problem((*path, key), f"expected {expected} as the key; received {received(key)}")
+                yield self.document.problem((*path, key), f"expected {expected} as the key; received {received(key)}")
             below = [(loc, found) for loc, found in faults if loc[:1] != ("[key]",)]
             yield from self.explain(_item(core, key), (*path, key), below)
         else:  # below a validator of the spec's own
@@ -68,11 +68,11 @@ class Explainer:
         if kind in _UNKNOWN:
             elsewhere = [place for place in self.schemas.places(key) if place != (*path, key)]
             message = unknown(key, fields, elsewhere)
-            yield self.problem((*path, key), message, self.document.overrides((*path, "type")))
+            yield self.document.problem((*path, key), message, within=(*path, "type"))
         elif kind == "missing":
             expected = self.schemas.expected(fields[str(key)]["schema"])
             message = "missing" + (f"; expected {expected}" if expected else "")
-            yield self.problem((*path, key), message, self.document.overrides((*path, "type")))
+            yield self.document.problem((*path, key), message, within=(*path, "type"))
         else:
             yield from self.explain(fields[str(key)]["schema"], (*path, key), faults)
 
@@ -101,14 +101,14 @@ class Explainer:
         if isinstance(error, Misfit):
             for place, message in error.problems:
                 keys = self.document.keys(dotted((*path, *parts(place))))
-                yield self.problem(keys, message, self.document.overrides(path))
+                yield self.document.problem(keys, message, within=path)
         elif error is not None:
-            yield self.problem(path, str(error), self.document.overrides(path))
+            yield self.document.problem(path, str(error), within=path)
         elif self.schemas.core(schema)["type"] == "tagged-union":
             yield self.tag(self.schemas.core(schema)["choices"], path, self.document.at(path, found["input"]))
         elif self.schemas.expected(schema) is None:
             message = f"{found['msg'][:1].lower()}{found['msg'][1:]}; received {received(found['input'])}"
-            yield self.problem(path, message)
+            yield self.document.problem(path, message)
         else:
             yield self.mismatch(schema, path, found["input"])
 
@@ -116,11 +116,11 @@ class Explainer:
         """A slot whose `type` is unknown or missing."""
         if not isinstance(value, dict):
             message = f"expected {one_of(choices)}; received {received(value)}"
-            return self.problem(path, message + nearest(value, choices))
+            return self.document.problem(path, message + nearest(value, choices))
         if "type" not in value:
-            return self.problem((*path, "type"), f"missing; expected {one_of(choices)}")
+            return self.document.problem((*path, "type"), f"missing; expected {one_of(choices)}")
         message = f"expected {one_of(choices)}; received {received(value['type'])}"
-        return self.problem((*path, "type"), message + nearest(value["type"], choices))
+        return self.document.problem((*path, "type"), message + nearest(value["type"], choices))
 
     def mismatch(self, schema: Schema, path: Path, value: Any) -> Problem:
         """A value that is not what `schema` wants."""
@@ -128,13 +128,8 @@ class Explainer:
         branches = [core, *map(self.schemas.bare, self.schemas.choices(core))]
         words = [word for branch in branches for word in branch.get("expected", ())]
         near = nearest(value, words) if isinstance(value, str) else ""
-        return self.problem(path, f"expected {self.schemas.expected(schema)}; received {received(value)}{near}")
-
-    def problem(self, path: Path, message: str, overrides: Iterable[str] = ()) -> Problem:
-        """A problem at `path`, for which `overrides` elsewhere may be to blame."""
-        where = self.document.where(path)
-        others = [override for override in overrides if override != where]
-        return Problem(where, dotted(path), message + (f" (with {' and '.join(others)})" if others else ""))
+        message = f"expected {self.schemas.expected(schema)}; received {received(value)}{near}"
+        return self.document.problem(path, message)
 
 
 def _echo(core: Schema, found: dict[str, Any]) -> bool:

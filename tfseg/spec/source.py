@@ -62,6 +62,12 @@ class Document:
         places = [at for keys, at in self.places.items() if keys[: len(section)] == section and at.line is None]
         return tuple(dict.fromkeys(map(str, places)))
 
+    def problem(self, path: Sequence[Key], message: str, within: Sequence[Key] | None = None) -> Problem:
+        """A problem at `path`; the overrides at or below `within` are named too, as one of them may be to blame."""
+        where = self.where(path)
+        others = [] if within is None else [override for override in self.overrides(within) if override != where]
+        return Problem(where, dotted(path), message + (f" (with {' and '.join(others)})" if others else ""))
+
 
 def read(path: str | Path, overrides: Iterable[str] = ()) -> Document:
     """Reads a pipeline file, the files that it includes, and overrides such as `model.backbone.width=0.5`.
