@@ -19,12 +19,12 @@ from tfseg.spec.paths import dotted
 from tfseg.spec.yaml12 import compose
 
 NUMBERS = (0, -1, 1, 2, 8, 321, 2**31, 2**63, 10**30, 0.0, 0.5, -0.5, 1e-9, 1e300, float("inf"), float("nan"))
-TEXTS = ("", "x", "type", "voc", "../x", "/", "~", "~nobody/x", "a: b", "1e-4", "é\u2028\U0001f600", "a" * 5000)
+TEXTS = ("", "x", "type", "voc", "../x", "/", "~", "~no_such_user/x", "a: b", "1e-4", "é\u2028\U0001f600", "a" * 5000)
 LISTS = ((), (1, 1), (0.5, 2.0), ("x",), ((1,),), (None,), ({},), (1,) * 300)
 MAPS = ({}, {"type": "x"}, {"type": None}, {"type": ["x"]}, {"x": 1}, {"": {}})
 VALUES = (None, True, False, *NUMBERS, *TEXTS, *LISTS, *MAPS)
 ODD = (
-    *(None, True, 0, -1, 2**31, 2**63, -0.5, 1e300, float("nan"), "", "x", "~nobody/x", "é\u2028", "a" * 5000),
+    *(None, True, 0, -1, 2**31, 2**63, -0.5, 1e300, float("nan"), "", "x", "~no_such_user/x", "é\u2028", "a" * 5000),
     *((), (1, 1), ("x",), ({},), {}, {"type": "x"}, {"x": 1}),
 )
 FRAGMENTS = (
