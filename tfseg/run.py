@@ -210,6 +210,7 @@ def _fit(
         initial_epoch=state.epoch,
         epochs=epochs,
         validation_data=validation,
+        validation_freq=list(pipeline.training.validated_epochs()),
         callbacks=callbacks,
         verbose=1 if verbose else 0,
         shuffle=False,  # the dataset is in its own random order already

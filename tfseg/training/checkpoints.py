@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,29 +27,38 @@ class Checkpoints(keras.callbacks.Callback):
         monitor: the logged figure that decides; the highest is the best.
         best: the highest value of an earlier part of this training.
         saved: the network to write; by default the one that is trained.
+        validated: the epochs, counted from 1, that end with a validation; None for all.
 
     Raises:
         RunError: from `fit`, if `monitor` is not logged, or a file cannot be written.
     """
 
     def __init__(
-        self, folder: Path, *, monitor: str = "val_miou", best: float = -math.inf, saved: keras.Model | None = None
+        self,
+        folder: Path,
+        *,
+        monitor: str = "val_miou",
+        best: float = -math.inf,
+        saved: keras.Model | None = None,
+        validated: Container[int] | None = None,
     ) -> None:
         super().__init__()
         self.folder = Path(folder)
         self.monitor = monitor
         self.best = best
         self.saved = saved
+        self.validated = validated
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        expected = self.validated is None or epoch + 1 in self.validated
         value = (logs or {}).get(self.monitor)
-        if value is None:
+        if value is None and expected:
             raise RunError(
                 f"after epoch {epoch + 1}: the best network is chosen by `{self.monitor}`, which is not logged. "
                 f"Received: {', '.join(sorted(logs or {})) or 'nothing'}. Give `fit` validation data"
             )
         save_model(self.saved or self.model, self.folder / LAST)
-        if value > self.best:
+        if value is not None and value > self.best:
             with writing(self.folder / BEST), atomic_file(self.folder / BEST) as partial:
                 shutil.copyfile(self.folder / LAST, partial)
             self.best = value

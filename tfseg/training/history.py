@@ -40,7 +40,8 @@ class History(keras.callbacks.Callback):
         rate = float(self.model.optimizer.learning_rate)
         self.rows.append({"epoch": epoch + 1, "seconds": seconds, "learning_rate": rate, **figures})
         table = io.StringIO()
-        writer = csv.DictWriter(table, fieldnames=list(self.rows[-1]), restval="", extrasaction="ignore")
+        names = dict.fromkeys(name for row in self.rows for name in row)  # an epoch without validation has fewer
+        writer = csv.DictWriter(table, fieldnames=list(names), restval="")
         writer.writeheader()
         writer.writerows(self.rows)
         with writing(self.path):

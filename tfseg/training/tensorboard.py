@@ -40,7 +40,7 @@ class TensorBoardEvents(keras.callbacks.Callback):
         figures = {name: float(value) for name, value in (logs or {}).items()}
         train = {name: value for name, value in figures.items() if not name.startswith("val_")}
         validation = {name[4:]: value for name, value in figures.items() if name.startswith("val_")}
-        strips = [self._strip(image, mask) for image, mask in self.samples]
+        strips = [self._strip(image, mask) for image, mask in self.samples] if validation else []
         with writing(self.folder), _system_errors():
             with self._writer("train").as_default(step=epoch + 1):  # flushes at its end
                 _write_scalars({**train, "learning_rate": float(self.model.optimizer.learning_rate)})

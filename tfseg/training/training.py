@@ -35,6 +35,8 @@ class Training:
 
     epochs: Annotated[int, Field(ge=1)] = 30
     """How often each training image is seen."""
+    validate_every: Annotated[int, Field(ge=1)] = 1
+    """Epochs between two validations; the last epoch is always validated."""
     optimizer: Annotated[Sgd | AdamW, BY_TYPE] = AdamW()
     """What turns gradients into changes of the weights."""
     schedule: Annotated[Constant | Poly | Step, BY_TYPE] = Poly()
@@ -86,6 +88,10 @@ class Training:
             if not any(found((pattern,), name) for name in names):
                 shown = ", ".join([*names[:3], "…", *names[-3:]] if len(names) > 6 else names)
                 yield path, f"found in none of the {len(names)} {kind} of the network ({shown}). Received: {pattern}"
+
+    def validated_epochs(self) -> tuple[int, ...]:
+        """After which epochs, counted from 1, the network is validated: what Keras calls `validation_freq`."""
+        return (*range(self.validate_every, self.epochs, self.validate_every), self.epochs)
 
     def scope(self, seed: int = 0) -> AbstractContextManager[Scope]:
         """Inside, networks are built and compiled for the devices and the precision of this training, from `seed`."""
@@ -153,7 +159,8 @@ class Training:
             saved: the network to write, where it is not the one that is trained.
         """
         state = state or State()
-        checkpoints = Checkpoints(folder, best=state.best, saved=saved)
+        validated = self.validated_epochs()
+        checkpoints = Checkpoints(folder, best=state.best, saved=saved, validated=validated)
         history = History(folder, state.rows)
         return [
             Watch(steps_per_epoch, batch_names, batch),
