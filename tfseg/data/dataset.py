@@ -205,8 +205,8 @@ class Data:
     def _splits(self) -> tuple[str, ...]:
         if self.root is None and self.source.NEEDS_ROOT:
             raise DataError(
-                f"data.root: the source {self.source.type} reads files; expected the folder where they lie; received none. "
-                "Add it to the file, or data.root=FOLDER to the command"
+                f"data.root: the source {self.source.type} reads files; expected the folder where they lie; "
+                "received none. Add it to the file, or data.root=FOLDER to the command"
             )
         return self.source.splits(self.root)  # type: ignore[arg-type]  # the root is there where the source needs it
 

@@ -34,8 +34,10 @@ def splits(root: Path, pattern: str) -> set[str]:
     """What `{split}` may stand for: the entries that match the one part of the path that holds it."""
     before, _, after = pattern.partition("{split}")
     folder, _, head = before.rpartition("/")
-    shape = re.compile(_expression(f"{head}{{split}}{after.partition('/')[0]}"))
-    entries = (root / folder).iterdir() if (root / folder).is_dir() else ()
+    tail, is_folder, _ = after.partition("/")
+    shape = re.compile(_expression(f"{head}{{split}}{tail}"))
+    entries = list((root / folder).iterdir()) if (root / folder).is_dir() else []
+    entries = [entry for entry in entries if entry.is_dir()] if is_folder else entries
     return {match["split"] for entry in entries if (match := shape.fullmatch(entry.name))}
 
 

@@ -1,0 +1,214 @@
+"""Augmentation: image and mask by one geometry, no label invented, the same whatever runs beside it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfseg.data import Colour, Flip, Rotate, Scale
+from tfseg.data.augment import FILL, View, changed, cropped
+
+IGNORE = 60000
+GEOMETRIC = [
+    Scale(),
+    Scale(min=0.3, max=0.6),
+    Scale(factors=(0.75, 1.5)),
+    Rotate(degrees=30),
+    Flip(),
+    Flip(axis="vertical"),
+]
+ALL = [*GEOMETRIC, Colour(), Colour(brightness=0, contrast=0, saturation=0.5, hue=0.5)]
+VIEWS = [View(IGNORE), View(IGNORE, (24, 40)), View(IGNORE, (90, 33))]
+
+
+def name(op: object) -> str:
+    return f"{type(op).__name__}"
+
+
+def ramps(height: int = 61, width: int = 47) -> tuple[np.ndarray, np.ndarray]:
+    """A picture that knows where it came from: row and column of every pixel, and the same in one id."""
+    rows, columns = np.mgrid[:height, :width]
+    image = np.stack([4 * rows, 4 * columns, np.full_like(rows, 77)], -1).astype(np.uint8)
+    return image, (rows * 64 + columns).astype(np.int32)
+
+
+def seeds(count: int) -> list[tf.Tensor]:
+    return [tf.constant([3, number], tf.int64) for number in range(count)]
+
+
+def run(op: object, image: np.ndarray, mask: np.ndarray, seed: tf.Tensor, view: View) -> tuple[np.ndarray, np.ndarray]:
+    changed_image, changed_mask = op(tf.constant(image), tf.constant(mask), seed, view)  # type: ignore[operator]
+    return changed_image.numpy(), changed_mask.numpy()
+
+
+@pytest.mark.parametrize("op", GEOMETRIC, ids=name)
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view.crop))
+def test_image_and_mask_travel_together(op: object, view: View) -> None:
+    """The ramp in the picture and the ramp in the mask show the same place, to the nearest pixel."""
+    image, mask = ramps()
+    moved = 0
+    for seed in seeds(12):
+        new_image, new_mask = run(op, image, mask, seed, view)
+        assert new_image.dtype == np.uint8 and new_mask.dtype == np.int32
+        assert new_image.shape[:2] == new_mask.shape
+        known = (new_mask != IGNORE) & _inner(new_mask)
+        places = np.stack([new_mask // 64, new_mask % 64], -1)
+        gap = np.abs(new_image[..., :2] / 4 - places)[known]
+        reach = 0.5 * max(1.0, 1 / getattr(op, "min", 1.0)) + 0.13
+        assert gap.max() <= reach
+        moved += new_mask.shape != mask.shape or bool((new_mask != mask).any())
+    assert moved >= 3
+
+
+def _inner(mask: np.ndarray) -> np.ndarray:
+    """Not beside the border or beside what is ignored, where bilinear mixing reaches out of the picture."""
+    known = np.pad(mask != IGNORE, 1)
+    windows = np.lib.stride_tricks.sliding_window_view(known, (3, 3))
+    return windows.all((2, 3))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 2**31 - 1))
+def test_no_label_is_invented(data: st.DataObject, seed: int) -> None:
+    """unique(out) is within unique(in) and the ignore id, for every op, size, seed and crop."""
+    op = data.draw(st.sampled_from(ALL))
+    height, width = data.draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
+    view = View(IGNORE, data.draw(st.none() | st.tuples(st.integers(1, 50), st.integers(1, 50))))
+    rng = np.random.default_rng(seed)
+    ids = rng.choice(256, data.draw(st.integers(1, 4)), replace=False)
+    image, mask = rng.integers(0, 256, (height, width, 3), np.uint8), rng.choice(ids, (height, width)).astype(np.int32)
+    key = tf.constant([seed, 0], tf.int64)
+    new_image, new_mask = (part.numpy() for part in changed(tf.constant(image), tf.constant(mask), key, (op,), view))
+    assert new_mask.dtype == np.int32 and new_image.dtype == np.uint8
+    assert set(np.unique(new_mask)) <= {*ids.tolist(), IGNORE}
+    assert new_image.shape[:2] == new_mask.shape
+    assert view.crop is None or new_mask.shape == view.crop
+
+
+@pytest.mark.parametrize("op", ALL, ids=name)
+def test_a_draw_depends_on_its_seed_alone(op: object) -> None:
+    image, mask = ramps()
+    graph = tf.function(lambda seed: op(tf.constant(image), tf.constant(mask), seed, VIEWS[1]))  # type: ignore[operator]
+    outcomes = set()
+    for seed in seeds(12):
+        one, other = run(op, image, mask, seed, VIEWS[1]), [part.numpy() for part in graph(seed)]
+        np.testing.assert_allclose(one[0].astype(int), other[0], atol=1)
+        np.testing.assert_array_equal(one[1], other[1])
+        outcomes.add(one[0].tobytes() + one[1].tobytes())
+    assert len(outcomes) >= 2
+
+
+def test_what_rotation_uncovers_is_to_be_ignored() -> None:
+    image, mask = np.full((40, 40, 3), 250, np.uint8), np.full((40, 40), 3, np.int32)
+    for seed in seeds(5):
+        new_image, new_mask = run(Rotate(degrees=45), image, mask, seed, View(IGNORE))
+        outside = new_mask == IGNORE
+        assert outside.any()
+        assert (new_image[_inner(np.where(outside, 0, IGNORE))] == FILL).all()
+        assert (new_image[~outside & _inner(new_mask)] == 250).all()
+
+
+def test_what_a_crop_adds_is_to_be_ignored() -> None:
+    image, mask = ramps(10, 50)
+    for seed in seeds(5):
+        new_image, new_mask = (
+            part.numpy() for part in cropped(tf.constant(image), tf.constant(mask), seed, (16, 20), IGNORE)
+        )
+        assert (new_mask[10:] == IGNORE).all() and (new_mask[:10] != IGNORE).all()
+        assert (new_image[10:] == FILL).all()
+        start = new_mask[0, 0] % 64
+        np.testing.assert_array_equal(new_mask[:10], mask[:, start : start + 20])
+        np.testing.assert_array_equal(new_image[:10], image[:, start : start + 20])
+
+
+def test_crops_reach_every_place() -> None:
+    image, mask = ramps(8, 9)
+    starts = {int(cropped(tf.constant(image), tf.constant(mask), seed, (6, 6), 255)[1][0, 0]) for seed in seeds(150)}
+    assert starts == {row * 64 + column for row in range(3) for column in range(4)}
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 2.0), (1.0, 1.0), (0.25, 0.5)])
+def test_scaling_keeps_to_its_range(low: float, high: float) -> None:
+    image, mask = ramps(40, 60)
+    heights = [run(Scale(min=low, max=high), image, mask, seed, View(IGNORE))[1].shape for seed in seeds(40)]
+    assert all(abs(height * 1.5 - width) <= 1 for height, width in heights)
+    assert low * 40 - 0.5 <= min(heights)[0] <= max(heights)[0] <= high * 40 + 0.5
+    assert low == high or max(heights)[0] - min(heights)[0] > (high - low) * 30
+
+
+def test_scaling_by_given_factors() -> None:
+    image, mask = ramps(40, 60)
+    op = Scale(factors=(0.5, 0.75, 2.0))
+    assert {run(op, image, mask, seed, View(IGNORE))[1].shape for seed in seeds(40)} == {(20, 30), (30, 45), (80, 120)}
+
+
+def test_a_window_is_enough_for_a_crop() -> None:
+    """Scaling what the crop keeps gives the crop's size at least, wherever the picture is large enough."""
+    image, mask = ramps()
+    for seed in seeds(20):
+        _, new_mask = run(Scale(min=1.0, max=2.0), image, mask, seed, View(IGNORE, (20, 30)))
+        assert 20 <= new_mask.shape[0] <= 23 and 30 <= new_mask.shape[1] <= 33
+
+
+@pytest.mark.parametrize("axis", ["horizontal", "vertical"])
+def test_flips_mirror_as_often_as_asked(axis: str) -> None:
+    image, mask = ramps()
+    turned = (slice(None), slice(None, None, -1)) if axis == "horizontal" else slice(None, None, -1)
+    count = 0
+    for seed in seeds(200):
+        new_image, new_mask = run(Flip(axis=axis, probability=0.25), image, mask, seed, View(IGNORE))
+        flipped = bool((new_mask != mask).any())
+        np.testing.assert_array_equal(new_image, image[turned] if flipped else image)
+        np.testing.assert_array_equal(new_mask, mask[turned] if flipped else mask)
+        count += flipped
+    assert 30 <= count <= 70
+
+
+def test_colours_change_the_image_alone() -> None:
+    image, mask = ramps()
+    for seed in seeds(5):
+        new_image, new_mask = run(Colour(), image, mask, seed, View(IGNORE))
+        np.testing.assert_array_equal(new_mask, mask)
+        assert (new_image != image).any()
+
+
+def test_brightness_shifts_and_contrast_stretches() -> None:
+    image = np.random.default_rng(0).integers(90, 160, (20, 20, 3), np.uint8)
+    mask = np.zeros((20, 20), np.int32)
+    for seed in seeds(10):
+        bright, _ = run(Colour(brightness=0.2, contrast=0, saturation=0, hue=0), image, mask, seed, View(255))
+        shift = bright.astype(float) - image
+        assert np.ptp(shift) <= 1 and abs(shift.mean()) <= 51.5
+        strong, _ = run(Colour(brightness=0, contrast=0.3, saturation=0, hue=0), image, mask, seed, View(255))
+        ratio = strong.std() / image.std()
+        assert 0.69 < ratio < 1.31 and abs(strong.mean() - image.mean()) < 1
+
+
+def test_saturation_and_hue_keep_grey_and_luma() -> None:
+    rng = np.random.default_rng(0)
+    grey = np.repeat(rng.integers(0, 256, (8, 8, 1), np.uint8), 3, 2)
+    colour = rng.integers(80, 170, (8, 8, 3), np.uint8)
+    mask, luma = np.zeros((8, 8), np.int32), np.array([0.299, 0.587, 0.114])
+    op = Colour(brightness=0, contrast=0, saturation=0.5, hue=0.5)
+    for seed in seeds(8):
+        new, _ = run(op, grey, mask, seed, View(255))
+        np.testing.assert_allclose(new.astype(int), grey, atol=1)
+        new, _ = run(op, colour, mask, seed, View(255))
+        assert (new != colour).any()
+        inside = ((new > 0) & (new < 255)).all(-1)
+        np.testing.assert_allclose((new @ luma)[inside], (colour @ luma)[inside], atol=1.2)
+
+
+def test_grey_pictures_can_be_brightened() -> None:
+    image, mask = np.full((4, 4, 1), 100, np.uint8), np.zeros((4, 4), np.int32)
+    new, _ = run(Colour(saturation=0, hue=0), image, mask, seeds(1)[0], View(255))
+    assert new.shape == image.shape and (new != image).any()
+
+
+def test_one_more_op_leaves_the_draws_of_the_others() -> None:
+    image, mask = (tf.constant(part) for part in ramps())
+    key = tf.constant([1, 2], tf.int64)
+    one = changed(image, mask, key, (Flip(), Scale(factors=(1.0,))), View(IGNORE, (30, 30)))
+    other = changed(image, mask, key, (Flip(), Scale(factors=(1.0,)), Colour()), View(IGNORE, (30, 30)))
+    np.testing.assert_array_equal(one[1], other[1])

@@ -1,0 +1,175 @@
+"""The order of training, the same for everybody; full batches; whole pictures for evaluation."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfseg.data import Colour, Data, Flip, Folder, Scale, Shapes, reading
+from tfseg.data.augment import FILL
+from tfseg.errors import DataError
+from tfseg.labels import Labels
+
+AUGMENT = (Scale(min=0.5, max=1.5), Flip(), Colour())
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+def batches(data: Data, labels: Labels, **options: int) -> list[Batch]:
+    options = {"seed": 3, "epochs": 2, **options}
+    return list(data.training(labels, **options).as_numpy_iterator())
+
+
+def equal(one: list[Batch], other: list[Batch]) -> bool:
+    return len(one) == len(other) and all(
+        np.array_equal(first, second)
+        for pair in zip(one, other, strict=True)
+        for first, second in zip(*pair, strict=True)
+    )
+
+
+@pytest.fixture
+def augmented(folder: Path) -> Data:
+    return Data(source=Folder(), root=folder, batch_size=2, crop=(16, 18), augment=AUGMENT)
+
+
+@pytest.mark.parametrize("parallel", [1, 8, tf.data.AUTOTUNE])
+def test_what_runs_beside_it_changes_nothing(
+    augmented: Data, labels: Labels, parallel: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = batches(augmented, labels)
+    monkeypatch.setattr(reading, "PARALLEL", parallel)
+    assert equal(batches(augmented, labels), expected)
+
+
+def test_a_training_can_go_on_at_any_epoch(augmented: Data, labels: Labels) -> None:
+    expected = batches(augmented, labels, epochs=4)
+    steps = augmented.steps_per_epoch()
+    assert (steps, len(expected)) == (3, 12)
+    for epoch in (1, 3):
+        assert equal(batches(augmented, labels, epochs=4, initial_epoch=epoch), expected[epoch * steps :])
+    assert batches(augmented, labels, epochs=4, initial_epoch=4) == []
+
+
+def test_seeds_and_epochs_differ(augmented: Data, labels: Labels) -> None:
+    images = [image.tobytes() for seed in (0, 1) for image, _ in batches(augmented, labels, seed=seed, epochs=3)]
+    assert len(set(images)) == len(images)
+
+
+def test_every_epoch_shows_every_example_once(data: Data, labels: Labels) -> None:
+    """The red channel of a picture is its number; the last batch of five in twos is filled up with one to ignore."""
+    orders = set()
+    for seed in range(4):
+        seen = batches(data, labels, seed=seed, epochs=3)
+        for epoch in range(3):
+            numbers, fillers = [], 0
+            for image, mask in seen[3 * epoch : 3 * epoch + 3]:
+                for picture, ids in zip(image, mask, strict=True):
+                    if (ids == 255).all():
+                        fillers += 1
+                    else:
+                        numbers.append(int(picture[0, 0, 0]))
+            assert sorted(numbers) == [0, 1, 2, 3, 4] and fillers == 1
+            orders.add(tuple(numbers))
+    assert len(orders) > 8
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 4, 7, 13])
+def test_batches_are_full_and_filled_with_their_own_pictures(folder: Path, labels: Labels, batch_size: int) -> None:
+    data = Data(source=Folder(), root=folder, batch_size=batch_size)
+    seen = batches(data, labels, epochs=1)
+    assert len(seen) == data.steps_per_epoch() == -(-5 // batch_size)
+    assert all(len(image) == len(mask) == batch_size for image, mask in seen)
+    image, mask = seen[-1]
+    real = 5 - batch_size * (len(seen) - 1)
+    for place in range(real, batch_size):
+        assert (mask[place] == labels.ignore).all()
+        np.testing.assert_array_equal(image[place], image[(place - real) % real])
+    assert all((ids != 255).any() for ids in mask[:real])
+
+
+def test_batches_know_their_names(augmented: Data, labels: Labels) -> None:
+    data = Data(source=augmented.source, root=augmented.root, batch_size=2)
+    for number, (image, _) in enumerate(batches(data, labels)):
+        names = data.batch_names(*divmod(number, 3), seed=3)
+        assert [str(picture[0, 0, 0]) for picture in image][: len(names)] == list(names)
+        assert len(names) == (1 if number % 3 == 2 else 2)
+
+
+def test_a_batch_can_be_had_again(augmented: Data, labels: Labels) -> None:
+    expected = batches(augmented, labels)
+    for number in (0, 2, 4):
+        assert equal([augmented.training_batch(labels, *divmod(number, 3), seed=3)], [expected[number]])
+
+
+def test_what_is_kept_in_memory_is_what_was_read(augmented: Data, labels: Labels) -> None:
+    kept = Data(source=augmented.source, root=augmented.root, batch_size=2, crop=(16, 18), augment=AUGMENT, cache=True)
+    assert equal(batches(kept, labels), batches(augmented, labels))
+
+
+def test_nothing_is_read_again_from_memory(folder: Path, labels: Labels) -> None:
+    dataset = Data(source=Folder(), root=folder, batch_size=2, cache=True).training(labels, seed=0, epochs=1)
+    for file in (folder / "train").rglob("*.png"):
+        file.unlink()
+    assert len(list(dataset)) == 3
+
+
+def test_shapes_are_known_to_whoever_builds_a_model(augmented: Data, data: Data, labels: Labels) -> None:
+    def spec(data: Data) -> list[tuple[list[int | None], tf.DType]]:
+        return [(part.shape.as_list(), part.dtype) for part in data.training(labels, seed=0, epochs=1).element_spec]
+
+    assert spec(augmented) == [([2, 16, 18, 3], tf.uint8), ([2, 16, 18], tf.int32)]
+    assert spec(data) == [([2, None, None, 3], tf.uint8), ([2, None, None], tf.int32)]
+    assert spec(Data(source=Shapes(size=16), batch_size=2)) == [([2, 16, 16, 3], tf.uint8), ([2, 16, 16], tf.int32)]
+    assert data.training(labels, seed=0, epochs=4, initial_epoch=1).cardinality() == 9
+
+
+def test_sizes_in_one_batch_are_filled_up(data: Data, labels: Labels) -> None:
+    image, mask = next(iter(data.evaluation("train", labels, batch_size=5).as_numpy_iterator()))
+    assert image.shape == (5, 24, 30, 3)
+    for number in range(5):
+        height, width = 20 + number, 30 - number
+        assert (mask[number, :height, :width] < 4).all()
+        assert (mask[number, height:] == 255).all() and (mask[number, :, width:] == 255).all()
+        assert (image[number, height:] == FILL).all() and (image[number, :, width:] == FILL).all()
+
+
+def test_evaluation_shows_every_picture_once_in_file_order(data: Data, labels: Labels) -> None:
+    assert data.evaluation_names("train") == ("0", "1", "2", "3", "4")
+    for batch_size in (1, 2, 5, 8):
+        seen = [
+            (int(picture[0, 0, 0]), int((ids != 255).sum()))
+            for image, mask in data.evaluation("train", labels, batch_size=batch_size).as_numpy_iterator()
+            for picture, ids in zip(image, mask, strict=True)
+        ]
+        assert len(seen) == -(-5 // batch_size) * batch_size
+        assert seen[:5] == [(number, (20 + number) * (30 - number)) for number in range(5)]
+        assert all(pixels == 0 for _, pixels in seen[5:])
+
+
+def test_a_batch_must_be_shared_out_evenly(data: Data, labels: Labels) -> None:
+    assert next(iter(data.training(labels, seed=0, epochs=1, batch_multiple=2)))[0].shape[0] == 2
+    text = (
+        "data.batch_size: expected a multiple of 3, the number of devices. "
+        "Received: 2. Change the batch size or `training.strategy`."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
+        data.training(labels, seed=0, epochs=1, batch_multiple=3)
+
+
+def test_binary_grey_real_data(shared: Path) -> None:
+    """The membranes of ISBI 2012: grey, black and white masks, no splits."""
+    source = Folder(
+        images="train/image/{name}.png", masks="train/label/{name}.png", channels=1,
+        fractions={"train": 0.8, "val": 0.2}, mask={"type": "binary"},
+    )  # fmt: skip
+    two = Labels(names=("membrane", "cell"))
+    data = Data(source=source, root=shared / "data" / "isbi2012_membrane", batch_size=4, crop=128)
+    assert (data.count("train"), data.count("val")) == (8, 2)
+    for image, mask in batches(data, two, epochs=1):
+        assert image.shape == (4, 128, 128, 1) and mask.shape == (4, 128, 128)
+        assert set(np.unique(mask)) == {0, 1}
+    counts = data.pixel_counts("train", two)
+    assert counts.classes.sum() == 8 * 512 * 512 and counts.ignored == 0
+    assert counts.classes[1] > 3 * counts.classes[0]

@@ -1,0 +1,134 @@
+"""The section `data:` of a pipeline file: what it refuses, and what it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tfseg.data import Data
+from tfseg.errors import DataError
+from tfseg.labels import Labels
+from tfseg.spec.problems import SpecError
+from tfseg.spec.source import read
+from tfseg.spec.validate import validate
+
+TWO = Labels(names=("a", "b"))
+
+
+def loaded(tmp_path: Path, text: str) -> Data:
+    (tmp_path / "data.yaml").write_text(text)
+    return validate(Data, read(tmp_path / "data.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("root: x", ['root: the source shapes reads no files; expected none; received "{folder}/x"']),
+        (
+            "root: x\nsource: {type: folder, channels: 1}\naugment: [flip, colour]",
+            ["augment.1: saturation and hue must be 0 for images of 1 channels; received 0.2 and 0.02"],
+        ),
+        (
+            "augment: [{type: scale, min: 2, max: 1}, {type: scale, factors: []}]",
+            [
+                "augment.0.min: expected at most max, which is 1.0; received 2.0",
+                "augment.1.factors: expected at least one factor; received none",
+            ],
+        ),
+        (
+            "root: x\nsource: {type: folder, images: a, masks: '{name}{name}', lists: b, fractions: {a: 0.7, b: 0.6}}",
+            [
+                "source.images: expected {name} once in the pattern; received 'a'",
+                "source.masks: expected {name} once in the pattern; received '{name}{name}'",
+                "source.lists: expected {split} in the path; received 'b'",
+                "source.fractions: splits must be told apart in one way: {split} in images, or lists, or fractions; "
+                "received lists and fractions",
+                "source.fractions: expected a sum of at most 1; received 1.3",
+            ],
+        ),
+        (
+            "root: x\nsource: {type: folder, images: '{name}.png'}",
+            [
+                "source.images: splits must be told apart in one way: {split} in images, or lists, or fractions; "
+                "received none"
+            ],
+        ),
+        (
+            "root: x\nsource: {type: folder, fractions: {a: 1}}",
+            [
+                "source.images: splits must be told apart in one way: {split} in images, or lists, or fractions; "
+                "received {split} and fractions"
+            ],
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said_at_its_line(tmp_path: Path, text: str, problems: list[str]) -> None:
+    with pytest.raises(SpecError) as caught:
+        loaded(tmp_path, text)
+    found = [f"{problem.path}: {problem.message}" for problem in caught.value.problems]
+    assert found == [problem.replace("{folder}", str(tmp_path)) for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("batch_size: 4", []),
+        (
+            "train_split: trian",
+            [(("train_split",), 'no split "trian"; expected one of: train, val, test; did you mean "train"?')],
+        ),
+        ("validation_split: x", [(("validation_split",), 'no split "x"; expected one of: train, val, test')]),
+        ("root: nowhere\nsource: camvid\ntrain_split: anything", []),
+        (
+            "root: nowhere\nsource: {type: folder, mask: {type: ids, mapping: {7: 0, 8: 2, 9: 255}, rest: 3}}",
+            [
+                (("source", "mask", "mapping", "8"), "expected a class (0 to 1) or 255 (ignore); received 2"),
+                (("source", "mask", "rest"), "expected a class (0 to 1) or 255 (ignore); received 3"),
+            ],
+        ),
+        (
+            "root: nowhere\nsource: {type: folder, mask: {type: colours, table: [[1, 2, 3]]}}",
+            [(("source", "mask", "table"), "expected 2 colours, one for each class; received 1")],
+        ),
+        ("root: nowhere\nsource: {type: folder, mask: binary}", []),
+    ],
+)
+def test_what_does_not_fit_the_classes(tmp_path: Path, text: str, problems: list[object]) -> None:
+    assert list(loaded(tmp_path, text).problems(TWO)) == problems
+
+
+def test_black_and_white_is_for_two_classes(tmp_path: Path) -> None:
+    three = Labels(names=("a", "b", "c"))
+    data = loaded(tmp_path, "root: nowhere\nsource: {type: folder, mask: binary}")
+    assert list(data.problems(three)) == [
+        (("source", "mask", "type"), "a mask in black and white has 2 classes, but `labels` has 3")
+    ]
+
+
+def test_an_unknown_split_is_found_once_the_files_are_there(folder: Path, tmp_path: Path) -> None:
+    data = loaded(tmp_path, "root: .\nsource: folder\nvalidation_split: test")
+    assert list(data.problems(TWO)) == [(("validation_split",), 'no split "test"; expected one of: train, val')]
+
+
+def test_a_folder_that_is_laid_out_otherwise_is_found_too(tmp_path: Path) -> None:
+    data = loaded(tmp_path, "root: .\nsource: voc")
+    message = f"{tmp_path}: no folder JPEGImages here, in VOC2012 or in VOCdevkit/VOC2012. "
+    assert list(data.problems(TWO)) == [(("root",), message + "Correct `data.root`, or put the data there.")]
+
+
+def test_who_reads_has_to_say_where(tmp_path: Path) -> None:
+    data = loaded(tmp_path, "source: camvid")
+    assert list(data.problems(TWO)) == []
+    text = (
+        "data.root: the source camvid reads files; expected the folder where they lie; received none. "
+        "Add it to the file, or data.root=FOLDER to the command"
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
+        data.names("train")
+
+
+def test_a_folder_is_listed_once(data: Data, folder: Path) -> None:
+    names = data.names("train")
+    for file in (folder / "train" / "images").iterdir():
+        file.unlink()
+    assert data.names("train") == names and data.count("train") == 5

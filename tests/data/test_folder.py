@@ -1,0 +1,170 @@
+"""Images and masks found in folders, and what is said when they are not."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfseg.data import Data, Folder
+from tfseg.errors import DataError
+from tfseg.labels import Labels
+
+Write = Callable[..., Path]
+GREY = np.zeros((4, 5), np.uint8)
+
+
+def fill(root: Path, write: Write, *names: str) -> None:
+    for name in names:
+        write(root / name, GREY)
+
+
+def paths(folder: Folder, root: Path, split: str) -> list[tuple[str, ...]]:
+    listing = folder.listing(root, split)
+    return [tuple(Path(file).relative_to(root).as_posix() for file in files) for files in listing.files]
+
+
+def test_splits_are_folders(folder: Path) -> None:
+    assert Folder().splits(folder) == ("train", "val")
+    listing = Folder().listing(folder, "train")
+    assert listing.names == ("0", "1", "2", "3", "4")
+    assert paths(Folder(), folder, "val")[1] == ("val/images/1.png", "val/masks/1.png")
+
+
+def test_only_what_has_masks_is_a_split(tmp_path: Path, write: Write) -> None:
+    fill(tmp_path, write, "train/a.png", "trainannot/a.png", "new/b.png", "val/c.png", "valannot/c.png")
+    layout = Folder(images="{split}/{name}.png", masks="{split}annot/{name}.png")
+    assert layout.splits(tmp_path) == ("train", "val")
+
+
+def test_the_split_may_be_part_of_a_name(shared: Path) -> None:
+    root = shared / "data" / "miniatures" / "pseudo_lip_dataset"
+    layout = Folder(images="{split}_images/{name}.jpg", masks="{split}_segmentations/{name}.png")
+    assert layout.splits(root) == ("train", "val")
+    assert paths(layout, root, "val") == [("val_images/86_185913.jpg", "val_segmentations/86_185913.png")]
+
+
+def test_names_may_hold_folders(shared: Path) -> None:
+    """Cityscapes: cities below the split, and endings that differ."""
+    root = shared / "data" / "miniatures" / "pseudo_cityscapes_dataset"
+    layout = Folder(
+        images="leftImg8bit/{split}/{name}_leftImg8bit.png", masks="gtFine/{split}/{name}_gtFine_labelTrainIds.png"
+    )
+    assert layout.listing(root, "val").names == ("frankfurt/frankfurt_000000_000294",)
+
+
+def test_lists_of_names(shared: Path) -> None:
+    root = shared / "data" / "miniatures" / "pseudo_dataset"
+    layout = Folder(images="imgs/{name}_img.jpg", masks="gts/{name}_gt.png", lists="splits/{split}.txt")
+    assert layout.splits(root) == ("train", "val")
+    for split in ("train", "val"):
+        wanted = (root / "splits" / f"{split}.txt").read_text().split()
+        assert list(layout.listing(root, split).names) == wanted
+    labels = Labels(names=tuple("abcd"))
+    data = Data(source=layout, root=root, batch_size=2)
+    assert data.pixel_counts("train", labels).classes.sum() == data.count("train") * 128 * 256
+
+
+def test_lists_of_paths(tmp_path: Path, write: Write) -> None:
+    """As SegNet and DeepLab write them: two paths on a line, perhaps with a leading slash."""
+    fill(tmp_path, write, "a/1.png", "a/2.png", "b/one.png", "b/two.png")
+    (tmp_path / "train.txt").write_text("/a/2.png /b/two.png\n\na/1.png  b/one.png\n")
+    layout = Folder(images="unused/{name}.png", lists="{split}.txt")
+    assert layout.splits(tmp_path) == ("train",)
+    assert layout.listing(tmp_path, "train").names == ("2", "1")
+    assert paths(layout, tmp_path, "train") == [("a/2.png", "b/two.png"), ("a/1.png", "b/one.png")]
+
+
+def test_fractions_share_out_all_examples(tmp_path: Path, write: Write) -> None:
+    names = [f"{number:02d}" for number in range(20)]
+    fill(tmp_path, write, *(f"images/{name}.png" for name in names), *(f"masks/{name}.png" for name in names))
+    fractions = {"train": 0.7, "val": 0.2, "test": 0.1}
+    layout = Folder(images="images/{name}.png", masks="masks/{name}.png", fractions=fractions)
+    assert layout.splits(tmp_path) == ("train", "val", "test")
+    parts = {split: layout.listing(tmp_path, split).names for split in fractions}
+    assert {split: len(part) for split, part in parts.items()} == {"train": 14, "val": 4, "test": 2}
+    assert sorted(name for part in parts.values() for name in part) == names
+    assert all(list(part) == sorted(part) for part in parts.values())
+    assert parts["train"] != tuple(names[:14])
+    elsewhere = tmp_path.parent / "elsewhere"
+    shutil.copytree(tmp_path, elsewhere)
+    assert layout.listing(elsewhere, "val").names == parts["val"]
+
+
+def test_other_files_are_passed_over(folder: Path) -> None:
+    (folder / "train" / "images" / "0.xml").write_text("<box/>")
+    (folder / "train" / "images" / "notes.txt").write_text("")
+    assert len(Folder().listing(folder, "train").names) == 5
+
+
+def raises(text: str) -> object:
+    return pytest.raises(DataError, match=f"^{re.escape(text)}$")
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    with raises(f"{tmp_path / 'no'}: no such folder. Correct `data.root`, or put the data there."):
+        Data(source=Folder(), root=tmp_path / "no").splits()
+
+
+def test_an_unknown_split(data: Data, folder: Path) -> None:
+    with raises(f'{folder}: no split "vaal"; expected one of: train, val; did you mean "val"?'):
+        data.names("vaal")
+    with raises('no split "x"; expected one of: train, val, test'):
+        Data().names("x")
+
+
+def test_no_split_at_all(tmp_path: Path) -> None:
+    with raises(f'{tmp_path}: no split "train"; expected one of: (there are none)'):
+        Data(source=Folder(), root=tmp_path).names("train")
+
+
+def test_an_empty_split(folder: Path) -> None:
+    for file in (folder / "val" / "images").iterdir():
+        file.unlink()
+    with raises(
+        f"{folder}: the split `val` is empty. "
+        "Expected at least one example by `val/images/{name}.*` and `val/masks/{name}.png`."
+    ):
+        Folder().listing(folder, "val")
+
+
+def test_an_empty_list(tmp_path: Path) -> None:
+    (tmp_path / "val.txt").write_text("\n")
+    with raises(f"{tmp_path}: the split `val` is empty. Expected at least one example by `val.txt`."):
+        Folder(lists="{split}.txt").listing(tmp_path, "val")
+
+
+def test_an_image_without_a_mask(folder: Path) -> None:
+    (folder / "train" / "masks" / "3.png").unlink()
+    with raises(
+        f"{folder}/train/images/3.png: has no mask. Expected `train/masks/3.png`. Add the mask or take the image out."
+    ):
+        Folder().listing(folder, "train")
+
+
+def test_two_images_of_one_name(folder: Path, write: Write) -> None:
+    write(folder / "train" / "images" / "3.bmp", GREY)
+    with raises(
+        f"{folder}/train/images/3.png: has the name `3`, as has {folder}/train/images/3.bmp. "
+        "Let `train/images/{name}.*` match one of them."
+    ):
+        Folder().listing(folder, "train")
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ("0\n\n9\n", "3: `9` has no image. Expected `train/images/9.*`. Correct the list or add the image."),
+        ("a b c\n", "1: cannot read the line 'a b c'. Expected a name, or the paths of an image and its mask."),
+        (
+            "train/images/0.png train/masks/7.png\n",
+            "1: {root}/train/masks/7.png: no such file. Correct the list or restore the file.",
+        ),
+    ],
+)
+def test_a_list_that_is_wrong(folder: Path, lines: str, text: str) -> None:
+    (folder / "train.txt").write_text(lines)
+    with raises(f"{folder}/train.txt:{text.replace('{root}', str(folder))}"):
+        Folder(lists="{split}.txt").listing(folder, "train")

@@ -1,0 +1,103 @@
+"""The doctor finds what is wrong, all of it; figures; the bench."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfseg.data import Binary, Data, Flip, Folder, Shapes
+from tfseg.data.inspect import bench, check, statistics
+from tfseg.labels import Labels
+
+Write = Callable[..., Path]
+
+
+def test_good_data_have_no_fault(data: Data, labels: Labels) -> None:
+    assert check(data, labels) == ()
+    assert check(Data(source=Shapes(size=32, train=20, val=2)), labels) == ()
+
+
+def test_every_fault_is_found_at_once(folder: Path, data: Data, labels: Labels, write: Write) -> None:
+    train, val = folder / "train", folder / "val"
+    (train / "images" / "0.png").write_bytes(b"")
+    write(train / "masks" / "1.png", np.full((21, 29), 77), palette=True)
+    write(train / "masks" / "2.png", np.zeros((4, 4)), palette=True)
+    write(train / "masks" / "3.png", np.full((23, 27), 255), palette=True)
+    (val / "images" / "1.png").write_bytes((train / "images" / "4.png").read_bytes())
+    write(val / "masks" / "1.png", np.zeros((24, 26)), palette=True)
+    assert check(data, labels) == (
+        f"{train}/images/0.png: cannot be decoded (0 bytes). Expected JPEG, PNG, GIF, BMP or .npy "
+        "(uint8, in row order). Restore the file, or take the example out of the data.",
+        f"{train}/masks/1.png: the mask holds 77; expected a class (0 to 3) or 255 (ignore). "
+        "Correct the mask or `labels`, or translate the ids with `data.source.mask`.",
+        f"{train}/images/2.png: the image is 28x22, but its mask {train}/masks/2.png is 4x4. "
+        "Expected one size for both. Correct either, or take the example out.",
+        "train/3: no pixel has a class, all are 255 (ignore). Take the example out.",
+        f"{val}/images/1.png: the same picture as {train}/images/4.png of the split train. Keep it in one split.",
+    )
+
+
+def test_a_class_that_cannot_be_learned(data: Data) -> None:
+    five = Labels(names=("a", "b", "c", "d", "e"))
+    assert check(data, five) == ("train: no mask has the class 'e'. Correct `labels` or the masks.",)
+
+
+def test_black_and_white_masks_that_are_taken_for_ids(folder: Path, write: Write) -> None:
+    """The trap: 255 is foreground in the file and ignored by the net."""
+    for file in folder.rglob("masks/*.png"):
+        write(file, np.where(np.random.default_rng(0).random((20 + int(file.stem), 30 - int(file.stem))) > 0.5, 255, 0))
+    two = Labels(names=("a", "b"))
+    assert check(Data(source=Folder(), root=folder), two) == (
+        "train: no mask has the class 'b'. Correct `labels` or the masks. "
+        "If they are black and white, set `data.source.mask: binary`.",
+    )
+    assert check(Data(source=Folder(mask=Binary()), root=folder), two) == ()
+
+
+def test_a_split_that_cannot_be_listed(folder: Path, data: Data, labels: Labels) -> None:
+    (folder / "val" / "masks" / "2.png").unlink()
+    assert check(data, labels) == (
+        f"{folder}/val/images/2.png: has no mask. Expected `val/masks/2.png`. Add the mask or take the image out.",
+    )
+    assert check(Data(source=Folder(), root=folder, validation_split="x"), labels) == (
+        f'{folder}: no split "x"; expected one of: train, val',
+    )
+
+
+def test_statistics_count_what_is_there(folder: Path, data: Data, labels: Labels, write: Write) -> None:
+    mask = np.zeros((20, 30), np.uint8)
+    mask[:5], mask[5:7] = 2, 255
+    write(folder / "train" / "masks" / "0.png", mask, palette=True)
+    figures = statistics(data, labels)
+    assert list(figures) == ["train", "val"]
+    train = figures["train"]
+    pairs = [tuple(part[0] for part in pair) for pair in data.evaluation("train", labels).as_numpy_iterator()]
+    ids = np.concatenate([mask.ravel() for _, mask in pairs])
+    pixels = np.concatenate([image.reshape(-1, 3) for image, _ in pairs]) / 255
+    assert train["images"] == 5
+    assert train["sizes"] == {f"{30 - number}x{20 + number}": 1 for number in range(5)}
+    assert list(train["pixels"].values()) == np.bincount(ids, minlength=256)[:4].tolist()
+    assert train["images_with"] == {"ground": 5, "disc": 4, "square": 5, "ring": 4}
+    assert train["ignored"] == 60
+    np.testing.assert_allclose(train["mean"], pixels.mean(0), atol=6e-5)
+    np.testing.assert_allclose(train["deviation"], pixels.std(0), atol=6e-5)
+    whole = {name: sum(mask.size for _, mask in pairs if (mask == i).any()) for i, name in enumerate(labels.names)}
+    frequency = {name: train["pixels"][name] / whole[name] for name in labels.names}
+    median = np.median(list(frequency.values()))
+    weights = {name: round(median / value, 4) for name, value in frequency.items()}
+    assert train["median_frequency_weights"] == pytest.approx(weights, abs=1e-4)
+
+
+def test_a_class_that_is_absent_has_no_weight(data: Data) -> None:
+    five = Labels(names=("a", "b", "c", "d", "e"))
+    weights = statistics(data, five)["val"]["median_frequency_weights"]
+    assert list(weights) == ["a", "b", "c", "d"] and np.isfinite(list(weights.values())).all()
+
+
+def test_bench_measures_every_stage(data: Data, labels: Labels) -> None:
+    rates = bench(data, labels, images=10)
+    assert list(rates) == ["read", "decode", "augment", "batch"]
+    assert all(rate > 0 for rate in rates.values())
+    drawn = Data(source=Shapes(size=16), batch_size=4, augment=(Flip(),))
+    assert list(bench(drawn, labels, images=10)) == ["decode", "augment", "batch"]

@@ -1,0 +1,159 @@
+"""A bad file is named, wherever it is found and whatever it is called."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfseg.data import Data, Flip, Folder, explain, explained
+from tfseg.data.reading import survey
+from tfseg.errors import DataError
+from tfseg.labels import Labels
+
+Write = Callable[..., Path]
+
+
+def words(data: Data, labels: Labels) -> str:
+    """What training says, epochs after the first included."""
+    with pytest.raises(DataError) as caught, explained():
+        list(data.training(labels, seed=0, epochs=2))
+    return str(caught.value)
+
+
+def undecodable(path: Path) -> str:
+    return (
+        f"{path}: cannot be decoded ({path.stat().st_size} bytes). Expected JPEG, PNG, GIF, BMP or .npy "
+        "(uint8, in row order). Restore the file, or take the example out of the data."
+    )
+
+
+@pytest.mark.parametrize(("part", "number"), [("images", 0), ("images", 2), ("masks", 3), ("masks", 4)])
+def test_a_damaged_file_is_named(folder: Path, data: Data, labels: Labels, part: str, number: int) -> None:
+    """Wherever it stands in the order, the first and the last place included."""
+    path = folder / "train" / part / f"{number}.png"
+    path.write_bytes(path.read_bytes()[:60])
+    assert words(data, labels) == undecodable(path)
+
+
+def test_an_empty_file_is_named(folder: Path, data: Data, labels: Labels) -> None:
+    path = folder / "train" / "images" / "1.png"
+    path.write_bytes(b"")
+    assert words(data, labels) == undecodable(path)
+
+
+def test_a_file_that_went_away_is_named(folder: Path, data: Data, labels: Labels) -> None:
+    data.files("train")
+    path = folder / "train" / "masks" / "2.png"
+    path.unlink()
+    assert words(data, labels) == (
+        f"{path}: cannot be read: No such file or directory. Restore the file, or take the example out of the data."
+    )
+
+
+def test_a_file_that_came_back_is_no_riddle(folder: Path, data: Data, labels: Labels) -> None:
+    data.files("train")
+    path = folder / "train" / "masks" / "2.png"
+    content = path.read_bytes()
+    path.unlink()
+    try:
+        list(data.training(labels, seed=0, epochs=1))
+    except tf.errors.OpError as error:
+        path.write_bytes(content)
+        image = folder / "train" / "images" / "2.png"
+        assert str(explain(error)) == f"{image} or {path}: could not be read a moment ago, but can be now. Run again."
+
+
+def test_a_label_out_of_range_is_named(folder: Path, data: Data, labels: Labels, write: Write) -> None:
+    path = write(folder / "train" / "masks" / "4.png", np.full((24, 26), 9), palette=True)
+    assert words(data, labels) == (
+        f"{path}: the mask holds 9; expected a class (0 to 3) or 255 (ignore). "
+        "Correct the mask or `labels`, or translate the ids with `data.source.mask`."
+    )
+
+
+def test_sizes_that_differ_are_named(folder: Path, labels: Labels, write: Write) -> None:
+    mask = write(folder / "train" / "masks" / "0.png", np.zeros((30, 20)), palette=True)
+    data = Data(source=Folder(), root=folder, batch_size=2, crop=8, augment=(Flip(),))
+    image = folder / "train" / "images" / "0.png"
+    assert words(data, labels) == (
+        f"{image}: the image is 30x20, but its mask {mask} is 20x30. "
+        "Expected one size for both. Correct either, or take the example out."
+    )
+
+
+def test_channels_that_differ_are_named(folder: Path, labels: Labels) -> None:
+    data = Data(source=Folder(channels=5), root=folder, batch_size=5)
+    text = words(data, labels)
+    assert re.fullmatch(
+        re.escape(f"{folder}/train/images/") + r"\d\.png" + re.escape(": the image has 3 channels. Expected 5: ")
+        + re.escape("correct `data.source.channels`, or the file."), text,
+    )  # fmt: skip
+
+
+def test_names_come_out_as_they_are(tmp_path: Path, labels: Labels, write: Write) -> None:
+    name = "Straße 日本 'a' \"b\" \\c [1]\t<d>"
+    write(tmp_path / "train" / "images" / f"{name}.png", np.zeros((4, 4, 3)))
+    mask = write(tmp_path / "train" / "masks" / f"{name}.png", np.full((4, 4), 7), palette=True)
+    data = Data(source=Folder(), root=tmp_path, batch_size=1)
+    assert words(data, labels).startswith(f"{mask}: the mask holds 7; ")
+    mask.write_bytes(b"nothing")
+    assert words(data, labels).startswith(f"{mask}: the mask is not a PNG; ")
+    mask.write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert words(data, labels) == undecodable(mask)
+
+
+def test_a_training_of_keras_names_the_file(folder: Path, data: Data, labels: Labels) -> None:
+    path = folder / "train" / "images" / "3.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n")
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(4, 1)(keras.layers.Rescaling(1 / 255)(image)))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255))
+    with pytest.raises(tf.errors.OpError) as caught:
+        model.fit(data.training(labels, seed=0, epochs=1), epochs=1, steps_per_epoch=3, shuffle=False, verbose=0)
+    assert str(explain(caught.value)) == undecodable(path)
+
+
+def test_evaluation_counting_and_memory_name_the_file_too(folder: Path, data: Data, labels: Labels) -> None:
+    path = folder / "val" / "masks" / "2.png"
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(DataError, match=re.escape(str(path))), explained():
+        list(data.evaluation("val", labels))
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        data.pixel_counts("val", labels)
+    kept = Data(source=Folder(), root=folder, batch_size=2, cache=True, train_split="val")
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        kept.training(labels, seed=0, epochs=1)
+
+
+def test_other_errors_are_nobody_elses() -> None:
+    assert explain(ValueError("no data")) is None
+    with pytest.raises(tf.errors.InvalidArgumentError), explained():
+        tf.io.decode_png(b"nothing")
+
+
+def test_a_survey_goes_on_after_every_fault() -> None:
+    """Lost elements at both ends and one behind another, and a fault that was foreseen."""
+
+    def load(position: tf.Tensor) -> tuple[tuple[tf.Tensor], tf.Tensor]:
+        lost = tf.reduce_any(tf.equal(position, [0, 3, 4, 6]))
+        with tf.control_dependencies([tf.debugging.Assert(tf.logical_not(lost), ["lost"])]):
+            return (tf.identity(position),), tf.where(tf.equal(position, 2), "two", "")
+
+    found = list(survey(7, load, lambda position: tf.strings.join(["no/", tf.strings.as_string(position)])))
+    lost = "no/{}: cannot be read: No such file or directory. Restore the file, or take the example out of the data."
+    assert [fault for _, fault in found] == [
+        lost.format(0), "", "two", lost.format(3), lost.format(4), "", lost.format(6)
+    ]  # fmt: skip
+    assert [None if tensors is None else int(tensors[0]) for tensors, _ in found] == [
+        None,
+        1,
+        None,
+        None,
+        None,
+        5,
+        None,
+    ]

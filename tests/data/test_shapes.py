@@ -1,0 +1,95 @@
+"""Drawn scenes: a function of seed and index, rich, and worth learning from."""
+
+import hashlib
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfseg.data import Data, Shapes
+from tfseg.labels import Labels
+
+SIX = Labels(names=tuple("abcdef"))
+
+
+def scenes(shapes: Shapes, labels: Labels = SIX, split: str = "train", count: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    pairs = Data(source=shapes).evaluation(split, labels).take(count).as_numpy_iterator()
+    images, masks = zip(*pairs, strict=True)
+    return np.concatenate(images), np.concatenate(masks)
+
+
+def test_scenes_are_the_same_bit_for_bit_everywhere() -> None:
+    """Integer arithmetic: no machine, no number of threads and no version of TensorFlow may change a pixel."""
+    images, masks = scenes(Shapes(size=(40, 56), train=8))
+    digest = hashlib.sha256(images.tobytes() + masks.astype("<i4").tobytes()).hexdigest()
+    assert digest == "63782e85c3f72f4d342c20aec447c9db014830f1a995f7c1053a243c5c4e08f3"
+
+
+def test_a_scene_depends_on_nothing_but_seed_split_and_index() -> None:
+    images, masks = scenes(Shapes(size=32, train=8))
+    few, _ = scenes(Shapes(size=32, train=3, val=1), count=3)
+    np.testing.assert_array_equal(images[:3], few)
+    examples = Data(source=Shapes(size=32, train=8)).examples("train", SIX)
+    for index in (7, 2):
+        image, mask, _ = examples.load(tf.constant(index, tf.int64))
+        np.testing.assert_array_equal(image, images[index])
+        np.testing.assert_array_equal(mask, masks[index])
+        np.testing.assert_array_equal(examples.mask(tf.constant(index, tf.int64))[0], masks[index])
+
+
+def test_scenes_splits_and_seeds_differ() -> None:
+    images = [*scenes(Shapes(size=32))[0]]
+    images += [*scenes(Shapes(size=32), split="val")[0], *scenes(Shapes(size=32), split="test")[0]]
+    images += [*scenes(Shapes(size=32, seed=1))[0]]
+    assert len({image.tobytes() for image in images}) == 32
+
+
+@pytest.mark.parametrize("classes", [2, 7, 40])
+@pytest.mark.parametrize("size", [16, (33, 70)])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_any_size_any_number_of_classes_any_channels(classes: int, size: int, channels: int) -> None:
+    labels = Labels(names=tuple(map(str, range(classes))))
+    images, masks = scenes(Shapes(size=size, channels=channels), labels, count=2)
+    sides = (size, size) if isinstance(size, int) else size
+    assert images.shape == (2, *sides, channels) and images.dtype == np.uint8
+    assert masks.shape == (2, *sides) and masks.dtype == np.int32
+    assert masks.min() == 0 and masks.max() < classes
+
+
+def test_every_class_occurs_and_none_fills_everything() -> None:
+    labels = Labels(names=tuple(map(str, range(12))))
+    counts = Data(source=Shapes(size=64, train=200)).pixel_counts("train", labels)
+    shares = counts.classes / counts.classes.sum()
+    assert 0.4 < shares[0] < 0.85
+    assert shares[1:].min() > 0.004
+    assert counts.images.min() > 40
+
+
+def test_forms_hide_one_another_in_several_sizes_with_thin_parts() -> None:
+    _, masks = scenes(Shapes(size=96, train=60), count=60)
+    touching = sum(
+        bool(np.any((mask[:, 1:] != mask[:, :-1]) & (mask[:, 1:] > 0) & (mask[:, :-1] > 0))) for mask in masks
+    )
+    assert touching > 40
+    runs = np.concatenate([_runs(mask) for mask in masks])
+    assert np.quantile(runs, 0.1) <= 6 and runs.max() >= 40
+
+
+def _runs(mask: np.ndarray) -> np.ndarray:
+    """Lengths of runs of one class, but for the background, along the rows."""
+    lengths = []
+    for row in mask:
+        edges = np.flatnonzero(np.diff(row, prepend=-1, append=-1))
+        lengths += [stop - start for start, stop in itertools.pairwise(edges) if row[start] > 0]
+    return np.array(lengths)
+
+
+def test_textures_tell_apart_what_colour_does_not() -> None:
+    """Within a form, brightness varies more for every class with a pattern than for the plain one (4)."""
+    images, masks = scenes(Shapes(size=96, train=60, channels=1), count=60)
+    spread = {}
+    for identity in range(1, 6):
+        chosen = [(image, mask == identity) for image, mask in zip(images, masks, strict=True)]
+        spread[identity] = np.mean([image[inside].std() for image, inside in chosen if inside.sum() > 200])
+    assert min(spread, key=spread.__getitem__) == 4
