@@ -1,0 +1,43 @@
+"""tfseg's own networks go through the gate: the released form with its crops, and the light ones with resizes."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.export.toys import image, labels
+from tfseg.backbones import MobileNetV2, SmallCnn, Vgg16
+from tfseg.export import Export, Tflite, export
+from tfseg.export.tflite import operations
+from tfseg.models import Segmenter
+from tfseg.models.decoders import Fcn
+
+NETWORKS = {
+    "released": Segmenter(backbone=Vgg16(form="original", width=1 / 32), decoder=Fcn(upsampling="deconv")),
+    "same": Segmenter(backbone=Vgg16(width=1 / 32), decoder=Fcn(strides=(32, 16))),
+    "light": Segmenter(backbone=MobileNetV2(alpha=0.25), decoder=Fcn(strides=(32, 16, 8, 4), channels=8)),
+    "small": Segmenter(channels=1, backbone=SmallCnn(width=4), decoder=Fcn(strides=(16, 8))),
+}
+FORBIDDEN = {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "SHAPE", "STRIDED_SLICE", "PACK", "TRANSPOSE", "VAR_HANDLE"}
+"""Builtin, but slow, or a sign that a size or a weight was left open."""
+
+
+def awake(model: keras.Model, picture: np.ndarray) -> keras.Model:
+    """Scores begin at zero, and a network that says nothing proves nothing: logits as large as after training."""
+    random = np.random.default_rng(0)
+    scores = [layer for layer in model.layers if layer.weights and not layer.get_weights()[0].any()]
+    for layer in scores:
+        layer.kernel.assign(random.normal(0, 1, layer.kernel.shape))
+    spread = model(picture[None]).numpy().std()
+    for layer in scores:  # logits are linear in them
+        layer.kernel.assign(layer.kernel * (5 / spread))
+    return model
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_pass_the_gate(name, tmp_path):
+    images = [image(0, 75, 97, NETWORKS[name].channels), image(1, 64, 33, NETWORKS[name].channels)]
+    model = awake(NETWORKS[name].build(labels(4)), images[0])
+    report = export(model, labels(4), tmp_path, name, spec=Export(tflite=Tflite(size=(65, 96))), images=images)
+    assert [one.wrong for one in report.comparisons] == [0, 0]
+    assert max(one.largest_difference for one in report.comparisons) < 1e-4
+    assert not FORBIDDEN & set(operations(report.tflite.read_bytes()))
