@@ -1,6 +1,6 @@
 """Writes the pictures of a split as PNG files, so that there is something to look at, or to predict.
 
-    python examples/save_pictures.py shapes --count 4 --output pictures
+python examples/save_pictures.py shapes --count 4 --output pictures
 """
 
 import argparse
