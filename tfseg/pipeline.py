@@ -15,7 +15,7 @@ from tfseg.labels import Labels
 from tfseg.models import Model
 from tfseg.spec.declare import spec
 from tfseg.spec.plugins import plugged
-from tfseg.spec.problems import Problem, SpecError
+from tfseg.spec.problems import SpecError
 from tfseg.spec.source import read
 from tfseg.spec.validate import validate
 from tfseg.training import Training
@@ -56,7 +56,7 @@ class Pipeline:
         """
         return self.model.build(self.labels, training=training)
 
-    def problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+    def problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """What no section can see alone, each as (path, message)."""
         for section in ("data", "model", "training"):
             for path, message in getattr(self, section).problems(self.labels):
@@ -81,7 +81,7 @@ def load(path: str | os.PathLike[str], overrides: Iterable[str] = (), *, allow_p
     """
     document = read(find(path), tuple(overrides))
     pipeline = validate(plugged(Pipeline, document, allow_plugins=allow_plugins), document)
-    problems = [Problem(document.where(keys), ".".join(keys), message) for keys, message in pipeline.problems()]
+    problems = [document.problem(keys, message, within=()) for keys, message in pipeline.problems()]
     if problems:
         raise SpecError(problems)
     return pipeline

@@ -11,16 +11,14 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-import tfseg
 from tfseg.atomic import write_text
 from tfseg.data import explain as explain_data
 from tfseg.data import explained
-from tfseg.errors import RunError, TfsegError
+from tfseg.errors import RunError
 from tfseg.export import Report
 from tfseg.export import export as export_model
-from tfseg.export.bundle import labels_text
+from tfseg.export.bundle import labels_text, versions
 from tfseg.inference import Inference, Predictor, predict_files
 from tfseg.metrics import SegmentationMetrics
 from tfseg.pipeline import Pipeline, load
@@ -159,7 +157,7 @@ def export(
     dataset = pipeline.data.evaluation(pipeline.data.validation_split, pipeline.labels)
     with explained():
         images = [image[0] for image, _ in islice(dataset.as_numpy_iterator(), pipeline.export.examples)]
-    metadata = {"pipeline": dump(pipeline), "metrics": run.metrics, "versions": versions()}
+    metadata = {"pipeline": dump(pipeline), "metrics": run.metrics}
     return export_model(
         run.model(),
         pipeline.labels,
@@ -169,11 +167,6 @@ def export(
         images=images,
         metadata=metadata,
     )
-
-
-def versions() -> dict[str, str]:
-    """What computed a result."""
-    return {package.__name__: package.__version__ for package in (tfseg, tf, keras, np)}
 
 
 def _load_weights(pipeline: Pipeline, model: keras.Model) -> None:
@@ -249,9 +242,7 @@ def _in_words() -> Iterator[None]:
     """Gives an error of TensorFlow that the user can mend the words for it."""
     try:
         yield
-    except TfsegError:
-        raise
-    except (tf.errors.OpError, ValueError) as error:
+    except Exception as error:
         known = explain_data(error) or explain(error)
         if known is None:
             raise

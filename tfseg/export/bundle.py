@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+import tfseg
 from tfseg.export.verify import Comparison
 from tfseg.labels import Labels, voc_palette
 
@@ -34,6 +36,11 @@ def append_labels(tflite: Path, labels: Labels) -> None:
 
 def record_text(comparisons: tuple[Comparison, ...], metadata: Mapping[str, Any]) -> str:
     """What was compared and with which result, the versions that wrote it, and what the caller knows of its origin."""
-    versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
-    record = {"comparisons": [asdict(one) for one in comparisons], "versions": versions, **metadata}
+    record = {"comparisons": [asdict(one) for one in comparisons], "versions": versions(), **metadata}
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+
+
+def versions() -> dict[str, str]:
+    """What computes here."""
+    packages = {"tfseg": tfseg, "tensorflow": tf, "keras": keras, "numpy": np}
+    return {name: package.__version__ for name, package in packages.items()}
