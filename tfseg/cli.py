@@ -169,14 +169,17 @@ def evaluate(
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The folder for the masks.")
 @click.option("--overlay", is_flag=True, help="Write each mask over its image as well.")
-def predict(manner: Manner, model: Path, images: Sequence[Path], output: Path, overlay: bool) -> None:
+@allow_plugins
+def predict(
+    manner: Manner, model: Path, images: Sequence[Path], output: Path, overlay: bool, allow_plugins: bool
+) -> None:
     """Write the mask of each IMAGE as an index PNG with palette.
 
     MODEL is a run, a .keras file, a SavedModel or a .tflite file.
     """
     from tfseg.run import predict
 
-    for path in predict(model, images, output, overlay=overlay):
+    for path in predict(model, images, output, overlay=overlay, allow_plugins=allow_plugins):
         manner.say(str(path))
 
 

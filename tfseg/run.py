@@ -116,7 +116,7 @@ def predict(
     output: str | os.PathLike[str],
     *,
     overlay: bool = False,
-    inference: Inference | None = None,
+    allow_plugins: bool = False,
 ) -> Iterator[Path]:
     """Writes the mask of every image, at the image's own size, as an index PNG with palette.
 
@@ -125,11 +125,13 @@ def predict(
         images: files to predict.
         output: the folder for the masks: `<stem>.png`.
         overlay: write each mask over its image as well: `<stem>-overlay.png`.
-        inference: how; a pipeline's `inference`.
+        allow_plugins: import the plugins that the run's pipeline names.
 
     Yields:
         The files, as soon as they are written.
     """
+    run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
+    inference = run.pipeline.inference if run else Inference()  # imports plugins, whose layers the network may have
     predictor = Predictor.open(source.best if isinstance(source, Run) else network(Path(source)))
     yield from predict_files(predictor, map(Path, images), Path(output), overlay=overlay, spec=inference)
 
