@@ -37,6 +37,7 @@ def compiled(training: Training) -> dict[str, Any]:
         "computes": model.get_layer("conv").compute_dtype,
         "strategy": type(model.distribute_strategy).__name__,
         "jit_compile": model.jit_compile,
+        "validated": training.validated_epochs(),
         "learns": [weight.path for weight in model.trainable_weights],
     }
 
@@ -67,6 +68,7 @@ CASES = [
         compiled,
         {
             "epochs": 7,
+            "validate_every": 4,
             "optimizer": Sgd(),
             "schedule": Constant(),
             "loss": CrossEntropy(reduction="sum"),

@@ -58,6 +58,7 @@ def train(folder, training, *, more=(), images=IMAGES, resume=False, validated=T
         shuffle=False,
         verbose=0,
         validation_data=toy.batches(*VALIDATION, 4) if validated else None,
+        validation_freq=list(training.validated_epochs()),
         callbacks=[*callbacks, *more],
     )
     return model
@@ -115,6 +116,28 @@ def test_only_a_higher_figure_is_better(tmp_path):
         checkpoints.on_epoch_end(0, {"val_miou": figure})
         assert (tmp_path / "model.keras").exists() is better
     assert checkpoints.best == 0.6
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "expected"),
+    [(1, 1, (1,)), (4, 1, (1, 2, 3, 4)), (5, 2, (2, 4, 5)), (4, 2, (2, 4)), (3, 9, (3,))],
+)
+def test_validated_epochs(epochs, every, expected):
+    assert Training(epochs=epochs, validate_every=every).validated_epochs() == expected
+
+
+def test_epochs_without_validation(tmp_path):
+    """They have no validation figures, may not be the best, and are the last network all the same."""
+    model = train(tmp_path, Training(epochs=3, validate_every=2))
+    assert [bool(row["val_miou"]) for row in rows(tmp_path)] == [False, True, True]
+    assert all(row["miou"] for row in rows(tmp_path))
+    last = keras.models.load_model(tmp_path / "last.keras")
+    for mine, theirs in zip(last.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    checkpoints = Checkpoints(tmp_path / "new", validated=(2,))
+    checkpoints.set_model(model)
+    checkpoints.on_epoch_end(0, {"loss": 1.0})
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["last.keras"]
 
 
 def test_saved_networks_are_plain(run):
