@@ -46,7 +46,7 @@ def decoded(mask: Any) -> Any:
     grey = np.array([[0, 1, 9, 200]], np.uint8)
     colours = np.array([[[0, 0, 0], [1, 2, 3], [128, 0, 0]]], np.uint8)
     made = [mask(tf.io.encode_png(values), FOUR) for values in (grey[:, :, None], colours)]
-    return [[ids.numpy().tolist(), fault.numpy()] for ids, fault in made]
+    return [[ids.numpy().tolist(), fault.numpy().decode()] for ids, fault in made]
 
 
 def listed(source: Any) -> Any:

@@ -116,8 +116,16 @@ def test_an_unknown_split(data: Data, folder: Path) -> None:
 
 
 def test_no_split_at_all(tmp_path: Path) -> None:
-    with raises(f'{tmp_path}: no split "train"; expected one of: (there are none)'):
+    (tmp_path / "train" / "images").mkdir(parents=True)
+    with raises(
+        f"{tmp_path}: no split is here. Expected something by `{{split}}/images/{{name}}.*` and "
+        "`{split}/masks/{name}.png`. Correct the patterns or `data.root`."
+    ):
         Data(source=Folder(), root=tmp_path).names("train")
+    with raises(
+        f"{tmp_path}: no split is here. Expected something by `{{split}}.txt`. Correct the patterns or `data.root`."
+    ):
+        Folder(lists="{split}.txt").splits(tmp_path)
 
 
 def test_an_empty_split(folder: Path) -> None:

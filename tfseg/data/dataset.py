@@ -228,7 +228,7 @@ class Data:
             return None
         near = difflib.get_close_matches(split, self._splits, 1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
-        return f'no split "{split}"; expected one of: {", ".join(self._splits) or "(there are none)"}{hint}'
+        return f'no split "{split}"; expected one of: {", ".join(self._splits)}{hint}'
 
 
 _ANY_LABELS = Labels(names=("0", "1"))

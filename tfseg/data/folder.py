@@ -69,10 +69,14 @@ class Folder:
             raise DataError(f"{root}: no such folder. Correct `data.root`, or put the data there.")
         if self.fractions is not None:
             return tuple(self.fractions)
-        if self.lists is not None:
-            return tuple(sorted(splits(root, self.lists)))
-        found = splits(root, self.images)
-        return tuple(sorted(found & splits(root, self.masks) if "{split}" in self.masks else found))
+        patterns = [self.images, self.masks] if self.lists is None else [self.lists]
+        found = set.intersection(*(splits(root, pattern) for pattern in patterns if "{split}" in pattern))
+        if not found:
+            told = " and ".join(f"`{pattern}`" for pattern in patterns)
+            raise DataError(
+                f"{root}: no split is here. Expected something by {told}. Correct the patterns or `data.root`."
+            )
+        return tuple(sorted(found))
 
     def listing(self, root: Path, split: str) -> Listing:
         """The examples of a split, by name. Every image has a mask, and there is at least one."""

@@ -140,7 +140,7 @@ def _code(colours: tf.Tensor) -> tf.Tensor:
 def _if_png(data: tf.Tensor, decode: Callable[[], Decoded]) -> Decoded:
     blank = tf.zeros([0, 0], tf.int32)
     ids, fault = tf.cond(is_png(data), decode, lambda: (blank, tf.constant(_NOT_PNG)))
-    return tf.ensure_shape(ids, [None, None]), fault
+    return tf.ensure_shape(ids, [None, None]), tf.convert_to_tensor(fault)
 
 
 def _wrong_ids(raw: tf.Tensor, wrong: tf.Tensor, labels: Labels) -> tf.Tensor:

@@ -18,8 +18,7 @@ def files(root: Path, pattern: str, split: str) -> dict[str, Path]:
     """
     pattern = pattern.replace("{split}", split)
     shape, found = re.compile(_expression(pattern)), dict[str, Path]()
-    fixed = re.split(r"[{*]", pattern)[0].rpartition("/")[0]
-    for path in sorted((root / fixed).rglob("*")):
+    for path in sorted((root / _fixed(pattern)).rglob("*")):
         match = shape.fullmatch(path.relative_to(root).as_posix())
         if not match or path.suffix.lower() not in SUFFIXES:
             continue
@@ -34,11 +33,19 @@ def splits(root: Path, pattern: str) -> set[str]:
     """What `{split}` may stand for: the entries that match the one part of the path that holds it."""
     before, _, after = pattern.partition("{split}")
     folder, _, head = before.rpartition("/")
-    tail, is_folder, _ = after.partition("/")
+    tail, goes_on, rest = after.partition("/")
     shape = re.compile(_expression(f"{head}{{split}}{tail}"))
-    entries = list((root / folder).iterdir()) if (root / folder).is_dir() else []
-    entries = [entry for entry in entries if entry.is_dir()] if is_folder else entries
-    return {match["split"] for entry in entries if (match := shape.fullmatch(entry.name))}
+    entries = (root / folder).iterdir() if (root / folder).is_dir() else ()
+    return {
+        match["split"]
+        for entry in entries
+        if (match := shape.fullmatch(entry.name)) and (not goes_on or (entry / _fixed(rest)).is_dir())
+    }
+
+
+def _fixed(pattern: str) -> str:
+    """The folders of a pattern before its first placeholder."""
+    return re.split(r"[{*]", pattern)[0].rpartition("/")[0]
 
 
 def _expression(pattern: str) -> str:
