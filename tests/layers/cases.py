@@ -5,6 +5,7 @@ from tfseg import layers
 
 X = (2, 9, 12, 3)
 SMALL = (2, 5, 4, 3)
+VALUES = ("float32", "int32")
 
 CASES = [
     LayerCase(layers.Normalize, {"mode": "caffe"}, (X,)),
@@ -36,6 +37,10 @@ CASES = [
     LayerCase(layers.ResizeLike, {"interpolation": "bilinear"}, (SMALL, X), unlike={"xla": "see ops/resize.py"}),
     LayerCase(layers.ResizeLike, {"interpolation": "nearest"}, (SMALL, X)),
     LayerCase(layers.ResizeLike, {"interpolation": "nearest", "align_corners": True}, (X, SMALL)),
+    LayerCase(layers.MaxPoolingWithArgmax2D, {"pool_size": 3, "strides": 2, "padding": "same"}, (X,), outputs=2),
+    LayerCase(layers.MaxPoolingWithArgmax2D, {"pool_size": [2, 3]}, (X,), outputs=2),
+    LayerCase(layers.MaxUnpooling2D, {"pool_size": 3, "strides": 2, "padding": "same"}, (SMALL, SMALL), VALUES),
+    LayerCase(layers.MaxUnpooling2D, {"pool_size": 2}, (SMALL, SMALL, X), (*VALUES, "uint8")),
     LayerCase(layers.FixedScale, {"factor": 0.01}, (X,), fixed=1),
     LayerCase(
         layers.AtrousConv2D, {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "padding": "same"}, (X,), learned=2

@@ -5,6 +5,7 @@ from tfseg.layers.crop import CropLike
 from tfseg.layers.normalize import Normalize
 from tfseg.layers.pool import CaffeAveragePooling2D, CaffeMaxPooling2D
 from tfseg.layers.scale import FixedScale
+from tfseg.layers.unpool import MaxPoolingWithArgmax2D, MaxUnpooling2D
 from tfseg.layers.upsample import BilinearConv2DTranspose, ResizeLike
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "CaffeMaxPooling2D",
     "CropLike",
     "FixedScale",
+    "MaxPoolingWithArgmax2D",
+    "MaxUnpooling2D",
     "Normalize",
     "ResizeLike",
 ]

@@ -5,6 +5,7 @@ from tfseg.ops.confusion import confusion_matrix
 from tfseg.ops.convolution import atrous_conv
 from tfseg.ops.pool import caffe_average_pool, caffe_max_pool
 from tfseg.ops.resize import resize
+from tfseg.ops.unpool import max_pool_with_argmax, max_unpool
 
 __all__ = [
     "atrous_conv",
@@ -12,5 +13,7 @@ __all__ = [
     "caffe_average_pool",
     "caffe_max_pool",
     "confusion_matrix",
+    "max_pool_with_argmax",
+    "max_unpool",
     "resize",
 ]

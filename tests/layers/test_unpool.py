@@ -1,0 +1,136 @@
+"""The pair of pooling and unpooling layers, against arrays that tensorflow-addons 0.23 made."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfseg.layers import MaxPoolingWithArgmax2D, MaxUnpooling2D
+
+X = np.random.default_rng(0).normal(size=(2, 7, 9, 3)).astype("float32")
+
+
+@pytest.fixture
+def golden(shared: Path) -> list[dict[str, Any]]:
+    files = sorted((shared / "golden" / "tfa_unpooling").glob("*.npz"))
+    assert len(files) == 11
+    return [dict(np.load(file)) for file in files]
+
+
+def arguments(arrays: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "pool_size": arrays["pool"].tolist(),
+        "strides": arrays["strides"].tolist(),
+        "padding": str(arrays["padding"]),
+    }
+
+
+def test_pooling_is_that_of_tfa(golden: list[dict[str, Any]]) -> None:
+    for arrays in golden:
+        values, places = MaxPoolingWithArgmax2D(**arguments(arrays))(arrays["image"])
+        np.testing.assert_array_equal(values, arrays["pooled"])
+        np.testing.assert_array_equal(places, arrays["argmax"])
+
+
+def test_unpooling_is_that_of_tfa_bit_for_bit(golden: list[dict[str, Any]]) -> None:
+    """Its mistakes at sizes that the stride does not divide included."""
+    for arrays in golden:
+        layer = MaxUnpooling2D(**arguments(arrays))
+        np.testing.assert_array_equal(layer(arrays["pooled"], arrays["argmax"]), arrays["unpooled"])
+        np.testing.assert_array_equal(layer(arrays["updates"], arrays["argmax"]), arrays["unpooled_updates"])
+
+
+def test_with_the_size_every_value_stands_where_it_came_from(golden: list[dict[str, Any]]) -> None:
+    for arrays in golden:
+        image = arrays["image"]
+        found = np.asarray(MaxUnpooling2D(**arguments(arrays))(arrays["pooled"], arrays["argmax"], image))
+        rows, columns = np.divmod(arrays["argmax"] // image.shape[3], image.shape[2])
+        expected = np.zeros_like(image)
+        for (n, i, j, c), value in np.ndenumerate(arrays["pooled"]):
+            expected[n, rows[n, i, j, c], columns[n, i, j, c], c] += value
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_where_tfa_was_wrong(golden: list[dict[str, Any]]) -> None:
+    """What the class's docstring says of it."""
+    wrong = []
+    for arrays in golden:
+        found = MaxUnpooling2D(**arguments(arrays))(arrays["pooled"], arrays["argmax"], arrays["image"])
+        if found.shape != arrays["unpooled"].shape or np.any(found != arrays["unpooled"]):
+            wrong.append(arrays["image"].shape)
+    assert sorted(wrong) == [(1, 7, 9, 4), (1, 13, 11, 2), (2, 6, 10, 3)]
+
+
+def test_all_ways_to_call_it_are_one() -> None:
+    values, places = MaxPoolingWithArgmax2D(2, padding="SAME")(X)
+    up = MaxUnpooling2D(2, padding="Same")
+    results = [
+        up(values, places, output_size=(7, 9)),
+        up(values, places, output_size=X),
+        up(values, places, output_size=tf.constant([7, 9])),
+        up(values, mask=places, output_size=tf.shape(X)[1:3]),
+        up([values, places], output_size=X),
+        up([values, places, X]),
+        up((values, places, X)),
+    ]
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])
+    np.testing.assert_array_equal(up([values, places]), up(values, places))
+
+
+def test_a_net_with_unknown_sizes() -> None:
+    image = keras.Input((None, None, 3))
+    values, places = MaxPoolingWithArgmax2D(2, padding="same")(image)
+    assert (values.shape, places.shape, places.dtype) == ((None, None, None, 3), (None, None, None, 3), "int32")
+    back = MaxUnpooling2D(2, padding="same")(values, places, output_size=image)
+    assert back.shape == (None, None, None, 3)
+    model = keras.Model(image, back)
+    again = keras.Model.from_config(model.get_config())
+    for size in ((7, 9), (8, 6)):
+        x = X[:, : size[0], : size[1]] if size == (7, 9) else np.random.default_rng(1).normal(size=(2, *size, 3))
+        found = again.predict(x.astype("float32"), verbose=0)
+        kept = found != 0
+        np.testing.assert_array_equal(found[kept], x.astype("float32")[kept])
+
+
+@pytest.mark.filterwarnings("error")
+def test_places_are_no_keras_mask() -> None:
+    """Keras treats an argument of that name in its own way: no warning, and no mask goes on from here."""
+    values, places = MaxPoolingWithArgmax2D(2)(X)
+    found = MaxUnpooling2D(2)(values, mask=places, output_size=X)
+    assert getattr(found, "_keras_mask", None) is None
+
+
+def test_sizes_are_announced() -> None:
+    values, places = keras.Input((4, None, 3)), keras.Input((4, None, 3), dtype="int32")
+    assert MaxUnpooling2D(3, 2, "same")(values, places).shape == (None, 8, None, 3)
+    assert MaxUnpooling2D(3, 2, "valid")(values, places).shape == (None, 9, None, 3)
+    assert MaxUnpooling2D(3, 2)(values, places, output_size=(9, 10)).shape == (None, 9, 10, 3)
+    assert MaxUnpooling2D(3, 2).compute_output_shape((None, 4, None, 3)) == (None, 9, None, 3)
+
+
+@pytest.mark.parametrize("kind", [MaxPoolingWithArgmax2D, MaxUnpooling2D])
+def test_another_padding_is_refused(kind: type[keras.layers.Layer]) -> None:
+    message = '`padding` must be "valid" or "same". Received: padding=\'full\''
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        kind(padding="full")
+
+
+def test_values_without_places_are_refused() -> None:
+    message = "Expected `updates` and `mask`, the values and places of a pooling. Received: mask=None"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        MaxUnpooling2D()(X)
+
+
+@pytest.mark.parametrize("output_size", [(7, 9, 3), (7,)])
+def test_another_output_size_is_refused(output_size: tuple[int, ...]) -> None:
+    message = (
+        "`output_size` must be a height and a width, or a tensor `[batch, height, width, channels]`. "
+        f"Received: output_size={output_size}"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        MaxUnpooling2D()(X, np.zeros(X.shape, "int32"), output_size=output_size)
