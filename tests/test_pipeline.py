@@ -79,8 +79,8 @@ def test_class_weights_that_are_not_one_for_each_class(tmp_path: Path) -> None:
 
 def test_a_crop_that_is_off_the_output_stride_names_the_sizes_that_fit(tmp_path: Path) -> None:
     assert problems(tmp_path, STREETS.replace("crop: 64", "crop: [60, 64]")) == [
-        "streets.yaml:5: data.crop: with output stride 16, height and width must be a multiple of 16, or that plus one. "
-        "Nearest: 49 or 64 for 60. Received: [60, 64]"
+        "streets.yaml:5: data.crop: with output stride 16, height and width must be a multiple of 16, or that plus "
+        "one. Nearest: 49 or 64 for 60. Received: [60, 64]"
     ]
 
 

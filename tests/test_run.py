@@ -111,7 +111,10 @@ def test_a_finished_run_is_kept_unless_overwritten(pipeline: Pipeline, run: tfse
 
 def test_overwrite_deletes_a_run_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    message = f"{tmp_path}: holds files that are no run, which --overwrite will not delete. Name another folder with --run-dir."
+    message = (
+        f"{tmp_path}: holds files that are no run, which --overwrite will not delete. "
+        "Name another folder with --run-dir."
+    )
     with pytest.raises(tfseg.RunError) as caught, claim(tmp_path, validation_split="val", resume=False, overwrite=True):
         pass
     assert str(caught.value) == message
