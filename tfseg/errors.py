@@ -2,7 +2,7 @@
 
 
 class TfsegError(Exception):
-    """A mistake that the user can mend. The command line prints its text, without a traceback, and leaves with `exit_code`."""
+    """A mistake that the user can mend. The command line prints its text alone and leaves with `exit_code`."""
 
     exit_code = 1
 
