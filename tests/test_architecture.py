@@ -27,7 +27,7 @@ FLOORS = {
 }  # fmt: skip
 GROUND = {"errors", "atomic", "labels", "spec.declare"}
 """What everybody may import."""
-SIDE_ROOMS = {"run_directory": "run", "catalogue": "run", "shell": "cli", "__main__": "cli"}
+SIDE_ROOMS = {"run_directory": "run", "claim": "run", "catalogue": "run", "shell": "cli", "__main__": "cli"}
 """Modules that stand in another module's room."""
 RUNTIME = {"tensorflow", "keras", "numpy", "yaml", "pydantic", "pydantic_core", "PIL", "click", "ai_edge_litert"}
 WITH_TENSORFLOW = {"ops", "data", "inference", "export"}

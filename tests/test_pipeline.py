@@ -122,5 +122,7 @@ def test_plugins_of_a_file_are_imported_only_when_allowed(tmp_path: Path, monkey
     text = STREETS.replace("{type: fcn, strides: [16, 8]}", "plain") + "plugins: [own_decoders]\n"
     (found,) = problems(tmp_path, text)
     assert found == ("streets.yaml:9: plugins: the file runs the code of own_decoders; allow it with --allow-plugins")
-    pipeline = load(tmp_path / "streets.yaml", allow_plugins=True)
+    overrides = ["data.source={type: shapes, size: 64, train: 4, val: 2}", "data.batch_size=4", "training.epochs=1"]
+    pipeline = load(tmp_path / "streets.yaml", overrides, allow_plugins=True)
     assert pipeline.build().get_layer("score").filters == 3
+    assert tfseg.fit(pipeline, tmp_path / "run", verbose=False).metrics["val"]["images"] == 2

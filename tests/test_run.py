@@ -2,6 +2,10 @@
 
 import csv
 import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -10,9 +14,11 @@ import pytest
 from PIL import Image
 
 import tfseg
+from tfseg.backbones import SmallCnn
+from tfseg.claim import claim
 from tfseg.pipeline import Pipeline, load
-from tfseg.run_directory import claim
 
+ROOT = Path(__file__).resolve().parent.parent
 TINY = """\
 name: tiny
 labels: {names: [ground, disc, square]}
@@ -109,26 +115,78 @@ def test_a_finished_run_is_kept_unless_overwritten(pipeline: Pipeline, run: tfse
     assert (run.folder / "model.keras").read_bytes() == kept
 
 
-def test_overwrite_deletes_a_run_and_nothing_else(tmp_path: Path) -> None:
+def test_overwrite_replaces_a_run_and_nothing_else(pipeline: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     message = (
         f"{tmp_path}: holds files that are no run, which --overwrite will not delete. "
         "Name another folder with --run-dir."
     )
-    with pytest.raises(tfseg.RunError) as caught, claim(tmp_path, validation_split="val", resume=False, overwrite=True):
+    assert refusal(tfseg.fit, pipeline, tmp_path, overwrite=True) == message
+    assert refusal(tfseg.fit, pipeline, tmp_path) == (
+        f"{tmp_path}: holds files that are no run. Name another folder with --run-dir."
+    )
+    for part in ("pipeline.yaml", "labels.json", "model.keras"):
+        (tmp_path / part).write_text("of an earlier run")
+    with claim(tmp_path, pipeline, resume=False, overwrite=True) as claimed:
+        claimed.begin()
+    assert {path.name for path in tmp_path.iterdir()} == {"thesis.txt", ".lock"}
+
+
+def test_an_earlier_run_stays_whole_until_the_new_one_is_ready(run: tfseg.Run, pipeline: Pipeline) -> None:
+    kept = (run.folder / "model.keras").read_bytes()
+    lost = replace(pipeline, model=replace(pipeline.model, backbone=SmallCnn(width=4, weights=Path("lost.npz"))))
+    assert refusal(tfseg.fit, lost, run.folder, overwrite=True, verbose=False) == (
+        "lost.npz: no such weight file. "
+        "Set model.backbone.weights to a file that exists, or to null to start from random weights."
+    )
+    assert (run.folder / "model.keras").read_bytes() == kept
+
+
+def test_a_run_that_never_ended_an_epoch_may_be_started_again(pipeline: Pipeline, tmp_path: Path) -> None:
+    for part in ("pipeline.yaml", "labels.json"):
+        (tmp_path / part).write_text("of a run that was stopped early")
+    with claim(tmp_path, pipeline, resume=False, overwrite=False) as claimed:
+        claimed.begin()
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
+
+
+def test_a_training_goes_on_with_the_pipeline_that_it_was_started_with(
+    run: tfseg.Run, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    (tmp_path / "run" / "state" / "finished").unlink()
+    other = replace(pipeline, seed=7, labels=tfseg.Labels(names=("ground", "disc", "box")))
+    assert refusal(tfseg.fit, other, tmp_path / "run", resume=True) == (
+        f"{tmp_path}/run: was started with another pipeline. It differs in seed, labels.names. "
+        "Resume with the pipeline that the run was started with, or name another folder with --run-dir."
+    )
+    assert tfseg.Run(tmp_path / "run").pipeline == pipeline
+
+
+def test_measuring_an_unfinished_run_does_not_finish_it(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    (tmp_path / "run" / "state" / "finished").unlink()
+    tfseg.evaluate(tmp_path / "run")
+    with claim(tmp_path / "run", pipeline, resume=True, overwrite=False):
         pass
-    assert str(caught.value) == message
-    assert (tmp_path / "thesis.txt").exists()
-    with (
-        pytest.raises(tfseg.RunError) as caught,
-        claim(tmp_path, validation_split="val", resume=False, overwrite=False),
-    ):
-        pass
-    assert str(caught.value) == f"{tmp_path}: holds files that are no run. Name another folder with --run-dir."
+
+
+def test_measuring_on_other_data_leaves_the_runs_own_metrics(run: tfseg.Run, pipeline: Pipeline) -> None:
+    other = replace(pipeline, data=replace(pipeline.data, source=replace(pipeline.data.source, val=5)))
+    assert tfseg.evaluate(run, pipeline=other)["images"] == 5
+    assert json.loads((run.folder / "metrics-val.json").read_text())["images"] == 3
+
+
+def test_a_network_of_other_classes_than_the_pipelines(run: tfseg.Run, pipeline: Pipeline) -> None:
+    other = replace(pipeline, labels=tfseg.Labels(names=("ground", "disc")))
+    assert refusal(tfseg.evaluate, run, pipeline=other) == (
+        f"{run.folder}/model.keras: tells 3 classes apart in images of 3 channels. Received: a pipeline of 2 classes "
+        "and 3 channels. Measure it with the pipeline that it was trained with."
+    )
 
 
 def test_a_run_directory_in_use(pipeline: Pipeline, tmp_path: Path) -> None:
-    with claim(tmp_path, validation_split="val", resume=False, overwrite=False):
+    with claim(tmp_path, pipeline, resume=False, overwrite=False):
         assert refusal(tfseg.fit, pipeline, tmp_path, overwrite=True, verbose=False) == (
             f"{tmp_path}: in use by another training. Wait until it ends, or name another folder with --run-dir."
         )
@@ -179,6 +237,29 @@ def test_every_artefact_of_an_export_measures_the_same(run: tfseg.Run, tmp_path:
     for artefact in (report.folder, report.tflite):
         measured = tfseg.evaluate(artefact, pipeline=run.pipeline)
         assert measured["confusion"] == run.metrics["val"]["confusion"]
+
+
+MIRRORED = """
+import sys, tensorflow as tf
+cpus = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+import tfseg
+pipeline = tfseg.load(sys.argv[1], ["training.strategy=mirrored"])
+print(tfseg.fit(pipeline, sys.argv[2], verbose=False).history[-1]["val_miou"])
+"""
+
+
+def test_a_training_on_two_devices_ends_like_one_on_one(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    """Three validation images for two devices, a dropout-free network: weights differ by rounding alone, about 1e-6."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    command = [sys.executable, "-c", MIRRORED, str(tmp_path / "tiny.yaml"), str(tmp_path / "two")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    two = tfseg.Run(tmp_path / "two")
+    assert float(done.stdout.split()[-1]) == pytest.approx(run.history[-1]["val_miou"], abs=1e-3)
+    assert two.metrics["val"]["images"] == 3
+    first, second = (one.model("last.keras").get_weights() for one in (run, two))
+    for left, right in zip(first, second, strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-4)
 
 
 def test_predict_writes_index_masks_of_the_images_own_size(run: tfseg.Run, tmp_path: Path) -> None:

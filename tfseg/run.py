@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 
 from tfseg.atomic import write_text
+from tfseg.claim import claim
 from tfseg.data import explain as explain_data
 from tfseg.data import explained
 from tfseg.errors import RunError
@@ -22,7 +24,7 @@ from tfseg.export.bundle import labels_text, versions
 from tfseg.inference import Inference, Predictor, predict_files
 from tfseg.metrics import SegmentationMetrics
 from tfseg.pipeline import Pipeline, load
-from tfseg.run_directory import LABELS, METRICS, PIPELINE, Run, claim, load_model, network, run_of
+from tfseg.run_directory import LABELS, METRICS, PIPELINE, Run, load_model, network, run_of
 from tfseg.spec.show import dump
 from tfseg.training import State, explain, restore
 from tfseg.training.strategy import Scope
@@ -58,21 +60,22 @@ def fit(
         TfsegError: data, weights or `run_dir` cannot be used, or the training had to stop; the text says what to do.
     """
     folder, data, labels = Path(run_dir), pipeline.data, pipeline.labels
-    if resume and overwrite:
-        raise RunError("--resume and --overwrite: expected one. The first goes on with a run, the second deletes it.")
-    with claim(folder, validation_split=data.validation_split, resume=resume, overwrite=overwrite), _in_words():
+    with claim(folder, pipeline, resume=resume, overwrite=overwrite) as claimed, _in_words():
         steps, _ = data.steps_per_epoch(), data.count(data.validation_split)  # missing files show before a net is built
-        write_text(folder / PIPELINE, dump(pipeline))
-        write_text(folder / LABELS, labels_text(labels))
         with pipeline.training.scope(pipeline.seed) as scope:
             model = pipeline.build()
             if not resume:
                 _load_weights(pipeline, model)
             _compile(pipeline, model, steps)
             state = restore(model, folder) if resume else State()
-            _fit(pipeline, model, folder, scope, state, steps, verbose)
-        run = Run(folder)
+            batches = _batches(pipeline, state, scope)
+            claimed.begin()
+            write_text(folder / PIPELINE, dump(pipeline))
+            write_text(folder / LABELS, labels_text(labels))
+            _fit(pipeline, model, folder, batches, state, steps, verbose)
+        run = Run(folder, allow_plugins=bool(pipeline.plugins))
         evaluate(run, data.validation_split, verbose=verbose)
+        claimed.finish()
     return run
 
 
@@ -91,7 +94,7 @@ def evaluate(
         source: a run directory, a `.keras` file, a SavedModel or a `.tflite` file.
         split: by default the split that validated the training.
         pipeline: whose data to measure on; by default that of the run.
-        output: a further file for the result. A run directory keeps it as `metrics-<split>.json` anyway.
+        output: a further file for the result. A run keeps what was measured on its own data as `metrics-<split>.json`.
         allow_plugins: import the plugins that the run's pipeline names.
         verbose: show progress.
 
@@ -100,11 +103,12 @@ def evaluate(
         `per_class`, where a class that neither truth nor prediction has is None.
     """
     run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
-    pipeline = pipeline or _pipeline_of(run, source)
-    split = split or pipeline.data.validation_split
+    measured = pipeline or _pipeline_of(run, source)
+    split = split or measured.data.validation_split
     path = source.best if isinstance(source, Run) else network(Path(source))
-    report = _measure(Predictor.open(path), pipeline, split, verbose)
-    files = [run.folder / METRICS.format(split=split)] if run and path == run.best else []
+    report = _measure(path, measured, split, verbose)
+    own = run is not None and path == run.best and pipeline is None
+    files = [run.folder / METRICS.format(split=split)] if run and own else []
     for file in [*files, *([Path(output)] if output else [])]:
         write_text(file, json.dumps(report, indent=2) + "\n")
     return report
@@ -173,8 +177,15 @@ def export(
 
 def _load_weights(pipeline: Pipeline, model: keras.Model) -> None:
     """Fills the network as its spec says. Folded BatchNorm is measured on the pictures that training will see."""
-    batches = pipeline.data.training(pipeline.labels, seed=pipeline.seed, epochs=1).take(UNFOLDING)
-    pipeline.model.load_weights(model, (image for image, _ in batches.as_numpy_iterator()))
+
+    def pictures() -> Iterator[np.ndarray]:
+        data = replace(pipeline.data, cache=False)  # a few batches are not worth reading all pictures
+        for image, _ in (
+            data.training(pipeline.labels, seed=pipeline.seed, epochs=1).take(UNFOLDING).as_numpy_iterator()
+        ):
+            yield image
+
+    pipeline.model.load_weights(model, pictures())
 
 
 def _compile(pipeline: Pipeline, model: keras.Model, steps: int) -> None:
@@ -185,11 +196,30 @@ def _compile(pipeline: Pipeline, model: keras.Model, steps: int) -> None:
     pipeline.training.compile(model, pipeline.labels, steps_per_epoch=steps, **counts)
 
 
+def _batches(pipeline: Pipeline, state: State, scope: Scope) -> tuple[Any, Any]:
+    """The pictures to train on from the epoch where the training stands, and those to validate on."""
+    data, labels = pipeline.data, pipeline.labels
+    training = data.training(
+        labels,
+        seed=pipeline.seed,
+        epochs=pipeline.training.epochs,
+        initial_epoch=state.epoch,
+        batch_multiple=scope.replicas,
+    )
+    return training, data.evaluation(data.validation_split, labels, replicas=scope.replicas)
+
+
 def _fit(
-    pipeline: Pipeline, model: keras.Model, folder: Path, scope: Scope, state: State, steps: int, verbose: bool
+    pipeline: Pipeline,
+    model: keras.Model,
+    folder: Path,
+    batches: tuple[Any, Any],
+    state: State,
+    steps: int,
+    verbose: bool,
 ) -> None:
-    data, labels, epochs, seed = pipeline.data, pipeline.labels, pipeline.training.epochs, pipeline.seed
-    validation = data.evaluation(data.validation_split, labels, batch_size=scope.replicas)
+    data, labels, seed = pipeline.data, pipeline.labels, pipeline.seed
+    training, validation = batches
     callbacks = pipeline.training.callbacks(
         folder,
         labels,
@@ -200,10 +230,10 @@ def _fit(
         samples=[(image[0], mask[0]) for image, mask in validation.take(SAMPLES).as_numpy_iterator()],
     )
     model.fit(
-        data.training(labels, seed=seed, epochs=epochs, initial_epoch=state.epoch, batch_multiple=scope.replicas),
+        training,
         steps_per_epoch=steps,
         initial_epoch=state.epoch,
-        epochs=epochs,
+        epochs=pipeline.training.epochs,
         validation_data=validation,
         validation_freq=list(pipeline.training.validated_epochs()),
         callbacks=callbacks,
@@ -212,8 +242,14 @@ def _fit(
     )
 
 
-def _measure(predictor: Predictor, pipeline: Pipeline, split: str, verbose: bool) -> dict[str, Any]:
-    data, labels = pipeline.data, pipeline.labels
+def _measure(path: Path, pipeline: Pipeline, split: str, verbose: bool) -> dict[str, Any]:
+    predictor, data, labels = Predictor.open(path), pipeline.data, pipeline.labels
+    received, expected = (predictor.classes, predictor.channels), (labels.count, data.channels)
+    if received != expected:
+        raise RunError(
+            f"{path}: tells {received[0]} classes apart in images of {received[1]} channels. Received: a pipeline of "
+            f"{expected[0]} classes and {expected[1]} channels. Measure it with the pipeline that it was trained with."
+        )
     metric = SegmentationMetrics(labels.count, labels.ignore)
     images = data.count(split)
     progress = keras.utils.Progbar(images, verbose=int(verbose), unit_name="image")

@@ -116,3 +116,9 @@ def batched(pictures: tf.data.Dataset, batch_size: int, ignore: int) -> tf.data.
         return pictures.batch(batch_size, drop_remainder=True)
     fill = (tf.constant(FILL, tf.uint8), tf.constant(ignore, tf.int32))
     return pictures.padded_batch(batch_size, padding_values=fill, drop_remainder=True)
+
+
+def copied(image: tf.Tensor, mask: tf.Tensor, count: int, ignore: int) -> Pair:
+    """A batch of one as a batch of `count`: the pair, and copies of which every pixel is to be ignored."""
+    copies = tf.fill(tf.concat([[count - 1], tf.shape(mask)[1:]], 0), ignore)
+    return tf.repeat(image, count, axis=0), tf.concat([mask, copies], axis=0)

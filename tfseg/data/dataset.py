@@ -10,7 +10,7 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from tfseg.data.augment import Augment, Colour, View, changed
-from tfseg.data.batches import Training, whole
+from tfseg.data.batches import Training, copied, whole
 from tfseg.data.camvid import CamVid
 from tfseg.data.examples import Examples, Listing
 from tfseg.data.folder import Folder
@@ -178,9 +178,16 @@ class Data:
         examples = self.examples(self.train_split, _ANY_LABELS)
         return tuple(names[index] for index in self.stream(examples, _ANY_LABELS, seed).indices(epoch, step))
 
-    def evaluation(self, split: str, labels: Labels, *, batch_size: int = 1) -> tf.data.Dataset:
-        """All examples of a split, in file order, whole and unchanged; the last batch is filled up as in training."""
-        return whole(self.examples(split, labels), batch_size, labels.ignore).prefetch(tf.data.AUTOTUNE)
+    def evaluation(self, split: str, labels: Labels, *, batch_size: int = 1, replicas: int = 1) -> tf.data.Dataset:
+        """All examples of a split, in file order, whole and unchanged; the last batch is filled up as in training.
+
+        For several devices each batch is one example and copies of it, one for every further device, all of whose
+        pixels are to be ignored: so every image keeps its own size, and no device is left without one.
+        """
+        if replicas == 1:
+            return whole(self.examples(split, labels), batch_size, labels.ignore).prefetch(tf.data.AUTOTUNE)
+        alone = whole(self.examples(split, labels), 1, labels.ignore)
+        return alone.map(lambda image, mask: copied(image, mask, replicas, labels.ignore)).prefetch(tf.data.AUTOTUNE)
 
     def pixel_counts(self, split: str, labels: Labels) -> PixelCounts:
         """How often each class occurs in a split; reads all its masks."""

@@ -124,6 +124,9 @@ class Folder:
                 pairs[line[0]] = self._named(images, masks, line[0], f"{file}:{number}", split)
             elif len(line) == 2:
                 image, mask = (_existing(root / part.lstrip("/"), f"{file}:{number}") for part in line)
+                if image.stem in pairs:
+                    told = f"two images are called {image.stem!r}: {pairs[image.stem][0]} and {image}"
+                    raise DataError(f"{file}:{number}: {told}. Examples go by the names of their images; rename one.")
                 pairs[image.stem] = image, mask
             elif line:
                 told = f"{' '.join(line)!r}. Expected a name, or the paths of an image and its mask."
