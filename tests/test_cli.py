@@ -380,7 +380,7 @@ def test_interrupt_of_a_real_training(tiny: str, tmp_path: Path) -> None:
             assert time.monotonic() < deadline, "no epoch within two minutes"
             time.sleep(0.2)
         child.send_signal(signal.SIGINT)
-        _, err = child.communicate(timeout=60)
+        _, err = child.communicate(timeout=300)
     finally:
         child.kill()
     assert (child.returncode, err.strip()) == (130, "Stopped.")

@@ -17,8 +17,11 @@ from tfseg.ops.geometry import CoordinateMap, ReceptiveField, conv_map, crop_off
 T = TypeVar("T")
 
 CONVOLUTIONS = (kl.Conv2D, kl.DepthwiseConv2D, kl.SeparableConv2D)
-POOLS = (kl.MaxPooling2D, kl.AveragePooling2D, tl.CaffeMaxPooling2D, tl.CaffeAveragePooling2D)
-TRANSPOSED = (kl.Conv2DTranspose, tl.BilinearConv2DTranspose)
+POOLS = (
+    kl.MaxPooling2D, kl.AveragePooling2D, tl.CaffeMaxPooling2D, tl.CaffeAveragePooling2D, tl.MaxPoolingWithArgmax2D,
+)  # fmt: skip
+TRANSPOSED = (kl.Conv2DTranspose, tl.BilinearConv2DTranspose, tl.MaxUnpooling2D)
+"""Unpooling spreads a value over the window that it came from, as a transposed convolution of that window does."""
 IN_PLACE = (
     kl.Activation, kl.ReLU, kl.LeakyReLU, kl.PReLU, kl.ELU, kl.Softmax, kl.BatchNormalization, kl.LayerNormalization,
     kl.GroupNormalization, kl.Dropout, kl.SpatialDropout2D, kl.GaussianNoise, kl.Rescaling, kl.Identity,
@@ -107,7 +110,7 @@ class Window:
 
 def window(layer: keras.Operation, axis: int) -> Window | None:
     """The window of a convolution, transposed or not, or of a pool; None for another layer."""
-    if isinstance(layer, POOLS):
+    if isinstance(layer, (*POOLS, tl.MaxUnpooling2D)):
         return Window(_along(layer.pool_size, axis), _along(layer.strides, axis), _padding(layer, axis))
     if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
         size = (_along(layer.kernel_size, axis) - 1) * _along(layer.dilation_rate, axis) + 1
