@@ -52,8 +52,8 @@ def decoded(mask: Any) -> Any:
 def listed(source: Any) -> Any:
     """Splits, examples and their channels in a folder that many layouts find something in."""
     with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        _fill(root)
+        _fill(Path(name))
+        root = Path(name) / "camvid" if isinstance(source, CamVid) else Path(name)
         splits = source.splits(root)
         found = [source.listing(root, split) for split in splits]
         files = [[Path(file).relative_to(root).as_posix() for pair in part.files for file in pair] for part in found]
@@ -73,7 +73,7 @@ def _fill(root: Path) -> None:
         (home / "val.txt").write_text(f"a{year}\n")
     (root / "train.txt").write_text("1\n3\n")
     for split in ("train", "trainannot"):
-        _save(root / split / "c.png", 2)
+        _save(root / "camvid" / split / "c.png", 2)
 
 
 def _save(path: Path, value: int) -> None:

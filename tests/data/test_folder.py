@@ -170,6 +170,11 @@ def test_two_images_of_one_name(folder: Path, write: Write) -> None:
             "train/images/0.png train/masks/7.png\n",
             "1: {root}/train/masks/7.png: no such file. Correct the list or restore the file.",
         ),
+        (
+            "train/images/0.png train/masks/0.png\nval/images/0.png val/masks/0.png\n",
+            "2: two images are called '0': {root}/train/images/0.png and {root}/val/images/0.png. "
+            "Examples go by the names of their images; rename one.",
+        ),
     ],
 )
 def test_a_list_that_is_wrong(folder: Path, lines: str, text: str) -> None:
