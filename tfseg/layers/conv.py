@@ -1,7 +1,7 @@
 """Atrous convolution.
 
 There is no depthwise form here: `keras.layers.DepthwiseConv2D(dilation_rate=…)` trains faster than any direct form that
-TensorFlow has, and becomes one `DEPTHWISE_CONV_2D` in a TFLite file of static size.
+TensorFlow has, and becomes one `DEPTHWISE_CONV_2D` in a TFLite file of static size (from TensorFlow 2.21 on).
 """
 
 from typing import Any
