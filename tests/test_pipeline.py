@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 import tfseg
-from tfseg.models.describe import describe
 from tfseg.pipeline import load, shipped
 from tfseg.spec.show import dump
 
@@ -55,9 +54,8 @@ def test_the_header_of_a_shipped_pipeline_says_command_paper_cost_and_figures(fi
         ("fcn8s_atonce_vgg16_voc", 134_362_751, 127_776),
     ],
 )
-@pytest.mark.slow
 def test_the_released_networks_have_their_published_parameters(name: str, learned: int, fixed: int) -> None:
-    facts = describe(load(name).build())
+    facts = load(name).describe()
     assert (facts.trainable, facts.fixed) == (learned, fixed)
 
 

@@ -71,7 +71,6 @@ def _table(lines: Mapping[str, str]) -> list[str]:
 @allow_plugins
 def check(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
     """Validate files and build their networks symbolically."""
-    from tfseg.models import describe
     from tfseg.pipeline import load
 
     files, overrides = _split(words)
@@ -80,7 +79,7 @@ def check(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
     worst = 0
     for file in files:
         try:
-            description = describe(load(file, overrides, allow_plugins=allow_plugins).build())
+            description = load(file, overrides, allow_plugins=allow_plugins).describe()
         except TfsegError as error:
             if manner.debug:
                 raise

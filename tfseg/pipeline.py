@@ -12,7 +12,7 @@ from tfseg.data import Data
 from tfseg.export import Export
 from tfseg.inference import Inference
 from tfseg.labels import Labels
-from tfseg.models import Model
+from tfseg.models import Description, Model, describe
 from tfseg.spec.declare import spec
 from tfseg.spec.plugins import plugged
 from tfseg.spec.problems import SpecError
@@ -55,6 +55,11 @@ class Pipeline:
             training: build the form with every output that a loss may use; it shares all layers with the other form.
         """
         return self.model.build(self.labels, training=training)
+
+    def describe(self) -> Description:
+        """The numbers of the network. It is built without values for its weights: in a second and little memory."""
+        with keras.StatelessScope(initialize_variables=False):
+            return describe(self.build())
 
     def problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """What no section can see alone, each as (path, message)."""
