@@ -217,6 +217,7 @@ CNN = "model={backbone: {type: small_cnn, width: 2}, decoder: {type: fcn, stride
 VGG = "model={backbone: {type: vgg16, width: 0.015625}, decoder: fcn}"
 DECONV = "model.decoder={type: fcn, upsampling: deconv}"
 MOBILE = "model={backbone: {type: mobilenet_v2, alpha: 0.35}, decoder: {type: fcn, strides: [16]}}"
+RESNET = "model={backbone: {type: resnet, depth: 50, width: 0.02}, decoder: {type: fcn, strides: [32]}}"
 WHOLE_MOBILE = MOBILE.replace("[16]", "[32]")
 BACKBONE, DECODER, SOURCE, MASK = "model.backbone", "model.decoder", "data.source", "data.source.mask"
 ALL, FOLDER = ("data={root: all, source: voc, batch_size: 2}", "data={root: all, source: folder, batch_size: 2}")
@@ -328,6 +329,24 @@ OPTIONS = {
     "MobileNetV2.output_stride": option(network, MOBILE, f"{BACKBONE}.output_stride=16"),
     "MobileNetV2.momentum": option(network, MOBILE, f"{BACKBONE}.momentum=0.8"),
     "MobileNetV2.weights": option(filled, WHOLE_MOBILE, f"{BACKBONE}.weights=mobile.npz"),
+    "Resnet.type": option(network, CNN, f"{BACKBONE}={{type: resnet, depth: 50, width: 0.02}}"),
+    "Resnet.depth": option(network, RESNET, f"{BACKBONE}.depth=101"),
+    "Resnet.width": option(network, RESNET, f"{BACKBONE}.width=0.05"),
+    "Resnet.output_stride": option(network, (RESNET, f"{DECODER}.strides=[8]"), f"{BACKBONE}.output_stride=16"),
+    "Resnet.multi_grid": option(network, RESNET, f"{BACKBONE}.multi_grid=[1, 2, 4]"),
+    "Resnet.dilation": option(
+        network,
+        (RESNET, f"{DECODER}.strides=[16]", f"{BACKBONE}.stride_on=3x3", f"{BACKBONE}.output_stride=16"),
+        f"{BACKBONE}.dilation=every_unit",
+    ),
+    "Resnet.stem": option(network, RESNET, f"{BACKBONE}.stem=3x3"),
+    "Resnet.stride_on": option(network, RESNET, f"{BACKBONE}.stride_on=3x3"),
+    "Resnet.padding": option(network, RESNET, f"{BACKBONE}.padding=same"),
+    "Resnet.activation": option(network, RESNET, f"{BACKBONE}.activation=swish"),
+    "Resnet.normalize": option(network, RESNET, f"{BACKBONE}.normalize=torch"),
+    "Resnet.momentum": option(network, RESNET, f"{BACKBONE}.momentum=0.8"),
+    "Resnet.epsilon": option(network, RESNET, f"{BACKBONE}.epsilon=0.001"),
+    "Resnet.weights": option(filled, RESNET, f"{BACKBONE}.weights=resnet.npz"),
     "SmallCnn.type": option(network, VGG, (f"{DECODER}.strides=[16]", f"{BACKBONE}=small_cnn")),
     "SmallCnn.width": option(network, CNN, f"{BACKBONE}.width=3"),
     "SmallCnn.output_stride": option(network, CNN, f"{BACKBONE}.output_stride=32"),
@@ -336,7 +355,14 @@ OPTIONS = {
     "Vgg16.type": option(network, CNN, f"{BACKBONE}={{type: vgg16, width: 0.015625}}"),
     "Vgg16.form": option(network, (VGG, DECONV), f"{BACKBONE}.form=original"),
     "Vgg16.width": option(network, VGG, f"{BACKBONE}.width=0.03125"),
+    "Vgg16.fc": option(network, VGG, f"{BACKBONE}.fc={{kernel: 3}}"),
     "Vgg16.dropout": option(network, VGG, f"{BACKBONE}.dropout=0.1"),
+    "Vgg16.batch_norm": option(network, VGG, f"{BACKBONE}.batch_norm=true"),
+    "Vgg16.momentum": option(network, (VGG, f"{BACKBONE}.batch_norm=true"), f"{BACKBONE}.momentum=0.8"),
+    "Vgg16.epsilon": option(network, (VGG, f"{BACKBONE}.batch_norm=true"), f"{BACKBONE}.epsilon=1e-9"),
+    "Vgg16.indices": option(network, VGG, f"{BACKBONE}.indices=true"),
+    "FullyConnected.kernel": option(network, VGG, f"{BACKBONE}.fc={{kernel: 3}}"),
+    "FullyConnected.filters": option(network, VGG, f"{BACKBONE}.fc={{filters: 1024}}"),
     "Vgg16.weights": option(filled, VGG, f"{BACKBONE}.weights=vgg.npz"),
     "Fcn.strides": option(network, VGG, f"{DECODER}.strides=[32]"),
     "Fcn.upsampling": option(network, VGG, f"{DECODER}.upsampling=deconv"),
@@ -455,7 +481,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _append(root / "all" / "lists" / f"{split}.txt", f"{stem}\n" if stem != "1" else "")
     (root / "options_plugin.py").write_text(PLUGIN)
     (root / "tiny.yaml").write_text(TINY)
-    for name, start in (("mobile", WHOLE_MOBILE), ("cnn", CNN), ("vgg", VGG)):
+    for name, start in (("mobile", WHOLE_MOBILE), ("cnn", CNN), ("vgg", VGG), ("resnet", RESNET)):
         model = load(root / "tiny.yaml", (start,)).build()
         weights = {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
         np.savez(root / f"{name}.npz", **{key: np.full(weight.shape, 0.5) for key, weight in weights.items()})

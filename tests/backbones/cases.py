@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from tests.checks import SpecCase
-from tfseg.backbones import MobileNetV2, SmallCnn, Vgg16
+from tests.checks import Given, SpecCase
+from tfseg.backbones import FullyConnected, MobileNetV2, Resnet, SmallCnn, Vgg16
 
 
 def net(backbone: Any) -> list[Any]:
@@ -21,6 +21,40 @@ WEIGHTS = {"weights": "test_weights_come_back"}
 
 CASES = [
     SpecCase(MobileNetV2(alpha=0.1), net, {"alpha": 0.35, "output_stride": 16, "momentum": 0.99}, WEIGHTS),
+    SpecCase(
+        Resnet(depth=50, width=0.02),
+        net,
+        {
+            "depth": 101,
+            "width": 0.05,
+            "output_stride": 16,
+            "multi_grid": (1, 2, 4),
+            "dilation": Given("every_unit", {"stride_on": "3x3", "output_stride": 16}),
+            "stem": "3x3",
+            "stride_on": "3x3",
+            "padding": "same",
+            "activation": "swish",
+            "normalize": "torch",
+            "momentum": 0.99,
+            "epsilon": 1e-3,
+        },
+        WEIGHTS,
+    ),
     SpecCase(SmallCnn(width=2), net, {"width": 3, "output_stride": 8, "momentum": 0.99}, WEIGHTS),
-    SpecCase(Vgg16(width=0.01), net, {"form": "original", "width": 0.02, "dropout": 0.1}, WEIGHTS),
+    SpecCase(
+        Vgg16(width=0.01),
+        net,
+        {
+            "form": "original",
+            "width": 0.02,
+            "fc": None,
+            "dropout": 0.1,
+            "batch_norm": True,
+            "momentum": Given(0.99, {"batch_norm": True}),
+            "epsilon": Given(1e-9, {"batch_norm": True}),
+            "indices": True,
+        },
+        WEIGHTS,
+    ),
+    SpecCase(FullyConnected(filters=100), lambda fc: net(Vgg16(width=0.01, fc=fc)), {"kernel": 3, "filters": 300}),
 ]

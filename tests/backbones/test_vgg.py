@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tfseg.backbones import Vgg16, convert_vgg16
-from tfseg.backbones.vgg import vgg16_arrays
+from tfseg.backbones import FullyConnected, Vgg16, convert_vgg16
+from tfseg.backbones.vgg_weights import vgg16_arrays
 from tfseg.labels import Labels
 from tfseg.models import Segmenter
 from tfseg.models.decoders import Fcn
@@ -63,8 +63,50 @@ def test_three_channels_are_caffe_and_others_are_scaled() -> None:
 
 
 def test_imagenet_weights_exist_for_full_width() -> None:
-    with pytest.raises(ValidationError, match=re.escape("ImageNet weights exist for width 1.0, not for 0.5")):
+    with pytest.raises(ValidationError, match=re.escape("weights: ImageNet weights exist for width 1.0, not for 0.5")):
         Vgg16(width=0.5, weights="imagenet")
+
+
+def test_batch_norm_stands_between_convolution_and_relu() -> None:
+    model = built(Vgg16(width=0.01, batch_norm=True, epsilon=1e-9, momentum=0.7))
+    names = [layer.name for layer in model.layers]
+    assert names[2:8] == ["conv1_1", "conv1_1_bn", "relu1_1", "conv1_2", "conv1_2_bn", "relu1_2"]
+    assert names[-8:] == ["fc6", "fc6_bn", "relu6", "drop6", "fc7", "fc7_bn", "relu7", "drop7"]
+    norm = model.get_layer("fc6_bn")
+    assert (norm.epsilon, norm.momentum) == (1e-9, 0.7)
+    assert model.get_layer("conv3_2").use_bias  # as released: weights of the plain net fit
+    assert model.get_layer("conv3_2").activation is keras.activations.linear
+
+
+@pytest.mark.parametrize("form", ["same", "original"])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_pools_keep_places(form: str, batch_norm: bool) -> None:
+    """With and without indices the maxima are the same, and unpooling by them brings each back to where it was."""
+    plain, indexed = (Vgg16(width=0.01, form=form, batch_norm=batch_norm, indices=kept) for kept in (False, True))
+    assert (plain.indexed, indexed.indexed) == (False, True)
+    image = keras.Input((None, None, 3), name="image")
+    features = indexed(image)
+    outputs = [(features.indices(f"pool{i}"), features.stage(f"pool{i}").source) for i in (1, 4)]
+    model = keras.Model(image, [features.deepest.tensor, *outputs])
+    other = built(plain)
+    other.set_weights(model.get_weights())
+    picture = np.random.default_rng(0).uniform(0, 255, (1, 77, 50, 3))
+    deepest, *pairs = model(picture)
+    np.testing.assert_array_equal(deepest, other(picture)[-1])
+    for places, source in pairs:
+        source, places = np.array(source)[0], np.array(places)[0]
+        rows, columns, channels = source.shape
+        windows = np.pad(source, ((0, -rows % 2), (0, -columns % 2), (0, 0)), constant_values=-np.inf)
+        maxima = windows.reshape(-(-rows // 2), 2, -(-columns // 2), 2, channels).max((1, 3))
+        np.testing.assert_array_equal(source.reshape(-1)[places], maxima)
+    assert plain(image).stage("pool2").indices is None
+    assert plain(image).stage("fc7").source is None
+
+
+def test_the_layers_after_the_last_pool() -> None:
+    assert [stage.name for stage in Vgg16(width=0.01, fc=None)(keras.Input((None, None, 3))).stages][-1] == "pool5"
+    fc6 = built(Vgg16(width=0.01, fc=FullyConnected(kernel=3, filters=1024))).get_layer("fc6")
+    assert (fc6.kernel_size, fc6.filters) == ((3, 3), 10)
 
 
 @pytest.mark.slow

@@ -3,14 +3,18 @@
 from tfseg.backbones.batch_norm import unfold_batch_norm
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.mobilenet_v2 import MobileNetV2
+from tfseg.backbones.resnet import Resnet
 from tfseg.backbones.small_cnn import SmallCnn
-from tfseg.backbones.vgg import Vgg16, convert_vgg16
+from tfseg.backbones.vgg import FullyConnected, Vgg16
+from tfseg.backbones.vgg_weights import convert_vgg16
 from tfseg.backbones.weights import WeightsReport
 
 __all__ = [
     "Backbone",
     "Features",
+    "FullyConnected",
     "MobileNetV2",
+    "Resnet",
     "SmallCnn",
     "Stage",
     "Vgg16",

@@ -17,12 +17,14 @@ class Stage:
         stride: how many image pixels lie between two of its places.
         tensor: `[batch, height, width, channels]`.
         indices: where the pool that made `tensor` found its maxima, or None.
+        source: what that pool read; unpooling needs its height and width. None where the stage is no pool's.
     """
 
     name: str
     stride: int
     tensor: keras.KerasTensor
     indices: keras.KerasTensor | None = None
+    source: keras.KerasTensor | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,10 @@ class Backbone(Protocol):
     @property
     def padded(self) -> bool:
         """Whether its deepest stage reaches beyond the image (its first layer pads by 100): scores must be cropped."""
+
+    @property
+    def indexed(self) -> bool:
+        """Whether its pools keep the places of their maxima, for decoders that unpool."""
 
     def refusal(self, channels: int) -> str | None:
         """Why it cannot read images of that many channels, or None."""

@@ -16,6 +16,7 @@ from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
 
 EPSILON = 1e-3
+Dilation = Literal["consistent", "early"]
 PUBLISHED = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 """The width factors that ImageNet weights exist for."""
 
@@ -41,11 +42,14 @@ class Block:
         return ("expand", "depthwise", "project") if self.expansion > 1 else ("depthwise", "project")
 
 
-def blocks(output_stride: int) -> tuple[Block, ...]:
+def blocks(output_stride: int, dilation: Dilation = "consistent") -> tuple[Block, ...]:
     """The 17 blocks of the paper's table 2, dilated where a step is taken away to keep `output_stride`."""
     groups = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
     rows = [(t, c, s if i == 0 else 1) for t, c, n, s in groups for i in range(n)]
-    steps = dilate((2, *(stride for _, _, stride in rows)), output_stride)[1:]  # the first 2 is the stem's
+    steps = list(dilate((2, *(stride for _, _, stride in rows)), output_stride)[1:])  # the first 2 is the stem's
+    if dilation == "early" and output_stride < 32:
+        lost = next(i for i, (row, (step, _)) in enumerate(zip(rows, steps, strict=True)) if step < row[-1])
+        steps[lost] = (1, rows[lost][-1])
     return tuple(Block(i, *row, *step) for i, (row, step) in enumerate(zip(rows, steps, strict=True)))
 
 
@@ -60,7 +64,8 @@ class MobileNetV2:
     """MobileNetV2 (Sandler et al. 2018, table 2) up to block 16, without the 1280 channels that classify.
 
     Its stages are the widened inputs of the blocks that halve the map, `block_1_expand_relu` (stride 2) to
-    `block_13_expand_relu` (16), and the linear output of block 16. Layers are named as in
+    `block_13_expand_relu` (16), and the linear output of block 16; and before the second of them
+    `block_2_depthwise_relu`, the one of stride 4 that the authors' DeepLab v3+ refines with. Layers are named as in
     `keras.applications.MobileNetV2`, so that its weights fit.
     """
 
@@ -69,6 +74,12 @@ class MobileNetV2:
     """Factor of every layer's channels."""
     output_stride: Literal[8, 16, 32] = 32
     """Image pixels between two places of the deepest stage; below 32, blocks dilate instead of halving the map."""
+    dilation: Dilation = "consistent"
+    """`consistent`: blocks behind one that lost its stride dilate, and the net computes what it computes at output
+    stride 32, at more places. `early`: so does the first that lost its stride (Model Garden)."""
+    normalize: Literal["tf", "torch"] = "tf"
+    """What three-channel pixels become: -1 to 1, or RGB less the mean over the deviation (Model Garden); images of
+    other channels always the first."""
     momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Of BatchNorm's moving averages. The 0.999 of `keras.applications` needs thousands of steps before the net can be
     evaluated."""
@@ -94,20 +105,26 @@ class MobileNetV2:
     def padded(self) -> bool:
         return False
 
+    @property
+    def indexed(self) -> bool:
+        return False
+
     def refusal(self, channels: int) -> str | None:
         """Why it cannot read images of that many channels, or None."""
         return imagenet_refusal(self.weights, channels)
 
     def __call__(self, image: keras.KerasTensor) -> Features:
-        x = Normalize("tf", name="normalize")(image)
+        x = Normalize(self.normalize if image.shape[-1] == 3 else "tf", name="normalize")(image)
         x = keras.layers.Conv2D(self._filters(32), 3, 2, "same", use_bias=False, name="Conv1")(x)
         x = self._activated(x, "bn_Conv1", "Conv1_relu")
         stages, stride = [], 2
-        for block in blocks(self.output_stride):
-            inner, x = self._block(x, block)
+        for block in blocks(self.output_stride, self.dilation):
+            wide, thinned, x = self._block(x, block)
             if block.stride == 2:
-                stages.append(Stage(f"{block.prefix}expand_relu", stride, inner))
+                stages.append(Stage(f"{block.prefix}expand_relu", stride, wide))
             stride *= block.step
+            if block.index == 2:
+                stages.append(Stage(f"{block.prefix}depthwise_relu", stride, thinned))
         return Features((*stages, Stage("block_16_project_BN", stride, x)))
 
     def load_weights(self, model: keras.Model) -> WeightsReport | None:
@@ -124,22 +141,22 @@ class MobileNetV2:
         arguments = {"include_top": False, "alpha": self.alpha, "input_shape": (224, 224, 3)}
         return layer_arrays(classifier(keras.applications.MobileNetV2, weights, **arguments))
 
-    def _block(self, x: keras.KerasTensor, block: Block) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """The widened input and the output of `block`."""
+    def _block(self, x: keras.KerasTensor, block: Block) -> tuple[keras.KerasTensor, ...]:
+        """The widened input of `block`, what its depthwise convolution makes of that, and its output."""
         before, name = x, block.prefix
         if block.expansion > 1:
             x = keras.layers.Conv2D(x.shape[-1] * block.expansion, 1, use_bias=False, name=f"{name}expand")(x)
             x = self._activated(x, f"{name}expand_BN", f"{name}expand_relu")
-        inner = x
+        wide = x
         x = keras.layers.DepthwiseConv2D(
             3, block.step, "same", dilation_rate=block.rate, use_bias=False, name=f"{name}depthwise"
         )(x)
-        x = self._activated(x, f"{name}depthwise_BN", f"{name}depthwise_relu")
-        x = keras.layers.Conv2D(self._filters(block.filters), 1, use_bias=False, name=f"{name}project")(x)
+        thinned = self._activated(x, f"{name}depthwise_BN", f"{name}depthwise_relu")
+        x = keras.layers.Conv2D(self._filters(block.filters), 1, use_bias=False, name=f"{name}project")(thinned)
         x = self._norm(f"{name}project_BN")(x)
         if block.stride == 1 and x.shape[-1] == before.shape[-1]:
             x = keras.layers.Add(name=f"{name}add")([before, x])
-        return inner, x
+        return wide, thinned, x
 
     def _activated(self, x: keras.KerasTensor, norm: str, relu: str) -> keras.KerasTensor:
         return keras.layers.ReLU(6.0, name=relu)(self._norm(norm)(x))

@@ -7,12 +7,12 @@ import keras
 import numpy as np
 from pydantic import Field
 
-from tfseg.backbones import MobileNetV2, SmallCnn, Vgg16, WeightsReport, unfold_batch_norm
+from tfseg.backbones import MobileNetV2, Resnet, SmallCnn, Vgg16, WeightsReport, unfold_batch_norm
 from tfseg.labels import Labels
 from tfseg.models.crops import crop_problem
 from tfseg.models.decoders import Fcn
 from tfseg.models.heads import Crop, Resize
-from tfseg.models.outputs import functional
+from tfseg.models.outputs import Scores, functional
 from tfseg.models.problems import Problem, refuse
 from tfseg.spec.declare import BY_TYPE, spec
 
@@ -24,7 +24,7 @@ class Segmenter:
     type: Literal["segmenter"] = "segmenter"
     channels: Annotated[int, Field(ge=1)] = 3
     """Channels of the image; three are RGB."""
-    backbone: Annotated[MobileNetV2 | SmallCnn | Vgg16, BY_TYPE]
+    backbone: Annotated[MobileNetV2 | Resnet | SmallCnn | Vgg16, BY_TYPE]
     """What turns the image into features."""
     decoder: Annotated[Fcn, BY_TYPE]
     """What turns features into scores of the classes."""
@@ -36,7 +36,8 @@ class Segmenter:
 
         Args:
             labels: the classes; one logit for each.
-            training: build the form with the outputs `logits` and `scores`; it shares all layers with the other.
+            training: build the form with the outputs `logits`, `scores` and, where the decoder has more, `aux_…`; it
+                shares all layers with the other.
 
         Raises:
             ModelError: the parts do not fit; `problems` says so in advance.
@@ -44,8 +45,8 @@ class Segmenter:
         refuse(self.problems(labels))
         image = keras.Input((None, None, self.channels), name="image")
         features = self.backbone(image)
-        scores = self.decoder(features, image, labels.count)
-        logits = self._head(scores, image)
+        scores = Scores.of(self.decoder(features, image, labels.count))
+        logits = self._head(scores.main, image)
         return functional(image, logits, scores if training else None)
 
     @property
