@@ -332,7 +332,7 @@ OPTIONS = {
     "Resnet.type": option(network, CNN, f"{BACKBONE}={{type: resnet, depth: 50, width: 0.02}}"),
     "Resnet.depth": option(network, RESNET, f"{BACKBONE}.depth=101"),
     "Resnet.width": option(network, RESNET, f"{BACKBONE}.width=0.05"),
-    "Resnet.output_stride": option(network, (RESNET, f"{DECODER}.strides=[8]"), f"{BACKBONE}.output_stride=16"),
+    "Resnet.output_stride": option(network, (RESNET, f"{DECODER}.strides=[16]"), f"{BACKBONE}.output_stride=16"),
     "Resnet.multi_grid": option(network, RESNET, f"{BACKBONE}.multi_grid=[1, 2, 4]"),
     "Resnet.dilation": option(
         network,
