@@ -46,4 +46,37 @@ CASES = [
         layers.AtrousConv2D, {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "padding": "same"}, (X,), learned=2
     ),
     LayerCase(layers.AtrousConv2D, {"filters": 4, "kernel_size": 3, "dilation_rate": [2, 3]}, (X,), learned=2),
+    LayerCase(layers.PadToSize, {"size": [10, 7]}, (X,)),
+    LayerCase(layers.PadToSize, {"size": 3}, (SMALL,)),
+    LayerCase(
+        layers.PyramidPooling,
+        {"filters": 4, "bins": [1, 2, 3], "momentum": 0.5, "epsilon": 1e-2},
+        (X,),
+        learned=9,
+        fixed=6,
+        unlike={"xla": "see ops/resize.py"},
+    ),
+    LayerCase(
+        layers.PyramidPooling,
+        {"filters": 2, "bins": [6], "align_corners": False},
+        (SMALL,),
+        learned=3,
+        fixed=2,
+        unlike={"xla": "see ops/resize.py"},
+    ),
+    LayerCase(
+        layers.AtrousSpatialPyramidPooling,
+        {"filters": 4, "rates": [1, 3], "separable": True, "activation": "tanh", "order": "pooling_first"},
+        (X,),
+        learned=4 * 2 + 3 * 5 + 1,
+        fixed=2 * 7,
+    ),
+    LayerCase(
+        layers.AtrousSpatialPyramidPooling,
+        {"filters": 4, "rates": [2], "pointwise": False, "projection": False, "pool_size": 3, "align_corners": True},
+        (X,),
+        learned=3 * 2,
+        fixed=2 * 2,
+        unlike={"xla": "see ops/resize.py"},
+    ),
 ]

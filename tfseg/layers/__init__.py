@@ -1,15 +1,19 @@
 """Keras layers with plain arguments, registered, to plug into any Keras model."""
 
+from tfseg.layers.aspp import AtrousSpatialPyramidPooling
 from tfseg.layers.conv import AtrousConv2D
 from tfseg.layers.crop import CropLike
 from tfseg.layers.normalize import Normalize
+from tfseg.layers.pad_to_size import PadToSize
 from tfseg.layers.pool import CaffeAveragePooling2D, CaffeMaxPooling2D
+from tfseg.layers.pyramid import PyramidPooling
 from tfseg.layers.scale import FixedScale
 from tfseg.layers.unpool import MaxPoolingWithArgmax2D, MaxUnpooling2D
 from tfseg.layers.upsample import BilinearConv2DTranspose, ResizeLike
 
 __all__ = [
     "AtrousConv2D",
+    "AtrousSpatialPyramidPooling",
     "BilinearConv2DTranspose",
     "CaffeAveragePooling2D",
     "CaffeMaxPooling2D",
@@ -18,5 +22,7 @@ __all__ = [
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "Normalize",
+    "PadToSize",
+    "PyramidPooling",
     "ResizeLike",
 ]

@@ -1,5 +1,6 @@
 """Stateless tensor functions and exact arithmetic: what layers, losses and metrics are made of."""
 
+from tfseg.ops.adaptive import adaptive_average_pool
 from tfseg.ops.bilinear import bilinear_kernel
 from tfseg.ops.confusion import confusion_matrix
 from tfseg.ops.convolution import atrous_conv
@@ -8,6 +9,7 @@ from tfseg.ops.resize import resize
 from tfseg.ops.unpool import max_pool_with_argmax, max_unpool
 
 __all__ = [
+    "adaptive_average_pool",
     "atrous_conv",
     "bilinear_kernel",
     "caffe_average_pool",
