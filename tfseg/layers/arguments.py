@@ -23,6 +23,18 @@ def pair(name: str, value: int | Sequence[int], least: int = 1) -> tuple[int, in
     return both[0], both[1]
 
 
+def rates_of(name: str, value: Sequence[int]) -> tuple[int, ...]:
+    """`value` as dilation rates.
+
+    Raises:
+        ValueError: no sequence of positive integers.
+    """
+    rates = tuple(value) if isinstance(value, Sequence) else (None,)
+    if not all(isinstance(rate, int) and rate >= 1 for rate in rates):
+        raise ValueError(f"`{name}` must be positive integers, one for each branch. Received: {name}={value!r}")
+    return rates
+
+
 def two_shapes(shapes: Sequence[Sequence[int | None]]) -> tuple[Sequence[int | None], Sequence[int | None]]:
     """The shapes of `[x, reference]`, both with four axes.
 

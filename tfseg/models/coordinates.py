@@ -26,9 +26,11 @@ IN_PLACE = (
     kl.Activation, kl.ReLU, kl.LeakyReLU, kl.PReLU, kl.ELU, kl.Softmax, kl.BatchNormalization, kl.LayerNormalization,
     kl.GroupNormalization, kl.Dropout, kl.SpatialDropout2D, kl.GaussianNoise, kl.Rescaling, kl.Identity,
     kl.Add, kl.Subtract, kl.Multiply, kl.Average, kl.Maximum, kl.Minimum, kl.Concatenate,
-    tl.Normalize, tl.FixedScale,
+    tl.Normalize, tl.FixedScale, tl.PadToSize,
 )  # fmt: skip
 """Layers that leave every value, or every sum of values, where it was."""
+COMPOSITES = (tl.AtrousSpatialPyramidPooling,)
+"""Layers made of others that keep the grid of their input and say how much of it they see."""
 
 
 class NoCoordinates(ValueError):
@@ -137,7 +139,7 @@ def mapped(layer: keras.Operation, inputs: list[CoordinateMap], axis: int) -> Co
     look = window(layer, axis)
     if look is not None:
         return inputs[0].then(_window_map(layer, look))
-    if not isinstance(layer, IN_PLACE):
+    if not isinstance(layer, (*IN_PLACE, *COMPOSITES)):
         raise _unknown(layer)
     if any(each != inputs[0] for each in inputs):
         raise NoCoordinates(f"The inputs of layer {layer.name!r} do not lie on one grid. Received: {inputs}")
@@ -162,6 +164,10 @@ def seen(layer: keras.Operation, inputs: list[ReceptiveField], axis: int) -> Rec
         return ReceptiveField(inputs[0].size + inputs[0].jump, inputs[1].jump)  # between two places of its input
     if isinstance(layer, tl.CropLike):
         return inputs[0]
+    if isinstance(layer, COMPOSITES):
+        if layer.field is None:
+            raise NoCoordinates(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} takes its mean.")
+        return x.then(layer.field)
     look = window(layer, axis)
     if look is not None and isinstance(layer, TRANSPOSED):
         overlapping = -(-look.size // look.stride)  # inputs that one place of the output is made of, at most

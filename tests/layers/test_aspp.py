@@ -1,0 +1,167 @@
+"""The pyramid of DeepLab v3 and v3+, against one written out in loops."""
+
+import re
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.layers.reference import convolved, interpolated, normalised, relu
+from tfseg.layers import AtrousSpatialPyramidPooling
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(2, 9, 12, 3)).astype("float32")
+EPSILON = 1e-3
+
+
+def filled(layer: keras.layers.Layer, shape: tuple[int, ...] = X.shape) -> keras.layers.Layer:
+    """`layer` with weights that are all different, moving averages too."""
+    layer.build(shape)
+    for weight in layer.weights:
+        signs = RANDOM.choice([-1, 1], weight.shape) if "kernel" in weight.path else 1
+        weight.assign(RANDOM.uniform(0.2, 1.0, weight.shape) * signs)
+    return layer
+
+
+def unit(x: np.ndarray, aspp: AtrousSpatialPyramidPooling, name: str, rate: int = 1) -> np.ndarray:
+    """Convolution, BatchNorm, ReLU."""
+    convolution = convolved(x, aspp.parts[name].get_weights()[0], rate=rate)
+    return relu(normalised(convolution, aspp.parts[f"{name}_norm"].get_weights(), EPSILON))
+
+
+def mean_of(x: np.ndarray, aspp: AtrousSpatialPyramidPooling) -> np.ndarray:
+    pooled = unit(x.mean(axis=(1, 2), keepdims=True), aspp, "pooling")
+    return np.broadcast_to(pooled, (*x.shape[:3], pooled.shape[3]))
+
+
+def test_it_is_the_pyramid_of_the_paper() -> None:
+    aspp = filled(AtrousSpatialPyramidPooling(4, (2, 5)))
+    branches = [
+        unit(X, aspp, "pointwise"),
+        unit(X, aspp, "atrous_1", 2),
+        unit(X, aspp, "atrous_2", 5),
+        mean_of(X, aspp),
+    ]
+    expected = unit(np.concatenate(branches, axis=3), aspp, "projection")
+    np.testing.assert_allclose(aspp(X), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_authors_order() -> None:
+    """Image pooling first, as in the released code, and only two branches: the published MobileNetV2 networks."""
+    aspp = filled(AtrousSpatialPyramidPooling(4, (), order="pooling_first"))
+    branches = [mean_of(X, aspp), unit(X, aspp, "pointwise")]
+    expected = unit(np.concatenate(branches, axis=3), aspp, "projection")
+    np.testing.assert_allclose(aspp(X), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_separable_branches(norm: bool) -> None:
+    kwargs: dict[str, Any] = {"pooling": False, "pointwise": False, "projection": False}
+    aspp = filled(AtrousSpatialPyramidPooling(4, (3,), separable=True, depthwise_norm=norm, **kwargs))
+    depthwise = aspp.parts["atrous_1_depthwise"].get_weights()[0]
+    full = np.zeros((3, 3, 3, 3))
+    for channel in range(3):
+        full[:, :, channel, channel] = depthwise[:, :, channel, 0]
+    spread = convolved(X, full, rate=3)
+    if norm:
+        spread = relu(normalised(spread, aspp.parts["atrous_1_depthwise_norm"].get_weights(), EPSILON))
+    np.testing.assert_allclose(aspp(X), unit(spread, aspp, "atrous_1"), rtol=1e-4, atol=1e-4)
+
+
+def test_pooling_over_windows() -> None:
+    """The Model Garden's `pool_kernel`: means over windows, brought back to the map."""
+    aspp = filled(AtrousSpatialPyramidPooling(4, (), projection=False, pool_size=3, align_corners=True))
+    means = X.reshape(2, 3, 3, 4, 3, 3).mean(axis=(2, 4))
+    pooled = interpolated(unit(means, aspp, "pooling"), (9, 12))
+    np.testing.assert_allclose(aspp(X)[..., 4:], pooled, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("size", [(1, 1), (5, 8)])
+def test_one_image_in_a_batch_trains_without_nan(policy: str, size: tuple[int, int]) -> None:
+    """The BatchNorm of the pooled branch sees one value in each channel, whose variance is 0."""
+    aspp = AtrousSpatialPyramidPooling(4, (2,), dtype=policy)
+    x = tf.constant(RANDOM.normal(size=(1, *size, 3)), "float32")
+    aspp.build(x.shape)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = aspp(x, training=True)
+        total = tf.reduce_sum(tf.cast(y, "float32") ** 2)
+    gradients = tape.gradient(total, [x, *(weight.value for weight in aspp.trainable_weights)])
+    assert all(np.all(np.isfinite(each)) for each in [y, *gradients, *aspp.get_weights()])
+    assert np.all(np.isfinite(aspp(x)))
+    beta = tf.cast(aspp.parts["pooling_norm"].beta, aspp.compute_dtype)
+    pooled = aspp.parts["pooling_norm"](aspp.parts["pooling"](x[:, :1, :1]), training=True)
+    np.testing.assert_array_equal(pooled[0, 0, 0], beta)
+
+
+def test_the_mean_of_a_large_map_fits_into_a_half() -> None:
+    """65 x 65 values of 30 add up to more than float16 holds."""
+    kwargs: dict[str, Any] = {"rates": (), "pointwise": False, "projection": False, "activation": "linear"}
+    aspp = AtrousSpatialPyramidPooling(2, dtype="mixed_float16", **kwargs)
+    exact = AtrousSpatialPyramidPooling(2, **kwargs)
+    x = np.full((1, 65, 65, 1), 30.0, "float32")
+    for layer in (aspp, exact):
+        layer.build(x.shape)
+    aspp.set_weights(exact.get_weights())
+    np.testing.assert_allclose(aspp(x), exact(x), rtol=5e-3)
+
+
+def test_parameters_of_the_published_head() -> None:
+    """2048 channels to 256: 1x1, three 3x3, the pooled 1x1, each with gamma and beta, and the projection of 1280."""
+    with keras.StatelessScope(initialize_variables=False):
+        aspp = AtrousSpatialPyramidPooling()
+        aspp.build((None, None, None, 2048))
+    convolutions = 2048 * 256 * (1 + 3 * 9 + 1) + 5 * 256 * 256
+    assert sum(np.prod(weight.shape) for weight in aspp.trainable_weights) == convolutions + 6 * 2 * 256
+
+
+def test_names_do_not_depend_on_the_rates() -> None:
+    names = [
+        [weight.path for weight in filled(AtrousSpatialPyramidPooling(4, r, name="aspp")).weights]
+        for r in ((6, 12), (12, 24))
+    ]
+    assert names[0] == names[1]
+    assert names[0][0] == "aspp/pointwise/kernel"
+    assert "aspp/atrous_2_norm/gamma" in names[0]
+
+
+def test_freezing_reaches_the_parts_and_a_copy() -> None:
+    aspp = AtrousSpatialPyramidPooling(4, (2,), trainable=False)
+    assert not any(part.trainable for part in aspp.parts.values())
+    again = AtrousSpatialPyramidPooling.from_config(aspp.get_config())
+    assert not any(part.trainable for part in again.parts.values())
+
+
+def test_dropout_acts_in_training_only() -> None:
+    aspp = filled(AtrousSpatialPyramidPooling(4, (), activation="linear", dropout=0.5))
+    np.testing.assert_array_equal(aspp(X), aspp(X))
+    assert 0.3 < np.mean(np.asarray(aspp(X, training=True)) == 0) < 0.7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rates": (6, 0)}, "`rates` must be positive integers, one for each branch. Received: rates=(6, 0)"),
+        ({"rates": 6}, "`rates` must be positive integers, one for each branch. Received: rates=6"),
+        (
+            {"rates": (), "pooling": False, "pointwise": False},
+            "At least one branch is needed: `rates`, `pooling` or `pointwise`. "
+            "Received: rates=(), pooling=False, pointwise=False",
+        ),
+        ({"order": "last"}, '`order` must be "pooling_last" or "pooling_first". Received: order=\'last\''),
+        (
+            {"pool_size": 16, "pooling": False},
+            "`pool_size` is about the pooled branch. Received: pool_size=(16, 16), pooling=False",
+        ),
+        (
+            {"dropout": 0.1, "projection": False},
+            "`dropout` follows the projection. Received: dropout=0.1, projection=False",
+        ),
+    ],
+)
+def test_mistakes(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        AtrousSpatialPyramidPooling(**arguments)
