@@ -81,6 +81,12 @@ def network(pipeline: Pipeline) -> Any:
     return str(config), [(weight.path, weight.shape, weight.trainable) for weight in model.weights]
 
 
+def trained(pipeline: Pipeline) -> Any:
+    """The outputs of the form that is trained."""
+    with pipeline.training.scope(pipeline.seed):
+        return {name: output.shape for name, output in pipeline.build(training=True).output.items()}
+
+
 def filled(pipeline: Pipeline) -> Any:
     """The weights that a training starts from."""
     with pipeline.training.scope(pipeline.seed):
@@ -218,6 +224,10 @@ VGG = "model={backbone: {type: vgg16, width: 0.015625}, decoder: fcn}"
 DECONV = "model.decoder={type: fcn, upsampling: deconv}"
 MOBILE = "model={backbone: {type: mobilenet_v2, alpha: 0.35}, decoder: {type: fcn, strides: [16]}}"
 RESNET = "model={backbone: {type: resnet, depth: 50, width: 0.02}, decoder: {type: fcn, strides: [32]}}"
+UNET = "model={backbone: {type: contracting_path, width: 2}, decoder: unet}"
+PSPNET = "model={backbone: {type: small_cnn, width: 2}, decoder: {type: pspnet, filters: 4}}"
+INDEXED = "{type: vgg16, width: 0.015625, batch_norm: true, indices: true, fc: null}"
+DECONVNET = f"model={{backbone: {INDEXED}, decoder: {{type: deconvnet, filters: 4}}}}"
 WHOLE_MOBILE = MOBILE.replace("[16]", "[32]")
 BACKBONE, DECODER, SOURCE, MASK = "model.backbone", "model.decoder", "data.source", "data.source.mask"
 ALL, FOLDER = ("data={root: all, source: voc, batch_size: 2}", "data={root: all, source: folder, batch_size: 2}")
@@ -364,11 +374,29 @@ OPTIONS = {
     "FullyConnected.kernel": option(network, VGG, f"{BACKBONE}.fc={{kernel: 3}}"),
     "FullyConnected.filters": option(network, VGG, f"{BACKBONE}.fc={{filters: 1024}}"),
     "Vgg16.weights": option(filled, VGG, f"{BACKBONE}.weights=vgg.npz"),
+    "Fcn.type": option(network, PSPNET, f"{DECODER}={{type: fcn, strides: [16]}}"),
     "Fcn.strides": option(network, VGG, f"{DECODER}.strides=[32]"),
     "Fcn.upsampling": option(network, VGG, f"{DECODER}.upsampling=deconv"),
     "Fcn.learned_upsampling": option(network, (VGG, DECONV), f"{DECODER}.learned_upsampling=true"),
     "Fcn.scales": option(network, VGG, f"{DECODER}.scales=[0.01, 0.0001]"),
     "Fcn.channels": option(network, CNN, f"{DECODER}.channels=4"),
+    "ContractingPath.type": option(network, CNN, UNET),
+    "ContractingPath.width": option(network, UNET, f"{BACKBONE}.width=3"),
+    "ContractingPath.batch_norm": option(network, UNET, f"{BACKBONE}.batch_norm=true"),
+    "ContractingPath.momentum": option(network, (UNET, f"{BACKBONE}.batch_norm=true"), f"{BACKBONE}.momentum=0.8"),
+    "ContractingPath.dropout": option(network, UNET, f"{BACKBONE}.dropout=0.1"),
+    "ContractingPath.weights": option(filled, UNET, f"{BACKBONE}.weights=unet.npz"),
+    "Unet.type": option(network, CNN, f"{DECODER}=unet"),
+    "Unet.strides": option(network, UNET, f"{DECODER}.strides=[16, 8]"),
+    "Unet.channels": option(network, UNET, f"{DECODER}.channels=[4, 3, 2, 1]"),
+    "Unet.batch_norm": option(network, UNET, f"{DECODER}.batch_norm=true"),
+    "PspNet.type": option(network, CNN, f"{DECODER}=pspnet"),
+    "PspNet.filters": option(network, PSPNET, f"{DECODER}.filters=6"),
+    "PspNet.bins": option(network, PSPNET, f"{DECODER}.bins=[1, 2]"),
+    "PspNet.dropout": option(network, PSPNET, f"{DECODER}.dropout=0.5"),
+    "PspNet.auxiliary": option(trained, PSPNET, f"{DECODER}.auxiliary=false"),
+    "DeconvNet.type": option(network, CNN, DECONVNET),
+    "DeconvNet.filters": option(network, DECONVNET, f"{DECODER}.filters=5"),
     "Graph.type": option(network, CNN, ONE_LAYER),
     "Graph.channels": option(network, (), ("model.channels=4", f"{SOURCE}.channels=4")),
     "Graph.layers": option(network, (), "model.layers.0.filters=5"),
@@ -481,7 +509,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _append(root / "all" / "lists" / f"{split}.txt", f"{stem}\n" if stem != "1" else "")
     (root / "options_plugin.py").write_text(PLUGIN)
     (root / "tiny.yaml").write_text(TINY)
-    for name, start in (("mobile", WHOLE_MOBILE), ("cnn", CNN), ("vgg", VGG), ("resnet", RESNET)):
+    for name, start in (("mobile", WHOLE_MOBILE), ("cnn", CNN), ("vgg", VGG), ("resnet", RESNET), ("unet", UNET)):
         model = load(root / "tiny.yaml", (start,)).build()
         weights = {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
         np.savez(root / f"{name}.npz", **{key: np.full(weight.shape, 0.5) for key, weight in weights.items()})

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from tests.checks import Given, SpecCase
-from tfseg.backbones import FullyConnected, MobileNetV2, Resnet, SmallCnn, Vgg16
+from tfseg.backbones import ContractingPath, FullyConnected, MobileNetV2, Resnet, SmallCnn, Vgg16
 
 
 def net(backbone: Any) -> list[Any]:
@@ -20,6 +20,12 @@ def net(backbone: Any) -> list[Any]:
 WEIGHTS = {"weights": "test_weights_come_back"}
 
 CASES = [
+    SpecCase(
+        ContractingPath(width=2),
+        net,
+        {"width": 3, "batch_norm": True, "momentum": Given(0.99, {"batch_norm": True}), "dropout": 0.1},
+        WEIGHTS,
+    ),
     SpecCase(MobileNetV2(alpha=0.1), net, {"alpha": 0.35, "output_stride": 16, "momentum": 0.99}, WEIGHTS),
     SpecCase(
         Resnet(depth=50, width=0.02),

@@ -1,25 +1,32 @@
 """Every spec of a model, tiny."""
 
+from collections.abc import Callable
 from typing import Any
 
 from tests.checks import Given, SpecCase
-from tfseg.backbones import SmallCnn, Vgg16
+from tfseg.backbones import ContractingPath, SmallCnn, Vgg16
 from tfseg.labels import Labels
 from tfseg.models import Graph, Segmenter
-from tfseg.models.decoders import Fcn
+from tfseg.models.decoders import DeconvNet, Fcn, PspNet, Unet
 from tfseg.models.heads import Crop, Resize
 
 BACKBONE = Vgg16(width=1 / 64)
+INDEXED = Vgg16(width=1 / 64, batch_norm=True, indices=True, fc=None)
 
 
 def net(model: Any) -> list[list[str]]:
-    """Its layers, in plain values."""
-    layers = model.build(Labels(names=("road", "sky"))).layers
+    """Its layers in training, in plain values."""
+    layers = model.build(Labels(names=("road", "sky")), training=True).layers
     return [[type(layer).__name__, str(layer.get_config())] for layer in layers]
 
 
 def decoded(decoder: Fcn) -> list[list[str]]:
     return net(Segmenter(backbone=BACKBONE, decoder=decoder))
+
+
+def on(backbone: Any) -> Callable[[Any], list[list[str]]]:
+    """What a decoder makes of `backbone`."""
+    return lambda decoder: net(Segmenter(backbone=backbone, decoder=decoder))
 
 
 def headed(head: Any) -> list[list[str]]:
@@ -42,6 +49,17 @@ CASES = [
             "scales": (0.01, 0.0001),
             "channels": 4,
         },
+    ),
+    SpecCase(DeconvNet(filters=4), on(INDEXED), {"filters": 5}),
+    SpecCase(
+        Unet(),
+        on(ContractingPath(width=2)),
+        {"strides": (16, 8, 2), "channels": (4, 3, 2, 1), "batch_norm": True},
+    ),
+    SpecCase(
+        PspNet(filters=4),
+        on(SmallCnn(width=2)),
+        {"filters": 6, "bins": (1, 4), "dropout": 0.5, "auxiliary": False},
     ),
     SpecCase(Crop(), headed, {}),
     SpecCase(Resize(), headed, {"align_corners": True}),

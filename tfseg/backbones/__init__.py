@@ -1,6 +1,7 @@
 """Encoders: image in, features at several strides out."""
 
 from tfseg.backbones.batch_norm import unfold_batch_norm
+from tfseg.backbones.contracting import ContractingPath
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.mobilenet_v2 import MobileNetV2
 from tfseg.backbones.resnet import Resnet
@@ -11,6 +12,7 @@ from tfseg.backbones.weights import WeightsReport
 
 __all__ = [
     "Backbone",
+    "ContractingPath",
     "Features",
     "FullyConnected",
     "MobileNetV2",

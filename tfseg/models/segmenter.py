@@ -7,10 +7,10 @@ import keras
 import numpy as np
 from pydantic import Field
 
-from tfseg.backbones import MobileNetV2, Resnet, SmallCnn, Vgg16, WeightsReport, unfold_batch_norm
+from tfseg.backbones import ContractingPath, MobileNetV2, Resnet, SmallCnn, Vgg16, WeightsReport, unfold_batch_norm
 from tfseg.labels import Labels
 from tfseg.models.crops import crop_problem
-from tfseg.models.decoders import Fcn
+from tfseg.models.decoders import DeconvNet, Fcn, PspNet, Unet
 from tfseg.models.heads import Crop, Resize
 from tfseg.models.outputs import Scores, functional
 from tfseg.models.problems import Problem, refuse
@@ -24,9 +24,9 @@ class Segmenter:
     type: Literal["segmenter"] = "segmenter"
     channels: Annotated[int, Field(ge=1)] = 3
     """Channels of the image; three are RGB."""
-    backbone: Annotated[MobileNetV2 | Resnet | SmallCnn | Vgg16, BY_TYPE]
+    backbone: Annotated[ContractingPath | MobileNetV2 | Resnet | SmallCnn | Vgg16, BY_TYPE]
     """What turns the image into features."""
-    decoder: Annotated[Fcn, BY_TYPE]
+    decoder: Annotated[DeconvNet | Fcn | PspNet | Unet, BY_TYPE]
     """What turns features into scores of the classes."""
     head: Annotated[Crop | Resize | None, BY_TYPE] = None
     """What brings scores to the image's size; null takes the one that the decoder needs."""
@@ -59,7 +59,9 @@ class Segmenter:
         if (refusal := self.backbone.refusal(self.channels)) is not None:
             yield ("backbone", "weights"), refusal
         yield from ((("decoder", *path), message) for path, message in self.decoder.problems(self.backbone))
-        if self.head is not None and self.head.type != self.decoder.head:
+        if self.head is not None and self.decoder.head is None:
+            yield ("head",), f"these scores have the image's size already; set it to null. Received: {self.head.type}"
+        elif self.head is not None and self.head.type != self.decoder.head:
             yield ("head",), f"these scores come to the image's size by {self.decoder.head}. Received: {self.head.type}"
 
     def crop_problem(self, crop: int | tuple[int, int] | None) -> str | None:
@@ -79,5 +81,7 @@ class Segmenter:
         return report
 
     def _head(self, scores: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:
+        if self.decoder.head is None:
+            return scores
         head = self.head or {"crop": Crop, "resize": Resize}[self.decoder.head]()
         return head(scores, image)

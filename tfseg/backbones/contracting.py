@@ -1,0 +1,88 @@
+"""The contracting path of U-Net, from the image's full resolution down."""
+
+from typing import Annotated, Literal
+
+import keras
+from pydantic import Field
+
+from tfseg.backbones.features import Features, Stage
+from tfseg.backbones.weights import WeightsReport, fill, read_layers
+from tfseg.layers import Normalize
+from tfseg.spec.declare import Location, spec
+
+LEVELS = 5
+
+
+@spec
+class ContractingPath:
+    """U-Net's encoder (Ronneberger et al. 2015, figure 1): five levels of two 3x3 convolutions, each half as large.
+
+    Stages are `down1` (stride 1, the image's own size) to `down5` (16), with `width` channels at first, doubling.
+    Unlike the paper's, its convolutions pad, so that scores cover the whole image.
+    """
+
+    type: Literal["contracting_path"] = "contracting_path"
+    width: Annotated[int, Field(ge=1)] = 64
+    """Channels of the first stage."""
+    batch_norm: bool = False
+    """BatchNorm between convolution and ReLU, which the paper has not."""
+    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Of BatchNorm's moving averages."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of units left out at the end of the path in training."""
+    weights: Location | None = None
+    """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return tuple(2**level for level in range(LEVELS))
+
+    @property
+    def output_stride(self) -> int:
+        return 2 ** (LEVELS - 1)
+
+    @property
+    def fixed_grid(self) -> bool:
+        return True
+
+    @property
+    def padded(self) -> bool:
+        return False
+
+    def refusal(self, channels: int) -> str | None:
+        """It reads images of any number of channels."""
+        return None
+
+    def __call__(self, image: keras.KerasTensor) -> Features:
+        x = Normalize("tf", name="normalize")(image)
+        stages = []
+        for level in range(LEVELS):
+            name = f"down{level + 1}"
+            if level:
+                x = keras.layers.MaxPooling2D(2, 2, "same", name=f"pool{level}")(x)
+            x = self._conv(self._conv(x, f"{name}_1", level), f"{name}_2", level)
+            if level == LEVELS - 1:
+                x = keras.layers.Dropout(self.dropout, name=f"{name}_drop")(x)
+            stages.append(Stage(name, 2**level, x))
+        return Features(tuple(stages))
+
+    def load_weights(self, model: keras.Model) -> WeightsReport | None:
+        """Fills these layers within `model` from `weights`."""
+        if self.weights is None:
+            return None
+        parts = ("1", "1_bn", "2", "2_bn") if self.batch_norm else ("1", "2")
+        required = [f"down{level + 1}_{part}" for level in range(LEVELS) for part in parts]
+        return fill(model, read_layers(self.weights), required, str(self.weights))
+
+    def _conv(self, x: keras.KerasTensor, name: str, level: int) -> keras.KerasTensor:
+        x = keras.layers.Conv2D(
+            self.width * 2**level,
+            3,
+            padding="same",
+            use_bias=not self.batch_norm,
+            kernel_initializer="he_normal",
+            name=name,
+        )(x)
+        if self.batch_norm:
+            x = keras.layers.BatchNormalization(momentum=self.momentum, name=f"{name}_bn")(x)
+        return keras.layers.ReLU(name=f"{name}_relu")(x)

@@ -1,0 +1,68 @@
+"""PSPNet: the deepest features beside their means over parts of the map."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import keras
+from pydantic import Field
+
+from tfseg.backbones.features import Backbone, Features
+from tfseg.layers import PyramidPooling
+from tfseg.models.outputs import Scores
+from tfseg.models.problems import Problem
+from tfseg.spec.declare import spec
+
+MOMENTUM = 0.9
+"""Of BatchNorm's moving averages, as in the backbones."""
+
+
+@spec
+class PspNet:
+    """Pyramid scene parsing (Zhao et al. 2017): pyramid pooling over the deepest stage, a 3x3 convolution and scores.
+
+    In training, scores of the stage before it have a loss of their own (section 3.3: the input of the last stage of
+    ResNet, at stride 16 before dilation).
+    """
+
+    type: Literal["pspnet"] = "pspnet"
+    filters: Annotated[int, Field(ge=2)] = 512
+    """Channels of each level of the pyramid and of the convolution after it; the auxiliary branch has half of them."""
+    bins: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 2, 3, 6)
+    """The parts of the map in each direction, for each level of the pyramid."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of units left out before the scores in training."""
+    auxiliary: bool = True
+    """Score the last stage but one as well, for the training output `aux_stage`."""
+
+    @property
+    def head(self) -> Literal["resize"]:
+        """How its scores come to the image's size."""
+        return "resize"
+
+    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+        """What keeps it from working on `backbone`, each as (path, message)."""
+        if backbone.padded:
+            yield (
+                (),
+                (
+                    f"scores of {backbone.type} in its {getattr(backbone, 'form', 'padded')} form reach beyond the "
+                    "image and must be cropped, not resized. Set model.backbone.form to same, or the decoder to fcn"
+                ),
+            )
+
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
+        x = features.deepest.tensor
+        x = PyramidPooling(self.filters, self.bins, momentum=MOMENTUM, name="pyramid")(x)
+        scores = self._scored(x, self.filters, "", classes)
+        if not self.auxiliary:
+            return Scores(scores)
+        before = features.stages[-2].tensor
+        return Scores(scores, auxiliary={"stage": self._scored(before, self.filters // 2, "aux_", classes)})
+
+    def _scored(self, x: keras.KerasTensor, filters: int, prefix: str, classes: int) -> keras.KerasTensor:
+        name = f"{prefix}conv"
+        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
+        x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
+        x = keras.layers.ReLU(name=f"{name}_relu")(x)
+        x = keras.layers.Dropout(self.dropout, name=f"{prefix}drop")(x)
+        return keras.layers.Conv2D(classes, 1, name=f"{prefix}score")(x)

@@ -1,0 +1,99 @@
+"""U-Net: features brought up stride by stride, each laid beside what the backbone had at that stride."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+import keras
+from pydantic import Field, model_validator
+
+from tfseg.backbones.features import Backbone, Features, Stage
+from tfseg.layers import CropLike
+from tfseg.models.problems import Problem
+from tfseg.spec.declare import Misfit, spec
+
+MOMENTUM = 0.9
+"""Of BatchNorm's moving averages, as in the backbones."""
+
+
+@spec
+class Unet:
+    """The expansive path of U-Net (Ronneberger, Fischer & Brox 2015, section 2), on the strides of any backbone.
+
+    From the coarsest stride on, a transposed convolution without overlap ("up-convolution") brings the features to the
+    next finer stride, the backbone's features there are laid beside them, and two 3x3 convolutions follow; the finest
+    are scored by a 1x1. With the backbone `contracting_path` it is the paper's net: 31,030,658 parameters for one
+    channel and two classes.
+    """
+
+    type: Literal["unet"] = "unet"
+    strides: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2)] | None = None
+    """Which strides, coarsest first, as in [16, 8, 4]; null takes all that the backbone has."""
+    channels: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = None
+    """Channels at each stride after the coarsest; null takes as many as the backbone has there."""
+    batch_norm: bool = False
+    """BatchNorm between convolution and ReLU, which the paper has not."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.strides is not None and any(fine >= coarse or coarse % fine for coarse, fine in pairwise(self.strides)):
+            message = "each stride must be a proper divisor of the one before, as in [16, 8, 4]"
+            raise Misfit(("strides", f"{message}. Received: {list(self.strides)}"))
+        return self
+
+    @property
+    def head(self) -> Literal["resize"]:
+        """How its scores come to the image's size; at stride 1 they have it already."""
+        return "resize"
+
+    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+        """What keeps it from working on `backbone`, each as (path, message)."""
+        strides = self._strides(backbone.strides)
+        if absent := [stride for stride in strides if stride not in backbone.strides]:
+            has = f"{backbone.type} with output stride {backbone.output_stride} has strides {_listed(backbone.strides)}"
+            yield ("strides",), f"{has}, not {_listed(absent)}. Received: {list(strides)}"
+        if self.channels is not None and len(self.channels) != len(strides) - 1:
+            expected = f"expected {len(strides) - 1} numbers, one for each stride after the first"
+            yield ("channels",), f"{expected}. Received: {len(self.channels)}"
+        if backbone.padded:
+            yield (
+                (),
+                (
+                    f"a U-Net lays features of all strides onto the image, but those of {backbone.type} in its "
+                    f"{getattr(backbone, 'form', 'padded')} form reach beyond it. Set model.backbone.form to same, or "
+                    "the decoder to fcn"
+                ),
+            )
+
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+        stages = [features.at(stride) for stride in self._strides(features.strides)]
+        x = stages[0].tensor
+        for index, (coarse, fine) in enumerate(pairwise(stages)):
+            channels = fine.tensor.shape[-1] if self.channels is None else self.channels[index]
+            x = self._merged(x, fine, coarse.stride // fine.stride, channels)
+        return keras.layers.Conv2D(classes, 1, name="score")(x)
+
+    def _strides(self, available: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(reversed(available)) if self.strides is None else self.strides
+
+    def _merged(self, x: keras.KerasTensor, skip: Stage, factor: int, channels: int) -> keras.KerasTensor:
+        """`x` at the places of `skip`, beside it, and two convolutions over both."""
+        name = skip.name
+        x = keras.layers.Conv2DTranspose(channels, factor, factor, name=f"up_{name}")(x)
+        x = CropLike(0, name=f"up_{name}c")([x, skip.tensor])  # sizes that the factor does not divide were rounded up
+        x = keras.layers.Concatenate(name=f"merge_{name}")([skip.tensor, x])
+        for part in ("a", "b"):
+            x = self._conv(x, channels, f"expand_{name}_{part}")
+        return x
+
+    def _conv(self, x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+        x = keras.layers.Conv2D(
+            channels, 3, padding="same", use_bias=not self.batch_norm, kernel_initializer="he_normal", name=name
+        )(x)
+        if self.batch_norm:
+            x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
+        return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _listed(strides: tuple[int, ...] | list[int]) -> str:
+    return ", ".join(map(str, strides))

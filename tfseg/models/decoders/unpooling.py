@@ -1,0 +1,57 @@
+"""What decoders that undo the backbone's pools have in common."""
+
+from collections.abc import Iterator
+
+import keras
+
+from tfseg.backbones.features import Backbone, Features, Stage
+from tfseg.layers import MaxUnpooling2D
+from tfseg.models.problems import Problem
+
+MOMENTUM = 0.9
+"""Of BatchNorm's moving averages, as in the backbones."""
+
+
+def pools(features: Features) -> tuple[Stage, ...]:
+    """The stages that know where their maxima were, shallow ones first."""
+    return tuple(stage for stage in features.stages if stage.indices is not None)
+
+
+def unpool(x: keras.KerasTensor, pool: Stage, name: str) -> keras.KerasTensor:
+    """`x` at the places and in the size that `pool` read: odd sizes too come back as they were."""
+    return MaxUnpooling2D(2, padding="same", name=name)([x, pool.indices, pool.source])
+
+
+def unpooling_problems(backbone: Backbone, decoder: str) -> Iterator[Problem]:
+    """What keeps a decoder that unpools from working on `backbone`."""
+    if not backbone.indexed:
+        yield (
+            (),
+            (
+                f"{decoder} puts values back where pools found them, and the pools of {backbone.type} keep no places. "
+                "Set model.backbone to {type: vgg16, indices: true, fc: null}"
+            ),
+        )
+    elif getattr(backbone, "fc", None) is not None:
+        yield (
+            (),
+            f"{decoder} begins at the last pool, where fc6 and fc7 of {backbone.type} would be left unused. Set "
+            "model.backbone.fc to null",
+        )
+    elif backbone.padded:
+        yield (
+            (),
+            (
+                f"{decoder} ends at the size of the padded image, which {backbone.type} in its "
+                f"{getattr(backbone, 'form', 'padded')} form makes larger than the image. Set model.backbone.form to "
+                "same"
+            ),
+        )
+
+
+def normalized(x: keras.KerasTensor, name: str, relu: str, *, epsilon: float, shift: float) -> keras.KerasTensor:
+    """BatchNorm, whose beta starts at `shift`, and ReLU."""
+    norm = keras.layers.BatchNormalization(
+        momentum=MOMENTUM, epsilon=epsilon, beta_initializer=keras.initializers.Constant(shift), name=f"{name}_bn"
+    )
+    return keras.layers.ReLU(name=relu)(norm(x))
