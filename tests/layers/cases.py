@@ -25,6 +25,13 @@ CASES = [
         (X,),
         learned=2,
     ),
+    LayerCase(layers.AtrousMaxPooling2D, {"pool_size": [3, 2], "dilation_rate": 2, "padding": 1}, (X,)),
+    LayerCase(layers.AtrousMaxPooling2D, {"pool_size": 2, "dilation_rate": [1, 4]}, (X,)),
+    LayerCase(layers.MirrorPadding2D, {"padding": 17, "multiple": 8}, (X,)),
+    LayerCase(layers.MirrorPadding2D, {"padding": 2}, (SMALL,)),
+    LayerCase(layers.ResizeBy, {"scale": 0.75}, (X,), unlike={"xla": "see ops/resize.py"}),
+    LayerCase(layers.ResizeBy, {"scale": 1.5}, (SMALL,), unlike={"xla": "see ops/resize.py"}),
+    LayerCase(layers.ZoomLike, {"factor": 3}, (SMALL, X), ("float32", "uint8"), unlike={"xla": "see ops/resize.py"}),
     LayerCase(layers.CropLike, {"offset": 2}, (X, SMALL)),
     LayerCase(layers.CropLike, {"offset": 0}, (X, SMALL), ("float32", "uint8")),
     LayerCase(

@@ -17,6 +17,8 @@ NETS = {
     "even": [kl.Conv2D(1, 4, padding="same")],
     "strided": [kl.Conv2D(1, 5, 2)],
     "pool": [kl.MaxPooling2D(2, 2, "same"), kl.AveragePooling2D(2)],
+    "holed": [kl.MaxPooling2D(2, 2), tl.AtrousMaxPooling2D(2, 3), tl.AtrousMaxPooling2D(3, 2, padding=0)],
+    "mirrored": [tl.MirrorPadding2D(9, 4), kl.Conv2D(1, 3, 2)],
     "caffe": [tl.CaffeMaxPooling2D(3, 2, padding=1), tl.CaffeAveragePooling2D(3, 2)],
     "padded": [kl.ZeroPadding2D(((3, 1), (3, 1))), kl.DepthwiseConv2D(3, 2), kl.SeparableConv2D(1, 3)],
     "transposed": [kl.Conv2D(1, 2, 2), kl.Conv2DTranspose(1, 4, 2)],
@@ -24,7 +26,7 @@ NETS = {
     "transposed odd": [kl.Conv2D(1, 2, 2), kl.Conv2DTranspose(1, 5, 2)],
     "in place": [kl.BatchNormalization(), kl.ReLU(), kl.Dropout(0.5), tl.FixedScale(2.0), tl.AtrousConv2D(1, 3)],
 }
-LINEAR = [name for name in NETS if name not in ("caffe", "in place")]
+LINEAR = [name for name in NETS if name not in ("caffe", "holed", "in place")]
 
 
 def applied(name: str) -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -79,6 +81,15 @@ def test_resizing_puts_places_onto_those_of_the_reference() -> None:
     resized = tl.ResizeLike()([deep, image])
     assert coordinate_map(resized) == CoordinateMap()
     assert (receptive_field(resized).size, receptive_field(resized).jump) == (8, 1)
+    zoomed = tl.ZoomLike(4)([deep, image])
+    assert coordinate_map(zoomed) == CoordinateMap()
+    assert (receptive_field(zoomed).size, receptive_field(zoomed).jump) == (8, 1)
+
+
+def test_a_resized_image_counts_its_own_pixels() -> None:
+    x = tl.ResizeBy(0.75)(keras.Input((None, None, 1)))
+    assert coordinate_map(x) == CoordinateMap(Fraction(3, 4))
+    assert (receptive_field(x).size, receptive_field(x).jump) == (1, 1)
 
 
 def test_crops_shift() -> None:

@@ -1,8 +1,11 @@
 """Keras layers with plain arguments, registered, to plug into any Keras model."""
 
 from tfseg.layers.aspp import AtrousSpatialPyramidPooling
+from tfseg.layers.atrous_pool import AtrousMaxPooling2D
 from tfseg.layers.conv import AtrousConv2D
 from tfseg.layers.crop import CropLike
+from tfseg.layers.dropout import McDropout
+from tfseg.layers.mirror import MirrorPadding2D
 from tfseg.layers.normalize import Normalize
 from tfseg.layers.pad_to_size import PadToSize
 from tfseg.layers.pool import CaffeAveragePooling2D, CaffeMaxPooling2D
@@ -10,9 +13,11 @@ from tfseg.layers.pyramid import PyramidPooling
 from tfseg.layers.scale import FixedScale
 from tfseg.layers.unpool import MaxPoolingWithArgmax2D, MaxUnpooling2D
 from tfseg.layers.upsample import BilinearConv2DTranspose, ResizeLike
+from tfseg.layers.zoom import ResizeBy, ZoomLike
 
 __all__ = [
     "AtrousConv2D",
+    "AtrousMaxPooling2D",
     "AtrousSpatialPyramidPooling",
     "BilinearConv2DTranspose",
     "CaffeAveragePooling2D",
@@ -21,8 +26,12 @@ __all__ = [
     "FixedScale",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
+    "McDropout",
+    "MirrorPadding2D",
     "Normalize",
     "PadToSize",
     "PyramidPooling",
+    "ResizeBy",
     "ResizeLike",
+    "ZoomLike",
 ]

@@ -29,7 +29,7 @@ IN_PLACE = (
     tl.Normalize, tl.FixedScale, tl.PadToSize,
 )  # fmt: skip
 """Layers that leave every value, or every sum of values, where it was."""
-COMPOSITES = (tl.AtrousSpatialPyramidPooling,)
+COMPOSITES = (tl.AtrousSpatialPyramidPooling, tl.PyramidPooling)
 """Layers made of others that keep the grid of their input and say how much of it they see."""
 
 
@@ -117,6 +117,9 @@ def window(layer: keras.Operation, axis: int) -> Window | None:
     if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
         size = (_along(layer.kernel_size, axis) - 1) * _along(layer.dilation_rate, axis) + 1
         return Window(size, _along(layer.strides, axis), _padding(layer, axis))
+    if isinstance(layer, tl.AtrousMaxPooling2D):
+        rate = layer.dilation_rate[axis]
+        return Window((layer.pool_size[axis] - 1) * rate + 1, 1, layer.before[axis] * rate)
     return None
 
 
@@ -130,12 +133,16 @@ def _padding(layer: keras.Operation, axis: int) -> str | int:
 
 def mapped(layer: keras.Operation, inputs: list[CoordinateMap], axis: int) -> CoordinateMap:
     """The coordinate map of a layer's output from those of its inputs."""
-    if isinstance(layer, tl.ResizeLike):
+    if isinstance(layer, (tl.ResizeLike, tl.ZoomLike)):
         return inputs[1]
     if isinstance(layer, tl.CropLike):
         return inputs[0].then(CoordinateMap(Fraction(1), Fraction(-layer.offset)))
     if isinstance(layer, kl.ZeroPadding2D):
         return inputs[0].then(CoordinateMap(Fraction(1), Fraction(layer.padding[axis][0])))
+    if isinstance(layer, tl.MirrorPadding2D):
+        return inputs[0].then(CoordinateMap(Fraction(1), Fraction(layer.padding)))
+    if isinstance(layer, tl.ResizeBy):
+        return inputs[0].then(CoordinateMap(Fraction(str(layer.scale))))
     look = window(layer, axis)
     if look is not None:
         return inputs[0].then(_window_map(layer, look))
@@ -160,10 +167,10 @@ def _window_map(layer: keras.Operation, look: Window) -> CoordinateMap:
 def seen(layer: keras.Operation, inputs: list[ReceptiveField], axis: int) -> ReceptiveField:
     """The receptive field of a layer's output from those of its inputs."""
     x = max(inputs, key=lambda field: field.size)
-    if isinstance(layer, tl.ResizeLike):
+    if isinstance(layer, (tl.ResizeLike, tl.ZoomLike)):
         return ReceptiveField(inputs[0].size + inputs[0].jump, inputs[1].jump)  # between two places of its input
-    if isinstance(layer, tl.CropLike):
-        return inputs[0]
+    if isinstance(layer, (tl.CropLike, tl.MirrorPadding2D, tl.ResizeBy)):
+        return inputs[0]  # of an image that was resized: in its own pixels
     if isinstance(layer, COMPOSITES):
         if layer.field is None:
             raise NoCoordinates(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} takes its mean.")

@@ -4,13 +4,14 @@ from tfseg.ops.adaptive import adaptive_average_pool
 from tfseg.ops.bilinear import bilinear_kernel
 from tfseg.ops.confusion import confusion_matrix
 from tfseg.ops.convolution import atrous_conv
-from tfseg.ops.pool import caffe_average_pool, caffe_max_pool
+from tfseg.ops.pool import atrous_max_pool, caffe_average_pool, caffe_max_pool
 from tfseg.ops.resize import resize
 from tfseg.ops.unpool import max_pool_with_argmax, max_unpool
 
 __all__ = [
     "adaptive_average_pool",
     "atrous_conv",
+    "atrous_max_pool",
     "bilinear_kernel",
     "caffe_average_pool",
     "caffe_max_pool",

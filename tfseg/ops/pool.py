@@ -5,6 +5,7 @@ with stride 2 and padding 1 on odd sizes only. It differs for a 3x3 window with 
 GoogLeNet), where it puts half of the missing border in front, and on even sizes; and its averages leave padding out.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -62,3 +63,30 @@ def _borders(kernel: int, stride: int, padding: int) -> Pair:
     start before `n + p` for `e = k - 1`; the smaller one is Caffe's size with the windows beyond clipped.
     """
     return padding, min(padding + stride - 1, kernel - 1)
+
+
+def atrous_max_pool(x: Any, kernel: Pair, dilation: Pair, before: Pair) -> Any:
+    """Maximum over windows with holes, one window for each element; padding never wins.
+
+    Args:
+        x: `[batch, height, width, channels]`, floating.
+        kernel: height and width of a window, in elements that it sees.
+        dilation: rows and columns from one element of a window to the next.
+        before: how many elements of a window lie above and left of the one that it belongs to, less than the window's.
+
+    Returns:
+        `[batch, height, width, channels]`.
+    """
+    reach = [
+        (first * rate, (size - 1 - first) * rate) for size, rate, first in zip(kernel, dilation, before, strict=True)
+    ]
+    x = ops.pad(x, [(0, 0), *reach, (0, 0)], constant_values=-math.inf)
+    for axis, (size, rate) in enumerate(zip(kernel, dilation, strict=True), start=1):
+        shifted = [_without(x, axis, each * rate, (size - 1 - each) * rate) for each in range(size)]
+        x = functools.reduce(ops.maximum, shifted)
+    return x
+
+
+def _without(x: Any, axis: int, first: int, last: int) -> Any:
+    """`x` without so many of its first and last elements along `axis`."""
+    return x[(slice(None),) * axis + (slice(first, -last or None),)]

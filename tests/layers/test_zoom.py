@@ -1,0 +1,60 @@
+"""DeepLab's resizes: sizes and places of Caffe's `Interp`."""
+
+import numpy as np
+import pytest
+
+from tfseg.layers import ResizeBy, ResizeLike, ZoomLike
+
+
+def picture(height: int, width: int, channels: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(1, height, width, channels)).astype(np.float32)
+
+
+def test_zoom_is_align_corners_where_the_reference_fits() -> None:
+    x, reference = picture(5, 6), picture(33, 41)
+    expected = ResizeLike(align_corners=True)([x, reference])
+    np.testing.assert_allclose(ZoomLike(8)([x, reference]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 32, 33, 34, 40])
+def test_place_i_lies_on_pixel_i_times_the_factor_at_every_size(size: int) -> None:
+    x = picture(5, 5)
+    zoomed = np.array(ZoomLike(8)([x, picture(size, size)]))
+    assert zoomed.shape == (1, size, size, 2)
+    known = -(-size // 8)
+    np.testing.assert_allclose(zoomed[:, ::8, ::8], x[:, :known, :known], atol=1e-6)
+    if size == 40:  # the last place goes on
+        np.testing.assert_allclose(zoomed[:, 33:, 33:], np.broadcast_to(x[:, -1:, -1:], (1, 7, 7, 2)), atol=1e-6)
+
+
+def test_zoom_refuses() -> None:
+    for factor in (0, 0.5):
+        with pytest.raises(ValueError) as error:
+            ZoomLike(factor)
+        assert str(error.value) == f"`factor` must be an integer of at least 1. Received: factor={factor}"
+    with pytest.raises(ValueError) as error:
+        ZoomLike(8).compute_output_shape([(1, 5, 5, 2), (1, 40, 41, 3)])
+    assert str(error.value) == (
+        "Expected a reference of at most 8 times the height and width of `x`. "
+        "Received: x.shape=(1, 5, 5, 2), reference.shape=(1, 40, 41, 3)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("scale", "sizes"), [(0.75, {321: 241, 513: 385, 1: 1}), (0.5, {321: 161, 513: 257, 2: 2}), (1.5, {5: 7, 6: 9})]
+)
+def test_sizes(scale: float, sizes: dict[int, int]) -> None:
+    for size, expected in sizes.items():
+        assert ResizeBy(scale)(np.zeros((1, size, 3, 1), np.float32)).shape[1] == expected
+
+
+def test_corners_stay_corners() -> None:
+    x = picture(9, 17)
+    np.testing.assert_allclose(ResizeBy(0.5)(x), x[:, ::2, ::2], atol=1e-6)
+    np.testing.assert_allclose(ResizeBy(2.0)(x)[:, ::2, ::2], x, atol=1e-6)
+
+
+def test_scales_are_positive() -> None:
+    with pytest.raises(ValueError) as error:
+        ResizeBy(0)
+    assert str(error.value) == "`scale` must be greater than 0. Received: scale=0"

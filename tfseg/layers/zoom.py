@@ -1,0 +1,138 @@
+"""DeepLab's two resizes: a net's input by a factor, and its scores back onto every pixel."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfseg.layers.arguments import two_shapes
+from tfseg.ops.resize import resize
+
+Shape = Sequence[int | None]
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class ZoomLike(keras.layers.Layer):
+    """Lays place `i` of `x` onto pixel `factor * i` of a reference, and interpolates bilinearly between the places.
+
+    This is Caffe's `Interp` with a zoom factor, which makes `factor (n - 1) + 1` pixels of `n` places, cut to the
+    reference. Where that ends less than `factor` pixels before the reference does, the last place goes on. `ResizeLike`
+    with aligned corners is equal where the reference has exactly `factor (n - 1) + 1` pixels, and elsewhere stretches.
+
+    Example:
+
+    >>> import numpy as np
+    >>> places, pixels = np.array([0.0, 4.0, 8.0]).reshape(1, 1, 3, 1), np.zeros((1, 2, 10, 3))
+    >>> np.asarray(ZoomLike(4)([places, pixels]))[0, 1, :, 0].tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 8.0]
+
+    Args:
+        factor: pixels from one place to the next.
+
+    Call arguments:
+        inputs: `[x, reference]`; of the reference only the height and width matter.
+
+    Input shape:
+        `[[batch, height, width, channels], [batch, new_height, new_width, any]]`, where `new_height` is at most
+        `factor * height`, and so for the width.
+
+    Output shape:
+        `[batch, new_height, new_width, channels]`.
+
+    Raises:
+        ValueError: a factor that is no positive integer, one input, or a reference that is known to be too large.
+
+    Reference:
+        `interp_layer.cpp` of DeepLab's Caffe.
+    """
+
+    def __init__(self, factor: int, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)  # the reference may be a uint8 or float32 image
+        if not isinstance(factor, int) or factor < 1:
+            raise ValueError(f"`factor` must be an integer of at least 1. Received: factor={factor!r}")
+        self.factor = factor
+        self.supports_jit = False  # XLA interpolates wrongly, see tfseg/ops/resize.py
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        x, reference = inputs
+        x = ops.cast(x, "float32")  # a float32 head on half scores must not round what it interpolates
+        x = ops.concatenate([x, x[:, -1:]], axis=1)
+        x = ops.concatenate([x, x[:, :, -1:]], axis=2)
+        batch, rows, columns, channels = ops.shape(x)
+        zoomed = resize(x, (self._size(rows), self._size(columns)), "bilinear", align_corners=True)
+        _, height, width, _ = ops.shape(reference)
+        return ops.cast(ops.slice(zoomed, (0, 0, 0, 0), (batch, height, width, channels)), self.compute_dtype)
+
+    def _size(self, places: Any) -> Any:
+        return (places - 1) * self.factor + 1
+
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> tuple[int | None, ...]:
+        x, reference = two_shapes(input_shape)
+        for places, size in zip(x[1:3], reference[1:3], strict=True):
+            if places is not None and size is not None and size > self.factor * places:
+                raise ValueError(
+                    f"Expected a reference of at most {self.factor} times the height and width of `x`. "
+                    f"Received: x.shape={tuple(x)}, reference.shape={tuple(reference)}"
+                )
+        return x[0], *reference[1:3], x[3]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class ResizeBy(keras.layers.Layer):
+    """Resizes bilinearly by a factor, with aligned corners: `n` pixels become `round((n - 1) scale) + 1`.
+
+    So 321 pixels become 241 and 161 for the factors 0.75 and 0.5 of DeepLab v2, whose places keep lying on each other.
+
+    Example:
+
+    >>> import numpy as np
+    >>> [tuple(ResizeBy(scale)(np.zeros((1, 321, 513, 3))).shape)[1:3] for scale in (0.75, 0.5)]
+    [(241, 385), (161, 257)]
+
+    Args:
+        scale: the factor, greater than 0.
+
+    Call arguments:
+        x: a tensor.
+
+    Input shape:
+        `[batch, height, width, channels]`.
+
+    Output shape:
+        `[batch, new_height, new_width, channels]`.
+
+    Raises:
+        ValueError: a factor of 0 or less.
+
+    Reference:
+        Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully
+        Connected CRFs", PAMI 2018, section 3.3 (multi-scale inputs).
+    """
+
+    def __init__(self, scale: float, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)  # pixels must not be rounded before they are interpolated
+        if not scale > 0:
+            raise ValueError(f"`scale` must be greater than 0. Received: scale={scale!r}")
+        self.scale = scale
+        self.supports_jit = False  # XLA interpolates wrongly, see tfseg/ops/resize.py
+
+    def call(self, x: Any) -> Any:
+        _, height, width, _ = ops.shape(x)
+        size = (self._size(height), self._size(width))
+        return ops.cast(resize(ops.cast(x, "float32"), size, "bilinear", align_corners=True), self.compute_dtype)
+
+    def _size(self, length: Any) -> Any:
+        if isinstance(length, int):
+            return int((length - 1) * self.scale + 0.5) + 1
+        return ops.cast(ops.cast(length - 1, "float32") * self.scale + 0.5, "int32") + 1
+
+    def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:
+        height, width = (None if length is None else self._size(length) for length in input_shape[1:3])
+        return input_shape[0], height, width, input_shape[3]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "scale": self.scale}
