@@ -86,4 +86,12 @@ CASES = [
         fixed=2 * 2,
         unlike={"xla": "see ops/resize.py"},
     ),
+    LayerCase(
+        layers.ParallelAtrousClassifier, {"classes": 5, "rates": [1, 4], "hidden": 6, "dropout": 0.2}, (X,), learned=12
+    ),
+    LayerCase(layers.ParallelAtrousClassifier, {"classes": 5, "rates": [2, 3, 12]}, (X,), learned=6),
+    LayerCase(layers.McDropout, {"rate": 0.25, "always_on": False, "noise_shape": [2, 1, 1, 3], "seed": 1}, (X,)),
+    LayerCase(
+        layers.LocalResponseNormalization, {"depth_radius": 1, "alpha": 2.0, "beta": 0.5, "bias": 3.0}, ((2, 3, 4, 7),)
+    ),
 ]

@@ -8,8 +8,10 @@ from tfseg.layers.dropout import McDropout
 from tfseg.layers.mirror import MirrorPadding2D
 from tfseg.layers.normalize import Normalize
 from tfseg.layers.pad_to_size import PadToSize
+from tfseg.layers.parallel_classifier import ParallelAtrousClassifier
 from tfseg.layers.pool import CaffeAveragePooling2D, CaffeMaxPooling2D
 from tfseg.layers.pyramid import PyramidPooling
+from tfseg.layers.response_normalization import LocalResponseNormalization
 from tfseg.layers.scale import FixedScale
 from tfseg.layers.unpool import MaxPoolingWithArgmax2D, MaxUnpooling2D
 from tfseg.layers.upsample import BilinearConv2DTranspose, ResizeLike
@@ -24,12 +26,14 @@ __all__ = [
     "CaffeMaxPooling2D",
     "CropLike",
     "FixedScale",
+    "LocalResponseNormalization",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "McDropout",
     "MirrorPadding2D",
     "Normalize",
     "PadToSize",
+    "ParallelAtrousClassifier",
     "PyramidPooling",
     "ResizeBy",
     "ResizeLike",

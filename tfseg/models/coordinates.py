@@ -26,10 +26,10 @@ IN_PLACE = (
     kl.Activation, kl.ReLU, kl.LeakyReLU, kl.PReLU, kl.ELU, kl.Softmax, kl.BatchNormalization, kl.LayerNormalization,
     kl.GroupNormalization, kl.Dropout, kl.SpatialDropout2D, kl.GaussianNoise, kl.Rescaling, kl.Identity,
     kl.Add, kl.Subtract, kl.Multiply, kl.Average, kl.Maximum, kl.Minimum, kl.Concatenate,
-    tl.Normalize, tl.FixedScale, tl.PadToSize,
+    tl.Normalize, tl.FixedScale, tl.PadToSize, tl.LocalResponseNormalization,
 )  # fmt: skip
 """Layers that leave every value, or every sum of values, where it was."""
-COMPOSITES = (tl.AtrousSpatialPyramidPooling, tl.PyramidPooling)
+COMPOSITES = (tl.AtrousSpatialPyramidPooling, tl.ParallelAtrousClassifier, tl.PyramidPooling)
 """Layers made of others that keep the grid of their input and say how much of it they see."""
 
 

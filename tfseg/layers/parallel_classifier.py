@@ -1,0 +1,135 @@
+"""The classifier of DeepLab v2: atrous branches that score side by side, their scores summed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tfseg.layers.arguments import rates_of
+from tfseg.layers.conv import AtrousConv2D
+
+Shape = Sequence[int | None]
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class ParallelAtrousClassifier(keras.layers.Layer):
+    """Scores every place by 3x3 convolutions of several dilation rates, and sums the scores: ASPP of DeepLab v2.
+
+    Without `hidden`, each branch is one convolution to `classes`, as on ResNet-101. With it, a branch is a 3x3 dilated
+    convolution to `hidden` channels, ReLU, dropout, a 1x1 convolution, ReLU, dropout, and a 1x1 convolution to
+    `classes`, as on VGG16. Branches share no weights. The scoring convolutions start from a Gaussian of deviation 0.01.
+
+    The convolutions are `parts` by their names, those of the released networks: `fc6_1`, `fc7_1`, `fc8_1`, `fc6_2` …
+    with `hidden`, and `fc1_c0`, `fc1_c1` … without.
+
+    Example:
+
+    >>> import numpy as np
+    >>> head = ParallelAtrousClassifier(classes=21, rates=(6, 12, 18, 24))
+    >>> tuple(head(np.zeros((1, 41, 41, 8))).shape), head.count_params()
+    ((1, 41, 41, 21), 6132)
+
+    Args:
+        classes: how many scores each place gets.
+        rates: the dilation rate of each branch: `(6, 12, 18, 24)` is ASPP-L, `(2, 4, 8, 12)` ASPP-S, `(12,)` LargeFOV.
+        hidden: channels of the two hidden convolutions of each branch, 1024 on VGG16; None: no hidden ones.
+        dropout: share of values left out after each hidden convolution, in training.
+
+    Call arguments:
+        x: a tensor.
+        training: as of dropout.
+
+    Input shape:
+        `[batch, height, width, channels]`.
+
+    Output shape:
+        `[batch, height, width, classes]`.
+
+    Raises:
+        ValueError: no rates, or some that are no positive integers.
+
+    Reference:
+        Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully
+        Connected CRFs", PAMI 2018, section 3.2 and figure 7.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        rates: Sequence[int] = (6, 12, 18, 24),
+        hidden: int | None = None,
+        dropout: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.classes, self.rates, self.hidden, self.dropout = classes, rates_of("rates", rates), hidden, dropout
+        if not self.rates:
+            raise ValueError(f"`rates` must name one branch at least. Received: rates={rates!r}")
+        self._branches = [self._branch(number) for number in range(len(self.rates))]
+        self.parts = {name: self._part(name, rate) for name, rate in self._rates()}
+
+    def _branch(self, number: int) -> list[str]:
+        """The names of a branch's layers, in the order of their calls."""
+        if self.hidden is None:
+            return [f"fc1_c{number}"]
+        names = [f"{name}_{number + 1}" for name in ("fc6", "drop6", "fc7", "drop7", "fc8")]
+        return names if self.dropout else [name for name in names if not name.startswith("drop")]
+
+    def _rates(self) -> list[tuple[str, int]]:
+        """Every layer's name, with the rate of its branch."""
+        branches = zip(self._branches, self.rates, strict=True)
+        return [(name, rate) for names, rate in branches for name in names]
+
+    def _part(self, name: str, rate: int) -> keras.layers.Layer:
+        options = {"dtype": self.dtype_policy, "trainable": self.trainable, "name": name}
+        if name.startswith("drop"):
+            return keras.layers.Dropout(self.dropout, **options)
+        if name.startswith(("fc8", "fc1")):
+            gaussian = keras.initializers.RandomNormal(stddev=0.01)
+            size = 1 if self.hidden else 3
+            return AtrousConv2D(
+                self.classes,
+                size,
+                padding="same",
+                dilation_rate=1 if self.hidden else rate,
+                kernel_initializer=gaussian,
+                **options,
+            )
+        size, rate = (3, rate) if name.startswith("fc6") else (1, 1)
+        return AtrousConv2D(
+            self.hidden,
+            size,
+            padding="same",
+            dilation_rate=rate,
+            activation="relu",
+            kernel_initializer="he_normal",
+            **options,
+        )
+
+    @property
+    def field(self) -> int:
+        """How many places of its input one place of the output sees, in one direction."""
+        return 1 + 2 * max(self.rates)
+
+    def build(self, input_shape: Shape) -> None:
+        for names in self._branches:
+            shape = input_shape
+            for name in names:
+                self.parts[name].build(shape)
+                shape = self.parts[name].compute_output_shape(shape)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        scores = []
+        for names in self._branches:
+            branch = x
+            for name in names:  # Keras tells them about `training`
+                branch = self.parts[name](branch)
+            scores.append(branch)
+        return sum(scores[1:], start=scores[0])
+
+    def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:
+        return *input_shape[:3], self.classes
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"classes": self.classes, "rates": self.rates, "hidden": self.hidden, "dropout": self.dropout}
+        return {**super().get_config(), **own}
