@@ -8,6 +8,7 @@ from keras import ops
 
 from tfseg.labels import IGNORE
 from tfseg.losses.pixels import pixel_labels, weighted
+from tfseg.losses.sizes import check, matched
 from tfseg.ops.replicas import sum_over_replicas
 
 
@@ -36,6 +37,9 @@ class CrossEntropy(keras.losses.Loss):
         ignore_label: the label of pixels that do not count.
         class_weights: one weight for each class, or None where all count the same.
         reduction: `"mean"` or `"sum"`.
+        resolution: what happens where logits and labels differ in size. None: an error. `"image"`: logits are resized
+            to the labels, bilinearly with aligned corners. `"scores"`: labels are subsampled to the logits, see
+            `tfseg.losses.subsample`.
         name: name of the loss.
 
     Call arguments:
@@ -44,7 +48,8 @@ class CrossEntropy(keras.losses.Loss):
         sample_weight: further weights, one for each pixel or each image.
 
     Input shape:
-        `y_true` `[batch, height, width]` or `[batch, height, width, 1]`, `y_pred` `[batch, height, width, classes]`.
+        `y_true` `[batch, height, width]` or `[batch, height, width, 1]`, `y_pred` `[batch, height, width, classes]`;
+        other heights and widths with a `resolution`.
 
     Output shape:
         A scalar. On a replica it is the replica's share: the shares add up to the loss of the global batch.
@@ -61,12 +66,15 @@ class CrossEntropy(keras.losses.Loss):
         ignore_label: int = IGNORE,
         class_weights: Sequence[float] | None = None,
         reduction: str = "mean",
+        resolution: str | None = None,
         name: str = "cross_entropy",
     ) -> None:
         if reduction not in ("mean", "sum"):
             raise ValueError(f'`reduction` must be "mean" or "sum". Received: reduction={reduction!r}')
+        check(resolution)
         super().__init__(name=name, reduction=reduction, dtype="float32")
         self.ignore_label = ignore_label
+        self.resolution = resolution
         self.class_weights = None if class_weights is None else tuple(float(weight) for weight in class_weights)
         if self.class_weights is not None and min(self.class_weights, default=-1.0) < 0:
             raise ValueError(f"`class_weights` must be numbers from 0 up. Received: class_weights={class_weights}")
@@ -75,6 +83,9 @@ class CrossEntropy(keras.losses.Loss):
         """The loss. Keras's own reduction is not used, because it knows neither ignored pixels nor the global batch."""
         with keras.name_scope(self.name):
             logits = ops.convert_to_tensor(y_pred, dtype="float32")
+            y_true, logits, sample_weight = matched(
+                ops.convert_to_tensor(y_true), logits, sample_weight, self.resolution
+            )
             labels, counted = pixel_labels(y_true, logits.shape, self.ignore_label)
             losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
             weights = weighted(counted, labels, self._table(logits.shape[-1]), sample_weight)
@@ -94,4 +105,5 @@ class CrossEntropy(keras.losses.Loss):
             **super().get_config(),
             "ignore_label": self.ignore_label,
             "class_weights": self.class_weights,
+            "resolution": self.resolution,
         }
