@@ -62,7 +62,7 @@ class LayerCase:
 
     def make(self, **kwargs: Any) -> keras.layers.Layer:
         keras.utils.set_random_seed(3)
-        return self.layer(**self.arguments, **kwargs)
+        return self.layer(**{name: fresh(value) for name, value in self.arguments.items()}, **kwargs)
 
     def inputs(self) -> list[np.ndarray]:
         return arrays(self.shapes, self.dtypes)
@@ -74,6 +74,13 @@ class LayerCase:
             for index, (shape, array) in enumerate(zip(self.shapes, self.inputs(), strict=True))
         ]
         return keras.Model(one_or_all(tensors), self.make(**kwargs)(one_or_all(tensors)))
+
+
+def fresh(argument: Any) -> Any:
+    """`argument`, or a copy without weights of a layer that is to be wrapped."""
+    if isinstance(argument, keras.layers.Layer):
+        return type(argument).from_config(argument.get_config())
+    return argument
 
 
 def one_or_all(values: list[Any]) -> Any:
@@ -108,6 +115,8 @@ def check_layer_config(case: LayerCase) -> None:
     missing = {each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD} - {"self"} - set(config)
     assert not missing, f"not in get_config(): {missing}"
     for name, value in case.arguments.items():
+        if isinstance(value, keras.layers.Layer):
+            value = json.loads(json.dumps(keras.saving.serialize_keras_object(fresh(value))))
         assert json.loads(json.dumps(config[name])) in (value, [value, value])
     again = keras.saving.deserialize_keras_object(json.loads(json.dumps(keras.saving.serialize_keras_object(layer))))
     assert type(again) is case.layer

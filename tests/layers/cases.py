@@ -1,11 +1,14 @@
 """Every layer once, tiny; twice where an argument changes what is computed."""
 
+import keras
+
 from tests.checks import LayerCase
 from tfseg import layers
 
 X = (2, 9, 12, 3)
 SMALL = (2, 5, 4, 3)
 VALUES = ("float32", "int32")
+NET = keras.layers.Conv2D(4, 3, 2, padding="same", name="net")
 
 CASES = [
     LayerCase(layers.Normalize, {"mode": "caffe"}, (X,)),
@@ -93,5 +96,35 @@ CASES = [
     LayerCase(layers.McDropout, {"rate": 0.25, "always_on": False, "noise_shape": [2, 1, 1, 3], "seed": 1}, (X,)),
     LayerCase(
         layers.LocalResponseNormalization, {"depth_radius": 1, "alpha": 2.0, "beta": 0.5, "bias": 3.0}, ((2, 3, 4, 7),)
+    ),
+    LayerCase(layers.PadToGrid, {"multiple": 8, "remainder": 3, "value": [1.0, 2.0, 3.0]}, (X,)),
+    LayerCase(
+        layers.PadToGrid,
+        {"multiple": 5, "value": 0.5},
+        (X,),
+        ("uint8",),
+        unlike={"gradient": "an integer image has no gradient"},
+    ),
+    LayerCase(
+        layers.MultiScale,
+        {"layer": NET, "scales": [1, 1.5, 0.5], "fusion": "mean", "outputs": "all"},
+        (X,),
+        learned=2,
+        outputs=4,
+        unlike={"xla": "see ops/resize.py"},
+    ),
+    LayerCase(
+        layers.MultiScale,
+        {"layer": NET, "scales": [0.75, 1], "fusion": "attention", "align_corners": False, "attention_filters": 6},
+        (X,),
+        learned=2 + 4,
+        unlike={"xla": "see ops/resize.py"},
+    ),
+    LayerCase(layers.DilatedContext, {"classes": 3, "size": "large", "dilations": [1, 2, 1]}, (X,), learned=8),
+    LayerCase(
+        layers.DilatedContext,
+        {"classes": 3, "dilations": [2, 1], "padding": "once", "use_bias": False},
+        (X,),
+        learned=3,
     ),
 ]

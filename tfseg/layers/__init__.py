@@ -2,11 +2,14 @@
 
 from tfseg.layers.aspp import AtrousSpatialPyramidPooling
 from tfseg.layers.atrous_pool import AtrousMaxPooling2D
+from tfseg.layers.context import DilatedContext
 from tfseg.layers.conv import AtrousConv2D
 from tfseg.layers.crop import CropLike
 from tfseg.layers.dropout import McDropout
 from tfseg.layers.mirror import MirrorPadding2D
+from tfseg.layers.multi_scale import MultiScale
 from tfseg.layers.normalize import Normalize
+from tfseg.layers.pad_to_grid import PadToGrid
 from tfseg.layers.pad_to_size import PadToSize
 from tfseg.layers.parallel_classifier import ParallelAtrousClassifier
 from tfseg.layers.pool import CaffeAveragePooling2D, CaffeMaxPooling2D
@@ -25,13 +28,16 @@ __all__ = [
     "CaffeAveragePooling2D",
     "CaffeMaxPooling2D",
     "CropLike",
+    "DilatedContext",
     "FixedScale",
     "LocalResponseNormalization",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "McDropout",
     "MirrorPadding2D",
+    "MultiScale",
     "Normalize",
+    "PadToGrid",
     "PadToSize",
     "ParallelAtrousClassifier",
     "PyramidPooling",

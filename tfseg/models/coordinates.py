@@ -27,9 +27,10 @@ IN_PLACE = (
     kl.GroupNormalization, kl.Dropout, kl.SpatialDropout2D, kl.GaussianNoise, kl.Rescaling, kl.Identity,
     kl.Add, kl.Subtract, kl.Multiply, kl.Average, kl.Maximum, kl.Minimum, kl.Concatenate,
     tl.Normalize, tl.FixedScale, tl.PadToSize, tl.LocalResponseNormalization,
+    tl.PadToGrid,
 )  # fmt: skip
 """Layers that leave every value, or every sum of values, where it was."""
-COMPOSITES = (tl.AtrousSpatialPyramidPooling, tl.ParallelAtrousClassifier, tl.PyramidPooling)
+COMPOSITES = (tl.AtrousSpatialPyramidPooling, tl.ParallelAtrousClassifier, tl.DilatedContext, tl.PyramidPooling)
 """Layers made of others that keep the grid of their input and say how much of it they see."""
 
 
@@ -143,6 +144,8 @@ def mapped(layer: keras.Operation, inputs: list[CoordinateMap], axis: int) -> Co
         return inputs[0].then(CoordinateMap(Fraction(1), Fraction(layer.padding)))
     if isinstance(layer, tl.ResizeBy):
         return inputs[0].then(CoordinateMap(Fraction(str(layer.scale))))
+    if isinstance(layer, tl.MultiScale):
+        return _wrapped(layer, inputs, lambda inner, values: mapped(inner, values, axis))
     look = window(layer, axis)
     if look is not None:
         return inputs[0].then(_window_map(layer, look))
@@ -151,6 +154,13 @@ def mapped(layer: keras.Operation, inputs: list[CoordinateMap], axis: int) -> Co
     if any(each != inputs[0] for each in inputs):
         raise NoCoordinates(f"The inputs of layer {layer.name!r} do not lie on one grid. Received: {inputs}")
     return inputs[0]
+
+
+def _wrapped(layer: keras.layers.Wrapper, inputs: list[T], rule: Callable[[keras.Operation, list[T]], T]) -> T:
+    """What the rule gives for the layer or the Functional model that another one wraps."""
+    if isinstance(layer.layer, keras.Model):
+        return fold(layer.layer.outputs[0], rule, inputs[0])
+    return rule(layer.layer, inputs)
 
 
 def _window_map(layer: keras.Operation, look: Window) -> CoordinateMap:
@@ -171,6 +181,8 @@ def seen(layer: keras.Operation, inputs: list[ReceptiveField], axis: int) -> Rec
         return ReceptiveField(inputs[0].size + inputs[0].jump, inputs[1].jump)  # between two places of its input
     if isinstance(layer, (tl.CropLike, tl.MirrorPadding2D, tl.ResizeBy)):
         return inputs[0]  # of an image that was resized: in its own pixels
+    if isinstance(layer, tl.MultiScale):  # at scale 1, as it is published
+        return _wrapped(layer, inputs, lambda inner, values: seen(inner, values, axis))
     if isinstance(layer, COMPOSITES):
         if layer.field is None:
             raise NoCoordinates(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} takes its mean.")

@@ -6,6 +6,7 @@ One spatial axis at a time. Every name here is about plain integers and fraction
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 
 def conv_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
@@ -40,6 +41,20 @@ def caffe_pool_size(size: int, kernel: int, stride: int, padding: int = 0) -> in
     if padding and (pooled - 1) * stride >= size + padding:
         pooled -= 1
     return pooled
+
+
+def interp_size(length: Any, scale: Fraction) -> Any:
+    """The length that Caffe's `Interp` gives: shrunk by the scale's denominator, then zoomed by its numerator.
+
+    A map of `n` places becomes `(n - 1) // q * p + 1` for the scale `p / q`. Works on integers and integer tensors.
+
+    >>> [interp_size(321, scale) for scale in (Fraction(3, 4), Fraction(1, 2), Fraction(3, 2))]
+    [241, 161, 481]
+
+    Reference:
+        `interp_layer.cpp` of DeepLab's Caffe.
+    """
+    return (length - 1) // scale.denominator * scale.numerator + 1
 
 
 @dataclass(frozen=True)

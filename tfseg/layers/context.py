@@ -1,0 +1,149 @@
+"""The context network of Yu and Koltun: dilated convolutions that widen what every score sees."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+from keras import ops
+
+from tfseg.layers.arguments import rates_of
+from tfseg.layers.conv import AtrousConv2D
+from tfseg.ops.identity import grouped_identity
+
+Shape = Sequence[int | None]
+
+NOISE = 0.01
+"""Deviation of what is random in a large network's first weights, as a share of the weights that pass values on."""
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class DilatedContext(keras.layers.Layer):
+    """Looks at the scores around every place, by 3x3 convolutions of growing dilation, and gives new scores.
+
+    ReLU follows every convolution but the last, which is 1x1. The receptive field grows to 3, 5, 9, 17, 33, 65 and 67
+    places. At first the network passes its input on: *basic*, which keeps `classes` channels throughout, gives
+    `relu(x)` exactly; *large*, whose channels grow with the dilation to 32 times the classes, gives it up to small
+    random weights, about a tenth of `relu(x)` off. Training from other weights fails, say the authors.
+
+    The convolutions are `parts` by the released networks' names: `ctx_conv1_1`, `ctx_conv1_2`, `ctx_conv2_1` …
+    `ctx_conv5_1`, `ctx_fc1`, `ctx_final`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> context = DilatedContext(classes=21)
+    >>> x = np.random.default_rng(0).normal(size=(1, 16, 16, 21)).astype("float32")
+    >>> bool(np.all(context(x) == np.maximum(x, 0))), context.count_params(), context.field
+    (True, 28392, 67)
+
+    Args:
+        classes: channels of the input and of the output.
+        size: `"basic"` or `"large"`: 2, 2, 4, 8, 16, 32 and 32 times as many channels.
+        dilations: of each 3x3 convolution. The default is for VOC and CamVid; `(1, 1, 2, 4, 8, 16, 32, 64, 1)` is the
+            one for Cityscapes, `(1, 1, 2, 4, 8, 1)` for KITTI. In a large network the channels are twice the greatest
+            dilation so far, times the classes.
+        padding: `"same"`: zeros around the input of each convolution. `"once"`: all of them around the first, as many
+            as all convolutions take away (33): the released VOC networks.
+        use_bias: whether the convolutions have biases, zero at first.
+
+    Call arguments:
+        x: scores.
+
+    Input shape:
+        `[batch, height, width, classes]`.
+
+    Output shape:
+        The same.
+
+    Raises:
+        ValueError: another size or padding, dilations that are no positive integers, or another number of channels.
+
+    Reference:
+        Yu, Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016, section 3, table 1, equations
+        4 and 5.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        size: Literal["basic", "large"] = "basic",
+        dilations: Sequence[int] = (1, 1, 2, 4, 8, 16, 1),
+        padding: Literal["same", "once"] = "same",
+        use_bias: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.classes, self.size, self.dilations = classes, size, rates_of("dilations", dilations)
+        self.padding, self.use_bias = padding, use_bias
+        for name, value, choices in (("size", size, ("basic", "large")), ("padding", padding, ("same", "once"))):
+            if value not in choices:
+                raise ValueError(f'`{name}` must be "{choices[0]}" or "{choices[1]}". Received: {name}={value!r}')
+        convolutions = [self._conv(*each) for each in zip(self._names(), self._channels(), self.dilations, strict=True)]
+        self.parts = {conv.name: conv for conv in [*convolutions, self._conv("ctx_final", classes, None)]}
+
+    def _names(self) -> list[str]:
+        """As released: a number for each dilation, a second one for each convolution of it; the last is `fc1`."""
+        runs = [list(run) for _, run in itertools.groupby(self.dilations[:-1])]
+        names = [f"ctx_conv{i}_{j}" for i, run in enumerate(runs, start=1) for j in range(1, len(run) + 1)]
+        return [*names, "ctx_fc1"] if self.dilations else []
+
+    def _channels(self) -> list[int]:
+        """Output channels of the 3x3 convolutions."""
+        if self.size == "basic":
+            return [self.classes] * len(self.dilations)
+        return [2 * widest * self.classes for widest in itertools.accumulate(self.dilations, max)]
+
+    def _conv(self, name: str, filters: int, dilation: int | None) -> keras.layers.Layer:
+        return AtrousConv2D(
+            filters,
+            1 if dilation is None else 3,
+            padding="same" if self.padding == "same" else "valid",
+            dilation_rate=dilation or 1,
+            activation=None if dilation is None else "relu",
+            use_bias=self.use_bias,
+            kernel_initializer=self._identity,
+            dtype=self.dtype_policy,
+            trainable=self.trainable,
+            name=name,
+        )
+
+    def _identity(self, shape: Sequence[int], dtype: str | None = None) -> Any:
+        """A kernel initializer. The layer makes it anew, so it is in no config."""
+        mask = grouped_identity(shape, self.classes)
+        share = self.classes / shape[-1]
+        if self.size == "basic":
+            return ops.convert_to_tensor(mask * share, dtype=dtype)
+        noise = keras.initializers.RandomNormal(stddev=NOISE * share)(shape, dtype=dtype)
+        return ops.where(mask, ops.cast(share, noise.dtype), noise)
+
+    @property
+    def field(self) -> int:
+        """How many places of its input one place of the output sees, in one direction."""
+        return 1 + 2 * sum(self.dilations)
+
+    def build(self, input_shape: Shape) -> None:
+        if input_shape[-1] != self.classes:
+            raise ValueError(
+                f"Expected an input of {self.classes} channels, the scores of as many `classes`. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        channels = self.classes
+        for conv in self.parts.values():
+            conv.build((input_shape[0], None, None, channels))
+            channels = conv.filters
+
+    def call(self, x: Any) -> Any:
+        if self.padding == "once":
+            border = (sum(self.dilations),) * 2
+            x = ops.pad(x, [(0, 0), border, border, (0, 0)])
+        for conv in self.parts.values():
+            x = conv(x)
+        return x
+
+    def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("classes", "size", "dilations", "padding", "use_bias")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,0 +1,84 @@
+"""Padding to the sizes that a network's grid falls on evenly."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+Shape = Sequence[int | None]
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class PadToGrid(keras.layers.Layer):
+    """Continues an image below and to the right up to the next size of `multiple k + remainder`.
+
+    At 8 k + 1 pixels, the places of a net of output stride 8 lie on both borders; DeepLab pads its images to such a
+    size by their mean colour. `CropLike(0)` undoes it.
+
+    Example:
+
+    >>> import numpy as np
+    >>> image = np.zeros((1, 375, 500, 3))
+    >>> tuple(PadToGrid(multiple=8, value=(122.7, 116.7, 104.0))(image).shape)
+    (1, 377, 505, 3)
+
+    Args:
+        multiple: what height and width are a multiple of, beside the remainder.
+        remainder: what they have over that; less than `multiple`.
+        value: what the new pixels hold, in all channels or in each.
+
+    Call arguments:
+        x: a tensor; of integers too, the result is in the layer's compute type.
+
+    Input shape:
+        `[batch, height, width, channels]`.
+
+    Output shape:
+        `[batch, new_height, new_width, channels]`.
+
+    Raises:
+        ValueError: a multiple below 1, a remainder that is not below it, or values that the channels do not fit.
+
+    Reference:
+        Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs", ICLR 2015: the
+        released code pads images of at most 500 pixels to 513.
+    """
+
+    def __init__(self, multiple: int, remainder: int = 1, value: float | Sequence[float] = 0.0, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)  # pixels may be integers
+        if not (isinstance(multiple, int) and isinstance(remainder, int) and 0 <= remainder < multiple):
+            raise ValueError(
+                "`multiple` must be an integer of at least 1, and `remainder` one of at least 0 and less than that. "
+                f"Received: multiple={multiple!r}, remainder={remainder!r}"
+            )
+        self.multiple, self.remainder = multiple, remainder
+        self.value = list(map(float, value)) if isinstance(value, Sequence) else float(value)
+
+    def build(self, input_shape: Shape) -> None:
+        if isinstance(self.value, list) and len(self.value) != input_shape[-1]:
+            raise ValueError(
+                f"Expected an input of {len(self.value)} channels, one for each value. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+
+    def call(self, x: Any) -> Any:
+        x = ops.cast(x, self.compute_dtype)
+        _, height, width, _ = ops.shape(x)
+        borders = [(0, 0), (0, self._missing(height)), (0, self._missing(width)), (0, 0)]
+        padded = ops.pad(x, borders)
+        if self.value == 0:
+            return padded
+        outside = 1 - ops.pad(ops.ones_like(x[:1, :, :, :1]), borders)
+        return padded + outside * ops.convert_to_tensor(self.value, dtype=x.dtype)
+
+    def _missing(self, length: Any) -> Any:
+        return (self.remainder - length) % self.multiple
+
+    def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:
+        height, width = (None if side is None else side + self._missing(side) for side in input_shape[1:3])
+        return input_shape[0], height, width, input_shape[3]
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"multiple": self.multiple, "remainder": self.remainder, "value": self.value}
+        return {**super().get_config(), **own}
