@@ -69,6 +69,9 @@ class MaxPoolingWithArgmax2D(_IndexedPooling2D):
         Segmentation", PAMI 2017, section 3.
     """
 
+    OUTPUTS = ("output", "indices")
+    """What its outputs are called in a graph that is written layer by layer."""
+
     def call(self, x: Any) -> tuple[Any, Any]:
         return max_pool_with_argmax(x, self.pool_size, self.strides, self.padding)
 
@@ -146,7 +149,13 @@ class MaxUnpooling2D(_IndexedPooling2D):
         sides = (side if isinstance(side, int) else None for side in size)
         return keras.KerasTensor((batch, *sides, channels), self.compute_dtype)
 
-    def compute_output_shape(self, updates_shape: Shape, mask_shape: Shape | None = None) -> tuple[int | None, ...]:
+    def compute_output_shape(
+        self, updates_shape: Shape | Sequence[Shape], mask_shape: Shape | None = None
+    ) -> tuple[int | None, ...]:
+        if isinstance(updates_shape[0], Sequence):  # called with a list
+            updates_shape, _, *reference = updates_shape
+            if reference:
+                return updates_shape[0], *reference[0][1:3], updates_shape[3]
         size = self._size(updates_shape, None, tuple)
         return updates_shape[0], *size, updates_shape[3]
 

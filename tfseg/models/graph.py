@@ -11,14 +11,12 @@ from tfseg.labels import Labels
 from tfseg.layers import CropLike
 from tfseg.models.coordinates import NoCoordinates, mapped, seen
 from tfseg.models.crops import crop_problem
-from tfseg.models.nodes import IMAGE, AnyNode, Node, shape
+from tfseg.models.nodes import IMAGE, AnyNode, Node, Shape, output_shapes
 from tfseg.models.outputs import functional
 from tfseg.models.problems import ModelError, Problem, refuse
 from tfseg.ops.geometry import CoordinateMap, ReceptiveField, crop_offset
 from tfseg.spec.declare import Misfit, spec
 from tfseg.spec.wording import listed, nearest
-
-Shape = tuple[int | None, ...]
 
 
 @spec
@@ -84,14 +82,15 @@ class Graph:
     def problems(self, labels: Labels) -> Iterator[Problem]:
         """What keeps the layers from working together, each as (path, message)."""
         yield from self._wrong_crops()
-        shapes: dict[str, Shape | None] = {IMAGE: (None, None, None, self.channels)}
+        shapes: dict[str, tuple[Shape | None, ...]] = {IMAGE: ((None, None, None, self.channels),)}
         for index, (node, layer, sources) in enumerate(self._resolved(labels.count)):
             try:
-                shapes[node.name] = shape(layer, [shapes[name] if output == 0 else None for name, output in sources])
+                inputs = [shapes[name][output] for name, output in sources]
+                shapes[node.name] = output_shapes(layer, inputs, len(node.outputs))
             except Exception as error:  # noqa: BLE001 - whatever a layer raises about shapes, its inputs do not fit
                 yield ("layers", index), f"{type(layer).__name__} cannot read its inputs: {_line(error)}"
                 return
-        found = shapes[self.layers[-1].name]
+        found = shapes[self.layers[-1].name][0]
         if found is not None and (len(found) != 4 or found[-1] != labels.count):
             expected = f"[batch, height, width, {labels.count}], a score for each class"
             yield ("layers", len(self.layers) - 1), f"the last layer must give {expected}. Received: {list(found)}"

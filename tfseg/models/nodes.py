@@ -22,7 +22,9 @@ KERAS = (
     kl.Minimum, kl.Multiply, kl.PReLU, kl.ReLU, kl.Rescaling, kl.SeparableConv2D, kl.Softmax, kl.SpatialDropout2D,
     kl.Subtract, kl.ZeroPadding2D,
 )  # fmt: skip
-TFSEG = tuple(getattr(tl, name) for name in tl.__all__)
+TFSEG = tuple(
+    layer for layer in (getattr(tl, name) for name in tl.__all__) if not issubclass(layer, kl.Wrapper)
+)  # what wraps a layer has no plain arguments
 
 CLASSES = "${classes}"
 """Stands for the number of classes in any argument of a layer."""
@@ -30,7 +32,9 @@ IMAGE = "image"
 """Stands for the network's input."""
 
 Scalar = bool | int | float | str | None
-Argument = Scalar | tuple[Scalar | tuple[Scalar, ...], ...]
+Argument = Scalar | tuple[Scalar | tuple[Scalar, ...], ...] | dict[str, Scalar]
+"""A map is an initializer, regularizer or constraint with arguments: `{type: random_normal, stddev: 0.01}`."""
+Shape = tuple[int | None, ...]
 
 
 class Node:
@@ -49,7 +53,7 @@ class Node:
     def make(self, classes: int) -> keras.Layer:
         """The layer itself."""
         given = {name: getattr(self, name) for name, default in self.DEFAULTS.items() if getattr(self, name) != default}
-        resolved = {name: classes if value == CLASSES else value for name, value in given.items()}
+        resolved = {name: classes if value == CLASSES else _keras(value) for name, value in given.items()}
         return self.LAYER(name=self.name, **resolved)
 
     def sources(self, before: str) -> tuple[str, ...]:
@@ -66,6 +70,16 @@ class Node:
             reason = " ".join(str(error).split())
             raise ValueError(f"{self.LAYER.__name__} refuses these arguments: {reason}") from error
         return self
+
+
+def _keras(argument: Argument) -> Any:
+    """`argument` as a constructor takes it: of a map, Keras's own way to write the object that it names."""
+    if not isinstance(argument, dict):
+        return argument
+    return {
+        "class_name": argument.get("type"),
+        "config": {key: each for key, each in argument.items() if key != "type"},
+    }
 
 
 def word(layer: type[keras.Layer]) -> str:
@@ -147,12 +161,18 @@ NODES: dict[str, type[Node]] = {word(layer): node(layer) for layer in sorted((*K
 AnyNode = Annotated[Node, ByLayer()]
 
 
-def shape(layer: keras.Layer, shapes: Sequence[tuple[int | None, ...] | None]) -> tuple[int | None, ...] | None:
-    """The shape of the layer's output, before it has any weights; None where it does not tell."""
-    if None in shapes:
-        return None
+def output_shapes(layer: keras.Layer, inputs: Sequence[Shape | None], outputs: int) -> tuple[Shape | None, ...]:
+    """The shapes of the layer's `outputs`, before it has any weights; None where it does not tell."""
+    unknown = (None,) * outputs
+    if None in inputs:
+        return unknown
     try:
-        found = layer.compute_output_shape(shapes[0] if len(shapes) == 1 else list(shapes))
+        found = layer.compute_output_shape(inputs[0] if len(inputs) == 1 else list(inputs))
     except NotImplementedError:
-        return None
-    return tuple(found) if all(size is None or isinstance(size, int) for size in found) else None
+        return unknown
+    shapes = [found] if outputs == 1 else found
+    return tuple(tuple(each) if _plain(each) else None for each in shapes)
+
+
+def _plain(shape: Any) -> bool:
+    return all(size is None or isinstance(size, int) for size in shape)

@@ -35,9 +35,9 @@ class PspNet:
     """Score the last stage but one as well, for the training output `aux_stage`."""
 
     @property
-    def head(self) -> Literal["resize"]:
+    def head(self) -> Literal["resize_corners"]:
         """How its scores come to the image's size."""
-        return "resize"
+        return "resize_corners"
 
     def problems(self, backbone: Backbone) -> Iterator[Problem]:
         """What keeps it from working on `backbone`, each as (path, message)."""
