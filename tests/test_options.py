@@ -26,10 +26,11 @@ from tfseg.export.bundle import labels_text
 from tfseg.labels import voc_palette
 from tfseg.models.nodes import IMAGE, NODES, Node
 from tfseg.pipeline import Pipeline, load
-from tfseg.run_directory import BEST, LABELS, PIPELINE
+from tfseg.run_directory import BEST, LABELS, LAST, PIPELINE
 from tfseg.spec.declare import members
 from tfseg.spec.show import dump
 from tfseg.spec.slots import _is_spec, _specs, _unions, slots
+from tfseg.training.outputs import for_each
 
 TINY = """\
 name: tiny
@@ -68,8 +69,8 @@ Overrides = tuple[str, ...]
 
 
 def digest(values: Any) -> list[tuple[tuple[int, ...], str]]:
-    """Arrays, short enough to be compared and shown."""
-    found = [np.asarray(value) for value in values]
+    """Arrays, also those in dicts, short enough to be compared and shown."""
+    found = [np.asarray(value) for value in keras.tree.flatten(list(values))]
     return [(value.shape, hashlib.sha256(value.tobytes()).hexdigest()[:12]) for value in found]
 
 
@@ -135,10 +136,13 @@ def fit(pipeline: Pipeline, folder: Path) -> Any:
 
     def record(model: keras.Model, data: Any, *, validation_data: Any, **given: Any) -> None:
         scores = np.random.default_rng(0).normal(size=(2, 4, 4, pipeline.labels.count)).astype(np.float32)
-        seen["loss"] = float(model.compute_loss(None, np.arange(32).reshape(2, 4, 4) % 7 % 3, scores))
+        pair = [for_each(model, value) for value in (np.arange(32).reshape(2, 4, 4) % 7 % 3, scores)]
+        seen["loss"] = float(model.compute_loss(None, *pair))
+        seen["outputs"] = model.output_names
         seen["layers"] = [(layer.name, layer.dtype_policy.name, layer.trainable) for layer in model.layers]
         seen["synchronized"] = [getattr(layer, "synchronized", None) for layer in model.layers]
         seen["compiled"] = (model.jit_compile, tf.distribute.has_strategy(), type(model.optimizer).__name__)
+        seen["callbacks"] = [vars(each).get("length") for each in given["callbacks"]]
         seen["given"] = {key: given[key] for key in ("epochs", "initial_epoch", "validation_freq", "steps_per_epoch")}
         seen["batches"] = (int(data.cardinality()), digest(next(data.as_numpy_iterator())))
         seen["validated on"] = [digest(pair) for pair in validation_data.as_numpy_iterator()]
@@ -162,6 +166,15 @@ def finished(pipeline: Pipeline, folder: Path) -> Path:
     with pipeline.training.scope(pipeline.seed):
         pipeline.build().save(folder / BEST)
     return folder
+
+
+def measured(pipeline: Pipeline, folder: Path) -> Any:
+    """The networks of a training that has ended, with their statistics."""
+    source = run.Run(finished(pipeline, folder), allow_plugins=True)
+    with pipeline.training.scope(pipeline.seed):
+        pipeline.build().save(folder / LAST)
+    run._measure_batch_norm(pipeline, source, verbose=False)
+    return [digest(source.model(name).get_weights()) for name in (BEST, LAST)]
 
 
 def predict(pipeline: Pipeline, folder: Path) -> Any:
@@ -223,11 +236,15 @@ CNN = "model={backbone: {type: small_cnn, width: 2}, decoder: {type: fcn, stride
 VGG = "model={backbone: {type: vgg16, width: 0.015625}, decoder: fcn}"
 DECONV = "model.decoder={type: fcn, upsampling: deconv}"
 MOBILE = "model={backbone: {type: mobilenet_v2, alpha: 0.35}, decoder: {type: fcn, strides: [16]}}"
+ALEX = "model={backbone: {type: alexnet, width: 0.02}, decoder: {type: fcn, strides: [32]}}"
+GOOGLE = ALEX.replace("alexnet", "googlenet")
 RESNET = "model={backbone: {type: resnet, depth: 50, width: 0.02}, decoder: {type: fcn, strides: [32]}}"
 UNET = "model={backbone: {type: contracting_path, width: 2}, decoder: unet}"
 PSPNET = "model={backbone: {type: small_cnn, width: 2}, decoder: {type: pspnet, filters: 4}}"
 INDEXED = "{type: vgg16, width: 0.015625, batch_norm: true, indices: true, fc: null}"
 DECONVNET = f"model={{backbone: {INDEXED}, decoder: {{type: deconvnet, filters: 4}}}}"
+SEGNET = f"model={{backbone: {INDEXED}, decoder: segnet}}"
+DEEPLAB = "model={backbone: {type: small_cnn, width: 2}, decoder: {type: deeplab_v3, channels: 4}}"
 WHOLE_MOBILE = MOBILE.replace("[16]", "[32]")
 BACKBONE, DECODER, SOURCE, MASK = "model.backbone", "model.decoder", "data.source", "data.source.mask"
 ALL, FOLDER = ("data={root: all, source: voc, batch_size: 2}", "data={root: all, source: folder, batch_size: 2}")
@@ -235,6 +252,7 @@ PARTS = "{{type: folder, images: 'images/{{name}}.png', masks: 'masks/{{name}}.p
 FLAT = "data={{root: flat, batch_size: 2, source: " + PARTS + "}}"
 COLOURED = "data={root: coloured, source: folder}"
 BLACK = ("labels.names=[a, b]", "data={root: black, source: folder}")
+HARDEST = "training.loss={type: top_k_cross_entropy, pixels: 3}"
 SGD, STEP = "training.optimizer=sgd", "training.schedule={type: step, every: 1}"
 VOC_COLOURS, OTHERS = "[[0, 0, 0], [128, 0, 0], [0, 128, 0]]", "[[0, 0, 9], [0, 9, 0], [9, 0, 0]]"
 ONE_LAYER = "model={type: graph, layers: [{name: a, layer: conv, filters: 3, kernel_size: 1}]}"
@@ -252,6 +270,20 @@ def optimiser(name: str, start: str) -> dict[str, Option]:
         f"{name}.weight_decay": option(fit, start, f"{key}.weight_decay=0.4"),
         f"{name}.undecayed": option(fit, (start, f"{key}.weight_decay=0.4"), f"{key}.undecayed=[kernel]"),
         f"{name}.multipliers": option(fit, start, f"{key}.multipliers={{bias: 0.5}}"),
+    }
+
+
+def deeplab(name: str, start: str) -> dict[str, Option]:
+    """The options that DeepLab v3 and v3+ have."""
+    values = (
+        "rates=[1]", "channels=5", "pool_size=2", "order=pooling_last", "activation=swish", "dropout=0.5",
+        "momentum=0.8", "epsilon=0.001", "align_corners=false",
+    )  # fmt: skip
+    separable = f"{DECODER}.separable=true"
+    return {
+        **{f"{name}.{value.partition('=')[0]}": option(network, start, f"{DECODER}.{value}") for value in values},
+        f"{name}.separable": option(network, start, f"{DECODER}.separable={str('plus' not in start).lower()}"),
+        f"{name}.depthwise_norm": option(network, (start, separable), f"{DECODER}.depthwise_norm=false"),
     }
 
 
@@ -334,8 +366,25 @@ OPTIONS = {
     "Crop.type": Option(network, (VGG, DECONV, "model.head=crop"), None),
     "Resize.type": Option(network, (VGG, "model.head=resize"), None),
     "Resize.align_corners": option(network, (CNN, "model.head=resize"), "model.head.align_corners=true"),
+    **{
+        f"{kind}.{field}": option(shows, (start, *base), f"{BACKBONE}.{change}")
+        for kind, start in (("AlexNet", ALEX), ("GoogLeNet", GOOGLE))
+        for field, shows, base, change in (
+            ("form", network, (DECONV,), "form=original"),
+            ("width", network, (), "width=0.05"),
+            ("output_stride", network, (f"{DECODER}.strides=[8]",), "output_stride=8"),
+            ("dropout", network, (), "dropout=0.1"),
+            ("weights", filled, (), f"weights={kind.lower()}.npz"),
+        )
+    },
+    "AlexNet.type": option(network, CNN, f"{BACKBONE}={{type: alexnet, width: 0.02}}"),
+    "GoogLeNet.type": option(network, CNN, f"{BACKBONE}={{type: googlenet, width: 0.02}}"),
+    "GoogLeNet.average_pool": option(network, GOOGLE, f"{BACKBONE}.average_pool=true"),
     "MobileNetV2.type": option(network, CNN, f"{BACKBONE}={{type: mobilenet_v2, alpha: 0.1}}"),
     "MobileNetV2.alpha": option(network, MOBILE, f"{BACKBONE}.alpha=0.5"),
+    "MobileNetV2.divisor": option(network, MOBILE, f"{BACKBONE}.divisor=1"),
+    "MobileNetV2.dilation": option(network, (MOBILE, f"{BACKBONE}.output_stride=16"), f"{BACKBONE}.dilation=early"),
+    "MobileNetV2.normalize": option(network, MOBILE, f"{BACKBONE}.normalize=torch"),
     "MobileNetV2.output_stride": option(network, MOBILE, f"{BACKBONE}.output_stride=16"),
     "MobileNetV2.momentum": option(network, MOBILE, f"{BACKBONE}.momentum=0.8"),
     "MobileNetV2.weights": option(filled, WHOLE_MOBILE, f"{BACKBONE}.weights=mobile.npz"),
@@ -365,13 +414,22 @@ OPTIONS = {
     "Vgg16.type": option(network, CNN, f"{BACKBONE}={{type: vgg16, width: 0.015625}}"),
     "Vgg16.form": option(network, (VGG, DECONV), f"{BACKBONE}.form=original"),
     "Vgg16.width": option(network, VGG, f"{BACKBONE}.width=0.03125"),
+    "Vgg16.output_stride": option(network, (VGG, f"{DECODER}.strides=[8]"), f"{BACKBONE}.output_stride=8"),
+    "Vgg16.pool5a": option(
+        network,
+        (VGG, f"{DECODER}.strides=[8]", f"{BACKBONE}.form=deeplab", f"{BACKBONE}.output_stride=8"),
+        f"{BACKBONE}.pool5a=true",
+    ),
     "Vgg16.fc": option(network, VGG, f"{BACKBONE}.fc={{kernel: 3}}"),
     "Vgg16.dropout": option(network, VGG, f"{BACKBONE}.dropout=0.1"),
     "Vgg16.batch_norm": option(network, VGG, f"{BACKBONE}.batch_norm=true"),
     "Vgg16.momentum": option(network, (VGG, f"{BACKBONE}.batch_norm=true"), f"{BACKBONE}.momentum=0.8"),
     "Vgg16.epsilon": option(network, (VGG, f"{BACKBONE}.batch_norm=true"), f"{BACKBONE}.epsilon=1e-9"),
+    "Vgg16.shift": option(network, (VGG, f"{BACKBONE}.batch_norm=true"), f"{BACKBONE}.shift=0.001"),
+    "Vgg16.mc_dropout": option(network, VGG, f"{BACKBONE}.mc_dropout=central"),
     "Vgg16.indices": option(network, VGG, f"{BACKBONE}.indices=true"),
     "FullyConnected.kernel": option(network, VGG, f"{BACKBONE}.fc={{kernel: 3}}"),
+    "FullyConnected.rate": option(network, VGG, f"{BACKBONE}.fc={{rate: 2}}"),
     "FullyConnected.filters": option(network, VGG, f"{BACKBONE}.fc={{filters: 1024}}"),
     "Vgg16.weights": option(filled, VGG, f"{BACKBONE}.weights=vgg.npz"),
     "Fcn.type": option(network, PSPNET, f"{DECODER}={{type: fcn, strides: [16]}}"),
@@ -397,19 +455,35 @@ OPTIONS = {
     "PspNet.auxiliary": option(trained, PSPNET, f"{DECODER}.auxiliary=false"),
     "DeconvNet.type": option(network, CNN, DECONVNET),
     "DeconvNet.filters": option(network, DECONVNET, f"{DECODER}.filters=5"),
+    "SegNet.type": option(network, DECONVNET, f"{DECODER}=segnet"),
+    "SegNet.convolutions": option(network, SEGNET, f"{DECODER}.convolutions=[1, 1, 1, 1, 1]"),
+    "SegNet.mc_dropout": option(network, SEGNET, f"{DECODER}.mc_dropout=all"),
+    "DeepLabV3.type": option(network, CNN, DEEPLAB),
+    **deeplab("DeepLabV3", DEEPLAB),
+    "DeepLabV3Plus.type": option(network, DEEPLAB, f"{DECODER}.type=deeplab_v3_plus"),
+    **deeplab("DeepLabV3Plus", DEEPLAB.replace("v3", "v3_plus")),
+    "DeepLabV3Plus.low_level": option(network, DEEPLAB.replace("v3", "v3_plus"), f"{DECODER}.low_level=8"),
+    "DeepLabV3Plus.low_level_channels": option(
+        network, DEEPLAB.replace("v3", "v3_plus"), f"{DECODER}.low_level_channels=6"
+    ),
+    "DeepLabV3Plus.refinements": option(network, DEEPLAB.replace("v3", "v3_plus"), f"{DECODER}.refinements=1"),
     "Graph.type": option(network, CNN, ONE_LAYER),
     "Graph.channels": option(network, (), ("model.channels=4", f"{SOURCE}.channels=4")),
     "Graph.layers": option(network, (), "model.layers.0.filters=5"),
     # training
     "Training.epochs": option(fit, (), "training.epochs=4"),
+    "Training.steps": option(fit, (), "training.steps=4"),
     "Training.validate_every": option(fit, (), "training.validate_every=2"),
     "Training.optimizer": option(fit, (), SGD),
     "Training.schedule": option(fit, (), "training.schedule=constant"),
     "Training.loss": option(fit, (), "training.loss={type: cross_entropy, reduction: sum}"),
+    "Training.auxiliary_weight": option(fit, PSPNET, "training.auxiliary_weight=0.4"),
+    "Training.accumulate": option(fit, (), "training.accumulate=2"),
     "Training.precision": option(fit, (), "training.precision=mixed_bfloat16"),
     "Training.strategy": option(fit, (), "training.strategy=mirrored"),
     "Training.jit_compile": option(fit, (), "training.jit_compile=true"),
     "Training.batch_norm": option(fit, (), "training.batch_norm=frozen"),
+    "Training.batch_norm_batches": option(measured, (), "training.batch_norm_batches=2"),
     "Training.freeze": option(fit, (), "training.freeze=[conv]"),
     "Sgd.type": option(fit, (), SGD),
     "Sgd.momentum": option(fit, SGD, "training.optimizer.momentum=0.5"),
@@ -423,13 +497,20 @@ OPTIONS = {
     "Poly.warmup": option(fit, (), "training.schedule={type: poly, warmup: 4}"),
     "Step.type": option(fit, (), "training.schedule={type: step, every: 0.5}"),
     "Step.every": option(fit, STEP, "training.schedule.every=0.5"),
+    "Step.unit": option(fit, STEP, "training.schedule.unit=steps"),
     "Step.factor": option(fit, ("training.schedule={type: step, every: 0.5}",), "training.schedule.factor=0.5"),
     "Step.warmup": option(fit, STEP, "training.schedule.warmup=4"),
+    "CrossEntropy.type": option(fit, HARDEST, "training.loss=cross_entropy"),
+    "CrossEntropy.resolution": option(fit, CNN, "training.loss={type: cross_entropy, resolution: scores}"),
+    "TopKCrossEntropy.type": option(fit, (), HARDEST),
+    "TopKCrossEntropy.pixels": option(fit, HARDEST, "training.loss.pixels=4"),
+    "TopKCrossEntropy.resolution": option(fit, (CNN, HARDEST), "training.loss.resolution=scores"),
     "CrossEntropy.class_weights": option(
         fit, (), "training.loss={type: cross_entropy, class_weights: median_frequency}"
     ),
     "CrossEntropy.reduction": option(fit, (), "training.loss={type: cross_entropy, reduction: sum}"),
     # use
+    "Inference.size": option(predict, (), "inference.size=16"),
     "Inference.opacity": option(predict, (), "inference.opacity=0.9"),
     "Export.tflite": option(export, (), "export.tflite=null"),
     "Export.examples": option(export, (), "export.examples=3"),
@@ -509,7 +590,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _append(root / "all" / "lists" / f"{split}.txt", f"{stem}\n" if stem != "1" else "")
     (root / "options_plugin.py").write_text(PLUGIN)
     (root / "tiny.yaml").write_text(TINY)
-    for name, start in (("mobile", WHOLE_MOBILE), ("cnn", CNN), ("vgg", VGG), ("resnet", RESNET), ("unet", UNET)):
+    for name, start in (
+        ("mobile", WHOLE_MOBILE),
+        ("cnn", CNN),
+        ("vgg", VGG),
+        ("resnet", RESNET),
+        ("alexnet", ALEX),
+        ("googlenet", GOOGLE),
+        ("unet", UNET),
+    ):
         model = load(root / "tiny.yaml", (start,)).build()
         weights = {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
         np.savez(root / f"{name}.npz", **{key: np.full(weight.shape, 0.5) for key, weight in weights.items()})
@@ -537,7 +626,11 @@ def shown(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     def shown(shows: Callable[..., Any], overrides: Overrides) -> Any:
         pipeline = load("tiny.yaml", overrides, allow_plugins=True)
         keras.utils.clear_session(free_memory=False)
-        return shows(pipeline, tmp_path / str(next(numbers))) if shows in (fit, predict, export) else shows(pipeline)
+        return (
+            shows(pipeline, tmp_path / str(next(numbers)))
+            if shows in (fit, measured, predict, export)
+            else shows(pipeline)
+        )
 
     yield shown
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from tests.checks import Given, SpecCase
-from tfseg.backbones import ContractingPath, FullyConnected, MobileNetV2, Resnet, SmallCnn, Vgg16
+from tfseg.backbones import AlexNet, ContractingPath, FullyConnected, GoogLeNet, MobileNetV2, Resnet, SmallCnn, Vgg16
 
 
 def net(backbone: Any) -> list[Any]:
@@ -21,12 +21,36 @@ WEIGHTS = {"weights": "test_weights_come_back"}
 
 CASES = [
     SpecCase(
+        AlexNet(width=0.02),
+        net,
+        {"form": "original", "width": 0.05, "output_stride": 16, "dropout": 0.1},
+        WEIGHTS,
+    ),
+    SpecCase(
+        GoogLeNet(width=0.02),
+        net,
+        {"form": "original", "width": 0.05, "output_stride": 16, "average_pool": True, "dropout": 0.1},
+        WEIGHTS,
+    ),
+    SpecCase(
         ContractingPath(width=2),
         net,
         {"width": 3, "batch_norm": True, "momentum": Given(0.99, {"batch_norm": True}), "dropout": 0.1},
         WEIGHTS,
     ),
-    SpecCase(MobileNetV2(alpha=0.1), net, {"alpha": 0.35, "output_stride": 16, "momentum": 0.99}, WEIGHTS),
+    SpecCase(
+        MobileNetV2(alpha=0.1),
+        net,
+        {
+            "alpha": 0.35,
+            "divisor": 1,
+            "output_stride": 16,
+            "dilation": Given("early", {"output_stride": 16}),
+            "normalize": "torch",
+            "momentum": 0.99,
+        },
+        WEIGHTS,
+    ),
     SpecCase(
         Resnet(depth=50, width=0.02),
         net,
@@ -52,15 +76,21 @@ CASES = [
         net,
         {
             "form": "original",
+            "output_stride": 8,
             "width": 0.02,
+            "pool5a": Given(True, {"form": "deeplab", "output_stride": 8}),
             "fc": None,
             "dropout": 0.1,
             "batch_norm": True,
             "momentum": Given(0.99, {"batch_norm": True}),
             "epsilon": Given(1e-9, {"batch_norm": True}),
+            "shift": Given(0.5, {"batch_norm": True}),
             "indices": True,
+            "mc_dropout": "all",
         },
         WEIGHTS,
     ),
-    SpecCase(FullyConnected(filters=100), lambda fc: net(Vgg16(width=0.01, fc=fc)), {"kernel": 3, "filters": 300}),
+    SpecCase(
+        FullyConnected(filters=100), lambda fc: net(Vgg16(width=0.01, fc=fc)), {"kernel": 3, "rate": 2, "filters": 300}
+    ),
 ]

@@ -9,21 +9,34 @@ from pydantic import Field, model_validator
 
 from tfseg.backbones.applications import classifier
 from tfseg.backbones.features import Features, Stage
-from tfseg.backbones.vgg_weights import CONVS, vgg16_arrays
+from tfseg.backbones.vgg_forms import FORMS, convolution, entered, pool
+from tfseg.backbones.vgg_weights import CONVS, decimated, vgg16_arrays
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, read_layers
-from tfseg.layers import CaffeMaxPooling2D, MaxPoolingWithArgmax2D, Normalize
+from tfseg.layers import CaffeAveragePooling2D, MaxPoolingWithArgmax2D, McDropout
+from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, Misfit, spec
 
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 """Convolutions and channels of each block."""
+MC_RATE = 0.5
+"""Of Monte Carlo dropout, as Bayesian SegNet was released."""
+CENTRAL = (3, 4)
+"""Blocks after which it stands in the `central` form."""
 
 
 @spec
 class FullyConnected:
-    """The convolutions `fc6` and `fc7`, that were the classifier's fully connected layers."""
+    """The convolutions `fc6` and `fc7`, that were the classifier's fully connected layers.
+
+    DeepLab: kernel 7 and rate 4; kernel 4 and rate 4 (field of view 128) or 8 (224); LargeFOV has kernel 3, rate 12 and
+    1024 filters.
+    """
 
     kernel: Annotated[int, Field(ge=1, le=7)] = 7
     """Height and width of `fc6`."""
+    rate: Annotated[int, Field(ge=1)] | None = None
+    """Places between two taps of `fc6`, at output stride 32 in the forms `original` and `same`, 8 in the others; null:
+    1 and 4, so that taps lie 32 pixels apart."""
     filters: Annotated[int, Field(ge=1)] = 4096
     """Channels of `fc6` and `fc7`, before `width`."""
 
@@ -32,16 +45,23 @@ class FullyConnected:
 class Vgg16:
     """VGG16 (Simonyan & Zisserman 2015, configuration D) as segmentation nets use it.
 
-    Layers are named as in the authors' prototxts. Stages are `pool1` (stride 2) to `pool5` (32) and `fc7` (32).
-    Three channels are taken as RGB and become BGR less Caffe's means; other images are scaled to -1..1.
+    Layers are named as in the authors' prototxts. Stages are `pool1` (stride 2) to `pool5` and `fc7`; in the form
+    `deeplab` also `data`, the pixels themselves; in the form `dilation`, which has no later pools, `conv4_3` and
+    `conv5_3` after `pool3`. Three channels are taken as RGB and become BGR less the mean that the form was trained
+    with; other images are scaled to -1..1.
     """
 
     type: Literal["vgg16"] = "vgg16"
-    form: Literal["original", "same"] = "same"
-    """`original` (FCN): the first layer pads by 100, `fc6` does not pad, scores are cropped. `same`: every layer pads
-    so that its map covers the image, no more."""
+    form: Literal["original", "same", "deeplab", "dilation"] = "same"
+    """`original` (FCN): the first layer pads by 100, `fc6` does not pad, scores are cropped. `same`: every layer pads so
+    that its map covers the image, no more; one set of weights computes the same at every output stride. `deeplab`:
+    3x3 pools, the last two without stride. `dilation`: the image is mirrored at its borders, no convolution pads."""
+    output_stride: Literal[8, 16, 32] = 32
+    """Image pixels between two places of the deepest stage: 32 in `original`, any in `same`, 8 in the others."""
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor of every layer's channels; 1 is 134 million parameters."""
+    pool5a: bool = False
+    """Average over 3x3 places after `pool5`, as DeepLab v1 with LargeFOV does; only in the form `deeplab`."""
     fc: FullyConnected | None = FullyConnected()
     """The layers after the last pool; null ends there."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -52,11 +72,17 @@ class Vgg16:
     """Of BatchNorm's moving averages."""
     epsilon: Annotated[float, Field(gt=0)] = 1e-3
     """What BatchNorm adds to variances."""
+    shift: float = 0.0
+    """What BatchNorm's beta starts from; 0.001 in DeconvNet."""
     indices: bool = False
     """Pools keep where they found their maxima, for decoders that unpool."""
+    mc_dropout: Literal["all", "central"] | None = None
+    """Dropout that stays on when the net predicts, as Bayesian SegNet has it: before `all` pools (VOC), or after
+    `pool3` and `pool4` (`central`, CamVid)."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (fetched by Keras when training starts), or a file: `.h5` of `keras.applications` with top, `.npz`
-    (`layer/variable`), or a `.keras` model that has these layers, such as FCN-32s for FCN-16s."""
+    (`layer/variable`), or a `.keras` model that has these layers, such as FCN-32s for FCN-16s. Where `fc6` and `fc7`
+    are smaller than the file's, every so-manieth tap and a random choice of filters is taken."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -67,14 +93,33 @@ class Vgg16:
     def _own_problems(self) -> Iterator[tuple[str, str]]:
         if self.weights == "imagenet" and self.width != 1.0:
             yield "weights", f"ImageNet weights exist for width 1.0, not for {self.width}"
+        if self.output_stride not in FORMS[self.form].output_strides:
+            strides = " or ".join(map(str, FORMS[self.form].output_strides))
+            yield "output_stride", f"must be {strides} in the form {self.form}. Received: {self.output_stride}"
+        if self.pool5a and self.form != "deeplab":
+            yield "pool5a", f"belongs to the form deeplab; in the form {self.form} set it to false. Received: true"
+        if self.indices and (self.form not in ("original", "same") or self.output_stride != 32):
+            yield (
+                "indices",
+                "places are kept by pools that halve the map: set form to original or same, and output_stride to 32. "
+                f"Received: true, form={self.form}, output_stride={self.output_stride}",
+            )
+        if self.fc is not None and (self.fc.kernel - 1) * self._fc_rate % 2:
+            yield (
+                "fc.rate",
+                f"with an even kernel it must be even, or no place lies in the middle of the window. "
+                f"Received: kernel={self.fc.kernel}, rate={self._fc_rate}",
+            )
+
+    @property
+    def _fc_rate(self) -> int:
+        """Of `fc6`, at the greatest output stride of the form."""
+        return FORMS[self.form].rate if self.fc is None or self.fc.rate is None else self.fc.rate
 
     @property
     def strides(self) -> tuple[int, ...]:
-        return (2, 4, 8, 16, 32)
-
-    @property
-    def output_stride(self) -> int:
-        return 32
+        first = (1,) if self.form == "deeplab" else ()
+        return first + tuple(stride for stride in (2, 4, 8, 16, 32) if stride <= self.output_stride)
 
     @property
     def fixed_grid(self) -> bool:
@@ -93,25 +138,28 @@ class Vgg16:
         return imagenet_refusal(self.weights, channels)
 
     def __call__(self, image: keras.KerasTensor) -> Features:
-        x = Normalize("caffe" if image.shape[-1] == 3 else "tf", name="normalize")(image)
-        if self.padded:
-            x = keras.layers.ZeroPadding2D(100, name="pad")(x)
-        stages = []
-        for block, (count, filters) in enumerate(BLOCKS):
+        x = entered(image, self.form)
+        stages, stride = [Stage("data", 1, x)] if self.form == "deeplab" else [], 1
+        plan = dilate((2,) * len(BLOCKS), self.output_stride)
+        for block, ((count, filters), (step, rate)) in enumerate(zip(BLOCKS, plan, strict=True), start=1):
             for conv in range(count):
-                x = self._conv(x, filters, 3, f"{block + 1}_{conv + 1}")
-            stages.append(self._pool(x, f"pool{block + 1}", 2 ** (block + 1)))
-            x = stages[-1].tensor
+                x = self._conv(x, filters, 3, rate, f"{block}_{conv + 1}")
+            stride *= step
+            stages.append(self._stage(self._dropped(x, "all", block), block, stride, step, rate))
+            x = self._dropped(stages[-1].tensor, "central", block)
+        if self.pool5a:
+            x = CaffeAveragePooling2D(3, 1, padding=1, name="pool5a")(x)
+            stages[-1] = Stage("pool5a", stride, x)
         if self.fc is not None:
-            stages.append(Stage("fc7", 32, self._fully_connected(x, self.fc)))
+            stages.append(Stage("fc7", stride, self._fully_connected(x, self.fc)))
         return Features(tuple(stages))
 
     def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills these layers within `model` from `weights`."""
+        """Fills these layers within `model` from `weights`, also the branches of a decoder that are made of `fc6`."""
         if self.weights is None:
             return None
         required = (*CONVS, "fc6", "fc7") if self.fc is not None else CONVS
-        return fill(model, self._arrays(self.weights), required, str(self.weights))
+        return fill(model, decimated(self._arrays(self.weights), model), required, str(self.weights))
 
     def _arrays(self, weights: Literal["imagenet"] | Path) -> Arrays:
         if isinstance(weights, Path) and weights.suffix != ".h5":
@@ -119,30 +167,38 @@ class Vgg16:
         return vgg16_arrays(classifier(keras.applications.VGG16, weights))
 
     def _fully_connected(self, x: keras.KerasTensor, fc: FullyConnected) -> keras.KerasTensor:
-        x = self._conv(x, fc.filters, fc.kernel, "6", "fc")
+        rate = self._fc_rate * max(FORMS[self.form].output_strides) // self.output_stride
+        x = self._conv(x, fc.filters, fc.kernel, rate, "6", "fc")
         x = keras.layers.Dropout(self.dropout, name="drop6")(x)
-        x = self._conv(x, fc.filters, 1, "7", "fc")
+        x = self._conv(x, fc.filters, 1, 1, "7", "fc")
         return keras.layers.Dropout(self.dropout, name="drop7")(x)
 
     def _conv(
-        self, x: keras.KerasTensor, filters: int, size: int, number: str, prefix: str = "conv"
+        self, x: keras.KerasTensor, filters: int, size: int, rate: int, number: str, prefix: str = "conv"
     ) -> keras.KerasTensor:
         """A convolution and its ReLU, within one layer unless BatchNorm stands between them."""
-        name = prefix + number
-        padding = "valid" if self.padded and name in ("conv1_1", "fc6") else "same"  # conv1_1 gets its 100 before
-        activation = None if self.batch_norm else "relu"
-        scaled = max(1, round(filters * self.width))
-        x = keras.layers.Conv2D(
-            scaled, size, padding=padding, activation=activation, kernel_initializer="he_normal", name=name
-        )(x)
+        name, scaled = prefix + number, max(1, round(filters * self.width))
+        x = convolution(self.form, scaled, size, rate, None if self.batch_norm else "relu", name)(x)
         if not self.batch_norm:
             return x
-        x = keras.layers.BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, name=f"{name}_bn")(x)
+        x = keras.layers.BatchNormalization(
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            beta_initializer=keras.initializers.Constant(self.shift),
+            name=f"{name}_bn",
+        )(x)
         return keras.layers.ReLU(name=f"relu{number}")(x)
 
-    def _pool(self, x: keras.KerasTensor, name: str, stride: int) -> Stage:
+    def _dropped(self, x: keras.KerasTensor, where: str, block: int) -> keras.KerasTensor:
+        """With Monte Carlo dropout, if it stands here."""
+        if self.mc_dropout != where or (where == "central" and block not in CENTRAL):
+            return x
+        return McDropout(MC_RATE, name=f"pool{block}_drop")(x)
+
+    def _stage(self, x: keras.KerasTensor, block: int, stride: int, step: int, rate: int) -> Stage:
+        name = f"pool{block}"
         if self.indices:  # 2x2 windows in steps of 2: what rounds up, as Caffe does, is `same`
             pooled, indices = MaxPoolingWithArgmax2D(2, 2, "same", name=name)(x)
             return Stage(name, stride, pooled, indices, x)
-        pool = CaffeMaxPooling2D(2, 2, name=name) if self.padded else keras.layers.MaxPooling2D(2, 2, "same", name=name)
-        return Stage(name, stride, pool(x), source=x)
+        layer = pool(self.form, step, rate, name)
+        return Stage(f"conv{block}_3", stride, x) if layer is None else Stage(name, stride, layer(x), source=x)

@@ -86,12 +86,26 @@ def _read_keras(path: Path) -> Arrays:
 
 
 def layer_arrays(model: keras.Model) -> Arrays:
-    """The variables of a model's layers that have any."""
+    """The values of `variables`."""
     return {
-        layer.name: {variable.name: keras.ops.convert_to_numpy(variable) for variable in layer.weights}
-        for layer in model.layers
-        if layer.weights
+        layer: {name: keras.ops.convert_to_numpy(variable) for name, variable in held.items()}
+        for layer, held in variables(model).items()
     }
+
+
+def variables(model: keras.Model) -> dict[str, dict[str, keras.Variable]]:
+    """The variables of the layers that hold any, by the names of both: also within nested models and composite layers.
+
+    Of two layers of one name, the one that lies less deep is meant.
+    """
+    found: dict[str, dict[str, keras.Variable]] = {}
+    layers = list(model.layers)
+    for layer in layers:  # Keras has no public way to the layers within a layer
+        held = (*layer._trainable_variables, *layer._non_trainable_variables)
+        if held and layer.name not in found:
+            found[layer.name] = {variable.name: variable for variable in held}
+        layers.extend(layer._layers)
+    return found
 
 
 def fill(model: keras.Model, layers: Arrays, required: Iterable[str], source: str) -> WeightsReport:
@@ -104,11 +118,11 @@ def fill(model: keras.Model, layers: Arrays, required: Iterable[str], source: st
     """
     required = tuple(required)
     _check_complete(layers, required, source)
-    targets = {layer.name: {variable.name: variable for variable in layer.weights} for layer in model.layers}
+    targets = variables(model)
     fitting = {name: not _misfit(arrays, targets.get(name, {})) for name, arrays in layers.items()}
     for name in required:
         if not fitting[name]:
-            misfit = _misfit(layers[name], targets[name])
+            misfit = _misfit(layers[name], targets.get(name, {}))
             raise WeightsError(f"{source}: layer {name!r}: {misfit}. Give weights of this very net.")
     loaded = tuple(name for name, fits in fitting.items() if fits)
     for name in loaded:
