@@ -20,17 +20,19 @@ FLOORS = {
     "ops": 1, "overlay": 1, "spec": 1,
     "layers": 2, "losses": 2, "metrics": 2,
     "backbones": 3,
-    "models": 4, "data": 4, "training": 4, "inference": 4, "export": 4,
+    "models": 4, "data": 4, "training": 4, "inference": 4, "export": 4, "checkpoints": 4,
     "pipeline": 5,
     "run": 6,
     "cli": 7,
 }  # fmt: skip
 GROUND = {"errors", "atomic", "labels", "spec.declare"}
 """What everybody may import."""
-SIDE_ROOMS = {"run_directory": "run", "claim": "run", "catalogue": "run", "shell": "cli", "__main__": "cli"}
+SIDE_ROOMS = {
+    "run_directory": "run", "claim": "run", "catalogue": "run", "importing": "run", "shell": "cli", "__main__": "cli",
+}  # fmt: skip
 """Modules that stand in another module's room."""
 RUNTIME = {"tensorflow", "keras", "numpy", "yaml", "pydantic", "pydantic_core", "PIL", "click", "ai_edge_litert"}
-WITH_TENSORFLOW = {"ops", "data", "inference", "export"}
+WITH_TENSORFLOW = {"ops", "data", "inference", "export", "checkpoints"}
 WITH_TENSORFLOW_IN_TRAINING = {"strategy", "tensorboard"}
 NAMELESS = {"utils", "util", "common", "helpers", "helper", "misc", "base", "tools", "shared"}
 FUNCTION_LINES, FILE_LINES = 50, 300

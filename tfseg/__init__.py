@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tfseg.errors import DataError, ExportError, RunError, TfsegError, WeightsError
+    from tfseg.importing import import_weights
     from tfseg.labels import Labels
     from tfseg.pipeline import Pipeline, load
     from tfseg.run import Run, evaluate, export, fit, load_model, predict
@@ -29,12 +30,14 @@ _HOMES = {
     "WeightsError": "tfseg.errors",
     "evaluate": "tfseg.run",
     "fit": "tfseg.run",
+    "import_weights": "tfseg.importing",
     "load": "tfseg.pipeline",
     "load_model": "tfseg.run",
     "predict": "tfseg.run",
 }
 _ROOMS = {
     "backbones",
+    "checkpoints",
     "data",
     "export",
     "inference",
@@ -60,6 +63,7 @@ __all__ = [
     "evaluate",
     "export",
     "fit",
+    "import_weights",
     "load",
     "load_model",
     "predict",

@@ -142,6 +142,29 @@ def fit(
     manner.say(f"{_measured(done.metrics[pipeline.data.validation_split])}\nThe run lies in {done.folder}")
 
 
+@verb(tfseg, "import")
+@click.argument("words", metavar="FILE WEIGHTS [KEY=VALUE]...", nargs=-1, required=True)
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run is written. Default: runs/<name>.")
+@click.option("--overwrite", is_flag=True, help="Delete what an earlier run left there.")
+@allow_plugins
+def import_(manner: Manner, words: Sequence[str], run_dir: Path | None, overwrite: bool, allow_plugins: bool) -> None:
+    """Make a run of FILE's network from WEIGHTS that were trained elsewhere.
+
+    WEIGHTS is an .npz of named arrays, a .tflite or .keras file, or a TensorFlow checkpoint; names may be those of
+    TF-slim, of Model Garden, of keras.applications or of the network itself.
+    """
+    from tfseg.importing import import_weights
+    from tfseg.pipeline import load
+
+    files, overrides = _split(words)
+    if len(files) != 2:
+        raise click.UsageError(f"Expected FILE and WEIGHTS. Received: {' '.join(files) or 'none'}")
+    pipeline = load(files[0], overrides, allow_plugins=allow_plugins)
+    folder = run_dir or Path("runs") / pipeline.name
+    report = import_weights(pipeline, files[1], folder, overwrite=overwrite)
+    manner.say(f"{report}\nThe run lies in {folder}")
+
+
 @verb(tfseg, "evaluate")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--split", help="The split to measure on. Default: the one that validated the training.")

@@ -106,7 +106,8 @@ def evaluate(
     measured = pipeline or _pipeline_of(run, source)
     split = split or measured.data.validation_split
     path = source.best if isinstance(source, Run) else network(Path(source))
-    report = _measure(path, measured, split, verbose)
+    inference = run.pipeline.inference if run else measured.inference  # how to use a network is its own affair
+    report = _measure(Predictor.open(path, inference.sides), path, measured, split, verbose)
     own = run is not None and path == run.best and pipeline is None
     files = [run.folder / METRICS.format(split=split)] if run and own else []
     for file in [*files, *([Path(output)] if output else [])]:
@@ -136,7 +137,8 @@ def predict(
     """
     run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
     inference = run.pipeline.inference if run else Inference()  # imports plugins, whose layers the network may have
-    predictor = Predictor.open(source.best if isinstance(source, Run) else network(Path(source)))
+    path = source.best if isinstance(source, Run) else network(Path(source))
+    predictor = Predictor.open(path, inference.sides)
     yield from predict_files(predictor, map(Path, images), Path(output), overlay=overlay, spec=inference)
 
 
@@ -242,8 +244,8 @@ def _fit(
     )
 
 
-def _measure(path: Path, pipeline: Pipeline, split: str, verbose: bool) -> dict[str, Any]:
-    predictor, data, labels = Predictor.open(path), pipeline.data, pipeline.labels
+def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, verbose: bool) -> dict[str, Any]:
+    data, labels = pipeline.data, pipeline.labels
     received, expected = (predictor.classes, predictor.channels), (labels.count, data.channels)
     if received != expected:
         raise RunError(

@@ -34,6 +34,7 @@ def test_stages() -> None:
     features = MobileNetV2()(image)
     assert [(stage.name, stage.stride, stage.tensor.shape[-1]) for stage in features.stages] == [
         ("block_1_expand_relu", 2, 96),
+        ("block_2_depthwise_relu", 4, 144),
         ("block_3_expand_relu", 4, 144),
         ("block_6_expand_relu", 8, 192),
         ("block_13_expand_relu", 16, 576),
@@ -60,6 +61,20 @@ def test_the_block_that_loses_its_stride_keeps_the_old_rate() -> None:
     """As in the published DeepLabV3: at stride 8, rate 2 in blocks 7 to 13, rate 4 from 14 on."""
     assert [block.rate for block in blocks(8)] == [1] * 7 + [2] * 7 + [4] * 3
     assert [block.step for block in blocks(8)] == [1, 2, 1, 2] + [1] * 13
+
+
+def test_model_garden_dilates_the_first_block_that_loses_its_stride_too() -> None:
+    assert [block.rate for block in blocks(16, "early")] == [1] * 13 + [2] * 4
+    assert [block.rate for block in blocks(8, "early")] == [1] * 6 + [2] * 8 + [4] * 3
+    assert blocks(32, "early") == blocks(32)
+
+
+def test_widths_below_one_with_and_without_rounding() -> None:
+    """Block 1 of the published DeepLabV3 x0.5 has 12 channels, that of `keras.applications` 16."""
+    image = keras.Input((None, None, 3))
+    widths = [MobileNetV2(alpha=0.5, divisor=divisor)._filters(24) for divisor in (1, 8)]
+    assert widths == [12, 16]
+    assert [MobileNetV2(alpha=0.5, divisor=1)(image).at(stride).tensor.shape[-1] for stride in (4, 8)] == [72, 96]
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
@@ -156,6 +171,8 @@ def test_imagenet_weights_exist_for_some_widths() -> None:
     expected = "ImageNet weights exist for alpha 0.35, 0.5, 0.75, 1.0, 1.3, 1.4, not for 0.6"
     with pytest.raises(ValidationError, match=re.escape(expected)):
         MobileNetV2(alpha=0.6, weights="imagenet")
+    with pytest.raises(ValidationError, match=re.escape("ImageNet weights exist for divisor 8, not for 1")):
+        MobileNetV2(alpha=0.5, divisor=1, weights="imagenet")
     assert MobileNetV2(weights="imagenet").refusal(3) is None
     assert MobileNetV2(weights="imagenet").refusal(4) == (
         "ImageNet weights read 3 channels, the images have 4; set backbone.weights to null"

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from tests.checks import SpecCase
-from tests.export.toys import constant, image
+from tests.export.toys import image, network
 from tfseg.inference import Inference, Predictor, predict_files
 
 
@@ -16,8 +16,8 @@ def overlay(spec: Inference) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.png")
         Image.fromarray(image()).save(path)
-        _, over = predict_files(Predictor(constant([0.0, 1.0])), [path], Path(folder, "out"), overlay=True, spec=spec)
+        _, over = predict_files(Predictor(network(), spec.sides), [path], Path(folder, "out"), overlay=True, spec=spec)
         return np.asarray(Image.open(over))
 
 
-CASES = [SpecCase(Inference(), overlay, {"opacity": 0.9})]
+CASES = [SpecCase(Inference(), overlay, {"size": 8, "opacity": 0.9})]

@@ -7,11 +7,24 @@ from tests.checks import Given, SpecCase
 from tfseg.backbones import ContractingPath, SmallCnn, Vgg16
 from tfseg.labels import Labels
 from tfseg.models import Graph, Segmenter
-from tfseg.models.decoders import DeconvNet, Fcn, PspNet, Unet
+from tfseg.models.decoders import DeconvNet, DeepLabV3, DeepLabV3Plus, Fcn, PspNet, Unet
 from tfseg.models.heads import Crop, Resize
 
 BACKBONE = Vgg16(width=1 / 64)
 INDEXED = Vgg16(width=1 / 64, batch_norm=True, indices=True, fc=None)
+
+DEEPLAB = {
+    "rates": (1,),
+    "channels": 5,
+    "depthwise_norm": Given(False, {"separable": True}),
+    "pool_size": 2,
+    "order": "pooling_last",
+    "activation": "swish",
+    "dropout": 0.5,
+    "momentum": 0.99,
+    "epsilon": 1e-3,
+    "align_corners": False,
+}
 
 
 def net(model: Any) -> list[list[str]]:
@@ -49,6 +62,12 @@ CASES = [
             "scales": (0.01, 0.0001),
             "channels": 4,
         },
+    ),
+    SpecCase(DeepLabV3(channels=4), on(SmallCnn(width=2)), {**DEEPLAB, "separable": True}),
+    SpecCase(
+        DeepLabV3Plus(channels=4),
+        on(SmallCnn(width=2)),
+        {**DEEPLAB, "separable": False, "low_level": 8, "low_level_channels": 6, "refinements": 1},
     ),
     SpecCase(DeconvNet(filters=4), on(INDEXED), {"filters": 5}),
     SpecCase(

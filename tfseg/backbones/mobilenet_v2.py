@@ -72,6 +72,9 @@ class MobileNetV2:
     type: Literal["mobilenet_v2"] = "mobilenet_v2"
     alpha: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor of every layer's channels."""
+    divisor: Annotated[int, Field(ge=1, le=64)] = 8
+    """Channels are rounded to multiples of it, and are 8 at least: 8 for classifiers; 1 in the authors' DeepLab at an
+    `alpha` below 1."""
     output_stride: Literal[8, 16, 32] = 32
     """Image pixels between two places of the deepest stage; below 32, blocks dilate instead of halving the map."""
     dilation: Dilation = "consistent"
@@ -89,6 +92,8 @@ class MobileNetV2:
 
     @model_validator(mode="after")
     def _published(self) -> Self:
+        if self.weights == "imagenet" and self.divisor != 8:
+            raise ValueError(f"ImageNet weights exist for divisor 8, not for {self.divisor}")
         if self.weights == "imagenet" and self.alpha not in PUBLISHED:
             raise ValueError(f"ImageNet weights exist for alpha {', '.join(map(str, PUBLISHED))}, not for {self.alpha}")
         return self
@@ -165,7 +170,7 @@ class MobileNetV2:
         return keras.layers.BatchNormalization(momentum=self.momentum, epsilon=EPSILON, name=name)
 
     def _filters(self, filters: int) -> int:
-        """`alpha` times `filters`, to a multiple of 8 without losing more than a tenth, as the authors round."""
-        scaled = filters * self.alpha
-        rounded = max(8, int(scaled + 4) // 8 * 8)
-        return rounded + 8 if rounded < 0.9 * scaled else rounded
+        """`alpha` times `filters`, to a multiple of `divisor` that loses a tenth at most, as the authors round."""
+        scaled, divisor = filters * self.alpha, self.divisor
+        rounded = max(8, int(scaled + divisor / 2) // divisor * divisor)
+        return rounded + divisor if rounded < 0.9 * scaled else rounded

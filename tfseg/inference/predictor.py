@@ -16,7 +16,7 @@ class Predictor:
     """Gives every image its mask at its own size.
 
     A network that is fixed to one size, as a TFLite file is, sees each image resized to that; its probabilities are
-    resized back before the best class is taken.
+    resized back before the best class is taken. So does another where a `size` is given.
 
     >>> image = keras.Input((None, None, 3), name="image")
     >>> model = keras.Model(image, keras.layers.Conv2D(5, 1, name="logits")(image))
@@ -26,14 +26,20 @@ class Predictor:
 
     Args:
         network: a Keras model of one image to logits, or what `open` found in a file.
+        size: height and width at which a network of any size is to see its images; by default, their own.
     """
 
-    def __init__(self, network: keras.Model | Engine) -> None:
+    def __init__(self, network: keras.Model | Engine, size: tuple[int, int] | None = None) -> None:
         self._engine: Engine = KerasEngine(network) if isinstance(network, keras.Model) else network
+        self._size = self._engine.size or size
 
     @classmethod
-    def open(cls, path: Path) -> "Predictor":
+    def open(cls, path: Path, size: tuple[int, int] | None = None) -> "Predictor":
         """Reads a `.keras` file, a SavedModel folder or a `.tflite` file.
+
+        Args:
+            path: the file or folder.
+            size: as of the constructor.
 
         Raises:
             RunError: there is no such file, or it is not one of these.
@@ -42,11 +48,11 @@ class Predictor:
         if not path.exists():
             raise RunError(f"{path}: no such model. Expected a .keras file, a SavedModel folder or a .tflite file.")
         if path.is_dir() and (path / "saved_model.pb").is_file():
-            return cls(SavedModelEngine(path))
+            return cls(SavedModelEngine(path), size)
         if path.suffix == ".keras":
-            return cls(KerasEngine.open(path))
+            return cls(KerasEngine.open(path), size)
         if path.suffix == ".tflite":
-            return cls(TfliteEngine(path))
+            return cls(TfliteEngine(path), size)
         raise RunError(
             f"{path}: is no model that tfseg can run. Expected a .keras file, a folder with saved_model.pb in it, or a "
             ".tflite file."
@@ -78,15 +84,15 @@ class Predictor:
     def masks(self, images: np.ndarray) -> np.ndarray:
         """A batch of images of one size to a batch of masks."""
         images = self._checked(images)
-        if self._engine.size in (None, images.shape[1:3]):
+        if self._size in (None, images.shape[1:3]):
             return self._engine.masks(images)
         return self._probabilities(images).argmax(-1).astype(np.min_scalar_type(self.classes - 1))
 
     def _probabilities(self, images: np.ndarray) -> np.ndarray:
         size = images.shape[1:3]
-        if self._engine.size in (None, size):
+        if self._size in (None, size):
             return self._engine.probabilities(images)
-        return _resized(self._engine.probabilities(_resized(images, self._engine.size)), size)
+        return _resized(self._engine.probabilities(_resized(images, self._size)), size)
 
     def _checked(self, images: np.ndarray) -> np.ndarray:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != self.channels:

@@ -33,3 +33,7 @@ class Resize:
 
     def __call__(self, scores: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:
         return ResizeLike(align_corners=self.align_corners, dtype="float32", name="resize")([scores, image])
+
+
+HEADS: dict[str, Crop | Resize] = {"crop": Crop(), "resize": Resize(), "resize_corners": Resize(align_corners=True)}
+"""What a decoder may ask for by its `head`, and the head that it gets where the file names none."""

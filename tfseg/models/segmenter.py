@@ -10,8 +10,8 @@ from pydantic import Field
 from tfseg.backbones import ContractingPath, MobileNetV2, Resnet, SmallCnn, Vgg16, WeightsReport, unfold_batch_norm
 from tfseg.labels import Labels
 from tfseg.models.crops import crop_problem
-from tfseg.models.decoders import DeconvNet, Fcn, PspNet, Unet
-from tfseg.models.heads import Crop, Resize
+from tfseg.models.decoders import DeconvNet, DeepLabV3, DeepLabV3Plus, Fcn, PspNet, Unet
+from tfseg.models.heads import HEADS, Crop, Resize
 from tfseg.models.outputs import Scores, functional
 from tfseg.models.problems import Problem, refuse
 from tfseg.spec.declare import BY_TYPE, spec
@@ -26,7 +26,7 @@ class Segmenter:
     """Channels of the image; three are RGB."""
     backbone: Annotated[ContractingPath | MobileNetV2 | Resnet | SmallCnn | Vgg16, BY_TYPE]
     """What turns the image into features."""
-    decoder: Annotated[DeconvNet | Fcn | PspNet | Unet, BY_TYPE]
+    decoder: Annotated[DeconvNet | DeepLabV3 | DeepLabV3Plus | Fcn | PspNet | Unet, BY_TYPE]
     """What turns features into scores of the classes."""
     head: Annotated[Crop | Resize | None, BY_TYPE] = None
     """What brings scores to the image's size; null takes the one that the decoder needs."""
@@ -61,8 +61,8 @@ class Segmenter:
         yield from ((("decoder", *path), message) for path, message in self.decoder.problems(self.backbone))
         if self.head is not None and self.decoder.head is None:
             yield ("head",), f"these scores have the image's size already; set it to null. Received: {self.head.type}"
-        elif self.head is not None and self.head.type != self.decoder.head:
-            yield ("head",), f"these scores come to the image's size by {self.decoder.head}. Received: {self.head.type}"
+        elif self.head is not None and self.head.type != (needed := HEADS[self.decoder.head].type):
+            yield ("head",), f"these scores come to the image's size by {needed}. Received: {self.head.type}"
 
     def crop_problem(self, crop: int | tuple[int, int] | None) -> str | None:
         """Why images should not be cropped to that height and width for training, or None."""
@@ -83,5 +83,4 @@ class Segmenter:
     def _head(self, scores: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:
         if self.decoder.head is None:
             return scores
-        head = self.head or {"crop": Crop, "resize": Resize}[self.decoder.head]()
-        return head(scores, image)
+        return (self.head or HEADS[self.decoder.head])(scores, image)

@@ -1,0 +1,80 @@
+"""The names of TensorFlow Model Garden's segmentation models: object checkpoints, whose layers are counted."""
+
+import re
+from collections.abc import Iterable
+
+from tfseg.checkpoints.naming import Naming, translated
+from tfseg.checkpoints.variables import Modules
+
+MARK = re.compile(r"(backbone/layer_with_weights-|decoder/aspp/|head/_classifier/)")
+"""How these names are known."""
+VALUE = ".ATTRIBUTES/VARIABLE_VALUE"
+
+BACKBONE = (
+    (r"Conv1", r"stem _conv0"),
+    (r"bn_Conv1", r"stem _norm0"),
+    (r"(expanded_conv|block_\d+)_expand", r"\1 _conv0"),
+    (r"(expanded_conv|block_\d+)_expand_BN", r"\1 _norm0"),
+    (r"(expanded_conv|block_\d+)_depthwise", r"\1 _conv1"),
+    (r"(expanded_conv|block_\d+)_depthwise_BN", r"\1 _norm1"),
+    (r"(expanded_conv|block_\d+)_project", r"\1 _conv2"),
+    (r"(expanded_conv|block_\d+)_project_BN", r"\1 _norm2"),
+    (r"((?:conv1|conv1_\d)_(?:conv|bn))", r"\1 "),
+    (r"(conv\d_block\d+)_0_conv", r"\1 _shortcut"),
+    (r"(conv\d_block\d+)_(\d)_conv", r"\1 _conv\2"),
+    (r"(conv\d_block\d+)_(\d)_bn", r"\1 _norm\2"),
+)
+"""Our layers: the layer of theirs that each is a part of, in our words, and which part. Theirs are counted."""
+ASPP = "decoder/aspp/aspp_layers"
+DECODER = (
+    (r"aspp/pointwise", rf"{ASPP}/0/layer_with_weights-0"),
+    (r"aspp/pointwise_norm", rf"{ASPP}/0/layer_with_weights-1"),
+    (r"aspp/pooling", rf"{ASPP}/LAST/layer_with_weights-0/layer_with_weights-0"),
+    (r"aspp/pooling_norm", rf"{ASPP}/LAST/layer_with_weights-0/layer_with_weights-1"),
+    (r"aspp/projection", r"decoder/aspp/projection/layer_with_weights-0"),
+    (r"aspp/projection_norm", r"decoder/aspp/projection/layer_with_weights-1"),
+    (r"low_level", r"head/_dlv3p_conv"),
+    (r"low_level_bn", r"head/_dlv3p_norm"),
+    (r"score", r"head/_classifier"),
+)
+SEPARABLE = (
+    (r"aspp/atrous_(\d+)_depthwise", rf"{ASPP}/\1/layer_with_weights-0"),
+    (r"aspp/atrous_(\d+)", rf"{ASPP}/\1/layer_with_weights-1"),
+    (r"aspp/atrous_(\d+)_norm", rf"{ASPP}/\1/layer_with_weights-2"),
+)
+PLAIN = (
+    (r"aspp/atrous_(\d+)", rf"{ASPP}/\1/layer_with_weights-0"),
+    (r"aspp/atrous_(\d+)_norm", rf"{ASPP}/\1/layer_with_weights-1"),
+)
+REFINEMENT = re.compile(r"refine\d+(_depthwise)?")
+VARIABLES = {
+    "kernel": (f"kernel/{VALUE}", f"depthwise_kernel/{VALUE}"),
+    **{name: (f"{name}/{VALUE}",) for name in ("bias", "gamma", "beta", "moving_mean", "moving_variance")},
+}
+
+
+def model_garden(modules: Modules) -> Naming:
+    """The names of Model Garden for `modules`."""
+    names = list(modules.variables)
+    separable = any(re.fullmatch(r"aspp/atrous_\d+_depthwise", name) for name in names)
+    decoder = translated(names, DECODER + (SEPARABLE if separable else PLAIN))
+    rates = sum(bool(re.fullmatch(r"aspp/atrous_\d+", name)) for name in names)
+    last = {name: theirs.replace("LAST", str(rates + 1)) for name, theirs in decoder.items()}
+    return Naming("names of Model Garden", {**_backbone(names), **last, **_refinements(names)}, VARIABLES)
+
+
+def _backbone(names: Iterable[str]) -> dict[str, str]:
+    """Their layers are numbered in the order of the net, those without weights left out."""
+    parts = {name: found.split(" ") for name, found in translated(names, BACKBONE).items()}
+    order = list(dict.fromkeys(layer for layer, _ in parts.values()))
+    return {
+        name: f"backbone/layer_with_weights-{order.index(layer)}/{part}".rstrip("/")
+        for name, (layer, part) in parts.items()
+    }
+
+
+def _refinements(names: Iterable[str]) -> dict[str, str]:
+    """All convolutions of the head stand in one list, depthwise ones too, and so do their BatchNorms."""
+    convs = [name for name in names if REFINEMENT.fullmatch(name)]
+    numbered = {name: f"head/_convs/{number}" for number, name in enumerate(convs)}
+    return numbered | {f"{name}_bn": f"head/_norms/{number}" for number, name in enumerate(convs)}

@@ -1,0 +1,111 @@
+"""Files of weights, each as arrays by name. What a name means is not asked here."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+import tfseg.layers  # noqa: F401  # registers what a saved model names
+from tfseg.errors import WeightsError
+
+Arrays = dict[str, np.ndarray]
+
+TRAINING_STATE = (
+    "_CHECKPOINTABLE_OBJECT_GRAPH", "global_step", "save_counter", "optimizer/", "iterations/", ".OPTIMIZER_SLOT",
+    "/Momentum", "/Adam", "/RMSProp", "/ExponentialMovingAverage",
+)  # fmt: skip
+"""What checkpoints hold besides the network's own variables, by parts of their names."""
+TFLITE_VARIABLES = {
+    "weights": "weights",
+    "Conv2D_bias": "biases",
+    "depthwise_weights": "depthwise_weights",
+    "depthwise_bias": "biases",
+}
+"""The last part of a constant's name in a TFLite file made from TF-slim, and the variable that it came from."""
+EXPECTED = (
+    "Expected an .npz of named arrays, a .tflite file, a .keras model, or a TensorFlow checkpoint: its prefix, as in "
+    "run/model.ckpt-30000, its .index file, or its folder."
+)
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The arrays in an `.npz`, the weights of a `.tflite` or `.keras` file, or the variables of a TF checkpoint.
+
+    TFLite's kernels are turned into Keras's layout and get the names of the TF-slim variables that they came from.
+
+    Args:
+        path: the file; of a checkpoint its prefix, its `.index` file, or its folder.
+
+    Raises:
+        WeightsError: the file is missing, damaged or of another kind.
+    """
+    path = Path(path)
+    reader, found = _reader(path)
+    try:
+        return reader(found)
+    except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile, tf.errors.OpError) as error:
+        raise WeightsError(f"{path}: cannot be read as weights: {_line(error)}. Fetch or write it again.") from error
+
+
+def _reader(path: Path) -> tuple[Callable[[Path], Arrays], Path]:
+    readers = {".npz": _read_npz, ".tflite": _read_tflite, ".keras": _read_keras}
+    if path.suffix in readers and path.is_file():
+        return readers[path.suffix], path
+    prefix = _checkpoint(path)
+    if prefix is not None:
+        return _read_checkpoint, prefix
+    what = "weights cannot be read from such a file" if path.exists() else "no such weight file"
+    raise WeightsError(f"{path}: {what}. {EXPECTED}")
+
+
+def _checkpoint(path: Path) -> Path | None:
+    """The prefix of the checkpoint at `path`, if there is one."""
+    if path.suffix == ".index" and path.is_file():
+        return path.with_suffix("")
+    if path.is_dir():
+        latest = tf.train.latest_checkpoint(str(path))
+        alone = list(path.glob("*.index"))
+        return Path(latest) if latest else alone[0].with_suffix("") if len(alone) == 1 else None
+    return path if path.with_name(f"{path.name}.index").is_file() else None
+
+
+def _read_npz(path: Path) -> Arrays:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _read_keras(path: Path) -> Arrays:
+    model = keras.models.load_model(path, compile=False)
+    return {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
+
+
+def _read_checkpoint(prefix: Path) -> Arrays:
+    reader = tf.train.load_checkpoint(str(prefix))
+    names = sorted(reader.get_variable_to_shape_map())
+    return {name: reader.get_tensor(name) for name in names if not any(part in name for part in TRAINING_STATE)}
+
+
+def _read_tflite(path: Path) -> Arrays:
+    interpreter = Interpreter(model_path=str(path))
+    arrays: Arrays = {}
+    for detail in interpreter.get_tensor_details():
+        scope, _, last = detail["name"].rpartition("/")
+        if last in TFLITE_VARIABLES and detail["dtype"] == np.float32:
+            array = interpreter.get_tensor(detail["index"])
+            arrays[f"{scope}/{TFLITE_VARIABLES[last]}"] = _keras_layout(array, last)
+    return arrays
+
+
+def _keras_layout(array: np.ndarray, kind: str) -> np.ndarray:
+    """TFLite has `[filters, height, width, channels]`, and `[1, height, width, channels]` for depthwise kernels."""
+    if array.ndim != 4:
+        return array
+    return array.transpose(1, 2, 3, 0)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,67 @@
+"""A run directory from weights that were trained elsewhere."""
+
+import os
+from pathlib import Path
+
+import keras
+
+from tfseg.atomic import atomic_file, write_text
+from tfseg.checkpoints import ImportReport, fill_from, read_arrays
+from tfseg.claim import claim
+from tfseg.export.bundle import labels_text
+from tfseg.models import Segmenter
+from tfseg.pipeline import Pipeline
+from tfseg.run_directory import BEST, LABELS, PIPELINE, STATE
+from tfseg.spec.show import dump
+
+
+def import_weights(
+    pipeline: Pipeline,
+    weights: str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+) -> ImportReport:
+    """Makes a finished run of a pipeline's network and foreign weights, to evaluate, predict with and export.
+
+    Args:
+        pipeline: what `tfseg.load` returned.
+        weights: an `.npz` of named arrays, a `.tflite` or `.keras` file, or a TensorFlow checkpoint. Names may be
+            those of TF-slim (DeepLab's authors), of Model Garden, or the network's own, which for backbones of
+            `keras.applications` are theirs.
+        run_dir: the folder to write.
+        overwrite: delete what an earlier run left in `run_dir`.
+
+    Returns:
+        What matched and what did not.
+
+    Raises:
+        TfsegError: the weights do not fit the network or cannot be read, or `run_dir` cannot be used. Then an earlier
+            run is untouched.
+    """
+    folder = Path(run_dir)
+    with claim(folder, pipeline, resume=False, overwrite=overwrite) as claimed:
+        arrays = read_arrays(Path(weights))
+        model = pipeline.build()
+        report = fill_from(
+            model, arrays, str(weights), backbone=_backbone_layers(pipeline), classes=pipeline.labels.count
+        )
+        claimed.begin()
+        write_text(folder / PIPELINE, dump(pipeline))
+        write_text(folder / LABELS, labels_text(pipeline.labels))
+        with atomic_file(folder / BEST) as partial:
+            model.save(partial)
+        (folder / STATE).mkdir()
+        claimed.finish()
+    return report
+
+
+def _backbone_layers(pipeline: Pipeline) -> frozenset[str]:
+    """The names of the layers that the backbone makes; none where the network is written layer by layer."""
+    network = pipeline.model
+    if not isinstance(network, Segmenter):
+        return frozenset()
+    with keras.StatelessScope(initialize_variables=False):
+        image = keras.Input((None, None, network.channels))
+        stages = network.backbone(image).stages
+        return frozenset(layer.name for layer in keras.Model(image, [stage.tensor for stage in stages]).layers)

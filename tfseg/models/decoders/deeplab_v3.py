@@ -1,0 +1,109 @@
+"""DeepLab v3: the deepest features at several scales and in the light of the whole image, and a score."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+import keras
+from pydantic import Field, model_validator
+
+from tfseg.backbones.features import Backbone, Features
+from tfseg.layers import AtrousSpatialPyramidPooling
+from tfseg.models.problems import Problem
+from tfseg.spec.declare import Misfit, spec
+
+Side = Annotated[int, Field(ge=1)]
+
+
+@spec
+class DeepLabV3:
+    """DeepLab v3 (Chen et al. 2017, section 3.3): atrous spatial pyramid pooling and a 1x1 score.
+
+    The defaults are those of the authors' TensorFlow release at output stride 16; at 8 they double the rates. Model
+    Garden's networks take `order: pooling_last`, `align_corners: false` and `epsilon: 1e-3`.
+    """
+
+    type: Literal["deeplab_v3"] = "deeplab_v3"
+    # Descriptions stand in the annotations, because docstrings below fields are not inherited by DeepLab v3+.
+    rates: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...],
+        Field(
+            description="Dilation rates of the 3x3 branches; none leaves the 1x1 branch and the image's mean, as on "
+            "MobileNetV2."
+        ),
+    ] = (6, 12, 18)
+    channels: Annotated[int, Field(ge=1, description="Of every branch and of what follows.")] = 256
+    separable: Annotated[
+        bool, Field(description="Depthwise 3x3 convolutions followed by 1x1 ones, where a full 3x3 would be.")
+    ] = False
+    depthwise_norm: Annotated[
+        bool,
+        Field(
+            description="BatchNorm and activation also between a branch's two; the authors have them, Model Garden not."
+        ),
+    ] = True
+    pool_size: Annotated[
+        Side | tuple[Side, Side] | None,
+        Field(description="Average over windows of so many places rather than over the whole image."),
+    ] = None
+    order: Annotated[
+        Literal["pooling_first", "pooling_last"],
+        Field(description="Where the image's mean stands among the branches: first (authors) or last (Model Garden)."),
+    ] = "pooling_first"
+    activation: Annotated[Literal["relu", "swish"], Field(description="What follows each BatchNorm.")] = "relu"
+    dropout: Annotated[
+        float,
+        Field(ge=0, lt=1, description="Share of values left out before what follows the branches, in training."),
+    ] = 0.1
+    momentum: Annotated[
+        float,
+        Field(
+            gt=0,
+            lt=1,
+            description="Of BatchNorm's moving averages; the authors' 0.9997 needs thousands of steps.",
+        ),
+    ] = 0.9
+    epsilon: Annotated[float, Field(gt=0, lt=1, description="Added to BatchNorm's variances.")] = 1e-5
+    align_corners: Annotated[
+        bool,
+        Field(
+            description="Resize with the corner places on the corner pixels, as the authors do, rather than halves of "
+            "pixels beside."
+        ),
+    ] = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if problems := list(self._own_problems()):
+            raise Misfit(*problems)
+        return self
+
+    def _own_problems(self) -> Iterator[tuple[str, str]]:
+        if not self.depthwise_norm and not (self.separable and self.rates):
+            missing = "separable: true" if self.rates else "rates"
+            yield "depthwise_norm", f"nothing is depthwise here without {missing}. Received: false"
+
+    @property
+    def head(self) -> Literal["resize", "resize_corners"]:
+        """How its scores come to the image's size."""
+        return "resize_corners" if self.align_corners else "resize"
+
+    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+        """What keeps it from working on `backbone`, each as (path, message)."""
+        if backbone.padded:
+            problem = f"scores of {backbone.type} in this form reach beyond the image, and {self.type} does not crop"
+            yield ("type",), f"{problem}. Set model.backbone.form to same. Received: {self.type}"
+
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+        return self._score(self._pyramid(features), classes)
+
+    def _pyramid(self, features: Features) -> keras.KerasTensor:
+        names = (
+            "rates", "separable", "depthwise_norm", "pool_size", "order", "activation", "dropout", "momentum",
+            "epsilon", "align_corners",
+        )  # fmt: skip
+        given = {name: getattr(self, name) for name in names}
+        return AtrousSpatialPyramidPooling(self.channels, **given, name="aspp")(features.deepest.tensor)
+
+    def _score(self, x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+        small = keras.initializers.RandomNormal(stddev=0.01)
+        return keras.layers.Conv2D(classes, 1, kernel_initializer=small, name="score")(x)

@@ -1,0 +1,71 @@
+"""DeepLab v3+: what DeepLab v3 sees, refined along the edges that finer features show."""
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Literal
+
+import keras
+from pydantic import Field
+
+from tfseg.backbones.features import Backbone, Features, Stage
+from tfseg.layers import ResizeLike
+from tfseg.models.decoders.deeplab_v3 import DeepLabV3
+from tfseg.models.problems import Problem
+from tfseg.spec.declare import spec
+
+
+@spec
+class DeepLabV3Plus(DeepLabV3):
+    """DeepLab v3+ (Chen et al. 2018, section 3.1): DeepLab v3's features, a finer stage beside them, and convolutions.
+
+    As in DeepLab v3, the defaults are those of the authors' release.
+    """
+
+    type: Literal["deeplab_v3_plus"] = "deeplab_v3_plus"
+    separable: bool = True
+    """Depthwise (dilated) 3x3 convolutions followed by 1x1 ones, where a full 3x3 would be."""
+    low_level: Annotated[int, Field(ge=1)] | Annotated[str, Field(min_length=1)] = 4
+    """The finer stage: its stride, or its name."""
+    low_level_channels: Annotated[int, Field(ge=1)] = 48
+    """What a 1x1 convolution makes of its channels; few, so that it does not drown the deep ones (table 1)."""
+    refinements: Annotated[int, Field(ge=0)] = 2
+    """3x3 convolutions over both (table 2)."""
+
+    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+        """What keeps it from working on `backbone`, each as (path, message)."""
+        yield from super().problems(backbone)
+        if isinstance(self.low_level, int) and self.low_level not in backbone.strides:
+            has = f"{backbone.type} with output stride {backbone.output_stride} has strides"
+            yield ("low_level",), f"{has} {_listed(backbone.strides)}. Received: {self.low_level}"
+        elif isinstance(self.low_level, str):
+            names = [stage.name for stage in backbone(keras.Input((None, None, 3))).stages]
+            if self.low_level not in names:
+                yield ("low_level",), f"{backbone.type} has the stages {_listed(names)}. Received: {self.low_level}"
+
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+        low = self._unit(self._low_level(features).tensor, "low_level", self.low_level_channels)
+        deep = ResizeLike(align_corners=self.align_corners, name="raise")([self._pyramid(features), low])
+        x = keras.layers.Concatenate(name="join")([deep, low])
+        for number in range(1, self.refinements + 1):
+            x = self._refined(x, f"refine{number}")
+        return self._score(x, classes)
+
+    def _low_level(self, features: Features) -> Stage:
+        return features.at(self.low_level) if isinstance(self.low_level, int) else features.stage(self.low_level)
+
+    def _refined(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        if not self.separable:
+            return self._unit(x, name, self.channels, 3)
+        depthwise = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")
+        return self._unit(self._activated(depthwise(x), f"{name}_depthwise"), name, self.channels)
+
+    def _unit(self, x: keras.KerasTensor, name: str, channels: int, size: int = 1) -> keras.KerasTensor:
+        conv = keras.layers.Conv2D(channels, size, padding="same", use_bias=False, name=name)
+        return self._activated(conv(x), name)
+
+    def _activated(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        norm = keras.layers.BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, name=f"{name}_bn")
+        return keras.layers.Activation(self.activation, name=f"{name}_{self.activation}")(norm(x))
+
+
+def _listed(values: Iterable[int | str]) -> str:
+    return ", ".join(map(str, values))
