@@ -17,7 +17,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tfseg
-from tfseg import run
+from tfseg import fitting, run
 from tfseg.data.dataset import arrays
 from tfseg.data.inspect import check
 from tfseg.errors import DataError, ExportError
@@ -92,7 +92,7 @@ def filled(pipeline: Pipeline) -> Any:
     """The weights that a training starts from."""
     with pipeline.training.scope(pipeline.seed):
         model = pipeline.build()
-        run._load_weights(pipeline, model)
+        fitting.load_weights(pipeline, model)
     return digest(model.get_weights())
 
 
@@ -173,7 +173,7 @@ def measured(pipeline: Pipeline, folder: Path) -> Any:
     source = run.Run(finished(pipeline, folder), allow_plugins=True)
     with pipeline.training.scope(pipeline.seed):
         pipeline.build().save(folder / LAST)
-    run._measure_batch_norm(pipeline, source, verbose=False)
+    fitting.measure_batch_norm(pipeline, source, verbose=False)
     return [digest(source.model(name).get_weights()) for name in (BEST, LAST)]
 
 
@@ -237,6 +237,7 @@ VGG = "model={backbone: {type: vgg16, width: 0.015625}, decoder: fcn}"
 DECONV = "model.decoder={type: fcn, upsampling: deconv}"
 MOBILE = "model={backbone: {type: mobilenet_v2, alpha: 0.35}, decoder: {type: fcn, strides: [16]}}"
 ALEX = "model={backbone: {type: alexnet, width: 0.02}, decoder: {type: fcn, strides: [32]}}"
+APPLICATION = "model={backbone: {type: applications, name: MobileNet}, decoder: {type: fcn, strides: [32]}}"
 GOOGLE = ALEX.replace("alexnet", "googlenet")
 RESNET = "model={backbone: {type: resnet, depth: 50, width: 0.02}, decoder: {type: fcn, strides: [32]}}"
 UNET = "model={backbone: {type: contracting_path, width: 2}, decoder: unet}"
@@ -377,6 +378,13 @@ OPTIONS = {
             ("weights", filled, (), f"weights={kind.lower()}.npz"),
         )
     },
+    "Applications.type": option(network, CNN, (APPLICATION, f"{DECODER}.strides=[16, 8]")),
+    "Applications.name": option(network, APPLICATION, f"{BACKBONE}.name=VGG16"),
+    "Applications.output_stride": option(
+        network, (APPLICATION, f"{DECODER}.strides=[16]"), f"{BACKBONE}.output_stride=16"
+    ),
+    "Applications.momentum": option(network, APPLICATION, f"{BACKBONE}.momentum=0.8"),
+    "Applications.weights": option(filled, APPLICATION, f"{BACKBONE}.weights=application.npz"),
     "AlexNet.type": option(network, CNN, f"{BACKBONE}={{type: alexnet, width: 0.02}}"),
     "GoogLeNet.type": option(network, CNN, f"{BACKBONE}={{type: googlenet, width: 0.02}}"),
     "GoogLeNet.average_pool": option(network, GOOGLE, f"{BACKBONE}.average_pool=true"),
@@ -597,6 +605,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("resnet", RESNET),
         ("alexnet", ALEX),
         ("googlenet", GOOGLE),
+        ("application", APPLICATION),
         ("unet", UNET),
     ):
         model = load(root / "tiny.yaml", (start,)).build()

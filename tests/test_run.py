@@ -301,3 +301,50 @@ def test_validation_may_be_rarer_than_epochs_and_never_misses_the_last(tmp_path:
     rare = load(tmp_path / "rare.yaml", ["training.epochs=3", "training.validate_every=2"])
     run = tfseg.fit(rare, tmp_path / "run", verbose=False)
     assert ["val_miou" in row for row in run.history] == [False, True, True]
+
+
+AUXILIARY = """\
+name: parsing
+labels: {names: [ground, disc, square]}
+data: {source: {type: shapes, size: 32, train: 8, val: 3}, batch_size: 4, crop: 33}
+model:
+  backbone: {type: small_cnn, width: 4}
+  decoder: {type: pspnet, filters: 4, bins: [1, 2]}
+training: {epochs: 2, auxiliary_weight: 0.4, loss: {type: cross_entropy, resolution: scores}}
+"""
+
+
+def test_a_decoder_with_auxiliary_scores(tmp_path: Path) -> None:
+    """Trained with them, saved and measured without; the columns are as ever, and one for each loss."""
+    (tmp_path / "parsing.yaml").write_text(AUXILIARY)
+    pipeline = load(tmp_path / "parsing.yaml")
+    run = tfseg.fit(pipeline, tmp_path / "run", verbose=False)
+    assert {"loss", "miou", "val_loss", "val_miou", "scores_loss", "aux_stage_loss"} <= set(run.history[-1])
+    for name in ("model.keras", "last.keras"):
+        assert [tuple(output.shape) for output in run.model(name).outputs] == [(None, None, None, 3)]
+        assert not [layer.name for layer in run.model(name).layers if "aux" in layer.name]
+    assert [weight.shape for weight in run.model().weights] == [weight.shape for weight in pipeline.build().weights]
+    assert run.metrics["val"]["miou"] == pytest.approx(max(row["val_miou"] for row in run.history), abs=1e-6)
+
+
+def test_statistics_are_measured_after_the_training(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    """The weights are those of a training without; the final measurement is of the new statistics."""
+    again = replace(pipeline, training=replace(pipeline.training, batch_norm_batches=3))
+    measured = tfseg.fit(again, tmp_path / "run", verbose=False)
+    for name in ("model.keras", "last.keras"):
+        changed = set()
+        for old, new in zip(run.model(name).weights, measured.model(name).weights, strict=True):
+            if not np.array_equal(old.numpy(), new.numpy()):
+                changed.add(new.name)
+        assert changed == {"moving_mean", "moving_variance"}
+    assert measured.metrics["val"]["confusion"] == tfseg.evaluate(measured)["confusion"]
+    assert [row["val_miou"] for row in measured.history] == [row["val_miou"] for row in run.history]
+
+
+def test_a_training_that_ends_within_an_epoch(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Two batches an epoch, three updates: the second epoch has one, is validated, and is where the schedule ends."""
+    short = replace(pipeline, training=replace(pipeline.training, epochs=None, steps=3))
+    run = tfseg.fit(short, tmp_path / "run", verbose=False)
+    assert [row["epoch"] for row in run.history] == [1.0, 2.0]
+    np.testing.assert_allclose([row["learning_rate"] for row in run.history], [1e-3 * (1 / 3) ** 0.9, 0], rtol=1e-5)
+    assert "val_miou" in run.history[-1]

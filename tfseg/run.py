@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -21,18 +20,13 @@ from tfseg.errors import RunError
 from tfseg.export import Report
 from tfseg.export import export as export_model
 from tfseg.export.bundle import labels_text, versions
+from tfseg.fitting import compile_for, load_weights, measure_batch_norm, train, training_and_validation
 from tfseg.inference import Inference, Predictor, predict_files
 from tfseg.metrics import SegmentationMetrics
 from tfseg.pipeline import Pipeline, load
 from tfseg.run_directory import LABELS, METRICS, PIPELINE, Run, load_model, network, run_of
 from tfseg.spec.show import dump
 from tfseg.training import State, explain, restore
-from tfseg.training.strategy import Scope
-
-SAMPLES = 4
-"""Validation images that TensorBoard shows with the network's masks."""
-UNFOLDING = 4
-"""Batches of training images from which the statistics of folded BatchNorm are measured."""
 
 Source = str | os.PathLike[str] | Run
 
@@ -63,17 +57,18 @@ def fit(
     with claim(folder, pipeline, resume=resume, overwrite=overwrite) as claimed, _in_words():
         steps, _ = data.steps_per_epoch(), data.count(data.validation_split)  # missing files show before a net is built
         with pipeline.training.scope(pipeline.seed) as scope:
-            model = pipeline.build()
+            model = pipeline.training.network(pipeline.build(training=True))
             if not resume:
-                _load_weights(pipeline, model)
-            _compile(pipeline, model, steps)
+                load_weights(pipeline, model)
+            compile_for(pipeline, model, steps)
             state = restore(model, folder) if resume else State()
-            batches = _batches(pipeline, state, scope)
+            batches = training_and_validation(pipeline, state, scope)
             claimed.begin()
             write_text(folder / PIPELINE, dump(pipeline))
             write_text(folder / LABELS, labels_text(labels))
-            _fit(pipeline, model, folder, batches, state, steps, verbose)
+            train(pipeline, model, folder, batches, state, steps, verbose)
         run = Run(folder, allow_plugins=bool(pipeline.plugins))
+        measure_batch_norm(pipeline, run, verbose)
         evaluate(run, data.validation_split, verbose=verbose)
         claimed.finish()
     return run
@@ -107,7 +102,7 @@ def evaluate(
     split = split or measured.data.validation_split
     path = source.best if isinstance(source, Run) else network(Path(source))
     inference = run.pipeline.inference if run else measured.inference  # how to use a network is its own affair
-    report = _measure(Predictor.open(path, inference.sides), path, measured, split, verbose)
+    report = _measure(_predictor(path, inference, seed), path, measured, split, verbose)
     own = run is not None and path == run.best and pipeline is None
     files = [run.folder / METRICS.format(split=split)] if run and own else []
     for file in [*files, *([Path(output)] if output else [])]:
@@ -138,7 +133,7 @@ def predict(
     run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
     inference = run.pipeline.inference if run else Inference()  # imports plugins, whose layers the network may have
     path = source.best if isinstance(source, Run) else network(Path(source))
-    predictor = Predictor.open(path, inference.sides)
+    predictor = _predictor(path, inference, seed)
     yield from predict_files(predictor, map(Path, images), Path(output), overlay=overlay, spec=inference)
 
 
@@ -174,73 +169,6 @@ def export(
         spec=pipeline.export,
         images=images,
         metadata=metadata,
-    )
-
-
-def _load_weights(pipeline: Pipeline, model: keras.Model) -> None:
-    """Fills the network as its spec says. Folded BatchNorm is measured on the pictures that training will see."""
-
-    def pictures() -> Iterator[np.ndarray]:
-        data = replace(pipeline.data, cache=False)  # a few batches are not worth reading all pictures
-        for image, _ in (
-            data.training(pipeline.labels, seed=pipeline.seed, epochs=1).take(UNFOLDING).as_numpy_iterator()
-        ):
-            yield image
-
-    pipeline.model.load_weights(model, pictures())
-
-
-def _compile(pipeline: Pipeline, model: keras.Model, steps: int) -> None:
-    counts = {}
-    if pipeline.training.needs_class_counts:
-        counted = pipeline.data.pixel_counts(pipeline.data.train_split, pipeline.labels)
-        counts = {"class_pixels": counted.classes, "image_pixels": counted.pictures}
-    pipeline.training.compile(model, pipeline.labels, steps_per_epoch=steps, **counts)
-
-
-def _batches(pipeline: Pipeline, state: State, scope: Scope) -> tuple[Any, Any]:
-    """The pictures to train on from the epoch where the training stands, and those to validate on."""
-    data, labels = pipeline.data, pipeline.labels
-    training = data.training(
-        labels,
-        seed=pipeline.seed,
-        epochs=pipeline.training.epochs,
-        initial_epoch=state.epoch,
-        batch_multiple=scope.replicas,
-    )
-    return training, data.evaluation(data.validation_split, labels, replicas=scope.replicas)
-
-
-def _fit(
-    pipeline: Pipeline,
-    model: keras.Model,
-    folder: Path,
-    batches: tuple[Any, Any],
-    state: State,
-    steps: int,
-    verbose: bool,
-) -> None:
-    data, labels, seed = pipeline.data, pipeline.labels, pipeline.seed
-    training, validation = batches
-    callbacks = pipeline.training.callbacks(
-        folder,
-        labels,
-        steps_per_epoch=steps,
-        state=state,
-        batch_names=lambda epoch, step: data.batch_names(epoch, step, seed=seed),
-        batch=lambda epoch, step: data.training_batch(labels, epoch, step, seed=seed),
-        samples=[(image[0], mask[0]) for image, mask in validation.take(SAMPLES).as_numpy_iterator()],
-    )
-    model.fit(
-        training,
-        steps_per_epoch=steps,
-        initial_epoch=state.epoch,
-        epochs=pipeline.training.epochs,
-        validation_data=validation,
-        validation_freq=list(pipeline.training.validated_epochs()),
-        callbacks=callbacks,
-        verbose=1 if verbose else 0,
-        shuffle=False,  # the dataset is in its own random order already
     )
 
 

@@ -49,7 +49,7 @@ if __name__ == "__main__":
     before = files()
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
     logs = {"val_miou": 2.0, "loss": 1.0}
-    errors = {type(each).__name__: refused(lambda each=each: each.on_epoch_end(1, logs)) for each in callbacks[1:]}
+    errors = {type(each).__name__: refused(lambda each=each: each.on_epoch_end(1, logs)) for each in callbacks[1:5]}
     stopped = refused(lambda: fit(training, model, callbacks, range(1, 3)))
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     after = files()

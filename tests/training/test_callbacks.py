@@ -58,7 +58,7 @@ def train(folder, training, *, more=(), images=IMAGES, resume=False, validated=T
         shuffle=False,
         verbose=0,
         validation_data=toy.batches(*VALIDATION, 4) if validated else None,
-        validation_freq=list(training.validated_epochs()),
+        validation_freq=list(training.validated_epochs(2)),
         callbacks=[*callbacks, *more],
     )
     return model
@@ -123,7 +123,7 @@ def test_only_a_higher_figure_is_better(tmp_path):
     [(1, 1, (1,)), (4, 1, (1, 2, 3, 4)), (5, 2, (2, 4, 5)), (4, 2, (2, 4)), (3, 9, (3,))],
 )
 def test_validated_epochs(epochs, every, expected):
-    assert Training(epochs=epochs, validate_every=every).validated_epochs() == expected
+    assert Training(epochs=epochs, validate_every=every).validated_epochs(7) == expected
 
 
 def test_epochs_without_validation(tmp_path):

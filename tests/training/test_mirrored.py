@@ -24,7 +24,8 @@ def results(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("case", "tolerance"), [("sgd", 1e-5), ("adamw", 1e-5), ("sum", 1e-5), ("mixed_float16", 1e-3)]
+    ("case", "tolerance"),
+    [("sgd", 1e-5), ("adamw", 1e-5), ("sum", 1e-5), ("outputs", 1e-5), ("top k", 1e-5), ("mixed_float16", 1e-3)],
 )
 def test_two_devices_compute_what_one_computes(results, case, tolerance):
     """Ignored pixels fall unevenly on the devices and the last batch is short; float16 rounds differently."""
@@ -40,7 +41,7 @@ def test_two_devices_compute_what_one_computes(results, case, tolerance):
 
 def test_the_training_did_something(results):
     """Equal results would prove nothing if the weights had not moved."""
-    for case in ("sgd", "adamw", "sum"):
+    for case in ("sgd", "adamw", "sum", "outputs", "top k"):
         one, two = results[case]
         assert one["history"]["loss"][0] != one["history"]["loss"][1]
         assert two["moved"] > 1e-3
@@ -57,3 +58,9 @@ def test_saved_as_a_plain_network(results):
     _, two = results["sgd"]
     assert two["synchronized"] is True
     assert two["saved_synchronized"] is False
+
+
+def test_losses_of_all_outputs_are_logged_alike(results):
+    one, two = results["outputs"]
+    assert {"scores_loss", "aux_side_loss", "val_scores_loss", "val_miou"} <= set(one["history"])
+    assert one["history"].keys() == two["history"].keys()

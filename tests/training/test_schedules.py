@@ -12,7 +12,7 @@ RATE, STEPS, EPOCHS = 0.1, 5, 4
 
 
 def rates(spec):
-    schedule = spec(RATE, steps_per_epoch=STEPS, epochs=EPOCHS)
+    schedule = spec(RATE, steps=STEPS * EPOCHS, steps_per_epoch=STEPS)
     return np.array([float(schedule(n)) if callable(schedule) else schedule for n in range(STEPS * EPOCHS + 1)])
 
 
@@ -57,7 +57,7 @@ def test_config_round_trip(inner):
 def test_the_optimiser_follows_the_schedule():
     """Keras gives the schedule its own count of steps, from 0."""
     spec = Poly(warmup=2)
-    schedule = spec(RATE, steps_per_epoch=STEPS, epochs=EPOCHS)
+    schedule = spec(RATE, steps=STEPS * EPOCHS, steps_per_epoch=STEPS)
     optimizer = keras.optimizers.SGD(schedule)
     weight = keras.Variable(np.zeros(1, "float32"))
     moved = []

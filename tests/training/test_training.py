@@ -191,8 +191,8 @@ def test_class_weights_that_do_not_fit():
 
 def test_jit_compile_is_refused_under_a_strategy():
     words = (
-        "jit_compile does not work under strategy: mirrored, because XLA cannot reach the variables of another device. "
-        "Received: jit_compile=true, strategy=mirrored. Leave out one of the two"
+        "jit_compile: does not work under strategy: mirrored, because XLA cannot reach the variables of another "
+        "device. Received: jit_compile=true, strategy=mirrored. Leave out one of the two"
     )
     with pytest.raises(ValidationError, match=re.escape(words)):
         Training(jit_compile=True, strategy="mirrored")

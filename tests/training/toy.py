@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.labels import Labels
+from tfseg.layers import ResizeLike
 
 LABELS = Labels(names=("red", "green", "blue"))
 
@@ -19,6 +20,22 @@ def network(*, channels: int = 6, dropout: float = 0.0, norm: bool = True) -> ke
     x = keras.layers.Dropout(dropout, name="dropout")(x) if dropout else x
     x = keras.layers.Conv2D(3, 1, name="score")(x)
     return keras.Model(image, keras.layers.Activation("linear", dtype="float32", name="logits")(x), name="toy")
+
+
+def several(*, dropout: float = 0.0) -> keras.Model:
+    """Image to logits, and to scores and auxiliary scores at half the size: a network's training form."""
+    image = keras.Input((None, None, 3), name="image")
+    x = keras.layers.Rescaling(1 / 255, name="rescaling")(image)
+    x = keras.layers.Conv2D(6, 3, strides=2, padding="same", use_bias=False, name="conv")(x)
+    x = keras.layers.ReLU(name="relu")(keras.layers.BatchNormalization(name="norm")(x))
+    aux = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="side")(x)
+    aux = keras.layers.Conv2D(3, 1, name="side_score")(keras.layers.BatchNormalization(name="side_norm")(aux))
+    x = keras.layers.Dropout(dropout, name="dropout")(x) if dropout else x
+    scores = keras.layers.Conv2D(3, 1, name="score")(x)
+    logits = ResizeLike(align_corners=True, name="resize")([scores, image])
+    outputs = {"logits": logits, "scores": scores, "aux_side": aux}
+    named = {name: keras.layers.Activation("linear", dtype="float32", name=name)(y) for name, y in outputs.items()}
+    return keras.Model(image, named, name="toy")
 
 
 def pictures(count: int, *, size: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

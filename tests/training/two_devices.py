@@ -29,22 +29,31 @@ CASES = {
         "loss": {"type": "cross_entropy", "reduction": "sum", "class_weights": (1.0, 2.0, 0.5)},
     },
     "mixed_float16": {"optimizer": {"type": "sgd"}, "precision": "mixed_float16"},
+    "outputs": {
+        "optimizer": {"type": "sgd", "learning_rate": 0.1},
+        "loss": {"type": "cross_entropy", "resolution": "scores"},
+        "auxiliary_weight": 0.4,
+    },
+    "top k": {
+        "optimizer": {"type": "sgd", "learning_rate": 0.1},
+        "loss": {"type": "top_k_cross_entropy", "pixels": 20},
+    },
     "not finite": {"optimizer": {"type": "sgd", "learning_rate": 1e30}},
 }
 
 
-def trained(training: Training, validated: bool) -> dict:
+def trained(training: Training, validated: bool, several: bool) -> dict:
     with training.scope(seed=3) as scope:
-        model = toy.network()
+        model = training.network(toy.several() if several else toy.network())
         training.compile(model, toy.LABELS, steps_per_epoch=STEPS)
     before = model.get_layer("score").kernel.numpy()
     history = model.fit(
-        toy.batches(IMAGES, MASKS, 4, EPOCHS),
+        training.targets(toy.batches(IMAGES, MASKS, 4, EPOCHS), model),
         steps_per_epoch=STEPS,
         epochs=EPOCHS,
         shuffle=False,
         verbose=0,
-        validation_data=toy.batches(IMAGES, MASKS, 4) if validated else None,
+        validation_data=training.targets(toy.batches(IMAGES, MASKS, 4), model) if validated else None,
     )
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, Path(folder) / "model.keras")
@@ -62,10 +71,10 @@ def trained(training: Training, validated: bool) -> dict:
 
 
 def pair(options: dict) -> list[dict]:
-    validated = options is CASES["sgd"]
-    return [
-        trained(Training(epochs=EPOCHS, strategy=strategy, **options), validated) for strategy in ("none", "mirrored")
-    ]
+    several = options is CASES["outputs"]
+    validated = several or options is CASES["sgd"]
+    trainings = [Training(epochs=EPOCHS, strategy=strategy, **options) for strategy in ("none", "mirrored")]
+    return [trained(training, validated, several) for training in trainings]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import keras
 from tfseg.atomic import atomic_file
 from tfseg.errors import RunError
 from tfseg.training.layers import unsynchronized
+from tfseg.training.outputs import kept
 
 BEST, LAST = "model.keras", "last.keras"
 
@@ -19,14 +20,13 @@ BEST, LAST = "model.keras", "last.keras"
 class Checkpoints(keras.callbacks.Callback):
     """Writes `last.keras` after every epoch, and `model.keras` when `monitor` is higher than ever before.
 
-    What is written is uncompiled and functional, so that `keras.models.load_model` needs nothing but
+    What is written is uncompiled and functional, of one output, so that `keras.models.load_model` needs nothing but
     `import tfseg.layers`.
 
     Args:
         folder: where both files lie.
         monitor: the logged figure that decides; the highest is the best.
         best: the highest value of an earlier part of this training.
-        saved: the network to write; by default the one that is trained.
         validated: the epochs, counted from 1, that end with a validation; None for all.
 
     Raises:
@@ -39,14 +39,12 @@ class Checkpoints(keras.callbacks.Callback):
         *,
         monitor: str = "val_miou",
         best: float = -math.inf,
-        saved: keras.Model | None = None,
         validated: Container[int] | None = None,
     ) -> None:
         super().__init__()
         self.folder = Path(folder)
         self.monitor = monitor
         self.best = best
-        self.saved = saved
         self.validated = validated
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -57,7 +55,7 @@ class Checkpoints(keras.callbacks.Callback):
                 f"after epoch {epoch + 1}: the best network is chosen by `{self.monitor}`, which is not logged. "
                 f"Received: {', '.join(sorted(logs or {})) or 'nothing'}. Give `fit` validation data"
             )
-        save_model(self.saved or self.model, self.folder / LAST)
+        save_model(self.model, self.folder / LAST)
         if value is not None and value > self.best:
             with writing(self.folder / BEST), atomic_file(self.folder / BEST) as partial:
                 shutil.copyfile(self.folder / LAST, partial)
@@ -65,12 +63,12 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Writes `model` to the `.keras` file `path`, uncompiled, whole or not at all.
+    """Writes `model` to the `.keras` file `path`, uncompiled, of several outputs `logits` alone; whole or not at all.
 
     Raises:
         RunError: the file cannot be written, for example because the disk is full. An earlier one is as it was.
     """
-    twin = keras.Model(model.input, model.output, name=model.name)
+    twin = kept(model)
     with unsynchronized(twin), writing(path), atomic_file(path) as partial:
         twin.save(partial)
 

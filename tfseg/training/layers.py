@@ -28,11 +28,9 @@ def prepare(model: keras.Model, *, batch_norm: BatchNorm, freeze: Sequence[str],
 
 
 def flat_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The layers that compute, those of nested models too."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from flat_layers(layer)
-        else:
+    """The layers that compute, those within other layers and within nested models too."""
+    for layer in model._flatten_layers(include_self=False):  # Keras has no public way into a layer
+        if not isinstance(layer, keras.Model):
             yield layer
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from tfseg import losses
 from tfseg.labels import Labels
+from tfseg.losses.sizes import Resolution
 from tfseg.spec.declare import spec
 
 Weight = Annotated[float, Field(ge=0)]
@@ -24,6 +25,8 @@ class CrossEntropy:
     """One weight for each class, or how to compute them from the training split; null where all count the same."""
     reduction: Literal["mean", "sum"] = "mean"
     """`mean`: over a batch's labelled pixels, by their weights. `sum`: over pixels, divided by the batch's images."""
+    resolution: Resolution = "image"
+    """`image`: scores are brought to the image. `scores`: labels are taken at the scores' places, as in DeepLab."""
 
     @property
     def counts(self) -> bool:
@@ -37,12 +40,18 @@ class CrossEntropy:
             yield ("class_weights",), f"must be {labels.count} weights, one for each class. Received: {len(given)}"
 
     def __call__(
-        self, labels: Labels, pixels: np.ndarray | None = None, image_pixels: np.ndarray | None = None
+        self,
+        labels: Labels,
+        pixels: np.ndarray | None = None,
+        image_pixels: np.ndarray | None = None,
+        *,
+        resolution: Resolution | None = None,
     ) -> keras.losses.Loss:
         """The Keras loss.
 
         Args:
             labels: the classes.
+            resolution: what to do with an output that is not of the labels' size; None: it is.
             pixels: how many pixels of the training split each class has; needed where `counts`.
             image_pixels: how many pixels the images have, in sum, in which each class occurs; likewise.
         """
@@ -51,7 +60,45 @@ class CrossEntropy:
             if pixels is None or image_pixels is None:
                 raise ValueError(f"class_weights={weights!r} needs `pixels` and `image_pixels`. Received: None")
             weights = balanced(weights, pixels, image_pixels)
-        return losses.CrossEntropy(ignore_label=labels.ignore, class_weights=weights, reduction=self.reduction)
+        return losses.CrossEntropy(labels.ignore, weights, self.reduction, resolution)
+
+
+@spec
+class TopKCrossEntropy:
+    """Softmax cross-entropy of the hardest pixels of each image (Wu, Shen and van den Hengel 2016, section 3.2)."""
+
+    type: Literal["top_k_cross_entropy"] = "top_k_cross_entropy"
+    pixels: Annotated[int, Field(ge=1)] = 512
+    """How many pixels of each image count: those whose labels have the least probability."""
+    resolution: Resolution = "image"
+    """`image`: scores are brought to the image. `scores`: labels are taken at the scores' places, as in DeepLab."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the loss needs to know how often the classes occur."""
+        return False
+
+    def problems(self, labels: Labels) -> Iterator[tuple[tuple[str, ...], str]]:
+        """What does not fit the labels: nothing."""
+        yield from ()
+
+    def __call__(
+        self,
+        labels: Labels,
+        pixels: np.ndarray | None = None,
+        image_pixels: np.ndarray | None = None,
+        *,
+        resolution: Resolution | None = None,
+    ) -> keras.losses.Loss:
+        """The Keras loss.
+
+        Args:
+            labels: the classes.
+            pixels: not needed.
+            image_pixels: not needed.
+            resolution: what to do with an output that is not of the labels' size; None: it is.
+        """
+        return losses.TopKCrossEntropy(self.pixels, labels.ignore, resolution)
 
 
 def balanced(balance: Balance, pixels: np.ndarray, image_pixels: np.ndarray) -> tuple[float, ...]:

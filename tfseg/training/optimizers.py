@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from tfseg.spec.declare import spec
 from tfseg.training import partwise
+from tfseg.training.schedules import per_update
 
 FIRST_SCALE = 2.0**15
 """The loss scale that float16 starts with: Keras's."""
@@ -44,10 +45,17 @@ class Sgd:
     multipliers: Multipliers = Field(default_factory=dict)
     """Factors of the learning rate by expressions that are searched for in a variable's path; several multiply."""
 
-    def __call__(self, schedule: Any, *, scaled: bool) -> keras.optimizers.Optimizer:
-        """The Keras optimiser, with this learning rate and, if `scaled`, with loss scaling for float16."""
+    def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
+        """The Keras optimiser.
+
+        Args:
+            schedule: its learning rate, a number or a schedule of updates.
+            scaled: scale losses, for float16.
+            accumulate: take the mean of the gradients of so many batches for one update.
+        """
         return partwise.SGD(
-            schedule,
+            per_update(schedule, accumulate),
+            gradient_accumulation_steps=accumulate if accumulate > 1 else None,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             undecayed=self.undecayed,
@@ -71,10 +79,17 @@ class AdamW:
     multipliers: Multipliers = Field(default_factory=dict)
     """Factors of the learning rate by expressions that are searched for in a variable's path; several multiply."""
 
-    def __call__(self, schedule: Any, *, scaled: bool) -> keras.optimizers.Optimizer:
-        """The Keras optimiser, with this learning rate and, if `scaled`, with loss scaling for float16."""
+    def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
+        """The Keras optimiser.
+
+        Args:
+            schedule: its learning rate, a number or a schedule of updates.
+            scaled: scale losses, for float16.
+            accumulate: take the mean of the gradients of so many batches for one update.
+        """
         return partwise.AdamW(
-            schedule,
+            per_update(schedule, accumulate),
+            gradient_accumulation_steps=accumulate if accumulate > 1 else None,
             weight_decay=self.weight_decay,
             undecayed=self.undecayed,
             multipliers=self.multipliers,

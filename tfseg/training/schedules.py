@@ -1,4 +1,4 @@
-"""How the learning rate goes from the first step to the last."""
+"""How the learning rate goes from the first step to the last. A step is an update of the weights."""
 
 from typing import Annotated, Any, Literal
 
@@ -41,6 +41,35 @@ class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
         return {"schedule": keras.saving.serialize_keras_object(self.schedule), "steps": self.steps}
 
 
+@keras.saving.register_keras_serializable(package="tfseg")
+class PerUpdate(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule for an optimiser that updates the weights after every `accumulate` batches.
+
+    Keras asks a schedule for the rate of a batch, even where gradients are accumulated; schedules here count updates.
+
+    Example:
+
+    >>> schedule = PerUpdate(keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0), accumulate=2)
+    >>> [round(float(schedule(batch)), 3) for batch in (0, 1, 2, 3, 4)]
+    [1.0, 1.0, 0.9, 0.9, 0.8]
+
+    Args:
+        schedule: a `LearningRateSchedule`.
+        accumulate: batches of one update.
+    """
+
+    def __init__(self, schedule: Any, accumulate: int) -> None:
+        super().__init__()
+        self.schedule = keras.saving.deserialize_keras_object(schedule) if isinstance(schedule, dict) else schedule
+        self.accumulate = accumulate
+
+    def __call__(self, step: Any) -> Any:
+        return self.schedule(ops.floor_divide(step, self.accumulate))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "accumulate": self.accumulate}
+
+
 @spec
 class Constant:
     """The same learning rate from the first step to the last."""
@@ -49,7 +78,7 @@ class Constant:
     warmup: WarmUp = 0
     """Steps over which the rate rises from 0."""
 
-    def __call__(self, learning_rate: float, *, steps_per_epoch: int, epochs: int) -> Any:
+    def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
         """A number, or a Keras schedule that starts from `learning_rate`."""
         return warmed_up(learning_rate, self.warmup)
 
@@ -64,30 +93,33 @@ class Poly:
     warmup: WarmUp = 0
     """Steps over which the rate rises from 0."""
 
-    def __call__(self, learning_rate: float, *, steps_per_epoch: int, epochs: int) -> Any:
+    def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
         """A number, or a Keras schedule that starts from `learning_rate`."""
         decay = keras.optimizers.schedules.PolynomialDecay(
-            learning_rate, steps_per_epoch * epochs, end_learning_rate=0.0, power=self.power
+            learning_rate, steps, end_learning_rate=0.0, power=self.power
         )
         return warmed_up(decay, self.warmup)
 
 
 @spec
 class Step:
-    """The learning rate times `factor` after every `every` epochs."""
+    """The learning rate times `factor` after every `every` epochs, or steps."""
 
     type: Literal["step"] = "step"
     every: Annotated[float, Field(gt=0)]
-    """Epochs between two steps down; may be a fraction."""
+    """How long the rate stays as it is; may be a fraction."""
+    unit: Literal["epochs", "steps"] = "epochs"
+    """What `every` counts; a step is an update of the weights, what Caffe calls an iteration."""
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     """What the rate is multiplied by."""
     warmup: WarmUp = 0
     """Steps over which the rate rises from 0."""
 
-    def __call__(self, learning_rate: float, *, steps_per_epoch: int, epochs: int) -> Any:
+    def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
         """A number, or a Keras schedule that starts from `learning_rate`."""
+        length = self.every * (steps_per_epoch if self.unit == "epochs" else 1)
         decay = keras.optimizers.schedules.ExponentialDecay(
-            learning_rate, max(round(self.every * steps_per_epoch), 1), self.factor, staircase=True
+            learning_rate, max(round(length), 1), self.factor, staircase=True
         )
         return warmed_up(decay, self.warmup)
 
@@ -95,3 +127,8 @@ class Step:
 def warmed_up(schedule: Any, steps: int) -> Any:
     """`schedule` itself, or `schedule` after a warm-up of `steps` steps."""
     return LinearWarmUp(schedule, steps) if steps else schedule
+
+
+def per_update(schedule: Any, accumulate: int) -> Any:
+    """`schedule` for an optimiser that updates the weights after every `accumulate` batches."""
+    return PerUpdate(schedule, accumulate) if accumulate > 1 and callable(schedule) else schedule

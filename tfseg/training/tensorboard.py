@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfseg.labels import Labels
 from tfseg.overlay import blend
 from tfseg.training.checkpoints import writing
+from tfseg.training.outputs import kept
 
 SCALARS, IMAGES = "scalars", "images"
 """TensorBoard's plugins, by the names that it knows them under."""
@@ -58,7 +59,7 @@ class TensorBoardEvents(keras.callbacks.Callback):
         return self._writers[name]
 
     def _strip(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        scores = self.model(tf.constant(image[None], tf.float32), training=False)
+        scores = kept(self.model)(tf.constant(image[None], tf.float32), training=False)
         prediction = tf.argmax(scores[0], axis=-1).numpy()
         picture = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
         palette, ignore = self.labels.palette, self.labels.ignore

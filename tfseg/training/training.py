@@ -13,36 +13,45 @@ from pydantic import Field, model_validator
 from tfseg.errors import RunError
 from tfseg.labels import Labels
 from tfseg.metrics import SegmentationMetrics
-from tfseg.spec.declare import BY_TYPE, spec
+from tfseg.spec.declare import BY_TYPE, Misfit, spec
 from tfseg.training.checkpoints import Checkpoints
 from tfseg.training.history import History
-from tfseg.training.layers import BatchNorm, flat_layers, prepare
-from tfseg.training.objectives import CrossEntropy
+from tfseg.training.layers import BatchNorm, prepare
+from tfseg.training.length import End, Length
+from tfseg.training.objectives import CrossEntropy, TopKCrossEntropy
 from tfseg.training.optimizers import AdamW, Expression, Sgd
-from tfseg.training.partwise import found
+from tfseg.training.outputs import LOGITS, auxiliary, for_each, main, pruned, with_targets
+from tfseg.training.problems import Problem, impossible, misfits
 from tfseg.training.schedules import Constant, Poly, Step
 from tfseg.training.state import Snapshots, State
 from tfseg.training.strategy import Precision, Scope, Strategy, scope
 from tfseg.training.tensorboard import TensorBoardEvents
 from tfseg.training.watch import Watch
 
-Problem = tuple[tuple[str, ...], str]
+EPOCHS = 30
+"""How often each training image is seen where neither `epochs` nor `steps` say it."""
 
 
 @spec
 class Training:
     """Optimiser, schedule, loss, precision and devices."""
 
-    epochs: Annotated[int, Field(ge=1)] = 30
-    """How often each training image is seen."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """How often each training image is seen. By default 30 times, or as often as `steps` take."""
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Ends the training after so many updates of the weights, within an epoch if need be: the iterations of papers."""
     validate_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between two validations; the last epoch is always validated."""
     optimizer: Annotated[Sgd | AdamW, BY_TYPE] = AdamW()
     """What turns gradients into changes of the weights."""
     schedule: Annotated[Constant | Poly | Step, BY_TYPE] = Poly()
     """How the learning rate goes from the first step to the last."""
-    loss: Annotated[CrossEntropy, BY_TYPE] = CrossEntropy()
+    loss: Annotated[CrossEntropy | TopKCrossEntropy, BY_TYPE] = CrossEntropy()
     """What is made small."""
+    auxiliary_weight: Annotated[float, Field(ge=0)] = 1.0
+    """How much the loss of every auxiliary output of the decoder counts, beside the 1 of its scores; 0: not at all."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """The batches whose gradients are averaged for one update of the weights: `iter_size` in Caffe."""
     precision: Precision = "float32"
     """What layers compute in; weights, logits, losses and metrics stay float32."""
     strategy: Strategy = "none"
@@ -51,16 +60,18 @@ class Training:
     """Compile the training step with XLA."""
     batch_norm: BatchNorm = "train"
     """`frozen`: batch normalisation keeps its moving statistics, scales and shifts, and uses them in training too."""
+    batch_norm_batches: Annotated[int, Field(ge=0)] = 0
+    """Training batches over which the statistics of batch normalisation are averaged anew once the training has ended;
+    0 keeps the moving averages."""
     freeze: tuple[Expression, ...] = ()
     """Layers that learn nothing: those in whose name one of these regular expressions is found."""
 
     @model_validator(mode="after")
     def _possible(self) -> "Training":
-        if self.jit_compile and self.strategy == "mirrored":
-            raise ValueError(
-                "jit_compile does not work under strategy: mirrored, because XLA cannot reach the variables of another "
-                "device. Received: jit_compile=true, strategy=mirrored. Leave out one of the two"
-            )
+        if self.epochs is None and self.steps is None:
+            object.__setattr__(self, "epochs", EPOCHS)
+        if problems := list(impossible(self)):
+            raise Misfit(*problems)
         return self
 
     @property
@@ -74,28 +85,33 @@ class Training:
             yield ("loss", *path), message
 
     def model_problems(self, model: keras.Model) -> Iterator[Problem]:
-        """Expressions that are found nowhere in the network, each as (path, message)."""
-        layers = [layer.name for layer in flat_layers(model)]
-        weights = [weight.path for weight in model.weights]
-        searched: list[tuple[tuple[str, ...], str, str, list[str]]] = [
-            (("freeze",), pattern, "layer names", layers) for pattern in self.freeze
-        ]
-        searched += [
-            (("optimizer", "multipliers", pattern), pattern, "weight paths", weights)
-            for pattern in self.optimizer.multipliers
-        ]
-        for path, pattern, kind, names in searched:
-            if not any(found((pattern,), name) for name in names):
-                shown = ", ".join([*names[:3], "…", *names[-3:]] if len(names) > 6 else names)
-                yield path, f"found in none of the {len(names)} {kind} of the network ({shown}). Received: {pattern}"
+        """What does not fit the network to be trained, each as (path, message)."""
+        yield from misfits(self, model)
 
-    def validated_epochs(self) -> tuple[int, ...]:
+    def length(self, steps_per_epoch: int) -> Length:
+        """How long it is, where an epoch has `steps_per_epoch` batches."""
+        return Length(steps_per_epoch, self.accumulate, self.epochs, self.steps)
+
+    def validated_epochs(self, steps_per_epoch: int) -> tuple[int, ...]:
         """After which epochs, counted from 1, the network is validated: what Keras calls `validation_freq`."""
-        return (*range(self.validate_every, self.epochs, self.validate_every), self.epochs)
+        last = self.length(steps_per_epoch).epochs
+        return (*range(self.validate_every, last, self.validate_every), last)
 
     def scope(self, seed: int = 0) -> AbstractContextManager[Scope]:
         """Inside, networks are built and compiled for the devices and the precision of this training, from `seed`."""
         return scope(self.strategy, self.precision, seed)
+
+    def network(self, model: keras.Model) -> keras.Model:
+        """The network to compile and fit, from the form with all outputs: those without a loss are left out.
+
+        Args:
+            model: image to logits, or to `{"logits", "scores", "aux_…"}`; all layers are shared.
+        """
+        return pruned(model, self.loss.resolution, self.auxiliary_weight)
+
+    def targets(self, batches: Any, model: keras.Model) -> Any:
+        """A dataset of (image, mask) as `model.fit` takes it: with the mask for each output."""
+        return with_targets(batches, model)
 
     def compile(
         self,
@@ -109,30 +125,46 @@ class Training:
         """Freezes what shall not learn and compiles `model`, built in the same `scope`, for `model.fit`.
 
         Args:
-            model: image to logits.
+            model: what `network` gave.
             labels: the classes.
-            steps_per_epoch: the schedule ends after `epochs` times as many steps.
+            steps_per_epoch: the batches of an epoch; how long the schedule is follows from it.
             class_pixels: the pixels of each class in the training split; where `needs_class_counts`.
             image_pixels: the pixels of the images in which each class occurs; likewise.
 
         Raises:
-            RunError: an expression of `freeze` or `multipliers` is found nowhere.
+            RunError: an expression of `freeze` or `multipliers` is found nowhere, or the network does not fit.
         """
         problems = [*self.problems(labels), *self.model_problems(model)]
         if problems:
             raise RunError("\n".join(f"training.{'.'.join(path)}: {message}" for path, message in problems))
         prepare(model, batch_norm=self.batch_norm, freeze=self.freeze, synchronized=self.strategy == "mirrored")
-        rate = self.schedule(self.optimizer.learning_rate, steps_per_epoch=steps_per_epoch, epochs=self.epochs)
-        optimizer = self.optimizer(rate, scaled=self.precision == "mixed_float16")
+        length, counts = self.length(steps_per_epoch), (class_pixels, image_pixels)
+        rate = self.schedule(
+            self.optimizer.learning_rate, steps=length.total_steps, steps_per_epoch=length.steps_per_epoch
+        )
+        optimizer = self.optimizer(rate, scaled=self.precision == "mixed_float16", accumulate=self.accumulate)
+        metrics = [SegmentationMetrics(labels.count, labels.ignore)]
         model.compile(
             optimizer=optimizer,
-            loss=self.loss(labels, class_pixels, image_pixels),
-            metrics=[SegmentationMetrics(labels.count, labels.ignore)],
+            **self._objective(model, labels, counts),
+            metrics={LOGITS: metrics} if isinstance(model.output, dict) else metrics,
             jit_compile=self.jit_compile,
             auto_scale_loss=False,
         )
         optimizer.build(model.trainable_variables)
         _build_compiled(model, labels)
+
+    def _objective(self, model: keras.Model, labels: Labels, counts: Sequence[np.ndarray | None]) -> dict[str, Any]:
+        """The losses of the outputs and their weights."""
+        if not isinstance(model.output, dict):
+            return {"loss": self.loss(labels, *counts)}
+        chosen = self.loss.resolution
+        principal = self.loss(labels, *counts, resolution="scores" if chosen == "scores" else None)
+        others = {name: self.loss(labels, *counts, resolution=chosen) for name in auxiliary(model)}
+        return {
+            "loss": {main(chosen): principal, **others},
+            "loss_weights": {main(chosen): 1.0, **dict.fromkeys(others, self.auxiliary_weight)},
+        }
 
     def callbacks(
         self,
@@ -144,7 +176,6 @@ class Training:
         batch_names: Callable[[int, int], tuple[str, ...]] | None = None,
         batch: Callable[[int, int], tuple[Any, Any]] | None = None,
         samples: Sequence[tuple[Any, Any]] = (),
-        saved: keras.Model | None = None,
     ) -> list[keras.callbacks.Callback]:
         """What `model.fit` needs to leave a run directory behind; their order matters.
 
@@ -156,18 +187,17 @@ class Training:
             batch_names: `(epoch, step)` to the files of that training batch.
             batch: `(epoch, step)` to the images and masks of that training batch.
             samples: validation images and masks that TensorBoard shows with the network's prediction.
-            saved: the network to write, where it is not the one that is trained.
         """
         state = state or State()
-        validated = self.validated_epochs()
-        checkpoints = Checkpoints(folder, best=state.best, saved=saved, validated=validated)
+        checkpoints = Checkpoints(folder, best=state.best, validated=self.validated_epochs(steps_per_epoch))
         history = History(folder, state.rows)
         return [
-            Watch(steps_per_epoch, batch_names, batch),
+            Watch(steps_per_epoch, batch_names, batch, accumulate=self.accumulate),
             checkpoints,
             history,
             TensorBoardEvents(folder, labels, samples),
             Snapshots(folder, checkpoints, history),
+            End(self.length(steps_per_epoch)),
         ]
 
 
@@ -175,5 +205,5 @@ def _build_compiled(model: keras.Model, labels: Labels) -> None:
     """Builds loss and metrics on one pixel: under a strategy Keras would do it on a mean of masks, which is no mask."""
     mask, scores = ops.zeros((1, 1, 1), "int32"), ops.zeros((1, 1, 1, labels.count))
     with keras.StatelessScope():  # nothing is counted
-        model.compute_loss(None, mask, scores)
-        model.compute_metrics(None, mask, scores)
+        model.compute_loss(None, for_each(model, mask), for_each(model, scores))
+        model.compute_metrics(None, for_each(model, mask), for_each(model, scores))

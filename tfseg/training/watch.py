@@ -1,7 +1,7 @@
 """Stops a training whose loss is not finite, and says where that began."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -26,6 +26,7 @@ class Watch(keras.callbacks.Callback):
         steps_per_epoch: turns the optimiser's count of steps into an epoch and a step.
         batch_names: `(epoch, step)`, both from 0, to the files of that training batch.
         batch: `(epoch, step)` to the images and masks of that training batch.
+        accumulate: the batches whose gradients the optimiser takes together; it cannot tell which of them was at fault.
     """
 
     async_safe = True
@@ -35,11 +36,13 @@ class Watch(keras.callbacks.Callback):
         steps_per_epoch: int,
         batch_names: Callable[[int, int], tuple[str, ...]] | None = None,
         batch: Callable[[int, int], tuple[Any, Any]] | None = None,
+        accumulate: int = 1,
     ) -> None:
         super().__init__()
         self.steps_per_epoch = steps_per_epoch
         self.batch_names = batch_names
         self.batch = batch
+        self.accumulate = accumulate
         self._epoch = 0
         self._bad: list[int] = []
 
@@ -69,22 +72,35 @@ class Watch(keras.callbacks.Callback):
     def _check(self) -> None:
         halted = self.model.optimizer.halted
         if halted is not None:
-            raise RunError(self._story(*divmod(halted, self.steps_per_epoch)))
+            raise RunError(self._story(range(halted + 1 - self.accumulate, halted + 1)))
         if self._bad:
-            raise RunError(self._story(self._epoch, min(self._bad)))
+            bad = self._epoch * self.steps_per_epoch + min(self._bad)
+            raise RunError(self._story(range(bad, bad + 1)))
 
-    def _story(self, epoch: int, step: int) -> str:
-        names = self.batch_names(epoch, step) if self.batch_names else ()
-        cause = diagnose(self.model, *self.batch(epoch, step)) if self.batch else "not looked for"
+    def _story(self, batches: range) -> str:
+        """What happened in one of these batches, which count from the beginning of the training."""
+        places = [divmod(batch, self.steps_per_epoch) for batch in batches]
+        (first_epoch, first), (epoch, step) = places[0], places[-1]
+        names = [name for place in places for name in (self.batch_names(*place) if self.batch_names else ())]
+        begun = "" if len(places) == 1 else f"epoch {first_epoch + 1}, step {first + 1} to "
         return (
-            f"training stopped: the loss or its gradient is not finite at epoch {epoch + 1}, step {step + 1} of "
+            f"training stopped: the loss or its gradient is not finite at {begun}epoch {epoch + 1}, step {step + 1} of "
             f"{self.steps_per_epoch}\n"
             f"  files: {', '.join(names) or 'not known'}\n"
-            f"  first layer: {cause}\n"
+            f"  first layer: {self._cause(places)}\n"
             f"  learning rate now: {float(self.model.optimizer.learning_rate):.3g}\n"
             "The step was not applied and nothing of it was saved. Try a smaller training.optimizer.learning_rate, a "
             "warm-up (training.schedule.warmup), or training.precision: float32 or mixed_bfloat16"
         )
+
+    def _cause(self, places: Sequence[tuple[int, int]]) -> str:
+        """The first cause that is found in a batch; else that of the last one."""
+        found = "not looked for"
+        for place in places if self.batch else ():
+            found = diagnose(self.model, *self.batch(*place))  # type: ignore[misc]
+            if not found.startswith("none; every"):
+                break
+        return found
 
 
 def diagnose(model: keras.Model, image: Any, mask: Any) -> str:

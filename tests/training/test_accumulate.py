@@ -1,0 +1,170 @@
+"""Gradients of several batches for one update, as Caffe's `iter_size`: k batches of 1 are one batch of k."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tests.training import toy
+from tests.training.test_callbacks import Kill
+from tfseg.errors import RunError
+from tfseg.training import State, Training, partwise, restore
+from tfseg.training.objectives import CrossEntropy
+from tfseg.training.optimizers import AdamW, Sgd
+from tfseg.training.schedules import Poly
+
+IMAGES, _ = toy.pictures(16)
+FULL = IMAGES.argmax(-1).astype(np.int32)
+UNEVEN = toy.pictures(16)[1]
+
+
+def trained(accumulate: int, masks: np.ndarray = FULL, epochs: int = 2, **options: Any) -> keras.Model:
+    """A network without batch normalisation, 16 pictures an epoch, 4 of them for each update."""
+    size = 4 // accumulate
+    training = Training(epochs=epochs, accumulate=accumulate, **options)
+    with training.scope(seed=1):
+        model = toy.network(norm=False)
+        training.compile(model, toy.LABELS, steps_per_epoch=16 // size)
+    model.fit(
+        toy.batches(IMAGES, masks, size, epochs), steps_per_epoch=16 // size, epochs=epochs, shuffle=False, verbose=0
+    )
+    return model
+
+
+CASES: dict[str, tuple[dict[str, Any], np.ndarray]] = {
+    "momentum and decay": ({"optimizer": Sgd(learning_rate=0.05, weight_decay=0.01)}, FULL),
+    "parts": ({"optimizer": Sgd(multipliers={"/bias$": 2.0, "^score/": 10.0})}, FULL),
+    "adamw": ({"optimizer": AdamW(learning_rate=0.01, weight_decay=0.1)}, FULL),
+    "sum": ({"optimizer": Sgd(learning_rate=1e-3), "loss": CrossEntropy(reduction="sum")}, UNEVEN),
+    "xla": ({"optimizer": Sgd(learning_rate=0.05), "jit_compile": True}, FULL),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_four_batches_of_one_are_one_batch_of_four(case: str) -> None:
+    """Learning rates fall with every update; sums of losses may have different numbers of labels."""
+    options, masks = CASES[case]
+    together, apart = trained(1, masks, **options), trained(4, masks, **options)
+    assert int(together.optimizer.iterations) == int(apart.optimizer.iterations) == 8
+    start = toy.network(norm=False)
+    for mine, theirs, first in zip(apart.weights, together.weights, start.weights, strict=True):
+        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), atol=1e-5, err_msg=mine.path)
+        assert mine.path == first.path and np.abs(mine.numpy() - first.numpy()).max() > 1e-4
+
+
+def test_half_precision_scales_and_unscales() -> None:
+    options = {"optimizer": Sgd(learning_rate=0.05), "precision": "mixed_float16"}
+    together, apart = trained(1, **options), trained(4, **options)
+    assert float(apart.optimizer.loss_scale.numpy()) == 2.0**15
+    for mine, theirs in zip(apart.weights, together.weights, strict=True):
+        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), atol=1e-3)
+
+
+def test_nothing_moves_between_updates() -> None:
+    weight = keras.Variable(np.zeros(2, "float32"), name="kernel")
+    optimizer = Sgd(learning_rate=0.1, momentum=0.0, weight_decay=0.0)(0.1, scaled=False, accumulate=3)
+    moved = []
+    for gradient in (1.0, 2.0, 6.0, 3.0, 3.0, 3.0):
+        optimizer.apply([keras.ops.full((2,), gradient)], [weight])
+        moved.append(weight.numpy()[0])
+    np.testing.assert_allclose(moved, [0, 0, -0.3, -0.3, -0.3, -0.6], rtol=1e-6)
+
+
+def test_one_gradient_that_is_not_finite_spoils_its_update_alone() -> None:
+    """With loss scaling: the update is left out, the scale halved, and the next one starts from nothing."""
+    weight = keras.Variable(np.zeros(2, "float32"), name="kernel")
+    optimizer = partwise.SGD(0.1, weight_decay=0.0, initial_scale=8.0, gradient_accumulation_steps=2)
+    moved, scales = [], []
+    for gradient in (1.0, 1.0, np.inf, 1.0, 1.0, 1.0):
+        scale = float(optimizer.scale_loss(keras.ops.ones(())))
+        optimizer.apply([keras.ops.full((2,), gradient * scale)], [weight])
+        moved.append(weight.numpy()[0])
+        scales.append(scale)
+    np.testing.assert_allclose(moved, [0, -0.1, -0.1, -0.1, -0.1, -0.2], rtol=1e-6)
+    assert scales == [8, 8, 8, 8, 4, 4]
+    assert optimizer.halted is None
+
+
+def test_without_loss_scaling_it_stands_still() -> None:
+    weight = keras.Variable(np.zeros(2, "float32"), name="kernel")
+    optimizer = partwise.SGD(0.1, gradient_accumulation_steps=2)
+    for gradient in (1.0, 1.0, np.nan, 1.0, 1.0, 1.0):
+        optimizer.apply([keras.ops.full((2,), gradient)], [weight])
+    np.testing.assert_allclose(weight.numpy(), -0.1, rtol=1e-6)
+    assert optimizer.halted == 3  # the batch that would have moved the weights
+
+
+def fit(folder: Path, training: Training, *, resume: bool = False, more: tuple = (), images: np.ndarray = IMAGES):
+    with training.scope(seed=1):
+        model = toy.network(norm=False)
+        training.compile(model, toy.LABELS, steps_per_epoch=8)
+    state = restore(model, folder) if resume else State()
+    callbacks = training.callbacks(
+        folder,
+        toy.LABELS,
+        steps_per_epoch=8,
+        state=state,
+        batch_names=lambda epoch, step: (f"{epoch}-{step}",),
+        batch=lambda epoch, step: (images[2 * step : 2 * step + 2], FULL[2 * step : 2 * step + 2]),
+    )
+    model.fit(
+        toy.batches(images, FULL, 2, training.epochs - state.epoch),
+        steps_per_epoch=8,
+        initial_epoch=state.epoch,
+        epochs=training.epochs,
+        shuffle=False,
+        verbose=0,
+        validation_data=toy.batches(images, FULL, 2),
+        callbacks=[*callbacks, *more],
+    )
+    return model
+
+
+def test_resume_in_the_middle_of_an_update(tmp_path: Path) -> None:
+    """An epoch has 8 batches, an update 3: the gradients that wait for the next epoch are not lost."""
+    training = Training(epochs=3, accumulate=3, optimizer=Sgd(learning_rate=0.1), schedule=Poly())
+    whole = fit(tmp_path / "whole", training)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "parts", training, more=(Kill(epoch=1),))
+    resumed = fit(tmp_path / "parts", training, resume=True)
+    assert int(whole.optimizer.iterations) == 8
+    for mine, theirs in zip(resumed.weights, whole.weights, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+
+
+def test_files_of_an_update_that_is_not_finite(tmp_path: Path) -> None:
+    """The optimiser cannot tell which batch was at fault: all of the update are named, and looked at."""
+    watch = Training(epochs=1, accumulate=3).callbacks(
+        tmp_path,
+        toy.LABELS,
+        steps_per_epoch=8,
+        batch_names=lambda epoch, step: (f"{epoch}-{step}",),
+        batch=lambda epoch, step: (IMAGES[:2] * (np.nan if step == 0 else 1.0), FULL[:2]),
+    )[0]
+    training = Training(epochs=1, accumulate=3, optimizer=Sgd(), schedule="constant")
+    model = toy.network(norm=False)
+    training.compile(model, toy.LABELS, steps_per_epoch=8)
+    for batch in range(9):
+        bad = np.nan if batch == 7 else 0.0
+        model.optimizer.apply([keras.ops.full(weight.shape, bad) for weight in model.trainable_weights])
+    watch.set_model(model)
+    with pytest.raises(RunError) as caught:
+        watch.on_test_begin()
+    assert str(caught.value).splitlines()[:3] == [
+        "training stopped: the loss or its gradient is not finite at epoch 1, step 7 to epoch 2, step 1 of 8",
+        "  files: 0-6, 0-7, 1-0",
+        "  first layer: none; the images themselves are not finite",
+    ]
+
+
+def test_refused_under_a_strategy() -> None:
+    words = (
+        "accumulate: gradients cannot be accumulated under strategy: mirrored. Received: accumulate=2, "
+        "strategy=mirrored. Leave out one of the two; with mirrored a larger data.batch_size does the same"
+    )
+    with pytest.raises(ValidationError, match=re.escape(words)):
+        Training(accumulate=2, strategy="mirrored")

@@ -1,0 +1,96 @@
+"""What keeps a training from working, found before it begins: alone, and with the network it is for."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import keras
+
+from tfseg.layers import CropLike
+from tfseg.training.layers import flat_layers
+from tfseg.training.outputs import SCORES, auxiliary
+from tfseg.training.partwise import found
+
+if TYPE_CHECKING:
+    from tfseg.training.training import Training
+
+Problem = tuple[tuple[str, ...], str]
+
+
+def impossible(training: "Training") -> Iterator[tuple[str, str]]:
+    """Values that exclude each other, each as (key, message)."""
+    if training.jit_compile and training.strategy == "mirrored":
+        yield (
+            "jit_compile",
+            "does not work under strategy: mirrored, because XLA cannot reach the variables of another device. "
+            "Received: jit_compile=true, strategy=mirrored. Leave out one of the two",
+        )
+    if training.accumulate > 1 and training.strategy == "mirrored":
+        yield (
+            "accumulate",
+            "gradients cannot be accumulated under strategy: mirrored. "
+            f"Received: accumulate={training.accumulate}, strategy=mirrored. Leave out one of the two; with mirrored a "
+            "larger data.batch_size does the same",
+        )
+    if training.batch_norm_batches and training.batch_norm == "frozen":
+        yield (
+            "batch_norm_batches",
+            "averages the statistics of batch normalisation anew, which batch_norm: frozen keeps as they are. "
+            f"Received: batch_norm_batches={training.batch_norm_batches}, batch_norm=frozen. Leave out one of the two",
+        )
+
+
+def misfits(training: "Training", model: keras.Model) -> Iterator[Problem]:
+    """What does not fit the network to be trained, each as (path, message)."""
+    yield from _found_nowhere(training, model)
+    if training.loss.resolution == "scores":
+        yield from _scores(model)
+    if training.jit_compile:
+        yield from _interpolation(training, model)
+
+
+def _found_nowhere(training: "Training", model: keras.Model) -> Iterator[Problem]:
+    """Expressions that are found nowhere in the network."""
+    layers = [layer.name for layer in flat_layers(model)]
+    weights = [weight.path for weight in model.weights]
+    searched: list[tuple[tuple[str, ...], str, str, list[str]]] = [
+        (("freeze",), pattern, "layer names", layers) for pattern in training.freeze
+    ]
+    searched += [
+        (("optimizer", "multipliers", pattern), pattern, "weight paths", weights)
+        for pattern in training.optimizer.multipliers
+    ]
+    for path, pattern, kind, names in searched:
+        if not any(found((pattern,), name) for name in names):
+            yield path, f"found in none of the {len(names)} {kind} of the network ({_some(names)}). Received: {pattern}"
+
+
+def _scores(model: keras.Model) -> Iterator[Problem]:
+    """A network whose scores cannot meet labels at their own places."""
+    path = ("loss", "resolution")
+    if not isinstance(model.output, dict) or SCORES not in model.output:
+        yield path, "the network has no output `scores`; build it with training=True. Received: scores"
+        return
+    scores = model.get_layer(SCORES).input
+    crops = [layer for layer in model.layers if isinstance(layer, CropLike)]
+    if any(scores is source for layer in crops for source in keras.tree.flatten(layer.input)):
+        yield (
+            path,
+            "the scores of this network reach beyond the image and are cropped to it, so that labels cannot be taken "
+            "at their places. Received: scores. Set it to image",
+        )
+
+
+def _interpolation(training: "Training", model: keras.Model) -> Iterator[Problem]:
+    """Interpolation that XLA compiles wrongly, see tfseg/ops/resize.py."""
+    names = [layer.name for layer in flat_layers(model) if not layer.supports_jit]
+    if training.loss.resolution == "image":
+        names += auxiliary(model)
+    if names:
+        yield (
+            ("jit_compile",),
+            f"XLA computes other values for what interpolates here ({_some(names)}). Received: true. Set it to false",
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join([*names[:3], "…", *names[-3:]] if len(names) > 6 else names)
