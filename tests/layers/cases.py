@@ -80,6 +80,7 @@ CASES = [
         (X,),
         learned=3 * 7,
         fixed=2 * 7,
+        whole_since="2.21",
     ),
     LayerCase(
         layers.AtrousSpatialPyramidPooling,
@@ -126,5 +127,27 @@ CASES = [
         {"classes": 3, "dilations": [2, 1], "padding": "once", "use_bias": False},
         (X,),
         learned=3,
+    ),
+    LayerCase(
+        layers.AtrousConv2D,
+        {"filters": 4, "kernel_size": [3, 2], "dilation_rate": 2, "padding": [3, 1], "activation": "relu"},
+        (X,),
+        learned=2,
+    ),
+    LayerCase(
+        layers.AtrousConv2D,
+        {"filters": 4, "kernel_size": 7, "strides": 2, "padding": 3, "use_bias": False},
+        (X,),
+        learned=1,
+    ),
+    LayerCase(
+        layers.AtrousSeparableConv2D,
+        {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "padding": 2, "depth_multiplier": 2},
+        (X,),
+        learned=3,
+        whole_since="2.21",
+    ),
+    LayerCase(
+        layers.AtrousSeparableConv2D, {"filters": 4, "kernel_size": 3, "strides": 2, "padding": 1}, (X,), learned=3
     ),
 ]

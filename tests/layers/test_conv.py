@@ -1,5 +1,6 @@
 """AtrousConv2D is keras.layers.Conv2D, computed in another way."""
 
+import re
 from typing import Any
 
 import keras
@@ -8,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from tests.checks import run_tflite, tflite
-from tfseg.layers import AtrousConv2D, ResizeLike
+from tests.layers.reference import convolved
+from tfseg.layers import AtrousConv2D, AtrousSeparableConv2D, ResizeLike
 
 X = np.random.default_rng(0).normal(size=(2, 30, 33, 4)).astype("float32")
 
@@ -78,3 +80,77 @@ def test_a_tflite_file_of_unknown_size_has_one_operation_where_keras_has_several
 
     assert names(AtrousConv2D) == ["CONV_2D"]
     assert {"SPACE_TO_BATCH_ND", "CONV_2D", "BATCH_TO_SPACE_ND"} <= set(names(keras.layers.Conv2D))
+
+
+def built(layer: keras.layers.Layer) -> keras.layers.Layer:
+    layer.build((None, None, None, 4))
+    for weight in layer.weights:
+        weight.assign(np.random.default_rng(1).normal(size=weight.shape))
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "rate", "padding"),
+    [(3, 1, 2, 2), (3, 1, 4, 1), (3, 2, 1, 1), (7, 2, 1, 3), (3, 1, 1, 100), (2, 3, 1, 1)],
+)
+def test_zeros_on_either_side_as_in_caffe(size: int, stride: int, rate: int, padding: int) -> None:
+    x = X[:1, :12, :15] if padding < 100 else X[:1, :3, :4]
+    layer = built(AtrousConv2D(5, size, strides=stride, dilation_rate=rate, padding=padding))
+    expected = convolved(x, *layer.get_weights(), rate=rate, padding=padding, stride=stride)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-4)
+    separable = built(AtrousSeparableConv2D(5, size, strides=stride, dilation_rate=rate, padding=padding))
+    depthwise, pointwise, bias = separable.get_weights()
+    full = np.zeros((size, size, 4, 4))
+    full[:, :, range(4), range(4)] = depthwise[..., 0]
+    expected = convolved(x, full, rate=rate, padding=padding, stride=stride) @ pointwise[0, 0] + bias
+    np.testing.assert_allclose(separable(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_caffes_padding_is_not_same_with_a_stride() -> None:
+    """At an even size `same` pads behind only."""
+    ours, theirs = (built(AtrousConv2D(5, 3, strides=2, padding=padding)) for padding in (1, "same"))
+    np.testing.assert_allclose(ours(X[:, :29, :33]), theirs(X[:, :29, :33]), atol=1e-5)
+    assert np.any(np.abs(np.asarray(ours(X)) - theirs(X)) > 0.1)
+
+
+def test_rows_and_columns_have_zeros_of_their_own() -> None:
+    wide = built(AtrousConv2D(5, 3, padding=(0, 2)))
+    assert wide(X).shape == (2, 28, 35, 5)
+    np.testing.assert_allclose(
+        wide(X), built(AtrousConv2D(5, 3))(np.pad(X, [(0, 0), (0, 0), (2, 2), (0, 0)])), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("arguments", [{"dilation_rate": 3, "padding": 1}, {"padding": (3, 2), "groups": 2}])
+def test_channels_first_is_padded_along_its_sides(arguments: dict[str, Any]) -> None:
+    last = built(AtrousConv2D(6, 3, **arguments))
+    first = AtrousConv2D(6, 3, data_format="channels_first", **arguments)
+    first.build((None, 4, None, None))
+    first.set_weights(last.get_weights())
+    symbolic = first(keras.Input((4, 30, 33)))
+    np.testing.assert_allclose(np.moveaxis(first(np.moveaxis(X, -1, 1)), 1, -1), last(X), atol=1e-4)
+    assert symbolic.shape == (None, 6, *last(X).shape[1:3])
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_a_separable_one_is_that_of_keras(padding: str) -> None:
+    arguments: dict[str, Any] = {"dilation_rate": 3, "padding": padding, "depth_multiplier": 2, "activation": "relu"}
+    ours, theirs = AtrousSeparableConv2D(6, 3, **arguments), keras.layers.SeparableConv2D(6, 3, **arguments)
+    ours.build(X.shape)
+    theirs.build(X.shape)
+    ours.set_weights(theirs.get_weights())
+    np.testing.assert_allclose(ours(X), theirs(X), atol=1e-6)
+    assert ours.compute_output_shape(X.shape) == theirs.compute_output_shape(X.shape)
+
+
+@pytest.mark.parametrize("kind", [AtrousConv2D, AtrousSeparableConv2D])
+def test_paddings_that_are_none(kind: type[keras.layers.Layer]) -> None:
+    message = "`padding` must be an integer of at least 0, or two of them for height and width. Received: padding=-1"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        kind(4, 3, padding=-1)
+    message = (
+        "Expected an input that the kernel fits into, with the zeros around it. "
+        "Received: input_shape=(None, 3, 9, 4), kernel_size=(3, 3), dilation_rate=(4, 4), padding=(1, 1)"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        kind(4, 3, dilation_rate=4, padding=1).build((None, 3, 9, 4))

@@ -3,7 +3,7 @@
 from tfseg.layers.aspp import AtrousSpatialPyramidPooling
 from tfseg.layers.atrous_pool import AtrousMaxPooling2D
 from tfseg.layers.context import DilatedContext
-from tfseg.layers.conv import AtrousConv2D
+from tfseg.layers.conv import AtrousConv2D, AtrousSeparableConv2D
 from tfseg.layers.crop import CropLike
 from tfseg.layers.dropout import McDropout
 from tfseg.layers.mirror import MirrorPadding2D
@@ -23,6 +23,7 @@ from tfseg.layers.zoom import ResizeBy, ZoomLike
 __all__ = [
     "AtrousConv2D",
     "AtrousMaxPooling2D",
+    "AtrousSeparableConv2D",
     "AtrousSpatialPyramidPooling",
     "BilinearConv2DTranspose",
     "CaffeAveragePooling2D",

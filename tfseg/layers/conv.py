@@ -1,19 +1,28 @@
-"""Atrous convolution.
+"""Atrous convolution, full and depthwise-separable, with the paddings of TensorFlow and of Caffe.
 
-There is no depthwise form here: `keras.layers.DepthwiseConv2D(dilation_rate=…)` trains faster than any direct form that
-TensorFlow has, and becomes one `DEPTHWISE_CONV_2D` in a TFLite file of static size (from TensorFlow 2.21 on).
+The depthwise half of a separable convolution has no direct form here: what `keras.layers.DepthwiseConv2D` does with a
+`dilation_rate` trains faster than any direct form that TensorFlow has, and becomes one `DEPTHWISE_CONV_2D` in a TFLite
+file of static size (from TensorFlow 2.21 on).
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import keras
+from keras import ops
 
+from tfseg.layers.arguments import pair
 from tfseg.ops.convolution import atrous_conv
+from tfseg.ops.geometry import conv_size
+
+Sizes = int | Sequence[int]
+Padding = Literal["valid", "same"] | int | Sequence[int]
+Shape = Sequence[int | None]
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class AtrousConv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D`, computed in one operation where the kernel has holes.
+    """`keras.layers.Conv2D`, computed in one operation where the kernel has holes, with Caffe's padding too.
 
     The arguments, the weights (`get_weights`, `set_weights`) and the numbers are those of `keras.layers.Conv2D`; only
     `.weights.h5` files tell the two apart, since they list layers by class. With `dilation_rate` above 1, Keras
@@ -22,16 +31,36 @@ class AtrousConv2D(keras.layers.Conv2D):
     a TFLite file at any size. Where TensorFlow cannot train that (CPUs without oneDNN), with groups, with
     `channels_first` and on other backends it does what Keras does.
 
+    `padding=p` puts `p` zeros on either side, as Caffe and PyTorch do: the output has
+    `floor((n + 2 p - rate (kernel_size - 1) - 1) / strides) + 1` places. With strides this samples other pixels than
+    `"same"` does at some sizes, because `"same"` puts the greater half of its zeros behind.
+
     Example:
 
     >>> import numpy as np
     >>> x = np.zeros((1, 65, 65, 8))
     >>> tuple(AtrousConv2D(filters=4, kernel_size=3, dilation_rate=12, padding="same")(x).shape)
     (1, 65, 65, 4)
+    >>> tuple(AtrousConv2D(filters=4, kernel_size=7, strides=2, padding=100)(x).shape)
+    (1, 130, 130, 4)
 
     Args:
-        *args: as `keras.layers.Conv2D`.
-        **kwargs: as `keras.layers.Conv2D`.
+        filters: channels of the output.
+        kernel_size: height and width of the kernel.
+        strides: rows and columns from one place to the next; with a `dilation_rate` above 1 they must be 1.
+        padding: `"valid"`, `"same"`, or rows and columns of zeros, one number for both or two.
+        data_format: as of `keras.layers.Conv2D`, like all that follow.
+        dilation_rate: rows and columns from one tap of the kernel to the next.
+        groups: of channels that do not see each other.
+        activation: of the result.
+        use_bias: whether to add one.
+        kernel_initializer: of the kernel.
+        bias_initializer: of the bias.
+        kernel_regularizer: of the kernel.
+        bias_regularizer: of the bias.
+        activity_regularizer: of the result.
+        kernel_constraint: of the kernel.
+        bias_constraint: of the bias.
 
     Call arguments:
         inputs: a tensor.
@@ -42,12 +71,218 @@ class AtrousConv2D(keras.layers.Conv2D):
     Output shape:
         `[batch, new_height, new_width, filters]`.
 
+    Raises:
+        ValueError: what Keras refuses, a padding that is neither a word nor numbers of at least 0, or an input that is
+            smaller than the kernel.
+
     Reference:
         Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully
         Connected CRFs", PAMI 2018, section 3.1.
     """
 
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Sizes,
+        strides: Sizes = (1, 1),
+        padding: Padding = "valid",
+        data_format: str | None = None,
+        dilation_rate: Sizes = (1, 1),
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Long, because a graph written layer by layer reads its arguments here."""
+        super().__init__(
+            filters,
+            kernel_size,
+            strides,
+            _word(padding),
+            data_format,
+            dilation_rate,
+            groups,
+            activation,
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            activity_regularizer,
+            kernel_constraint,
+            bias_constraint,
+            **kwargs,
+        )
+        self.padding = _checked(padding, self.padding)
+
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        if max(self.dilation_rate) == 1 or self.groups > 1 or self.data_format != "channels_last":
-            return super().convolution_op(inputs, kernel)
-        return atrous_conv(inputs, kernel, self.dilation_rate, self.padding)
+        x, word = _padded(self, inputs)
+        if max(self.dilation_rate) > 1 and self.groups == 1 and self.data_format == "channels_last":
+            return atrous_conv(x, kernel, self.dilation_rate, word)
+        options = {"dilation_rate": self.dilation_rate, "data_format": self.data_format}
+        return ops.conv(x, kernel, strides=list(self.strides), padding=word, **options)
+
+    def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:
+        return _shape(self, input_shape) if self.padding not in WORDS else super().compute_output_shape(input_shape)
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class AtrousSeparableConv2D(keras.layers.SeparableConv2D):
+    """`keras.layers.SeparableConv2D` with Caffe's padding too: a dilated convolution of each channel, then a 1x1 one.
+
+    A 3x3 convolution of 256 to 256 channels has 590,080 weights; separated it has 68,096. DeepLab v3+ uses it
+    throughout. The arguments, the weights (`get_weights`, `set_weights`) and the numbers are those of
+    `keras.layers.SeparableConv2D`. `padding=p` puts `p` zeros on either side, as in `AtrousConv2D`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> conv = AtrousSeparableConv2D(filters=256, kernel_size=3, dilation_rate=6, padding=6)
+    >>> tuple(conv(np.zeros((1, 33, 33, 256))).shape), conv.count_params()
+    ((1, 33, 33, 256), 68096)
+
+    Args:
+        filters: channels of the output.
+        kernel_size: height and width of the kernel.
+        strides: rows and columns from one place to the next.
+        padding: `"valid"`, `"same"`, or rows and columns of zeros, one number for both or two.
+        data_format: as of `keras.layers.SeparableConv2D`, like all that follow.
+        dilation_rate: rows and columns from one tap of the kernel to the next.
+        depth_multiplier: how many channels the first step makes of each.
+        activation: of the result.
+        use_bias: whether to add one.
+        depthwise_initializer: of the first kernel.
+        pointwise_initializer: of the second kernel.
+        bias_initializer: of the bias.
+        depthwise_regularizer: of the first kernel.
+        pointwise_regularizer: of the second kernel.
+        bias_regularizer: of the bias.
+        activity_regularizer: of the result.
+        depthwise_constraint: of the first kernel.
+        pointwise_constraint: of the second kernel.
+        bias_constraint: of the bias.
+
+    Call arguments:
+        inputs: a tensor.
+
+    Input shape:
+        `[batch, height, width, channels]`.
+
+    Output shape:
+        `[batch, new_height, new_width, filters]`.
+
+    Raises:
+        ValueError: what Keras refuses, a padding that is neither a word nor numbers of at least 0, or an input that is
+            smaller than the kernel.
+
+    Reference:
+        Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018,
+        section 3.1.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Sizes,
+        strides: Sizes = (1, 1),
+        padding: Padding = "valid",
+        data_format: str | None = None,
+        dilation_rate: Sizes = (1, 1),
+        depth_multiplier: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        pointwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        pointwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        pointwise_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Long, because a graph written layer by layer reads its arguments here."""
+        super().__init__(
+            filters,
+            kernel_size,
+            strides,
+            _word(padding),
+            data_format,
+            dilation_rate,
+            depth_multiplier,
+            activation,
+            use_bias,
+            depthwise_initializer,
+            pointwise_initializer,
+            bias_initializer,
+            depthwise_regularizer,
+            pointwise_regularizer,
+            bias_regularizer,
+            activity_regularizer,
+            depthwise_constraint,
+            pointwise_constraint,
+            bias_constraint,
+            **kwargs,
+        )
+        self.padding = _checked(padding, self.padding)
+
+    def call(self, inputs: Any) -> Any:
+        x, word = _padded(self, inputs)
+        kernels = (self.depthwise_kernel, self.pointwise_kernel)
+        options = {"dilation_rate": self.dilation_rate, "data_format": self.data_format}
+        x = ops.separable_conv(x, *kernels, strides=self.strides, padding=word, **options)
+        if self.use_bias:
+            x = x + ops.reshape(self.bias, (1, -1, 1, 1) if self.data_format == "channels_first" else (1, 1, 1, -1))
+        return x if self.activation is None else self.activation(x)
+
+    def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:
+        return _shape(self, input_shape) if self.padding not in WORDS else super().compute_output_shape(input_shape)
+
+
+WORDS = ("valid", "same")
+"""What Keras calls its two paddings."""
+
+
+def _word(padding: Padding) -> str:
+    """What to tell Keras's constructor, which knows no numbers."""
+    return padding if isinstance(padding, str) else "valid"
+
+
+def _checked(padding: Padding, word: str) -> str | tuple[int, int]:
+    return word if isinstance(padding, str) else pair("padding", padding, least=0)
+
+
+def _padded(layer: Any, x: Any) -> tuple[Any, str]:
+    """The layer's input with the zeros around it that Keras cannot put there, and how Keras is to pad the rest."""
+    if layer.padding in WORDS:
+        return x, layer.padding
+    windows = zip(layer.kernel_size, layer.dilation_rate, layer.strides, layer.padding, strict=True)
+    if all(2 * zeros == rate * (size - 1) and stride == 1 for size, rate, stride, zeros in windows):
+        return x, "same"  # equal, and one operation less
+    sides = [(zeros, zeros) for zeros in layer.padding]
+    borders = [(0, 0), (0, 0), *sides] if layer.data_format == "channels_first" else [(0, 0), *sides, (0, 0)]
+    return ops.pad(x, borders), "valid"
+
+
+def _shape(layer: Any, input_shape: Shape) -> tuple[int | None, ...]:
+    """The shape of the output of a layer whose padding is in numbers."""
+    first = layer.data_format == "channels_first"
+    sides = input_shape[2:4] if first else input_shape[1:3]
+    windows = zip(sides, layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate, strict=True)
+    sizes = [None if side is None else conv_size(side, *window) for side, *window in windows]
+    if any(size is not None and size < 1 for size in sizes):
+        raise ValueError(
+            "Expected an input that the kernel fits into, with the zeros around it. "
+            f"Received: input_shape={tuple(input_shape)}, kernel_size={layer.kernel_size}, "
+            f"dilation_rate={layer.dilation_rate}, padding={layer.padding}"
+        )
+    return (input_shape[0], layer.filters, *sizes) if first else (input_shape[0], *sizes, layer.filters)
