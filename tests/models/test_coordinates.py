@@ -1,5 +1,6 @@
 """Coordinates and receptive fields: read off a graph, and what the graph really does."""
 
+import re
 from fractions import Fraction
 
 import keras
@@ -9,7 +10,7 @@ from keras import layers as kl
 
 from tfseg import layers as tl
 from tfseg.models.coordinates import NoCoordinates, coordinate_map, offset, receptive_field
-from tfseg.ops.geometry import CoordinateMap
+from tfseg.ops.geometry import CoordinateMap, ReceptiveField
 
 NETS = {
     "conv": [kl.Conv2D(1, 3)],
@@ -146,3 +147,44 @@ def test_a_crop_has_one_offset() -> None:
     with pytest.raises(ValueError) as error:
         offset(padded, image)
     assert str(error.value) == "A crop has one offset for both directions. Received: height=2, width=3"
+
+
+def test_composite_layers_keep_the_grid_and_say_what_they_see() -> None:
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, 2, padding="valid")(image)
+    rates = {
+        "v2": (tl.ParallelAtrousClassifier(4, (2, 6), hidden=4), 13),
+        "context": (tl.DilatedContext(4), 67),
+        "v3": (tl.AtrousSpatialPyramidPooling(4, (3, 5), pooling=False), 11),
+    }
+    for layer, field in rates.values():
+        y = layer(x)
+        assert coordinate_map(y) == coordinate_map(x)
+        assert receptive_field(y) == ReceptiveField(3 + 2 * (field - 1), 2)
+    pooled = tl.AtrousSpatialPyramidPooling(4, (3, 5), name="aspp")(x)
+    assert coordinate_map(pooled) == coordinate_map(x)
+    message = "Layer 'aspp' sees the whole image: AtrousSpatialPyramidPooling takes its mean."
+    with pytest.raises(NoCoordinates, match=f"^{re.escape(message)}$"):
+        receptive_field(pooled)
+
+
+def test_caffes_padding_of_an_atrous_convolution() -> None:
+    image = keras.Input((None, None, 3))
+    padded = keras.layers.ZeroPadding2D(100)(image)
+    twice = [tl.AtrousConv2D(4, 7, 2, padding=100)(image), keras.layers.Conv2D(4, 7, 2)(padded)]
+    assert coordinate_map(twice[0]) == coordinate_map(twice[1])
+    assert receptive_field(twice[0]) == receptive_field(twice[1])
+    separable = tl.AtrousSeparableConv2D(4, 3, dilation_rate=2, padding=(2, 5))(image)
+    assert [coordinate_map(separable, axis).offset for axis in (0, 1)] == [0, 3]
+
+
+def test_several_scales_lie_on_the_grid_of_scale_1() -> None:
+    inner = keras.Input((None, None, 3))
+    net = keras.Model(inner, keras.layers.Conv2D(4, 3, 2, padding="valid")(keras.layers.Conv2D(4, 5, 4)(inner)))
+    image = keras.Input((None, None, 3))
+    before = keras.layers.Conv2D(3, 3, padding="valid")(image)
+    found = tl.MultiScale(net)(before)
+    assert coordinate_map(found) == coordinate_map(net.layers[2](net.layers[1](before)))
+    assert receptive_field(found) == ReceptiveField(3 + 4 + 8, 8)
+    alone = tl.MultiScale(keras.layers.Conv2D(4, 5, 4))(image)
+    assert coordinate_map(alone) == CoordinateMap(Fraction(1, 4), Fraction(-1, 2))
