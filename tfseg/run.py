@@ -101,8 +101,8 @@ def evaluate(
     measured = pipeline or _pipeline_of(run, source)
     split = split or measured.data.validation_split
     path = source.best if isinstance(source, Run) else network(Path(source))
-    inference = run.pipeline.inference if run else measured.inference  # how to use a network is its own affair
-    report = _measure(_predictor(path, inference, seed), path, measured, split, verbose)
+    predictor = _predictor(path, run.pipeline if run else measured)  # how to use a network is its own affair
+    report = _measure(predictor, path, measured, split, verbose)
     own = run is not None and path == run.best and pipeline is None
     files = [run.folder / METRICS.format(split=split)] if run and own else []
     for file in [*files, *([Path(output)] if output else [])]:
@@ -131,10 +131,10 @@ def predict(
         The files, as soon as they are written.
     """
     run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
-    inference = run.pipeline.inference if run else Inference()  # imports plugins, whose layers the network may have
+    pipeline = run.pipeline if run else None  # imports plugins, whose layers the network may have
     path = source.best if isinstance(source, Run) else network(Path(source))
-    predictor = _predictor(path, inference, seed)
-    yield from predict_files(predictor, map(Path, images), Path(output), overlay=overlay, spec=inference)
+    spec = pipeline.inference if pipeline else Inference()
+    yield from predict_files(_predictor(path, pipeline), map(Path, images), Path(output), overlay=overlay, spec=spec)
 
 
 def export(
@@ -170,6 +170,14 @@ def export(
         images=images,
         metadata=metadata,
     )
+
+
+def _predictor(path: Path, pipeline: Pipeline | None) -> Predictor:
+    """The network at `path`, used as `pipeline` says."""
+    if pipeline is None:
+        return Predictor.open(path)
+    use = pipeline.inference
+    return Predictor.open(path, use.sides, samples=use.samples, seed=pipeline.seed)
 
 
 def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, verbose: bool) -> dict[str, Any]:

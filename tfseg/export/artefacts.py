@@ -18,6 +18,7 @@ from tfseg.export.tflite import write_tflite
 from tfseg.export.verify import Comparison, ask, compare, expectations, questions
 from tfseg.export.versions import new_version
 from tfseg.labels import Labels
+from tfseg.layers.settled import settled
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def export(
     """Writes `folder/name/<next version>/`: a SavedModel, a TFLite file, the labels and a record of the comparison.
 
     Args:
-        model: one input `image`, one output of logits. One that computes in half precision is exported in float32.
+        model: one input `image`, one output of logits. One that computes in half precision is exported in float32, and
+            one with dropout that stays on without it: an artefact gives one answer to one image.
         labels: the classes of the logits.
         folder: what TF Serving calls the model base path of several models.
         name: the name of the model in there.
@@ -65,7 +67,7 @@ def export(
     """
     images = images[: spec.examples]
     _check(model, labels, images)
-    model = in_float32(model)
+    model = settled(in_float32(model))
     size = (spec.tflite.size or images[0].shape[:2]) if spec.tflite else None
     asked = questions(images, model.inputs[0].shape[-1], size)
     expected = expectations(model, asked)

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -14,8 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 import tfseg.layers  # noqa: F401  # registers what a saved model names
 from tfseg.errors import RunError
 from tfseg.labels import Labels
+from tfseg.layers.settled import settled
 
 LABELS = "labels.json"
+SEED_STATE = "seed_generator_state"
+"""What Keras calls the variable that a layer draws its random numbers from."""
 
 
 class Engine(Protocol):
@@ -36,7 +40,7 @@ class Engine(Protocol):
 
 
 class KerasEngine:
-    """A Keras model of one image to logits."""
+    """A Keras model of one image to logits. Dropout that stays on is off, except in `passes`."""
 
     def __init__(self, model: keras.Model, labels: Labels | None = None) -> None:
         _, height, width, self.channels = model.inputs[0].shape
@@ -45,14 +49,21 @@ class KerasEngine:
         self.labels = labels
         image = tf.TensorSpec((None, height, width, self.channels), tf.uint8)  # one graph for all sizes
         smallest = tf.as_dtype(np.min_scalar_type(self.classes - 1))
+        steady = settled(model)
+        self.stochastic = steady is not model
+        """Whether one pass through the network differs from the next."""
 
-        def logits(images: tf.Tensor) -> tf.Tensor:
-            return tf.cast(model(tf.cast(images, model.inputs[0].dtype), training=False), tf.float32)
+        def logits(network: keras.Model, images: tf.Tensor) -> tf.Tensor:
+            return tf.cast(network(tf.cast(images, network.inputs[0].dtype), training=False), tf.float32)
 
-        self._probabilities = tf.function(lambda images: tf.nn.softmax(logits(images)), [image], autograph=False)
-        self._masks = tf.function(
-            lambda images: tf.cast(tf.argmax(logits(images), -1, tf.int32), smallest), [image], autograph=False
+        self._probabilities = tf.function(
+            lambda images: tf.nn.softmax(logits(steady, images)), [image], autograph=False
         )
+        self._masks = tf.function(
+            lambda images: tf.cast(tf.argmax(logits(steady, images), -1, tf.int32), smallest), [image], autograph=False
+        )
+        self._sample = tf.function(lambda images: tf.nn.softmax(logits(model, images)), [image], autograph=False)
+        self._states = [variable for variable in model.variables if variable.name == SEED_STATE]
 
     @classmethod
     def open(cls, path: Path) -> "KerasEngine":
@@ -71,6 +82,13 @@ class KerasEngine:
 
     def masks(self, images: np.ndarray) -> np.ndarray:
         return self._masks(images).numpy()
+
+    def passes(self, images: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
+        """The probabilities of `count` passes with dropout on, the same ones for the same `seed`."""
+        for state, start in zip(self._states, np.random.SeedSequence(seed).spawn(len(self._states)), strict=True):
+            state.assign([start.generate_state(1)[0], 0])
+        for _ in range(count):
+            yield self._sample(images).numpy()
 
 
 class SavedModelEngine:

@@ -1,5 +1,6 @@
 """A trained network as a function of an image, whatever file it came in."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from tfseg.errors import RunError
 from tfseg.inference.engines import Engine, KerasEngine, SavedModelEngine, TfliteEngine
+from tfseg.inference.sampling import mean_and_uncertainty
 from tfseg.labels import Labels
 from tfseg.ops.resize import resize
 
@@ -27,36 +29,46 @@ class Predictor:
     Args:
         network: a Keras model of one image to logits, or what `open` found in a file.
         size: height and width at which a network of any size is to see its images; by default, their own.
+        samples: how many passes with Monte Carlo dropout to average; by default one pass without dropout.
+        seed: what the passes draw their dropout from. Each image is seen by the same passes, whichever came before it.
+
+    Raises:
+        RunError: there are to be `samples` of a network that answers the same every time.
     """
 
-    def __init__(self, network: keras.Model | Engine, size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        network: keras.Model | Engine,
+        size: tuple[int, int] | None = None,
+        *,
+        samples: int | None = None,
+        seed: int = 0,
+    ) -> None:
         self._engine: Engine = KerasEngine(network) if isinstance(network, keras.Model) else network
         self._size = self._engine.size or size
+        self._sampler: KerasEngine | None = None
+        if samples is not None:
+            self._sampler, self._samples, self._seed = _stochastic(self._engine, samples), samples, seed
 
     @classmethod
-    def open(cls, path: Path, size: tuple[int, int] | None = None) -> "Predictor":
+    def open(
+        cls, path: Path, size: tuple[int, int] | None = None, *, samples: int | None = None, seed: int = 0
+    ) -> "Predictor":
         """Reads a `.keras` file, a SavedModel folder or a `.tflite` file.
 
         Args:
             path: the file or folder.
             size: as of the constructor.
+            samples: as of the constructor.
+            seed: as of the constructor.
 
         Raises:
-            RunError: there is no such file, or it is not one of these.
+            RunError: there is no such file, it is not one of these, or it cannot give samples.
         """
         path = Path(path)
         if not path.exists():
             raise RunError(f"{path}: no such model. Expected a .keras file, a SavedModel folder or a .tflite file.")
-        if path.is_dir() and (path / "saved_model.pb").is_file():
-            return cls(SavedModelEngine(path), size)
-        if path.suffix == ".keras":
-            return cls(KerasEngine.open(path), size)
-        if path.suffix == ".tflite":
-            return cls(TfliteEngine(path), size)
-        raise RunError(
-            f"{path}: is no model that tfseg can run. Expected a .keras file, a folder with saved_model.pb in it, or a "
-            ".tflite file."
-        )
+        return cls(_engine(path), size, samples=samples, seed=seed)
 
     @property
     def classes(self) -> int:
@@ -81,18 +93,41 @@ class Predictor:
         """uint8 `[height, width, channels]` to float32 `[height, width, classes]`."""
         return self._probabilities(self._checked(image[None]))[0]
 
+    def predict_with_uncertainty(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The mask of `predict`, and float32 `[height, width]`: the samples' variance, averaged over the classes.
+
+        Raises:
+            ValueError: the predictor takes no samples.
+        """
+        if self._sampler is None:
+            raise ValueError("Expected a predictor of several samples, Predictor(network, samples=8). Received: none")
+        mean, uncertainty = mean_and_uncertainty(self._passes(self._checked(image[None])))
+        return self._best(mean)[0], uncertainty[0]
+
     def masks(self, images: np.ndarray) -> np.ndarray:
         """A batch of images of one size to a batch of masks."""
         images = self._checked(images)
-        if self._size in (None, images.shape[1:3]):
+        if self._sampler is None and self._size in (None, images.shape[1:3]):
             return self._engine.masks(images)
-        return self._probabilities(images).argmax(-1).astype(np.min_scalar_type(self.classes - 1))
+        return self._best(self._probabilities(images))
+
+    def _best(self, probabilities: np.ndarray) -> np.ndarray:
+        return probabilities.argmax(-1).astype(np.min_scalar_type(self.classes - 1))
 
     def _probabilities(self, images: np.ndarray) -> np.ndarray:
+        return mean_and_uncertainty(self._passes(images))[0] if self._sampler else next(self._passes(images))
+
+    def _passes(self, images: np.ndarray) -> Iterator[np.ndarray]:
+        """The probabilities at the size of `images`: of each sample, or of the one pass without dropout."""
         size = images.shape[1:3]
-        if self._size in (None, size):
-            return self._engine.probabilities(images)
-        return _resized(self._engine.probabilities(_resized(images, self._size)), size)
+        own = self._size in (None, size)
+        seen = images if own else _resized(images, self._size)
+        if self._sampler is None:
+            found: Iterable[np.ndarray] = (self._engine.probabilities(seen),)
+        else:
+            found = self._sampler.passes(seen, self._samples, self._seed)
+        for probabilities in found:
+            yield probabilities if own else _resized(probabilities, size)
 
     def _checked(self, images: np.ndarray) -> np.ndarray:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != self.channels:
@@ -101,6 +136,34 @@ class Predictor:
                 f"Received: {images.dtype} {list(images.shape[1:])}"
             )
         return images
+
+
+def _engine(path: Path) -> Engine:
+    if path.is_dir() and (path / "saved_model.pb").is_file():
+        return SavedModelEngine(path)
+    if path.suffix == ".keras":
+        return KerasEngine.open(path)
+    if path.suffix == ".tflite":
+        return TfliteEngine(path)
+    raise RunError(
+        f"{path}: is no model that tfseg can run. Expected a .keras file, a folder with saved_model.pb in it, or a "
+        ".tflite file."
+    )
+
+
+def _stochastic(engine: Engine, samples: int) -> KerasEngine:
+    """`engine`, which can give samples.
+
+    Raises:
+        RunError: it answers the same every time.
+    """
+    if isinstance(engine, KerasEngine) and engine.stochastic:
+        return engine
+    raise RunError(
+        "inference.samples: passes differ by dropout that stays on, and this network has none: a SavedModel, a TFLite "
+        "file, or a network without mc_dropout. Predict with the .keras file of one that has it, or set "
+        f"inference.samples to null. Received: {samples}"
+    )
 
 
 def _resized(images: np.ndarray, size: Any) -> np.ndarray:

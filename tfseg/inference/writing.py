@@ -5,10 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from tfseg.atomic import atomic_file
 from tfseg.errors import DataError
 from tfseg.inference.predictor import Predictor
 from tfseg.inference.reading import read_image
+from tfseg.inference.sampling import shade
 from tfseg.inference.spec import Inference
 from tfseg.labels import Labels, voc_palette
 from tfseg.overlay import blend, write_image, write_mask
@@ -31,7 +34,8 @@ def predict_files(
         output: the folder for the masks, made if missing.
         labels: whose colours to use; by default those that came with the network, else PASCAL VOC's.
         overlay: write each mask over its picture as well.
-        spec: how strong the colours of an overlay are.
+        spec: how strong the colours of an overlay are, and whether to write `<stem>-uncertainty.png` as well; the
+            predictor then takes samples.
 
     Yields:
         The path of each file that was written.
@@ -43,18 +47,25 @@ def predict_files(
     images = [Path(path) for path in images]
     targets = [Path(output) / f"{path.stem}.png" for path in images]
     overlays = [Path(output) / f"{path.stem}-overlay.png" for path in images] if overlay else []
-    _check(images, [*targets, *overlays])
+    spec = spec or Inference()
+    unsure = [Path(output) / f"{path.stem}-uncertainty.png" for path in images] if spec.uncertainty else []
+    _check(images, [*targets, *overlays, *unsure])
     labels = labels or predictor.labels
     palette = labels.palette if labels else voc_palette()
     for index, path in enumerate(images):
         image = read_image(path, predictor.channels)
-        mask = predictor.predict(image)
+        if spec.uncertainty:
+            mask, uncertainty = predictor.predict_with_uncertainty(image)
+        else:
+            mask, uncertainty = predictor.predict(image), None
         write_mask(targets[index], mask, palette)
         yield targets[index]
         if overlay:
-            opacity = (spec or Inference()).opacity
-            write_image(overlays[index], blend(_visible(image), mask, palette, alpha=opacity))
+            write_image(overlays[index], blend(_visible(image), mask, palette, alpha=spec.opacity))
             yield overlays[index]
+        if uncertainty is not None:
+            _write_grey(unsure[index], shade(uncertainty, predictor.classes))
+            yield unsure[index]
 
 
 def _check(images: Sequence[Path], targets: Sequence[Path]) -> None:
@@ -72,6 +83,12 @@ def _check(images: Sequence[Path], targets: Sequence[Path]) -> None:
     for path in targets:
         if path.resolve() in given:
             raise DataError(f"{path}: is one of the images, and its mask would replace it. Choose another --output.")
+
+
+def _write_grey(path: Path, grey: np.ndarray) -> None:
+    """A 16-bit PNG; an 8-bit one would be called a mask."""
+    with atomic_file(path) as partial:
+        Image.fromarray(grey).save(partial, format="PNG")
 
 
 def _visible(image: np.ndarray) -> np.ndarray:

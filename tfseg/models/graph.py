@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tfseg.labels import Labels
-from tfseg.layers import CropLike
+from tfseg.layers import CropLike, McDropout
 from tfseg.models.coordinates import NoCoordinates, mapped, seen
 from tfseg.models.crops import crop_problem
 from tfseg.models.nodes import IMAGE, AnyNode, Node, Shape, output_shapes
@@ -78,6 +78,12 @@ class Graph:
     def output_stride(self) -> int:
         """Image pixels between two places of the deepest map; 1 before the first layer of an unknown kind."""
         return int(max(field.jump for field in self._fields()))
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether dropout stays on when it predicts, so that several passes differ."""
+        layers = (layer for _, layer, _ in self._resolved(classes=2))
+        return any(isinstance(layer, McDropout) and layer.always_on for layer in layers)
 
     def problems(self, labels: Labels) -> Iterator[Problem]:
         """What keeps the layers from working together, each as (path, message)."""
