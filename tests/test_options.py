@@ -244,6 +244,11 @@ UNET = "model={backbone: {type: contracting_path, width: 2}, decoder: unet}"
 PSPNET = "model={backbone: {type: small_cnn, width: 2}, decoder: {type: pspnet, filters: 4}}"
 INDEXED = "{type: vgg16, width: 0.015625, batch_norm: true, indices: true, fc: null}"
 DECONVNET = f"model={{backbone: {INDEXED}, decoder: {{type: deconvnet, filters: 4}}}}"
+DEEPLAB = "model={backbone: {type: vgg16, form: deeplab, output_stride: 8, width: 0.015625}, decoder: deeplab_v1}"
+MSC = (DEEPLAB, "model.decoder.multi_scale=true")
+ASPP = DEEPLAB.replace("deeplab_v1", "deeplab_v2")
+DILATION = DEEPLAB.replace("deeplab_v1", "dilation").replace("deeplab,", "dilation,")
+CONTEXT = (DILATION, "model.decoder.context=basic")
 SEGNET = f"model={{backbone: {INDEXED}, decoder: segnet}}"
 DEEPLAB = "model={backbone: {type: small_cnn, width: 2}, decoder: {type: deeplab_v3, channels: 4}}"
 WHOLE_MOBILE = MOBILE.replace("[16]", "[32]")
@@ -257,6 +262,7 @@ HARDEST = "training.loss={type: top_k_cross_entropy, pixels: 3}"
 SGD, STEP = "training.optimizer=sgd", "training.schedule={type: step, every: 1}"
 VOC_COLOURS, OTHERS = "[[0, 0, 0], [128, 0, 0], [0, 128, 0]]", "[[0, 0, 9], [0, 9, 0], [9, 0, 0]]"
 ONE_LAYER = "model={type: graph, layers: [{name: a, layer: conv, filters: 3, kernel_size: 1}]}"
+SAMPLED = ONE_LAYER.replace("[{", "[{name: drop, layer: mc_dropout, rate: 0.5}, {")
 
 
 def augment(op: str) -> str:
@@ -305,6 +311,7 @@ OPTIONS = {
     "Data.source": option(trained_on, (), f"{SOURCE}={{type: shapes, size: 16, train: 6}}"),
     "Data.root": option(trained_on, FOLDER, "data.root=other"),
     "Data.crop": option(trained_on, (), "data.crop=16"),
+    "Data.fill": option(trained_on, "data.crop=40", "data.fill=[123, 117, 104]"),
     "Data.batch_size": option(trained_on, (), "data.batch_size=3"),
     "Data.augment": option(trained_on, (), augment("flip")),
     "Data.train_split": option(trained_on, (), "data.train_split=val"),
@@ -364,6 +371,24 @@ OPTIONS = {
     "Segmenter.backbone": option(network, CNN, f"{BACKBONE}={{type: vgg16, width: 0.015625}}"),
     "Segmenter.decoder": option(network, CNN, f"{DECODER}.strides=[16, 4]"),
     "Segmenter.head": option(network, CNN, "model.head={type: resize, align_corners: true}"),
+    "Segmenter.scales": option(network, CNN, "model.scales=[1.0, 0.5]"),
+    "Segmenter.fusion": option(network, (CNN, "model.scales=[1.0, 0.5]"), "model.fusion=mean"),
+    "Interp.type": Option(network, (DEEPLAB, "model.head=interp"), None),
+    "Zoom.type": Option(network, (DILATION, "model.head=zoom"), None),
+    "DeepLabV1.type": option(network, ASPP, f"{DECODER}=deeplab_v1"),
+    "DeepLabV1.multi_scale": option(network, DEEPLAB, f"{DECODER}.multi_scale=true"),
+    "DeepLabV1.fusion": option(network, MSC, f"{DECODER}.fusion=concatenation"),
+    "DeepLabV1.channels": option(network, MSC, f"{DECODER}.channels=4"),
+    "DeepLabV1.dropout": option(network, MSC, f"{DECODER}.dropout=0.1"),
+    "DeepLabV2.type": option(network, DEEPLAB, f"{DECODER}=deeplab_v2"),
+    "DeepLabV2.rates": option(network, ASPP, f"{DECODER}.rates=[6, 12]"),
+    "DeepLabV2.hidden": option(network, ASPP, f"{DECODER}.hidden=8"),
+    "DeepLabV2.dropout": option(network, (ASPP, f"{DECODER}.hidden=8"), f"{DECODER}.dropout=0.1"),
+    "Dilation.type": option(network, DEEPLAB, f"{DECODER}=dilation"),
+    "Dilation.context": option(network, CONTEXT, f"{DECODER}.context=large"),
+    "Dilation.dilations": option(network, CONTEXT, f"{DECODER}.dilations=[1, 2, 1]"),
+    "Dilation.padding": option(network, CONTEXT, f"{DECODER}.padding=same"),
+    "Dilation.upsampling": option(network, DILATION, f"{DECODER}.upsampling=deconv"),
     "Crop.type": Option(network, (VGG, DECONV, "model.head=crop"), None),
     "Resize.type": Option(network, (VGG, "model.head=resize"), None),
     "Resize.align_corners": option(network, (CNN, "model.head=resize"), "model.head.align_corners=true"),
@@ -519,6 +544,8 @@ OPTIONS = {
     "CrossEntropy.reduction": option(fit, (), "training.loss={type: cross_entropy, reduction: sum}"),
     # use
     "Inference.size": option(predict, (), "inference.size=16"),
+    "Inference.samples": option(predict, SAMPLED, "inference.samples=3"),
+    "Inference.uncertainty": option(predict, (SAMPLED, "inference.samples=3"), "inference.uncertainty=true"),
     "Inference.opacity": option(predict, (), "inference.opacity=0.9"),
     "Export.tflite": option(export, (), "export.tflite=null"),
     "Export.examples": option(export, (), "export.examples=3"),

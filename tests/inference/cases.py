@@ -20,4 +20,11 @@ def overlay(spec: Inference) -> np.ndarray:
         return np.asarray(Image.open(over))
 
 
-CASES = [SpecCase(Inference(), overlay, {"size": 8, "opacity": 0.9})]
+CASES = [
+    SpecCase(
+        Inference(),
+        overlay,
+        {"size": 8, "opacity": 0.9},
+        {"samples": "test_samples_are_averaged", "uncertainty": "test_uncertainty_maps_are_written"},
+    )
+]
