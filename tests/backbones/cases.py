@@ -5,7 +5,17 @@ from typing import Any
 import keras
 
 from tests.checks import Given, SpecCase
-from tfseg.backbones import AlexNet, ContractingPath, FullyConnected, GoogLeNet, MobileNetV2, Resnet, SmallCnn, Vgg16
+from tfseg.backbones import (
+    AlexNet,
+    Applications,
+    ContractingPath,
+    FullyConnected,
+    GoogLeNet,
+    MobileNetV2,
+    Resnet,
+    SmallCnn,
+    Vgg16,
+)
 
 
 def net(backbone: Any) -> list[Any]:
@@ -24,6 +34,12 @@ CASES = [
         AlexNet(width=0.02),
         net,
         {"form": "original", "width": 0.05, "output_stride": 16, "dropout": 0.1},
+        WEIGHTS,
+    ),
+    SpecCase(
+        Applications(name="MobileNet"),
+        net,
+        {"name": "VGG16", "output_stride": 16, "momentum": 0.99},
         WEIGHTS,
     ),
     SpecCase(

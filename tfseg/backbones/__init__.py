@@ -1,8 +1,11 @@
 """Encoders: image in, features at several strides out."""
 
+from tfseg.backbones.alexnet import AlexNet
+from tfseg.backbones.applications_net import Applications
 from tfseg.backbones.batch_norm import unfold_batch_norm
 from tfseg.backbones.contracting import ContractingPath
 from tfseg.backbones.features import Backbone, Features, Stage
+from tfseg.backbones.googlenet import GoogLeNet
 from tfseg.backbones.mobilenet_v2 import MobileNetV2
 from tfseg.backbones.resnet import Resnet
 from tfseg.backbones.small_cnn import SmallCnn
@@ -11,10 +14,13 @@ from tfseg.backbones.vgg_weights import convert_vgg16
 from tfseg.backbones.weights import WeightsReport
 
 __all__ = [
+    "AlexNet",
+    "Applications",
     "Backbone",
     "ContractingPath",
     "Features",
     "FullyConnected",
+    "GoogLeNet",
     "MobileNetV2",
     "Resnet",
     "SmallCnn",

@@ -70,13 +70,12 @@ class SmallCnn:
 
     def _stage(self, x: keras.KerasTensor, name: str, filters: int, step: int, rate: int) -> keras.KerasTensor:
         x = shortcut = self._conv(x, f"{name}_down", filters, step, rate)
-        x = self._conv(x, f"{name}_mix", filters, 1, rate, relu=False)
+        x = self._conv(x, f"{name}_mix", filters, 1, rate * 2 // step, relu=False)  # behind a stride that was given up
         return keras.layers.ReLU(name=name)(keras.layers.Add(name=f"{name}_add")([x, shortcut]))
 
     def _conv(
         self, x: keras.KerasTensor, name: str, filters: int, step: int, rate: int, relu: bool = True
     ) -> keras.KerasTensor:
-        layer = AtrousConv2D if rate > 1 else keras.layers.Conv2D
-        x = layer(filters, 3, step, "same", dilation_rate=rate, use_bias=False, name=name)(x)
+        x = AtrousConv2D(filters, 3, step, "same", dilation_rate=rate, use_bias=False, name=name)(x)
         x = keras.layers.BatchNormalization(momentum=self.momentum, name=f"{name}_bn")(x)
         return keras.layers.ReLU(name=f"{name}_relu")(x) if relu else x

@@ -7,7 +7,18 @@ import keras
 import numpy as np
 from pydantic import Field
 
-from tfseg.backbones import ContractingPath, MobileNetV2, Resnet, SmallCnn, Vgg16, WeightsReport, unfold_batch_norm
+from tfseg.backbones import (
+    AlexNet,
+    Applications,
+    ContractingPath,
+    GoogLeNet,
+    MobileNetV2,
+    Resnet,
+    SmallCnn,
+    Vgg16,
+    WeightsReport,
+    unfold_batch_norm,
+)
 from tfseg.labels import Labels
 from tfseg.models.crops import crop_problem
 from tfseg.models.decoders import DeconvNet, DeepLabV3, DeepLabV3Plus, Fcn, PspNet, Unet
@@ -24,7 +35,9 @@ class Segmenter:
     type: Literal["segmenter"] = "segmenter"
     channels: Annotated[int, Field(ge=1)] = 3
     """Channels of the image; three are RGB."""
-    backbone: Annotated[ContractingPath | MobileNetV2 | Resnet | SmallCnn | Vgg16, BY_TYPE]
+    backbone: Annotated[
+        AlexNet | Applications | ContractingPath | GoogLeNet | MobileNetV2 | Resnet | SmallCnn | Vgg16, BY_TYPE
+    ]
     """What turns the image into features."""
     decoder: Annotated[DeconvNet | DeepLabV3 | DeepLabV3Plus | Fcn | PspNet | Unet, BY_TYPE]
     """What turns features into scores of the classes."""

@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import BilinearConv2DTranspose, CropLike, FixedScale, ResizeLike
-from tfseg.models.coordinates import offset
+from tfseg.models.coordinates import coordinate_map, offset
 from tfseg.models.problems import Problem
+from tfseg.ops.geometry import deconv_map
 from tfseg.spec.declare import Misfit, spec
 
 MOMENTUM = 0.9
@@ -99,7 +100,7 @@ class Fcn:
             skip = _score(self._scaled(stage, index), f"score_{stage.name}", classes)
             both = self._aligned(scores, skip, self.strides[index] // stage.stride, (name, f"score_{stage.name}c"))
             scores, name = keras.layers.Add(name=f"fuse_{stage.name}")(both), f"upscore_{stage.name}"
-        return scores if self.upsampling == "resize" else self._on_image_grid(scores, name)
+        return scores if self.upsampling == "resize" else self._on_image_grid(scores, image, name)
 
     def _scaled(self, stage: Stage, index: int) -> keras.KerasTensor:
         if self.scales is None:
@@ -112,19 +113,19 @@ class Fcn:
         """`scores` at `factor` times the places, and `skip`: on one grid and of one size."""
         if self.upsampling == "resize":
             return [ResizeLike(name=names[0])([scores, skip]), skip]
-        raised = _bilinear(scores, factor, names[0], self.learned_upsampling)
+        raised = _bilinear(scores, factor, skip, names[0], self.learned_upsampling)
         before = offset(skip, raised)
-        if before >= 0:
+        if before > 0:
             return [raised, CropLike(before, name=names[1])([skip, raised])]
         return [CropLike(-before, name=f"{names[0]}c")([raised, skip]), skip]  # padded `same`, the skip is the smaller
 
-    def _on_image_grid(self, scores: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    def _on_image_grid(self, scores: keras.KerasTensor, image: keras.KerasTensor, name: str) -> keras.KerasTensor:
         stride = self.strides[-1]
         if len(self.strides) == 1:
             name = "upscore"
         elif stride > 2:  # as released; upscore2 is the name of the first one
             name = f"upscore{stride}"
-        return _bilinear(scores, stride, name, trainable=False)
+        return _bilinear(scores, stride, image, name, trainable=False)
 
 
 def _score(x: keras.KerasTensor, name: str, classes: int) -> keras.KerasTensor:
@@ -132,8 +133,19 @@ def _score(x: keras.KerasTensor, name: str, classes: int) -> keras.KerasTensor:
     return keras.layers.Conv2D(classes, 1, kernel_initializer="zeros", name=name)(x)
 
 
-def _bilinear(x: keras.KerasTensor, factor: int, name: str, trainable: bool) -> keras.KerasTensor:
-    return BilinearConv2DTranspose(x.shape[-1], 2 * factor, factor, trainable=trainable, name=name)(x)
+def _bilinear(
+    x: keras.KerasTensor, factor: int, reference: keras.KerasTensor, name: str, trainable: bool
+) -> keras.KerasTensor:
+    """`factor` times the places, on the grid of `reference`.
+
+    The kernel has `2 factor` elements, as released for VGG16, or one less where only that puts the places onto each
+    other, as released for AlexNet.
+    """
+    deep, place = coordinate_map(x), coordinate_map(reference).offset
+    sizes = (2 * factor, 2 * factor - 1)
+    fitting = [size for size in sizes if (deep.then(deconv_map(size, factor)).offset - place).denominator == 1]
+    size = fitting[0] if fitting else sizes[0]  # where none fits, the crop says so
+    return BilinearConv2DTranspose(x.shape[-1], size, factor, trainable=trainable, name=name)(x)
 
 
 def _pyramid(stages: list[Stage], channels: int) -> keras.KerasTensor:

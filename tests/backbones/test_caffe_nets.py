@@ -1,0 +1,112 @@
+"""AlexNet and GoogLeNet: published counts, map sizes, receptive fields and places."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tfseg.backbones import AlexNet, GoogLeNet
+
+NETS = {"alexnet": AlexNet, "googlenet": GoogLeNet}
+
+
+def built(backbone, channels: int = 3) -> keras.Model:
+    image = keras.Input((None, None, channels), name="image")
+    return keras.Model(image, [stage.tensor for stage in backbone(image).stages])
+
+
+def image(*size: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (1, *size, 3)).astype(np.float32)
+
+
+def test_stages() -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        stages = {name: net()(keras.Input((None, None, 3))).stages for name, net in NETS.items()}
+    found = {name: [(each.name, each.stride, each.tensor.shape[-1]) for each in all_] for name, all_ in stages.items()}
+    assert found == {
+        "alexnet": [("conv1", 4, 96), ("pool1", 8, 96), ("pool2", 16, 256), ("pool5", 32, 256), ("fc7", 32, 4096)],
+        "googlenet": [
+            ("conv1_7x7_s2", 2, 64),
+            ("conv2_3x3", 4, 192),
+            ("inception_3b_output", 8, 480),
+            ("inception_4e_output", 16, 832),
+            ("pool5_drop_7x7_s1", 32, 1024),
+        ],
+    }
+
+
+def test_parameters_of_googlenet() -> None:
+    """BVLC's trunk without its three classifiers."""
+    with keras.StatelessScope(initialize_variables=False):
+        model = built(GoogLeNet())
+    assert sum(math.prod(weight.shape) for weight in model.weights) == 5_973_552
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize("size", [(64, 96), (65, 33), (50, 71)])
+def test_the_same_form_covers_the_image(name: str, size: tuple[int, int], output_stride: int) -> None:
+    backbone = NETS[name](width=0.02, output_stride=output_stride)
+    stages = backbone(keras.Input((None, None, 3))).stages
+    for stage, output in zip(stages, built(backbone)(image(*size)), strict=True):
+        assert output.shape[1:3] == tuple(-(-side // stage.stride) for side in size)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "chain"),
+    [
+        (AlexNet(form="original", width=0.02), [173, 86, 43, 21, 16]),
+        (GoogLeNet(form="original", width=0.02), [347, 173, 86, 43, 21]),
+        (GoogLeNet(form="original", width=0.02, average_pool=True), [347, 173, 86, 43, 15]),
+    ],
+)
+def test_map_sizes_of_the_original_form(backbone, chain: list[int]) -> None:
+    assert [stage.tensor.shape[1] for stage in backbone(keras.Input((500, 500, 3))).stages] == chain
+
+
+def test_grouped_convolutions_keep_their_halves_apart_and_learn() -> None:
+    """What the first half of `conv4`'s channels reads never touches the second."""
+    model = built(AlexNet(width=0.1))
+    conv = model.get_layer("conv4")
+    channels = conv.input.shape[-1]
+    assert conv.kernel.shape[2] == channels // 2
+    x = np.random.default_rng(0).normal(size=(1, 5, 5, channels)).astype(np.float32)
+    changed = np.concatenate([x[..., : channels // 2] + 1, x[..., channels // 2 :]], axis=-1)
+    before, after = np.array(conv(x)), np.array(conv(changed))
+    half = conv.filters // 2
+    np.testing.assert_array_equal(before[..., half:], after[..., half:])
+    assert not np.allclose(before[..., :half], after[..., :half])
+    model.compile("sgd", loss=[None] * 4 + ["mse"])
+    kernels = [np.array(model.get_layer(name).kernel) for name in ("conv2", "conv4", "conv5")]
+    model.train_on_batch(image(65, 65), [None] * 4 + [np.ones((1, 3, 3, model.outputs[-1].shape[-1]), np.float32)])
+    for name, kernel in zip(("conv2", "conv4", "conv5"), kernels, strict=True):
+        assert not np.array_equal(model.get_layer(name).kernel, kernel)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_channels(name: str) -> None:
+    for channels, mode in ((3, "caffe"), (1, "tf"), (4, "tf")):
+        assert built(NETS[name](width=0.02), channels).get_layer("normalize").mode == mode
+        assert NETS[name]().refusal(channels) is None
+
+
+@pytest.mark.parametrize(
+    ("net", "arguments", "message"),
+    [
+        (net, {"form": "original"}, "the original form has 32; set form to same for another. Received: 16")
+        for net in (AlexNet, GoogLeNet)
+    ]
+    + [
+        (
+            GoogLeNet,
+            {"average_pool": True},
+            "the 7x7 average pool is for 32; set average_pool to false for another. Received: 16",
+        )
+    ],
+)
+def test_output_strides_that_a_form_cannot_give(net, arguments: dict, message: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        net(**arguments, output_stride=16)
+    assert [str(each["ctx"]["error"]) for each in error.value.errors()] == [f"output_stride: {message}"]

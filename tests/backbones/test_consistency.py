@@ -1,0 +1,120 @@
+"""One set of weights at any output stride: the dilated nets compute what the strided one computes, at more places."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tfseg.backbones import AlexNet, Applications, GoogLeNet, MobileNetV2, Resnet, SmallCnn
+
+BACKBONES: dict[str, Any] = {
+    "small_cnn": SmallCnn(width=2),
+    "mobilenet_v2": MobileNetV2(alpha=0.1),
+    "alexnet": AlexNet(width=0.03),
+    "googlenet": GoogLeNet(width=0.05),
+    "resnet": Resnet(depth=50, width=0.05),
+    "resnet v3": Resnet(depth=50, width=0.05, multi_grid=(1, 2, 4)),
+    "resnet 3x3": Resnet(depth=50, width=0.05, stride_on="3x3", stem="3x3"),
+    "resnet same": Resnet(depth=50, width=0.05, stride_on="3x3", padding="same", activation="swish"),
+}
+APPLICATIONS: dict[str, Any] = {
+    name: Applications(name=name)
+    for name in (
+        "MobileNet",
+        "MobileNetV3Small",
+        "EfficientNetB0",
+        "EfficientNetV2B0",
+        "ResNet50V2",
+        "VGG16",
+        "Xception",
+    )
+}
+
+
+def built(backbone: Any) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((None, None, 3), name="image")
+    return keras.Model(image, [stage.tensor for stage in backbone(image).stages])
+
+
+def lively(model: keras.Model) -> keras.Model:
+    """With statistics in its BatchNorms, and every feature far from zero."""
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.beta.assign(random.uniform(0.0, 0.5, layer.beta.shape))
+            layer.moving_mean.assign(random.normal(0, 0.1, layer.moving_mean.shape))
+            layer.moving_variance.assign(random.uniform(0.5, 2, layer.moving_variance.shape))
+    return model
+
+
+def image(size: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype(np.float32)
+
+
+def check_consistency(backbone: Any, size: int) -> None:
+    strided = lively(built(backbone))
+    expected = [np.array(stage) for stage in strided(image(size))]
+    assert np.std(expected[-1]) > 1e-3 * np.abs(expected[-1]).max() > 0
+    for output_stride in (16, 8):
+        retargeted = dataclasses.replace(backbone, output_stride=output_stride)
+        dilated = built(retargeted)
+        dilated.set_weights(strided.get_weights())
+        places = zip(backbone(strided.input).stages, dilated(image(size)), expected, strict=True)
+        for stage, found, values in places:
+            step = max(stage.stride // output_stride, 1)
+            assert found.shape[1] >= (values.shape[1] - 1) * step + 1
+            scale = np.abs(values).max()
+            np.testing.assert_allclose(found[:, ::step, ::step] / scale, values / scale, atol=2e-5)
+
+
+@pytest.mark.parametrize("size", [33, 65])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_dilation_computes_what_the_strided_net_computes(name: str, size: int) -> None:
+    check_consistency(BACKBONES[name], size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_dilation_computes_what_the_strided_application_computes(name: str) -> None:
+    check_consistency(APPLICATIONS[name], 65)
+
+
+def test_a_small_application_is_consistent() -> None:
+    """Its gates are means over the whole map, which are taken over the places that the strided net has."""
+    check_consistency(APPLICATIONS["MobileNetV3Small"], 65)
+
+
+@pytest.mark.slow
+def test_patches_are_consistent_where_they_cover_the_image() -> None:
+    check_consistency(Applications(name="ConvNeXtTiny"), 64)
+
+
+def test_every_unit_dilated_computes_something_else() -> None:
+    """Model Garden's rule with the stride on the 3x3: this is why it is not the default."""
+    backbone = dataclasses.replace(BACKBONES["resnet 3x3"], dilation="every_unit")
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check_consistency(backbone, 65)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_one_weight_file_serves_any_output_stride(name: str, tmp_path: Path) -> None:
+    """The same layers under the same names in the same order, by `set_weights`, `.weights.h5` and `.npz`."""
+    backbone = BACKBONES[name]
+    strided, path = lively(built(backbone)), tmp_path / "model.weights.h5"
+    strided.save_weights(path)
+    arrays = {f"{layer.name}/{each.name}": np.array(each) for layer in strided.layers for each in layer.weights}
+    np.savez(tmp_path / "model.npz", **arrays)
+    for output_stride in (16, 8):
+        retargeted = dataclasses.replace(backbone, output_stride=output_stride)
+        dilated = built(retargeted)
+        assert [layer.name for layer in dilated.layers] == [layer.name for layer in strided.layers]
+        assert [weight.path for weight in dilated.weights] == [weight.path for weight in strided.weights]
+        dilated.load_weights(path)
+        for old, new in zip(strided.get_weights(), dilated.get_weights(), strict=True):
+            np.testing.assert_array_equal(old, new)
+        report = dataclasses.replace(retargeted, weights=tmp_path / "model.npz").load_weights(built(retargeted))
+        assert report.unused == ()

@@ -1,0 +1,214 @@
+"""ResNet: published counts, rates and map sizes, and the weights of `keras.applications` and of Caffe."""
+
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tfseg.backbones import Resnet
+from tfseg.backbones.resnet_weights import caffe_names
+from tfseg.layers import AtrousConv2D
+
+TINY = {"depth": 50, "width": 0.02}
+
+
+def built(backbone, channels: int = 3) -> keras.Model:
+    image = keras.Input((None, None, channels), name="image")
+    return keras.Model(image, [stage.tensor for stage in backbone(image).stages])
+
+
+def image(size: int = 65) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype(np.float32)
+
+
+def rates(backbone: Resnet) -> list[list[int]]:
+    """Of the 3x3s of each stage."""
+    return [[unit.rate for unit in stage] for stage in backbone.stages]
+
+
+@pytest.mark.parametrize(("depth", "parameters"), [(50, 23_508_032), (101, 42_500_160), (152, 58_143_808)])
+def test_parameters(depth: int, parameters: int) -> None:
+    """Convolutions, gamma and beta; the trunk of DeepLab v2's ResNet-101 has 42,500,160."""
+    with keras.StatelessScope(initialize_variables=False):
+        model = built(Resnet(depth=depth))
+    assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == parameters
+
+
+def test_stages() -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        stages = Resnet(depth=50)(keras.Input((None, None, 3))).stages
+    assert [(stage.name, stage.stride, stage.tensor.shape[-1]) for stage in stages] == [
+        ("conv1_relu", 2, 64),
+        ("conv2_block3_out", 4, 256),
+        ("conv3_block4_out", 8, 512),
+        ("conv4_block6_out", 16, 1024),
+        ("conv5_block3_out", 32, 2048),
+    ]
+
+
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+def test_strides_are_what_they_say(output_stride: int) -> None:
+    backbone = Resnet(**TINY, output_stride=output_stride)
+    stages = backbone(keras.Input((None, None, 3)))
+    assert stages.strides == backbone.strides
+    assert stages.deepest.stride == output_stride
+    for stage, output in zip(stages.stages, built(backbone)(image()), strict=True):
+        assert output.shape[1:3] == (-(-65 // stage.stride),) * 2
+
+
+@pytest.mark.parametrize(("size", "chain"), [(321, [161, 81, 41, 41, 41]), (513, [257, 129, 65, 65, 65])])
+def test_map_sizes_of_deeplab(size: int, chain: list[int]) -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        stages = Resnet(output_stride=8)(keras.Input((size, size, 3))).stages
+    assert [stage.tensor.shape[1] for stage in stages] == chain
+
+
+def test_caffe_rounds_the_pool_up() -> None:
+    """224 -> 112 -> 57, where TensorFlow and Keras have 56."""
+    assert [output.shape[1] for output in built(Resnet(**TINY))(image(224))] == [112, 57, 29, 15, 8]
+    assert [output.shape[1] for output in built(Resnet(**TINY, padding="same"))(image(224))] == [112, 56, 28, 14, 7]
+
+
+def test_every_unit_of_a_stage_without_stride_is_dilated_as_released() -> None:
+    assert rates(Resnet(depth=101, output_stride=8)) == [[1] * 3, [1] * 4, [2] * 23, [4] * 3]
+    assert rates(Resnet(depth=101, output_stride=16)) == [[1] * 3, [1] * 4, [1] * 23, [2] * 3]
+
+
+def test_with_the_stride_on_the_3x3_the_first_unit_keeps_the_old_rate_or_does_not() -> None:
+    form = {"depth": 50, "stride_on": "3x3", "output_stride": 8}
+    assert rates(Resnet(**form)) == [[1] * 3, [1] * 4, [1, *[2] * 5], [2, 4, 4]]
+    assert rates(Resnet(**form, dilation="every_unit")) == [[1] * 3, [1] * 4, [2] * 6, [4] * 3]
+
+
+def test_multi_grid_multiplies_the_last_stage() -> None:
+    """DeepLab v3, section 3.2: 2, 4 and 8 at output stride 16 with (1, 2, 4)."""
+    assert rates(Resnet(depth=50, output_stride=16, multi_grid=(1, 2, 4)))[2:] == [[1] * 6, [2, 4, 8]]
+    garden = Resnet(depth=50, output_stride=16, multi_grid=(1, 2, 4), stride_on="3x3", dilation="every_unit")
+    assert rates(garden)[2:] == [[1] * 6, [2, 4, 8]]
+
+
+def test_the_stride_is_where_it_is_said_to_be() -> None:
+    def strided(backbone: Resnet) -> list[str]:
+        return [
+            layer.name
+            for layer in built(backbone).layers
+            if isinstance(layer, AtrousConv2D) and layer.strides != (1, 1)
+        ]
+
+    assert strided(Resnet(**TINY))[1:] == [f"conv{i}_block1_{part}_conv" for i in (3, 4, 5) for part in (1, 0)]
+    assert strided(Resnet(**TINY, stride_on="3x3"))[1:] == [
+        f"conv{i}_block1_{part}_conv" for i in (3, 4, 5) for part in (2, 0)
+    ]
+
+
+def test_the_triple_stem() -> None:
+    model = built(Resnet(depth=50, width=0.25, stem="3x3", activation="swish"))
+    shapes = [model.get_layer(f"conv1_{index}_conv").kernel.shape for index in (1, 2, 3)]
+    assert [tuple(shape) for shape in shapes] == [(3, 3, 3, 16), (3, 3, 16, 16), (3, 3, 16, 32)]
+    assert model.outputs[0] is model.get_layer("conv1_3_swish").output
+
+
+def published(depth: int = 50) -> keras.Model:
+    """`keras.applications.ResNet50` with all kinds of numbers in it, no variance like another."""
+    model = getattr(keras.applications, f"ResNet{depth}")(weights=None, include_top=False, input_shape=(None, None, 3))
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        for variable in layer.weights:
+            if variable.name in ("bias", "beta", "moving_mean"):
+                variable.assign(random.normal(0, 0.1, variable.shape))
+            if variable.name == "moving_variance":
+                variable.assign(10 ** random.uniform(-6, 0.3, variable.shape))
+            if variable.name == "gamma":
+                variable.assign(random.uniform(0.1, 0.4, variable.shape))
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epsilon", [1e-5, 1e-3])
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_weights_of_keras_applications_fit(suffix: str, epsilon: float, tmp_path: Path) -> None:
+    """Biases and another epsilon, in BatchNorms whose variances are as small as the epsilon and smaller."""
+    theirs = published()
+    path = tmp_path / f"published{suffix}"
+    theirs.save_weights(path) if suffix == ".weights.h5" else theirs.save(path)
+    backbone = Resnet(depth=50, epsilon=epsilon, weights=path)
+    model = built(backbone)
+    report = backbone.load_weights(model)
+    assert (len(report.loaded), report.unused, report.folded) == (106, (), False)
+    pixels = keras.Model(model.input, model.get_layer("normalize").output)(image())
+    names = [stage.name for stage in backbone(keras.Input((None, None, 3))).stages]
+    expected = keras.Model(theirs.input, [theirs.get_layer(name).output for name in names])(pixels)
+    for ours, other in zip(model(image()), expected, strict=True):
+        scale = float(np.abs(other).max())
+        np.testing.assert_allclose(np.array(ours) / scale, np.array(other) / scale, atol=1e-4)
+        assert np.std(other) > 0.01 * scale
+
+
+@pytest.mark.parametrize("depth", [50, 101, 152])
+def test_every_layer_has_a_name_in_caffe(depth: int) -> None:
+    backbone = Resnet(depth=depth)
+    names = caffe_names([len(stage) for stage in backbone.stages])
+    assert {*backbone.batch_norms, *backbone.batch_norms.values()} <= set(names.values())
+
+
+def test_names_in_caffe() -> None:
+    names = {ours: theirs for theirs, ours in caffe_names((3, 4, 23, 3)).items() if theirs.startswith("res")}
+    found = [names[f"conv{unit}_conv"] for unit in ("2_block3_0", "3_block2_1", "4_block23_3", "5_block1_2")]
+    assert found == ["res2c_branch1", "res3b1_branch2a", "res4b22_branch2c", "res5a_branch2b"]
+    assert caffe_names((3, 4, 6, 3))["scale4f_branch2c"] == "conv4_block6_3_bn"
+
+
+def test_weights_under_names_of_caffe(tmp_path: Path) -> None:
+    """Caffe keeps the statistics and the factors of a BatchNorm in two layers."""
+    source, target = built(Resnet(**TINY)), built(Resnet(**TINY))
+    theirs = {}
+    for theirs_name, ours in caffe_names((3, 4, 6, 3)).items():
+        if ours not in {layer.name for layer in source.layers}:
+            continue  # the projections of units that are not the first
+        for variable in source.get_layer(ours).weights:
+            statistic = variable.name.startswith("moving")
+            if ours.endswith("_conv") or theirs_name.startswith("bn") == statistic:
+                theirs[f"{theirs_name}/{variable.name}"] = np.array(variable)
+    path = tmp_path / "caffe.npz"
+    np.savez(path, **theirs)
+    report = Resnet(**TINY, weights=path).load_weights(target)
+    assert (len(report.loaded), report.unused) == (106, ())
+    np.testing.assert_array_equal(source(image())[-1], target(image())[-1])
+
+
+def test_other_channels_are_scaled() -> None:
+    modes = [built(Resnet(**TINY), channels).get_layer("normalize").mode for channels in (3, 4)]
+    assert modes == ["caffe", "tf"]
+    assert Resnet(weights="imagenet").refusal(4) == (
+        "ImageNet weights read 3 channels, the images have 4; set backbone.weights to null"
+    )
+    assert Resnet(weights="imagenet").refusal(3) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"width": 0.5, "weights": "imagenet"}, "width: ImageNet weights exist for 1.0. Received: 0.5"),
+        ({"stem": "3x3", "weights": "imagenet"}, "stem: ImageNet weights exist for 7x7. Received: 3x3"),
+        ({"stride_on": "3x3", "weights": "imagenet"}, "stride_on: ImageNet weights exist for first. Received: 3x3"),
+        (
+            {"activation": "swish", "weights": "imagenet"},
+            "activation: ImageNet weights exist for relu. Received: swish",
+        ),
+        (
+            {"multi_grid": (1, 2)},
+            "multi_grid: the last stage has 3 units, each takes one factor. Received: [1, 2]",
+        ),
+        (
+            {"multi_grid": (2, 4, 8), "stride_on": "3x3"},
+            "multi_grid: the first 3x3 has a stride at output stride 32 and cannot dilate too. Received: [2, 4, 8]",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together(arguments: dict, message: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        Resnet(**arguments)
+    assert [str(each["ctx"]["error"]) for each in error.value.errors()] == [message]

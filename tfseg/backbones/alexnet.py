@@ -1,0 +1,111 @@
+"""AlexNet in the order of CaffeNet, its fully connected layers as convolutions: FCN's form, or `same`."""
+
+from typing import Annotated, Literal, Self
+
+import keras
+from pydantic import Field, model_validator
+
+from tfseg.backbones.features import Features, Stage
+from tfseg.backbones.overlapping import halving
+from tfseg.backbones.weights import WeightsReport, fill, read_layers
+from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, LocalResponseNormalization, Normalize
+from tfseg.ops.geometry import dilate
+from tfseg.spec.declare import Location, Misfit, spec
+
+CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
+GROUPED = ("conv2", "conv4", "conv5")
+"""In two halves that do not see each other, one for each GPU of 2012."""
+
+
+@spec
+class AlexNet:
+    """AlexNet (Krizhevsky et al. 2012), pooled before it is normalised, as FCN-AlexNet has it (Shelhamer et al. 2016).
+
+    Layers are named as in the authors' prototxt. Stages are `conv1` (stride 4), `pool1` (8), `pool2` (16), `pool5`
+    (32) and `fc7` (32). Three channels are taken as RGB and become BGR less Caffe's means; other images are scaled to
+    -1..1.
+    """
+
+    type: Literal["alexnet"] = "alexnet"
+    form: Literal["original", "same"] = "same"
+    """`original`: the first layer pads by 100, pools and `fc6` do not pad, scores are cropped. `same`: every layer pads
+    so that its map covers the image, no more."""
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """Factor of every layer's channels; 1 is 57 million parameters."""
+    output_stride: Literal[8, 16, 32] = 32
+    """Image pixels between two places of the deepest stage; below 32, pools and what follows dilate."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of units left out after `fc6` and `fc7` in training."""
+    weights: Location | None = None
+    """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.padded and self.output_stride < 32:
+            received = f"Received: {self.output_stride}"
+            raise Misfit(("output_stride", f"the original form has 32; set form to same for another. {received}"))
+        return self
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return tuple(stride for stride in (4, 8, 16, 32) if stride <= self.output_stride)
+
+    @property
+    def fixed_grid(self) -> bool:
+        return True
+
+    @property
+    def padded(self) -> bool:
+        return self.form == "original"
+
+    @property
+    def indexed(self) -> bool:
+        return False
+
+    def refusal(self, channels: int) -> str | None:
+        """It reads images of any number of channels."""
+        return None
+
+    def __call__(self, image: keras.KerasTensor) -> Features:
+        _, pool1, pool2, pool5, fc = dilate((4, 2, 2, 2, 1), self.output_stride)
+        x = Normalize("caffe" if image.shape[-1] == 3 else "tf", name="normalize")(image)
+        x = keras.layers.ZeroPadding2D(100 if self.padded else 5, name="pad")(x)
+        x = self._conv(x, "conv1", 96, 11, step=4)
+        stages = [Stage("conv1", 4, x)]
+        x = self._pooled(x, "pool1", pool1, stages)
+        x = self._conv(LocalResponseNormalization(name="norm1")(x), "conv2", 256, 5)
+        x = self._pooled(x, "pool2", pool2, stages)
+        x = LocalResponseNormalization(name="norm2")(x)
+        for name, filters in (("conv3", 384), ("conv4", 384), ("conv5", 256)):
+            x = self._conv(x, name, filters, 3, rate=pool5[1])
+        x = self._pooled(x, "pool5", pool5, stages)
+        return Features((*stages, Stage("fc7", stages[-1].stride, self._fully_connected(x, fc[1]))))
+
+    def load_weights(self, model: keras.Model) -> WeightsReport | None:
+        """Fills these layers within `model` from `weights`."""
+        if self.weights is None:
+            return None
+        return fill(model, read_layers(self.weights), CONVS, str(self.weights))
+
+    def _fully_connected(self, x: keras.KerasTensor, rate: int) -> keras.KerasTensor:
+        if not self.padded:  # 6 places around the seam between two; dilated, `same` would move the seam
+            x = keras.layers.ZeroPadding2D(((2 * rate, 3 * rate), (2 * rate, 3 * rate)), name="fc6_pad")(x)
+        x = self._conv(x, "fc6", 4096, 6, rate=rate)
+        x = keras.layers.Dropout(self.dropout, name="drop6")(x)
+        return keras.layers.Dropout(self.dropout, name="drop7")(self._conv(x, "fc7", 4096, 1))
+
+    def _conv(
+        self, x: keras.KerasTensor, name: str, filters: int, size: int, step: int = 1, rate: int = 1
+    ) -> keras.KerasTensor:
+        groups = 2 if name in GROUPED else 1
+        padding = "valid" if name in ("conv1", "fc6") else "same"  # they are padded before
+        return AtrousConv2D(
+            2 * max(1, round(filters * self.width / 2)), size, step, padding, dilation_rate=rate, groups=groups,
+            activation="relu", kernel_initializer="he_normal", name=name,
+        )(x)  # fmt: skip
+
+    def _pooled(self, x: keras.KerasTensor, name: str, plan: tuple[int, int], stages: list[Stage]) -> keras.KerasTensor:
+        """The pool `name` on `x`, which becomes a stage."""
+        x = CaffeMaxPooling2D(3, 2, name=name)(x) if self.padded else halving(x, name, *plan)
+        stages.append(Stage(name, stages[-1].stride * plan[0], x))
+        return x

@@ -1,0 +1,143 @@
+"""GoogLeNet without its classifiers: FCN's form, or `same`."""
+
+from typing import Annotated, Literal, Self
+
+import keras
+from pydantic import Field, model_validator
+
+from tfseg.backbones.features import Features, Stage
+from tfseg.backbones.overlapping import halving, widening
+from tfseg.backbones.weights import WeightsReport, fill, read_layers
+from tfseg.layers import (
+    AtrousConv2D,
+    CaffeAveragePooling2D,
+    CaffeMaxPooling2D,
+    LocalResponseNormalization,
+    Normalize,
+)  # fmt: skip
+from tfseg.ops.geometry import dilate
+from tfseg.spec.declare import Location, Misfit, spec
+
+STEM = (("conv1_7x7_s2", 64, 7), ("conv2_3x3_reduce", 64, 1), ("conv2_3x3", 192, 3))
+BRANCHES = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")
+INCEPTIONS = {
+    "3a": (64, 96, 128, 16, 32, 32), "3b": (128, 128, 192, 32, 96, 64), "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64), "4c": (128, 128, 256, 24, 64, 64), "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128), "5a": (256, 160, 320, 32, 128, 128), "5b": (384, 192, 384, 48, 128, 128),
+}  # fmt: skip
+"""Channels of the six convolutions of each inception, in the order of `BRANCHES`."""
+
+
+@spec
+class GoogLeNet:
+    """GoogLeNet (Szegedy et al. 2015, table 1) up to inception 5b, in the order of BVLC's prototxt.
+
+    The authors of FCN never released theirs; this is what their paper says of it. Layers are named as in the prototxt,
+    with `_` for `/`. Stages are `conv1_7x7_s2` (stride 2), `conv2_3x3` (4), `inception_3b_output` (8),
+    `inception_4e_output` (16) and `pool5_drop_7x7_s1` (32). Three channels are taken as RGB and become BGR less
+    Caffe's means; other images are scaled to -1..1.
+    """
+
+    type: Literal["googlenet"] = "googlenet"
+    form: Literal["original", "same"] = "same"
+    """`original`: the first layer pads by 100, pools that halve do not pad, scores are cropped. `same`: every layer
+    pads so that its map covers the image, no more."""
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """Factor of every layer's channels; 1 is 6 million parameters."""
+    output_stride: Literal[8, 16, 32] = 32
+    """Image pixels between two places of the deepest stage; below 32, pools and what follows dilate."""
+    average_pool: bool = False
+    """Keep the final 7x7 average pool, with stride 1. Shelhamer et al. say that it was dropped; but only with it does
+    the receptive field become their 907."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    """Share of units left out at the end in training."""
+    weights: Location | None = None
+    """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        kept = "the original form has" if self.padded else "the 7x7 average pool is for" if self.average_pool else None
+        if kept is not None and self.output_stride < 32:
+            change = "form to same" if self.padded else "average_pool to false"
+            received = f"Received: {self.output_stride}"
+            raise Misfit(("output_stride", f"{kept} 32; set {change} for another. {received}"))
+        return self
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return tuple(stride for stride in (2, 4, 8, 16, 32) if stride <= self.output_stride)
+
+    @property
+    def fixed_grid(self) -> bool:
+        return True
+
+    @property
+    def padded(self) -> bool:
+        return self.form == "original"
+
+    @property
+    def indexed(self) -> bool:
+        return False
+
+    def refusal(self, channels: int) -> str | None:
+        """It reads images of any number of channels."""
+        return None
+
+    def __call__(self, image: keras.KerasTensor) -> Features:
+        _, pool1, pool2, pool3, pool4, end = dilate((2, 2, 2, 2, 2, 1), self.output_stride)
+        x = Normalize("caffe" if image.shape[-1] == 3 else "tf", name="normalize")(image)
+        x = keras.layers.ZeroPadding2D(100 if self.padded else 3, name="pad")(x)
+        x = self._conv(x, *STEM[0], step=2)
+        stages = [Stage("conv1_7x7_s2", 2, x)]
+        x = LocalResponseNormalization(name="pool1_norm1")(self._pool(x, "pool1_3x3_s2", pool1))
+        x = self._conv(self._conv(x, *STEM[1]), *STEM[2])
+        stages.append(Stage("conv2_3x3", 4, x))
+        x = self._pool(LocalResponseNormalization(name="conv2_norm2")(x), "pool2_3x3_s2", pool2)
+        x = self._inceptions(x, ("3a", "3b"), 1)
+        stages.append(Stage("inception_3b_output", 8, x))
+        x = self._inceptions(self._pool(x, "pool3_3x3_s2", pool3), ("4a", "4b", "4c", "4d", "4e"), pool4[1])
+        stages.append(Stage("inception_4e_output", 8 * pool3[0], x))
+        x = self._inceptions(self._pool(x, "pool4_3x3_s2", pool4), ("5a", "5b"), end[1])
+        x = keras.layers.Dropout(self.dropout, name="pool5_drop_7x7_s1")(self._averaged(x))
+        return Features((*stages, Stage("pool5_drop_7x7_s1", 8 * pool3[0] * pool4[0], x)))
+
+    def load_weights(self, model: keras.Model) -> WeightsReport | None:
+        """Fills these layers within `model` from `weights`."""
+        if self.weights is None:
+            return None
+        inner = (f"inception_{name}_{branch}" for name in INCEPTIONS for branch in BRANCHES)
+        return fill(model, read_layers(self.weights), (*(name for name, *_ in STEM), *inner), str(self.weights))
+
+    def _inceptions(self, x: keras.KerasTensor, names: tuple[str, ...], rate: int) -> keras.KerasTensor:
+        for name in names:
+            x = self._inception(x, f"inception_{name}", dict(zip(BRANCHES, INCEPTIONS[name], strict=True)), rate)
+        return x
+
+    def _inception(self, x: keras.KerasTensor, name: str, filters: dict[str, int], rate: int) -> keras.KerasTensor:
+        def conv(x: keras.KerasTensor, branch: str, size: int = 1) -> keras.KerasTensor:
+            return self._conv(x, f"{name}_{branch}", filters[branch], size, rate=rate)
+
+        branches = [
+            conv(x, "1x1"),
+            conv(conv(x, "3x3_reduce"), "3x3", 3),
+            conv(conv(x, "5x5_reduce"), "5x5", 5),
+            conv(widening(x, f"{name}_pool", rate), "pool_proj"),
+        ]
+        return keras.layers.Concatenate(name=f"{name}_output")(branches)
+
+    def _averaged(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        if not self.average_pool:
+            return x
+        return CaffeAveragePooling2D(7, 1, 0 if self.padded else 3, name="pool5_7x7_s1")(x)
+
+    def _pool(self, x: keras.KerasTensor, name: str, plan: tuple[int, int]) -> keras.KerasTensor:
+        return CaffeMaxPooling2D(3, 2, name=name)(x) if self.padded else halving(x, name, *plan)
+
+    def _conv(
+        self, x: keras.KerasTensor, name: str, filters: int, size: int, step: int = 1, rate: int = 1
+    ) -> keras.KerasTensor:
+        padding = "same" if step == 1 else "valid"  # the first one is padded before
+        return AtrousConv2D(
+            max(1, round(filters * self.width)), size, step, padding, dilation_rate=rate if size > 1 else 1,
+            activation="relu", kernel_initializer="he_normal", name=name,
+        )(x)  # fmt: skip
