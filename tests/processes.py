@@ -31,7 +31,7 @@ LOAD = """
 import json, sys, pathlib, numpy as np
 import keras, tfseg.layers, tfseg.losses, tfseg.metrics
 for folder in sorted(pathlib.Path(sys.argv[1]).iterdir()):
-    if not folder.name.isdigit():
+    if not folder.name.isdigit() or (sys.argv[2] != "tensorflow" and (folder / "tensorflow_only").exists()):
         continue
     inputs = [array for _, array in sorted(np.load(folder / "inputs.npz").items())]
     model = keras.models.load_model(folder / "model.keras")
@@ -66,6 +66,8 @@ class Elsewhere:
             model.save(place / "model.keras")
             model.export(place / "saved_model", verbose=False)
             np.savez(place / "inputs.npz", *case.inputs())
+            if "neutral" in case.unlike:
+                (place / "tensorflow_only").touch()
             models.append(model)
         figures = [
             [keras.saving.serialize_keras_object(case.make()), *(array.tolist() for array in case.batch())]

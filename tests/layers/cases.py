@@ -49,6 +49,13 @@ CASES = [
     LayerCase(layers.ResizeLike, {"interpolation": "nearest", "align_corners": True}, (X, SMALL)),
     LayerCase(layers.MaxPoolingWithArgmax2D, {"pool_size": 3, "strides": 2, "padding": "same"}, (X,), outputs=2),
     LayerCase(layers.MaxPoolingWithArgmax2D, {"pool_size": [2, 3]}, (X,), outputs=2),
+    LayerCase(
+        layers.MaxPoolingWithArgmax2D,
+        {"pool_size": 3, "strides": 2, "implementation": "native"},
+        (X,),
+        outputs=2,
+        unlike={"xla": "no such kernel", "tflite": "no such operation", "neutral": "of TensorFlow only"},
+    ),
     LayerCase(layers.MaxUnpooling2D, {"pool_size": 3, "strides": 2, "padding": "same"}, (SMALL, SMALL), VALUES),
     LayerCase(layers.MaxUnpooling2D, {"pool_size": 2}, (SMALL, SMALL, X), (*VALUES, "uint8")),
     LayerCase(layers.FixedScale, {"factor": 0.01}, (X,), fixed=1),

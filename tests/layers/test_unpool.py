@@ -29,9 +29,12 @@ def arguments(arrays: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_pooling_is_that_of_tfa(golden: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("implementation", ["builtin", "native"])
+def test_pooling_is_that_of_tfa(golden: list[dict[str, Any]], implementation: str) -> None:
     for arrays in golden:
-        values, places = MaxPoolingWithArgmax2D(**arguments(arrays))(arrays["image"])
+        layer = MaxPoolingWithArgmax2D(**arguments(arrays), implementation=implementation)
+        values, places = layer(arrays["image"])
+        assert places.dtype == "int32"
         np.testing.assert_array_equal(values, arrays["pooled"])
         np.testing.assert_array_equal(places, arrays["argmax"])
 
@@ -134,3 +137,36 @@ def test_another_output_size_is_refused(output_size: tuple[int, ...]) -> None:
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         MaxUnpooling2D()(X, np.zeros(X.shape, "int32"), output_size=output_size)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_both_implementations_are_equal(padding: str, dtype: str) -> None:
+    """Of equal values the first counts; gradients too."""
+    x = tf.constant(np.random.default_rng(0).integers(-4, 0, (2, 13, 11, 3)), dtype)
+    results = []
+    for implementation in ("builtin", "native"):
+        layer = MaxPoolingWithArgmax2D(3, 2, padding, implementation, dtype=dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            values, places = layer(x)
+            total = tf.reduce_sum(tf.cast(values, "float32") ** 2)
+        results.append([values, places, tape.gradient(total, x)])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(np.asarray(one, "float32"), np.asarray(other, "float32"))
+
+
+def test_another_implementation_is_refused() -> None:
+    message = '`implementation` must be "builtin" or "native". Received: implementation=\'fast\''
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        MaxPoolingWithArgmax2D(implementation="fast")
+
+
+def test_the_native_one_needs_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    message = (
+        '`implementation="native"` is an operation of TensorFlow. Set it to "builtin". '
+        "Received: implementation='native' with the backend jax"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        MaxPoolingWithArgmax2D(implementation="native")

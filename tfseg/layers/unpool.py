@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from tfseg.layers.arguments import pair
-from tfseg.ops.unpool import max_pool_with_argmax, max_unpool, unpooled_size
+from tfseg.ops.unpool import max_pool_with_argmax, max_unpool, native_max_pool_with_argmax, unpooled_size
 
 Sizes = int | Sequence[int]
 Shape = Sequence[int | None]
@@ -37,7 +37,8 @@ class MaxPoolingWithArgmax2D(_IndexedPooling2D):
     """Max pooling that also gives the place of each maximum, for `MaxUnpooling2D`.
 
     A place is the index `(row * width + column) * channels + channel` into the layer's input, without the batch, as
-    `tf.nn.max_pool_with_argmax` gives it. Unlike that, the layer runs under XLA and in TFLite.
+    `tf.nn.max_pool_with_argmax` gives it. Unlike that, the layer runs under XLA, in TFLite and on other backends; with
+    `implementation="native"` it is that operation, three times as fast on CPUs. The two give the same.
 
     Example:
 
@@ -51,6 +52,7 @@ class MaxPoolingWithArgmax2D(_IndexedPooling2D):
         pool_size: height and width of a window.
         strides: rows and columns from one window to the next; `pool_size` by default.
         padding: `"valid"` or `"same"`, in either case.
+        implementation: `"builtin"`: of operations that TFLite has built in. `"native"`: TensorFlow's own.
 
     Call arguments:
         x: a tensor.
@@ -62,7 +64,8 @@ class MaxPoolingWithArgmax2D(_IndexedPooling2D):
         Two times `[batch, rows, columns, channels]`: the maxima, and their places in int32.
 
     Raises:
-        ValueError: sizes that are no positive integers, or another padding.
+        ValueError: sizes that are no positive integers, another padding or implementation, or the native one without
+            TensorFlow.
 
     Reference:
         Badrinarayanan, Kendall, Cipolla, "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image
@@ -72,8 +75,33 @@ class MaxPoolingWithArgmax2D(_IndexedPooling2D):
     OUTPUTS = ("output", "indices")
     """What its outputs are called in a graph that is written layer by layer."""
 
+    def __init__(
+        self,
+        pool_size: Sizes = 2,
+        strides: Sizes | None = None,
+        padding: Padding = "valid",
+        implementation: Literal["builtin", "native"] = "builtin",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(pool_size, strides, padding, **kwargs)
+        if implementation not in ("builtin", "native"):
+            raise ValueError(
+                f'`implementation` must be "builtin" or "native". Received: implementation={implementation!r}'
+            )
+        if implementation == "native" and keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                f'`implementation="native"` is an operation of TensorFlow. Set it to "builtin". '
+                f"Received: implementation={implementation!r} with the backend {keras.backend.backend()}"
+            )
+        self.implementation = implementation
+        self.supports_jit = implementation == "builtin"
+
     def call(self, x: Any) -> tuple[Any, Any]:
-        return max_pool_with_argmax(x, self.pool_size, self.strides, self.padding)
+        pool = native_max_pool_with_argmax if self.implementation == "native" else max_pool_with_argmax
+        return pool(x, self.pool_size, self.strides, self.padding)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "implementation": self.implementation}
 
     def compute_output_shape(self, input_shape: Shape) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
         pool = keras.layers.MaxPooling2D(self.pool_size, self.strides, self.padding)
