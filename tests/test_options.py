@@ -244,10 +244,10 @@ UNET = "model={backbone: {type: contracting_path, width: 2}, decoder: unet}"
 PSPNET = "model={backbone: {type: small_cnn, width: 2}, decoder: {type: pspnet, filters: 4}}"
 INDEXED = "{type: vgg16, width: 0.015625, batch_norm: true, indices: true, fc: null}"
 DECONVNET = f"model={{backbone: {INDEXED}, decoder: {{type: deconvnet, filters: 4}}}}"
-DEEPLAB = "model={backbone: {type: vgg16, form: deeplab, output_stride: 8, width: 0.015625}, decoder: deeplab_v1}"
-MSC = (DEEPLAB, "model.decoder.multi_scale=true")
-ASPP = DEEPLAB.replace("deeplab_v1", "deeplab_v2")
-DILATION = DEEPLAB.replace("deeplab_v1", "dilation").replace("deeplab,", "dilation,")
+RELEASED = "model={backbone: {type: vgg16, form: deeplab, output_stride: 8, width: 0.015625}, decoder: deeplab_v1}"
+MSC = (RELEASED, "model.decoder.multi_scale=true")
+ASPP = RELEASED.replace("deeplab_v1", "deeplab_v2")
+DILATION = RELEASED.replace("deeplab_v1", "dilation").replace("deeplab,", "dilation,")
 CONTEXT = (DILATION, "model.decoder.context=basic")
 SEGNET = f"model={{backbone: {INDEXED}, decoder: segnet}}"
 DEEPLAB = "model={backbone: {type: small_cnn, width: 2}, decoder: {type: deeplab_v3, channels: 4}}"
@@ -373,18 +373,18 @@ OPTIONS = {
     "Segmenter.head": option(network, CNN, "model.head={type: resize, align_corners: true}"),
     "Segmenter.scales": option(network, CNN, "model.scales=[1.0, 0.5]"),
     "Segmenter.fusion": option(network, (CNN, "model.scales=[1.0, 0.5]"), "model.fusion=mean"),
-    "Interp.type": Option(network, (DEEPLAB, "model.head=interp"), None),
+    "Interp.type": Option(network, (RELEASED, "model.head=interp"), None),
     "Zoom.type": Option(network, (DILATION, "model.head=zoom"), None),
     "DeepLabV1.type": option(network, ASPP, f"{DECODER}=deeplab_v1"),
-    "DeepLabV1.multi_scale": option(network, DEEPLAB, f"{DECODER}.multi_scale=true"),
+    "DeepLabV1.multi_scale": option(network, RELEASED, f"{DECODER}.multi_scale=true"),
     "DeepLabV1.fusion": option(network, MSC, f"{DECODER}.fusion=concatenation"),
     "DeepLabV1.channels": option(network, MSC, f"{DECODER}.channels=4"),
     "DeepLabV1.dropout": option(network, MSC, f"{DECODER}.dropout=0.1"),
-    "DeepLabV2.type": option(network, DEEPLAB, f"{DECODER}=deeplab_v2"),
+    "DeepLabV2.type": option(network, RELEASED, f"{DECODER}=deeplab_v2"),
     "DeepLabV2.rates": option(network, ASPP, f"{DECODER}.rates=[6, 12]"),
     "DeepLabV2.hidden": option(network, ASPP, f"{DECODER}.hidden=8"),
     "DeepLabV2.dropout": option(network, (ASPP, f"{DECODER}.hidden=8"), f"{DECODER}.dropout=0.1"),
-    "Dilation.type": option(network, DEEPLAB, f"{DECODER}=dilation"),
+    "Dilation.type": option(network, RELEASED, f"{DECODER}=dilation"),
     "Dilation.context": option(network, CONTEXT, f"{DECODER}.context=large"),
     "Dilation.dilations": option(network, CONTEXT, f"{DECODER}.dilations=[1, 2, 1]"),
     "Dilation.padding": option(network, CONTEXT, f"{DECODER}.padding=same"),

@@ -92,6 +92,7 @@ CASES = [
         {
             "source": Shapes(size=16, train=5, val=2, seed=1),
             "crop": (8, 12),
+            "fill": Given(9, {"crop": (40, 40)}),
             "batch_size": 3,
             "augment": (Colour(),),
             "train_split": "test",

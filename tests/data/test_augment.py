@@ -99,24 +99,30 @@ def test_a_draw_depends_on_its_seed_alone(op: object) -> None:
     assert len(outcomes) >= 2
 
 
-def test_what_rotation_uncovers_is_to_be_ignored() -> None:
+MEAN = (123, 117, 104)
+
+
+@pytest.mark.parametrize("fill", [(FILL,), MEAN, (255,)])
+def test_what_rotation_uncovers_is_to_be_ignored(fill: tuple[int, ...]) -> None:
     image, mask = np.full((40, 40, 3), 250, np.uint8), np.full((40, 40), 3, np.int32)
     for seed in seeds(5):
-        new_image, new_mask = run(Rotate(degrees=45), image, mask, seed, View(IGNORE))
+        new_image, new_mask = run(Rotate(degrees=45), image, mask, seed, View(IGNORE, fill=fill))
         outside = new_mask == IGNORE
         assert outside.any()
-        assert (new_image[_inner(np.where(outside, 0, IGNORE))] == FILL).all()
+        assert (new_image[_inner(np.where(outside, 0, IGNORE))] == fill).all()
         assert (new_image[~outside & _inner(new_mask)] == 250).all()
 
 
-def test_what_a_crop_adds_is_to_be_ignored() -> None:
+@pytest.mark.parametrize("fill", [(FILL,), MEAN])
+def test_what_a_crop_adds_is_to_be_ignored(fill: tuple[int, ...]) -> None:
+    """At the bottom and at the right, as DeepLab pads with the mean."""
     image, mask = ramps(10, 50)
     for seed in seeds(5):
         new_image, new_mask = (
-            part.numpy() for part in cropped(tf.constant(image), tf.constant(mask), seed, (16, 20), IGNORE)
+            part.numpy() for part in cropped(tf.constant(image), tf.constant(mask), seed, (16, 20), IGNORE, fill)
         )
         assert (new_mask[10:] == IGNORE).all() and (new_mask[:10] != IGNORE).all()
-        assert (new_image[10:] == FILL).all()
+        assert (new_image[10:] == fill).all()
         start = new_mask[0, 0] % 64
         np.testing.assert_array_equal(new_mask[:10], mask[:, start : start + 20])
         np.testing.assert_array_equal(new_image[:10], image[:, start : start + 20])

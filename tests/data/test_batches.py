@@ -1,6 +1,7 @@
 """The order of training, the same for everybody; full batches; whole pictures for evaluation."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,14 +126,18 @@ def test_shapes_are_known_to_whoever_builds_a_model(augmented: Data, data: Data,
     assert data.training(labels, seed=0, epochs=4, initial_epoch=1).cardinality() == 9
 
 
-def test_sizes_in_one_batch_are_filled_up(data: Data, labels: Labels) -> None:
+@pytest.mark.parametrize("fill", [FILL, 0, (123, 117, 104)])
+def test_sizes_in_one_batch_are_filled_up(data: Data, labels: Labels, fill: int | tuple[int, ...]) -> None:
+    data = replace(data, fill=fill)
     image, mask = next(iter(data.evaluation("train", labels, batch_size=5).as_numpy_iterator()))
     assert image.shape == (5, 24, 30, 3)
     for number in range(5):
         height, width = 20 + number, 30 - number
         assert (mask[number, :height, :width] < 4).all()
         assert (mask[number, height:] == 255).all() and (mask[number, :, width:] == 255).all()
-        assert (image[number, height:] == FILL).all() and (image[number, :, width:] == FILL).all()
+        assert (image[number, height:] == fill).all() and (image[number, :, width:] == fill).all()
+        (alone, _), *_ = data.evaluation("train", labels).skip(number).as_numpy_iterator()
+        np.testing.assert_array_equal(image[number, :height, :width], alone[0])
 
 
 def test_evaluation_shows_every_picture_once_in_file_order(data: Data, labels: Labels) -> None:

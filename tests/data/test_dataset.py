@@ -29,6 +29,10 @@ def loaded(tmp_path: Path, text: str) -> Data:
             ["augment.1: saturation and hue must be 0 for images of 1 channels; received 0.2 and 0.02"],
         ),
         (
+            "fill: [1, 2]",
+            ["fill: expected one value, or 3: one for each channel of the images; received 2"],
+        ),
+        (
             "augment: [{type: scale, min: 2, max: 1}, {type: scale, factors: []}]",
             [
                 "augment.0.min: expected at most max, which is 1.0; received 2.0",

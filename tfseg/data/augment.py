@@ -1,7 +1,7 @@
 """Random changes of a picture that leave its labels true: image and mask travel together, masks are never mixed.
 
 Each op is called `op(image, mask, seed, view)` inside the TensorFlow graph and draws from its own stateless `seed`
-only. What it uncovers is `FILL` in the image and the ignore id in the mask.
+only. What it uncovers is `View.fill` in the image and the ignore id in the mask.
 """
 
 from dataclasses import dataclass
@@ -27,10 +27,17 @@ Pair = tuple[tf.Tensor, tf.Tensor]
 
 @dataclass(frozen=True)
 class View:
-    """What the ops must know beside the picture: the crop that will be taken in the end, if any, and the ignore id."""
+    """What the ops must know beside the picture.
+
+    Args:
+        ignore: the ignore id.
+        crop: height and width of the crop that will be taken in the end, if any.
+        fill: the value of pixels beyond the border, for all channels or for each.
+    """
 
     ignore: int
     crop: tuple[int, int] | None = None
+    fill: tuple[int, ...] = (FILL,)
 
 
 @spec
@@ -87,7 +94,8 @@ class Rotate:
         middle = (tf.cast(tf.shape(mask), tf.float32) - 1) / 2
         y, x = middle[0], middle[1]
         transform = [cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y, 0, 0]
-        turned = _projected(tf.cast(image, tf.float32), transform, "BILINEAR", FILL)
+        fill = tf.constant(view.fill, tf.float32)  # of which there may be several, where the op takes one number
+        turned = _projected(tf.cast(image, tf.float32) - fill, transform, "BILINEAR", 0) + fill
         ids = _projected(mask[:, :, None], transform, "NEAREST", view.ignore)
         return _bytes(turned), ids[:, :, 0]
 
@@ -167,20 +175,37 @@ def changed(image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor, ops: tuple[Any, .
     for number, op in (pair for pair in numbered if pair[1].BEFORE_CROP):
         image, mask = op(image, mask, fold(key, number), view)
     if view.crop is not None:
-        image, mask = cropped(image, mask, fold(key, _CROP), view.crop, view.ignore)
+        image, mask = cropped(image, mask, fold(key, _CROP), view.crop, view.ignore, view.fill)
     for number, op in (pair for pair in numbered if not pair[1].BEFORE_CROP):
         image, mask = op(image, mask, fold(key, number), view)
     return image, mask
 
 
-def cropped(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, size: tuple[int, int], ignore: int) -> Pair:
+def cropped(
+    image: tf.Tensor,
+    mask: tf.Tensor,
+    seed: tf.Tensor,
+    size: tuple[int, int],
+    ignore: int,
+    fill: tuple[int, ...] = (FILL,),
+) -> Pair:
     """A random window of `size`; what is smaller is filled up at the bottom and at the right."""
     image, mask = _window(image, mask, tf.constant(size), tf.random.stateless_uniform([2], seed, alg="philox"))
     missing = tf.maximum(tf.constant(size) - tf.shape(mask), 0)
     below, right = [0, missing[0]], [0, missing[1]]
-    image = tf.pad(image, [below, right, [0, 0]], constant_values=tf.cast(FILL, image.dtype))
+    image = with_fill(tf.pad(without(image, fill), [below, right, [0, 0]]), fill)
     mask = tf.pad(mask, [below, right], constant_values=ignore)
     return tf.ensure_shape(image, [*size, image.shape[-1]]), tf.ensure_shape(mask, size)
+
+
+def without(image: tf.Tensor, fill: tuple[int, ...]) -> tf.Tensor:
+    """uint8 pixels less `fill`, modulo 256: zeros that are put beside them become `fill` in `with_fill`."""
+    return image - tf.constant(fill, image.dtype)
+
+
+def with_fill(image: tf.Tensor, fill: tuple[int, ...]) -> tf.Tensor:
+    """What `without` made, as it was: TensorFlow pads with one number, and there may be one for each channel."""
+    return image + tf.constant(fill, image.dtype)
 
 
 def _window(image: tf.Tensor, mask: tf.Tensor, size: tf.Tensor, draws: tf.Tensor) -> Pair:

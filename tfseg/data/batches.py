@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfseg.data.augment import FILL, Pair
+from tfseg.data.augment import FILL, Pair, with_fill, without
 from tfseg.data.examples import Examples
 from tfseg.data.reading import read
 
@@ -27,6 +27,7 @@ class Training:
         seed: the seed of order and change.
         ignore: the ignore id.
         change: the random change; its key is the example's own in each epoch.
+        fill: the value of pixels beyond the border, for all channels or for each.
     """
 
     examples: Examples
@@ -34,6 +35,7 @@ class Training:
     seed: int
     ignore: int
     change: Change
+    fill: tuple[int, ...] = (FILL,)
 
     @property
     def steps(self) -> int:
@@ -43,7 +45,8 @@ class Training:
     def batches(self, epoch: int, step: int, count: int) -> tf.data.Dataset:
         """`count` batches from the given one on; `epoch` and `step` count from 0."""
         start = (epoch * self.steps + step) * self.batch_size
-        return batched(self.pictures(start, start + count * self.batch_size), self.batch_size, self.ignore)
+        pictures = self.pictures(start, start + count * self.batch_size)
+        return batched(pictures, self.batch_size, self.ignore, self.fill)
 
     def pictures(self, start: int, stop: int) -> tf.data.Dataset:
         """The changed examples number `start` up to `stop`, one by one."""
@@ -76,7 +79,7 @@ class Training:
         return (image, ignored_if(filler, mask, self.ignore)), fault
 
 
-def whole(examples: Examples, batch_size: int, ignore: int) -> tf.data.Dataset:
+def whole(examples: Examples, batch_size: int, ignore: int, fill: tuple[int, ...] = (FILL,)) -> tf.data.Dataset:
     """All examples in file order, unchanged, in full batches."""
 
     def load(position: tf.Tensor) -> tuple[Pair, tf.Tensor]:
@@ -86,7 +89,7 @@ def whole(examples: Examples, batch_size: int, ignore: int) -> tf.data.Dataset:
 
     stop = -(-examples.count // batch_size) * batch_size
     dataset = read(0, stop, load, lambda position: examples.files(filled(position, examples.count, batch_size)[0]))
-    return batched(dataset, batch_size, ignore)
+    return batched(dataset, batch_size, ignore, fill)
 
 
 def filled(position: tf.Tensor, count: int, batch: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -110,12 +113,14 @@ def ignored_if(filler: tf.Tensor, mask: tf.Tensor, ignore: int) -> tf.Tensor:
     return tf.ensure_shape(tf.cond(filler, lambda: tf.fill(tf.shape(mask), ignore), lambda: mask), mask.shape)
 
 
-def batched(pictures: tf.data.Dataset, batch_size: int, ignore: int) -> tf.data.Dataset:
+def batched(pictures: tf.data.Dataset, batch_size: int, ignore: int, fill: tuple[int, ...]) -> tf.data.Dataset:
     """Full batches; pictures of different sizes are filled up at the bottom and at the right."""
-    if all(spec.shape.is_fully_defined() for spec in pictures.element_spec):
+    if batch_size == 1 or all(spec.shape.is_fully_defined() for spec in pictures.element_spec):
         return pictures.batch(batch_size, drop_remainder=True)
-    fill = (tf.constant(FILL, tf.uint8), tf.constant(ignore, tf.int32))
-    return pictures.padded_batch(batch_size, padding_values=fill, drop_remainder=True)
+    padding = (tf.constant(0, tf.uint8), tf.constant(ignore, tf.int32))
+    moved = pictures.map(lambda image, mask: (without(image, fill), mask))
+    batches = moved.padded_batch(batch_size, padding_values=padding, drop_remainder=True)
+    return batches.map(lambda image, mask: (with_fill(image, fill), mask))
 
 
 def copied(image: tf.Tensor, mask: tf.Tensor, count: int, ignore: int) -> Pair:

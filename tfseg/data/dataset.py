@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field, model_validator
 
-from tfseg.data.augment import Augment, Colour, View, changed
+from tfseg.data.augment import FILL, Augment, Colour, View, changed
 from tfseg.data.batches import Training, copied, whole
 from tfseg.data.camvid import CamVid
 from tfseg.data.examples import Examples, Listing
@@ -19,7 +19,7 @@ from tfseg.data.reading import explained, read
 from tfseg.data.shapes import Shapes
 from tfseg.data.voc import Voc
 from tfseg.errors import DataError
-from tfseg.labels import Labels
+from tfseg.labels import Labels, Level
 from tfseg.spec.declare import BY_TYPE, Location, Misfit, spec
 
 Source = Annotated[Shapes | Folder | CamVid | Voc, BY_TYPE]
@@ -57,6 +57,9 @@ class Data:
     """The folder that the source reads; none for `shapes`. Shipped pipelines leave it to the command line."""
     crop: Side | tuple[Side, Side] | None = None
     """Training sees random windows of this side, or height and width. By default whole pictures."""
+    fill: Level | Annotated[tuple[Level, ...], Field(min_length=1)] = FILL
+    """Pixels beyond the border of a picture, one value for all channels or one for each; [123, 117, 104] is the mean of
+    ImageNet, which becomes zero in networks with Caffe's weights."""
     batch_size: Annotated[int, Field(ge=1)] = 8
     """Pictures in a training batch, over all devices."""
     augment: tuple[Augment, ...] = ()
@@ -73,6 +76,9 @@ class Data:
         kind, faults = self.source.type, []
         if not self.source.NEEDS_ROOT and self.root is not None:
             faults.append(("root", f'the source {kind} reads no files; expected none; received "{self.root}"'))
+        if len(self.fills) not in (1, self.channels):
+            told = f"expected one value, or {self.channels}: one for each channel of the images"
+            faults.append(("fill", f"{told}; received {len(self.fills)}"))
         for place, op in enumerate(self.augment):
             if isinstance(op, Colour) and self.channels != 3 and (op.saturation or op.hue):
                 told = f"saturation and hue must be 0 for images of {self.channels} channels"
@@ -90,6 +96,11 @@ class Data:
     def crop_size(self) -> tuple[int, int] | None:
         """Height and width of the crop."""
         return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
+
+    @property
+    def fills(self) -> tuple[int, ...]:
+        """`fill` as a tuple of one value, or of one for each channel."""
+        return (self.fill,) if isinstance(self.fill, int) else self.fill
 
     def problems(self, labels: Labels) -> Iterator[tuple[tuple[str, ...], str]]:
         """What does not fit the classes, or the files where they are there already, as (path, message)."""
@@ -185,7 +196,7 @@ class Data:
         pixels are to be ignored: so every image keeps its own size, and no device is left without one.
         """
         if replicas == 1:
-            return whole(self.examples(split, labels), batch_size, labels.ignore).prefetch(tf.data.AUTOTUNE)
+            return whole(self.examples(split, labels), batch_size, labels.ignore, self.fills).prefetch(tf.data.AUTOTUNE)
         alone = whole(self.examples(split, labels), 1, labels.ignore)
         return alone.map(lambda image, mask: copied(image, mask, replicas, labels.ignore)).prefetch(tf.data.AUTOTUNE)
 
@@ -205,8 +216,8 @@ class Data:
 
     def stream(self, examples: Examples, labels: Labels, seed: int) -> Training:
         """The row of training examples that `training` cuts its epochs from."""
-        change = partial(changed, ops=self.augment, view=View(labels.ignore, self.crop_size))
-        return Training(examples, self.batch_size, seed, labels.ignore, change)
+        change = partial(changed, ops=self.augment, view=View(labels.ignore, self.crop_size, self.fills))
+        return Training(examples, self.batch_size, seed, labels.ignore, change, self.fills)
 
     @cached_property
     def _splits(self) -> tuple[str, ...]:
