@@ -1,0 +1,157 @@
+"""What does not fit is named, and then nothing is changed."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests.checkpoints.foreign import built, save_checkpoint
+from tests.checkpoints.test_slim import MOBILE, mobilenet_v2
+from tfseg.backbones import SmallCnn
+from tfseg.checkpoints import ImportReport, fill_from, read_arrays
+from tfseg.checkpoints.variables import Modules
+from tfseg.errors import WeightsError
+from tfseg.models import Segmenter
+from tfseg.models.decoders import Fcn
+
+SMALL = Segmenter(backbone=SmallCnn(width=1), decoder=Fcn(strides=(16,)))
+
+
+def refusal(model: keras.Model, arrays: dict[str, np.ndarray], **arguments: object) -> str:
+    before = model.get_weights()
+    with pytest.raises(WeightsError) as error:
+        fill_from(model, arrays, "a file", **arguments)  # type: ignore[arg-type]
+    assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
+    return str(error.value)
+
+
+def own(model: keras.Model) -> dict[str, np.ndarray]:
+    return {each.path: np.array(each) for each in model.weights}
+
+
+def test_another_number_of_classes_is_named() -> None:
+    model, backbone = built(MOBILE, 5)
+    assert refusal(model, mobilenet_v2(classes=3).arrays, backbone=backbone, classes=5) == (
+        "a file: read by TF-slim names, does not fill 1 of the network's 109 layers with weights:\n"
+        "  score: the file scores 3 classes (logits/semantic/weights), the labels of the pipeline are 5\n"
+        "  left over in the file: none\n"
+        "  Nothing was written. Give weights of this very network, or change the pipeline to the file's network."
+    )
+
+
+def test_what_is_missing_is_named_with_the_name_it_should_have() -> None:
+    model, backbone = built(MOBILE)
+    arrays = mobilenet_v2().arrays
+    del arrays["MobilenetV2/expanded_conv_3/expand/weights"], arrays["MobilenetV2/Conv/BatchNorm/gamma"]
+    arrays["MobilenetV2/Conv_1/weights"] = np.zeros((1, 1, 40, 80), np.float32)
+    assert refusal(model, arrays, backbone=backbone) == (
+        "a file: read by TF-slim names, does not fill 2 of the network's 109 layers with weights:\n"
+        "  bn_Conv1: not in the file; expected MobilenetV2/Conv/BatchNorm/gamma\n"
+        "  block_3_expand: not in the file; expected MobilenetV2/expanded_conv_3/expand/weights or "
+        "MobilenetV2/expanded_conv_3/expand/depthwise_weights or MobilenetV2/expanded_conv_3/expand/kernel\n"
+        "  left over in the file: MobilenetV2/Conv_1\n"
+        "  Nothing was written. Give weights of this very network, or change the pipeline to the file's network."
+    )
+
+
+def test_other_shapes_are_named() -> None:
+    model, backbone = built(SMALL)
+    arrays = own(built(Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,))))[0])
+    text = refusal(model, arrays, backbone=backbone)
+    assert text.startswith(
+        "a file: read by the network's own names, does not fill 21 of the network's 21 layers with weights:\n"
+        "  stage1_down: stage1_down/kernel is (3, 3, 3, 2) in the file, kernel is (3, 3, 3, 1) in the network\n"
+    )
+    assert "\n  … and 13 more\n" in text
+
+
+def test_a_network_written_layer_by_layer_needs_every_layer() -> None:
+    model, _ = built(SMALL)
+    arrays = own(model)
+    del arrays["score_fr/bias"]
+    assert "score_fr: not in the file; expected score_fr/bias" in refusal(model, arrays)
+
+
+def test_a_layer_without_a_name_there_keeps_its_weights_while_the_backbone_is_filled() -> None:
+    model, backbone = built(Segmenter(backbone=MOBILE.backbone, decoder=Fcn(strides=(16,))))
+    report = fill_from(model, mobilenet_v2().arrays, "a file", backbone=backbone)
+    assert report.initial == ("score_fr",)
+    assert str(report) == (
+        "a file: TF-slim names\n  filled     102 of 103 layers with weights\n  initial    score_fr\n"
+        "  left over  concat_projection, concat_projection/BatchNorm, logits/semantic, image_pooling, "
+        "image_pooling/BatchNorm, aspp0 … and 1 more"
+    )
+
+
+def test_a_bias_before_a_whole_batch_norm_is_moved_into_its_mean() -> None:
+    model, backbone = built(SMALL)
+    arrays = own(model) | {"stage1_down/bias": np.full(1, 0.25, np.float32)}
+    before = arrays["stage1_down_bn/moving_mean"]
+    report = fill_from(model, arrays, "a file", backbone=backbone)
+    assert (report.folded, report.unused) == ((), ())
+    np.testing.assert_array_equal(model.get_layer("stage1_down_bn").moving_mean, before - 0.25)
+
+
+def test_own_names_come_back_from_a_model_file(tmp_path: Path) -> None:
+    model, backbone = built(MOBILE)
+    fill_from(model, mobilenet_v2().arrays, "a file", backbone=backbone)
+    model.save(tmp_path / "model.keras")
+    again, _ = built(MOBILE)
+    report = fill_from(again, read_arrays(tmp_path / "model.keras"), "model.keras", backbone=backbone)
+    assert (report.initial, report.unused) == ((), ())
+    for first, second in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_every_batch_norm_has_its_convolution() -> None:
+    modules = Modules.of(built(MOBILE)[0])
+    norms = [name for name, own in modules.variables.items() if "moving_mean" in own]
+    assert sorted(modules.norms) == sorted(norms)
+    assert modules.norms["bn_Conv1"] == "Conv1" and modules.norms["aspp/pooling_norm"] == "aspp/pooling"
+
+
+def test_a_short_report() -> None:
+    assert str(ImportReport("a file", "TF-slim names", ("conv",))) == (
+        "a file: TF-slim names\n  filled     1 of 1 layers with weights\n  initial    none\n  left over  none"
+    )
+
+
+# Files.
+
+EXPECTED = (
+    "Expected an .npz of named arrays, a .tflite file, a .keras model, or a TensorFlow checkpoint: its prefix, as in "
+    "run/model.ckpt-30000, its .index file, or its folder."
+)
+
+
+def test_a_checkpoint_is_found_by_prefix_index_and_folder(tmp_path: Path) -> None:
+    prefix = save_checkpoint(tmp_path / "model.ckpt-7", {"a/weights": np.ones(3, np.float32)})
+    for path in (prefix, Path(f"{prefix}.index"), tmp_path):
+        assert list(read_arrays(path)) == ["a/weights"]
+    save_checkpoint(tmp_path / "model.ckpt-8", {"b/weights": np.ones(3, np.float32)})
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-8"\n')
+    assert list(read_arrays(tmp_path)) == ["b/weights"]
+
+
+def test_no_file_and_a_file_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"")
+    for name, what in (
+        ("none.npz", "no such weight file"),
+        ("weights.pt", "weights cannot be read from such a file"),
+        ("", "weights cannot be read from such a file"),
+    ):
+        path = tmp_path / name
+        with pytest.raises(WeightsError) as error:
+            read_arrays(path)
+        assert str(error.value) == f"{path}: {what}. {EXPECTED}"
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.keras", "a.tflite", "a.index"])
+def test_a_damaged_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"cut short")
+    with pytest.raises(WeightsError) as error:
+        read_arrays(path)
+    assert str(error.value).startswith(f"{path}: cannot be read as weights: ")
+    assert str(error.value).endswith(". Fetch or write it again.")
