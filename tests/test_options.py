@@ -22,14 +22,14 @@ from tfseg.data.dataset import arrays
 from tfseg.data.inspect import check
 from tfseg.errors import DataError, ExportError
 from tfseg.export import artefacts
-from tfseg.export.bundle import labels_text
-from tfseg.labels import voc_palette
+from tfseg.labels import LABELS, labels_text, voc_palette
 from tfseg.models.nodes import IMAGE, NODES, Node
 from tfseg.pipeline import Pipeline, load
-from tfseg.run_directory import BEST, LABELS, LAST, PIPELINE
+from tfseg.run_directory import PIPELINE
 from tfseg.spec.declare import members
 from tfseg.spec.show import dump
 from tfseg.spec.slots import _is_spec, _specs, _unions, slots
+from tfseg.training.files import BEST, LAST
 from tfseg.training.outputs import for_each
 
 TINY = """\

@@ -7,10 +7,22 @@ from tests.checks import Given, SpecCase
 from tfseg.backbones import ContractingPath, SmallCnn, Vgg16
 from tfseg.labels import Labels
 from tfseg.models import Graph, Segmenter
-from tfseg.models.decoders import DeconvNet, DeepLabV3, DeepLabV3Plus, Fcn, PspNet, Unet
-from tfseg.models.heads import Crop, Resize
+from tfseg.models.decoders import (
+    DeconvNet,
+    DeepLabV1,
+    DeepLabV2,
+    DeepLabV3,
+    DeepLabV3Plus,
+    Dilation,
+    Fcn,
+    PspNet,
+    SegNet,
+    Unet,
+)
+from tfseg.models.heads import Crop, Interp, Resize, Zoom
 
 BACKBONE = Vgg16(width=1 / 64)
+RELEASED = Vgg16(form="deeplab", output_stride=8, width=1 / 64)
 INDEXED = Vgg16(width=1 / 64, batch_norm=True, indices=True, fc=None)
 
 DEEPLAB = {
@@ -63,6 +75,27 @@ CASES = [
             "channels": 4,
         },
     ),
+    SpecCase(
+        DeepLabV1(channels=4),
+        on(RELEASED),
+        {
+            "multi_scale": True,
+            "fusion": Given("concatenation", {"multi_scale": True}),
+            "channels": Given(5, {"multi_scale": True}),
+            "dropout": Given(0.1, {"multi_scale": True}),
+        },
+    ),
+    SpecCase(DeepLabV2(), on(RELEASED), {"rates": (6, 12), "hidden": 8, "dropout": Given(0.1, {"hidden": 8})}),
+    SpecCase(
+        Dilation(),
+        on(Vgg16(form="dilation", output_stride=8, width=1 / 64)),
+        {
+            "context": "large",
+            "dilations": Given((1, 2, 1), {"context": "basic"}),
+            "padding": Given("same", {"context": "basic"}),
+            "upsampling": "deconv",
+        },
+    ),
     SpecCase(DeepLabV3(channels=4), on(SmallCnn(width=2)), {**DEEPLAB, "separable": True}),
     SpecCase(
         DeepLabV3Plus(channels=4),
@@ -70,6 +103,7 @@ CASES = [
         {**DEEPLAB, "separable": False, "low_level": 8, "low_level_channels": 6, "refinements": 1},
     ),
     SpecCase(DeconvNet(filters=4), on(INDEXED), {"filters": 5}),
+    SpecCase(SegNet(), on(INDEXED), {"convolutions": (3, 3, 3, 2, 1), "mc_dropout": "central"}),
     SpecCase(
         Unet(),
         on(ContractingPath(width=2)),
@@ -81,7 +115,9 @@ CASES = [
         {"filters": 6, "bins": (1, 4), "dropout": 0.5, "auxiliary": False},
     ),
     SpecCase(Crop(), headed, {}),
+    SpecCase(Interp(), lambda head: net(Segmenter(backbone=RELEASED, decoder=DeepLabV1(), head=head)), {}),
     SpecCase(Resize(), headed, {"align_corners": True}),
+    SpecCase(Zoom(), lambda head: net(Segmenter(backbone=RELEASED, decoder=Dilation(), head=head)), {}),
     SpecCase(
         Segmenter(backbone=BACKBONE, decoder=Fcn()),
         net,
@@ -90,6 +126,8 @@ CASES = [
             "backbone": Given(SmallCnn(width=2), {"decoder": Fcn(strides=(16,))}),
             "decoder": Fcn(strides=(32,)),
             "head": Resize(align_corners=True),
+            "scales": (1.0, 0.5),
+            "fusion": Given("mean", {"scales": (1.0, 0.5)}),
         },
     ),
     SpecCase(

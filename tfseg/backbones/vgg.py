@@ -53,8 +53,8 @@ class Vgg16:
 
     type: Literal["vgg16"] = "vgg16"
     form: Literal["original", "same", "deeplab", "dilation"] = "same"
-    """`original` (FCN): the first layer pads by 100, `fc6` does not pad, scores are cropped. `same`: every layer pads so
-    that its map covers the image, no more; one set of weights computes the same at every output stride. `deeplab`:
+    """`original` (FCN): the first layer pads by 100, `fc6` does not pad, scores are cropped. `same`: every layer pads
+    so that its map covers the image, no more; one set of weights computes the same at every output stride. `deeplab`:
     3x3 pools, the last two without stride. `dilation`: the image is mirrored at its borders, no convolution pads."""
     output_stride: Literal[8, 16, 32] = 32
     """Image pixels between two places of the deepest stage: 32 in `original`, any in `same`, 8 in the others."""

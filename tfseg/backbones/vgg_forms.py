@@ -1,6 +1,7 @@
 """The forms that segmentation nets gave VGG16: what each pads by, pools by, and takes off the pixels."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import keras
 
@@ -55,7 +56,7 @@ def convolution(
     form: str, filters: int, size: int, rate: int, activation: str | None, name: str
 ) -> keras.layers.Conv2D:
     """A convolution; one that any output stride dilates is an atrous one at every stride, so that weight files fit."""
-    padding = "valid" if name.startswith(FORMS[form].unpadded) else "same"
+    padding: Literal["valid", "same"] = "valid" if name.startswith(FORMS[form].unpadded) else "same"
     layer = AtrousConv2D if form != "original" and name.startswith(("conv5", "fc6")) else keras.layers.Conv2D
     return layer(
         filters,

@@ -1,12 +1,14 @@
 """DeepLab's two resizes: a net's input by a factor, and its scores back onto every pixel."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import keras
 from keras import ops
 
 from tfseg.layers.arguments import two_shapes
+from tfseg.ops.geometry import interp_size
 from tfseg.ops.resize import resize
 
 Shape = Sequence[int | None]
@@ -83,9 +85,10 @@ class ZoomLike(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class ResizeBy(keras.layers.Layer):
-    """Resizes bilinearly by a factor, with aligned corners: `n` pixels become `round((n - 1) scale) + 1`.
+    """Resizes bilinearly by a fraction `p / q`, with aligned corners: `n` pixels become `(n - 1) // q * p + 1`.
 
-    So 321 pixels become 241 and 161 for the factors 0.75 and 0.5 of DeepLab v2, whose places keep lying on each other.
+    This is Caffe's `Interp`, and what `MultiScale` does to its input: 321 pixels become 241 and 161 for the factors
+    0.75 and 0.5 of DeepLab v2.
 
     Example:
 
@@ -94,7 +97,7 @@ class ResizeBy(keras.layers.Layer):
     [(241, 385), (161, 257)]
 
     Args:
-        scale: the factor, greater than 0.
+        scale: the factor, at least 0.01; it counts as a fraction of a denominator up to 100.
 
     Call arguments:
         x: a tensor.
@@ -106,7 +109,7 @@ class ResizeBy(keras.layers.Layer):
         `[batch, new_height, new_width, channels]`.
 
     Raises:
-        ValueError: a factor of 0 or less.
+        ValueError: a smaller factor.
 
     Reference:
         Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully
@@ -115,24 +118,20 @@ class ResizeBy(keras.layers.Layer):
 
     def __init__(self, scale: float, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)  # pixels must not be rounded before they are interpolated
-        if not scale > 0:
-            raise ValueError(f"`scale` must be greater than 0. Received: scale={scale!r}")
+        if not scale >= 0.01:
+            raise ValueError(f"`scale` must be at least 0.01. Received: scale={scale!r}")
         self.scale = scale
+        self.fraction = Fraction(scale).limit_denominator(100)
         self.supports_jit = False  # XLA interpolates wrongly, see tfseg/ops/resize.py
 
     def call(self, x: Any) -> Any:
         _, height, width, _ = ops.shape(x)
-        size = (self._size(height), self._size(width))
+        size = (interp_size(height, self.fraction), interp_size(width, self.fraction))
         return ops.cast(resize(ops.cast(x, "float32"), size, "bilinear", align_corners=True), self.compute_dtype)
 
-    def _size(self, length: Any) -> Any:
-        if isinstance(length, int):
-            return int((length - 1) * self.scale + 0.5) + 1
-        return ops.cast(ops.cast(length - 1, "float32") * self.scale + 0.5, "int32") + 1
-
     def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:
-        height, width = (None if length is None else self._size(length) for length in input_shape[1:3])
-        return input_shape[0], height, width, input_shape[3]
+        sides = (None if length is None else interp_size(length, self.fraction) for length in input_shape[1:3])
+        return input_shape[0], *sides, input_shape[3]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale}

@@ -143,7 +143,7 @@ def mapped(layer: keras.Operation, inputs: list[CoordinateMap], axis: int) -> Co
     if isinstance(layer, tl.MirrorPadding2D):
         return inputs[0].then(CoordinateMap(Fraction(1), Fraction(layer.padding)))
     if isinstance(layer, tl.ResizeBy):
-        return inputs[0].then(CoordinateMap(Fraction(str(layer.scale))))
+        return inputs[0].then(CoordinateMap(layer.fraction))
     if isinstance(layer, tl.MultiScale):
         return _wrapped(layer, inputs, lambda inner, values: mapped(inner, values, axis))
     look = window(layer, axis)

@@ -1,7 +1,8 @@
 """What keeps the parts of a network from working together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from tfseg.backbones.features import Backbone
 from tfseg.errors import TfsegError
 
 Problem = tuple[tuple[str | int, ...], str]
@@ -18,3 +19,15 @@ def refuse(problems: Iterable[Problem]) -> None:
     """Raises one ModelError for all `problems`, if there are any."""
     if lines := [f"model.{'.'.join(map(str, path))}: {message}" for path, message in problems]:
         raise ModelError("\n".join(lines))
+
+
+def beyond_the_image(backbone: Backbone) -> Iterator[Problem]:
+    """Why a decoder cannot be put on a backbone that pads by more than its kernels, if it does."""
+    if backbone.padded:
+        yield (
+            (),
+            (
+                f"places of {backbone.type} in its original form lie beyond the image, and this decoder's scores are "
+                "not cropped. Set model.backbone.form to another one, or the decoder to fcn"
+            ),
+        )

@@ -1,11 +1,11 @@
 """The family level: a backbone, a decoder and a head make a network."""
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import keras
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tfseg.backbones import (
     AlexNet,
@@ -21,11 +21,23 @@ from tfseg.backbones import (
 )
 from tfseg.labels import Labels
 from tfseg.models.crops import crop_problem
-from tfseg.models.decoders import DeconvNet, DeepLabV3, DeepLabV3Plus, Fcn, PspNet, Unet
-from tfseg.models.heads import HEADS, Crop, Resize
+from tfseg.models.decoders import (
+    DeconvNet,
+    DeepLabV1,
+    DeepLabV2,
+    DeepLabV3,
+    DeepLabV3Plus,
+    Dilation,
+    Fcn,
+    PspNet,
+    SegNet,
+    Unet,
+)
+from tfseg.models.heads import HEADS, Crop, Head, Interp, Resize, Zoom
 from tfseg.models.outputs import Scores, functional
 from tfseg.models.problems import Problem, refuse
-from tfseg.spec.declare import BY_TYPE, spec
+from tfseg.models.scales import Fusion, multi_scale
+from tfseg.spec.declare import BY_TYPE, Misfit, spec
 
 
 @spec
@@ -39,33 +51,64 @@ class Segmenter:
         AlexNet | Applications | ContractingPath | GoogLeNet | MobileNetV2 | Resnet | SmallCnn | Vgg16, BY_TYPE
     ]
     """What turns the image into features."""
-    decoder: Annotated[DeconvNet | DeepLabV3 | DeepLabV3Plus | Fcn | PspNet | Unet, BY_TYPE]
+    decoder: Annotated[
+        DeconvNet | DeepLabV1 | DeepLabV2 | DeepLabV3 | DeepLabV3Plus | Dilation | Fcn | PspNet | SegNet | Unet, BY_TYPE
+    ]
     """What turns features into scores of the classes."""
-    head: Annotated[Crop | Resize | None, BY_TYPE] = None
+    head: Annotated[Crop | Interp | Resize | Zoom | None, BY_TYPE] = None
     """What brings scores to the image's size; null takes the one that the decoder needs."""
+    scales: Annotated[tuple[Annotated[float, Field(ge=0.01)], ...], Field(min_length=1)] = (1.0,)
+    """Sizes at which the network sees the image, by one set of weights; one of them 1: [1, 0.75, 0.5] in DeepLab v2.
+    In training the scores of each have a loss of their own."""
+    fusion: Fusion = "max"
+    """How the scores of several scales become one."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if 1 not in self.scales or len(set(self.scales)) < len(self.scales):
+            expected = "must be different numbers, one of them 1, whose scores set the size"
+            raise Misfit(("scales", f"{expected}. Received: {list(self.scales)}"))
+        return self
 
     def build(self, labels: Labels, training: bool = False) -> keras.Model:
         """A Functional model: `image` `[batch, height, width, channels]`, 0 to 255, to float32 `logits` of that size.
 
         Args:
             labels: the classes; one logit for each.
-            training: build the form with the outputs `logits`, `scores` and, where the decoder has more, `aux_…`; it
-                shares all layers with the other.
+            training: build the form with the outputs `logits`, `scores` and, where the decoder or several scales have
+                more, `aux_…`; it shares all layers with the other.
 
         Raises:
             ModelError: the parts do not fit; `problems` says so in advance.
         """
         refuse(self.problems(labels))
         image = keras.Input((None, None, self.channels), name="image")
-        features = self.backbone(image)
-        scores = Scores.of(self.decoder(features, image, labels.count))
-        logits = self._head(scores.main, image)
+        head = self._head
+        seen = image if head is None else head.prepared(image, self.output_stride)
+        scores = self._scores(seen, labels.count)
+        logits = scores.main if head is None else head(scores.main, image, self.output_stride)
         return functional(image, logits, scores if training else None)
+
+    def _scores(self, image: keras.KerasTensor, classes: int) -> Scores:
+        def score(image: keras.KerasTensor) -> Scores:
+            return Scores.of(self.decoder(self.backbone(image), image, classes))
+
+        return score(image) if len(self.scales) == 1 else multi_scale(image, score, self.scales, self.fusion)
+
+    @property
+    def _head(self) -> Head | None:
+        """What the file names, or what the decoder needs; None where scores have the image's size."""
+        return None if self.decoder.head is None else self.head or HEADS[self.decoder.head]
 
     @property
     def output_stride(self) -> int:
         """Image pixels between two places of the backbone's deepest stage."""
         return self.backbone.output_stride
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether dropout stays on when it predicts, so that several passes differ."""
+        return any(getattr(part, "mc_dropout", None) is not None for part in (self.backbone, self.decoder))
 
     def problems(self, labels: Labels) -> Iterator[Problem]:
         """What keeps the parts from working together, each as (path, message)."""
@@ -76,6 +119,9 @@ class Segmenter:
             yield ("head",), f"these scores have the image's size already; set it to null. Received: {self.head.type}"
         elif self.head is not None and self.head.type != (needed := HEADS[self.decoder.head].type):
             yield ("head",), f"these scores come to the image's size by {needed}. Received: {self.head.type}"
+        if len(self.scales) > 1 and self.decoder.head == "crop":
+            message = "scores of several scales are resized onto each other, and those of this decoder must be cropped"
+            yield ("scales",), f"{message}. Set its upsampling to another one. Received: {list(self.scales)}"
 
     def crop_problem(self, crop: int | tuple[int, int] | None) -> str | None:
         """Why images should not be cropped to that height and width for training, or None."""
@@ -92,8 +138,3 @@ class Segmenter:
         if report is not None and report.folded:
             unfold_batch_norm(model, images)
         return report
-
-    def _head(self, scores: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:
-        if self.decoder.head is None:
-            return scores
-        return (self.head or HEADS[self.decoder.head])(scores, image)

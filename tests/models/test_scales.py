@@ -1,0 +1,105 @@
+"""Multi-scale inputs: DeepLab v2's sizes, one set of weights, and a loss for each scale."""
+
+import keras
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tests.models.conftest import LABELS
+from tfseg.backbones import Resnet, SmallCnn, Vgg16
+from tfseg.layers import MultiScale
+from tfseg.models import Segmenter, describe
+from tfseg.models.decoders import DeepLabV2, Fcn, PspNet
+
+SCALES = (1.0, 0.75, 0.5)
+BACKBONE = Vgg16(form="deeplab", output_stride=8, width=1 / 64, fc=None)
+SINGLE = Segmenter(backbone=BACKBONE, decoder=DeepLabV2(rates=(2, 4), hidden=8))
+MULTI = Segmenter(backbone=BACKBONE, decoder=DeepLabV2(rates=(2, 4), hidden=8), scales=SCALES)
+
+
+def image(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (1, height, width, 3)).astype(np.float32)
+
+
+def test_sizes_of_the_paper() -> None:
+    """321 pixels are seen as 321, 241 and 161; their scores have 41, 31 and 21 places."""
+    model = MULTI.build(LABELS, training=True)
+    outputs = model(image(321, 33))
+    assert {name: tuple(each.shape) for name, each in outputs.items()} == {
+        "logits": (1, 321, 33, 3),
+        "scores": (1, 41, 5, 3),
+        "aux_scale_1": (1, 41, 5, 3),
+        "aux_scale_0_75": (1, 31, 4, 3),
+        "aux_scale_0_5": (1, 21, 3, 3),
+    }
+    scaled = keras.Model(model.input, [model.get_layer(f"image_{name}").output for name in ("0_75", "0_5")])
+    assert [each.shape[1] for each in scaled(image(513, 9))] == [385, 257]
+
+
+@pytest.mark.parametrize("fusion", ["max", "mean"])
+def test_it_is_the_single_scale_net_within_multi_scale(fusion: str) -> None:
+    """The layer `MultiScale` around the net of one scale, with the same weights."""
+    single = SINGLE.build(LABELS)
+    model = Segmenter(backbone=BACKBONE, decoder=SINGLE.decoder, scales=SCALES, fusion=fusion).build(
+        LABELS, training=True
+    )
+    assert [weight.path for weight in model.weights] == [weight.path for weight in single.weights]
+    model.set_weights(single.get_weights())
+    net = keras.Model(single.input, single.get_layer("aspp").output)
+    fused, *each = MultiScale(net, SCALES, fusion=fusion, outputs="all")(image(65, 33))
+    outputs = model(image(65, 33))
+    np.testing.assert_allclose(outputs["scores"], fused, atol=1e-5)
+    for name, scores in zip(("1", "0_75", "0_5"), each, strict=True):
+        np.testing.assert_allclose(outputs[f"aux_scale_{name}"], scores, atol=1e-5)
+    np.testing.assert_allclose(outputs["logits"][:, ::8, ::8], fused, atol=1e-5)
+
+
+def test_scales_add_no_weights_and_no_layers_but_resizes() -> None:
+    assert describe(MULTI.build(LABELS)).parameters == describe(SINGLE.build(LABELS)).parameters
+    names = {layer.name for layer in MULTI.build(LABELS).layers} - {layer.name for layer in SINGLE.build(LABELS).layers}
+    assert names == {"image_0_75", "image_0_5", "raised_0_75", "raised_0_5", "fused"}
+    assert describe(MULTI.build(LABELS)).output_stride == 8
+
+
+def test_a_net_of_several_scales_is_saved_and_loaded(tmp_path) -> None:
+    model = MULTI.build(LABELS)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded(image(50, 41)), model(image(50, 41)), atol=1e-5)
+
+
+def test_every_scale_learns() -> None:
+    """Gradients of the four losses meet in one set of weights."""
+    keras.utils.set_random_seed(0)
+    model = MULTI.build(LABELS, training=True)
+    scores = keras.Model(model.input, {name: each for name, each in model.output.items() if name != "logits"})
+    optimizer = keras.optimizers.SGD(0.0)
+    scores.compile(optimizer, loss=dict.fromkeys(scores.output, "mean_squared_error"))
+    targets = {name: np.zeros(each.shape) for name, each in scores(image(33, 33)).items()}
+    logs = scores.train_on_batch(image(33, 33), targets, return_dict=True)
+    assert {"scores_loss", "aux_scale_1_loss", "aux_scale_0_75_loss", "aux_scale_0_5_loss"} <= set(logs)
+    assert all(np.isfinite(value) for value in logs.values())
+
+
+def test_batch_norm_and_further_outputs_at_several_scales() -> None:
+    model = Segmenter(
+        backbone=Resnet(depth=50, width=0.05, output_stride=8),
+        decoder=PspNet(filters=4, bins=(1, 2)),
+        scales=(0.5, 1.0),
+    )
+    outputs = model.build(LABELS, training=True)(image(65, 65))
+    assert list(outputs) == ["logits", "scores", "aux_stage", "aux_scale_0_5", "aux_scale_1"]
+
+
+def test_other_decoders_see_several_scales() -> None:
+    spec = Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16, 8), channels=4), scales=(1.0, 2.0))
+    assert spec.build(LABELS)(image(40, 33)).shape == (1, 40, 33, 3)
+
+
+@pytest.mark.parametrize("scales", [(0.5,), (1.0, 0.5, 0.5)])
+def test_scales_that_make_no_sense(scales: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationError) as error:
+        Segmenter(backbone=BACKBONE, decoder=DeepLabV2(), scales=scales)
+    assert [str(each["ctx"]["error"]) for each in error.value.errors()] == [
+        f"scales: must be different numbers, one of them 1, whose scores set the size. Received: {list(scales)}"
+    ]

@@ -1,0 +1,43 @@
+"""DeepLab v2: atrous spatial pyramid pooling as parallel classifiers whose scores are summed."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import keras
+from pydantic import Field
+
+from tfseg.backbones.features import Backbone, Features
+from tfseg.layers import ParallelAtrousClassifier
+from tfseg.models.problems import Problem, beyond_the_image
+from tfseg.spec.declare import spec
+
+
+@spec
+class DeepLabV2:
+    """DeepLab v2 (Chen et al. 2018, section 3.2): classifiers of several fields of view on the deepest stage, summed.
+
+    On VGG16 it takes the place of `fc6` to `fc8`, once for each rate: set `hidden` to 1024 and `model.backbone.fc` to
+    null. On ResNet each branch is one convolution.
+    """
+
+    type: Literal["deeplab_v2"] = "deeplab_v2"
+    rates: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (6, 12, 18, 24)
+    """Places between two taps of each branch's 3x3 convolution: [6, 12, 18, 24] is ASPP-L, [2, 4, 8, 12] ASPP-S, [12]
+    LargeFOV."""
+    hidden: Annotated[int, Field(ge=1)] | None = None
+    """Channels of the two hidden layers of each branch, as on VGG16; null: none."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of units left out after each hidden layer in training."""
+
+    @property
+    def head(self) -> Literal["interp"]:
+        """How its scores come to the image's size."""
+        return "interp"
+
+    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+        """What keeps it from working on `backbone`, each as (path, message)."""
+        yield from beyond_the_image(backbone)
+
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+        classifier = ParallelAtrousClassifier(classes, self.rates, self.hidden, self.dropout, name="aspp")
+        return classifier(features.deepest.tensor)

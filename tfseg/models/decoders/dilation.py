@@ -1,0 +1,58 @@
+"""The dilation network: scores of a dense front end, and a context module that looks around them."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import keras
+from pydantic import Field
+
+from tfseg.backbones.features import Backbone, Features
+from tfseg.layers import BilinearConv2DTranspose, DilatedContext
+from tfseg.models.problems import Problem, beyond_the_image
+from tfseg.spec.declare import spec
+
+
+@spec
+class Dilation:
+    """The dilation network (Yu & Koltun 2016): a 1x1 convolution scores the deepest stage; dilated ones follow.
+
+    Layers are named as in the authors' prototxts: `final`, and within the context `ctx_conv1_1` to `ctx_final`.
+    """
+
+    type: Literal["dilation"] = "dilation"
+    context: Literal["basic", "large"] | None = None
+    """The module after the front end's scores (table 1); null: none. It begins as the identity."""
+    dilations: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 1, 2, 4, 8, 16, 1)
+    """Of its 3x3 convolutions. The default is for VOC and CamVid; Cityscapes has 32 and 64 after 16, KITTI no 16."""
+    padding: Literal["once", "same"] = "once"
+    """`once`: zeros around its first convolution, as many as all take away (VOC). `same`: around each (Cityscapes)."""
+    upsampling: Literal["zoom", "deconv"] = "zoom"
+    """Both are bilinear and fixed. `zoom`: place i lies on pixel i times the stride, as in the authors' `predict.py`
+    and training labels. `deconv`: their transposed convolution, which puts it into the middle of what it sees."""
+
+    @property
+    def head(self) -> Literal["zoom", "crop"]:
+        """How its scores come to the image's size."""
+        return "zoom" if self.upsampling == "zoom" else "crop"
+
+    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+        """What keeps it from working on `backbone`, each as (path, message)."""
+        yield from beyond_the_image(backbone)
+        if self.upsampling == "deconv" and not backbone.fixed_grid:
+            yield (
+                ("upsampling",),
+                (
+                    f"deconv crops at fixed places, but where {backbone.type} samples the image depends on the image's "
+                    "size. Set it to zoom. Received: deconv"
+                ),
+            )
+
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+        gaussian = keras.initializers.RandomNormal(stddev=0.001)
+        scores = keras.layers.Conv2D(classes, 1, kernel_initializer=gaussian, name="final")(features.deepest.tensor)
+        if self.context is not None:
+            scores = DilatedContext(classes, self.context, self.dilations, self.padding, name="context")(scores)
+        if self.upsampling == "zoom":
+            return scores
+        stride = features.deepest.stride
+        return BilinearConv2DTranspose(classes, 2 * stride, stride, name="upscore")(scores)
