@@ -120,7 +120,7 @@ class AtrousConv2D(keras.layers.Conv2D):
             bias_constraint,
             **kwargs,
         )
-        self.padding = _checked(padding, self.padding)
+        self.padding: Any = _numbers(padding) or self.padding
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         x, word = _padded(self, inputs)
@@ -233,7 +233,7 @@ class AtrousSeparableConv2D(keras.layers.SeparableConv2D):
             bias_constraint,
             **kwargs,
         )
-        self.padding = _checked(padding, self.padding)
+        self.padding: Any = _numbers(padding) or self.padding
 
     def call(self, inputs: Any) -> Any:
         x, word = _padded(self, inputs)
@@ -257,8 +257,9 @@ def _word(padding: Padding) -> str:
     return padding if isinstance(padding, str) else "valid"
 
 
-def _checked(padding: Padding, word: str) -> str | tuple[int, int]:
-    return word if isinstance(padding, str) else pair("padding", padding, least=0)
+def _numbers(padding: Padding) -> tuple[int, int] | None:
+    """The padding as rows and columns; None where it is a word."""
+    return None if isinstance(padding, str) else pair("padding", padding, least=0)
 
 
 def _padded(layer: Any, x: Any) -> tuple[Any, str]:

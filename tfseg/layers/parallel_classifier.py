@@ -81,30 +81,15 @@ class ParallelAtrousClassifier(keras.layers.Layer):
         return [(name, rate) for names, rate in branches for name in names]
 
     def _part(self, name: str, rate: int) -> keras.layers.Layer:
-        options = {"dtype": self.dtype_policy, "trainable": self.trainable, "name": name}
+        options: dict[str, Any] = {"dtype": self.dtype_policy, "trainable": self.trainable, "name": name}
         if name.startswith("drop"):
             return keras.layers.Dropout(self.dropout, **options)
-        if name.startswith(("fc8", "fc1")):
+        size, rate = (3, rate) if name.startswith(("fc1", "fc6")) else (1, 1)
+        options |= {"kernel_size": size, "dilation_rate": rate, "padding": "same"}
+        if self.hidden is None or name.startswith("fc8"):
             gaussian = keras.initializers.RandomNormal(stddev=0.01)
-            size = 1 if self.hidden else 3
-            return AtrousConv2D(
-                self.classes,
-                size,
-                padding="same",
-                dilation_rate=1 if self.hidden else rate,
-                kernel_initializer=gaussian,
-                **options,
-            )
-        size, rate = (3, rate) if name.startswith("fc6") else (1, 1)
-        return AtrousConv2D(
-            self.hidden,
-            size,
-            padding="same",
-            dilation_rate=rate,
-            activation="relu",
-            kernel_initializer="he_normal",
-            **options,
-        )
+            return AtrousConv2D(self.classes, kernel_initializer=gaussian, **options)
+        return AtrousConv2D(self.hidden, kernel_initializer="he_normal", activation="relu", **options)
 
     @property
     def field(self) -> int:

@@ -177,15 +177,11 @@ class MaxUnpooling2D(_IndexedPooling2D):
         sides = (side if isinstance(side, int) else None for side in size)
         return keras.KerasTensor((batch, *sides, channels), self.compute_dtype)
 
-    def compute_output_shape(
-        self, updates_shape: Shape | Sequence[Shape], mask_shape: Shape | None = None
-    ) -> tuple[int | None, ...]:
-        if isinstance(updates_shape[0], Sequence):  # called with a list
-            updates_shape, _, *reference = updates_shape
-            if reference:
-                return updates_shape[0], *reference[0][1:3], updates_shape[3]
-        size = self._size(updates_shape, None, tuple)
-        return updates_shape[0], *size, updates_shape[3]
+    def compute_output_shape(self, updates_shape: Any, mask_shape: Shape | None = None) -> tuple[int | None, ...]:
+        """`updates_shape` may be a list of all shapes, as of a call with a list."""
+        shape, *others = updates_shape if isinstance(updates_shape[0], Sequence) else (updates_shape,)
+        size = others[1][1:3] if len(others) == 2 else self._size(shape, None, tuple)
+        return shape[0], *size, shape[3]
 
     def _size(self, shape: Any, output_size: Any, shape_of: Any) -> tuple[Any, Any]:
         """Height and width: what `output_size` says, or what the windows would have covered."""
