@@ -10,9 +10,11 @@ from typing import Any
 import yaml
 
 from tfseg.errors import RunError
+from tfseg.labels import LABELS
 from tfseg.pipeline import Pipeline
-from tfseg.run_directory import BEST, HISTORY, LABELS, LAST, LOGS, METRICS, PIPELINE, STATE, Run
+from tfseg.run_directory import METRICS, PIPELINE, Run
 from tfseg.spec.show import dump
+from tfseg.training.files import BEST, HISTORY, LAST, LOGS, STATE
 
 LOCK = ".lock"
 FINISHED = Path(STATE) / "finished"

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 
 from tfseg.pipeline import Pipeline
-from tfseg.run_directory import BEST, LAST, Run
+from tfseg.run_directory import Run
 from tfseg.training import State, estimate_batch_norm, save_model
+from tfseg.training.files import BEST, LAST
 from tfseg.training.strategy import Scope
 
 SAMPLES = 4

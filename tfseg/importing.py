@@ -8,11 +8,12 @@ import keras
 from tfseg.atomic import atomic_file, write_text
 from tfseg.checkpoints import ImportReport, fill_from, read_arrays
 from tfseg.claim import claim
-from tfseg.export.bundle import labels_text
+from tfseg.labels import LABELS, labels_text
 from tfseg.models import Segmenter
 from tfseg.pipeline import Pipeline
-from tfseg.run_directory import BEST, LABELS, PIPELINE, STATE
+from tfseg.run_directory import PIPELINE
 from tfseg.spec.show import dump
+from tfseg.training.files import BEST, STATE
 
 
 def import_weights(

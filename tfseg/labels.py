@@ -3,16 +3,20 @@
 import difflib
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, TypeAdapter, ValidationError, model_validator
 from pydantic_core import CoreSchema
 
+from tfseg.errors import RunError
 from tfseg.spec.declare import Misfit, spec
 
 IGNORE = 255
 """The id of a pixel that counts in no loss and no metric, unless `labels.ignore` says otherwise."""
+LABELS = "labels.json"
+"""The file that names the classes beside a trained network, and in a TFLite file."""
 
 Level = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Level, Level, Level]
@@ -102,6 +106,34 @@ def voc_palette(size: int = 256) -> np.ndarray:
         for channel in range(3):
             colours[:, channel] |= (((ids >> (3 * step + channel)) & 1) << (7 - step)).astype(np.uint8)
     return colours
+
+
+def labels_text(labels: Labels) -> str:
+    """The content of `LABELS`: JSON, with a colour for each class even where the labels leave them to the default."""
+    colours = labels.colours or voc_palette(labels.count).tolist()
+    return json.dumps({"names": labels.names, "ignore": labels.ignore, "colours": colours}, ensure_ascii=False) + "\n"
+
+
+def read_labels(path: Path, text: bytes) -> Labels:
+    """The classes from the content of `LABELS`; `path` is where that was found.
+
+    Raises:
+        RunError: the text is something else.
+    """
+    try:
+        return TypeAdapter(Labels).validate_python(json.loads(text), strict=False)  # JSON knows lists, and no tuples
+    except ValueError as error:
+        raise RunError(
+            f"{path}: does not name the classes ({_first_fault(error)}). Expected JSON with `names`, `ignore` and "
+            "`colours`, as `tfseg fit` writes labels.json."
+        ) from error
+
+
+def _first_fault(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    fault = error.errors()[0]
+    return ": ".join([".".join(map(str, fault["loc"])), fault["msg"]])
 
 
 PUBLISHED: dict[str, dict[str, Any]] = {

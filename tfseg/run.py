@@ -19,12 +19,13 @@ from tfseg.data import explained
 from tfseg.errors import RunError
 from tfseg.export import Report
 from tfseg.export import export as export_model
-from tfseg.export.bundle import labels_text, versions
+from tfseg.export.bundle import versions
 from tfseg.fitting import compile_for, load_weights, measure_batch_norm, train, training_and_validation
 from tfseg.inference import Inference, Predictor, predict_files
+from tfseg.labels import LABELS, labels_text
 from tfseg.metrics import SegmentationMetrics
 from tfseg.pipeline import Pipeline, load
-from tfseg.run_directory import LABELS, METRICS, PIPELINE, Run, load_model, network, run_of
+from tfseg.run_directory import METRICS, PIPELINE, Run, load_model, network, run_of
 from tfseg.spec.show import dump
 from tfseg.training import State, explain, restore
 

@@ -15,10 +15,9 @@ import keras
 import tfseg.layers  # noqa: F401  # registers what a saved model names
 from tfseg.errors import RunError
 from tfseg.pipeline import Pipeline, load
+from tfseg.training.files import BEST, HISTORY
 
-BEST, LAST = "model.keras", "last.keras"
-PIPELINE, LABELS, HISTORY = "pipeline.yaml", "labels.json", "history.csv"
-LOGS, STATE = "logs", "state"
+PIPELINE = "pipeline.yaml"
 METRICS = "metrics-{split}.json"
 
 

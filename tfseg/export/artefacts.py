@@ -10,14 +10,14 @@ import numpy as np
 
 from tfseg.atomic import write_text
 from tfseg.errors import ExportError
-from tfseg.export.bundle import LABELS, RECORD, append_labels, labels_text, record_text
+from tfseg.export.bundle import RECORD, append_labels, record_text
 from tfseg.export.precision import in_float32
 from tfseg.export.saved_model import write_saved_model
 from tfseg.export.spec import Export
 from tfseg.export.tflite import write_tflite
 from tfseg.export.verify import Comparison, ask, compare, expectations, questions
 from tfseg.export.versions import new_version
-from tfseg.labels import Labels
+from tfseg.labels import LABELS, Labels, labels_text
 from tfseg.layers.settled import settled
 
 

@@ -13,16 +13,9 @@ import tensorflow as tf
 
 import tfseg
 from tfseg.export.verify import Comparison
-from tfseg.labels import Labels, voc_palette
+from tfseg.labels import LABELS, Labels, labels_text
 
-LABELS = "labels.json"
 RECORD = "export.json"
-
-
-def labels_text(labels: Labels) -> str:
-    """The classes as JSON, with a colour for each even where the labels leave them to the default."""
-    colours = labels.colours or voc_palette(labels.count).tolist()
-    return json.dumps({"names": labels.names, "ignore": labels.ignore, "colours": colours}, ensure_ascii=False) + "\n"
 
 
 def append_labels(tflite: Path, labels: Labels) -> None:

@@ -1,6 +1,5 @@
 """The three kinds of file that a trained network comes in, each as the same two functions of a batch of images."""
 
-import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from pydantic import TypeAdapter, ValidationError
 
 import tfseg.layers  # noqa: F401  # registers what a saved model names
 from tfseg.errors import RunError
-from tfseg.labels import Labels
+from tfseg.labels import LABELS, Labels, read_labels
 from tfseg.layers.settled import settled
 
-LABELS = "labels.json"
 SEED_STATE = "seed_generator_state"
 """What Keras calls the variable that a layer draws its random numbers from."""
 
@@ -149,25 +146,3 @@ class TfliteEngine:
 
     def masks(self, images: np.ndarray) -> np.ndarray:
         return self.probabilities(images).argmax(-1).astype(np.min_scalar_type(self.classes - 1))
-
-
-def read_labels(path: Path, text: bytes) -> Labels:
-    """The classes from labels.json.
-
-    Raises:
-        RunError: the text is something else.
-    """
-    try:
-        return TypeAdapter(Labels).validate_python(json.loads(text), strict=False)  # JSON knows lists, and no tuples
-    except ValueError as error:
-        raise RunError(
-            f"{path}: does not name the classes ({_first_fault(error)}). Expected JSON with `names`, `ignore` and "
-            "`colours`, as `tfseg fit` writes labels.json."
-        ) from error
-
-
-def _first_fault(error: ValueError) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    fault = error.errors()[0]
-    return ": ".join([".".join(map(str, fault["loc"])), fault["msg"]])

@@ -11,10 +11,9 @@ import keras
 
 from tfseg.atomic import atomic_file
 from tfseg.errors import RunError
+from tfseg.training.files import BEST, LAST
 from tfseg.training.layers import unsynchronized
 from tfseg.training.outputs import kept
-
-BEST, LAST = "model.keras", "last.keras"
 
 
 class Checkpoints(keras.callbacks.Callback):

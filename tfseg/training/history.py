@@ -11,8 +11,7 @@ import keras
 
 from tfseg.atomic import write_text
 from tfseg.training.checkpoints import writing
-
-HISTORY = "history.csv"
+from tfseg.training.files import HISTORY
 
 
 class History(keras.callbacks.Callback):

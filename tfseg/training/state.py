@@ -14,9 +14,10 @@ import numpy as np
 from tfseg.atomic import atomic_file
 from tfseg.errors import RunError
 from tfseg.training.checkpoints import Checkpoints, writing
+from tfseg.training.files import STATE
 from tfseg.training.history import History
 
-STATE = Path("state") / "state.npz"
+FILE = Path(STATE) / "state.npz"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Snapshots(keras.callbacks.Callback):
 
     def __init__(self, folder: Path, checkpoints: Checkpoints, history: History) -> None:
         super().__init__()
-        self.path = Path(folder) / STATE
+        self.path = Path(folder) / FILE
         self.checkpoints = checkpoints
         self.history = history
 
@@ -66,7 +67,7 @@ def restore(model: keras.Model, folder: Path) -> State:
     Raises:
         RunError: the file is damaged, or belongs to another network or optimiser.
     """
-    path = Path(folder) / STATE
+    path = Path(folder) / FILE
     if not path.exists():
         return State()
     try:

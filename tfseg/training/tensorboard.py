@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfseg.labels import Labels
 from tfseg.overlay import blend
 from tfseg.training.checkpoints import writing
+from tfseg.training.files import LOGS
 from tfseg.training.outputs import kept
 
 SCALARS, IMAGES = "scalars", "images"
@@ -32,7 +33,7 @@ class TensorBoardEvents(keras.callbacks.Callback):
 
     def __init__(self, folder: Path, labels: Labels, samples: Sequence[tuple[Any, Any]] = ()) -> None:
         super().__init__()
-        self.folder = Path(folder) / "logs"
+        self.folder = Path(folder) / LOGS
         self.labels = labels
         self.samples = [(np.asarray(image), np.asarray(mask)) for image, mask in samples]
         self._writers: dict[str, Any] = {}
