@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tfseg.errors import DataError, ExportError, RunError, TfsegError, WeightsError
     from tfseg.importing import import_weights
     from tfseg.labels import Labels
-    from tfseg.pipeline import Pipeline, load
+    from tfseg.pipeline import Pipeline, load, retarget
     from tfseg.run import Run, evaluate, export, fit, load_model, predict
     from tfseg.spec.validate import SpecError
 
@@ -34,6 +34,7 @@ _HOMES = {
     "load": "tfseg.pipeline",
     "load_model": "tfseg.run",
     "predict": "tfseg.run",
+    "retarget": "tfseg.pipeline",
 }
 _ROOMS = {
     "backbones",
@@ -67,6 +68,7 @@ __all__ = [
     "load",
     "load_model",
     "predict",
+    "retarget",
 ]
 
 

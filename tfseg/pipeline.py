@@ -1,5 +1,6 @@
 """The composition root: a pipeline file is one `Pipeline`, and only here do its sections meet."""
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from tfseg.data import Data
 from tfseg.export import Export
 from tfseg.inference import Inference
 from tfseg.labels import Labels
-from tfseg.models import Description, Model, describe
+from tfseg.models import Description, Model, ModelError, describe, retargeted
 from tfseg.spec.declare import spec
 from tfseg.spec.plugins import plugged
 from tfseg.spec.problems import SpecError
@@ -68,6 +69,9 @@ class Pipeline:
                 yield (section, *path), message
         if (problem := self.model.crop_problem(self.data.crop)) is not None:
             yield ("data", "crop"), problem
+        if self.inference.samples is not None and not self.model.stochastic:
+            message = "the network has no mc_dropout, and every pass would give the same; set it to null"
+            yield ("inference", "samples"), f"{message}. Received: {self.inference.samples}"
         if self.data.channels != self.model.channels:
             message = f"the images of the source {self.data.source.type} have {self.data.channels} channels"
             yield ("model", "channels"), f"{message}. Received: {self.model.channels}"
@@ -90,6 +94,31 @@ def load(path: str | os.PathLike[str], overrides: Iterable[str] = (), *, allow_p
     if problems:
         raise SpecError(problems)
     return pipeline
+
+
+def retarget(pipeline: Pipeline, output_stride: int) -> Pipeline:
+    """`pipeline` with its backbone at another output stride, for the same weights.
+
+    Strides of the backbone become dilations, or dilations strides; rates of the decoder follow. Both networks have the
+    same layers in the same order, so `model.set_weights`, `model.load_weights` and a weight file of one fill the other.
+
+    Args:
+        pipeline: a network of a backbone and a decoder.
+        output_stride: 8, 16 or 32, as the backbone has them.
+
+    Raises:
+        ModelError: the backbone cannot have it, the decoder does not fit then, or it reads other maps.
+    """
+    changed = dataclasses.replace(pipeline, model=retargeted(pipeline.model, output_stride))
+    with keras.StatelessScope(initialize_variables=False):
+        before, after = ([(each.path, tuple(each.shape)) for each in p.build().weights] for p in (pipeline, changed))
+    if before != after:
+        decoder = pipeline.model.decoder.type
+        raise ModelError(
+            f"model.decoder.type: {decoder} reads other maps of the backbone at output stride {output_stride} than at "
+            f"{pipeline.model.output_stride}, and the weights of one network do not fill the other. Received: {decoder}"
+        )
+    return changed
 
 
 def find(path: str | os.PathLike[str]) -> Path:

@@ -69,8 +69,7 @@ class AlexNet:
     def __call__(self, image: keras.KerasTensor) -> Features:
         _, pool1, pool2, pool5, fc = dilate((4, 2, 2, 2, 1), self.output_stride)
         x = Normalize("caffe" if image.shape[-1] == 3 else "tf", name="normalize")(image)
-        x = keras.layers.ZeroPadding2D(100 if self.padded else 5, name="pad")(x)
-        x = self._conv(x, "conv1", 96, 11, step=4)
+        x = self._conv(x, "conv1", 96, 11, step=4, padding=100 if self.padded else 5)
         stages = [Stage("conv1", 4, x)]
         x = self._pooled(x, "pool1", pool1, stages)
         x = self._conv(LocalResponseNormalization(name="norm1")(x), "conv2", 256, 5)
@@ -90,15 +89,22 @@ class AlexNet:
     def _fully_connected(self, x: keras.KerasTensor, rate: int) -> keras.KerasTensor:
         if not self.padded:  # 6 places around the seam between two; dilated, `same` would move the seam
             x = keras.layers.ZeroPadding2D(((2 * rate, 3 * rate), (2 * rate, 3 * rate)), name="fc6_pad")(x)
-        x = self._conv(x, "fc6", 4096, 6, rate=rate)
+        x = self._conv(x, "fc6", 4096, 6, rate=rate, padding=0)
         x = keras.layers.Dropout(self.dropout, name="drop6")(x)
         return keras.layers.Dropout(self.dropout, name="drop7")(self._conv(x, "fc7", 4096, 1))
 
     def _conv(
-        self, x: keras.KerasTensor, name: str, filters: int, size: int, step: int = 1, rate: int = 1
+        self,
+        x: keras.KerasTensor,
+        name: str,
+        filters: int,
+        size: int,
+        step: int = 1,
+        rate: int = 1,
+        padding: int | None = None,
     ) -> keras.KerasTensor:
         groups = 2 if name in GROUPED else 1
-        padding = "valid" if name in ("conv1", "fc6") else "same"  # they are padded before
+        padding = rate * (size - 1) // 2 if padding is None else padding
         return AtrousConv2D(
             2 * max(1, round(filters * self.width / 2)), size, step, padding, dilation_rate=rate, groups=groups,
             activation="relu", kernel_initializer="he_normal", name=name,

@@ -86,8 +86,7 @@ class GoogLeNet:
     def __call__(self, image: keras.KerasTensor) -> Features:
         _, pool1, pool2, pool3, pool4, end = dilate((2, 2, 2, 2, 2, 1), self.output_stride)
         x = Normalize("caffe" if image.shape[-1] == 3 else "tf", name="normalize")(image)
-        x = keras.layers.ZeroPadding2D(100 if self.padded else 3, name="pad")(x)
-        x = self._conv(x, *STEM[0], step=2)
+        x = self._conv(x, *STEM[0], step=2, padding=100 if self.padded else 3)
         stages = [Stage("conv1_7x7_s2", 2, x)]
         x = LocalResponseNormalization(name="pool1_norm1")(self._pool(x, "pool1_3x3_s2", pool1))
         x = self._conv(self._conv(x, *STEM[1]), *STEM[2])
@@ -134,10 +133,16 @@ class GoogLeNet:
         return CaffeMaxPooling2D(3, 2, name=name)(x) if self.padded else halving(x, name, *plan)
 
     def _conv(
-        self, x: keras.KerasTensor, name: str, filters: int, size: int, step: int = 1, rate: int = 1
+        self,
+        x: keras.KerasTensor,
+        name: str,
+        filters: int,
+        size: int,
+        step: int = 1,
+        rate: int = 1,
+        padding: int | None = None,
     ) -> keras.KerasTensor:
-        padding = "same" if step == 1 else "valid"  # the first one is padded before
-        return AtrousConv2D(
-            max(1, round(filters * self.width)), size, step, padding, dilation_rate=rate if size > 1 else 1,
+        padding = rate * (size - 1) // 2 if padding is None else padding
+        return AtrousConv2D(            max(1, round(filters * self.width)), size, step, padding, dilation_rate=rate if size > 1 else 1,
             activation="relu", kernel_initializer="he_normal", name=name,
         )(x)  # fmt: skip

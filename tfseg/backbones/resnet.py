@@ -203,10 +203,7 @@ class Resnet:
     def _normalized(
         self, x: keras.KerasTensor, filters: int, size: int, name: str, step: int = 1, rate: int = 1
     ) -> keras.KerasTensor:
-        padding = "same"
-        # Elsewhere the two paddings are one. A stage that lost its stride keeps its layers.
-        if self.padding == "caffe" and size > 1 and (step > 1 or (self.stride_on == "3x3" and "block1_" in name)):
-            x, padding = keras.layers.ZeroPadding2D(rate * (size - 1) // 2, name=f"{name}_pad")(x), "valid"
+        padding = "same" if self.padding == "same" else rate * (size - 1) // 2
         x = AtrousConv2D(
             max(1, round(filters * self.width)), size, step, padding, dilation_rate=rate, use_bias=False,
             kernel_initializer="he_normal", name=f"{name}_conv",
