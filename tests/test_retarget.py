@@ -1,0 +1,105 @@
+"""One set of weights at any output stride, as a function on the pipeline."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import tfseg
+from tfseg.models import ModelError
+from tfseg.pipeline import Pipeline, load
+
+PIPELINE = """\
+name: retargeted
+labels: {names: [ground, disc, square]}
+data: {source: {type: shapes, size: 65}, crop: 65, batch_size: 2}
+model:
+  backbone: {type: resnet, depth: 50, width: 0.05, output_stride: 32}
+  decoder: {type: fcn, strides: [32]}
+"""
+ATROUS = "model.decoder={type: deeplab_v2, rates: [2, 4]}"
+
+
+def pipeline(folder: Path, *overrides: str) -> Pipeline:
+    file = folder / "pipeline.yaml"
+    file.write_text(PIPELINE)
+    return load(file, overrides)
+
+
+def test_scores_are_the_same_at_more_places(tmp_path: Path) -> None:
+    """The rates of the decoder follow the stride; at sizes 32k + 1 every fourth place of stride 8 is one of 32."""
+    coarse = pipeline(tmp_path, ATROUS)
+    fine = tfseg.retarget(coarse, 8)
+    assert (fine.model.backbone.output_stride, fine.model.decoder.rates) == (8, (8, 16))
+    assert tfseg.retarget(fine, 32) == coarse
+    networks = [each.build(training=True) for each in (coarse, fine)]
+    assert [layer.name for layer in networks[0].layers] == [layer.name for layer in networks[1].layers]
+    networks[0].save_weights(tmp_path / "coarse.weights.h5")
+    networks[1].load_weights(tmp_path / "coarse.weights.h5")
+    image = np.random.default_rng(0).uniform(0, 255, (1, 97, 97, 3)).astype(np.float32)
+    few, many = (np.array(network(image)["scores"]) for network in networks)
+    assert few.shape[1:3] == (4, 4) and many.shape[1:3] == (13, 13) and np.std(few) > 0
+    np.testing.assert_allclose(many[:, ::4, ::4] / np.abs(few).max(), few / np.abs(few).max(), atol=1e-5)
+
+
+def test_a_saved_network_gives_its_weights_to_another_output_stride(tmp_path: Path) -> None:
+    coarse = pipeline(tmp_path, "model.backbone={type: small_cnn, width: 2, output_stride: 32}")
+    coarse.build().save(tmp_path / "model.keras")
+    trained = keras.models.load_model(tmp_path / "model.keras")
+    fine = tfseg.retarget(coarse, 8).build()
+    fine.set_weights(trained.get_weights())
+    assert [weight.path for weight in fine.weights] == [weight.path for weight in trained.weights]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "output_stride", "message"),
+    [
+        ((), 12, "model.backbone.output_stride: expected 8, 16 or 32. Received: 12"),
+        (
+            ("model.decoder={type: fcn, strides: [32, 16]}",),
+            16,
+            "model.decoder.strides: resnet with output stride 16 has strides 2, 4, 8, 16, not 32. Received: [32, 16]",
+        ),
+        (
+            ("model.decoder={type: fcn, strides: [8, 4]}",),
+            8,
+            "model.decoder.type: fcn reads other maps of the backbone at output stride 8 than at 32, and the weights "
+            "of one network do not fill the other. Received: fcn",
+        ),
+        (
+            ("model.backbone={type: alexnet, form: original}", "model.decoder.upsampling=deconv"),
+            16,
+            "model.backbone.output_stride: the original form has 32; set form to same for another. Received: 16",
+        ),
+        (
+            ("model.backbone={type: applications, name: DenseNet121}",),
+            16,
+            "model.backbone.output_stride: DenseNet121 has 32 only: its layer pool4_pool averages over places that "
+            "would be further apart. Received: 16",
+        ),
+        (
+            ("model={backbone: {type: contracting_path, width: 2}, decoder: unet}",),
+            8,
+            "model.backbone.type: contracting_path has output stride 16 only. Received: 8",
+        ),
+        (
+            ("model.backbone.output_stride=8", "model.decoder={type: deeplab_v2, rates: [6, 12]}"),
+            32,
+            "model.decoder.rates: places of the backbone's map are counted here, and at 4 times the stride these are "
+            "no whole numbers. Received: [6, 12]",
+        ),
+        (
+            ("model={type: graph, layers: [{name: a, layer: conv, filters: 3, kernel_size: 1}]}",),
+            8,
+            "model.type: a graph's strides stand in its layers, and only a backbone can be given another one. "
+            "Received: graph",
+        ),
+    ],
+)
+def test_what_cannot_be_retargeted(
+    overrides: tuple[str, ...], output_stride: int, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError) as error:
+        tfseg.retarget(pipeline(tmp_path, *overrides), output_stride)
+    assert str(error.value) == message

@@ -1,0 +1,75 @@
+"""The same network at another output stride."""
+
+import dataclasses
+from fractions import Fraction
+from typing import Any
+
+from pydantic import ValidationError
+
+from tfseg.models.graph import Graph
+from tfseg.models.problems import ModelError
+from tfseg.models.segmenter import Segmenter
+from tfseg.spec.declare import Misfit
+
+IN_PLACES = ("rates", "pool_size")
+"""Fields of decoders that count places of the backbone's map; to see the same pixels they follow its stride."""
+
+
+def retargeted(model: Segmenter | Graph, output_stride: int) -> Segmenter:
+    """`model` with its backbone at `output_stride`, and its decoder's dilation rates changed with it.
+
+    Raises:
+        ModelError: the backbone has no such output stride, or the decoder's rates do not divide.
+    """
+    if not isinstance(model, Segmenter):
+        raise ModelError(
+            "model.type: a graph's strides stand in its layers, and only a backbone can be given another one. "
+            "Received: graph"
+        )
+    backbone = model.backbone
+    if "output_stride" not in {field.name for field in dataclasses.fields(backbone)}:
+        raise ModelError(
+            f"model.backbone.type: {backbone.type} has output stride {backbone.output_stride} only. "
+            f"Received: {output_stride}"
+        )
+    ratio = Fraction(backbone.output_stride, output_stride)
+    backbone = _changed("backbone", backbone, output_stride=output_stride)
+    counted = {field.name: getattr(model.decoder, field.name) for field in dataclasses.fields(model.decoder)}
+    changes = {name: _scaled(name, counted[name], ratio) for name in IN_PLACES if counted.get(name)}
+    if counted.get("strides") == (model.backbone.output_stride,):
+        changes["strides"] = (output_stride,)  # it scores the deepest map
+    return dataclasses.replace(model, backbone=backbone, decoder=_changed("decoder", model.decoder, **changes))
+
+
+def _changed(part: str, spec: Any, **changes: Any) -> Any:
+    """`spec` with other fields; what it says against them, as a ModelError."""
+    try:
+        return dataclasses.replace(spec, **changes)
+    except ValidationError as error:
+        raise ModelError("\n".join(_lines(f"model.{part}", error, changes))) from error
+
+
+def _lines(part: str, error: ValidationError, changes: dict[str, Any]) -> list[str]:
+    lines = []
+    for each in error.errors(include_url=False):
+        cause = each.get("ctx", {}).get("error")
+        if isinstance(cause, Misfit):
+            lines += [f"{part}.{path}: {message}" for path, message in cause.problems]
+        else:
+            name = str(each["loc"][0])
+            expected = each.get("ctx", {}).get("expected", each["msg"])
+            lines.append(f"{part}.{name}: expected {expected}. Received: {changes[name]}")
+    return lines
+
+
+def _scaled(name: str, value: int | tuple[int, ...], ratio: Fraction) -> int | tuple[int, ...]:
+    counts = value if isinstance(value, tuple) else (value,)
+    scaled = tuple(count * ratio for count in counts)
+    if any(count.denominator != 1 for count in scaled):
+        shown = list(counts) if isinstance(value, tuple) else value
+        raise ModelError(
+            f"model.decoder.{name}: places of the backbone's map are counted here, and at {1 / ratio} times the stride "
+            f"these are no whole numbers. Received: {shown}"
+        )
+    whole = tuple(map(int, scaled))
+    return whole if isinstance(value, tuple) else whole[0]
