@@ -217,6 +217,10 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     assert refusal(tfseg.load_model, tmp_path / "model.keras") == (
         f"{tmp_path}/model.keras: no such file. Expected a model in Keras's .keras format."
     )
+    (tmp_path / "model.keras").write_text("no model")
+    words = refusal(tfseg.load_model, tmp_path / "model.keras")
+    assert words.startswith(f"{tmp_path}/model.keras: Keras cannot read it as a model: ")
+    assert words.endswith(". Expected a .keras file as `tfseg fit` writes it.")
 
 
 def test_data_that_are_missing_are_noticed_before_a_network_is_built(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 
-import tfseg.layers  # noqa: F401  # registers what a saved model names
 from tfseg.errors import RunError
+from tfseg.inference import engines
 from tfseg.pipeline import Pipeline, load
 from tfseg.training.files import BEST, HISTORY
 
@@ -83,10 +83,7 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     path = Path(path)
     if not path.is_file():
         raise RunError(f"{path}: no such file. Expected a model in Keras's .keras format.")
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise RunError(f"{path}: Keras cannot read it as a model: {str(error).splitlines()[0]}") from error
+    return engines.load_model(path)
 
 
 def run_of(path: Path, *, allow_plugins: bool = False) -> Run | None:

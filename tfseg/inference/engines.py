@@ -36,6 +36,21 @@ class Engine(Protocol):
         """The best class of each pixel, `[batch, height, width]`: uint8, past 256 classes uint16."""
 
 
+def load_model(path: Path) -> keras.Model:
+    """The network in a `.keras` file, whose layers may be tfseg's.
+
+    Raises:
+        RunError: Keras cannot read the file.
+    """
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise RunError(
+            f"{path}: Keras cannot read it as a model: {str(error).strip().splitlines()[0]}. Expected a .keras "
+            "file as `tfseg fit` writes it."
+        ) from error
+
+
 class KerasEngine:
     """A Keras model of one image to logits. Dropout that stays on is off, except in `passes`."""
 
@@ -64,15 +79,8 @@ class KerasEngine:
 
     @classmethod
     def open(cls, path: Path) -> "KerasEngine":
-        try:
-            model = keras.models.load_model(path, compile=False)
-        except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-            raise RunError(
-                f"{path}: Keras cannot read it as a model: {str(error).strip().splitlines()[0]}. Expected a .keras "
-                "file as `tfseg fit` writes it."
-            ) from error
         beside = path.with_name(LABELS)
-        return cls(model, read_labels(beside, beside.read_bytes()) if beside.is_file() else None)
+        return cls(load_model(path), read_labels(beside, beside.read_bytes()) if beside.is_file() else None)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         return self._probabilities(images).numpy()
