@@ -52,6 +52,7 @@ def test_the_header_of_a_shipped_pipeline_says_command_paper_cost_and_figures(fi
         ("fcn16s_vgg16_voc", 134_357_354, 458_640),
         ("fcn8s_vgg16_voc", 134_362_751, 127_008),
         ("fcn8s_atonce_vgg16_voc", 134_362_751, 127_776),
+        ("deconvnet_vgg16_voc", 251_805_653, 33_408),
     ],
 )
 def test_the_released_networks_have_their_published_parameters(name: str, learned: int, fixed: int) -> None:
@@ -92,6 +93,19 @@ def test_channels_of_the_network_and_of_the_images(tmp_path: Path) -> None:
     assert problems(tmp_path, STREETS, "model.channels=1") == [
         'override "model.channels=1": model.channels: the images of the source shapes have 3 channels. Received: 1'
     ]
+
+
+def test_samples_of_a_network_that_answers_the_same_every_time(tmp_path: Path) -> None:
+    assert problems(tmp_path, STREETS, "inference.samples=8") == [
+        'override "inference.samples=8": inference.samples: the network has no mc_dropout, and every pass would give '
+        "the same; set it to null. Received: 8"
+    ]
+    graph = "{type: graph, layers: [{name: a, layer: mc_dropout, rate: 0.5}, {name: b, layer: conv, filters: 2, "
+    graph += "kernel_size: 1}]}"
+    file = tmp_path / "streets.yaml"
+    for layers in (graph, graph.replace("0.5", "0.5, always_on: false")):
+        overrides = (f"model={layers}", f"model.layers.1.filters={len(load(file).labels.names)}")
+        assert load(file, overrides).model.stochastic == ("always_on" not in layers)
 
 
 def test_strides_that_the_backbone_does_not_have(tmp_path: Path) -> None:
