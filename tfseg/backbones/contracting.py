@@ -49,6 +49,10 @@ class ContractingPath:
     def padded(self) -> bool:
         return False
 
+    @property
+    def indexed(self) -> bool:
+        return False
+
     def refusal(self, channels: int) -> str | None:
         """It reads images of any number of channels."""
         return None

@@ -115,9 +115,10 @@ class Segmenter:
         if (refusal := self.backbone.refusal(self.channels)) is not None:
             yield ("backbone", "weights"), refusal
         yield from ((("decoder", *path), message) for path, message in self.decoder.problems(self.backbone))
-        if self.head is not None and self.decoder.head is None:
+        needed = None if self.decoder.head is None else HEADS[self.decoder.head].type
+        if self.head is not None and needed is None:
             yield ("head",), f"these scores have the image's size already; set it to null. Received: {self.head.type}"
-        elif self.head is not None and self.head.type != (needed := HEADS[self.decoder.head].type):
+        elif self.head is not None and self.head.type != needed:
             yield ("head",), f"these scores come to the image's size by {needed}. Received: {self.head.type}"
         if len(self.scales) > 1 and self.decoder.head == "crop":
             message = "scores of several scales are resized onto each other, and those of this decoder must be cropped"
