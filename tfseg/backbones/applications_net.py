@@ -62,8 +62,8 @@ class Applications:
 
     def _own_problems(self) -> Iterator[tuple[str, str]]:
         if self.name not in names():
-            close = nearest(self.name, names())
-            yield "name", f"no network of keras.applications{close}. Received: {self.name}"
+            close = nearest(self.name, names()) or "."
+            yield "name", f"no network of keras.applications{close} Received: {self.name}"
             return
         try:
             _layout(self.name, self.output_stride)
@@ -92,7 +92,7 @@ class Applications:
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         channels = image.shape[-1]
-        x = Normalize(**_pixels(self.name) if channels == 3 else {"mode": "tf"}, name="normalize")(image)
+        x = Normalize(**pixels_of(self.name) if channels == 3 else {"mode": "tf"}, name="normalize")(image)
         net = Rebuilding(self.output_stride, self.momentum)
         net.run(_source(self.name, channels), x)
         found = net.deepest.items()
@@ -117,7 +117,8 @@ class Applications:
         }
 
 
-def _pixels(name: str) -> dict[str, Any]:
+def pixels_of(name: str) -> dict[str, Any]:
+    """What the weights of that network expect of pixels, as arguments of `Normalize`."""
     return next(arguments for kind, arguments in PIXELS.items() if re.fullmatch(kind, name))
 
 

@@ -1,0 +1,242 @@
+"""Networks of `keras.applications` by name: their pixels, their stages, their weights, and the same numbers."""
+
+import dataclasses
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tfseg.backbones import Applications
+from tfseg.backbones.applications_net import names, pixels_of
+from tfseg.layers import AtrousConv2D, Normalize
+
+NAMES = tuple(name for name in dir(keras.applications) if name[0].isupper())
+
+
+def built(backbone: Applications, channels: int = 3) -> keras.Model:
+    image = keras.Input((None, None, channels), name="image")
+    return keras.Model(image, [stage.tensor for stage in backbone(image).stages])
+
+
+def image(*size: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (1, *size, channels)).astype(np.float32)
+
+
+def test_every_network_of_keras_is_known() -> None:
+    assert names() == NAMES
+    assert len(NAMES) >= 38
+
+
+def module(name: str):
+    """The public module of a network, which has its `preprocess_input`."""
+    source = getattr(keras.applications, name).__module__.rpartition(".")[2]
+    return importlib.import_module(f"keras.applications.{source}")
+
+
+def inside(name: str, pixels: np.ndarray) -> np.ndarray:
+    """What the published network itself does to pixels before its first convolution."""
+    with keras.StatelessScope(initialize_variables=False):
+        model = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(None, None, 3))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Rescaling):
+            pixels = pixels * np.array(layer.scale) + np.array(layer.offset)
+        elif isinstance(layer, keras.layers.Normalization):
+            # EfficientNet v1 learned its figures: ImageNet's, which its weight files hold
+            own = layer.input_mean is not None
+            mean = np.array(layer.input_mean if own else [0.485, 0.456, 0.406])
+            deviation = np.sqrt(layer.input_variance) if own else np.array([0.229, 0.224, 0.225])
+            pixels = (pixels - mean) / deviation
+        elif layer.weights:
+            return pixels
+    raise AssertionError("a network without weights")
+
+
+FAMILIES = (
+    *("ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "EfficientNetV2S", "MobileNet"),
+    *("MobileNetV3Small", "ResNet50", "ResNet50V2", "VGG16", "Xception"),
+)
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in FAMILIES else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
+def test_pixels_are_those_of_the_published_weights(name: str) -> None:
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, 4, 5, 3)).astype(np.float32)
+    expected = inside(name, module(name).preprocess_input(pixels.copy()))
+    found = Normalize(**pixels_of(name))(pixels)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+STAGES = {
+    "ResNet50": ["conv1_relu", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"],
+    "ResNet50V2": ["conv1_conv", "conv2_block2_out", "conv3_block3_out", "conv4_block5_out", "post_relu"],
+    "EfficientNetV2B0": [
+        "block1a_project_activation",
+        "block2b_add",
+        "block4a_expand_activation",
+        "block6a_expand_activation",
+        "top_activation",
+    ],
+    "MobileNetV2": [
+        "block_1_expand_relu",
+        "block_3_expand_relu",
+        "block_6_expand_relu",
+        "block_13_expand_relu",
+        "out_relu",
+    ],
+    "VGG16": ["block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3", "block5_pool"],
+    "InceptionV3": ["activation_3", "activation_5", "mixed2", "mixed7", "mixed10"],
+    "DenseNet121": ["conv1_relu", "pool2_conv", "pool3_conv", "pool4_conv", "relu"],
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stages_are_found_by_their_strides(name: str) -> None:
+    backbone = Applications(name=name)
+    with keras.StatelessScope(initialize_variables=False):
+        stages = backbone(keras.Input((None, None, 3))).stages
+    assert [(stage.name, stage.stride) for stage in stages] == list(zip(STAGES[name], (2, 4, 8, 16, 32), strict=True))
+    assert backbone.strides == (2, 4, 8, 16, 32)
+    if name not in ("InceptionV3", "DenseNet121"):
+        assert dataclasses.replace(backbone, output_stride=8).strides == (2, 4, 8)
+
+
+def awake(model: keras.Model) -> None:
+    """Statistics, factors and biases that are no zeros and ones."""
+    random = np.random.default_rng(0)
+    for layer in model._flatten_layers():
+        for variable in layer._trainable_variables + layer._non_trainable_variables:
+            if variable.name in ("beta", "bias", "moving_mean"):
+                variable.assign(random.normal(0, 0.05, variable.shape))
+            elif variable.name in ("moving_variance", "gamma"):
+                variable.assign(random.uniform(0.5, 1.5, variable.shape))
+
+
+def check_published_numbers(name: str, folder: Path, size: int = 64) -> None:
+    """From a weight file of the published net, the same features at the end."""
+    theirs = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(size, size, 3))
+    awake(theirs)
+    path = folder / f"{name}.weights.h5"
+    theirs.save_weights(path)
+    backbone = Applications(name=name, weights=path)
+    model = built(backbone)
+    report = backbone.load_weights(model)
+    assert report.unused == ()
+    assert set(report.loaded) == {layer.name for layer in model.layers if layer.weights}
+    pixels = image(size, size)
+    expected = np.array(theirs(module(name).preprocess_input(pixels.copy())))
+    found = model(pixels)[-1]
+    assert np.std(expected) > 0.01 * np.abs(expected).max()
+    np.testing.assert_allclose(found / np.abs(expected).max(), expected / np.abs(expected).max(), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "MobileNet"])
+def test_a_small_network_computes_what_the_published_one_computes(name: str, tmp_path: Path) -> None:
+    check_published_numbers(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["EfficientNetV2B0", "ResNet50", "ResNet50V2", "ConvNeXtTiny"])
+def test_a_network_computes_what_the_published_one_computes(name: str, tmp_path: Path) -> None:
+    check_published_numbers(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Xception", "InceptionV3", "DenseNet121", "NASNetMobile"])
+def test_a_network_of_unnamed_layers_or_odd_sizes(name: str, tmp_path: Path) -> None:
+    """Keras counts unnamed layers from the start of the process; here they are counted within the network."""
+    keras.layers.Conv2D(1, 1), keras.layers.BatchNormalization()
+    check_published_numbers(name, tmp_path, 96)
+
+
+def test_layers_are_counted_within_the_network() -> None:
+    first, second = (built(Applications(name="Xception", output_stride=stride)) for stride in (32, 16))
+    assert [each.path for each in first.weights] == [each.path for each in second.weights]
+
+
+def test_weights_come_back_from_arrays(tmp_path: Path) -> None:
+    source = built(Applications(name="MobileNet"))
+    awake(source)
+    path = tmp_path / "weights.npz"
+    np.savez(path, **{f"{layer.name}/{each.name}": np.array(each) for layer in source.layers for each in layer.weights})
+    backbone = Applications(name="MobileNet", output_stride=8, weights=path)
+    target = built(backbone)
+    assert backbone.load_weights(target).unused == ()
+    for old, new in zip(source.get_weights(), target.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_other_channels_and_another_momentum() -> None:
+    model = built(Applications(name="MobileNet", momentum=0.8), channels=5)
+    assert model.get_layer("normalize").mode == "tf"
+    assert model.get_layer("conv1").kernel.shape[2] == 5
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert {layer.momentum for layer in norms} == {0.8}
+    assert Applications(name="MobileNet", weights="imagenet").refusal(5) == (
+        "ImageNet weights read 3 channels, the images have 5; set backbone.weights to null"
+    )
+
+
+def test_every_node_is_a_layer_of_its_policy() -> None:
+    """No bare operation of Keras is left, and the precision is that of the moment, whatever was built before."""
+    built(Applications(name="MobileNetV3Small"))
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = built(Applications(name="MobileNetV3Small", output_stride=16))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert all(isinstance(operation, keras.layers.Layer) for operation in model.operations)
+    assert {layer.compute_dtype for layer in model.layers if layer.weights} == {"bfloat16"}
+    assert {type(layer).__name__ for layer in model.layers if layer.name.endswith("conv") and layer.weights} == {
+        AtrousConv2D.__name__
+    } | {"Conv2D"}
+
+
+def test_gates_see_the_places_of_the_strided_net() -> None:
+    model = built(Applications(name="MobileNetV3Small", output_stride=8))
+    thinned = [layer.strides[0] for layer in model.layers if layer.name.endswith("_sample")]
+    assert thinned == [2, 2, 2, 2, 2, 4, 4, 4][: len(thinned)] and set(thinned) == {2, 4}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "ConvNeXtTiny", "InceptionResNetV2"])
+def test_saved_networks_load_where_only_the_layers_are_known(name: str, tmp_path: Path) -> None:
+    model = built(Applications(name=name, output_stride=32))
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "arrays.npz", image=image(96, 96), features=model(image(96, 96))[-1])
+    script = (
+        "import numpy as np, keras, tfseg.layers\n"
+        f"a = np.load(r'{tmp_path}/arrays.npz'); m = keras.models.load_model(r'{tmp_path}/model.keras')\n"
+        "np.testing.assert_allclose(m(a['image'])[-1], a['features'], atol=1e-4, rtol=1e-4)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"name": "Resnet50"},
+            'name: no network of keras.applications; did you mean "ResNet50"? Received: Resnet50',
+        ),
+        ({"name": "Transformer"}, "name: no network of keras.applications. Received: Transformer"),
+        (
+            {"name": "DenseNet121", "output_stride": 8},
+            "output_stride: DenseNet121 has 32 only: its layer pool3_pool averages over places that would be further "
+            "apart. Received: 8",
+        ),
+        (
+            {"name": "InceptionV3", "output_stride": 16},
+            "output_stride: InceptionV3 has 32 only: its layer max_pooling2d_4 pools without padding. Received: 16",
+        ),
+    ],
+)
+def test_what_keras_does_not_have_or_a_network_cannot(arguments: dict, message: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        Applications(**arguments)
+    assert [str(each["ctx"]["error"]) for each in error.value.errors()] == [message]
