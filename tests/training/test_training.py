@@ -12,9 +12,12 @@ from tests.training import toy
 from tfseg.errors import RunError
 from tfseg.losses import CrossEntropy
 from tfseg.metrics import SegmentationMetrics
+from tfseg.spec.source import read
+from tfseg.spec.validate import validate
 from tfseg.training import Training, explain, explained
+from tfseg.training.objectives import CrossEntropy as Objective
 from tfseg.training.optimizers import AdamW, Sgd
-from tfseg.training.schedules import Constant
+from tfseg.training.schedules import Constant, Poly
 
 IMAGES, MASKS = toy.pictures(8)
 
@@ -213,3 +216,14 @@ def test_one_worker_is_one_machine(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}}')
     with Training().scope() as scope:
         assert scope.replicas == 1
+
+
+def test_slots_have_the_type_of_their_default(tmp_path):
+    """A file, or an override, that names no type changes fields of what would be there without it."""
+    (tmp_path / "training.yaml").write_text("optimizer: {learning_rate: 0.5}\n")
+    overrides = ("schedule.power=2.0", "loss.resolution=scores")
+    training = validate(Training, read(tmp_path / "training.yaml", overrides))
+    assert (training.optimizer, training.schedule) == (AdamW(learning_rate=0.5), Poly(power=2.0))
+    assert training.loss == Objective(resolution="scores")
+    default = Training()
+    assert [type(slot) for slot in (default.optimizer, default.schedule, default.loss)] == [AdamW, Poly, Objective]

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from tfseg.errors import RunError
 from tfseg.labels import Labels
 from tfseg.metrics import SegmentationMetrics
-from tfseg.spec.declare import BY_TYPE, Misfit, spec
+from tfseg.spec.declare import ByType, Misfit, spec
 from tfseg.training.checkpoints import Checkpoints
 from tfseg.training.history import History
 from tfseg.training.layers import BatchNorm, prepare
@@ -42,11 +42,11 @@ class Training:
     """Ends the training after so many updates of the weights, within an epoch if need be: the iterations of papers."""
     validate_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between two validations; the last epoch is always validated."""
-    optimizer: Annotated[Sgd | AdamW, BY_TYPE] = AdamW()
+    optimizer: Annotated[Sgd | AdamW, ByType("adamw")] = AdamW()
     """What turns gradients into changes of the weights."""
-    schedule: Annotated[Constant | Poly | Step, BY_TYPE] = Poly()
+    schedule: Annotated[Constant | Poly | Step, ByType("poly")] = Poly()
     """How the learning rate goes from the first step to the last."""
-    loss: Annotated[CrossEntropy | TopKCrossEntropy, BY_TYPE] = CrossEntropy()
+    loss: Annotated[CrossEntropy | TopKCrossEntropy, ByType("cross_entropy")] = CrossEntropy()
     """What is made small."""
     auxiliary_weight: Annotated[float, Field(ge=0)] = 1.0
     """How much the loss of every auxiliary output of the decoder counts, beside the 1 of its scores; 0: not at all."""
