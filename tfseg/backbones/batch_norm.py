@@ -45,7 +45,7 @@ def unfold_batch_norm(model: keras.Model, images: Iterable[np.ndarray]) -> tuple
     Returns:
         The names of the layers that were unfolded.
     """
-    layers = [layer for layer in model.layers if _is_folded(layer)]
+    layers = [layer for layer in model.layers if only_adds(layer)]
     if layers:
         for layer, (mean, variance) in zip(layers, _statistics(model, layers, images), strict=True):
             layer.gamma.assign(np.sqrt(variance + layer.epsilon))
@@ -55,7 +55,8 @@ def unfold_batch_norm(model: keras.Model, images: Iterable[np.ndarray]) -> tuple
     return tuple(layer.name for layer in layers)
 
 
-def _is_folded(layer: keras.Layer) -> bool:
+def only_adds(layer: keras.Layer) -> bool:
+    """Whether it is a BatchNorm that holds folded weights: it adds a bias and does nothing else."""
     if not isinstance(layer, keras.layers.BatchNormalization):
         return False
     mean, variance = (keras.ops.convert_to_numpy(v) for v in (layer.moving_mean, layer.moving_variance))

@@ -8,7 +8,7 @@ import keras
 from pydantic import Field, model_validator
 
 from tfseg.backbones.applications import classifier
-from tfseg.backbones.batch_norm import split_folded
+from tfseg.backbones.batch_norm import only_adds, split_folded
 from tfseg.backbones.features import Features, Stage
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, layer_arrays, read_layers
 from tfseg.layers import Normalize
@@ -137,8 +137,9 @@ class MobileNetV2:
         if self.weights is None:
             return None
         norms = batch_norms(self.output_stride)
-        layers, folded = split_folded(self._arrays(self.weights), norms, EPSILON)
-        return replace(fill(model, layers, (*norms, *norms.values()), str(self.weights)), folded=folded)
+        layers, _ = split_folded(self._arrays(self.weights), norms, EPSILON)
+        report = fill(model, layers, (*norms, *norms.values()), str(self.weights))
+        return replace(report, folded=any(only_adds(layer) for layer in model.layers if layer.name in norms.values()))
 
     def _arrays(self, weights: Literal["imagenet"] | Path) -> Arrays:
         if isinstance(weights, Path) and weights.suffix != ".h5":

@@ -1,0 +1,143 @@
+"""`tfseg import`: a run of foreign weights, whole, or nothing at all."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfseg
+from tests.checkpoints.foreign import save_checkpoint
+from tests.checkpoints.test_slim import mobilenet_v2
+from tfseg.cli import main
+from tfseg.pipeline import load
+
+TINY = """\
+name: tiny
+labels: {names: [ground, disc, square]}
+data:
+  source: {type: shapes, size: 65, train: 4, val: 3}
+  batch_size: 2
+model:
+  backbone: {type: mobilenet_v2, alpha: 0.125, divisor: 4, output_stride: 16}
+  decoder: {type: deeplab_v3, rates: [], channels: 4}
+training: {epochs: 1}
+inference: {size: [33, 49]}
+export: {examples: 1}
+"""
+GRAPH = """\
+name: graph
+labels: {names: [ground, disc, square]}
+data: {source: {type: shapes, size: 16, train: 2, val: 2}}
+model: {type: graph, layers: [{name: score, layer: conv, filters: 3, kernel_size: 1}]}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return tmp_path / "tiny.yaml"
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return save_checkpoint(tmp_path / "model.ckpt", mobilenet_v2().arrays)
+
+
+def test_the_whole_job(file: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    assert main(["import", str(file), str(weights), "--run-dir", str(folder), "seed=3"]) == 0
+    assert capfd.readouterr().out == (
+        f"{weights}: TF-slim names\n  filled     109 of 109 layers with weights\n  initial    none\n"
+        f"  left over  none\nThe run lies in {folder}\n"
+    )
+    run = tfseg.Run(folder)
+    assert {path.name for path in folder.iterdir()} == {
+        ".lock", "labels.json", "model.keras", "pipeline.yaml", "state",
+    }  # fmt: skip
+    assert run.pipeline == load(file, ["seed=3"])
+    assert json.loads((folder / "labels.json").read_text())["names"] == ["ground", "disc", "square"]
+    arrays = mobilenet_v2().arrays
+    np.testing.assert_array_equal(
+        run.model().get_layer("block_5_expand").kernel, arrays["MobilenetV2/expanded_conv_5/expand/weights"]
+    )
+    assert tfseg.evaluate(run)["images"] == 3
+    assert run.metrics["val"]["split"] == "val"
+    report = tfseg.export(run, tmp_path / "saved")
+    assert report.folder == tmp_path / "saved" / "tiny" / "1"
+
+
+def test_images_are_seen_at_the_size_that_the_pipeline_names(tmp_path: Path) -> None:
+    """The brightest channel of each pixel: seen at half the size, a checkerboard is grey."""
+    (tmp_path / "graph.yaml").write_text(GRAPH + "inference: {size: [8, 12]}\n")
+    np.savez(tmp_path / "eye.npz", **{"score/kernel": np.eye(3, dtype=np.float32)[None, None], "score/bias": [0, 9, 0]})
+    run = tmp_path / "run"
+    tfseg.import_weights(load(tmp_path / "graph.yaml"), tmp_path / "eye.npz", run)
+    board = np.zeros((16, 24, 3), np.uint8)
+    board[::2, ::2, 0] = board[1::2, 1::2, 0] = 200  # class 0 at every other pixel, where the others are class 1
+    Image.fromarray(board).save(tmp_path / "a.png")
+    (mask,) = tfseg.predict(run, [tmp_path / "a.png"], tmp_path / "masks")
+    assert np.asarray(Image.open(mask)).shape == (16, 24)
+    assert np.unique(np.asarray(Image.open(mask))).tolist() == [0]
+    own = tfseg.inference.Predictor(tfseg.load_model(run / "model.keras"))
+    assert np.unique(own.predict(board)).tolist() == [0, 1]
+
+
+def test_a_run_is_kept_unless_overwritten(file: Path, weights: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    tfseg.import_weights(load(file), weights, folder)
+    kept = (folder / "model.keras").read_bytes()
+    for action in (tfseg.import_weights, lambda *_: tfseg.fit(load(file), folder)):
+        with pytest.raises(tfseg.RunError) as error:
+            action(load(file), weights, folder)
+        assert str(error.value) == (
+            f"{folder}: holds a finished run. Name another folder with --run-dir, or delete it with --overwrite."
+        )
+    with pytest.raises(tfseg.WeightsError):
+        tfseg.import_weights(load(file, ["labels.names=[a, b]"]), weights, folder, overwrite=True)
+    assert (folder / "model.keras").read_bytes() == kept
+    tfseg.import_weights(load(file, ["seed=9"]), weights, folder, overwrite=True)
+    assert tfseg.Run(folder).pipeline.seed == 9
+
+
+def test_what_does_not_match_is_said_and_nothing_is_written(
+    file: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    assert main(["import", str(file), str(weights), "--run-dir", str(folder), "labels.names=[a, b]"]) == 1
+    said = capfd.readouterr()
+    assert said.out == "" and "Traceback" not in said.err
+    assert (
+        "  score: the file scores 3 classes (logits/semantic/weights), the labels of the pipeline are 2\n" in said.err
+    )
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+    assert main(["import", str(file), str(tmp_path / "none.npz"), "--run-dir", str(folder)]) == 1
+    assert f"{tmp_path}/none.npz: no such weight file." in capfd.readouterr().err
+
+
+def test_how_it_is_called(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["import", str(file)]) == 2
+    assert f"Expected FILE and WEIGHTS. Received: {file}" in capfd.readouterr().err
+
+
+def test_an_imported_run_is_a_start_for_training(file: Path, weights: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    tfseg.import_weights(load(file), weights, run)
+    pipeline = load(file, [f"model.backbone.weights={run}/model.keras", "model.backbone.output_stride=8"])
+    model = pipeline.build()
+    report = pipeline.model.load_weights(model)
+    assert (report.unused, report.folded) == ((), False)
+    for first, second in zip(model.get_weights(), tfseg.load_model(run / "model.keras").get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_network_written_layer_by_layer(tmp_path: Path) -> None:
+    (tmp_path / "graph.yaml").write_text(GRAPH)
+    arrays = {"score/kernel": np.ones((1, 1, 3, 3), np.float32), "score/bias": np.arange(3, dtype=np.float32)}
+    np.savez(tmp_path / "whole.npz", **arrays)
+    np.savez(tmp_path / "half.npz", **{"score/kernel": arrays["score/kernel"]})
+    report = tfseg.import_weights(load(tmp_path / "graph.yaml"), tmp_path / "whole.npz", tmp_path / "run")
+    assert (report.filled, report.naming) == (("score",), "the network's own names")
+    with pytest.raises(tfseg.WeightsError, match="score: not in the file; expected score/bias"):
+        tfseg.import_weights(load(tmp_path / "graph.yaml"), tmp_path / "half.npz", tmp_path / "other")
