@@ -13,14 +13,14 @@ from pydantic import Field, model_validator
 from tfseg.backbones.applications import classifier
 from tfseg.backbones.applications_graph import Rebuilding, Rigid, flat, stable_names
 from tfseg.backbones.features import Features, Stage
-from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, read_layers
+from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, read_layers, variables
 from tfseg.layers import Normalize
 from tfseg.spec.declare import Location, Misfit, spec
 from tfseg.spec.wording import nearest
 
 CAFFE = {"mean": (103.939, 116.779, 123.68), "reverse": True}
 PIXELS: dict[str, dict[str, Any]] = {
-    r"ResNet\d+V2|Inception.*|Xception|NASNet.*|MobileNet.*": {"mode": "tf"},
+    r"ResNet\d+V2|Inception.*|Xception|MobileNet.*": {"mode": "tf"},
     r"ResNet\d+|VGG\d+": CAFFE,
     r"DenseNet\d+|EfficientNetB\d|EfficientNetV2B\d|ConvNeXt.*": {"mode": "torch"},
     r"EfficientNetV2[SML]": {"mean": 128.0, "scale": 1 / 128},
@@ -38,6 +38,8 @@ def names() -> tuple[str, ...]:
 class Applications:
     """Any network of `keras.applications` without its classifier, its stages found by their strides.
 
+    (All but NASNet, which Keras builds for images of one size.)
+
     A stage is the last map of its stride that everything behind goes through, called as its layer is:
     `conv3_block4_out`, `block4a_expand_activation`. The layers have the names and the weights of the published ones.
     """
@@ -47,7 +49,7 @@ class Applications:
     """`ResNet50`, `EfficientNetV2B0`, `MobileNetV3Small`, …: a function of `keras.applications`."""
     output_stride: Literal[8, 16, 32] = 32
     """Image pixels between two places of the deepest stage; below 32, layers dilate instead of halving the map. Nets
-    that average over windows (DenseNet, Inception, NASNet) only have 32."""
+    that average over windows (DenseNet, Inception) only have 32."""
     momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Of BatchNorm's moving averages. The 0.99 and 0.999 of `keras.applications` need thousands of steps."""
     weights: Literal["imagenet"] | Location | None = None
@@ -63,6 +65,8 @@ class Applications:
     def _own_problems(self) -> Iterator[tuple[str, str]]:
         if self.name not in names():
             close = nearest(self.name, names()) or "."
+            if self.name.startswith("NASNet") and hasattr(keras.applications, self.name):
+                close = " for images of any size: Keras builds it for one size."
             yield "name", f"no network of keras.applications{close} Received: {self.name}"
             return
         try:
@@ -103,7 +107,7 @@ class Applications:
         if self.weights is None:
             return None
         _, weighted = _layout(self.name, self.output_stride)
-        return fill(model, self._arrays(self.weights), weighted, str(self.weights))
+        return fill(model, _named(self._arrays(self.weights), model), weighted, str(self.weights))
 
     def _arrays(self, weights: Literal["imagenet"] | Path) -> Arrays:
         if isinstance(weights, Path) and weights.suffix != ".h5":
@@ -115,6 +119,19 @@ class Applications:
             for layer in flat(published)
             if isinstance(layer, keras.Layer) and renamed[layer.name] in weighted
         }
+
+
+def _named(layers: Arrays, model: keras.Model) -> Arrays:
+    """`layers` with the model's names for the variables of layers that have one.
+
+    ConvNeXt's scales have no name, and Keras counts such variables from the start of the process.
+    """
+    own = variables(model)
+    single = {name for name, arrays in layers.items() if len(arrays) == len(own.get(name, ())) == 1}
+    return {
+        name: dict(zip(own[name], arrays.values(), strict=True)) if name in single else arrays
+        for name, arrays in layers.items()
+    }
 
 
 def pixels_of(name: str) -> dict[str, Any]:
