@@ -1,0 +1,53 @@
+"""The pages of docs/ keep their word: Python runs, pipelines load and build, and what they point to is there."""
+
+import re
+from pathlib import Path
+
+import keras
+import pytest
+
+from tfseg.pipeline import load
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = ("foreign_weights.md", "from_model_garden.md", "from_tensorflow_addons.md")
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Fenced blocks of that language, each with its page and place."""
+    found = []
+    for page in PAGES:
+        text = (DOCS / page).read_text(encoding="utf-8")
+        parts = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        found += [(f"{page}[{place}]", part) for place, part in enumerate(parts)]
+    return found
+
+
+@pytest.mark.parametrize(("name", "code"), blocks("python"), ids=lambda value: value if "\n" not in value else "")
+def test_python_runs(name: str, code: str) -> None:
+    exec(compile(code, name, "exec"), {})
+
+
+@pytest.mark.parametrize(("name", "text"), blocks("yaml"), ids=lambda value: value if "\n" not in value else "")
+def test_pipelines_build(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text(text)
+    with keras.StatelessScope(initialize_variables=False):
+        load(tmp_path / "pipeline.yaml").build()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (DOCS / page).read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (DOCS / link).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_of_tfseg_exist(page: str) -> None:
+    """`tfseg.layers.Name` and `tfseg.ops.name`, wherever a page says one."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for room, name in set(re.findall(r"tfseg\.(layers|ops|losses|metrics)\.(\w+)", text)):
+        assert hasattr(__import__(f"tfseg.{room}", fromlist=[name]), name), f"tfseg.{room}.{name}"
+    for name in set(re.findall(r"`keras\.((?:layers|losses|metrics|optimizers|callbacks|ops)\.[\w.]+)", text)):
+        value = keras
+        for part in name.split("."):
+            value = getattr(value, part)
