@@ -11,8 +11,6 @@ from keras import ops
 from tfseg.errors import RunError
 from tfseg.training.layers import flat_layers
 
-Norm = keras.layers.BatchNormalization
-
 
 def estimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> int:
     """Gives every batch normalisation that learns the plain average of its statistics over `batches`.
@@ -36,7 +34,9 @@ def estimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> int:
         Ioffe and Szegedy, Batch Normalization (2015), algorithm 2; Noh, Hong and Han, Learning Deconvolution Network
         for Semantic Segmentation (2015), released code.
     """
-    layers = [layer for layer in flat_layers(model) if isinstance(layer, Norm) and layer.trainable]
+    layers = [
+        layer for layer in flat_layers(model) if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
     sums = [Sums() for _ in layers]
     with watched(layers, sums):
         for images in batches if layers else ():
@@ -76,7 +76,7 @@ class Sums:
 
 
 @contextmanager
-def watched(layers: list[Norm], sums: list[Sums]) -> Iterator[None]:
+def watched(layers: list[keras.layers.Layer], sums: list[Sums]) -> Iterator[None]:
     """Inside, each layer adds its inputs to its sums before it computes, and changes no statistics in the end.
 
     The inputs of a layer within another one are no tensors of the network, so they cannot be its outputs: they are
