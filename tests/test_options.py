@@ -702,6 +702,7 @@ REQUIRED = {
     "kernel_size": 2,
     "pool_size": 2,
     "offset": 1,
+    "padding": 1,
     "factor": 0.5,
     "rate": 0.1,
     "scale": 0.5,
