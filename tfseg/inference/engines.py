@@ -118,7 +118,7 @@ class SavedModelEngine:
                 "`probabilities` of an `image`, as `tfseg export` writes them."
             ) from error
         self.channels = int(image[-1])
-        self.size = None
+        self.size: tuple[int, int] | None = None
         file = path / LABELS
         self.labels = read_labels(file, file.read_bytes()) if file.is_file() else None
 
@@ -142,7 +142,7 @@ class TfliteEngine:
                 "signature `probabilities` of an `image`, as `tfseg export` writes it."
             ) from error
         _, height, width, self.channels = (int(side) for side in self._run.get_input_details()["image"]["shape"])
-        self.size = (height, width)
+        self.size: tuple[int, int] | None = (height, width)
         self.classes = int(self._run.get_output_details()["probabilities"]["shape"][-1])
         self.labels = None
         if zipfile.is_zipfile(path):

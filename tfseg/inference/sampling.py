@@ -23,14 +23,14 @@ def mean_and_uncertainty(passes: Iterable[np.ndarray]) -> tuple[np.ndarray, np.n
         Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017, section 3; and
         the authors' `test_bayesian_segnet.py`.
     """
-    total = squares = np.float64(0)
+    total = squares = np.zeros(())
     count = 0
     for probabilities in passes:
         exact = probabilities.astype(np.float64)
         total, squares, count = total + exact, squares + exact**2, count + 1
     mean = total / count
     variance = np.maximum(squares / count - mean**2, 0)
-    return mean.astype(np.float32), variance.mean(-1).astype(np.float32)
+    return mean.astype(np.float32), variance.mean(-1, dtype=np.float32)
 
 
 def shade(uncertainty: np.ndarray, classes: int) -> np.ndarray:
