@@ -47,7 +47,9 @@ def test_every_output_stride_computes_the_same(fc: FullyConnected, size: int) ->
             ("fc7", 32 // stride),
         ):
             assert np.std(expected[name]) > 0
-            np.testing.assert_allclose(found[name][:, ::step, ::step], expected[name], rtol=1e-4, atol=1e-3, err_msg=name)
+            np.testing.assert_allclose(
+                found[name][:, ::step, ::step], expected[name], rtol=1e-4, atol=1e-3, err_msg=name
+            )
 
 
 def test_a_weight_file_serves_every_output_stride(tmp_path) -> None:

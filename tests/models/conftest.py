@@ -7,7 +7,7 @@ import pytest
 from tfseg.backbones import MobileNetV2, SmallCnn, Vgg16
 from tfseg.labels import Labels
 from tfseg.models import Segmenter
-from tfseg.models.decoders import Fcn
+from tfseg.models.decoders import DeepLabV1, DeepLabV2, Dilation, Fcn
 
 LABELS = Labels(names=("road", "car", "sky"))
 
@@ -19,6 +19,17 @@ SMALL: dict[str, Callable[[], Segmenter]] = {
         backbone=Vgg16(form="original", width=1 / 64), decoder=Fcn(upsampling="deconv", scales=(0.01, 0.0001))
     ),
     "vgg16_deconv": lambda: Segmenter(backbone=Vgg16(width=1 / 64), decoder=Fcn(upsampling="deconv")),
+    "deeplab_v1": lambda: Segmenter(
+        backbone=Vgg16(form="deeplab", output_stride=8, width=1 / 64, pool5a=True),
+        decoder=DeepLabV1(multi_scale=True, channels=4),
+    ),
+    "deeplab_v2": lambda: Segmenter(
+        backbone=Vgg16(form="deeplab", output_stride=8, width=1 / 64, fc=None),
+        decoder=DeepLabV2(rates=(2, 4), hidden=8),
+    ),
+    "dilation": lambda: Segmenter(
+        backbone=Vgg16(form="dilation", output_stride=8, width=1 / 64), decoder=Dilation(context="large")
+    ),
     "vgg16_resize": lambda: Segmenter(backbone=Vgg16(width=1 / 64), decoder=Fcn()),
 }
 """One of every kind, tiny."""
