@@ -4,11 +4,14 @@ from tfseg.ops.adaptive import adaptive_average_pool
 from tfseg.ops.bilinear import bilinear_kernel
 from tfseg.ops.confusion import confusion_matrix
 from tfseg.ops.convolution import atrous_conv
+from tfseg.ops.crf_parameters import CrfParameters
+from tfseg.ops.dense_crf import dense_crf
 from tfseg.ops.pool import atrous_max_pool, caffe_average_pool, caffe_max_pool
 from tfseg.ops.resize import resize
 from tfseg.ops.unpool import max_pool_with_argmax, max_unpool
 
 __all__ = [
+    "CrfParameters",
     "adaptive_average_pool",
     "atrous_conv",
     "atrous_max_pool",
@@ -16,6 +19,7 @@ __all__ = [
     "caffe_average_pool",
     "caffe_max_pool",
     "confusion_matrix",
+    "dense_crf",
     "max_pool_with_argmax",
     "max_unpool",
     "resize",

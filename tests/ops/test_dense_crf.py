@@ -1,0 +1,455 @@
+"""`dense_crf` against the sum over all pairs, against pydensecrf, and against itself."""
+
+import functools
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfseg.ops import dense_crf
+from tfseg.ops.crf_parameters import PARAMETERS, CrfParameters
+from tfseg.ops.gaussian import gaussian_sums
+from tfseg.ops.mean_field import NORMALIZATIONS, Normalization, bilateral_features
+
+VALUES: dict[str, Any] = {
+    "theta_alpha": 8.0,
+    "theta_beta": 20.0,
+    "theta_gamma": 2.0,
+    "bilateral_weight": 4.0,
+    "spatial_weight": 3.0,
+}
+GOLDEN = ["deeplab_like_symmetric", "largefov_after", "wide_none"]
+PICTURES = ["2007_001774", "2007_000999", "2007_002445", "2007_000529", "2007_009252", "2007_008415"]
+
+
+def scene(height: int, width: int, labels: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and an image of two colours with noise."""
+    generator = np.random.default_rng(seed)
+    image = np.where(np.arange(width)[:, None] < width // 2, 60, 180) + generator.normal(0, 8, (1, height, width, 3))
+    scores = np.exp(generator.normal(size=(1, height, width, labels)))
+    return (scores / scores.sum(-1, keepdims=True)).astype("float32"), image.clip(0, 255).astype("float32")
+
+
+def by_force(
+    probabilities: np.ndarray, image: np.ndarray, normalization: Normalization, iterations: int, **values: float
+) -> np.ndarray:
+    """Mean field with both kernels summed over all pairs, in float64."""
+    pixels, labels = probabilities.shape[1] * probabilities.shape[2], probabilities.shape[3]
+    unary = np.log(np.clip(probabilities.astype("float64"), 1e-5, 1)).reshape(pixels, labels)
+    kernels = []
+    features = bilateral_features(tf.constant(image[0], "float64"), values["theta_alpha"], values["theta_beta"])
+    places = bilateral_features(tf.constant(image[0], "float64"), values["theta_gamma"], 1e9)
+    for weight, these in ((values["bilateral_weight"], features), (values["spatial_weight"], places)):
+        raw = np.asarray(gaussian_sums(tf.eye(pixels, dtype="float64"), these))
+        n = raw.sum(1)
+        before = {"before": n, "symmetric": np.sqrt(n)}.get(normalization, np.ones(pixels))
+        after = {"after": n, "symmetric": np.sqrt(n)}.get(normalization, np.ones(pixels))
+        kernels.append(weight * raw / after[:, None] / before)
+    logits = unary
+    for _ in range(iterations):
+        q = np.exp(logits - logits.max(1, keepdims=True))
+        q /= q.sum(1, keepdims=True)
+        logits = unary + sum(kernel @ q for kernel in kernels)
+    return np.asarray(tf.nn.softmax(logits)).reshape(probabilities.shape)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("size", [(24, 24), (11, 24), (1, 7)])
+def test_spatial_kernel_alone_is_exact(normalization: Normalization, size: tuple[int, int]) -> None:
+    probabilities, image = scene(*size)
+    values = {**VALUES, "bilateral_weight": 0.0, "spatial_weight": 0.05 if normalization == "none" else 3.0}
+    expected = by_force(probabilities, image, normalization, 10, **values)
+    found = dense_crf(probabilities, image, normalization=normalization, **values)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalization", ["before", "after", "symmetric"])
+def test_both_kernels_are_near_the_sum_over_all_pairs(normalization: Normalization) -> None:
+    probabilities, image = scene(20, 24)
+    expected = by_force(probabilities, image, normalization, 10, **VALUES)
+    found = dense_crf(probabilities, image, normalization=normalization, **VALUES).numpy()
+    assert np.mean(found.argmax(-1) == expected.argmax(-1)) > 0.98
+    assert np.abs(found - expected).mean() < 0.02
+
+
+def picture(shared: Path, name: str) -> np.ndarray:
+    (file,) = (shared / "data" / "voc2012").rglob(f"{name}.jpg")
+    return np.array(Image.open(file).convert("RGB"))
+
+
+def golden_probabilities(golden: Any, name: str, size: tuple[int, ...]) -> np.ndarray:
+    scores = tf.image.resize(golden[f"scores/{name}"].astype("float32"), size)
+    return np.clip(tf.nn.softmax(scores), 1e-5, 1)
+
+
+@functools.cache
+def golden(shared: Path) -> tuple[Any, dict[str, Any]]:
+    folder = shared / "golden" / "densecrf"
+    return np.load(folder / "pydensecrf_voc.npz"), json.loads((folder / "parameters.json").read_text())
+
+
+def golden_parameters(values: dict[str, Any]) -> CrfParameters:
+    return CrfParameters(values["w1"], values["sa"], values["sb"], values["w2"], values["sg"], values["mode"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("parameters", GOLDEN)
+def test_labels_are_those_of_pydensecrf(shared: Path, parameters: str, name: str) -> None:
+    arrays, sets = golden(shared)
+    image = picture(shared, name)
+    probabilities = golden_probabilities(arrays, name, image.shape[:2])
+    found = dense_crf(probabilities[None], image[None], parameters=golden_parameters(sets[parameters]))
+    equal = np.argmax(found[0], -1) == arrays[f"labels/{parameters}/{name}"]
+    assert equal.mean() >= 0.999
+
+
+def reference() -> ModuleType:
+    try:
+        return importlib.import_module("pydensecrf.densecrf")
+    except ImportError:
+        pytest.skip("needs the package pydensecrf2, which is made with a C++ compiler")
+
+
+@pytest.mark.parametrize(("theta_alpha", "theta_beta"), [(80, 13), (67, 3), (121, 5), (20, 10)])
+def test_bilateral_sums_are_as_good_as_those_of_pydensecrf(shared: Path, theta_alpha: int, theta_beta: int) -> None:
+    """One iteration from equal probabilities but one shows the sums: both against the sum over all pairs."""
+    crf = reference()
+    image = picture(shared, PICTURES[0])[100:148, 200:260]
+    height, width = image.shape[:2]
+    q = np.random.default_rng(0).dirichlet(np.ones(4), (height, width)).astype("float32")
+    values = {"theta_alpha": theta_alpha, "theta_beta": theta_beta, "theta_gamma": 1.0}
+    weights = {"bilateral_weight": 1.0, "spatial_weight": 0.0}
+    found = dense_crf(q[None], image[None], iterations=1, normalization="after", **values, **weights)[0]
+    model = crf.DenseCRF2D(width, height, 4)
+    model.setUnaryEnergy(np.ascontiguousarray(-np.log(np.clip(q, 1e-5, 1)).reshape(-1, 4).T))
+    model.addPairwiseBilateral(
+        sxy=theta_alpha, srgb=theta_beta, rgbim=image.copy(), compat=1, normalization=crf.NORMALIZE_AFTER
+    )
+    theirs = np.reshape(np.array(model.inference(1)).T, q.shape)
+    exact = by_force(q[None], image[None], "after", 1, **values, **weights)[0]
+    log = [np.log(one) - np.log(np.clip(q, 1e-5, 1)) for one in (found.numpy(), theirs, exact)]
+    ours, others, truth = (one - one.mean(-1, keepdims=True) for one in log)
+    assert np.abs(ours - truth).mean() <= np.abs(others - truth).mean() * 1.001
+
+
+def test_a_batch_is_its_images_one_by_one() -> None:
+    both = [scene(17, 23, seed=seed) for seed in range(3)]
+    probabilities, images = (np.concatenate(one) for one in zip(*both, strict=True))
+    together = dense_crf(probabilities, images, **VALUES)
+    alone = [dense_crf(p, image, **VALUES)[0] for p, image in both]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_a_run_twice_is_bit_equal() -> None:
+    probabilities, image = scene(60, 70)
+    np.testing.assert_array_equal(*(dense_crf(probabilities, image, **VALUES) for _ in range(2)))
+
+
+def test_any_type_of_image_and_of_probabilities() -> None:
+    probabilities, image = scene(9, 8)
+    image = np.round(image)
+    expected = dense_crf(probabilities, image, **VALUES)
+    for dtype in ("uint8", "int32", "float64", "float16"):
+        np.testing.assert_allclose(dense_crf(probabilities, image.astype(dtype), **VALUES), expected, atol=1e-6)
+    exact = dense_crf(probabilities.astype("float64"), image, **VALUES)
+    assert exact.dtype == "float64"
+    np.testing.assert_allclose(exact, expected, atol=1e-4)
+    half = dense_crf(probabilities.astype("float16"), image, **VALUES)
+    assert half.dtype == "float16"
+    np.testing.assert_allclose(half, expected, atol=2e-3)
+
+
+def test_a_grey_image_counts_as_three_equal_channels() -> None:
+    probabilities, image = scene(20, 24)
+    grey = image[..., :1]
+    expected = by_force(probabilities, np.repeat(grey, 3, -1), "symmetric", 10, **VALUES)
+    for found in (dense_crf(probabilities, grey, **VALUES), dense_crf(probabilities, np.repeat(grey, 3, -1), **VALUES)):
+        assert np.mean(np.argmax(found, -1) == expected.argmax(-1)) > 0.97
+
+
+@pytest.mark.parametrize("labels", [2, 5, 8, 21, 33])
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_any_number_of_labels_and_iterations(labels: int, iterations: int) -> None:
+    probabilities, image = scene(12, 10, labels)
+    values = {**VALUES, "bilateral_weight": 0}
+    expected = by_force(probabilities, image, "after", iterations, **values)
+    found = dense_crf(probabilities, image, iterations=iterations, normalization="after", **values)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_parameters_by_name() -> None:
+    probabilities, image = scene(20, 24)
+    for name, crf in PARAMETERS.items():
+        found = dense_crf(probabilities, image, parameters=name)
+        values = {key: value for key, value in vars(crf).items() if key != "source"}
+        np.testing.assert_array_equal(found, dense_crf(probabilities, image, **values))
+        np.testing.assert_array_equal(found, dense_crf(probabilities, image, parameters=crf))
+    other = dense_crf(probabilities, image, parameters="crf_rnn", normalization="symmetric")
+    assert np.abs(other - dense_crf(probabilities, image, parameters="crf_rnn")).max() > 1e-3
+
+
+# Pruning.
+
+
+@pytest.mark.parametrize("labels", [11, 21, 60])
+def test_pruning_leaves_out_what_no_pixel_finds_likely(labels: int) -> None:
+    """A label below `p` everywhere stays below `e p` in the full inference, if `e p (w_b + w_s) <= 1`."""
+    probabilities, image = scene(20, 24, labels)
+    least = 0.01
+    probabilities[..., 4:] *= 0.9 * least / probabilities[..., 4:].max()
+    probabilities[..., :4] *= (1 - probabilities[..., 4:].sum(-1, keepdims=True)) / probabilities[..., :4].sum(
+        -1, keepdims=True
+    )
+    full = dense_crf(probabilities, image, normalization="after", **VALUES).numpy()
+    pruned = dense_crf(probabilities, image, normalization="after", prune=least, **VALUES).numpy()
+    assert np.e * least * (VALUES["bilateral_weight"] + VALUES["spatial_weight"]) <= 1
+    assert full[..., 4:].max() <= np.e * least
+    assert np.count_nonzero(pruned.max((0, 1, 2))) == 8
+    np.testing.assert_allclose(pruned.sum(-1), 1, atol=1e-5)
+    assert np.mean(pruned.argmax(-1) == full.argmax(-1)) > 0.995
+    order = np.argsort(-probabilities.max((0, 1, 2)))[:8]
+    share = probabilities[..., order]
+    np.testing.assert_allclose(pruned[..., order], dense_crf(share, image, normalization="after", **VALUES), atol=1e-5)
+
+
+@pytest.mark.parametrize("live", [1, 8, 9, 20, 21])
+def test_no_live_label_is_pruned(live: int) -> None:
+    probabilities, image = scene(8, 9, 21)
+    probabilities[..., live:] = 0
+    found = dense_crf(probabilities, image, prune=1e-6, **VALUES).numpy()
+    assert np.all(found.max((0, 1, 2))[:live] > 0)
+    np.testing.assert_allclose(
+        found[..., :live].argmax(-1), dense_crf(probabilities, image, **VALUES)[..., :live].numpy().argmax(-1)
+    )
+
+
+def test_each_image_of_a_batch_is_pruned_on_its_own() -> None:
+    probabilities, image = scene(8, 9, 21)
+    few = np.where(np.arange(21) < 5, probabilities, 0).astype("float32")
+    together = dense_crf(np.concatenate([probabilities, few]), np.concatenate([image, image]), prune=1e-3, **VALUES)
+    for one, alone in zip(together, (probabilities, few), strict=True):
+        np.testing.assert_allclose(one, dense_crf(alone, image, prune=1e-3, **VALUES)[0], atol=1e-5)
+
+
+# Gradients.
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_gradients(normalization: Normalization) -> None:
+    probabilities, image = (tf.constant(one, "float64") for one in scene(4, 5, 3))
+    scale = 0.05 if normalization == "none" else 1.0
+
+    def refined(probabilities: tf.Tensor, bilateral: tf.Tensor, spatial: tf.Tensor) -> tf.Tensor:
+        weights = {"bilateral_weight": bilateral, "spatial_weight": spatial}
+        values = {**VALUES, **weights, "normalization": normalization}
+        return dense_crf(probabilities, image, iterations=4, **values)
+
+    inputs = [probabilities, tf.constant(1.5 * scale, "float64"), tf.constant(0.8 * scale, "float64")]
+    for expected, found in zip(*tf.test.compute_gradient(refined, inputs), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_gradients_of_a_batch_in_a_graph_and_with_pruning() -> None:
+    both = [scene(6, 7, 11, seed=seed) for seed in range(3)]
+    probabilities, images = (tf.constant(np.concatenate(one)) for one in zip(*both, strict=True))
+
+    def gradient(probabilities: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(probabilities)
+            total = tf.reduce_sum(dense_crf(probabilities, images, prune=1e-6, **VALUES)[..., 0])
+        return tape.gradient(total, probabilities)
+
+    alone = tf.concat([gradient(probabilities[i : i + 1], images[i : i + 1]) for i in range(3)], 0)
+    for found in (gradient(probabilities, images), tf.function(gradient)(probabilities, images)):
+        np.testing.assert_allclose(found, alone, atol=1e-5)
+    assert np.abs(alone).max() > 1e-3
+
+
+# Graphs.
+
+
+class Refinement(tf.Module):
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None, 10], tf.float32),
+            tf.TensorSpec([None, None, None, 3], tf.uint8),
+        ]
+    )
+    def refine(self, probabilities: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+        return dense_crf(probabilities, image, prune=1e-4, **VALUES)
+
+
+SERVE = """
+import sys, numpy as np, tensorflow as tf
+inputs = np.load(sys.argv[1] + "/inputs.npz")
+found = tf.saved_model.load(sys.argv[1]).refine(tf.constant(inputs["p"]), tf.constant(inputs["image"]))
+np.save(sys.argv[1] + "/found.npy", found)
+assert "tfseg" not in sys.modules
+"""
+
+
+def test_unknown_sizes_in_a_saved_model_without_tfseg(tmp_path: Path) -> None:
+    module = Refinement()
+    for batch, size in ((1, (9, 14)), (2, (12, 8))):
+        p, image = (np.repeat(one, batch, 0) for one in scene(*size, labels=10))
+        image = np.round(image).astype("uint8")
+        expected = dense_crf(p, image, prune=1e-4, **VALUES)
+        np.testing.assert_allclose(module.refine(p, image), expected, atol=1e-5)
+    tf.saved_model.save(module, str(tmp_path))
+    np.savez(tmp_path / "inputs.npz", p=p, image=image)
+    subprocess.run([sys.executable, "-c", SERVE, str(tmp_path)], cwd=tmp_path, check=True, timeout=300)
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), expected, atol=1e-5)
+
+
+def test_sizes_are_known_after_it() -> None:
+    @tf.function
+    def graph(probabilities: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+        refined = dense_crf(probabilities, image, **VALUES)
+        assert refined.shape == (1, 9, 8, 4)
+        return refined
+
+    probabilities, image = scene(9, 8)
+    np.testing.assert_allclose(graph(probabilities, image), dense_crf(probabilities, image, **VALUES), atol=1e-5)
+
+
+THREADS = """
+import sys, numpy as np, tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[2]))
+tf.config.threading.set_inter_op_parallelism_threads(int(sys.argv[2]))
+from tfseg.ops import dense_crf
+inputs = np.load(sys.argv[1] + "/inputs.npz")
+np.save(sys.argv[1] + "/threads.npy", dense_crf(inputs["p"], inputs["image"], parameters="deeplab_v1"))
+"""
+
+
+def test_the_number_of_threads_changes_nothing(tmp_path: Path) -> None:
+    p, image = scene(64, 80, labels=6)
+    np.savez(tmp_path / "inputs.npz", p=p, image=image)
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, "-c", THREADS, str(tmp_path), "1"], cwd=root, check=True, timeout=300)
+    expected = dense_crf(p, image, parameters="deeplab_v1")
+    np.testing.assert_allclose(np.load(tmp_path / "threads.npy"), expected, atol=1e-5)
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"theta_alpha": 0}, "`theta_alpha` must be greater than zero, and finite. Received: theta_alpha=0"),
+        ({"theta_beta": -1.0}, "`theta_beta` must be greater than zero, and finite. Received: theta_beta=-1.0"),
+        (
+            {"theta_gamma": float("nan")},
+            "`theta_gamma` must be greater than zero, and finite. Received: theta_gamma=nan",
+        ),
+        ({"iterations": 0}, "`iterations` must be a positive integer. Received: iterations=0"),
+        ({"iterations": 2.5}, "`iterations` must be a positive integer. Received: iterations=2.5"),
+        ({"prune": 1.0}, "`prune` must be a probability between 0 and 1, or None. Received: prune=1.0"),
+        (
+            {"normalization": "sum"},
+            "`normalization` must be one of ['none', 'before', 'after', 'symmetric']. Received: normalization='sum'",
+        ),
+        (
+            {"parameters": "deeplab"},
+            f"`parameters` must be one of {sorted(PARAMETERS)}. Received: parameters='deeplab'",
+        ),
+        (
+            {"theta_alpha": None, "spatial_weight": None},
+            "A set of `parameters` is needed, or every value of one. Missing: ['theta_alpha', 'spatial_weight']. "
+            f"Published sets: {sorted(PARAMETERS)}",
+        ),
+    ],
+)
+def test_bad_arguments(change: dict[str, Any], text: str) -> None:
+    probabilities, image = scene(4, 4)
+    given = {**VALUES, **change}
+    with pytest.raises(ValueError, match=re.escape(text)):
+        dense_crf(probabilities, image, **given)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 5, 3), (2, 4, 4, 3), (4, 4, 3), (1, 4, 4, 4)])
+def test_an_image_of_another_size(shape: tuple[int, ...]) -> None:
+    text = (
+        "Expected `probabilities` [batch, height, width, labels] and an `image` [batch, height, width, 3] (or 1, if it "
+        f"is grey) of the same batch and size. Received: (1, 4, 4, 4) and {shape}"
+    )
+    with pytest.raises(ValueError, match=re.escape(text)):
+        dense_crf(scene(4, 4)[0], np.full(shape, 9.0), **VALUES)
+
+
+def test_an_image_of_another_size_when_the_graph_runs() -> None:
+    module = Refinement()
+    text = "`image` must have the batch, height and width of `probabilities`. Received:"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
+        module.refine(scene(4, 4, 10)[0], np.zeros((1, 4, 5, 3), "uint8"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.1, 1.5, float("inf")])
+def test_values_that_are_no_probabilities(value: float) -> None:
+    probabilities, image = scene(4, 4)
+    probabilities[0, 2, 2, 1] = value
+    text = (
+        "`probabilities` must lie between 0 and 1, without NaN. Lowest, highest and sum of each image follow. Apply a "
+        "softmax to scores first. Received:"
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
+        dense_crf(probabilities, image, **VALUES)
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0, 256.0, float("inf")])
+def test_values_that_are_no_intensities(value: float) -> None:
+    probabilities, image = scene(4, 4)
+    image[0, 2, 2, 1] = value
+    text = "`image` must hold intensities of 0 to 255, without NaN. Lowest, highest and sum of each image follow."
+    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
+        dense_crf(probabilities, image, **VALUES)
+
+
+def test_an_image_that_was_divided_by_255() -> None:
+    probabilities, image = scene(4, 4)
+    text = (
+        "`image` must hold intensities of 0 to 255, and all of one is within 0 to 1, as if it had been divided by 255. "
+        "Multiply it. The highest value of each image follows. Received:"
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
+        dense_crf(np.repeat(probabilities, 2, 0), np.concatenate([image, image / 255]), **VALUES)
+    # Integers cannot have been divided, and black is black.
+    dense_crf(probabilities, np.ones_like(image, dtype="uint8"), **VALUES)
+    dense_crf(probabilities, np.zeros_like(image), **VALUES)
+
+
+def test_thetas_so_small_that_keys_would_overflow() -> None:
+    probabilities, image = scene(4, 4)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Points are too far apart for the lattice"):
+        dense_crf(probabilities, image, **{**VALUES, "theta_beta": 1e-3})
+
+
+BACKEND = """
+import sys
+import keras
+from tfseg.ops import dense_crf
+keras.backend.backend = lambda: "jax"
+try:
+    dense_crf(None, None, parameters="crf_rnn")
+except NotImplementedError as error:
+    print(error)
+"""
+
+
+def test_another_backend() -> None:
+    root = Path(__file__).resolve().parents[2]
+    found = subprocess.run([sys.executable, "-c", BACKEND], cwd=root, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == (
+        "`dense_crf` is made of TensorFlow's operations. Set KERAS_BACKEND=tensorflow. Received: backend='jax'"
+    )

@@ -1,0 +1,45 @@
+"""Gaussian sums over an image."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfseg.ops.gaussian import gaussian_blur, gaussian_sums, gaussian_taps
+
+
+def by_force(x: np.ndarray, theta: float) -> np.ndarray:
+    places = np.stack(np.meshgrid(*map(np.arange, x.shape[1:3]), indexing="ij"), -1).reshape(-1, 2) / theta
+    sums = gaussian_sums(tf.reshape(tf.constant(x), [len(x), -1, x.shape[-1]]), tf.constant(places)[None])
+    return np.reshape(sums, x.shape)
+
+
+@pytest.mark.parametrize("theta", [0.3, 1, 2.5, 3, 7])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (20, 24), (33, 2)])
+def test_blur_is_the_sum_over_all_pairs(theta: float, size: tuple[int, int]) -> None:
+    x = np.random.default_rng(0).uniform(size=(2, *size, 3))
+    expected = by_force(x, theta)
+    np.testing.assert_allclose(gaussian_blur(tf.constant(x), theta), expected, rtol=1e-6)
+    np.testing.assert_allclose(gaussian_blur(tf.constant(x, "float32"), theta), expected, rtol=2e-6)
+
+
+def test_what_is_cut_off() -> None:
+    far = np.exp(-0.5 * (np.arange(-300, 301) / 3) ** 2)
+    assert 0 < far.sum() - gaussian_taps(3).sum() < 1e-6 * far.sum()
+    assert len(gaussian_taps(3)) == 31
+
+
+def test_gradient() -> None:
+    x = tf.constant(np.random.default_rng(0).normal(size=(1, 4, 5, 2)))
+    (expected,), (found,) = tf.test.compute_gradient(lambda x: gaussian_blur(x, 1.5), [x])
+    np.testing.assert_allclose(expected, found, atol=1e-6)
+
+
+def test_gaussian_sums() -> None:
+    features, values = np.random.default_rng(0).normal(size=(2, 3, 7, 4))
+    expected = np.zeros_like(values)
+    for image in range(3):
+        for i in range(7):
+            for j in range(7):
+                weight = np.exp(-0.5 * np.sum((features[image, i] - features[image, j]) ** 2))
+                expected[image, i] += weight * values[image, j]
+    np.testing.assert_allclose(gaussian_sums(tf.constant(values), tf.constant(features)), expected)

@@ -1,0 +1,146 @@
+"""One iteration of mean field, and the normalisations."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfseg.ops.crf_parameters import PARAMETERS
+from tfseg.ops.gaussian import gaussian_sums
+from tfseg.ops.mean_field import (
+    NORMALIZATIONS,
+    BilateralKernel,
+    Kernel,
+    Normalization,
+    SpatialKernel,
+    bilateral_features,
+    scales,
+    step,
+)
+
+HEIGHT, WIDTH, LABELS = 4, 5, 3
+generator = np.random.default_rng(0)
+IMAGE = tf.constant(generator.uniform(0, 255, (HEIGHT, WIDTH, 3)))
+UNARY, LOGITS = (tf.constant(generator.normal(size=(HEIGHT * WIDTH, LABELS))) for _ in range(2))
+MATRICES = generator.normal(size=(3, LABELS, LABELS))
+
+
+def kernels(normalization: Normalization = "after") -> list[Kernel]:
+    return [
+        BilateralKernel(IMAGE, 3.0, 80.0, normalization, 1.0),
+        SpatialKernel(HEIGHT, WIDTH, 2.0, normalization, 1.0, "float64"),
+    ]
+
+
+def matrix(kernel: Kernel) -> np.ndarray:
+    """The kernel as a matrix over pixels."""
+    return np.asarray(kernel(tf.eye(HEIGHT * WIDTH, dtype="float64")))
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def test_normalizations() -> None:
+    assert get_args(Normalization) == NORMALIZATIONS
+    for which in (0, 1):
+        raw = matrix(kernels("none")[which])
+        sums = raw.sum(1)
+        expected = {
+            "none": raw,
+            "before": raw / sums,
+            "after": raw / sums[:, None],
+            "symmetric": raw / np.sqrt(sums[:, None] * sums),
+        }
+        for normalization in NORMALIZATIONS:
+            np.testing.assert_allclose(matrix(kernels(normalization)[which]), expected[normalization], atol=1e-12)
+
+
+def test_spatial_kernel_is_that_of_the_places() -> None:
+    places = bilateral_features(IMAGE, 2.0, 1e9)
+    expected = gaussian_sums(tf.eye(HEIGHT * WIDTH, dtype="float64"), places)
+    np.testing.assert_allclose(matrix(kernels("none")[1]), expected, rtol=1e-6)
+
+
+def test_bilateral_features() -> None:
+    features = np.reshape(bilateral_features(IMAGE, 2.0, 10.0), (HEIGHT, WIDTH, 5))
+    np.testing.assert_allclose(features[2, 3], [1.5, 1, *np.asarray(IMAGE)[2, 3] / 10])
+
+
+def test_scales_hold_the_weight() -> None:
+    sums = tf.constant([4.0, 16])
+    expected = {
+        "none": (None, [3, 3]),
+        "before": ([1 / 4, 1 / 16], [3, 3]),
+        "after": (None, [3 / 4, 3 / 16]),
+        "symmetric": ([1 / 2, 1 / 4], [3 / 2, 3 / 4]),
+    }
+    for normalization in NORMALIZATIONS:
+        for found, value in zip(scales(sums, normalization, 3.0), expected[normalization], strict=True):
+            assert (value is None and found is None) or np.allclose(found, value)
+
+
+@pytest.mark.parametrize("form", ["scalar", "per label", "matrix", "none"])
+def test_step_is_the_formula(form: str) -> None:
+    """`q = U - Mu (W_b F_b + W_s F_s)`, as CRF-RNN has it."""
+    full = MATRICES[:2]
+    given = {"scalar": full[:, 0, 0], "per label": full[:, 0], "matrix": full, "none": ()}[form]
+    wide = {
+        "scalar": [w * np.eye(LABELS) for w in full[:, 0, 0]],
+        "per label": [np.diag(w) for w in full[:, 0]],
+        "matrix": full,
+        "none": [np.eye(LABELS)] * 2,
+    }[form]
+    sums = [matrix(kernel) @ softmax(LOGITS.numpy()) for kernel in kernels()]
+    message = sum(one @ w.T for one, w in zip(sums, wide, strict=True))
+    np.testing.assert_allclose(step(LOGITS, UNARY, kernels(), given), UNARY + message, atol=1e-12)
+    found = step(LOGITS, UNARY, kernels(), given, MATRICES[2])
+    np.testing.assert_allclose(found, UNARY - message @ MATRICES[2].T, atol=1e-12)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_gradients(normalization: Normalization) -> None:
+    """To logits, unary, both kernels' weights and the compatibility, over two iterations."""
+    inputs = [LOGITS, UNARY, *(0.3 * MATRICES)]
+    normal = kernels(normalization)
+
+    def twice(
+        logits: tf.Tensor, unary: tf.Tensor, bilateral: tf.Tensor, spatial: tf.Tensor, mu: tf.Tensor
+    ) -> tf.Tensor:
+        for _ in range(2):
+            logits = step(logits, unary, normal, (bilateral, spatial), mu)
+        return tf.nn.softmax(logits)
+
+    for expected, found in zip(*tf.test.compute_gradient(twice, inputs), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_gradients_in_a_graph_are_those_without() -> None:
+    mu = tf.Variable(MATRICES[2])
+
+    def gradients() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(LOGITS)
+            total = tf.reduce_sum(step(LOGITS, UNARY, kernels(), (2.0, [1.0, 2.0, 3.0]), mu) ** 2)
+        return tape.gradient(total, [LOGITS, mu])
+
+    for expected, found in zip(gradients(), tf.function(gradients)(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_published_parameters() -> None:
+    """Values that DeepLab's authors, CRF-RNN and DeconvNet published, each with its normalisation."""
+    found = {
+        name: (p.bilateral_weight, p.theta_alpha, p.theta_beta, p.spatial_weight, p.theta_gamma, p.normalization)
+        for name, p in PARAMETERS.items()
+    }
+    assert found["deeplab_v1"] == (5, 50, 10, 3, 3, "after")
+    assert found["deeplab_v1_msc"] == (3, 95, 3, 3, 3, "after")
+    assert found["deeplab_v1_largefov"] == (4, 121, 5, 3, 3, "after")
+    assert found["deeplab_v2_vgg16"] == (4, 49, 5, 3, 3, "after")
+    assert found["deeplab_v2_resnet101"] == (4, 67, 3, 3, 1, "symmetric")
+    assert found["deconvnet"] == (5, 20, 3, 3, 3, "after")
+    assert found["crf_rnn"] == (5, 160, 3, 3, 3, "after")
+    assert all(p.source for p in PARAMETERS.values())

@@ -1,0 +1,54 @@
+"""Published parameters of fully connected CRFs, each with the normalisation under which it was found."""
+
+from dataclasses import dataclass
+
+from tfseg.ops.mean_field import Normalization
+
+
+@dataclass(frozen=True)
+class CrfParameters:
+    """The weights and standard deviations of the two kernels. See `tfseg.ops.mean_field`."""
+
+    bilateral_weight: float
+    theta_alpha: float
+    """Pixels."""
+    theta_beta: float
+    """Intensities of 0 to 255."""
+    spatial_weight: float
+    theta_gamma: float
+    """Pixels."""
+    normalization: Normalization
+    source: str = ""
+    """Where the values are from."""
+
+
+def _deeplab(bilateral_weight: float, theta_alpha: float, theta_beta: float, source: str) -> CrfParameters:
+    return CrfParameters(bilateral_weight, theta_alpha, theta_beta, 3, 3, "after", source)
+
+
+_SETUP = "the authors' SetupEnv.m, searched on 100 validation images of VOC"
+
+PARAMETERS: dict[str, CrfParameters] = {
+    "deeplab_default": _deeplab(5, 70, 5, "the defaults of DeepLab's densecrf program"),
+    "deeplab_v1": _deeplab(5, 50, 10, f"{_SETUP}: DeepLab"),
+    "deeplab_v1_7x7": _deeplab(4, 72, 5, f"{_SETUP}: its configuration for the 7x7 net, by our reading of the name"),
+    "deeplab_v1_msc": _deeplab(3, 95, 3, f"{_SETUP}: DeepLab-MSc"),
+    "deeplab_v1_coco": _deeplab(5, 67, 3, f"{_SETUP}: DeepLab-COCO"),
+    "deeplab_v1_largefov": _deeplab(4, 121, 5, f"{_SETUP}: DeepLab-LargeFOV"),
+    "deeplab_v1_largefov_coco": _deeplab(5, 69, 5, f"{_SETUP}: DeepLab-LargeFOV-COCO"),
+    "deeplab_v1_msc_largefov": _deeplab(4, 83, 5, "a third party's note on DeepLab-MSc-LargeFOV"),
+    "deeplab_v1_msc_largefov_coco": _deeplab(4, 59, 5, "a third party's note on DeepLab-MSc-LargeFOV-COCO"),
+    "deeplab_v2_vgg16": _deeplab(4, 49, 5, "the authors' script for DeepLab v2 with VGG-16"),
+    "deeplab_v2_resnet101": CrfParameters(
+        4, 67, 3, 3, 1, "symmetric", "kazuto1011/deeplab-pytorch, ResNet-101, by pydensecrf with its default"
+    ),
+    "deeplab_v2_resnet101_prototxt": CrfParameters(
+        5, 21, 3, 4, 1, "after", "a block that is commented out in the authors' test.prototxt of ResNet-101"
+    ),
+    "deconvnet": CrfParameters(
+        5, 20, 3, 3, 3, "after", "generate_EDeconvNet_CRF_results.m; the libDenseCRF of its time normalises after"
+    ),
+    "crf_rnn": CrfParameters(5, 160, 3, 3, 3, "after", "CRF-as-RNN: the kernels and the initial values of its weights"),
+    "pydensecrf": CrfParameters(10, 80, 13, 3, 3, "symmetric", "the example in pydensecrf's README"),
+}
+"""By name, for `tfseg.ops.dense_crf(…, parameters=…)`."""

@@ -1,0 +1,272 @@
+"""Refines the probabilities of an image's pixels by a fully connected CRF."""
+
+import functools
+from typing import Any, NamedTuple
+
+import keras
+
+from tfseg.ops.crf_parameters import PARAMETERS, CrfParameters
+from tfseg.ops.demand import demand
+from tfseg.ops.mean_field import NORMALIZATIONS, BilateralKernel, Kernel, Normalization, SpatialKernel, step
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+LEAST = 1e-5
+"""Probabilities are taken for no less, as users of pydensecrf do: the logarithm of zero would forbid a label."""
+IMPOSSIBLE = -1e9
+"""A logit whose probability is zero."""
+KEPT = (8, 16, 24, 48, 96, 192)
+"""How many labels may be kept when others are pruned."""
+AT_A_TIME = 2
+"""Images of a batch that are refined at the same time: memory grows with it, and one alone leaves processors idle."""
+
+
+class _Task(NamedTuple):
+    """What a refinement is, but for the tensors: each gets one graph."""
+
+    crf: CrfParameters
+    iterations: int
+    prune: float | None
+
+
+def dense_crf(
+    probabilities: Any,
+    image: Any,
+    *,
+    parameters: str | CrfParameters | None = None,
+    theta_alpha: float | None = None,
+    theta_beta: float | None = None,
+    theta_gamma: float | None = None,
+    bilateral_weight: Any = None,
+    spatial_weight: Any = None,
+    iterations: int = 10,
+    normalization: Normalization | None = None,
+    prune: float | None = None,
+) -> Any:
+    """Refines probabilities by mean-field inference in a fully connected CRF with Potts compatibility.
+
+    `tfseg.ops.mean_field` has the energy, the kernels and what the normalisations are. All is computed in float32, or
+    in float64 for float64 probabilities. There is a gradient to the probabilities, and to the weights where they are
+    tensors; none to the image and the thetas.
+
+    Example:
+
+    >>> import numpy as np
+    >>> image = np.zeros((1, 8, 8, 3), "float32")
+    >>> image[:, :, 4:] = 255
+    >>> probabilities = np.full((1, 8, 8, 2), 0.5, "float32")
+    >>> probabilities[:, 2, 2], probabilities[:, 2, 6] = (0.9, 0.1), (0.1, 0.9)
+    >>> refined = dense_crf(probabilities, image, parameters="deeplab_v1_largefov")
+    >>> np.argmax(refined, -1)[0, 5].tolist()
+    [0, 0, 0, 0, 1, 1, 1, 1]
+
+    Args:
+        probabilities: `[batch, height, width, labels]`, 0 to 1. Any size, which may be unknown until the graph runs.
+        image: `[batch, height, width, 3]` of the same size, integers or floats of 0 to 255. With one channel it is
+            grey, and counts as three equal channels.
+        parameters: the name of a published set in `tfseg.ops.crf_parameters`, or a set of one's own. What is given
+            besides goes before it.
+        theta_alpha: standard deviation of the bilateral kernel in pixels.
+        theta_beta: standard deviation of the bilateral kernel in intensities of 0 to 255.
+        theta_gamma: standard deviation of the spatial kernel in pixels.
+        bilateral_weight: of the bilateral kernel: a number, or a scalar tensor.
+        spatial_weight: of the spatial kernel, likewise.
+        iterations: of mean field.
+        normalization: `"none"`, `"before"`, `"after"` or `"symmetric"`; without it that of `parameters`, or else
+            `"symmetric"`. Weights that were found under one are wrong under another.
+        prune: leaves labels out, for each image, that no pixel gives more than this probability. See `docs/crf.md` for
+            what it can change. None keeps all.
+
+    Returns:
+        Probabilities of the shape and type of `probabilities`. Labels left out have zero.
+
+    Raises:
+        ValueError: shapes that do not fit, arguments that are missing or out of range.
+        NotImplementedError: another Keras backend than TensorFlow.
+        tf.errors.InvalidArgumentError: when it runs: values that are no probabilities, NaN among them; an image outside
+            0 to 255, or within 0 to 1; thetas so small for the image that the lattice's keys would overflow.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise NotImplementedError(
+            "`dense_crf` is made of TensorFlow's operations. Set KERAS_BACKEND=tensorflow. "
+            f"Received: backend={keras.backend.backend()!r}"
+        )
+    given = {
+        "theta_alpha": theta_alpha,
+        "theta_beta": theta_beta,
+        "theta_gamma": theta_gamma,
+        "bilateral_weight": bilateral_weight,
+        "spatial_weight": spatial_weight,
+        "normalization": normalization,
+    }
+    crf, weights = _chosen(parameters, {name: value for name, value in given.items() if value is not None})
+    task = _Task(crf, _counted(iterations), _share(prune))
+    probabilities, image = tf.convert_to_tensor(probabilities), tf.convert_to_tensor(image)
+    _check_shapes(probabilities.shape, image.shape)
+    dtype = "float64" if probabilities.dtype == "float64" else "float32"
+    weights = [tf.convert_to_tensor(weight, dtype) for weight in weights]
+    _check_sizes(probabilities, image)
+    alone = probabilities.shape[0] == 1
+    refine = _graph(task, dtype, alone, probabilities.shape[3], image.shape[3], len(weights))
+    refined = refine(_checked_probabilities(tf.cast(probabilities, dtype)), _checked_image(image, dtype), *weights)
+    return tf.ensure_shape(tf.cast(refined, probabilities.dtype), probabilities.shape)
+
+
+def _chosen(parameters: str | CrfParameters | None, given: dict[str, Any]) -> tuple[CrfParameters, list[Any]]:
+    """The parameters, and the two weights apart where one of them is a tensor."""
+    if isinstance(parameters, str) and parameters not in PARAMETERS:
+        raise ValueError(f"`parameters` must be one of {sorted(PARAMETERS)}. Received: parameters={parameters!r}")
+    start = PARAMETERS[parameters] if isinstance(parameters, str) else parameters
+    values = {**(vars(start) if start else {"normalization": "symmetric"}), **given}
+    missing = [name for name in CrfParameters.__annotations__ if name not in values and name != "source"]
+    if missing:
+        raise ValueError(
+            f"A set of `parameters` is needed, or every value of one. Missing: {missing}. "
+            f"Published sets: {sorted(PARAMETERS)}"
+        )
+    for name in ("theta_alpha", "theta_beta", "theta_gamma"):
+        if not 0 < values[name] < float("inf"):
+            raise ValueError(f"`{name}` must be greater than zero, and finite. Received: {name}={values[name]}")
+    if values["normalization"] not in NORMALIZATIONS:
+        raise ValueError(
+            f"`normalization` must be one of {list(NORMALIZATIONS)}. Received: "
+            f"normalization={values['normalization']!r}"
+        )
+    weights = [values[name] for name in ("bilateral_weight", "spatial_weight")]
+    numbers = all(isinstance(weight, int | float) for weight in weights)
+    apart = {} if numbers else {"bilateral_weight": 1.0, "spatial_weight": 1.0}
+    return CrfParameters(**{**values, **apart, "source": ""}), [] if numbers else weights
+
+
+def _counted(iterations: int) -> int:
+    if not isinstance(iterations, int) or isinstance(iterations, bool) or iterations < 1:
+        raise ValueError(f"`iterations` must be a positive integer. Received: iterations={iterations!r}")
+    return iterations
+
+
+def _share(prune: float | None) -> float | None:
+    if prune is not None and not 0 < prune < 1:
+        raise ValueError(f"`prune` must be a probability between 0 and 1, or None. Received: prune={prune}")
+    return prune
+
+
+def _check_shapes(probabilities: Any, image: Any) -> None:
+    fits = probabilities.rank == image.rank == 4 and probabilities[:3].is_compatible_with(image[:3])
+    if not fits or image[3] not in (1, 3) or probabilities[3] is None:
+        raise ValueError(
+            "Expected `probabilities` [batch, height, width, labels] and an `image` [batch, height, width, 3] (or 1, "
+            f"if it is grey) of the same batch and size. Received: {probabilities} and {image}"
+        )
+
+
+def _check_sizes(probabilities: Any, image: Any) -> None:
+    """The same again for sizes that are known only when the graph runs."""
+    if not (probabilities.shape[:3].is_fully_defined() and image.shape[:3].is_fully_defined()):
+        one, other = tf.shape(probabilities)[:3], tf.shape(image)[:3]
+        demand(
+            tf.reduce_all(one == other),
+            "`image` must have the batch, height and width of `probabilities`.",
+            tf.stack([one, other]),
+        )
+
+
+def _checked_probabilities(probabilities: Any) -> Any:
+    lowest, highest, total = _extremes(probabilities)
+    demand(
+        tf.reduce_all(tf.math.is_finite(total) & (lowest >= 0) & (highest <= 1.001)),
+        "`probabilities` must lie between 0 and 1, without NaN. Lowest, highest and sum of each image follow. Apply a "
+        "softmax to scores first.",
+        tf.stack([lowest, highest, total]),
+    )
+    return probabilities
+
+
+def _checked_image(image: Any, dtype: str) -> Any:
+    """The image in floating point. Floats of 0 to 1, which would look all of one colour, are refused."""
+    scaled = image.dtype.is_floating
+    image = tf.cast(image, dtype)
+    lowest, highest, total = _extremes(image)
+    demand(
+        tf.reduce_all(tf.math.is_finite(total) & (lowest >= 0) & (highest <= 255)),
+        "`image` must hold intensities of 0 to 255, without NaN. Lowest, highest and sum of each image follow.",
+        tf.stack([lowest, highest, total]),
+    )
+    if scaled:
+        demand(
+            tf.reduce_all((highest > 1) | (highest <= 0)),
+            "`image` must hold intensities of 0 to 255, and all of one is within 0 to 1, as if it had been divided by "
+            "255. Multiply it. The highest value of each image follows.",
+            highest,
+        )
+    return image
+
+
+def _extremes(x: Any) -> tuple[Any, Any, Any]:
+    """Of each image the lowest and the highest value, and the sum, which shows a NaN where those two do not."""
+    return tf.reduce_min(x, [1, 2, 3]), tf.reduce_max(x, [1, 2, 3]), tf.reduce_sum(x, [1, 2, 3])
+
+
+@functools.lru_cache(maxsize=64)
+def _graph(task: _Task, dtype: str, alone: bool, labels: int, channels: int, weights: int) -> Any:
+    """The refinement of a batch of any size as one graph, so that an eager call is as fast, and traced once."""
+
+    def refine(probabilities: Any, image: Any, *weights: Any) -> Any:
+        def one(both: tuple[Any, Any]) -> Any:
+            return _refined(task, *both, weights)
+
+        if alone:
+            return one((probabilities[0], image[0]))[None]
+        spec = tf.TensorSpec(probabilities.shape[1:], dtype)
+        return tf.map_fn(one, (probabilities, image), fn_output_signature=spec, parallel_iterations=AT_A_TIME)
+
+    batch = 1 if alone else None
+    specs = [tf.TensorSpec([batch, None, None, columns], dtype) for columns in (labels, channels)]
+    scalars = [tf.TensorSpec([], dtype)] * weights
+    return tf.function(refine, [*specs, *scalars], autograph=False)
+
+
+def _refined(task: _Task, probabilities: Any, image: Any, weights: tuple[Any, ...]) -> Any:
+    """One image: `[height, width, labels]` and `[height, width, channels]` to refined probabilities."""
+    flat = tf.reshape(probabilities, [-1, probabilities.shape[-1]])
+    kernels = _kernels(task.crf, image)
+    infer = functools.partial(_mean_field, kernels=kernels, weights=weights, iterations=task.iterations)
+    refined = infer(flat) if task.prune is None else _pruned(infer, flat, task.prune)
+    return tf.reshape(refined, tf.shape(probabilities))
+
+
+def _pruned(infer: Any, probabilities: Any, least: float) -> Any:
+    """Inference among so many of the likeliest labels that all above `least` are there: a graph for each number."""
+    labels = probabilities.shape[1]
+    likeliest = tf.reduce_max(probabilities, 0)
+    order = tf.argsort(likeliest, direction="DESCENDING", stable=True)
+    numbers = [number for number in KEPT if number < labels]
+
+    def among(number: int) -> Any:
+        # A product with ones and zeros is exact, and faster than a gathering of columns.
+        chosen = tf.one_hot(order[:number], labels, dtype=probabilities.dtype)
+        return tf.matmul(infer(tf.matmul(probabilities, chosen, transpose_b=True)), chosen)
+
+    live = tf.math.count_nonzero(likeliest > least, dtype="int32")
+    branches = [functools.partial(among, number) for number in numbers] + [functools.partial(infer, probabilities)]
+    return tf.switch_case(tf.math.count_nonzero(live > tf.constant(numbers, "int32"), dtype="int32"), branches)
+
+
+def _kernels(crf: CrfParameters, image: Any) -> list[Kernel]:
+    height, width, _ = tf.unstack(tf.shape(image))
+    colours = image if image.shape[2] == 3 else image * 3**0.5  # the distance of three equal channels
+    mode, dtype = crf.normalization, image.dtype.name
+    return [
+        BilateralKernel(colours, crf.theta_alpha, crf.theta_beta, mode, crf.bilateral_weight),
+        SpatialKernel(height, width, crf.theta_gamma, mode, crf.spatial_weight, dtype),
+    ]
+
+
+def _mean_field(probabilities: Any, kernels: list[Kernel], weights: tuple[Any, ...], iterations: int) -> Any:
+    labels = probabilities.shape[1]
+    unary = tf.math.log(tf.clip_by_value(probabilities, LEAST, 1))
+    # Processors like rows of whole registers: labels that cannot be fill them up.
+    unary = logits = tf.pad(unary, [(0, 0), (0, max(8, -(-labels // 4) * 4) - labels)], constant_values=IMPOSSIBLE)
+    for _ in range(iterations):
+        logits = step(logits, unary, kernels, weights)
+    return tf.nn.softmax(logits)[:, :labels]

@@ -1,0 +1,167 @@
+"""Mean-field inference in a fully connected CRF: kernels, their normalisation, and one iteration.
+
+Energy of a labelling (Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
+Potentials", NIPS 2011):
+
+    E(x) = sum_i U_i(x_i) + sum_{i<j} mu(x_i, x_j) (w_b k_b(f_i, f_j) + w_s k_s(f_i, f_j))
+    k_b  = exp(-|p_i - p_j|^2 / 2 theta_alpha^2 - |I_i - I_j|^2 / 2 theta_beta^2)        bilateral
+    k_s  = exp(-|p_i - p_j|^2 / 2 theta_gamma^2)                                         spatial
+
+with `p` in pixels and `I` in 0 to 255. One iteration is `Q <- softmax(-U - mu (w_b K_b Q + w_s K_s Q))`. A pixel takes
+part in its own sum, as in every implementation in use.
+
+The sums grow with theta and differ from pixel to pixel, so that implementations normalise them, each in its own way.
+With `n = K 1`, the sums of ones, the *normalisation* is one of
+
+    none        K                           the raw sums
+    before      K diag(1/n)
+    after       diag(1/n) K                 DeepLab's, CRF-RNN
+    symmetric   diag(n^-1/2) K diag(n^-1/2)  pydensecrf's default
+
+Weights are worth what they were found for under one of these and under no other.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import keras
+from keras import ops
+
+from tfseg.ops.gaussian import gaussian_blur
+from tfseg.ops.lattice import Lattice, filtered, lattice, scaled
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+Normalization = Literal["none", "before", "after", "symmetric"]
+NORMALIZATIONS: tuple[Normalization, ...] = ("none", "before", "after", "symmetric")
+TINY = 1e-20
+"""Added to sums before division, as the published implementations do."""
+
+
+class Kernel(Protocol):
+    """A normalised kernel of one image. It is linear, and its gradient keeps nothing of the way there."""
+
+    def __call__(self, q: Any) -> Any:
+        """`[pixels, labels]` to the same shape."""
+
+
+class SpatialKernel:
+    """Of the places of pixels alone: exact.
+
+    Args:
+        height, width: of the image: integers, or scalar integer tensors.
+        theta_gamma: standard deviation in pixels.
+        normalization: see above.
+        weight: what the result is multiplied by.
+        dtype: floating.
+    """
+
+    def __init__(
+        self, height: Any, width: Any, theta_gamma: float, normalization: Normalization, weight: float, dtype: str
+    ) -> None:
+        self.size, self.theta = (height, width), theta_gamma
+        sums = gaussian_blur(ops.ones((1, height, width, 1), dtype), theta_gamma)
+        self.before, self.after = scales(sums, normalization, weight)
+
+    def __call__(self, q: Any) -> Any:
+        image = ops.reshape(q, (1, *self.size, q.shape[-1]))
+        image = image if self.before is None else image * self.before
+        sums = gaussian_blur(image, self.theta) * self.after
+        return ops.reshape(sums, (-1, q.shape[-1]))
+
+
+class BilateralKernel:
+    """Of places and colours: approximately, by the permutohedral lattice. Needs TensorFlow.
+
+    Args:
+        image: `[height, width, channels]`, floating, 0 to 255.
+        theta_alpha: standard deviation in pixels.
+        theta_beta: standard deviation in intensities.
+        normalization: see above.
+        weight: what the result is multiplied by.
+    """
+
+    def __init__(
+        self, image: Any, theta_alpha: float, theta_beta: float, normalization: Normalization, weight: float
+    ) -> None:
+        plain = lattice(bilateral_features(image, theta_alpha, theta_beta))
+        sums = filtered(plain, ops.ones((ops.shape(image)[0] * ops.shape(image)[1], 1), image.dtype))
+        self.lattice: Lattice = scaled(plain, *scales(sums, normalization, weight))
+
+    def __call__(self, q: Any) -> Any:
+        return filtered(self.lattice, q)
+
+
+def bilateral_features(image: Any, theta_alpha: float, theta_beta: float) -> Any:
+    """Column, row and colour of each pixel in standard deviations: `[height, width, c]` to `[pixels, 2 + c]`."""
+    height, width, channels = ops.shape(image)
+    rows, columns = ops.meshgrid(ops.arange(height), ops.arange(width), indexing="ij")
+    places = ops.cast(ops.stack([columns, rows], -1), image.dtype) / theta_alpha
+    return ops.reshape(ops.concatenate([places, image / theta_beta], -1), (-1, 2 + channels))
+
+
+def scales(sums: Any, normalization: Normalization, weight: float = 1.0) -> tuple[Any, Any]:
+    """What to multiply by before and after the raw kernel, from its sums of ones; None is for one."""
+    sums = sums + TINY
+    if normalization == "none":
+        return None, weight * ops.ones_like(sums)
+    if normalization == "symmetric":
+        root = ops.rsqrt(sums)
+        return root, weight * root
+    inverse = 1 / sums
+    return (inverse, weight * ops.ones_like(sums)) if normalization == "before" else (None, weight * inverse)
+
+
+def step(
+    logits: Any, unary: Any, kernels: Sequence[Kernel], weights: Sequence[Any] = (), compatibility: Any = None
+) -> Any:
+    """One iteration of mean field.
+
+    Of the way there, only `logits` is kept for the gradient; all else is computed again.
+
+    Args:
+        logits: `[pixels, labels]`; `softmax(logits)` is the Q of the last iteration.
+        unary: `[pixels, labels]`: log probabilities, or scores; minus the U of the energy.
+        kernels: of the image.
+        weights: for each kernel a scalar, one for each label, or a matrix `[labels, labels]` by which its sums are
+            multiplied. None given: one.
+        compatibility: the matrix mu `[labels, labels]`. None: minus the identity, which is Potts's but for a constant.
+
+    Returns:
+        The next logits.
+    """
+    weights = [tf.convert_to_tensor(weight, logits.dtype) for weight in weights]
+    matrix = [] if compatibility is None else [tf.convert_to_tensor(compatibility, logits.dtype)]
+
+    def compute(logits: Any, unary: Any, *parameters: Any) -> Any:
+        q = tf.nn.softmax(logits)
+        sums = [kernel(q) for kernel in kernels]
+        if weights:
+            sums = [_weighted(one, weight) for one, weight in zip(sums, parameters, strict=False)]
+        if matrix:
+            return unary - tf.matmul(tf.add_n(sums), parameters[-1], transpose_b=True)
+        return tf.add_n([unary, *sums])
+
+    return _recomputed(compute, logits, unary, *weights, *matrix)
+
+
+def _weighted(sums: Any, weight: Any) -> Any:
+    return tf.matmul(sums, weight, transpose_b=True) if len(weight.shape) == 2 else sums * weight
+
+
+def _recomputed(compute: Any, *inputs: Any) -> Any:
+    """`compute(*inputs)`, whose gradient computes it again rather than keep what lies between."""
+
+    @tf.custom_gradient
+    def forth(*inputs: Any) -> tuple[Any, Any]:
+        def back(upstream: Any) -> Any:
+            with tf.control_dependencies([upstream]), tf.GradientTape() as tape:  # not before it is needed
+                again = [tf.identity(one) for one in inputs]
+                tape.watch(again)
+                result = compute(*again)
+            return tape.gradient(result, again, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+        return compute(*inputs), back
+
+    return forth(*inputs)
