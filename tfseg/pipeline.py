@@ -109,11 +109,12 @@ def retarget(pipeline: Pipeline, output_stride: int) -> Pipeline:
     Raises:
         ModelError: the backbone cannot have it, the decoder does not fit then, or it reads other maps.
     """
-    changed = dataclasses.replace(pipeline, model=retargeted(pipeline.model, output_stride))
+    model = retargeted(pipeline.model, output_stride)
+    changed = dataclasses.replace(pipeline, model=model)
     with keras.StatelessScope(initialize_variables=False):
         before, after = ([(each.path, tuple(each.shape)) for each in p.build().weights] for p in (pipeline, changed))
     if before != after:
-        decoder = pipeline.model.decoder.type
+        decoder = model.decoder.type
         raise ModelError(
             f"model.decoder.type: {decoder} reads other maps of the backbone at output stride {output_stride} than at "
             f"{pipeline.model.output_stride}, and the weights of one network do not fill the other. Received: {decoder}"

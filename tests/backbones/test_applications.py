@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from tfseg.backbones import Applications
+from tfseg.backbones.applications_graph import Rebuilding, Rigid
 from tfseg.backbones.applications_net import names, pixels_of
 from tfseg.layers import AtrousConv2D, Normalize
 
@@ -215,6 +216,22 @@ def test_saved_networks_load_where_only_the_layers_are_known(name: str, tmp_path
         "np.testing.assert_allclose(m(a['image'])[-1], a['features'], atol=1e-4, rtol=1e-4)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_layers_that_no_dilation_stands_for() -> None:
+    """None of today's networks has them."""
+    x = keras.Input((None, None, 3))
+    even = keras.layers.Conv2D(4, 8, 8, padding="same", name="first")(x)
+    even = keras.layers.Conv2D(4, 4, 2, padding="same", name="even")(even)
+    bare = keras.ops.abs(keras.layers.Conv2D(4, 8, 8, name="first")(x))
+    messages = (
+        "its layer even has an even kernel, which no dilation keeps in its place",
+        "its layer absolute_1 is a bare operation Absolute, which no layer stands for",
+    )
+    for output, message in zip((even, bare), messages, strict=True):
+        with pytest.raises(Rigid) as error:
+            Rebuilding(8, 0.9).run(keras.Model(x, output), keras.Input((None, None, 3)))
+        assert str(error.value) == message
 
 
 @pytest.mark.parametrize(

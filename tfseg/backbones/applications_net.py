@@ -38,10 +38,9 @@ def names() -> tuple[str, ...]:
 class Applications:
     """Any network of `keras.applications` without its classifier, its stages found by their strides.
 
-    (All but NASNet, which Keras builds for images of one size.)
-
     A stage is the last map of its stride that everything behind goes through, called as its layer is:
     `conv3_block4_out`, `block4a_expand_activation`. The layers have the names and the weights of the published ones.
+    NASNet is left out: Keras builds it for images of one size.
     """
 
     type: Literal["applications"] = "applications"

@@ -143,6 +143,7 @@ class GoogLeNet:
         padding: int | None = None,
     ) -> keras.KerasTensor:
         padding = rate * (size - 1) // 2 if padding is None else padding
-        return AtrousConv2D(            max(1, round(filters * self.width)), size, step, padding, dilation_rate=rate if size > 1 else 1,
+        return AtrousConv2D(
+            max(1, round(filters * self.width)), size, step, padding, dilation_rate=rate if size > 1 else 1,
             activation="relu", kernel_initializer="he_normal", name=name,
         )(x)  # fmt: skip

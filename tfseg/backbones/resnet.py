@@ -203,7 +203,7 @@ class Resnet:
     def _normalized(
         self, x: keras.KerasTensor, filters: int, size: int, name: str, step: int = 1, rate: int = 1
     ) -> keras.KerasTensor:
-        padding = "same" if self.padding == "same" else rate * (size - 1) // 2
+        padding: Literal["same"] | int = "same" if self.padding == "same" else rate * (size - 1) // 2
         x = AtrousConv2D(
             max(1, round(filters * self.width)), size, step, padding, dilation_rate=rate, use_bias=False,
             kernel_initializer="he_normal", name=f"{name}_conv",
