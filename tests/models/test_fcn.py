@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tfseg.backbones import SmallCnn, Vgg16
+from tfseg.backbones import AlexNet, GoogLeNet, Resnet, SmallCnn, Vgg16
 from tfseg.labels import Labels
 from tfseg.models import Segmenter, describe
-from tfseg.models.coordinates import receptive_field
+from tfseg.models.coordinates import coordinate_map, receptive_field
 from tfseg.models.decoders import Fcn
 
 VOC = Labels(names=tuple(f"class {index}" for index in range(21)))
@@ -167,3 +167,77 @@ def test_options_that_do_not_go_together(arguments: dict, message: str) -> None:
     with pytest.raises(ValidationError) as error:
         Fcn(**arguments)
     assert [str(each["ctx"]["error"]) for each in error.value.errors()] == [message]
+
+
+ORIGINAL = {
+    "alexnet": (lambda **width: AlexNet(form="original", **width), 355, 18, [173, 86, 43, 21, 16, 543]),
+    "googlenet": (lambda **width: GoogLeNet(form="original", **width), 715, 98, [347, 173, 86, 43, 21, 703]),
+    "googlenet with its average pool": (
+        lambda **width: GoogLeNet(form="original", average_pool=True, **width),
+        907,
+        2,
+        [347, 173, 86, 43, 15, 511],
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "learned", "fixed"), [
+    ("alexnet", 56_954_261, 1_750_329), ("googlenet", 5_995_077, 1_750_329),
+])  # fmt: skip
+def test_parameters_of_other_backbones(name: str, learned: int, fixed: int) -> None:
+    """58,704,590 in FCN-AlexNet's file: a deconvolution of 63x63 for 21 classes is fixed."""
+    spec = Segmenter(backbone=ORIGINAL[name][0](), decoder=Fcn(strides=(32,), upsampling="deconv"))
+    with keras.StatelessScope(initialize_variables=False):
+        description = describe(spec.build(VOC))
+    assert (description.trainable, description.fixed) == (learned, fixed)
+
+
+@pytest.mark.parametrize("name", ORIGINAL)
+def test_the_odd_kernel_where_only_it_gives_whole_crops(name: str) -> None:
+    make, field, crop, sizes = ORIGINAL[name]
+    spec = Segmenter(backbone=make(width=0.02), decoder=Fcn(strides=(32,), upsampling="deconv"))
+    model = spec.build(VOC)
+    assert model.get_layer("upscore").kernel_size == (63, 63)
+    assert model.get_layer("score").offset == crop
+    assert receptive_field(model.get_layer("score_fr").output).size == field
+    tensors = [stage.tensor for stage in spec.backbone(model.input).stages]
+    names = [
+        tensor._keras_history.operation.name for tensor in tensors if "fc7" not in tensor._keras_history.operation.name
+    ]
+    wanted = [*names, "score_fr", "upscore", "score"]
+    outputs = keras.Model(model.input, [model.get_layer(each).output for each in wanted])(np.zeros((1, 500, 500, 3)))
+    assert list(dict.fromkeys(output.shape[1] for output in outputs)) == [*sizes, 500]
+    for size in (33, 64, 257):
+        assert model(np.zeros((1, size, size + 3, 3), np.float32)).shape[1:3] == (size, size + 3)
+
+
+@pytest.mark.parametrize("strides", [(32,), (32, 16), (32, 16, 8)])
+@pytest.mark.parametrize(
+    ("backbone", "first"),
+    [
+        (AlexNet(width=0.02), 16),
+        (GoogLeNet(width=0.02), 0),
+        (Resnet(depth=50, width=0.02), 0),
+        (AlexNet(width=0.02, form="original"), None),
+        (GoogLeNet(width=0.02, form="original"), None),
+    ],
+)
+def test_scores_of_other_backbones_come_to_their_pixels(backbone, first: int | None, strides: tuple[int, ...]) -> None:
+    """Scores that rise by one from place to place rise by a 32nd from pixel to pixel, from where the first one lies.
+
+    `first`: the pixel that the first place of the deepest map looks at.
+    """
+    model = Segmenter(backbone=backbone, decoder=Fcn(strides=strides, upsampling="deconv")).build(VOC)
+    score = model.get_layer("score_fr").output
+    deep = keras.Model(model.input, score)
+    places = coordinate_map(score)
+    size = 257
+    shape = deep(np.zeros((1, size, size, 3), np.float32)).shape
+    ramp = np.broadcast_to(np.arange(shape[2], dtype=np.float32)[:, None], shape)
+    after = keras.Model([model.input, score], model.output)
+    columns = np.array(after([np.zeros((1, size, size, 3), np.float32), ramp]))[0, size // 2, :, 0]
+    inside = slice(64, 192)
+    expected = float(places.scale) * np.arange(size) + float(places.offset)
+    np.testing.assert_allclose(columns[inside], expected[inside], atol=1e-3)
+    if first is not None:
+        assert -places.offset / places.scale == first
