@@ -100,7 +100,8 @@ CASES = [
     SpecCase(
         DeepLabV3Plus(channels=4),
         on(SmallCnn(width=2)),
-        {**DEEPLAB, "separable": False, "low_level": 8, "low_level_channels": 6, "refinements": 1},
+        {**DEEPLAB, "separable": False, "low_level_channels": 6, "refinements": 1},
+        elsewhere={"low_level": "test_low_level_stages_by_stride_and_by_name"},
     ),
     SpecCase(DeconvNet(filters=4), on(INDEXED), {"filters": 5}),
     SpecCase(SegNet(), on(INDEXED), {"convolutions": (3, 3, 3, 2, 1), "mc_dropout": "central"}),

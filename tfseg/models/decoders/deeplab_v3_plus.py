@@ -20,7 +20,7 @@ class DeepLabV3Plus(DeepLabV3):
     As in DeepLab v3, the defaults are those of the authors' release.
     """
 
-    type: Literal["deeplab_v3_plus"] = "deeplab_v3_plus"
+    type: Literal["deeplab_v3_plus"] = "deeplab_v3_plus"  # type: ignore[assignment]  # another word in a file
     separable: bool = True
     """Depthwise (dilated) 3x3 convolutions followed by 1x1 ones, where a full 3x3 would be."""
     low_level: Annotated[int, Field(ge=1)] | Annotated[str, Field(min_length=1)] = 4
