@@ -17,7 +17,7 @@ PACKAGE = ROOT / "tfseg"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
-    "ops": 1, "overlay": 1, "spec": 1,
+    "ops": 1, "overlay": 1, "boxes": 1, "spec": 1,
     "layers": 2, "losses": 2, "metrics": 2,
     "backbones": 3,
     "models": 4, "data": 4, "training": 4, "inference": 4, "export": 4, "checkpoints": 4,

@@ -232,6 +232,10 @@ def option(shows: Callable[..., Any], base: str | Overrides, changed: str | Over
     return Option(shows, *((given,) if isinstance(given, str) else given for given in (base, changed)))
 
 
+OBJECTS = "data.boxes={type: objects, smallest: 9, size: 24}"
+PROPOSED = "data.boxes={type: proposals, smallest: 9, size: 24}"
+BOXED = "inference.proposals={min_side: 4, size: 16}"
+TOGETHER = "inference.ensemble={network: one.keras}"
 CNN = "model={backbone: {type: small_cnn, width: 2}, decoder: {type: fcn, strides: [16, 8]}}"
 VGG = "model={backbone: {type: vgg16, width: 0.015625}, decoder: fcn}"
 DECONV = "model.decoder={type: fcn, upsampling: deconv}"
@@ -310,6 +314,19 @@ OPTIONS = {
     # data
     "Data.source": option(trained_on, (), f"{SOURCE}={{type: shapes, size: 16, train: 6}}"),
     "Data.root": option(trained_on, FOLDER, "data.root=other"),
+    "Data.boxes": option(trained_on, (), OBJECTS),
+    "ObjectBoxes.type": option(trained_on, PROPOSED, OBJECTS),
+    "ObjectBoxes.file": option(trained_on, OBJECTS, "data.boxes.file=boxes.csv"),
+    "ObjectBoxes.context": option(trained_on, OBJECTS, "data.boxes.context=1.5"),
+    "ObjectBoxes.smallest": option(trained_on, OBJECTS, "data.boxes.smallest=60"),
+    "ObjectBoxes.size": option(trained_on, OBJECTS, "data.boxes.size=[24, 20]"),
+    "ProposalBoxes.type": option(trained_on, OBJECTS, PROPOSED),
+    "ProposalBoxes.file": option(trained_on, (PROPOSED, "data.boxes.overlap=0.01"), "data.boxes.file=boxes.csv"),
+    "ProposalBoxes.overlap": option(trained_on, PROPOSED, "data.boxes.overlap=0.8"),
+    "ProposalBoxes.smallest": option(trained_on, PROPOSED, "data.boxes.smallest=60"),
+    "ProposalBoxes.jitter": option(trained_on, PROPOSED, "data.boxes.jitter=0.1"),
+    "ProposalBoxes.per_object": option(trained_on, PROPOSED, "data.boxes.per_object=3"),
+    "ProposalBoxes.size": option(trained_on, PROPOSED, "data.boxes.size=[24, 20]"),
     "Data.crop": option(trained_on, (), "data.crop=16"),
     "Data.fill": option(trained_on, "data.crop=40", "data.fill=[123, 117, 104]"),
     "Data.batch_size": option(trained_on, (), "data.batch_size=3"),
@@ -546,6 +563,16 @@ OPTIONS = {
     "Inference.size": option(predict, (), "inference.size=16"),
     "Inference.samples": option(predict, SAMPLED, "inference.samples=3"),
     "Inference.uncertainty": option(predict, (SAMPLED, "inference.samples=3"), "inference.uncertainty=true"),
+    "Inference.proposals": option(predict, (), BOXED),
+    "Inference.ensemble": option(predict, (), TOGETHER),
+    "Proposals.boxes": option(predict, BOXED, "inference.proposals.boxes=seen.csv"),
+    "Proposals.scales": option(predict, BOXED, "inference.proposals.scales=[0.5]"),
+    "Proposals.count": option(predict, BOXED, "inference.proposals.count=2"),
+    "Proposals.min_side": option(predict, BOXED, "inference.proposals.min_side=20"),
+    "Proposals.size": option(predict, BOXED, "inference.proposals.size=12"),
+    "Proposals.merge": option(predict, BOXED, "inference.proposals.merge=mean"),
+    "Ensemble.network": option(predict, TOGETHER, "inference.ensemble.network=two.keras"),
+    "Ensemble.rule": option(predict, TOGETHER, "inference.ensemble.rule=score_product"),
     "Inference.opacity": option(predict, (), "inference.opacity=0.9"),
     "Export.tflite": option(export, (), "export.tflite=null"),
     "Export.examples": option(export, (), "export.examples=3"),
@@ -625,6 +652,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _append(root / "all" / "lists" / f"{split}.txt", f"{stem}\n" if stem != "1" else "")
     (root / "options_plugin.py").write_text(PLUGIN)
     (root / "tiny.yaml").write_text(TINY)
+    boxes = [f"train_{number:06d},4,4,28,28,1" for number in range(6)]
+    (root / "boxes.csv").write_text("\n".join(["image,left,top,right,bottom,class", *boxes]))
+    (root / "seen.csv").write_text("image,left,top,right,bottom\n0,0,0,16,32\n")
+    for number, name in enumerate(("one", "two")):
+        keras.utils.set_random_seed(number)
+        load(root / "tiny.yaml").build().save(root / f"{name}.keras")
     for name, start in (
         ("mobile", WHOLE_MOBILE),
         ("cnn", CNN),

@@ -51,7 +51,7 @@ def training_and_validation(pipeline: Pipeline, state: State, scope: Scope) -> t
     training = data.training(
         labels,
         seed=pipeline.seed,
-        epochs=pipeline.training.length(data.steps_per_epoch()).epochs,
+        epochs=pipeline.training.length(data.steps_per_epoch(labels)).epochs,
         initial_epoch=state.epoch,
         batch_multiple=scope.replicas,
     )
@@ -75,7 +75,7 @@ def train(
         labels,
         steps_per_epoch=steps,
         state=state,
-        batch_names=lambda epoch, step: data.batch_names(epoch, step, seed=seed),
+        batch_names=lambda epoch, step: data.batch_names(labels, epoch, step, seed=seed),
         batch=lambda epoch, step: data.training_batch(labels, epoch, step, seed=seed),
         samples=[(image[0], mask[0]) for image, mask in validation.take(SAMPLES).as_numpy_iterator()],
     )
@@ -95,8 +95,9 @@ def train(
 def measure_batch_norm(pipeline: Pipeline, run: Run, verbose: bool) -> None:
     """Gives both saved networks the statistics of further training batches, where the pipeline asks for it."""
     count, data = pipeline.training.batch_norm_batches, pipeline.data
-    ended = pipeline.training.length(data.steps_per_epoch()).epochs
-    epochs = ended + -(-count // data.steps_per_epoch())
+    steps = data.steps_per_epoch(pipeline.labels)
+    ended = pipeline.training.length(steps).epochs
+    epochs = ended + -(-count // steps)
     progress = keras.utils.Progbar(2 * count, verbose=int(verbose), unit_name="batch")
     for name in (BEST, LAST) if count else ():
         training = data.training(pipeline.labels, seed=pipeline.seed, epochs=epochs, initial_epoch=ended)

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from tfseg.export import Report
 from tfseg.export import export as export_model
 from tfseg.export.bundle import versions
 from tfseg.fitting import compile_for, load_weights, measure_batch_norm, train, training_and_validation
-from tfseg.inference import Inference, Predictor, predict_files
+from tfseg.inference import Ensemble, Inference, Predictor, check_partner, predict_files
 from tfseg.labels import LABELS, labels_text
 from tfseg.metrics import SegmentationMetrics
 from tfseg.pipeline import Pipeline, load
@@ -56,7 +57,8 @@ def fit(
     """
     folder, data, labels = Path(run_dir), pipeline.data, pipeline.labels
     with claim(folder, pipeline, resume=resume, overwrite=overwrite) as claimed, _in_words():
-        steps, _ = data.steps_per_epoch(), data.count(data.validation_split)  # missing files show before a net is built
+        steps, _ = data.steps_per_epoch(labels), data.count(data.validation_split)  # missing files show here
+        _check_use(pipeline)
         with pipeline.training.scope(pipeline.seed) as scope:
             model = pipeline.training.network(pipeline.build(training=True))
             if not resume:
@@ -178,7 +180,26 @@ def _predictor(path: Path, pipeline: Pipeline | None) -> Predictor:
     if pipeline is None:
         return Predictor.open(path)
     use = pipeline.inference
-    return Predictor.open(path, use.sides, samples=use.samples, seed=pipeline.seed)
+    partner = None if use.ensemble is None else (use.ensemble, _partner(use.ensemble))
+    return Predictor.open(
+        path, use.sides, samples=use.samples, seed=pipeline.seed, proposals=use.proposals, partner=partner
+    )
+
+
+def _partner(ensemble: Ensemble) -> Predictor:
+    """The second network of an ensemble, used as its own pipeline says, but alone."""
+    run = run_of(ensemble.network)
+    pipeline = replace(run.pipeline, inference=replace(run.pipeline.inference, ensemble=None)) if run else None
+    return _predictor(network(ensemble.network), pipeline)
+
+
+def _check_use(pipeline: Pipeline) -> None:
+    """What evaluation will need beside the network is looked for before the network is trained, which may take days."""
+    data, use = pipeline.data, pipeline.inference
+    if use.proposals is not None:
+        use.proposals.check(data.evaluation_names(data.validation_split))
+    if use.ensemble is not None:
+        check_partner(_partner(use.ensemble), pipeline.labels.count, data.channels)
 
 
 def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, verbose: bool) -> dict[str, Any]:
@@ -193,8 +214,9 @@ def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, v
     images = data.count(split)
     progress = keras.utils.Progbar(images, verbose=int(verbose), unit_name="image")
     with _in_words():
-        for image, mask in data.evaluation(split, labels).as_numpy_iterator():
-            metric.update_state(mask, predictor.masks(image).astype(np.int32))
+        pairs = data.evaluation(split, labels).as_numpy_iterator()
+        for name, (image, mask) in zip(data.evaluation_names(split), pairs, strict=True):
+            metric.update_state(mask, predictor.masks(image, (name,)).astype(np.int32))
             progress.add(1)
     return {
         "split": split,

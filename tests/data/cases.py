@@ -9,7 +9,22 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.checks import Given, SpecCase
-from tfseg.data import Binary, CamVid, Colour, Colours, Data, Flip, Folder, Ids, Rotate, Scale, Shapes, Voc
+from tfseg.data import (
+    Binary,
+    CamVid,
+    Colour,
+    Colours,
+    Data,
+    Flip,
+    Folder,
+    Ids,
+    ObjectBoxes,
+    ProposalBoxes,
+    Rotate,
+    Scale,
+    Shapes,
+    Voc,
+)
 from tfseg.data.augment import View
 from tfseg.labels import Labels
 
@@ -47,6 +62,13 @@ def decoded(mask: Any) -> Any:
     colours = np.array([[[0, 0, 0], [1, 2, 3], [128, 0, 0]]], np.uint8)
     made = [mask(tf.io.encode_png(values), FOUR) for values in (grey[:, :, None], colours)]
     return [[ids.numpy().tolist(), fault.numpy().decode()] for ids, fault in made]
+
+
+def cut_out(boxes: Any) -> Any:
+    """The boxes of a few scenes and what lies in the first one."""
+    examples = Data(source=Shapes(size=32, train=3), boxes=boxes).training_examples(FOUR)
+    image, mask, _ = examples.load(tf.constant(0, tf.int64))
+    return [examples.listing.names, image.numpy().tolist(), mask.numpy().tolist()]
 
 
 def listed(source: Any) -> Any:
@@ -91,6 +113,7 @@ CASES = [
         batches,
         {
             "source": Shapes(size=16, train=5, val=2, seed=1),
+            "boxes": ObjectBoxes(smallest=9, size=16),
             "crop": (8, 12),
             "fill": Given(9, {"crop": (40, 40)}),
             "batch_size": 3,
@@ -116,6 +139,18 @@ CASES = [
             "mask": Ids(mapping={1: 3}),
             "channels": 1,
         },
+    ),
+    SpecCase(
+        ObjectBoxes(smallest=9, size=16),
+        cut_out,
+        {"context": 2.0, "smallest": 60, "size": (16, 20)},
+        elsewhere={"file": "test_a_file_gives_the_objects"},
+    ),
+    SpecCase(
+        ProposalBoxes(smallest=9, size=16),
+        cut_out,
+        {"overlap": 0.8, "smallest": 60, "jitter": 0.1, "per_object": 3, "size": (16, 20)},
+        elsewhere={"file": "test_a_file_gives_the_proposals"},
     ),
     SpecCase(CamVid(), listed, {}),
     SpecCase(Voc(), listed, {"year": "2007", "masks": "Mine"}),

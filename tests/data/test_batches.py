@@ -46,7 +46,7 @@ def test_what_runs_beside_it_changes_nothing(
 
 def test_a_training_can_go_on_at_any_epoch(augmented: Data, labels: Labels) -> None:
     expected = batches(augmented, labels, epochs=4)
-    steps = augmented.steps_per_epoch()
+    steps = augmented.steps_per_epoch(labels)
     assert (steps, len(expected)) == (3, 12)
     for epoch in (1, 3):
         assert equal(batches(augmented, labels, epochs=4, initial_epoch=epoch), expected[epoch * steps :])
@@ -80,7 +80,7 @@ def test_every_epoch_shows_every_example_once(data: Data, labels: Labels) -> Non
 def test_batches_are_full_and_filled_with_their_own_pictures(folder: Path, labels: Labels, batch_size: int) -> None:
     data = Data(source=Folder(), root=folder, batch_size=batch_size)
     seen = batches(data, labels, epochs=1)
-    assert len(seen) == data.steps_per_epoch() == -(-5 // batch_size)
+    assert len(seen) == data.steps_per_epoch(labels) == -(-5 // batch_size)
     assert all(len(image) == len(mask) == batch_size for image, mask in seen)
     image, mask = seen[-1]
     real = 5 - batch_size * (len(seen) - 1)
@@ -93,7 +93,7 @@ def test_batches_are_full_and_filled_with_their_own_pictures(folder: Path, label
 def test_batches_know_their_names(augmented: Data, labels: Labels) -> None:
     data = Data(source=augmented.source, root=augmented.root, batch_size=2)
     for number, (image, _) in enumerate(batches(data, labels)):
-        names = data.batch_names(*divmod(number, 3), seed=3)
+        names = data.batch_names(labels, *divmod(number, 3), seed=3)
         assert [str(picture[0, 0, 0]) for picture in image][: len(names)] == list(names)
         assert len(names) == (1 if number % 3 == 2 else 2)
 

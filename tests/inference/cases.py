@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.checks import SpecCase
 from tests.export.toys import image, network
-from tfseg.inference import Inference, Predictor, predict_files
+from tfseg.inference import Ensemble, Inference, Predictor, Proposals, predict_files
 
 
 def overlay(spec: Inference) -> np.ndarray:
@@ -16,7 +16,8 @@ def overlay(spec: Inference) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.png")
         Image.fromarray(image()).save(path)
-        _, over = predict_files(Predictor(network(), spec.sides), [path], Path(folder, "out"), overlay=True, spec=spec)
+        predictor = Predictor(network(), spec.sides, proposals=spec.proposals)
+        _, over = predict_files(predictor, [path], Path(folder, "out"), overlay=True, spec=spec)
         return np.asarray(Image.open(over))
 
 
@@ -24,7 +25,23 @@ CASES = [
     SpecCase(
         Inference(),
         overlay,
-        {"size": 8, "opacity": 0.9},
-        {"samples": "test_samples_are_averaged", "uncertainty": "test_uncertainty_maps_are_written"},
-    )
+        {"size": 8, "opacity": 0.9, "proposals": Proposals(min_side=9, size=16)},
+        {
+            "samples": "test_samples_are_averaged",
+            "uncertainty": "test_uncertainty_maps_are_written",
+            "ensemble": "test_runs_answer_together",
+        },
+    ),
+    SpecCase(
+        Proposals(min_side=9, size=16),
+        lambda proposals: Predictor(network(), proposals=proposals).scores(image()),
+        {"scales": (0.5,), "count": 3, "min_side": 20, "size": 12, "merge": "mean"},
+        {"boxes": "test_files_are_predicted_under_their_names"},
+    ),
+    SpecCase(
+        Ensemble(network=Path("fcn.keras")),
+        lambda ensemble: ensemble(np.array([1.0, 2.0]), np.array([3.0, -1.0])),
+        {"rule": "score_product"},
+        {"network": "test_runs_answer_together"},
+    ),
 ]

@@ -1,6 +1,7 @@
 """Pictures and masks, from files or drawn, to batches."""
 
 from tfseg.data.augment import Colour, Flip, Rotate, Scale
+from tfseg.data.boxes import ObjectBoxes, ProposalBoxes
 from tfseg.data.camvid import CamVid
 from tfseg.data.dataset import Data, PixelCounts
 from tfseg.data.folder import Folder
@@ -18,7 +19,9 @@ __all__ = [
     "Flip",
     "Folder",
     "Ids",
+    "ObjectBoxes",
     "PixelCounts",
+    "ProposalBoxes",
     "Rotate",
     "Scale",
     "Shapes",

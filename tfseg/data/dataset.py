@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from tfseg.data.augment import FILL, Augment, Colour, View, changed
 from tfseg.data.batches import Training, copied, whole
+from tfseg.data.boxes import TrainingBoxes, boxed
 from tfseg.data.camvid import CamVid
 from tfseg.data.examples import Examples, Listing
 from tfseg.data.folder import Folder
@@ -55,6 +56,9 @@ class Data:
     """What to read: `shapes`, `folder`, `camvid`, `voc`."""
     root: Location | None = None
     """The folder that the source reads; none for `shapes`. Shipped pipelines leave it to the command line."""
+    boxes: TrainingBoxes = None
+    """Training sees boxes of the pictures, each an example of its own: of `objects`, or `proposals` of where they are.
+    By default whole pictures. Evaluation sees whole pictures either way."""
     crop: Side | tuple[Side, Side] | None = None
     """Training sees random windows of this side, or height and width. By default whole pictures."""
     fill: Level | Annotated[tuple[Level, ...], Field(min_length=1)] = FILL
@@ -144,9 +148,20 @@ class Data:
         """The examples of a split, to be read one by one."""
         return self.source.examples(self._listing(split), labels)
 
-    def steps_per_epoch(self) -> int:
+    def training_examples(self, labels: Labels) -> Examples:
+        """What training sees, one by one: pictures, or boxes of them. The first call reads all masks to find boxes."""
+        if labels not in self._training:
+            pictures = self.examples(self.train_split, labels)
+            pictures = in_memory(pictures) if self.cache else pictures
+            if self.boxes is not None:
+                known = frozenset(name for split in self.splits() for name in self.names(split))
+                pictures = boxed(self.boxes, pictures, labels, known)
+            self._training[labels] = pictures
+        return self._training[labels]
+
+    def steps_per_epoch(self, labels: Labels) -> int:
         """Batches in which training sees every example once."""
-        return -(-self.count(self.train_split) // self.batch_size)
+        return -(-self.training_examples(labels).count // self.batch_size)
 
     def training(
         self, labels: Labels, *, seed: int, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1
@@ -172,22 +187,21 @@ class Data:
                 f"data.batch_size: expected a multiple of {batch_multiple}, the number of devices. "
                 f"Received: {self.batch_size}. Change the batch size or `training.strategy`."
             )
-        examples = self.examples(self.train_split, labels)
-        training = self.stream(in_memory(examples) if self.cache else examples, labels, seed)
+        training = self.stream(self.training_examples(labels), labels, seed)
         batches = training.batches(initial_epoch, 0, (epochs - initial_epoch) * training.steps)
         return batches.prefetch(tf.data.AUTOTUNE)
 
     def training_batch(self, labels: Labels, epoch: int, step: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """One training batch once more, as arrays; `epoch` and `step` count from 0."""
-        training = self.stream(self.examples(self.train_split, labels), labels, seed)
+        training = self.stream(self.training_examples(labels), labels, seed)
         ((image, mask),) = arrays(training.batches(epoch, step, 1))
         return image, mask
 
-    def batch_names(self, epoch: int, step: int, *, seed: int) -> tuple[str, ...]:
+    def batch_names(self, labels: Labels, epoch: int, step: int, *, seed: int) -> tuple[str, ...]:
         """What the examples of a training batch are called, without those that only fill it up."""
-        names = self.names(self.train_split)
-        examples = self.examples(self.train_split, _ANY_LABELS)
-        return tuple(names[index] for index in self.stream(examples, _ANY_LABELS, seed).indices(epoch, step))
+        examples = self.training_examples(labels)
+        indices = self.stream(examples, labels, seed).indices(epoch, step)
+        return tuple(examples.listing.names[index] for index in indices)
 
     def evaluation(self, split: str, labels: Labels, *, batch_size: int = 1, replicas: int = 1) -> tf.data.Dataset:
         """All examples of a split, in file order, whole and unchanged; the last batch is filled up as in training.
@@ -201,8 +215,9 @@ class Data:
         return alone.map(lambda image, mask: copied(image, mask, replicas, labels.ignore)).prefetch(tf.data.AUTOTUNE)
 
     def pixel_counts(self, split: str, labels: Labels) -> PixelCounts:
-        """How often each class occurs in a split; reads all its masks."""
-        examples = self.examples(split, labels)
+        """How often each class occurs in a split, of the one to train on in what training sees; reads all its masks."""
+        seen = self.boxes is not None and split == self.train_split
+        examples = self.training_examples(labels) if seen else self.examples(split, labels)
 
         def load(index: tf.Tensor) -> tuple[tuple[tf.Tensor], tf.Tensor]:
             ids, fault = examples.mask(index)
@@ -229,6 +244,11 @@ class Data:
         return self.source.splits(self.root)  # type: ignore[arg-type]  # the root is there where the source needs it
 
     @cached_property
+    def _training(self) -> dict[Labels, Examples]:
+        """What training sees, once it has been found."""
+        return {}
+
+    @cached_property
     def _listings(self) -> dict[str, Listing]:
         """What was listed so far: folders are read once."""
         return {}
@@ -247,10 +267,6 @@ class Data:
         near = difflib.get_close_matches(split, self._splits, 1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         return f'no split "{split}"; expected one of: {", ".join(self._splits)}{hint}'
-
-
-_ANY_LABELS = Labels(names=("0", "1"))
-"""For questions whose answer does not depend on the classes."""
 
 
 def histogram(ids: tf.Tensor, labels: Labels) -> tf.Tensor:

@@ -26,10 +26,12 @@ def check(data: Data, labels: Labels) -> tuple[str, ...]:
     """Everything that is wrong with the training and validation examples, each fault with its file.
 
     Reads every file: unreadable ones, pairs of different sizes, ids that are no class; then images without any labelled
-    pixel, classes that no training mask has, and pictures that are in both splits.
+    pixel, classes that no training mask has, and pictures that are in both splits. Of sound files,
+    why their `boxes` cannot be used.
     """
     splits = tuple(dict.fromkeys((data.train_split, data.validation_split)))
-    return tuple(fault for split in splits for fault in _split_faults(data, labels, split)) + _shared(data, splits)
+    faults = tuple(fault for split in splits for fault in _split_faults(data, labels, split)) + _shared(data, splits)
+    return faults or _box_faults(data, labels)
 
 
 def statistics(data: Data, labels: Labels) -> dict[str, dict[str, Any]]:
@@ -48,7 +50,7 @@ def bench(data: Data, labels: Labels, images: int = BENCH_IMAGES) -> dict[str, f
     Each stage includes the ones before it; the one at which the rate falls is where the time goes. `batch` is what
     training gets.
     """
-    examples = data.examples(data.train_split, labels)
+    examples = data.training_examples(labels)
     positions = tf.data.Dataset.range(examples.count).repeat()
     stream = data.stream(examples, labels, seed=0)
     stages = {"read": _bytes(examples)} if any(examples.listing.files) else {}
@@ -99,6 +101,14 @@ def _absent(data: Data, labels: Labels, total: np.ndarray) -> Iterator[str]:
         two_values = labels.ignore == 255 and total[0] and total[-1] and not total[1:-1].any()
         hint = " If they are black and white, set `data.source.mask: binary`." if two_values else ""
         yield told + (hint if isinstance(mask, Ids) else "")
+
+
+def _box_faults(data: Data, labels: Labels) -> tuple[str, ...]:
+    try:
+        data.training_examples(labels)
+    except DataError as error:
+        return (str(error),)
+    return ()
 
 
 def _shared(data: Data, splits: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,8 +1,10 @@
 """A trained network put to use: images in, masks out."""
 
-from tfseg.inference.predictor import Predictor
+from tfseg.inference.ensemble import Ensemble
+from tfseg.inference.predictor import Predictor, check_partner
+from tfseg.inference.proposals import Proposals
 from tfseg.inference.reading import read_image
 from tfseg.inference.spec import Inference
 from tfseg.inference.writing import predict_files
 
-__all__ = ["Inference", "Predictor", "predict_files", "read_image"]
+__all__ = ["Ensemble", "Inference", "Predictor", "Proposals", "check_partner", "predict_files", "read_image"]

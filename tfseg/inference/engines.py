@@ -74,6 +74,7 @@ class KerasEngine:
         self._masks = tf.function(
             lambda images: tf.cast(tf.argmax(logits(steady, images), -1, tf.int32), smallest), [image], autograph=False
         )
+        self._scores = tf.function(lambda images: logits(steady, images), [image], autograph=False)
         self._sample = tf.function(lambda images: tf.nn.softmax(logits(model, images)), [image], autograph=False)
         self._states = [variable for variable in model.variables if variable.name == SEED_STATE]
 
@@ -87,6 +88,10 @@ class KerasEngine:
 
     def masks(self, images: np.ndarray) -> np.ndarray:
         return self._masks(images).numpy()
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """What the softmax is taken of, float32 `[batch, height, width, classes]`."""
+        return self._scores(images).numpy()
 
     def passes(self, images: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
         """The probabilities of `count` passes with dropout on, the same ones for the same `seed`."""

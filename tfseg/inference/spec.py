@@ -4,6 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from tfseg.inference.ensemble import Ensemble
+from tfseg.inference.proposals import Proposals
 from tfseg.spec.declare import Misfit, spec
 
 Side = Annotated[int, Field(ge=1)]
@@ -24,11 +26,23 @@ class Inference:
     uncertainty: bool = False
     """Write `<stem>-uncertainty.png` beside each mask: the samples' variance, a mean over the classes, as 16-bit grey;
     white is the most that so many classes allow."""
+    proposals: Proposals | None = None
+    """The network sees boxes of each image instead of the whole, as DeconvNet does; see `docs/deconvnet.md`. By default
+    the whole image. What is exported sees whole images."""
+    ensemble: Ensemble | None = None
+    """A second network that answers together with this one. By default this one alone, as what is exported."""
     opacity: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How much of the picture the colours of an overlay hide."""
 
     @model_validator(mode="after")
     def _spread(self) -> Self:
+        for field in ("size", "samples"):
+            if self.proposals is not None and getattr(self, field) is not None:
+                told = f"boxes are seen once each, at proposals.size; set {field} to null, or proposals"
+                raise Misfit((field, f"{told}. Received: {getattr(self, field)}"))
+        if self.ensemble is not None and self.samples is not None:
+            told = "the networks of an ensemble answer once each; set samples to null, or ensemble"
+            raise Misfit(("samples", f"{told}. Received: {self.samples}"))
         if self.uncertainty and (self.samples or 0) < 2:
             raise Misfit(
                 (

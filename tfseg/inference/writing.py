@@ -57,7 +57,7 @@ def predict_files(
         if spec.uncertainty:
             mask, uncertainty = predictor.predict_with_uncertainty(image)
         else:
-            mask, uncertainty = predictor.predict(image), None
+            mask, uncertainty = predictor.predict(image, path.stem), None
         write_mask(targets[index], mask, palette)
         yield targets[index]
         if overlay:

@@ -1,0 +1,245 @@
+"""Boxes as training examples: where they are, what is cut out, what is kept of the labels, and what is refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfseg.boxes import overlaps
+from tfseg.data import Data, Flip, Folder, ObjectBoxes, ProposalBoxes
+from tfseg.data.boxes import large
+from tfseg.data.components import components
+from tfseg.data.inspect import bench, check
+from tfseg.errors import DataError
+from tfseg.labels import Labels
+
+HEADER = "image,left,top,right,bottom,class\n"
+
+
+@pytest.fixture
+def scenes(tmp_path: Path, write: Callable[..., Path]) -> Data:
+    """Two pictures: in the first, two objects that do not touch and a void pixel; in the second, one at the border."""
+    random = np.random.default_rng(0)
+    masks = np.zeros((2, 40, 60), int)
+    masks[0, 5:15, 10:30] = 1
+    masks[0, 8:10, 8:12] = 2
+    masks[0, 20:36, 40:50] = 3
+    masks[0, 6, 20] = 255
+    masks[1, 0:20, 50:60] = 2
+    for number, mask in enumerate(masks):
+        for split in ("train", "val"):
+            write(tmp_path / split / "images" / f"{number}.png", random.integers(1, 256, (40, 60, 3)))
+            write(tmp_path / split / "masks" / f"{number}.png", mask, palette=True)
+    return Data(source=Folder(), root=tmp_path, batch_size=2)
+
+
+def stored(data: Data, labels: Labels) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The whole pictures."""
+    return [(image[0], mask[0]) for image, mask in data.evaluation("train", labels).as_numpy_iterator()]
+
+
+def loaded(data: Data, labels: Labels) -> list[tuple[np.ndarray, ...]]:
+    examples = data.training_examples(labels)
+    found = [examples.load(tf.constant(index, tf.int64)) for index in range(examples.count)]
+    for index, (_, mask, _) in enumerate(found):
+        np.testing.assert_array_equal(mask, examples.mask(tf.constant(index, tf.int64))[0])
+    return [tuple(part.numpy() for part in parts) for parts in found]
+
+
+def cut(values: np.ndarray, sides: list[int], beyond: int) -> np.ndarray:
+    """The box of an array, pixel by pixel."""
+    left, top, right, bottom = sides
+    part = np.full((bottom - top, right - left, *values.shape[2:]), beyond, values.dtype)
+    for y, x in np.ndindex(*part.shape[:2]):
+        if 0 <= top + y < values.shape[0] and 0 <= left + x < values.shape[1]:
+            part[y, x] = values[top + y, left + x]
+    return part
+
+
+def test_objects_in_their_context(scenes: Data, labels: Labels) -> None:
+    data = replace(scenes, boxes=ObjectBoxes(smallest=9))
+    names = data.training_examples(labels).listing.names
+    assert names == ("0 [8, 4, 32, 16]", "0 [39, 18, 51, 38]", "1 [49, -2, 61, 22]")
+    kept = replace(scenes, boxes=ObjectBoxes(smallest=1)).training_examples(labels)
+    assert kept.count == 4, "the two pixels wide part of class 2 lies over class 1"
+    assert data.steps_per_epoch(labels) == 2
+    assert (data.count("train"), len(list(data.evaluation("train", labels)))) == (2, 2), (
+        "evaluation sees whole pictures"
+    )
+
+
+def test_only_the_class_in_the_middle_is_kept(scenes: Data, labels: Labels) -> None:
+    """At the boxes' own sizes nothing is interpolated."""
+    whole = stored(scenes, labels)
+    for place, (picture, sides, identity) in enumerate(
+        [(0, [8, 4, 32, 16], 1), (0, [39, 18, 51, 38], 3), (1, [49, -2, 61, 22], 2)]
+    ):
+        size = (sides[3] - sides[1], sides[2] - sides[0])
+        data = replace(scenes, boxes=ObjectBoxes(smallest=9, size=size))
+        image, mask, fault = loaded(data, labels)[place]
+        ids = cut(whole[picture][1], sides, 255)
+        np.testing.assert_array_equal(image, cut(whole[picture][0], sides, 0))
+        np.testing.assert_array_equal(mask, np.where((ids == identity) | (ids == 255), ids, 0))
+        assert fault == b""
+        assert {0, identity} <= set(np.unique(mask))
+    assert (image[:2] == 0).all() and (mask[:2] == 255).all(), "beyond the picture is black and ignored"
+
+
+def test_boxes_are_resized(scenes: Data, labels: Labels) -> None:
+    """Labels by the nearest pixel's centre, images between them, as Pillow and OpenCV do where they enlarge."""
+    image, mask, _ = loaded(replace(scenes, boxes=ObjectBoxes(smallest=9, size=(24, 48))), labels)[0]
+    part = cut(stored(scenes, labels)[0][0], [8, 4, 32, 16], 0).astype(np.float64)
+    for axis in (0, 1):
+        place = np.clip((np.arange(2 * part.shape[axis]) + 0.5) / 2 - 0.5, 0, part.shape[axis] - 1)
+        low = np.floor(place).astype(int)
+        share = np.expand_dims(place - low, [1 - axis, 2])
+        high = np.minimum(low + 1, part.shape[axis] - 1)
+        part = part.take(low, axis) * (1 - share) + part.take(high, axis) * share
+    np.testing.assert_allclose(image, part, atol=0.51)
+    small = loaded(replace(scenes, boxes=ObjectBoxes(smallest=9, size=(12, 24))), labels)[0][1]
+    np.testing.assert_array_equal(mask, small.repeat(2, 0).repeat(2, 1))
+
+
+def test_proposals_overlap_objects_and_keep_all_classes(scenes: Data, labels: Labels) -> None:
+    boxes = ProposalBoxes(smallest=9, overlap=0.7, per_object=20)
+    data = replace(scenes, boxes=boxes)
+    examples, whole = data.training_examples(labels), stored(scenes, labels)
+    assert 6 < examples.count < 60
+    for name, (image, mask, _) in zip(examples.listing.names, loaded(data, labels), strict=True):
+        picture, sides = int(name[0]), [int(side) for side in name[3:-1].split(",")]
+        tight = large(components(whole[picture][1], 255), 9).boxes
+        assert overlaps(np.array([sides]), tight).max() >= 0.7
+        assert set(np.unique(mask)) <= set(np.unique(cut(whole[picture][1], sides, 255)))
+        assert image.shape == (250, 250, 3)
+    held = {tuple(np.unique(mask)) for _, mask, _ in loaded(data, labels)}
+    assert any(2 in ids and 1 in ids for ids in held)
+    looser = replace(scenes, boxes=replace(boxes, overlap=0.5)).training_examples(labels)
+    assert looser.count > examples.count
+
+
+def test_boxes_depend_on_the_files_alone(scenes: Data, labels: Labels) -> None:
+    first, again = (replace(scenes, boxes=ProposalBoxes(smallest=9)) for _ in range(2))
+    names = first.training_examples(labels).listing.names
+    assert names == again.training_examples(labels).listing.names
+    one, other = ({name[3:] for name in names if name.startswith(picture)} for picture in ("0 ", "1 "))
+    assert one and other and not one & other
+
+
+def test_a_file_gives_the_objects(scenes: Data, labels: Labels) -> None:
+    file = scenes.root / "objects.csv"
+    file.write_text(f"{HEADER}1,50,0,60,20,square\n0,10,5,30,15,1\n")
+    examples = replace(scenes, boxes=ObjectBoxes(file=file, context=1.0)).training_examples(labels)
+    assert examples.listing.names == ("0 [10, 5, 30, 15]", "1 [50, 0, 60, 20]")
+    kept = [set(np.unique(mask)) for _, mask, _ in loaded(replace(scenes, boxes=ObjectBoxes(file=file)), labels)]
+    assert kept == [{0, 1, 255}, {0, 2, 255}]
+
+
+def test_a_file_gives_the_proposals(scenes: Data, labels: Labels) -> None:
+    file = scenes.root / "proposals.csv"
+    file.write_text("image,left,top,right,bottom\n0,9,4,31,16\n0,0,0,60,40\n0,40,20,50,36\n")
+    examples = replace(scenes, boxes=ProposalBoxes(file=file)).training_examples(labels)
+    assert examples.listing.names == ("0 [9, 4, 31, 16]", "0 [40, 20, 50, 36]")
+
+
+def test_seed_epoch_and_example_decide(scenes: Data, labels: Labels) -> None:
+    """As for whole pictures: a training goes on anywhere, and names and single batches are those of the row."""
+    data = replace(scenes, boxes=ObjectBoxes(smallest=9), crop=224, augment=(Flip(),))
+
+    def batches(**given: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+        return list(data.training(labels, seed=3, epochs=3, **given).as_numpy_iterator())
+
+    row = batches()
+    assert len(row) == 6 and row[0][0].shape == (2, 224, 224, 3)
+    assert all(np.array_equal(a, b) for one, other in zip(batches(initial_epoch=2), row[4:], strict=True)
+               for a, b in zip(one, other, strict=True))  # fmt: skip
+    image, mask = data.training_batch(labels, 1, 0, seed=3)
+    np.testing.assert_array_equal(image, row[2][0])
+    np.testing.assert_array_equal(mask, row[2][1])
+    assert any(np.any(one[0] != other[0]) for one, other in zip(row[:2], row[2:4], strict=True))
+    names = [name for step in range(2) for name in data.batch_names(labels, 0, step, seed=3)]
+    assert sorted(names) == sorted(data.training_examples(labels).listing.names)
+
+
+def test_a_mask_is_read_once_for_all_its_boxes(scenes: Data, labels: Labels) -> None:
+    """With `cache`, pictures are held once, however many boxes they have, and no file is read again."""
+    data = replace(scenes, boxes=ProposalBoxes(smallest=9), cache=True)
+    dataset = data.training(labels, seed=0, epochs=1)
+    steps = data.steps_per_epoch(labels)
+    for file in [file for files in scenes.files("train") for file in files]:
+        Path(file).unlink()
+    assert sum(1 for _ in dataset) == steps > 4
+
+
+def test_class_counts_are_of_what_training_sees(scenes: Data, labels: Labels) -> None:
+    data = replace(scenes, boxes=ObjectBoxes(smallest=9, size=(20, 12)))
+    counts = data.class_counts("train", labels)
+    np.testing.assert_array_equal(
+        counts, sum(np.bincount(mask.ravel(), minlength=256)[:4] for _, mask, _ in loaded(data, labels))
+    )
+    assert data.class_counts("val", labels).sum() == scenes.class_counts("val", labels).sum()
+    assert set(bench(data, labels, 4)) == {"read", "decode", "augment", "batch"}
+
+
+def refusal(data: Data, labels: Labels) -> str:
+    with pytest.raises(DataError) as error:
+        data.training_examples(labels)
+    assert check(data, labels) == (str(error.value),), "the doctor says the same"
+    return str(error.value)
+
+
+def test_names_must_be_the_data_s_own(scenes: Data, labels: Labels) -> None:
+    file = scenes.root / "boxes.csv"
+    file.write_text(f"{HEADER}0,0,0,4,4,1\n2007_1.jpg,0,0,4,4,1\n0.png,0,0,4,4,1\n2007_1.jpg,0,0,4,4,1\n")
+    assert refusal(replace(scenes, boxes=ProposalBoxes(file=file)), labels) == (
+        f"{file}:4: '0.png' is none of the data's images, nor are 1 others. Expected names as the data section has "
+        "them, such as '0'."
+    )
+
+
+def test_boxes_outside_are_refused(scenes: Data, labels: Labels) -> None:
+    file = scenes.root / "boxes.csv"
+    file.write_text(f"{HEADER}1,0,45,30,60,1\n")
+    assert refusal(replace(scenes, boxes=ObjectBoxes(file=file)), labels) == (
+        f"{file}:2: the box [0, 45, 30, 60] lies outside the image 1, which is 60x40. Expected left, top, right, "
+        "bottom in pixels, with at least a quarter of the box in the image."
+    )
+
+
+@pytest.mark.parametrize("word", ["", "0", "ground", "cat", "4"])
+def test_objects_have_a_class(scenes: Data, labels: Labels, word: str) -> None:
+    file = scenes.root / "boxes.csv"
+    file.write_text(f"{HEADER}1,50,0,60,20,{word}\n")
+    assert refusal(replace(scenes, boxes=ObjectBoxes(file=file)), labels) == (
+        f"{file}:2: the column class of a box of data.boxes: objects must hold a class's name or id, from 'disc' (1) "
+        f"to 'ring' (3). Received: {word!r}."
+    )
+
+
+def test_no_box_at_all(scenes: Data, labels: Labels) -> None:
+    assert refusal(replace(scenes, boxes=ObjectBoxes(smallest=5000)), labels) == (
+        "data.boxes: no image of the split train has an object that is large enough. Received: type=objects. Change "
+        "its fields, or set data.boxes to null for whole images."
+    )
+    file = scenes.root / "boxes.csv"
+    file.write_text(f"{HEADER}0,0,0,4,4,1\n")
+    assert refusal(replace(scenes, boxes=ProposalBoxes(file=file)), labels) == (
+        f"data.boxes: no image of the split train has such a box in {file}. Received: type=proposals. Change its "
+        "fields, or set data.boxes to null for whole images."
+    )
+
+
+def test_a_broken_picture_is_named(scenes: Data, labels: Labels) -> None:
+    data = replace(scenes, boxes=ObjectBoxes(smallest=9))
+    data.training_examples(labels)
+    image, mask = scenes.files("train")[0]
+    Path(image).write_bytes(b"nothing")
+    with pytest.raises(tf.errors.OpError) as error:
+        list(data.training(labels, seed=0, epochs=1))
+    assert image in str(error.value)
+    Path(mask).write_bytes(b"nothing")
+    with pytest.raises(DataError, match="the mask is not a PNG"):
+        replace(data, batch_size=3).training_examples(labels)

@@ -1,0 +1,145 @@
+"""Two networks that answer together, by both rules."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tests.export.toys import constant, image, labels, network
+from tfseg import run
+from tfseg.errors import RunError
+from tfseg.export import Export, export
+from tfseg.inference import Ensemble, Inference, Predictor, Proposals
+from tfseg.pipeline import load
+from tfseg.run_directory import PIPELINE
+from tfseg.spec.show import dump
+
+MEAN, PRODUCT = (Ensemble(network=Path("fcn.keras"), rule=rule) for rule in ("mean_prob", "score_product"))  # type: ignore[arg-type]
+BOXES = Proposals(min_side=9, size=16)
+
+
+@pytest.fixture(scope="module")
+def models() -> tuple[keras.Model, keras.Model]:
+    return network(seed=1), network(seed=2)
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    raised = np.exp(scores.astype(np.float64))
+    return raised / raised.sum(-1, keepdims=True)
+
+
+def logits(model: keras.Model, picture: np.ndarray) -> np.ndarray:
+    return np.asarray(model(picture[None].astype(np.float32), training=False))[0]
+
+
+@pytest.mark.parametrize("proposals", [None, BOXES])
+def test_both_rules(models: tuple[keras.Model, keras.Model], proposals: Proposals | None) -> None:
+    first, second = models
+    picture = image(3)
+    scores, others = Predictor(first, proposals=proposals).scores(picture), logits(second, picture)
+    expected = {
+        MEAN: (softmax(scores) + softmax(others)) / 2,
+        PRODUCT: softmax(scores * np.maximum(0, others)),
+    }
+    for how, probabilities in expected.items():
+        together = Predictor(first, proposals=proposals, partner=(how, Predictor(second)))
+        np.testing.assert_allclose(together.probabilities(picture), probabilities, atol=1e-5)
+        np.testing.assert_array_equal(together.predict(picture), together.probabilities(picture).argmax(-1))
+        np.testing.assert_array_equal(together.masks(np.stack([picture] * 2))[1], together.predict(picture))
+    assert np.any(expected[MEAN].argmax(-1) != softmax(scores).argmax(-1))
+    assert np.any(expected[MEAN].argmax(-1) != expected[PRODUCT].argmax(-1))
+
+
+def test_the_partner_has_its_own_size(models: tuple[keras.Model, keras.Model]) -> None:
+    first, second = models
+    partner = Predictor(second, (16, 24))
+    together = Predictor(first, partner=(PRODUCT, partner))
+    expected = softmax(logits(first, image(3)) * np.maximum(0, partner.scores(image(3))))
+    assert partner.scores(image(3)).shape == (40, 52, 3)
+    np.testing.assert_allclose(together.probabilities(image(3)), expected, atol=1e-5)
+    assert np.any(partner.scores(image(3)) != Predictor(second).scores(image(3)))
+
+
+TOLD = (
+    "inference.ensemble.network: tells {} classes apart in images of {} channels. Expected those of the first network: "
+    "3 classes and 3 channels."
+)
+
+
+@pytest.mark.parametrize(("classes", "channels"), [(4, 3), (3, 1)])
+def test_other_classes_are_refused(classes: int, channels: int) -> None:
+    with pytest.raises(RunError) as error:
+        Predictor(network(), partner=(MEAN, Predictor(network(classes, channels))))
+    assert str(error.value) == TOLD.format(classes, channels)
+
+
+def test_a_product_needs_scores(models: tuple[keras.Model, keras.Model], tmp_path: Path) -> None:
+    report = export(models[1], labels(), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
+    partner = Predictor.open(report.folder)
+    both = Predictor(models[0], partner=(MEAN, partner)).probabilities(image())
+    expected = (softmax(logits(models[0], image())) + softmax(logits(models[1], image()))) / 2
+    np.testing.assert_allclose(both, expected, atol=1e-5)
+    with pytest.raises(RunError, match=r"^inference: proposals and the ensemble's score_product need scores"):
+        Predictor(models[0], partner=(PRODUCT, partner))
+
+
+def test_no_samples_of_an_ensemble() -> None:
+    with pytest.raises(ValidationError) as error:
+        Inference(ensemble=MEAN, samples=2)
+    assert [str(each["ctx"]["error"]) for each in error.value.errors()] == [
+        "samples: the networks of an ensemble answer once each; set samples to null, or ensemble. Received: 2"
+    ]
+
+
+TINY = """\
+name: tiny
+labels: {names: [ground, disc, square]}
+data: {source: {type: shapes, size: 32, train: 4, val: 2}, batch_size: 2}
+model: {type: graph, layers: [{name: score, layer: conv, filters: "${classes}", kernel_size: 1}]}
+training: {epochs: 1}
+"""
+
+
+def saved(folder: Path, *overrides: str, model: keras.Model) -> Path:
+    """A run directory of a network that was trained elsewhere."""
+    folder.mkdir()
+    (folder.parent / "tiny.yaml").write_text(TINY)
+    (folder / PIPELINE).write_text(dump(load(folder.parent / "tiny.yaml", overrides)))
+    model.save(folder / "model.keras")
+    return folder
+
+
+def test_runs_answer_together(tmp_path: Path) -> None:
+    """The partner sees images as its own pipeline says; an ensemble that it names itself is left alone."""
+    other = saved(tmp_path / "other", "inference={size: 8, ensemble: {network: other}}", model=network(seed=2))
+    first = saved(tmp_path / "first", f"inference={{ensemble: {{network: {other}}}}}", model=network(seed=1))
+    report = run.evaluate(first)
+    together = Predictor(network(seed=1), partner=(MEAN, Predictor(network(seed=2), (8, 8))))
+    pipeline = run.Run(first).pipeline
+    pairs = list(pipeline.data.evaluation("val", pipeline.labels).as_numpy_iterator())
+    right = sum(int((together.predict(one[0]) == mask[0]).sum()) for one, mask in pairs)
+    assert report["pixel_accuracy"] == pytest.approx(right / (2 * 32 * 32))
+
+
+@pytest.mark.parametrize(
+    ("network_", "told"),
+    [(network(4), TOLD.format(4, 3)), (None, "{}: no such model. Expected a .keras file, a SavedModel folder or")],
+)
+def test_the_partner_is_looked_for_before_training(tmp_path: Path, network_: Any, told: str) -> None:
+    path = tmp_path / "other.keras"
+    if network_ is not None:
+        network_.save(path)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    with pytest.raises(RunError) as error:
+        run.fit(load(tmp_path / "tiny.yaml", (f"inference.ensemble.network={path}",)), tmp_path / "run", verbose=False)
+    assert str(error.value).startswith(told.format(path))
+    assert not (tmp_path / "run" / "pipeline.yaml").exists()
+
+
+def test_a_constant_partner_changes_nothing_by_itself() -> None:
+    """Scores of zero or less erase the first network's: then all classes are equal."""
+    together = Predictor(constant([1.0, 5.0, 2.0]), partner=(PRODUCT, Predictor(constant([1.0, 0.0, -4.0]))))
+    np.testing.assert_allclose(together.probabilities(image())[0, 0], softmax(np.array([1.0, 0.0, 0.0])), atol=1e-6)

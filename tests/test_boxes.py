@@ -1,0 +1,95 @@
+"""Files of boxes: what they may look like, and what is said of one that is wrong."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfseg.boxes import overlaps, read_boxes
+from tfseg.errors import DataError
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "boxes.csv"
+    path.write_text(text)
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as error:
+        read_boxes(path)
+    return str(error.value)
+
+
+def test_columns_in_any_order_and_further_ones(tmp_path: Path) -> None:
+    text = "class, score,image,top,left,bottom,right\ncat,0.9,a,2,1,8,7\n,0.5,b/c,0,0,4,4\ndog,0.1,a,0.5,1.5,3.2,4\n"
+    found = read_boxes(written(tmp_path, text))
+    assert list(found) == ["a", "b/c"]
+    assert found["a"].sides.tolist() == [[1, 2, 7, 8], [1, 0, 4, 4]], "fractions widen a box"
+    assert (found["a"].lines, found["a"].words) == ((2, 4), ("cat", "dog"))
+    assert found["b/c"].words == ("",)
+    assert read_boxes(written(tmp_path, "image,left,top,right,bottom\na,0,0,1,1\n"))["a"].words == ("",)
+
+
+@pytest.mark.parametrize(
+    ("line", "received"),
+    [("a,1,2,3", "1,2,3,None"), ("a,1,2,3,x", "1,2,3,x"), ("a,1,2,3,inf", "1,2,3,inf"), ("a,nan,2,3,4", "nan,2,3,4")],
+)
+def test_sides_are_numbers(tmp_path: Path, line: str, received: str) -> None:
+    path = written(tmp_path, f"image,left,top,right,bottom\na,0,0,1,1\n{line}\n")
+    assert refusal(path) == f"{path}:3: expected left, top, right, bottom as four numbers. Received: {received}."
+
+
+@pytest.mark.parametrize("sides", [[5, 0, 5, 9], [0, 9, 5, 3]])
+def test_sides_are_in_order(tmp_path: Path, sides: list[int]) -> None:
+    path = written(tmp_path, f"image,left,top,right,bottom\na,{','.join(map(str, sides))}\n")
+    told = f"expected left < right and top < bottom (not a width and a height). Received: {sides}."
+    assert refusal(path) == f"{path}:2: {told}"
+
+
+def test_the_first_line_names_the_columns(tmp_path: Path) -> None:
+    path = written(tmp_path, "name,left,top,width,height\na,0,0,1,1\n")
+    assert refusal(path) == (
+        f"{path}:1: the first line must name the columns image,left,top,right,bottom, and for boxes of objects class. "
+        "Missing: image, right, bottom."
+    )
+    assert "Missing: image, left, top, right, bottom." in refusal(written(tmp_path, ""))
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "none.csv"
+    told = "the file of boxes cannot be read: No such file or directory. Correct the path."
+    assert refusal(path) == f"{path}: {told}"
+    path.write_bytes(b"\x89PNG\r\n\xff\xfe")
+    assert re.fullmatch(
+        re.escape(f"{path}: is no CSV text: ") + r".+" + re.escape(". Expected lines of image,left,top,right,bottom."),
+        refusal(path),
+    )
+
+
+def test_boxes_lie_in_their_image(tmp_path: Path) -> None:
+    """A quarter is enough: what lies beyond is filled up."""
+    path = written(tmp_path, "image,left,top,right,bottom\na,-10,0,10,10\na,30,15,50,25\na,31,15,51,25\n")
+    boxes = read_boxes(path)["a"]
+    boxes.check_inside(20, 60, "a")
+    with pytest.raises(DataError) as error:
+        boxes.check_inside(20, 40, "a")
+    assert str(error.value) == (
+        f"{path}:4: the box [31, 15, 51, 25] lies outside the image a, which is 40x20. Expected left, top, right, "
+        "bottom in pixels, with at least a quarter of the box in the image."
+    )
+
+
+def test_overlaps_count_pixels() -> None:
+    random = np.random.default_rng(0)
+    corners = random.integers(0, 12, (2, 6, 2))
+    boxes = np.concatenate([corners, corners + random.integers(1, 9, (2, 6, 2))], -1)
+    painted = np.zeros((2, 6, 24, 24), bool)
+    for side, place in np.ndindex(2, 6):
+        left, top, right, bottom = boxes[side, place]
+        painted[side, place, top:bottom, left:right] = True
+    both = (painted[0][:, None] & painted[1][None]).sum((-1, -2))
+    either = (painted[0][:, None] | painted[1][None]).sum((-1, -2))
+    np.testing.assert_allclose(overlaps(boxes[0], boxes[1]), both / either)
+    assert (both > 0).any()
