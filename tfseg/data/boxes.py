@@ -56,7 +56,7 @@ class ObjectBoxes:
 
     type: Literal["objects"] = "objects"
     file: Location | None = None
-    """A CSV file of the objects' tight boxes, `image,left,top,right,bottom,class` (`docs/data.md`); the class is a name
+    """A CSV file of the objects' tight boxes, `image,left,top,right,bottom,class` (`docs/deconvnet.md`); the class is a name
     or an id. By default the boxes are those of the connected parts of each mask."""
     context: Annotated[float, Field(ge=1, le=4)] = 1.2
     """How many times as high and as wide as the tight box."""
@@ -84,7 +84,7 @@ class ProposalBoxes:
 
     type: Literal["proposals"] = "proposals"
     file: Location | None = None
-    """A CSV file of proposals, `image,left,top,right,bottom` (`docs/data.md`), such as EdgeBoxes'. By default the boxes
+    """A CSV file of proposals, `image,left,top,right,bottom` (`docs/deconvnet.md`), such as EdgeBoxes'. By default the boxes
     of the objects are moved at random, by the name of their picture alone."""
     overlap: Annotated[float, Field(gt=0, le=1)] = 0.5
     """The least intersection over union with the tight box of some object, for a box to be an example."""

@@ -30,7 +30,7 @@ class Proposals:
     """
 
     boxes: Location | None = None
-    """A CSV file `image,left,top,right,bottom`, best first (`docs/data.md`), such as EdgeBoxes'; `image` is the name of
+    """A CSV file `image,left,top,right,bottom`, best first (`docs/deconvnet.md`), such as EdgeBoxes'; `image` is the name of
     the picture's file without suffix. By default windows that slide over the image at several scales: no proposals of
     objects, which must come from elsewhere, but a cover of every place."""
     scales: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.75, 0.5, 0.35)
