@@ -138,3 +138,18 @@ def test_plugins_of_a_file_are_imported_only_when_allowed(tmp_path: Path, monkey
     pipeline = load(tmp_path / "streets.yaml", overrides, allow_plugins=True)
     assert pipeline.build().get_layer("score").filters == 3
     assert tfseg.fit(pipeline, tmp_path / "run", verbose=False).metrics["val"]["images"] == 2
+
+
+def test_what_the_training_asks_of_the_network_in_vain_is_found_before_it_begins(tmp_path: Path) -> None:
+    file = tmp_path / "streets.yaml"
+    file.write_text(STREETS)
+    with pytest.raises(tfseg.TfsegError) as caught:
+        load(file, ["training.freeze=[fc8]", "training.optimizer.multipliers={fc8/: 10}"]).describe()
+    assert str(caught.value) == (
+        "training.freeze: found in none of the 43 layer names of the network (image, normalize, stage1_down, …, "
+        "fuse_stage3, resize, logits). Received: fc8\n"
+        "training.optimizer.multipliers.fc8/: found in none of the 54 weight paths of the network (stage1_down/kernel, "
+        "stage1_down_bn/gamma, stage1_down_bn/beta, …, score_fr/bias, score_stage3/kernel, score_stage3/bias). "
+        "Received: fc8/"
+    )
+    assert caught.value.exit_code == 2

@@ -58,8 +58,15 @@ class Pipeline:
         return self.model.build(self.labels, training=training)
 
     def describe(self) -> Description:
-        """The numbers of the network. It is built without values for its weights: in a second and little memory."""
+        """The numbers of the network. It is built without values for its weights: in a second and little memory.
+
+        Raises:
+            ModelError: the parts do not fit, or the training asks for what this network has not.
+        """
         with keras.StatelessScope(initialize_variables=False):
+            trained = self.training.network(self.build(training=True))
+            if problems := list(self.training.model_problems(trained)):
+                raise ModelError("\n".join(f"training.{'.'.join(path)}: {message}" for path, message in problems))
             return describe(self.build())
 
     def problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
