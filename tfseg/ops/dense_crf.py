@@ -229,8 +229,11 @@ def _graph(task: _Task, dtype: str, alone: bool, labels: int, channels: int, wei
 def _refined(task: _Task, probabilities: Any, image: Any, weights: tuple[Any, ...]) -> Any:
     """One image: `[height, width, labels]` and `[height, width, channels]` to refined probabilities."""
     flat = tf.reshape(probabilities, [-1, probabilities.shape[-1]])
-    kernels = _kernels(task.crf, image)
-    infer = functools.partial(_mean_field, kernels=kernels, weights=weights, iterations=task.iterations)
+
+    def infer(flat: Any) -> Any:
+        # Kernels are made within the branch that uses them: TensorFlow finds no gradient through two levels of graphs.
+        return _mean_field(flat, _kernels(task.crf, image), weights, task.iterations)
+
     refined = infer(flat) if task.prune is None else _pruned(infer, flat, task.prune)
     return tf.reshape(refined, tf.shape(probabilities))
 
@@ -265,8 +268,13 @@ def _kernels(crf: CrfParameters, image: Any) -> list[Kernel]:
 def _mean_field(probabilities: Any, kernels: list[Kernel], weights: tuple[Any, ...], iterations: int) -> Any:
     labels = probabilities.shape[1]
     unary = tf.math.log(tf.clip_by_value(probabilities, LEAST, 1))
-    # Processors like rows of whole registers: labels that cannot be fill them up.
-    unary = logits = tf.pad(unary, [(0, 0), (0, max(8, -(-labels // 4) * 4) - labels)], constant_values=IMPOSSIBLE)
-    for _ in range(iterations):
-        logits = step(logits, unary, kernels, weights)
+    unary = logits = tf.pad(unary, [(0, 0), (0, _columns(labels) - labels)], constant_values=IMPOSSIBLE)
+    (logits,) = tf.while_loop(  # one iteration in the graph, whatever their number
+        lambda _: True, lambda logits: [step(logits, unary, kernels, weights)], [logits], maximum_iterations=iterations
+    )
     return tf.nn.softmax(logits)[:, :labels]
+
+
+def _columns(labels: int) -> int:
+    """Processors like rows of whole registers: labels that cannot be fill them up."""
+    return max(8, -(-labels // 4) * 4)
