@@ -44,8 +44,9 @@ def test_sides_are_numbers(tmp_path: Path, line: str, received: str) -> None:
 @pytest.mark.parametrize("sides", [[5, 0, 5, 9], [0, 9, 5, 3]])
 def test_sides_are_in_order(tmp_path: Path, sides: list[int]) -> None:
     path = written(tmp_path, f"image,left,top,right,bottom\na,{','.join(map(str, sides))}\n")
-    told = f"expected left < right and top < bottom (not a width and a height). Received: {sides}."
-    assert refusal(path) == f"{path}:2: {told}"
+    assert refusal(path) == (
+        f"{path}:2: expected left < right and top < bottom (not a width and a height). Received: {sides}."
+    )
 
 
 def test_the_first_line_names_the_columns(tmp_path: Path) -> None:
@@ -59,8 +60,8 @@ def test_the_first_line_names_the_columns(tmp_path: Path) -> None:
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "none.csv"
-    told = "the file of boxes cannot be read: No such file or directory. Correct the path."
-    assert refusal(path) == f"{path}: {told}"
+    told = f"{path}: the file of boxes cannot be read: No such file or directory. Correct the path."
+    assert refusal(path) == told
     path.write_bytes(b"\x89PNG\r\n\xff\xfe")
     assert re.fullmatch(
         re.escape(f"{path}: is no CSV text: ") + r".+" + re.escape(". Expected lines of image,left,top,right,bottom."),
