@@ -39,7 +39,7 @@ CASES = [
         {"boxes": "test_files_are_predicted_under_their_names"},
     ),
     SpecCase(
-        Ensemble(network=Path("fcn.keras")),
+        Ensemble(network=Path.cwd() / "fcn.keras"),
         lambda ensemble: ensemble(np.array([1.0, 2.0]), np.array([3.0, -1.0])),
         {"rule": "score_product"},
         {"network": "test_runs_answer_together"},
