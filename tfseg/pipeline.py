@@ -76,6 +76,7 @@ class Pipeline:
                 yield (section, *path), message
         if (problem := self.model.crop_problem(self.data.crop)) is not None:
             yield ("data", "crop"), problem
+        yield from ((("model", *path), message) for path, message in self.model.reach_problems(self.data.crop))
         if self.inference.samples is not None and not self.model.stochastic:
             message = "the network has no mc_dropout, and every pass would give the same; set it to null"
             yield ("inference", "samples"), f"{message}. Received: {self.inference.samples}"

@@ -54,6 +54,16 @@ def test_corners_stay_corners() -> None:
     np.testing.assert_allclose(ResizeBy(2.0)(x)[:, ::2, ::2], x, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", range(1, 13))
+def test_corners_stay_corners_at_sizes_that_the_fraction_does_not_divide(size: int) -> None:
+    """Caffe drops the rest of the size, not of the picture: shrunk to every 4th place, zoomed by 3."""
+    x = picture(size, size)
+    resized = np.asarray(ResizeBy(0.75)(x))
+    assert resized.shape[1:3] == ((size - 1) // 4 * 3 + 1,) * 2
+    last = -1 if size > 4 else 0  # a single place is the first one
+    np.testing.assert_allclose(resized[:, [0, -1]][:, :, [0, -1]], x[:, [0, last]][:, :, [0, last]], atol=1e-6)
+
+
 def test_scales_are_positive() -> None:
     with pytest.raises(ValueError) as error:
         ResizeBy(0)

@@ -59,6 +59,10 @@ class AlexNet:
         return self.form == "original"
 
     @property
+    def overhanging(self) -> bool:
+        return self.padded
+
+    @property
     def indexed(self) -> bool:
         return False
 

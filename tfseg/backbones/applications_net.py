@@ -86,6 +86,10 @@ class Applications:
         return False
 
     @property
+    def overhanging(self) -> bool:
+        return False
+
+    @property
     def indexed(self) -> bool:
         return False
 

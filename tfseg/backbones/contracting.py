@@ -50,6 +50,10 @@ class ContractingPath:
         return False
 
     @property
+    def overhanging(self) -> bool:
+        return False
+
+    @property
     def indexed(self) -> bool:
         return False
 

@@ -108,6 +108,10 @@ class Backbone(Protocol):
         """Whether its deepest stage reaches beyond the image (its first layer pads by 100): scores must be cropped."""
 
     @property
+    def overhanging(self) -> bool:
+        """Whether stages before its deepest reach beyond the image, so that they cannot just be resized onto it."""
+
+    @property
     def indexed(self) -> bool:
         """Whether its pools keep the places of their maxima, for decoders that unpool."""
 

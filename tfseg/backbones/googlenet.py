@@ -76,6 +76,10 @@ class GoogLeNet:
         return self.form == "original"
 
     @property
+    def overhanging(self) -> bool:
+        return self.padded
+
+    @property
     def indexed(self) -> bool:
         return False
 

@@ -111,6 +111,10 @@ class MobileNetV2:
         return False
 
     @property
+    def overhanging(self) -> bool:
+        return False
+
+    @property
     def indexed(self) -> bool:
         return False
 

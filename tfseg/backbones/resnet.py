@@ -110,6 +110,10 @@ class Resnet:
         return False
 
     @property
+    def overhanging(self) -> bool:
+        return False
+
+    @property
     def indexed(self) -> bool:
         return False
 

@@ -44,6 +44,10 @@ class SmallCnn:
         return False
 
     @property
+    def overhanging(self) -> bool:
+        return False
+
+    @property
     def indexed(self) -> bool:
         return False
 

@@ -130,6 +130,10 @@ class Vgg16:
         return self.form == "original"
 
     @property
+    def overhanging(self) -> bool:
+        return self.form in ("original", "dilation")
+
+    @property
     def indexed(self) -> bool:
         return self.indices
 

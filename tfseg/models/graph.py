@@ -115,6 +115,10 @@ class Graph:
         crops = any(isinstance(layer, CropLike) for _, layer, _ in self._resolved(classes=2))
         return None if crops else crop_problem(crop, self.output_stride)
 
+    def reach_problems(self, crop: int | tuple[int, int] | None) -> Iterator[Problem]:
+        """Nothing: a graph says the rates of each of its layers, and may mean them for larger images."""
+        yield from ()
+
     def load_weights(self, model: keras.Model, images: Iterable[np.ndarray] = ()) -> None:
         """Nothing: a graph names no weights."""
 

@@ -21,6 +21,17 @@ def refuse(problems: Iterable[Problem]) -> None:
         raise ModelError("\n".join(lines))
 
 
+def overhanging(backbone: Backbone) -> str | None:
+    """Why a decoder cannot lay finer stages of `backbone` beside its deepest one without cropping them, or None."""
+    if not backbone.overhanging or backbone.padded:  # whose deepest stage is refused by itself
+        return None
+    form = getattr(backbone, "form", "overhanging")
+    return (
+        f"finer stages of {backbone.type} in its {form} form reach beyond the image, and this decoder does not crop "
+        "them. Set model.backbone.form to same"
+    )
+
+
 def beyond_the_image(backbone: Backbone) -> Iterator[Problem]:
     """Why a decoder cannot be put on a backbone that pads by more than its kernels, if it does."""
     if backbone.padded:

@@ -20,7 +20,7 @@ from tfseg.backbones import (
     unfold_batch_norm,
 )
 from tfseg.labels import Labels
-from tfseg.models.crops import crop_problem
+from tfseg.models.crops import crop_problem, pool_problem, rates_problem
 from tfseg.models.decoders import (
     DeconvNet,
     DeepLabV1,
@@ -127,6 +127,14 @@ class Segmenter:
     def crop_problem(self, crop: int | tuple[int, int] | None) -> str | None:
         """Why images should not be cropped to that height and width for training, or None."""
         return None if self.backbone.padded else crop_problem(crop, self.output_stride)
+
+    def reach_problems(self, crop: int | tuple[int, int] | None) -> Iterator[Problem]:
+        """What counts more places of the deepest map than it has on such crops, each as (path, message)."""
+        rates, pool_size = (getattr(self.decoder, name, None) for name in ("rates", "pool_size"))
+        if (problem := rates_problem(rates or (), crop, self.output_stride)) is not None:
+            yield ("decoder", "rates"), problem
+        if (problem := pool_problem(pool_size, crop, self.output_stride)) is not None:
+            yield ("decoder", "pool_size"), problem
 
     def load_weights(self, model: keras.Model, images: Iterable[np.ndarray] = ()) -> WeightsReport | None:
         """Fills the backbone's layers within `model`, as its `weights` say.

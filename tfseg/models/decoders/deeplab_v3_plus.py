@@ -9,7 +9,7 @@ from pydantic import Field
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import ResizeLike
 from tfseg.models.decoders.deeplab_v3 import DeepLabV3
-from tfseg.models.problems import Problem
+from tfseg.models.problems import Problem, overhanging
 from tfseg.spec.declare import spec
 
 
@@ -37,9 +37,13 @@ class DeepLabV3Plus(DeepLabV3):
             has = f"{backbone.type} with output stride {backbone.output_stride} has strides"
             yield ("low_level",), f"{has} {_listed(backbone.strides)}. Received: {self.low_level}"
         elif isinstance(self.low_level, str):
-            names = [stage.name for stage in backbone(keras.Input((None, None, 3))).stages]
+            with keras.StatelessScope(initialize_variables=False):  # names need no weights
+                names = [stage.name for stage in backbone(keras.Input((None, None, 3))).stages]
             if self.low_level not in names:
                 yield ("low_level",), f"{backbone.type} has the stages {_listed(names)}. Received: {self.low_level}"
+
+        if (fault := overhanging(backbone)) is not None:
+            yield ("low_level",), f"{fault}. Received: {self.low_level}"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         low = self._unit(self._low_level(features).tensor, "low_level", self.low_level_channels)

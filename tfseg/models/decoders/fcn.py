@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import BilinearConv2DTranspose, CropLike, FixedScale, ResizeLike
 from tfseg.models.coordinates import coordinate_map, offset
-from tfseg.models.problems import Problem
+from tfseg.models.problems import Problem, overhanging
 from tfseg.ops.geometry import deconv_map
 from tfseg.spec.declare import Misfit, spec
 
@@ -90,6 +90,9 @@ class Fcn:
                     "resized. Set it to deconv, or model.backbone.form to same. Received: resize"
                 ),
             )
+
+        if self.upsampling == "resize" and len(self.strides) > 1 and (fault := overhanging(backbone)) is not None:
+            yield ("strides",), f"{fault}, or this to [{backbone.output_stride}]. Received: {list(self.strides)}"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         stages = [features.at(stride) for stride in self.strides]

@@ -9,7 +9,7 @@ from pydantic import Field
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import PyramidPooling
 from tfseg.models.outputs import Scores
-from tfseg.models.problems import Problem
+from tfseg.models.problems import Problem, overhanging
 from tfseg.spec.declare import spec
 
 MOMENTUM = 0.9
@@ -49,6 +49,9 @@ class PspNet:
                     "image and must be cropped, not resized. Set model.backbone.form to same, or the decoder to fcn"
                 ),
             )
+
+        if self.auxiliary and (fault := overhanging(backbone)) is not None:
+            yield ("auxiliary",), f"{fault}, or this to false. Received: true"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         x = features.deepest.tensor

@@ -55,7 +55,7 @@ class Unet:
         if self.channels is not None and len(self.channels) != len(strides) - 1:
             expected = f"expected {len(strides) - 1} numbers, one for each stride after the first"
             yield ("channels",), f"{expected}. Received: {len(self.channels)}"
-        if backbone.padded or getattr(backbone, "form", None) == "dilation":
+        if backbone.overhanging:
             yield (
                 (),
                 (
