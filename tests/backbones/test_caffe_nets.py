@@ -8,6 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from tfseg.backbones import AlexNet, GoogLeNet
+from tfseg.labels import Labels
+from tfseg.models import Segmenter
+from tfseg.models.decoders import Fcn
 
 NETS = {"alexnet": AlexNet, "googlenet": GoogLeNet}
 
@@ -64,6 +67,23 @@ def test_the_same_form_covers_the_image(name: str, size: tuple[int, int], output
 )
 def test_map_sizes_of_the_original_form(backbone, chain: list[int]) -> None:
     assert [stage.tensor.shape[1] for stage in backbone(keras.Input((500, 500, 3))).stages] == chain
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        AlexNet(form="original", width=0.02),
+        GoogLeNet(form="original", width=0.02),
+        GoogLeNet(form="original", width=0.02, average_pool=True),
+    ],
+)
+def test_the_original_form_scores_images_that_its_windows_do_not_fit_into(backbone) -> None:
+    model = Segmenter(backbone=backbone, decoder=Fcn(strides=(32,), upsampling="deconv")).build(
+        Labels(names=("a", "b"))
+    )
+    for size in (1, 28, 29):
+        scores = np.asarray(model(image(size, size)))
+        assert scores.shape == (1, size, size, 2) and np.isfinite(scores).all()
 
 
 def test_grouped_convolutions_keep_their_halves_apart_and_learn() -> None:

@@ -14,6 +14,7 @@ from tfseg.layers import (
     CaffeMaxPooling2D,
     LocalResponseNormalization,
     Normalize,
+    PadToSize,
 )  # fmt: skip
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, Misfit, spec
@@ -131,6 +132,8 @@ class GoogLeNet:
     def _averaged(self, x: keras.KerasTensor) -> keras.KerasTensor:
         if not self.average_pool:
             return x
+        if self.padded:
+            x = PadToSize(7, name="pool5_pad")(x)  # 28 pixels and fewer give a map of 6 places
         return CaffeAveragePooling2D(7, 1, 0 if self.padded else 3, name="pool5_7x7_s1")(x)
 
     def _pool(self, x: keras.KerasTensor, name: str, plan: tuple[int, int]) -> keras.KerasTensor:
