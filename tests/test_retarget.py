@@ -13,7 +13,7 @@ from tfseg.pipeline import Pipeline, load
 PIPELINE = """\
 name: retargeted
 labels: {names: [ground, disc, square]}
-data: {source: {type: shapes, size: 65}, crop: 65, batch_size: 2}
+data: {source: {type: shapes, size: 65}, crop: 161, batch_size: 2}
 model:
   backbone: {type: resnet, depth: 50, width: 0.05, output_stride: 32}
   decoder: {type: fcn, strides: [32]}

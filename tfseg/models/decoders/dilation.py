@@ -28,7 +28,8 @@ class Dilation:
     """`once`: zeros around its first convolution, as many as all take away (VOC). `same`: around each (Cityscapes)."""
     upsampling: Literal["zoom", "deconv"] = "zoom"
     """Both are bilinear and fixed. `zoom`: place i lies on pixel i times the stride, as in the authors' `predict.py`
-    and training labels. `deconv`: their transposed convolution, which puts it into the middle of what it sees."""
+    and training labels; that interpolates probabilities, this scores. `deconv`: their transposed convolution, which
+    puts it into the middle of what it sees."""
 
     @property
     def head(self) -> Literal["zoom", "crop"]:
