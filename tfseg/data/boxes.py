@@ -56,8 +56,8 @@ class ObjectBoxes:
 
     type: Literal["objects"] = "objects"
     file: Location | None = None
-    """A CSV file of the objects' tight boxes, `image,left,top,right,bottom,class` (`docs/deconvnet.md`); the class is a name
-    or an id. By default the boxes are those of the connected parts of each mask."""
+    """A CSV file of the objects' tight boxes, `image,left,top,right,bottom,class` (`docs/deconvnet.md`); the class is a
+    name or an id. By default the boxes are those of the connected parts of each mask."""
     context: Annotated[float, Field(ge=1, le=4)] = 1.2
     """How many times as high and as wide as the tight box."""
     smallest: Annotated[int, Field(ge=1)] = 100
@@ -84,8 +84,8 @@ class ProposalBoxes:
 
     type: Literal["proposals"] = "proposals"
     file: Location | None = None
-    """A CSV file of proposals, `image,left,top,right,bottom` (`docs/deconvnet.md`), such as EdgeBoxes'. By default the boxes
-    of the objects are moved at random, by the name of their picture alone."""
+    """A CSV file of proposals, `image,left,top,right,bottom` (`docs/deconvnet.md`), such as EdgeBoxes'. By default the
+    boxes of the objects are moved at random, by the name of their picture alone."""
     overlap: Annotated[float, Field(gt=0, le=1)] = 0.5
     """The least intersection over union with the tight box of some object, for a box to be an example."""
     smallest: Annotated[int, Field(ge=1)] = 100

@@ -30,9 +30,9 @@ class Proposals:
     """
 
     boxes: Location | None = None
-    """A CSV file `image,left,top,right,bottom`, best first (`docs/deconvnet.md`), such as EdgeBoxes'; `image` is the name of
-    the picture's file without suffix. By default windows that slide over the image at several scales: no proposals of
-    objects, which must come from elsewhere, but a cover of every place."""
+    """A CSV file `image,left,top,right,bottom`, best first (`docs/deconvnet.md`), such as EdgeBoxes'; `image` is the
+    name of the picture's file without suffix. By default windows that slide over the image at several scales: no
+    proposals of objects, which must come from elsewhere, but a cover of every place."""
     scales: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.75, 0.5, 0.35)
     """Sides of the sliding windows, as parts of the image's; each window overlaps the next by half or more. Without a
     file."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from tfseg.ops.lattice_keys import neighbours, radices, vertices
+from tfseg.ops.lattice_keys import neighbours, radices, side_by_side, vertices
 from tfseg.ops.simplex import simplices
 
 if keras.backend.backend() == "tensorflow":
@@ -32,8 +32,8 @@ class Lattice(NamedTuple):
     """For splatting: the barycentric weights of `S`, in the order of `places`, scaled so that a blur preserves sums."""
     slice_weights: Any
     """For slicing: the same, unless one of the two has absorbed a scale of the points."""
-    axes: tuple[Any, ...]
-    """Of each `B_j`: the places of its entries, those on the diagonal first."""
+    axes: tuple[tuple[Any, Any], ...]
+    """Of each `B_j`: the places of its entries and their values, those on the diagonal first."""
     points: Any
     """How many points there are, int64."""
     vertices: Any
@@ -55,25 +55,26 @@ def lattice(features: Any) -> Lattice:
     found = simplices(features)
     key_of = radices(found)
     simplex, corners, colours = vertices(found, key_of)
-    axes = tuple(_entries(following) for following in neighbours(colours, key_of))
+    axes = tuple(_entries(following, features.dtype) for following in neighbours(colours, key_of))
     corner = tf.gather(corners, simplex)
-    point = tf.broadcast_to(tf.range(tf.shape(corner)[0])[:, None], tf.shape(corner))
+    point = tf.repeat(tf.range(tf.shape(corner)[0]), tf.shape(corner)[1])
     # The blur multiplies a constant by 1 + 2^-d: that much is taken off, half when splatting and half when slicing.
     scale = (1 + 0.5 ** features.shape[1]) ** -0.5
-    weights = tf.reshape(tf.stack(found.weights, 1) * tf.cast(scale, features.dtype), [-1])
-    places = tf.reshape(tf.stack([point, corner], 2), [-1, 2])
+    weights = tf.reshape(side_by_side(found.weights) * tf.cast(scale, features.dtype), [-1])
+    places = side_by_side([point, tf.reshape(corner, [-1])])
     count = tf.add_n([tf.shape(colour, out_type="int64")[0] for colour in colours])
     return Lattice(places, weights, weights, axes, tf.shape(features, out_type="int64")[0], count)
 
 
-def _entries(following: Any) -> Any:
-    """Places of the entries of `B_j`, from the next vertex of each along the axis, or -1 where there is none."""
+def _entries(following: Any, dtype: Any) -> tuple[Any, Any]:
+    """The entries of `B_j`, from the next vertex of each along the axis, or -1 where there is none."""
     vertex = tf.range(tf.shape(following)[0])
     one = tf.cast(tf.where(following >= 0)[:, 0], "int32")
     other = tf.gather(following, one)
     # The two entries of a pair stand together: what the product reads and writes for one is at hand for the other.
-    pairs = tf.reshape(tf.stack([one, other, other, one], 1), [-1, 2])
-    return tf.concat([tf.stack([vertex, vertex], 1), pairs], 0)
+    pairs = tf.reshape(side_by_side([one, other, other, one]), [-1, 2])
+    values = tf.concat([tf.ones_like(vertex, dtype), tf.fill([2 * tf.shape(one)[0]], tf.constant(0.5, dtype))], 0)
+    return tf.concat([side_by_side([vertex, vertex]), pairs], 0), values
 
 
 def scaled(lattice: Lattice, before: Any = None, after: Any = None) -> Lattice:
@@ -106,10 +107,7 @@ def slice_(lattice: Lattice, values: Any) -> Any:
 
 def blur(lattice: Lattice, values: Any, reverse: bool = False) -> Any:
     """`B_d … B_0 v`, or `B_0 … B_d v`: values of the vertices to the same shape."""
-    for places in lattice.axes[::-1] if reverse else lattice.axes:
-        count = tf.cast(lattice.vertices, "int32")
-        halves = tf.fill([tf.shape(places)[0] - count], tf.constant(0.5, values.dtype))
-        weights = tf.concat([tf.ones([count], values.dtype), halves], 0)
+    for places, weights in lattice.axes[::-1] if reverse else lattice.axes:
         values = _product(places, weights, (lattice.vertices, lattice.vertices), values)
     return values
 

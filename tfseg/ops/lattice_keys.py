@@ -62,7 +62,7 @@ def vertices(found: Simplices, radices: Any) -> tuple[Any, Any, list[Any]]:
         corners.append(corner + before)
         colours.append(colour)
         before += tf.shape(colour)[0]
-    return simplex, tf.stack(corners, 1), colours
+    return simplex, side_by_side(corners), colours
 
 
 def _corner_keys(keys: Any, by_rank: list[Any], total: Any) -> list[Any]:
@@ -96,3 +96,8 @@ def neighbours(colours: list[Any], radices: Any) -> list[Any]:
         found = tf.reshape(places[counts[after] :], [size, -1])
         following.append(tf.where(found < counts[after], found + starts[after], -1))
     return tf.unstack(tf.concat(following, 1), size)
+
+
+def side_by_side(columns: list[Any]) -> Any:
+    """`tf.stack(columns, 1)`, in a fraction of the time."""
+    return tf.transpose(tf.stack(columns))
