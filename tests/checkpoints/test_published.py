@@ -73,14 +73,15 @@ def test_the_golden_mask(published: keras.Model, folder: Path) -> None:
     np.testing.assert_array_equal(np.asarray(published(image)).argmax(-1)[0] * 10, golden)
 
 
-def test_the_golden_mask_of_the_turned_picture(published: keras.Model, folder: Path) -> None:
-    """Its picture was turned upright before the network saw it, and the mask back. Where classes meet, 32 of 66,049
-    pixels differ, for the TFLite file itself too: the golden mask comes from another decoder of JPEG."""
+def test_the_golden_mask_of_the_turned_picture(published: keras.Model, interpreter: Interpreter, folder: Path) -> None:
+    """Its picture was turned upright before the network saw it, and the mask back. The TFLite file's own mask of the
+    upright picture is another than the golden one at 32 of 66,049 pixels, all where classes meet, and so is ours."""
     image = np.asarray(Image.open(folder / "segmentation_input_rotation90_flop.jpg"), np.float32)
     golden = np.asarray(Image.open(folder / "segmentation_golden_rotation90_flop.png"))
-    upright = np.ascontiguousarray(np.rot90(image)[:, ::-1])
-    mask = np.asarray(published(upright[None])).argmax(-1)[0] * 10
-    assert np.mean(np.rot90(mask[:, ::-1], -1) == golden) > 0.9995
+    upright = np.ascontiguousarray(np.rot90(image)[:, ::-1])[None]
+    mask = np.asarray(published(upright)).argmax(-1)
+    np.testing.assert_array_equal(mask, answer(interpreter, upright).argmax(-1))
+    assert np.sum(np.rot90(mask[0][:, ::-1] * 10, -1) != golden) == 32
 
 
 GARDEN = {
