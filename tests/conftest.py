@@ -1,7 +1,9 @@
 """What every test may ask for."""
 
+import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,3 +27,15 @@ def seed() -> None:
     """Every test starts with the same random state, whatever ran before it."""
     if "keras" in sys.modules:  # tests of specs and files do not wait for TensorFlow
         sys.modules["keras"].utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def forget() -> Iterator[None]:
+    """What one test builds in a `StatelessScope`, of full width and without values, gets none in a later test.
+
+    Keras lists such variables and would fill them at the next occasion; see `tfseg/ops/weightless.py`.
+    """
+    yield
+    if "keras" in sys.modules:
+        state = importlib.import_module("keras.src.backend.common.global_state")
+        state.set_global_attribute("uninitialized_variables", [])

@@ -10,6 +10,7 @@ from tfseg.checkpoints import ImportReport, fill_from, read_arrays
 from tfseg.claim import claim
 from tfseg.labels import LABELS, labels_text
 from tfseg.models import Segmenter
+from tfseg.ops.weightless import weightless
 from tfseg.pipeline import Pipeline
 from tfseg.run_directory import PIPELINE
 from tfseg.spec.show import dump
@@ -62,7 +63,10 @@ def _backbone_layers(pipeline: Pipeline) -> frozenset[str]:
     network = pipeline.model
     if not isinstance(network, Segmenter):
         return frozenset()
-    with keras.StatelessScope(initialize_variables=False):
+
+    def names() -> frozenset[str]:
         image = keras.Input((None, None, network.channels))
         stages = network.backbone(image).stages
         return frozenset(layer.name for layer in keras.Model(image, [stage.tensor for stage in stages]).layers)
+
+    return weightless(names)

@@ -14,6 +14,7 @@ from tfseg.export import Export
 from tfseg.inference import Inference
 from tfseg.labels import Labels
 from tfseg.models import Description, Model, ModelError, describe, retargeted
+from tfseg.ops.weightless import weightless
 from tfseg.spec.declare import spec
 from tfseg.spec.plugins import plugged
 from tfseg.spec.problems import SpecError
@@ -63,11 +64,14 @@ class Pipeline:
         Raises:
             ModelError: the parts do not fit, or the training asks for what this network has not.
         """
-        with keras.StatelessScope(initialize_variables=False):
+
+        def built() -> Description:
             trained = self.training.network(self.build(training=True))
             if problems := list(self.training.model_problems(trained)):
                 raise ModelError("\n".join(f"training.{'.'.join(path)}: {message}" for path, message in problems))
             return describe(self.build())
+
+        return weightless(built)
 
     def problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """What no section can see alone, each as (path, message)."""
@@ -119,8 +123,7 @@ def retarget(pipeline: Pipeline, output_stride: int) -> Pipeline:
     """
     model = retargeted(pipeline.model, output_stride)
     changed = dataclasses.replace(pipeline, model=model)
-    with keras.StatelessScope(initialize_variables=False):
-        before, after = ([(each.path, tuple(each.shape)) for each in p.build().weights] for p in (pipeline, changed))
+    before, after = weightless(lambda: [_weights(each) for each in (pipeline, changed)])
     if before != after:
         decoder = model.decoder.type
         raise ModelError(
@@ -128,6 +131,10 @@ def retarget(pipeline: Pipeline, output_stride: int) -> Pipeline:
             f"{pipeline.model.output_stride}, and the weights of one network do not fill the other. Received: {decoder}"
         )
     return changed
+
+
+def _weights(pipeline: Pipeline) -> list[tuple[str, tuple[int, ...]]]:
+    return [(each.path, tuple(each.shape)) for each in pipeline.build().weights]
 
 
 def find(path: str | os.PathLike[str]) -> Path:

@@ -15,6 +15,7 @@ from tfseg.backbones.applications_graph import Rebuilding, Rigid, flat, stable_n
 from tfseg.backbones.features import Features, Stage
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, read_layers, variables
 from tfseg.layers import Normalize
+from tfseg.ops.weightless import weightless
 from tfseg.spec.declare import Location, Misfit, spec
 from tfseg.spec.wording import nearest
 
@@ -159,14 +160,13 @@ def _build(name: str) -> Callable[..., keras.Model]:
 @functools.cache
 def _source(name: str, channels: int) -> keras.Model:
     """The published network, its layers and no weights."""
-    with keras.StatelessScope(initialize_variables=False):
-        return _build(name)(weights=None, include_top=False, input_shape=(None, None, channels))
+    arguments = {"weights": None, "include_top": False, "input_shape": (None, None, channels)}
+    return weightless(lambda: _build(name)(**arguments))
 
 
 @functools.cache
 def _layout(name: str, output_stride: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """The published strides of its stages, and the names of its layers that have weights."""
-    with keras.StatelessScope(initialize_variables=False):
-        net = Rebuilding(output_stride, 0.9)
-        net.run(_source(name, 3), keras.Input((None, None, 3)))
+    net = Rebuilding(output_stride, 0.9)
+    weightless(lambda: net.run(_source(name, 3), keras.Input((None, None, 3))))
     return tuple(net.deepest), tuple(net.weighted)

@@ -10,6 +10,7 @@ from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import ResizeLike
 from tfseg.models.decoders.deeplab_v3 import DeepLabV3
 from tfseg.models.problems import Problem, overhanging
+from tfseg.ops.weightless import weightless
 from tfseg.spec.declare import spec
 
 
@@ -37,8 +38,8 @@ class DeepLabV3Plus(DeepLabV3):
             has = f"{backbone.type} with output stride {backbone.output_stride} has strides"
             yield ("low_level",), f"{has} {_listed(backbone.strides)}. Received: {self.low_level}"
         elif isinstance(self.low_level, str):
-            with keras.StatelessScope(initialize_variables=False):  # names need no weights
-                names = [stage.name for stage in backbone(keras.Input((None, None, 3))).stages]
+            stages = weightless(lambda: backbone(keras.Input((None, None, 3))).stages)
+            names = [stage.name for stage in stages]
             if self.low_level not in names:
                 yield ("low_level",), f"{backbone.type} has the stages {_listed(names)}. Received: {self.low_level}"
 
