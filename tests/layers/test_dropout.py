@@ -55,8 +55,8 @@ def test_whole_maps() -> None:
     assert {0.0, 2.0} == set(np.unique(values))
 
 
-def network(always_on: bool) -> keras.Model:
-    image = keras.Input((32, 32, 8), 4)
+def network(always_on: bool, batch: int = 4) -> keras.Model:
+    image = keras.Input((32, 32, 8), batch)
     return keras.Model(image, McDropout(0.5, always_on, seed=1)(image))
 
 
@@ -80,6 +80,7 @@ def test_a_keras_file_keeps_it_on(tmp_path: Path) -> None:
 def test_tflite_refuses_it_on_and_has_nothing_of_it_off() -> None:
     with pytest.raises(Exception, match=r"(?i)flex|custom|Select TF"):
         tflite(network(True))
-    (found,), names = run_tflite(tflite(network(False)), [ONES])
-    np.testing.assert_array_equal(found, ONES)
+    one = ONES[:1]  # the converter of TensorFlow 2.20 makes every batch 1
+    (found,), names = run_tflite(tflite(network(False, batch=1)), [one])
+    np.testing.assert_array_equal(found, one)
     assert not names

@@ -235,6 +235,10 @@ class AtrousSeparableConv2D(keras.layers.SeparableConv2D):
         )
         self.padding: Any = _numbers(padding) or self.padding
 
+    def build(self, input_shape: Shape) -> None:
+        self.compute_output_shape(input_shape)  # refuses inputs that the kernel does not fit into; Keras 3.13 would not
+        super().build(input_shape)
+
     def call(self, inputs: Any) -> Any:
         x, word = _padded(self, inputs)
         kernels = (self.depthwise_kernel, self.pointwise_kernel)
