@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.features import Features, Stage
+from tfseg.backbones.features import Encoder, Features, Stage
 from tfseg.backbones.overlapping import halving
 from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, LocalResponseNormalization, Normalize
@@ -18,7 +18,7 @@ GROUPED = ("conv2", "conv4", "conv5")
 
 
 @spec
-class AlexNet:
+class AlexNet(Encoder):
     """AlexNet (Krizhevsky et al. 2012), pooled before it is normalised, as FCN-AlexNet has it (Shelhamer et al. 2016).
 
     Layers are named as in the authors' prototxt. Stages are `conv1` (stride 4), `pool1` (8), `pool2` (16), `pool5`
@@ -57,18 +57,6 @@ class AlexNet:
     @property
     def padded(self) -> bool:
         return self.form == "original"
-
-    @property
-    def overhanging(self) -> bool:
-        return self.padded
-
-    @property
-    def indexed(self) -> bool:
-        return False
-
-    def refusal(self, channels: int) -> str | None:
-        """It reads images of any number of channels."""
-        return None
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         _, pool1, pool2, pool5, fc = dilate((4, 2, 2, 2, 1), self.output_stride)

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from tfseg.backbones.applications import classifier
 from tfseg.backbones.applications_graph import Rebuilding, Rigid, flat, stable_names
-from tfseg.backbones.features import Features, Stage
+from tfseg.backbones.features import Encoder, Features, Stage
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, read_layers, variables
 from tfseg.layers import Normalize
 from tfseg.ops.weightless import weightless
@@ -36,7 +36,7 @@ def names() -> tuple[str, ...]:
 
 
 @spec
-class Applications:
+class Applications(Encoder):
     """Any network of `keras.applications` without its classifier, its stages found by their strides.
 
     A stage is the last map of its stride that everything behind goes through, called as its layer is:
@@ -77,22 +77,6 @@ class Applications:
     @property
     def strides(self) -> tuple[int, ...]:
         return tuple(sorted({min(stride, self.output_stride) for stride in _layout(self.name, self.output_stride)[0]}))
-
-    @property
-    def fixed_grid(self) -> bool:
-        return False
-
-    @property
-    def padded(self) -> bool:
-        return False
-
-    @property
-    def overhanging(self) -> bool:
-        return False
-
-    @property
-    def indexed(self) -> bool:
-        return False
 
     def refusal(self, channels: int) -> str | None:
         """Why it cannot read images of that many channels, or None."""

@@ -123,3 +123,31 @@ class Backbone(Protocol):
 
     def load_weights(self, model: keras.Model) -> WeightsReport | None:
         """Fills its layers within `model` from its `weights`; None when it names none."""
+
+
+class Encoder:
+    """What most backbones answer; one that differs says so itself."""
+
+    @property
+    def fixed_grid(self) -> bool:
+        """Places move with the image's size."""
+        return False
+
+    @property
+    def padded(self) -> bool:
+        """It does not reach beyond the image."""
+        return False
+
+    @property
+    def overhanging(self) -> bool:
+        """No stage hangs over the image unless all do."""
+        return self.padded
+
+    @property
+    def indexed(self) -> bool:
+        """Pools forget where their maxima were."""
+        return False
+
+    def refusal(self, channels: int) -> str | None:
+        """It reads images of any number of channels."""
+        return None

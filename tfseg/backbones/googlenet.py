@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.features import Features, Stage
+from tfseg.backbones.features import Encoder, Features, Stage
 from tfseg.backbones.overlapping import halving, widening
 from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import (
@@ -30,7 +30,7 @@ INCEPTIONS = {
 
 
 @spec
-class GoogLeNet:
+class GoogLeNet(Encoder):
     """GoogLeNet (Szegedy et al. 2015, table 1) up to inception 5b, in the order of BVLC's prototxt.
 
     The authors of FCN never released theirs; this is what their paper says of it. Layers are named as in the prototxt,
@@ -75,18 +75,6 @@ class GoogLeNet:
     @property
     def padded(self) -> bool:
         return self.form == "original"
-
-    @property
-    def overhanging(self) -> bool:
-        return self.padded
-
-    @property
-    def indexed(self) -> bool:
-        return False
-
-    def refusal(self, channels: int) -> str | None:
-        """It reads images of any number of channels."""
-        return None
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         _, pool1, pool2, pool3, pool4, end = dilate((2, 2, 2, 2, 2, 1), self.output_stride)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import keras
 from pydantic import Field
 
-from tfseg.backbones.features import Features, Stage
+from tfseg.backbones.features import Encoder, Features, Stage
 from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import AtrousConv2D, Normalize
 from tfseg.ops.geometry import dilate
@@ -15,7 +15,7 @@ STAGES = 5
 
 
 @spec
-class SmallCnn:
+class SmallCnn(Encoder):
     """Five stages, each a 3x3 convolution that halves the map and a residual one, with BatchNorm and ReLU.
 
     Stages are `stage1` (stride 2) to `stage5`, with `width` channels at first, doubling up to eight times as many.
@@ -34,26 +34,6 @@ class SmallCnn:
     @property
     def strides(self) -> tuple[int, ...]:
         return tuple(stride for stride in (2, 4, 8, 16, 32) if stride <= self.output_stride)
-
-    @property
-    def fixed_grid(self) -> bool:
-        return False
-
-    @property
-    def padded(self) -> bool:
-        return False
-
-    @property
-    def overhanging(self) -> bool:
-        return False
-
-    @property
-    def indexed(self) -> bool:
-        return False
-
-    def refusal(self, channels: int) -> str | None:
-        """It reads images of any number of channels."""
-        return None
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         x = Normalize("tf", name="normalize")(image)
