@@ -1,6 +1,6 @@
 """DeepLab v3+: what DeepLab v3 sees, refined along the edges that finer features show."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import keras
@@ -12,6 +12,7 @@ from tfseg.models.decoders.deeplab_v3 import DeepLabV3
 from tfseg.models.problems import Problem, overhanging
 from tfseg.ops.weightless import weightless
 from tfseg.spec.declare import spec
+from tfseg.spec.wording import listed
 
 
 @spec
@@ -36,12 +37,12 @@ class DeepLabV3Plus(DeepLabV3):
         yield from super().problems(backbone)
         if isinstance(self.low_level, int) and self.low_level not in backbone.strides:
             has = f"{backbone.type} with output stride {backbone.output_stride} has strides"
-            yield ("low_level",), f"{has} {_listed(backbone.strides)}. Received: {self.low_level}"
+            yield ("low_level",), f"{has} {listed(backbone.strides)}. Received: {self.low_level}"
         elif isinstance(self.low_level, str):
             stages = weightless(lambda: backbone(keras.Input((None, None, 3))).stages)
             names = [stage.name for stage in stages]
             if self.low_level not in names:
-                yield ("low_level",), f"{backbone.type} has the stages {_listed(names)}. Received: {self.low_level}"
+                yield ("low_level",), f"{backbone.type} has the stages {listed(names)}. Received: {self.low_level}"
 
         if (fault := overhanging(backbone)) is not None:
             yield ("low_level",), f"{fault}. Received: {self.low_level}"
@@ -70,7 +71,3 @@ class DeepLabV3Plus(DeepLabV3):
     def _activated(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         norm = keras.layers.BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, name=f"{name}_bn")
         return keras.layers.Activation(self.activation, name=f"{name}_{self.activation}")(norm(x))
-
-
-def _listed(values: Iterable[int | str]) -> str:
-    return ", ".join(map(str, values))

@@ -1,6 +1,6 @@
 """Fully convolutional networks: scores at several strides, summed from coarse to fine."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
@@ -13,6 +13,7 @@ from tfseg.models.coordinates import coordinate_map, offset
 from tfseg.models.problems import Problem, overhanging
 from tfseg.ops.geometry import deconv_map
 from tfseg.spec.declare import Misfit, spec
+from tfseg.spec.wording import listed
 
 MOMENTUM = 0.9
 """Of BatchNorm's moving averages: evaluation agrees with training after some dozen steps."""
@@ -72,8 +73,8 @@ class Fcn:
     def problems(self, backbone: Backbone) -> Iterator[Problem]:
         """What keeps it from working on `backbone`, each as (path, message)."""
         if absent := [stride for stride in self.strides if stride not in backbone.strides]:
-            has = f"{backbone.type} with output stride {backbone.output_stride} has strides {_listed(backbone.strides)}"
-            yield ("strides",), f"{has}, not {_listed(absent)}. Received: {list(self.strides)}"
+            has = f"{backbone.type} with output stride {backbone.output_stride} has strides {listed(backbone.strides)}"
+            yield ("strides",), f"{has}, not {listed(absent)}. Received: {list(self.strides)}"
         if self.upsampling == "deconv" and not backbone.fixed_grid:
             yield (
                 ("upsampling",),
@@ -175,7 +176,3 @@ def _pointwise(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTen
 def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _listed(strides: Iterable[int]) -> str:
-    return ", ".join(map(str, strides))

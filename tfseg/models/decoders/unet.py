@@ -11,6 +11,7 @@ from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import CropLike
 from tfseg.models.problems import Problem
 from tfseg.spec.declare import Misfit, spec
+from tfseg.spec.wording import listed
 
 MOMENTUM = 0.9
 """Of BatchNorm's moving averages, as in the backbones."""
@@ -50,8 +51,8 @@ class Unet:
         """What keeps it from working on `backbone`, each as (path, message)."""
         strides = self._strides(backbone.strides)
         if absent := [stride for stride in strides if stride not in backbone.strides]:
-            has = f"{backbone.type} with output stride {backbone.output_stride} has strides {_listed(backbone.strides)}"
-            yield ("strides",), f"{has}, not {_listed(absent)}. Received: {list(strides)}"
+            has = f"{backbone.type} with output stride {backbone.output_stride} has strides {listed(backbone.strides)}"
+            yield ("strides",), f"{has}, not {listed(absent)}. Received: {list(strides)}"
         if self.channels is not None and len(self.channels) != len(strides) - 1:
             expected = f"expected {len(strides) - 1} numbers, one for each stride after the first"
             yield ("channels",), f"{expected}. Received: {len(self.channels)}"
@@ -93,7 +94,3 @@ class Unet:
         if self.batch_norm:
             x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
         return keras.layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _listed(strides: tuple[int, ...] | list[int]) -> str:
-    return ", ".join(map(str, strides))
