@@ -728,16 +728,20 @@ CANDIDATES: tuple[Any, ...] = (
     *(True, False, None, 2, 3, 4, 1, 0, 0.25, 0.5, (2, 1), ((1, 2), (0, 1)), -1, (1, 2), 8),
     *("same", "valid", "relu", "tanh", "ones", "zeros", "l2", "l1", "non_neg", "unit_norm", "nearest", "bilinear"),
     *("caffe", "tf", "torch", "rgb", "bgr", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
+    *("basic", "large", "once", "builtin", "native", "pooling_first", "pooling_last"),
 )
 """Values of which each argument of a layer takes two."""
 REQUIRED = {
+    "classes": 2,
     "filters": 4,
     "kernel_size": 2,
     "pool_size": 2,
     "offset": 1,
     "padding": 1,
     "factor": 0.5,
+    "multiple": 16,
     "rate": 0.1,
+    "rates": (1, 2),
     "scale": 0.5,
     "stddev": 0.1,
 }

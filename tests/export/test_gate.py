@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -259,10 +260,11 @@ def test_wrong_images_are_refused(tmp_path, images, received):
 
 def test_a_model_of_two_outputs_is_refused(tmp_path):
     model = constant([0.0, 1.0])
-    both = model.__class__(model.inputs, {"logits": model.outputs[0], "scores": model.outputs[0] * 2})
+    scores = keras.layers.Rescaling(2, name="scores")(model.outputs[0])
+    both = model.__class__(model.inputs, {"logits": model.outputs[0], "scores": scores})
     text = (
         "Expected `model` to have one input, `image`, and one output, `logits`. Received: 1 inputs and 2 outputs "
-        "(logits, multiply)"
+        "(logits, scores)"
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         export(both, labels(2), tmp_path, "toy", spec=Export(), images=[image()])

@@ -101,7 +101,7 @@ def node(layer: type[keras.Layer]) -> type[Node]:
         "inputs": None,
         **{name: default for name, default in defaults.items() if default is not inspect.Parameter.empty},
     }
-    return spec(type(f"{layer.__name__}Node", (Node,), body))
+    return spec(type(f"{layer.__name__}Node", (Node,), body), docstrings=False)
 
 
 def _arguments(layer: type[keras.Layer]) -> dict[str, inspect.Parameter]:

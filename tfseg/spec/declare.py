@@ -11,15 +11,19 @@ from pydantic_core import CoreSchema, core_schema
 
 T = TypeVar("T")
 
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-def spec(cls: type[T]) -> type[T]:
+def spec(cls: type[T], docstrings: bool = True) -> type[T]:
     """Makes `cls` a spec: keyword-only, frozen, unknown keys refused, scalars never coerced.
 
     Strictness holds for the fields. The spec itself still accepts a mapping, which strict pydantic would refuse
     outside JSON mode.
+
+    Args:
+        docstrings: whether the fields are described by the strings under them. Those of a class that no source
+            file holds are not, and pydantic would search every module for them, which takes long.
     """
 
     def core(cls: type[T], source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -31,7 +35,8 @@ def spec(cls: type[T]) -> type[T]:
         return schema
 
     cls.__get_pydantic_core_schema__ = classmethod(core)  # type: ignore[attr-defined]
-    return dataclass(frozen=True, kw_only=True, config=STRICT)(cls)  # type: ignore[return-value]
+    config = STRICT | ConfigDict(use_attribute_docstrings=docstrings)
+    return dataclass(frozen=True, kw_only=True, config=config)(cls)  # type: ignore[return-value]
 
 
 class Misfit(ValueError):
