@@ -9,6 +9,7 @@ Symbols are those of Adams, Baek, Davis, "Fast High-Dimensional Filtering Using 
 Eurographics 2010, section 3.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -21,6 +22,8 @@ if keras.backend.backend() == "tensorflow":
 
 MOST_COLUMNS = 28
 """TensorFlow's product with a sparse matrix is several times slower for each column from 32 columns on."""
+BLURRED_COLUMNS = 12
+"""Blurred at a time: the vertices' values stay in a processor's cache, and other processors have a part of their own."""
 
 
 class Lattice(NamedTuple):
@@ -107,6 +110,10 @@ def slice_(lattice: Lattice, values: Any) -> Any:
 
 def blur(lattice: Lattice, values: Any, reverse: bool = False) -> Any:
     """`B_d … B_0 v`, or `B_0 … B_d v`: values of the vertices to the same shape."""
+    return _in_parts(values, BLURRED_COLUMNS, lambda part: _blurred(lattice, part, reverse))
+
+
+def _blurred(lattice: Lattice, values: Any, reverse: bool) -> Any:
     for places, weights in lattice.axes[::-1] if reverse else lattice.axes:
         values = _product(places, weights, (lattice.vertices, lattice.vertices), values)
     return values
@@ -139,12 +146,19 @@ def filtered(lattice: Lattice, values: Any) -> Any:
 
 
 def _product(places: Any, weights: Any, shape: tuple[Any, Any], values: Any, transposed: bool = False) -> Any:
+    def product(values: Any) -> Any:
+        return tf.raw_ops.SparseTensorDenseMatMul(
+            a_indices=places, a_values=weights, a_shape=tf.stack(shape), b=values, adjoint_a=transposed
+        )
+
+    return _in_parts(values, MOST_COLUMNS, product)
+
+
+def _in_parts(values: Any, most: int, compute: Callable[[Any], Any]) -> Any:
+    """`compute(values)` for so many columns at a time, as evenly as they come."""
     columns = values.shape[1]
-    if columns is not None and columns > MOST_COLUMNS:
-        parts = -(-columns // MOST_COLUMNS)
-        sizes = [columns // parts + (part < columns % parts) for part in range(parts)]
-        split = tf.split(values, sizes, axis=1)
-        return tf.concat([_product(places, weights, shape, part, transposed) for part in split], 1)
-    return tf.raw_ops.SparseTensorDenseMatMul(
-        a_indices=places, a_values=weights, a_shape=tf.stack(shape), b=values, adjoint_a=transposed
-    )
+    if columns is None or columns <= most:
+        return compute(values)
+    parts = -(-columns // most)
+    sizes = [columns // parts + (part < columns % parts) for part in range(parts)]
+    return tf.concat([compute(part) for part in tf.split(values, sizes, axis=1)], 1)
