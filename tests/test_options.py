@@ -251,6 +251,8 @@ DECONVNET = f"model={{backbone: {INDEXED}, decoder: {{type: deconvnet, filters: 
 RELEASED = "model={backbone: {type: vgg16, form: deeplab, output_stride: 8, width: 0.015625}, decoder: deeplab_v1}"
 MSC = (RELEASED, "model.decoder.multi_scale=true")
 ASPP = RELEASED.replace("deeplab_v1", "deeplab_v2")
+REFINED = (CNN, "export.tflite=null", "model.refine=crf_rnn")
+WINDOWED = (CNN, "model.refine={type: crf_rnn, kernel: convolutional}")
 DILATION = RELEASED.replace("deeplab_v1", "dilation").replace("deeplab,", "dilation,")
 CONTEXT = (DILATION, "model.decoder.context=basic")
 SEGNET = f"model={{backbone: {INDEXED}, decoder: segnet}}"
@@ -390,6 +392,16 @@ OPTIONS = {
     "Segmenter.head": option(network, CNN, "model.head={type: resize, align_corners: true}"),
     "Segmenter.scales": option(network, CNN, "model.scales=[1.0, 0.5]"),
     "Segmenter.fusion": option(network, (CNN, "model.scales=[1.0, 0.5]"), "model.fusion=mean"),
+    "Segmenter.refine": option(network, (CNN, "export.tflite=null"), "model.refine=crf_rnn"),
+    **{
+        f"CrfRnn.{change.partition('=')[0]}": option(network, REFINED, f"model.refine.{change}")
+        for change in (
+            "theta_alpha=50.0", "theta_beta=10.0", "theta_gamma=1.0", "bilateral_weight=4.0", "spatial_weight=2.0",
+            "kernel_weights=per_class", "compatibility=potts", "iterations=3", "inference_iterations=5",
+            "normalization=symmetric", "kernel=convolutional",
+        )
+    },
+    "CrfRnn.window": option(network, WINDOWED, "model.refine.window=7"),
     "Interp.type": Option(network, (RELEASED, "model.head=interp"), None),
     "Zoom.type": Option(network, (DILATION, "model.head=zoom"), None),
     "DeepLabV1.type": option(network, ASPP, f"{DECODER}=deeplab_v1"),
@@ -729,6 +741,7 @@ CANDIDATES: tuple[Any, ...] = (
     *("same", "valid", "relu", "tanh", "ones", "zeros", "l2", "l1", "non_neg", "unit_norm", "nearest", "bilinear"),
     *("caffe", "tf", "torch", "rgb", "bgr", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
     *("basic", "large", "once", "builtin", "native", "pooling_first", "pooling_last"),
+    *(7, "scalar", "per_class", "potts", "after", "symmetric", "permutohedral", "convolutional"),
 )
 """Values of which each argument of a layer takes two."""
 REQUIRED = {

@@ -84,6 +84,8 @@ class Pipeline:
         if self.inference.samples is not None and not self.model.stochastic:
             message = "the network has no mc_dropout, and every pass would give the same; set it to null"
             yield ("inference", "samples"), f"{message}. Received: {self.inference.samples}"
+        if self.export.tflite is not None and (refusal := self.model.tflite_refusal) is not None:
+            yield ("export", "tflite"), f"{refusal}. Received: a TFLite file, which is the default"
         if self.data.channels != self.model.channels:
             message = f"the images of the source {self.data.source.type} have {self.data.channels} channels"
             yield ("model", "channels"), f"{message}. Received: {self.model.channels}"

@@ -20,6 +20,7 @@ from tfseg.models.decoders import (
     Unet,
 )
 from tfseg.models.heads import Crop, Interp, Resize, Zoom
+from tfseg.models.refine import CrfRnn
 
 BACKBONE = Vgg16(width=1 / 64)
 RELEASED = Vgg16(form="deeplab", output_stride=8, width=1 / 64)
@@ -118,6 +119,24 @@ CASES = [
     SpecCase(Crop(), headed, {}),
     SpecCase(Interp(), lambda head: net(Segmenter(backbone=RELEASED, decoder=DeepLabV1(), head=head)), {}),
     SpecCase(Resize(), headed, {"align_corners": True}),
+    SpecCase(
+        CrfRnn(),
+        lambda refine: net(Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,)), refine=refine)),
+        {
+            "theta_alpha": 50.0,
+            "theta_beta": 10.0,
+            "theta_gamma": 1.0,
+            "bilateral_weight": 4.0,
+            "spatial_weight": 2.0,
+            "kernel_weights": "per_class",
+            "compatibility": ((-1.0, 0.0), (0.5, -1.0)),
+            "iterations": 3,
+            "inference_iterations": 5,
+            "normalization": "symmetric",
+            "kernel": "convolutional",
+            "window": Given(7, {"kernel": "convolutional"}),
+        },
+    ),
     SpecCase(Zoom(), lambda head: net(Segmenter(backbone=RELEASED, decoder=Dilation(), head=head)), {}),
     SpecCase(
         Segmenter(backbone=BACKBONE, decoder=Fcn()),
@@ -129,6 +148,7 @@ CASES = [
             "head": Resize(align_corners=True),
             "scales": (1.0, 0.5),
             "fusion": Given("mean", {"scales": (1.0, 0.5)}),
+            "refine": CrfRnn(),
         },
     ),
     SpecCase(

@@ -4,6 +4,7 @@ from tfseg.layers.aspp import AtrousSpatialPyramidPooling
 from tfseg.layers.atrous_pool import AtrousMaxPooling2D
 from tfseg.layers.context import DilatedContext
 from tfseg.layers.conv import AtrousConv2D, AtrousSeparableConv2D
+from tfseg.layers.crf_rnn import CrfRnn
 from tfseg.layers.crop import CropLike
 from tfseg.layers.dropout import McDropout
 from tfseg.layers.mirror import MirrorPadding2D
@@ -28,6 +29,7 @@ __all__ = [
     "BilinearConv2DTranspose",
     "CaffeAveragePooling2D",
     "CaffeMaxPooling2D",
+    "CrfRnn",
     "CropLike",
     "DilatedContext",
     "FixedScale",

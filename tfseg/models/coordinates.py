@@ -27,7 +27,7 @@ IN_PLACE = (
     kl.GroupNormalization, kl.Dropout, kl.SpatialDropout2D, kl.GaussianNoise, kl.Rescaling, kl.Identity,
     kl.Add, kl.Subtract, kl.Multiply, kl.Average, kl.Maximum, kl.Minimum, kl.Concatenate,
     tl.Normalize, tl.FixedScale, tl.PadToSize, tl.LocalResponseNormalization,
-    tl.PadToGrid,
+    tl.PadToGrid, tl.CrfRnn,
 )  # fmt: skip
 """Layers that leave every value, or every sum of values, where it was."""
 COMPOSITES = (tl.AtrousSpatialPyramidPooling, tl.ParallelAtrousClassifier, tl.DilatedContext, tl.PyramidPooling)
@@ -181,6 +181,8 @@ def seen(layer: keras.Operation, inputs: list[ReceptiveField], axis: int) -> Rec
         return ReceptiveField(inputs[0].size + inputs[0].jump, inputs[1].jump)  # between two places of its input
     if isinstance(layer, (tl.CropLike, tl.MirrorPadding2D, tl.ResizeBy)):
         return inputs[0]  # of an image that was resized: in its own pixels
+    if isinstance(layer, tl.CrfRnn):
+        raise NoCoordinates(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} compares all pixels.")
     if isinstance(layer, tl.MultiScale):  # at scale 1, as it is published
         return _wrapped(layer, inputs, lambda inner, values: seen(inner, values, axis))
     if isinstance(layer, COMPOSITES):

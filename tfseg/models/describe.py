@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import keras
 
+from tfseg.layers import CrfRnn
 from tfseg.models.coordinates import NoCoordinates, fold, seen
 from tfseg.ops.geometry import ReceptiveField
 
@@ -64,6 +65,8 @@ def _collect(tensor: keras.KerasTensor, fields: list[ReceptiveField]) -> bool:
     """Adds the receptive field of every layer before `tensor`; False where one is not known, and the rest missing."""
 
     def rule(layer: keras.Operation, inputs: list[ReceptiveField]) -> ReceptiveField:
+        if isinstance(layer, CrfRnn):  # it sees the whole image, behind the deepest map
+            return inputs[0]
         fields.append(seen(layer, inputs, axis=0))
         return fields[-1]
 

@@ -8,12 +8,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tfseg.labels import Labels
-from tfseg.layers import CropLike, McDropout
+from tfseg.layers import CrfRnn, CropLike, McDropout
 from tfseg.models.coordinates import NoCoordinates, mapped, seen
 from tfseg.models.crops import crop_problem
 from tfseg.models.nodes import IMAGE, AnyNode, Node, Shape, output_shapes
 from tfseg.models.outputs import functional
 from tfseg.models.problems import ModelError, Problem, refuse
+from tfseg.models.refine import LATTICE_REFUSAL
 from tfseg.ops.geometry import CoordinateMap, ReceptiveField, crop_offset
 from tfseg.spec.declare import Misfit, spec
 from tfseg.spec.wording import listed, nearest
@@ -84,6 +85,14 @@ class Graph:
         """Whether dropout stays on when it predicts, so that several passes differ."""
         layers = (layer for _, layer, _ in self._resolved(classes=2))
         return any(isinstance(layer, McDropout) and layer.always_on for layer in layers)
+
+    @property
+    def tflite_refusal(self) -> str | None:
+        """Why no TFLite file can hold the network, or None."""
+        for node, layer, _ in self._resolved(classes=2):
+            if isinstance(layer, CrfRnn) and layer.kernel == "permutohedral":
+                return LATTICE_REFUSAL.format(f"kernel of the layer {node.name}")
+        return None
 
     def problems(self, labels: Labels) -> Iterator[Problem]:
         """What keeps the layers from working together, each as (path, message)."""

@@ -1,4 +1,4 @@
-"""The family level: a backbone, a decoder and a head make a network."""
+"""The family level: a backbone, a decoder, a head and perhaps a CRF make a network."""
 
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, Self
@@ -36,6 +36,7 @@ from tfseg.models.decoders import (
 from tfseg.models.heads import HEADS, Crop, Head, Interp, Resize, Zoom
 from tfseg.models.outputs import Scores, functional
 from tfseg.models.problems import Problem, refuse
+from tfseg.models.refine import CrfRnn
 from tfseg.models.scales import Fusion, multi_scale
 from tfseg.spec.declare import BY_TYPE, Misfit, spec
 
@@ -62,6 +63,8 @@ class Segmenter:
     In training the scores of each have a loss of their own."""
     fusion: Fusion = "max"
     """How the scores of several scales become one."""
+    refine: Annotated[CrfRnn | None, BY_TYPE] = None
+    """What refines the logits at the image's size; null: nothing."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -87,7 +90,8 @@ class Segmenter:
         seen = image if head is None else head.prepared(image, self.output_stride)
         scores = self._scores(seen, labels.count)
         logits = scores.main if head is None else head(scores.main, image, self.output_stride)
-        return functional(image, logits, scores if training else None)
+        refined = logits if self.refine is None else self.refine(logits, image)
+        return functional(image, refined, scores if training else None)
 
     def _scores(self, image: keras.KerasTensor, classes: int) -> Scores:
         def score(image: keras.KerasTensor) -> Scores:
@@ -120,9 +124,17 @@ class Segmenter:
             yield ("head",), f"these scores have the image's size already; set it to null. Received: {self.head.type}"
         elif self.head is not None and self.head.type != needed:
             yield ("head",), f"these scores come to the image's size by {needed}. Received: {self.head.type}"
+        if self.refine is not None:
+            found = self.refine.problems(self.channels, labels.count)
+            yield from ((("refine", *path), message) for path, message in found)
         if len(self.scales) > 1 and self.decoder.head == "crop":
             message = "scores of several scales are resized onto each other, and those of this decoder must be cropped"
             yield ("scales",), f"{message}. Set its upsampling to another one. Received: {list(self.scales)}"
+
+    @property
+    def tflite_refusal(self) -> str | None:
+        """Why no TFLite file can hold the network, or None."""
+        return None if self.refine is None else self.refine.tflite_refusal
 
     def crop_problem(self, crop: int | tuple[int, int] | None) -> str | None:
         """Why images should not be cropped to that height and width for training, or None."""

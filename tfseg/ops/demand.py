@@ -7,7 +7,7 @@ import keras
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-    def demand(condition: Any, message: str, values: Any) -> None:
+    def demand(condition: Any, message: str, values: Any) -> Any:
         """Stops the computation with `message` and `values` unless the scalar `condition` holds.
 
         XLA, and every backend but TensorFlow and NumPy, leaves such checks out: a caller that needs certainty there
@@ -18,14 +18,17 @@ if keras.backend.backend() == "tensorflow":
             message: where, and what was expected.
             values: a small tensor that is shown as what was received.
 
+        Returns:
+            In a graph the operation, for what must not run before it; otherwise None.
+
         Raises:
             tf.errors.InvalidArgumentError: when it runs, in a graph too; ValueError with the NumPy backend.
         """
-        tf.debugging.Assert(condition, [f"{message} Received:", values])
+        return tf.debugging.Assert(condition, [f"{message} Received:", values])
 
 else:
 
-    def demand(condition: Any, message: str, values: Any) -> None:
+    def demand(condition: Any, message: str, values: Any) -> Any:
         """Stops the computation with `message` and `values` unless the scalar `condition` holds, with NumPy only."""
         if keras.backend.backend() == "numpy" and not condition:
             raise ValueError(f"{message} Received: {values}")

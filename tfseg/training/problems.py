@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from tfseg.layers import CropLike
+from tfseg.layers import CrfRnn, CropLike
 from tfseg.training.layers import flat_layers
 from tfseg.training.outputs import SCORES, auxiliary
 from tfseg.training.partwise import found
@@ -45,7 +45,7 @@ def misfits(training: "Training", model: keras.Model) -> Iterator[Problem]:
     if training.loss.resolution == "scores":
         yield from _scores(model)
     if training.jit_compile:
-        yield from _interpolation(training, model)
+        yield from _beyond_xla(training, model)
 
 
 def _found_nowhere(training: "Training", model: keras.Model) -> Iterator[Problem]:
@@ -70,6 +70,8 @@ def _scores(model: keras.Model) -> Iterator[Problem]:
     if not isinstance(model.output, dict) or SCORES not in model.output:
         yield path, "the network has no output `scores`; build it with training=True. Received: scores"
         return
+    if refining := [layer.name for layer in model.layers if isinstance(layer, CrfRnn)]:
+        yield path, f"scores lie before {refining[0]}, which would learn nothing. Received: scores. Set it to image"
     scores = model.get_layer(SCORES).input
     crops = [layer for layer in model.layers if isinstance(layer, CropLike)]
     if any(scores is source for layer in crops for source in keras.tree.flatten(layer.input)):
@@ -80,9 +82,13 @@ def _scores(model: keras.Model) -> Iterator[Problem]:
         )
 
 
-def _interpolation(training: "Training", model: keras.Model) -> Iterator[Problem]:
-    """Interpolation that XLA compiles wrongly, see tfseg/ops/resize.py."""
-    names = [layer.name for layer in flat_layers(model) if not layer.supports_jit]
+def _beyond_xla(training: "Training", model: keras.Model) -> Iterator[Problem]:
+    """Interpolation that XLA compiles wrongly, see tfseg/ops/resize.py, and lattices, which it does not compile."""
+    layers = [layer for layer in flat_layers(model) if not layer.supports_jit]
+    if crfs := [layer.name for layer in layers if isinstance(layer, CrfRnn)]:
+        message = f"XLA cannot compile the lattice of {_some(crfs)}. Received: true. Set it to false, or the layer's"
+        yield ("jit_compile",), f"{message} kernel to convolutional"
+    names = [layer.name for layer in layers if layer.name not in crfs]
     if training.loss.resolution == "image":
         names += auxiliary(model)
     if names:
