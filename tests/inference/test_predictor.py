@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 
 import keras
 import numpy as np
@@ -126,6 +127,20 @@ def test_the_classes_come_along(files):
         f"{beside}: does not name the classes (names: Tuple should have at least 2 items after validation, not 1). "
         "Expected JSON with `names`, `ignore` and `colours`, as `tfseg fit` writes labels.json."
     )
+
+
+def test_a_tflite_file_with_other_files_attached(files, tmp_path):
+    bare = tmp_path / "bare.tflite"
+    bare.write_bytes(files["tflite"].read_bytes())
+    with zipfile.ZipFile(bare, "a") as archive:  # a later directory, which has all names
+        archive.writestr("notes.txt", "mine")
+    assert Predictor.open(bare).labels == Predictor.open(files["tflite"]).labels
+    with zipfile.ZipFile(files["tflite"]) as archive:
+        network = files["tflite"].read_bytes()[: archive.infolist()[0].header_offset]
+    bare.write_bytes(network)
+    with zipfile.ZipFile(bare, "a") as archive:
+        archive.writestr("notes.txt", "mine")
+    assert Predictor.open(bare).labels is None
 
 
 @pytest.mark.parametrize(

@@ -151,8 +151,9 @@ class TfliteEngine:
         self.classes = int(self._run.get_output_details()["probabilities"]["shape"][-1])
         self.labels = None
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                self.labels = read_labels(path, archive.read(LABELS))
+            with zipfile.ZipFile(path) as archive:  # of whatever files somebody has attached
+                if LABELS in archive.namelist():
+                    self.labels = read_labels(path, archive.read(LABELS))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         return np.concatenate([self._run(image=image[None].astype(np.float32))["probabilities"] for image in images])
