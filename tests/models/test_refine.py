@@ -1,0 +1,235 @@
+"""A CRF behind the head: it sees the image as given, starts from a trained network, and learns with it."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import tfseg
+from tests.models.conftest import LABELS
+from tfseg import layers
+from tfseg.backbones import SmallCnn
+from tfseg.export import Export
+from tfseg.models import Graph, ModelError, Segmenter, describe
+from tfseg.models.coordinates import NoCoordinates, coordinate_map, receptive_field
+from tfseg.models.decoders import Fcn
+from tfseg.models.refine import CrfRnn
+from tfseg.ops.geometry import CoordinateMap
+from tfseg.pipeline import Pipeline, load
+from tfseg.training import Training
+from tfseg.training.optimizers import Sgd
+
+THETAS = {"theta_alpha": 8.0, "theta_beta": 30.0, "theta_gamma": 2.0}
+FORMS = [CrfRnn(**THETAS), CrfRnn(**THETAS, kernel="convolutional", window=5, normalization="symmetric")]
+IMAGE = np.random.default_rng(0).integers(0, 256, (2, 33, 41, 3), np.uint8)
+
+
+def segmenter(refine: CrfRnn | None = FORMS[0], **options: Any) -> Segmenter:
+    decoder = Fcn(strides=(16, 8), channels=4)
+    return Segmenter(**{"backbone": SmallCnn(width=2), "decoder": decoder, "refine": refine, **options})
+
+
+def awake(model: keras.Model) -> keras.Model:
+    """With random scores, which begin at zero."""
+    keras.utils.set_random_seed(0)
+    for layer in model.layers:
+        if layer.name.startswith("score") and layer.weights:
+            layer.kernel.assign(3 * keras.random.normal(layer.kernel.shape))
+    return model
+
+
+@pytest.mark.parametrize("refine", FORMS, ids=lambda spec: spec.kernel)
+def test_it_refines_the_logits_of_the_network_without_it(refine: CrfRnn) -> None:
+    model = awake(segmenter(refine).build(LABELS, training=True))
+    assert list(model.output) == ["logits", "scores"] and model.output["scores"].shape[-1] == 3
+    plain = segmenter(None).build(LABELS)
+    names = [layer.name for layer in segmenter(refine).build(LABELS).layers]
+    assert names == [*(layer.name for layer in plain.layers[:-1]), "crf_rnn", "logits"]
+    plain.set_weights(model.get_weights()[: len(plain.weights)])
+    arguments = {name: value for name, value in vars(refine).items() if name != "type"}
+    expected = layers.CrfRnn(**arguments)([plain(IMAGE), IMAGE])
+    found = model(IMAGE.astype(np.float32))["logits"]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.abs(found - plain(IMAGE)).max() > 0.5
+
+
+def test_logits_are_float32_under_mixed_precision() -> None:
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = awake(segmenter().build(LABELS))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.get_layer("crf_rnn").compute_dtype == "float32"
+    assert model(IMAGE).dtype == "float32" and np.isfinite(model(IMAGE)).all()
+
+
+def test_it_starts_from_a_network_that_was_trained_without_it(tmp_path: Path) -> None:
+    plain = awake(segmenter(None).build(LABELS))
+    plain.save(tmp_path / "model.keras")
+    spec = segmenter(
+        CrfRnn(bilateral_weight=0.0, spatial_weight=0.0),
+        backbone=SmallCnn(width=2, weights=tmp_path / "model.keras"),
+    )
+    model = spec.build(LABELS)
+    report = spec.load_weights(model)
+    assert report is not None and not report.unused
+    np.testing.assert_allclose(model(IMAGE), plain(IMAGE), atol=1e-6)
+    again = Path(tmp_path / "refined.keras")
+    model.save(again)
+    other = segmenter(backbone=SmallCnn(width=2, weights=again))
+    filled = other.build(LABELS)
+    other.load_weights(filled)
+    assert not np.any(filled.get_layer("crf_rnn").bilateral_weights)
+
+
+def test_it_adds_its_matrices_and_leaves_the_rest_as_it_is() -> None:
+    plain, refined = (describe(segmenter(refine).build(LABELS)) for refine in (None, FORMS[0]))
+    assert refined.trainable == plain.trainable + 3 * 3 * 3
+    assert (refined.receptive_field, refined.output_stride) == (plain.receptive_field, plain.output_stride)
+    image = keras.Input((None, None, 3))
+    logits = layers.CrfRnn(name="crf_rnn")([keras.layers.Conv2D(3, 3, padding="same")(image), image])
+    assert coordinate_map(logits) == CoordinateMap()
+    with pytest.raises(NoCoordinates, match=r"Layer 'crf_rnn' sees the whole image: CrfRnn compares all pixels\."):
+        receptive_field(logits)
+
+
+def pipeline(**options: Any) -> Pipeline:
+    data = {"source": {"type": "shapes", "size": 32, "train": 2, "val": 1}, "batch_size": 2}
+    values = {"name": "tiny", "labels": LABELS, "data": data, "model": segmenter(), "export": Export(tflite=None)}
+    return Pipeline(**{**values, **options})
+
+
+def test_it_stays_at_another_output_stride() -> None:
+    model = segmenter(decoder=Fcn(strides=(16,)), backbone=SmallCnn(width=2, output_stride=16))
+    retargeted = tfseg.retarget(pipeline(model=model), 8)
+    assert retargeted.model.refine == FORMS[0]
+    before, after = awake(model.build(LABELS)), retargeted.build()
+    after.set_weights(before.get_weights())
+    assert after(IMAGE).shape == before(IMAGE).shape
+
+
+def test_its_parts_learn_at_rates_of_their_own_or_not_at_all() -> None:
+    model = segmenter().build(LABELS)
+    rates = {"crf_rnn/.*_weights$": 1e4, "crf_rnn/compatibility": 1e3}
+    Training(optimizer=Sgd(multipliers=rates)).compile(model, LABELS, steps_per_epoch=1)
+    factors = {weight.path: model.optimizer._factors[i] for i, weight in enumerate(model.trainable_variables)}
+    found = {path.removeprefix("crf_rnn/"): factor for path, factor in factors.items() if factor != 1}
+    assert found == {"bilateral_weights": 1e4, "spatial_weights": 1e4, "compatibility": 1e3}
+    Training(freeze=("^crf_rnn$",)).compile(model, LABELS, steps_per_epoch=1)
+    assert not [weight.path for weight in model.trainable_weights if "crf_rnn" in weight.path]
+    model = segmenter().build(LABELS)
+    Training(freeze=("^stage", "^score", "^lateral", "^smooth")).compile(model, LABELS, steps_per_epoch=1)
+    assert {weight.path.partition("/")[0] for weight in model.trainable_weights} == {"crf_rnn"}
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "message"),
+    [
+        (
+            segmenter(channels=5),
+            ("refine",),
+            "the CRF compares colours of 1 or 3 channels, and model.channels is 5. Set it to null",
+        ),
+        (
+            segmenter(CrfRnn(compatibility=((0.0, 1.0), (1.0, 0.0)))),
+            ("refine", "compatibility"),
+            "must have a row and a column for each of 3 classes. Received: 2",
+        ),
+    ],
+)
+def test_faults_are_told_before_anything_is_built(model: Segmenter, path: tuple[str, ...], message: str) -> None:
+    assert list(model.problems(LABELS)) == [(path, message)]
+    with pytest.raises(ModelError):
+        model.build(LABELS)
+
+
+FILE = """\
+name: tiny
+labels: {names: [ground, disc, square]}
+data: {source: {type: shapes, size: 32}}
+model:
+  backbone: {type: small_cnn, width: 2}
+  decoder: {type: fcn, strides: [16]}
+  refine: crf_rnn
+export: {tflite: null}
+"""
+LATTICE = (
+    "export.tflite: TFLite has no operations for the lattice of a CRF. Set the kernel of {} to convolutional, or this "
+    "to null to export the SavedModel alone. Received: a TFLite file, which is the default"
+)
+GRAPH = (
+    "model={type: graph, layers: [{name: score, layer: conv, filters: '${classes}', kernel_size: 1}, "
+    "{name: crf, layer: crf_rnn, inputs: [score, image]}]}"
+)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("export={}",), LATTICE.format("model.refine")),
+        (("export={}", GRAPH), LATTICE.format("the layer crf")),
+        (("model.refine.window=4",), "model.refine.window: must be odd, with the pixel in the middle. Received: 4"),
+        (
+            ("model.refine.compatibility=[[0, 1]]",),
+            "model.refine.compatibility: must be as long as wide. Received: rows of [2] values",
+        ),
+        (("model.refine.theta_beta=0",), "model.refine.theta_beta: "),
+    ],
+)
+def test_what_check_refuses_in_a_file(overrides: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(FILE)
+    with pytest.raises(tfseg.SpecError) as caught:
+        load(tmp_path / "tiny.yaml", overrides)
+    assert message in str(caught.value)
+    load(tmp_path / "tiny.yaml", ("export={}", "model.refine.kernel=convolutional"))
+
+
+def test_what_a_training_may_not_ask_of_it() -> None:
+    scores = "training.loss.resolution: scores lie before crf_rnn, which would learn nothing. Received: scores. "
+    with pytest.raises(ModelError, match=f"{scores}Set it to image"):
+        pipeline(training=Training(loss={"type": "cross_entropy", "resolution": "scores"})).describe()
+    model = segmenter().build(LABELS)
+    xla = (
+        "XLA cannot compile the lattice of crf_rnn. Received: true. Set it to false, or the layer's kernel to convolut"
+    )
+    told = [message for _, message in Training(jit_compile=True).model_problems(model)]
+    assert told[0].startswith(xla)
+    assert "crf_rnn" not in told[1]
+
+
+def test_a_graph_says_the_same() -> None:
+    nodes = (
+        {"name": "score", "layer": "conv", "filters": "${classes}", "kernel_size": 1},
+        {"name": "crf", "layer": "crf_rnn", "inputs": ("score", "image"), **THETAS, "kernel": "convolutional"},
+    )
+    graph = Graph(layers=nodes)
+    assert graph.tflite_refusal is None and not list(graph.problems(LABELS))
+    assert graph.build(LABELS)(IMAGE).shape == (2, 33, 41, 3)
+
+
+@pytest.mark.slow
+def test_it_learns_end_to_end_from_a_trained_network(tmp_path: Path) -> None:
+    """The loss falls below that of the network alone, trained as long, and every part of the CRF has moved."""
+    (tmp_path / "tiny.yaml").write_text(FILE)
+    common = (
+        "data.source={type: shapes, size: 48, train: 32, val: 8}", "data.batch_size=4",
+        "model.backbone.width=8", "model.decoder={type: fcn, strides: [16, 8]}",
+        "training={epochs: 4, schedule: constant, optimizer: {type: adamw, learning_rate: 0.003}}",
+    )  # fmt: skip
+    alone = tfseg.fit(load(tmp_path / "tiny.yaml", (*common, "model.refine=null")), tmp_path / "alone", verbose=False)
+    weights = f"model.backbone.weights={alone.folder / 'model.keras'}"
+    thetas = "model.refine={type: crf_rnn, theta_alpha: 10, theta_beta: 15, theta_gamma: 2}"
+    rates = "training.optimizer.multipliers={crf_rnn/: 10}"
+    runs = {
+        "longer": load(tmp_path / "tiny.yaml", (*common, "model.refine=null", weights)),
+        "refined": load(tmp_path / "tiny.yaml", (*common, weights, thetas, rates)),
+    }
+    found = {name: tfseg.fit(each, tmp_path / name, verbose=False) for name, each in runs.items()}
+    losses = {name: [float(row["loss"]) for row in run.history] for name, run in found.items()}
+    assert losses["refined"][-1] < losses["refined"][0]
+    assert found["refined"].metrics["val"]["miou"] > found["longer"].metrics["val"]["miou"]
+    crf = found["refined"].model().get_layer("crf_rnn")
+    for weight, start in zip(crf.weights, (5 * np.eye(3), 3 * np.eye(3), -np.eye(3)), strict=True):
+        assert np.abs(weight - start).max() > 0.02
