@@ -135,7 +135,9 @@ def test_a_uniform_region_keeps_its_label() -> None:
 def test_weights_of_zero_leave_the_logits_as_they_are(form: dict[str, Any]) -> None:
     logits, image = scene(2)
     for mode in MODES:
-        crf = CrfRnn(**THETAS, **form, kernel_weights=mode, bilateral_weight=0.0, spatial_weight=0.0)
+        crf = CrfRnn(
+            **THETAS, **form, kernel_weights=mode, bilateral_weight=0, spatial_weight=0, inference_iterations=2
+        )
         np.testing.assert_array_equal(crf([logits, image]), logits)
 
 
@@ -295,7 +297,7 @@ def test_an_image_of_another_size(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_an_image_of_another_size_when_the_graph_runs(form: dict[str, Any]) -> None:
     inputs = [keras.Input((None, None, 4)), keras.Input((None, None, 3))]
-    model = keras.Model(inputs, CrfRnn(**THETAS, **form)(inputs))
+    model = keras.Model(inputs, CrfRnn(**THETAS, **form, inference_iterations=1)(inputs))
     given = [scene()[0], np.full((1, 10, 11, 3), 9.0, "float32")]
     with pytest.raises(ValueError, match=r"of the same batch and size. Received: \(1, 10, 12, 4\)"):
         model(given)
@@ -331,7 +333,7 @@ def test_an_image_that_was_divided_by_255(form: dict[str, Any]) -> None:
 
 def test_where_nothing_can_be_raised_a_refused_image_makes_nan() -> None:
     logits, image = scene()
-    crf = CrfRnn(**THETAS, **WINDOW)
+    crf = CrfRnn(**THETAS, **WINDOW, inference_iterations=1)
     compiled = tf.function(crf, jit_compile=True)
     assert np.all(np.isfinite(compiled([logits, image])))
     assert np.all(np.isnan(compiled([logits, image / 255])))

@@ -55,6 +55,11 @@ def test_it_refines_the_logits_of_the_network_without_it(refine: CrfRnn) -> None
     assert np.abs(found - plain(IMAGE)).max() > 0.5
 
 
+def test_a_grey_image() -> None:
+    model = awake(segmenter(FORMS[1], channels=1).build(LABELS))
+    assert model(IMAGE[..., :1]).shape == (2, 33, 41, 3)
+
+
 def test_logits_are_float32_under_mixed_precision() -> None:
     keras.config.set_dtype_policy("mixed_float16")
     try:
