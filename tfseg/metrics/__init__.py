@@ -1,6 +1,7 @@
-"""Metrics from one integer confusion matrix."""
+"""Metrics from integer confusion matrices."""
 
 from tfseg.metrics.scores import per_class, report, scores
 from tfseg.metrics.segmentation import SegmentationMetrics
+from tfseg.metrics.trimap import TrimapMeanIoU
 
-__all__ = ["SegmentationMetrics", "per_class", "report", "scores"]
+__all__ = ["SegmentationMetrics", "TrimapMeanIoU", "per_class", "report", "scores"]

@@ -8,12 +8,13 @@ import numpy as np
 from keras import ops
 
 from tfseg.labels import IGNORE
+from tfseg.metrics.counting import PixelMetric, check_classes, intersection_over_union, mean
 from tfseg.metrics.scores import Absent, report
 from tfseg.ops.confusion import confusion_matrix
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
-class SegmentationMetrics(keras.metrics.Metric):
+class SegmentationMetrics(PixelMetric):
     """Mean intersection over union and its companions, over all pixels seen so far.
 
     One int64 matrix counts the pixels of class `i` that were predicted as `j`; it stays exact past 2^31 pixels. The
@@ -56,38 +57,23 @@ class SegmentationMetrics(keras.metrics.Metric):
     def __init__(
         self, classes: int, ignore_label: int = IGNORE, absent: Absent = "union", name: str = "segmentation"
     ) -> None:
-        if classes < 1:
-            raise ValueError(f"`classes` must be at least 1. Received: classes={classes}")
+        check_classes("classes", classes)
         if absent not in get_args(Absent):
             raise ValueError(f'`absent` must be "union" or "ground_truth". Received: absent={absent!r}')
-        super().__init__(name=name, dtype="float32")
-        self.classes = classes
-        self.ignore_label = ignore_label
+        super().__init__(classes, ignore_label, (classes, classes + 1), name)
         self.absent = absent
-        self.confusion = self.add_variable(
-            (classes, classes + 1), initializer="zeros", dtype="int64", aggregation="sum", name="confusion"
-        )
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Counts the pixels of a batch."""
-        if sample_weight is not None:
-            raise ValueError(
-                "SegmentationMetrics counts whole pixels: label those that do not count with "
-                f"ignore_label={self.ignore_label} instead of weighting them. Received: sample_weight"
-            )
-        labels, ids = self._labels(y_true), self._ids(ops.convert_to_tensor(y_pred))
-        self.confusion.assign_add(ops.cast(confusion_matrix(labels, ids, self.classes, self.ignore_label), "int64"))
+    def count(self, labels: Any, ids: Any) -> Any:
+        """The confusion matrix of a batch."""
+        return confusion_matrix(labels, ids, self.classes, self.ignore_label)
 
     def result(self) -> dict[str, Any]:
         """The figures of what was counted so far."""
-        matrix = ops.cast(self.confusion, "float64")
-        hits, truth = ops.diagonal(matrix[:, :-1]), ops.sum(matrix, axis=1)
-        union = truth + ops.sum(matrix[:, :-1], axis=0) - hits
-        iou = ops.divide_no_nan(hits, union)
+        hits, truth, union, iou = intersection_over_union(ops.cast(self.confusion, "float64"))
         figures = {
-            "miou": _mean(iou, union if self.absent == "union" else truth),
+            "miou": mean(iou, union if self.absent == "union" else truth),
             "pixel_accuracy": ops.divide_no_nan(ops.sum(hits), ops.sum(truth)),
-            "mean_accuracy": _mean(ops.divide_no_nan(hits, truth), truth),
+            "mean_accuracy": mean(ops.divide_no_nan(hits, truth), truth),
             "frequency_weighted_iou": ops.divide_no_nan(ops.sum(truth * iou), ops.sum(truth)),
         }
         return {name: ops.cast(value, "float32") for name, value in figures.items()}
@@ -107,32 +93,3 @@ class SegmentationMetrics(keras.metrics.Metric):
             "absent": self.absent,
             "name": self.name,
         }
-
-    def _labels(self, y_true: Any) -> Any:
-        labels = ops.convert_to_tensor(y_true)
-        if "int" not in keras.backend.standardize_dtype(labels.dtype):
-            raise ValueError(
-                "Labels must be integers, one class id for each pixel. Received: y_true of dtype "
-                f"{keras.backend.standardize_dtype(labels.dtype)} and shape {tuple(labels.shape)}"
-            )
-        return _without_channel(labels)
-
-    def _ids(self, predictions: Any) -> Any:
-        if "int" in keras.backend.standardize_dtype(predictions.dtype):
-            return _without_channel(predictions)
-        if len(predictions.shape) != 4 or predictions.shape[-1] != self.classes:
-            raise ValueError(
-                f"Predictions must be integer ids, or floats of shape [batch, height, width, {self.classes}]. "
-                f"Received: y_pred of dtype {keras.backend.standardize_dtype(predictions.dtype)} and shape "
-                f"{tuple(predictions.shape)}"
-            )
-        return ops.top_k(predictions, k=1)[1][..., 0]  # on CPUs three times as fast as argmax over a short last axis
-
-
-def _without_channel(ids: Any) -> Any:
-    return ops.squeeze(ids, axis=-1) if len(ids.shape) == 4 and ids.shape[-1] == 1 else ids
-
-
-def _mean(values: Any, counts: Any) -> Any:
-    counted = ops.cast(counts > 0, values.dtype)
-    return ops.divide_no_nan(ops.sum(values * counted), ops.sum(counted))

@@ -25,17 +25,50 @@ def confusion_matrix(labels: Any, predictions: Any, classes: int, ignore: int | 
         tf.errors.InvalidArgumentError: when it runs, for a label that is neither a class nor `ignore` (ValueError with
             the NumPy backend). Under XLA, which has no such checks, these pixels are not counted.
     """
+    return confusion_matrices(labels, predictions, ops.zeros_like(labels), 1, classes, ignore)[0]
+
+
+def confusion_matrices(
+    labels: Any, predictions: Any, parts: Any, count: int, classes: int, ignore: int | None = None
+) -> Any:
+    """A confusion matrix for each of the `count` parts that pixels belong to, as `confusion_matrix` makes one.
+
+    Args:
+        labels: integers of any shape, each a class `0 … classes - 1` or `ignore`.
+        predictions: integers of the same shape.
+        parts: integers of the same shape, at least 0. Pixels of part `count` or higher are not counted.
+        count: the number of parts.
+        classes: the number of classes.
+        ignore: the label of pixels that are not counted.
+
+    Returns:
+        int64 `[count, classes, classes + 1]`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: as of `confusion_matrix`.
+    """
     labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
     predictions = ops.reshape(ops.cast(predictions, "int32"), (-1,))
-    inside = ops.logical_and(labels >= 0, labels < classes)
-    known = inside if ignore is None else ops.logical_or(inside, labels == ignore)
-    demand(ops.all(known), _expected(classes, ignore), ops.where(known, 0, labels)[ops.argmin(known)])
-    counted = inside if ignore is None else ops.logical_and(inside, labels != ignore)
+    parts = ops.reshape(ops.cast(parts, "int32"), (-1,))
+    inside = demand_labels(labels, classes, ignore)
+    counted = ops.logical_and(inside, parts < count)
     column = ops.where(ops.logical_and(predictions >= 0, predictions < classes), predictions, classes)
-    cells = classes * (classes + 1)
-    cell = ops.where(counted, labels * (classes + 1) + column, cells)
+    cells = count * classes * (classes + 1)
+    cell = ops.where(counted, (parts * classes + labels) * (classes + 1) + column, cells)
     counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=cells + 1)[:-1]
-    return ops.cast(ops.reshape(counts, (classes, classes + 1)), "int64")
+    return ops.cast(ops.reshape(counts, (count, classes, classes + 1)), "int64")
+
+
+def demand_labels(labels: Any, classes: int, ignore: int | None = None) -> Any:
+    """Which of the labels are of a class that counts; others than classes and `ignore` are refused when it runs."""
+    inside = ops.logical_and(labels >= 0, labels < classes)
+    if ignore is None:
+        known = counted = inside
+    else:
+        known, counted = ops.logical_or(inside, labels == ignore), ops.logical_and(inside, labels != ignore)
+    received = ops.reshape(ops.where(known, 0, labels), (-1,))[ops.argmin(ops.reshape(known, (-1,)))]
+    demand(ops.all(known), _expected(classes, ignore), received)
+    return counted
 
 
 def _expected(classes: int, ignore: int | None) -> str:

@@ -1,0 +1,83 @@
+"""What the metrics have in common that count pixels: how labels and predictions are read, and the mean over classes."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class PixelMetric(keras.metrics.Metric):
+    """Reads labels and predictions, and has a subclass `count` them in an int64 variable.
+
+    Args:
+        classes: the number of classes.
+        ignore_label: the label of pixels that do not count.
+        counts: shape of the variable that the counts are summed in.
+        name: name of the metric.
+    """
+
+    def __init__(self, classes: int, ignore_label: int, counts: tuple[int, ...], name: str) -> None:
+        super().__init__(name=name, dtype="float32")
+        self.classes = classes
+        self.ignore_label = ignore_label
+        self.confusion = self.add_variable(
+            counts, initializer="zeros", dtype="int64", aggregation="sum", name="confusion"
+        )
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Counts the pixels of a batch."""
+        if sample_weight is not None:
+            raise ValueError(
+                f"{type(self).__name__} counts whole pixels: label those that do not count with "
+                f"ignore_label={self.ignore_label} instead of weighting them. Received: sample_weight"
+            )
+        labels, ids = self._labels(y_true), self._ids(ops.convert_to_tensor(y_pred))
+        self.confusion.assign_add(ops.cast(self.count(labels, ids), "int64"))
+
+    def count(self, labels: Any, ids: Any) -> Any:
+        """The counts of a batch: integer labels and integer predictions, both `[batch, height, width]`."""
+        raise NotImplementedError
+
+    def _labels(self, y_true: Any) -> Any:
+        labels = ops.convert_to_tensor(y_true)
+        if "int" not in keras.backend.standardize_dtype(labels.dtype):
+            raise ValueError(
+                "Labels must be integers, one class id for each pixel. Received: y_true of dtype "
+                f"{keras.backend.standardize_dtype(labels.dtype)} and shape {tuple(labels.shape)}"
+            )
+        return _without_channel(labels)
+
+    def _ids(self, predictions: Any) -> Any:
+        if "int" in keras.backend.standardize_dtype(predictions.dtype):
+            return _without_channel(predictions)
+        if len(predictions.shape) != 4 or predictions.shape[-1] != self.classes:
+            raise ValueError(
+                f"Predictions must be integer ids, or floats of shape [batch, height, width, {self.classes}]. "
+                f"Received: y_pred of dtype {keras.backend.standardize_dtype(predictions.dtype)} and shape "
+                f"{tuple(predictions.shape)}"
+            )
+        return ops.top_k(predictions, k=1)[1][..., 0]  # on CPUs three times as fast as argmax over a short last axis
+
+
+def check_classes(name: str, classes: int) -> None:
+    if classes < 1:
+        raise ValueError(f"`{name}` must be at least 1. Received: {name}={classes}")
+
+
+def intersection_over_union(confusion: Any) -> tuple[Any, Any, Any, Any]:
+    """Of matrices `[..., classes, classes + 1]`: hits, pixels of each class, union and IoU, each `[..., classes]`."""
+    classes = confusion.shape[-2]
+    square = confusion[..., :classes]
+    hits, truth = ops.diagonal(square, axis1=-2, axis2=-1), ops.sum(confusion, axis=-1)
+    union = truth + ops.sum(square, axis=-2) - hits
+    return hits, truth, union, ops.divide_no_nan(hits, union)
+
+
+def mean(values: Any, counts: Any) -> Any:
+    """Mean over the classes, the last axis, of which anything was counted."""
+    counted = ops.cast(counts > 0, values.dtype)
+    return ops.divide_no_nan(ops.sum(values * counted, axis=-1), ops.sum(counted, axis=-1))
+
+
+def _without_channel(ids: Any) -> Any:
+    return ops.squeeze(ids, axis=-1) if len(ids.shape) == 4 and ids.shape[-1] == 1 else ids
