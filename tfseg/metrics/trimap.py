@@ -10,7 +10,7 @@ from keras import ops
 from tfseg.labels import IGNORE
 from tfseg.metrics.counting import PixelMetric, check_classes, intersection_over_union, mean
 from tfseg.metrics.scores import scores
-from tfseg.ops.boundary import boundary, dilate
+from tfseg.ops.boundary import near_boundary
 from tfseg.ops.confusion import confusion_matrices
 
 RADII = (1, 2, 3, 5, 10, 15, 20)
@@ -78,9 +78,8 @@ class TrimapMeanIoU(PixelMetric):
 
     def count(self, labels: Any, ids: Any) -> Any:
         """A confusion matrix for each ring."""
-        beside = boundary(ops.cast(labels, "int32"))  # the band of radius 1, which is one wide
-        bands = dilate(beside, [radius - 1 for radius in self.radii])
-        ring = sum(1 - ops.cast(band, "int32") for band in bands)
+        bands = near_boundary(ops.cast(labels, "int32"), self.radii)
+        ring = len(bands) - sum(ops.cast(band, "int32") for band in bands)
         return confusion_matrices(labels, ids, ring, len(bands), self.num_classes, self.ignore_label)
 
     def result(self) -> dict[str, Any]:
