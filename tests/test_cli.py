@@ -223,6 +223,10 @@ def test_evaluate(run: Path, tmp_path: Path, said: Said) -> None:
     assert report == json.loads((run / "metrics-test.json").read_text())
     assert "test: 2 images" in out
     assert re.search(rf"^  miou +{report['miou']:.4f}$", out, re.MULTILINE)
+    assert re.search(rf"^  boundary_iou +{report['boundary']['iou']:.4f}$", out, re.MULTILINE)
+    trimap = report["boundary"]["trimap_miou"]
+    line = rf"^  trimap_miou +{trimap['1']:.4f} within 1 pixel, {trimap['20']:.4f} within 20$"
+    assert re.search(line, out, re.MULTILINE)
     assert re.search(r"^  background +\d\.\d{4}$", out, re.MULTILINE)
 
 

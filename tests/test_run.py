@@ -16,6 +16,8 @@ from PIL import Image
 import tfseg
 from tfseg.backbones import SmallCnn
 from tfseg.claim import claim
+from tfseg.inference import Predictor
+from tfseg.metrics import BoundaryIoU, TrimapMeanIoU
 from tfseg.pipeline import Pipeline, load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,9 +68,22 @@ def test_the_metrics_file_holds_what_the_interface_promises(run: tfseg.Run) -> N
     metrics = json.loads((run.folder / "metrics-val.json").read_text())
     assert metrics == run.metrics["val"]
     promised = {"split", "images", "miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "per_class"}
-    assert promised | {"confusion", "pipeline_sha256", "versions"} <= set(metrics)
+    assert promised | {"boundary", "confusion", "pipeline_sha256", "versions"} <= set(metrics)
     assert metrics["images"] == 3 and np.sum(metrics["confusion"]) == 3 * 32 * 32
     assert metrics["versions"]["keras"] == keras.__version__
+
+
+def test_the_metrics_file_tells_of_boundaries(run: tfseg.Run) -> None:
+    """As the metrics find it from the masks of the best network and those of the data, image by image."""
+    data, labels = run.pipeline.data, run.pipeline.labels
+    metrics = BoundaryIoU(labels.count), TrimapMeanIoU(labels.count)
+    predictor = Predictor.open(run.best)
+    for image, mask in data.evaluation("val", labels).as_numpy_iterator():
+        for metric in metrics:
+            metric.update_state(mask, predictor.masks(image).astype(int))
+    boundary = run.metrics["val"]["boundary"]
+    assert boundary == {**metrics[0].report(labels.names), "trimap_miou": metrics[1].report()}
+    assert 0 < boundary["iou"] < 1 and list(boundary["trimap_miou"]) == ["1", "2", "3", "5", "10", "15", "20"]
 
 
 def test_fit_and_evaluate_agree_on_the_best_epoch(run: tfseg.Run) -> None:

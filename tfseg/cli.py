@@ -56,9 +56,17 @@ def _one(words: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _measured(report: Mapping[str, Any]) -> str:
-    means = {name: f"{report[name]:.4f}" for name in MEANS}
+    means = {name: f"{report[name]:.4f}" for name in MEANS} | _at_boundaries(report["boundary"])
     classes = {name: "absent" if iou is None else f"{iou:.4f}" for name, iou in report["per_class"].items()}
     return "\n".join([f"{report['split']}: {report['images']} images", *_table(means), "IoU", *_table(classes)])
+
+
+def _at_boundaries(figures: Mapping[str, Any]) -> dict[str, str]:
+    (near, low), *_, (far, high) = figures["trimap_miou"].items()
+    return {
+        "boundary_iou": f"{figures['iou']:.4f}",
+        "trimap_miou": f"{low:.4f} within {near} pixel, {high:.4f} within {far}",
+    }
 
 
 def _table(lines: Mapping[str, str]) -> list[str]:

@@ -24,7 +24,7 @@ from tfseg.export.bundle import versions
 from tfseg.fitting import compile_for, load_weights, measure_batch_norm, train, training_and_validation
 from tfseg.inference import Ensemble, Inference, Predictor, check_partner, predict_files
 from tfseg.labels import LABELS, labels_text
-from tfseg.metrics import SegmentationMetrics
+from tfseg.metrics import BoundaryIoU, SegmentationMetrics, TrimapMeanIoU
 from tfseg.pipeline import Pipeline, load
 from tfseg.run_directory import METRICS, PIPELINE, Run, load_model, network, run_of
 from tfseg.spec.show import dump
@@ -97,8 +97,9 @@ def evaluate(
         verbose: show progress.
 
     Returns:
-        What `metrics-<split>.json` holds: `miou`, `pixel_accuracy`, `mean_accuracy`, `frequency_weighted_iou`, and
-        `per_class`, where a class that neither truth nor prediction has is None.
+        What `metrics-<split>.json` holds: `miou`, `pixel_accuracy`, `mean_accuracy`, `frequency_weighted_iou`,
+        `per_class`, where a class that neither truth nor prediction has is None, and `boundary`: `iou` and `per_class`
+        of `tfseg.metrics.BoundaryIoU`, and `trimap_miou` by radius.
     """
     run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
     measured = pipeline or _pipeline_of(run, source)
@@ -211,17 +212,22 @@ def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, v
             f"{expected[0]} classes and {expected[1]} channels. Measure it with the pipeline that it was trained with."
         )
     metric = SegmentationMetrics(labels.count, labels.ignore)
+    contours = BoundaryIoU(labels.count, ignore_label=labels.ignore)
+    trimap = TrimapMeanIoU(labels.count, ignore_label=labels.ignore)
     images = data.count(split)
     progress = keras.utils.Progbar(images, verbose=int(verbose), unit_name="image")
     with _in_words():
         pairs = data.evaluation(split, labels).as_numpy_iterator()
         for name, (image, mask) in zip(data.evaluation_names(split), pairs, strict=True):
-            metric.update_state(mask, predictor.masks(image, (name,)).astype(np.int32))
+            predicted = predictor.masks(image, (name,)).astype(np.int32)
+            for each in (metric, contours, trimap):
+                each.update_state(mask, predicted)
             progress.add(1)
     return {
         "split": split,
         "images": images,
         **metric.report(labels.names),
+        "boundary": {**contours.report(labels.names), "trimap_miou": trimap.report()},
         "pipeline_sha256": sha256(dump(pipeline).encode()).hexdigest(),
         "versions": versions(),
     }

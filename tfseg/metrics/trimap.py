@@ -78,7 +78,7 @@ class TrimapMeanIoU(PixelMetric):
 
     def count(self, labels: Any, ids: Any) -> Any:
         """A confusion matrix for each ring."""
-        bands = near_boundary(ops.cast(labels, "int32"), self.radii)
+        bands = near_boundary(labels, self.radii)
         ring = len(bands) - sum(ops.cast(band, "int32") for band in bands)
         return confusion_matrices(labels, ids, ring, len(bands), self.num_classes, self.ignore_label)
 
