@@ -235,6 +235,7 @@ def option(shows: Callable[..., Any], base: str | Overrides, changed: str | Over
 OBJECTS = "data.boxes={type: objects, smallest: 9, size: 24}"
 PROPOSED = "data.boxes={type: proposals, smallest: 9, size: 24}"
 BOXED = "inference.proposals={min_side: 4, size: 16}"
+CRF = "inference.crf={parameters: deeplab_v1}"
 TOGETHER = "inference.ensemble={network: one.keras}"
 CNN = "model={backbone: {type: small_cnn, width: 2}, decoder: {type: fcn, strides: [16, 8]}}"
 VGG = "model={backbone: {type: vgg16, width: 0.015625}, decoder: fcn}"
@@ -269,6 +270,10 @@ SGD, STEP = "training.optimizer=sgd", "training.schedule={type: step, every: 1}"
 VOC_COLOURS, OTHERS = "[[0, 0, 0], [128, 0, 0], [0, 128, 0]]", "[[0, 0, 9], [0, 9, 0], [9, 0, 0]]"
 ONE_LAYER = "model={type: graph, layers: [{name: a, layer: conv, filters: 3, kernel_size: 1}]}"
 SAMPLED = ONE_LAYER.replace("[{", "[{name: drop, layer: mc_dropout, rate: 0.5}, {")
+SOFT = ONE_LAYER.replace(
+    "filters: 3, kernel_size: 1", 'filters: "${classes}", kernel_size: 3, padding: same, activation: softsign'
+)
+MANY = f"labels.names=[{', '.join(f'c{index}' for index in range(60))}]"
 
 
 def augment(op: str) -> str:
@@ -585,6 +590,16 @@ OPTIONS = {
     "Proposals.merge": option(predict, BOXED, "inference.proposals.merge=mean"),
     "Ensemble.network": option(predict, TOGETHER, "inference.ensemble.network=two.keras"),
     "Ensemble.rule": option(predict, TOGETHER, "inference.ensemble.rule=score_product"),
+    "Inference.crf": option(predict, (), CRF),
+    "Crf.parameters": option(predict, CRF, "inference.crf.parameters=pydensecrf"),
+    "Crf.bilateral_weight": option(predict, CRF, "inference.crf.bilateral_weight=0.1"),
+    "Crf.theta_alpha": option(predict, CRF, "inference.crf.theta_alpha=1"),
+    "Crf.theta_beta": option(predict, CRF, "inference.crf.theta_beta=100"),
+    "Crf.spatial_weight": option(predict, CRF, "inference.crf.spatial_weight=0.1"),
+    "Crf.theta_gamma": option(predict, CRF, "inference.crf.theta_gamma=0.5"),
+    "Crf.normalization": option(predict, CRF, "inference.crf.normalization=none"),
+    "Crf.iterations": option(predict, CRF, "inference.crf.iterations=1"),
+    "Crf.prune": option(predict, (CRF, SOFT, MANY), "inference.crf.prune=0.9"),
     "Inference.opacity": option(predict, (), "inference.opacity=0.9"),
     "Export.tflite": option(export, (), "export.tflite=null"),
     "Export.examples": option(export, (), "export.examples=3"),

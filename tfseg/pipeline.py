@@ -12,6 +12,7 @@ from pydantic import Field
 from tfseg.data import Data
 from tfseg.export import Export
 from tfseg.inference import Inference
+from tfseg.inference.crf import channels_problem
 from tfseg.labels import Labels
 from tfseg.models import Description, Model, ModelError, describe, retargeted
 from tfseg.ops.weightless import weightless
@@ -84,6 +85,8 @@ class Pipeline:
         if self.inference.samples is not None and not self.model.stochastic:
             message = "the network has no mc_dropout, and every pass would give the same; set it to null"
             yield ("inference", "samples"), f"{message}. Received: {self.inference.samples}"
+        if self.inference.crf is not None and (problem := channels_problem(self.data.channels)) is not None:
+            yield ("inference", "crf"), problem
         if self.export.tflite is not None and (refusal := self.model.tflite_refusal) is not None:
             yield ("export", "tflite"), f"{refusal}. Received: a TFLite file, which is the default"
         if self.data.channels != self.model.channels:

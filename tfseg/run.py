@@ -183,14 +183,22 @@ def _predictor(path: Path, pipeline: Pipeline | None) -> Predictor:
     use = pipeline.inference
     partner = None if use.ensemble is None else (use.ensemble, _partner(use.ensemble))
     return Predictor.open(
-        path, use.sides, samples=use.samples, seed=pipeline.seed, proposals=use.proposals, partner=partner
+        path,
+        use.sides,
+        samples=use.samples,
+        seed=pipeline.seed,
+        proposals=use.proposals,
+        partner=partner,
+        crf=use.crf,
     )
 
 
 def _partner(ensemble: Ensemble) -> Predictor:
-    """The second network of an ensemble, used as its own pipeline says, but alone."""
+    """The second network of an ensemble, used as its own pipeline says, but alone and unrefined."""
     run = run_of(ensemble.network)
-    pipeline = replace(run.pipeline, inference=replace(run.pipeline.inference, ensemble=None)) if run else None
+    pipeline = (
+        replace(run.pipeline, inference=replace(run.pipeline.inference, ensemble=None, crf=None)) if run else None
+    )
     return _predictor(network(ensemble.network), pipeline)
 
 

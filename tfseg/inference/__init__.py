@@ -1,5 +1,6 @@
 """A trained network put to use: images in, masks out."""
 
+from tfseg.inference.crf import Crf
 from tfseg.inference.ensemble import Ensemble
 from tfseg.inference.predictor import Predictor, check_partner
 from tfseg.inference.proposals import Proposals
@@ -7,4 +8,4 @@ from tfseg.inference.reading import read_image
 from tfseg.inference.spec import Inference
 from tfseg.inference.writing import predict_files
 
-__all__ = ["Ensemble", "Inference", "Predictor", "Proposals", "check_partner", "predict_files", "read_image"]
+__all__ = ["Crf", "Ensemble", "Inference", "Predictor", "Proposals", "check_partner", "predict_files", "read_image"]

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tfseg.errors import RunError
+from tfseg.inference.crf import Crf, channels_problem
 from tfseg.inference.engines import Engine, KerasEngine, SavedModelEngine, TfliteEngine
 from tfseg.inference.ensemble import Ensemble
 from tfseg.inference.proposals import Proposals
@@ -21,7 +22,8 @@ class Predictor:
 
     A network that is fixed to one size, as a TFLite file is, sees each image resized to that; its probabilities are
     resized back before the best class is taken. So does another where a `size` is given. With `proposals` it sees
-    boxes of the image one by one; with a `partner` two networks answer together.
+    boxes of the image one by one; with a `partner` two networks answer together; a `crf` refines what comes
+    of all that.
 
     >>> image = keras.Input((None, None, 3), name="image")
     >>> model = keras.Model(image, keras.layers.Conv2D(5, 1, name="logits")(image))
@@ -36,10 +38,12 @@ class Predictor:
         seed: what the passes draw their dropout from. Each image is seen by the same passes, whichever came before it.
         proposals: which boxes of an image to see, and how their scores meet; by default the whole image.
         partner: a second network, and how its answers meet this one's.
+        crf: a fully connected CRF that refines the probabilities; by default none.
 
     Raises:
         RunError: there are to be `samples` of a network that answers the same every time; `proposals` or the partner
-            need scores that the network's file does not give; or the partner tells other classes apart.
+            need scores that the network's file does not give; the partner tells other classes apart; or there is to be
+            a CRF of images that are neither grey nor RGB.
     """
 
     def __init__(
@@ -51,16 +55,19 @@ class Predictor:
         seed: int = 0,
         proposals: Proposals | None = None,
         partner: "tuple[Ensemble, Predictor] | None" = None,
+        crf: Crf | None = None,
     ) -> None:
         self._engine: Engine = KerasEngine(network) if isinstance(network, keras.Model) else network
         self._size = self._engine.size or size
-        self._proposals, self._partner = proposals, partner
+        self._proposals, self._partner, self._crf = proposals, partner, crf
         if proposals is not None:
             _check_proposals(self._engine, proposals)
         if partner is not None:
             check_partner(partner[1], self.classes, self.channels)
             for each in (self, partner[1]) if partner[0].rule == "score_product" else ():
                 _scoring(each._engine)
+        if crf is not None and (problem := channels_problem(self.channels)) is not None:
+            raise RunError(f"inference.crf: {problem}")
         self._sampler: KerasEngine | None = None
         if samples is not None:
             self._sampler, self._samples, self._seed = _stochastic(self._engine, samples), samples, seed
@@ -131,14 +138,15 @@ class Predictor:
         """
         if self._sampler is None:
             raise ValueError("Expected a predictor of several samples, Predictor(network, samples=8). Received: none")
-        mean, uncertainty = mean_and_uncertainty(self._passes(self._checked(image[None])))
-        return self._best(mean)[0], uncertainty[0]
+        images = self._checked(image[None])
+        mean, uncertainty = mean_and_uncertainty(self._passes(images))
+        return self._best(self._refined(mean, images))[0], uncertainty[0]
 
     def masks(self, images: np.ndarray, names: Sequence[str | None] | None = None) -> np.ndarray:
         """A batch of images of one size, and their names as of `predict`, to a batch of masks."""
         images = self._checked(images)
-        whole = self._sampler is None and self._proposals is None and self._partner is None
-        if whole and self._size in (None, images.shape[1:3]):
+        plain = all(one is None for one in (self._sampler, self._proposals, self._partner, self._crf))
+        if plain and self._size in (None, images.shape[1:3]):
             return self._engine.masks(images)
         return self._best(self._probabilities(images, names or (None,) * len(images)))
 
@@ -146,6 +154,13 @@ class Predictor:
         return probabilities.argmax(-1).astype(np.min_scalar_type(self.classes - 1))
 
     def _probabilities(self, images: np.ndarray, names: Sequence[str | None]) -> np.ndarray:
+        return self._refined(self._together(images, names), images)
+
+    def _refined(self, probabilities: np.ndarray, images: np.ndarray) -> np.ndarray:
+        return probabilities if self._crf is None else self._crf(probabilities, images)
+
+    def _together(self, images: np.ndarray, names: Sequence[str | None]) -> np.ndarray:
+        """The probabilities of all networks."""
         if self._partner is None:
             return self._own(images, names)
         how, other = self._partner

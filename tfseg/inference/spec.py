@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from tfseg.inference.crf import Crf
 from tfseg.inference.ensemble import Ensemble
 from tfseg.inference.proposals import Proposals
 from tfseg.spec.declare import Misfit, spec
@@ -31,6 +32,9 @@ class Inference:
     the whole image. What is exported sees whole images."""
     ensemble: Ensemble | None = None
     """A second network that answers together with this one. By default this one alone, as what is exported."""
+    crf: Crf | None = None
+    """A fully connected CRF that refines the probabilities at the image's own size, after boxes, samples and networks
+    have been put together. By default none. It is no part of an export; a CRF that is goes into `model.refine`."""
     opacity: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How much of the picture the colours of an overlay hide."""
 
