@@ -1,14 +1,16 @@
 """BoundaryIoU against masks eroded step by step, and masks whose numbers can be counted."""
 
 import re
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tests.metrics.test_trimap import VOID, void_as_in_voc
-from tfseg.metrics import BoundaryIoU
+from tfseg.metrics import BoundaryIoU, TrimapMeanIoU
 
 
 def region(mask: np.ndarray, width: int) -> np.ndarray:
@@ -106,6 +108,19 @@ def test_nothing_counted_is_zero() -> None:
     metric.update_state(np.full((1, 4, 5), VOID), np.zeros((1, 4, 5), int))
     assert metric.report("ab") == {"iou": 0.0, "dilation_ratio": 0.02, "per_class": {"a": None, "b": None}}
     assert float(metric.result()["boundary_iou"]) == 0
+
+
+def test_deeplab_v1_masks(shared: Path) -> None:
+    """What Pillow's filters of 3x3, step by step, and NumPy count on the masks of the authors with their CRF."""
+    golden = shared / "golden" / "deeplab_v1_crf"
+    contours, trimap = BoundaryIoU(21), TrimapMeanIoU(21, (1, 10))
+    for file in sorted((golden / "gt").glob("*.png")):
+        for metric in (contours, trimap):
+            metric.update_state(
+                *(np.asarray(Image.open(each))[None] for each in (file, golden / "res_crf" / file.name))
+            )
+    assert round(float(contours.result()["boundary_iou"]), 4) == 0.5058
+    assert {radius: round(value, 4) for radius, value in trimap.report().items()} == {"1": 0.4663, "10": 0.5673}
 
 
 def test_compiled_by_xla() -> None:

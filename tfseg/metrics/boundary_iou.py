@@ -123,7 +123,7 @@ class BoundaryIoU(PixelMetric):
         }
 
     def _width(self, labels: Any) -> Any:
-        """`d`: an int where the size is known, as XLA needs it, otherwise a tensor. Halves go to the even neighbour."""
+        """`d`: an int where the size is known, as JAX compiles no other. Halves go to the even neighbour."""
         height, width = ops.shape(labels)[1:]
         if isinstance(height, int) and isinstance(width, int):
             return max(1, round(self.dilation_ratio * math.sqrt(height**2 + width**2)))

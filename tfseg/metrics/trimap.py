@@ -61,7 +61,7 @@ class TrimapMeanIoU(PixelMetric):
             the classes, sample weights.
 
     Reference:
-        Kohli, Ladicky and Torr, Robust Higher Order Potentials for Enforcing Label Consistency (2009), section 6.
+        Kohli, Ladicky and Torr, Robust Higher Order Potentials for Enforcing Label Consistency (2009).
         Chen, Papandreou, Kokkinos, Murphy and Yuille, Semantic Image Segmentation with Deep Convolutional Nets and
         Fully Connected CRFs (2015), section 5.3 and figure 6.
     """
