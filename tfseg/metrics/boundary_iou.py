@@ -41,7 +41,7 @@ class BoundaryIoU(PixelMetric):
     0.4808
 
     Args:
-        num_classes: the number of classes.
+        classes: the number of classes.
         dilation_ratio: `d`, the width of the boundary region, as a part of the image's diagonal.
         ignore_label: the label of pixels that do not count.
         name: name of the metric; it is not part of the logged name.
@@ -69,31 +69,31 @@ class BoundaryIoU(PixelMetric):
 
     def __init__(
         self,
-        num_classes: int,
+        classes: int,
         dilation_ratio: float = 0.02,
         ignore_label: int = IGNORE,
         name: str = "boundary",
     ) -> None:
-        check_classes("num_classes", num_classes)
+        check_classes("classes", classes)
         if not 0 < dilation_ratio < 1:
             raise ValueError(
                 "`dilation_ratio` is a part of the image's diagonal, between 0 and 1. "
                 f"Received: dilation_ratio={dilation_ratio}"
             )
         # A further class is for pixels that are in no boundary region, a further column for what cannot be: no id.
-        super().__init__(num_classes, ignore_label, (num_classes + 1, num_classes + 2), name)
-        self.num_classes = num_classes
+        super().__init__(classes, ignore_label, (classes + 1, classes + 2), name)
+        self.classes = classes
         self.dilation_ratio = dilation_ratio
 
     def count(self, labels: Any, ids: Any) -> Any:
         """Pixels by the class whose boundary region they are in, in ground truth and in prediction."""
-        labels, ids, none = ops.cast(labels, "int32"), ops.cast(ids, "int32"), self.num_classes
-        counted = demand_labels(labels, self.num_classes, self.ignore_label)
-        valid = ops.logical_and(counted, ops.logical_and(ids >= 0, ids < self.num_classes))
+        labels, ids, none = ops.cast(labels, "int32"), ops.cast(ids, "int32"), self.classes
+        counted = demand_labels(labels, self.classes, self.ignore_label)
+        valid = ops.logical_and(counted, ops.logical_and(ids >= 0, ids < self.classes))
         both = ops.concatenate([ops.where(counted, labels, none), ops.where(valid, ids, none)])
         [band] = near_boundary(both, [self._width(both)], outside=-1)
         truth, predicted = ops.split(ops.where(band, both, none), 2)
-        return confusion_matrix(truth, predicted, self.num_classes + 1)
+        return confusion_matrix(truth, predicted, self.classes + 1)
 
     def result(self) -> dict[str, Any]:
         """The mean over the classes, of what was counted so far."""
@@ -116,7 +116,7 @@ class BoundaryIoU(PixelMetric):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            "num_classes": self.num_classes,
+            "classes": self.classes,
             "dilation_ratio": self.dilation_ratio,
             "ignore_label": self.ignore_label,
             "name": self.name,

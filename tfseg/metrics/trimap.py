@@ -39,7 +39,7 @@ class TrimapMeanIoU(PixelMetric):
     {'trimap_miou_1': 0.25, 'trimap_miou_3': 0.7083}
 
     Args:
-        num_classes: the number of classes.
+        classes: the number of classes.
         radii: widths of the band on each side of a boundary, in pixels, increasing.
         ignore_label: the label of pixels that do not count.
         name: name of the metric; it is not part of the logged names.
@@ -67,20 +67,20 @@ class TrimapMeanIoU(PixelMetric):
     """
 
     def __init__(
-        self, num_classes: int, radii: Sequence[int] = RADII, ignore_label: int = IGNORE, name: str = "trimap"
+        self, classes: int, radii: Sequence[int] = RADII, ignore_label: int = IGNORE, name: str = "trimap"
     ) -> None:
-        check_classes("num_classes", num_classes)
+        check_classes("classes", classes)
         if not _increasing(radii):
             raise ValueError(f"`radii` must be increasing integers, the first at least 1. Received: radii={radii}")
-        super().__init__(num_classes, ignore_label, (len(radii), num_classes, num_classes + 1), name)
-        self.num_classes = num_classes
+        super().__init__(classes, ignore_label, (len(radii), classes, classes + 1), name)
+        self.classes = classes
         self.radii = tuple(radii)
 
     def count(self, labels: Any, ids: Any) -> Any:
         """A confusion matrix for each ring."""
         bands = near_boundary(labels, self.radii)
         ring = len(bands) - sum(ops.cast(band, "int32") for band in bands)
-        return confusion_matrices(labels, ids, ring, len(bands), self.num_classes, self.ignore_label)
+        return confusion_matrices(labels, ids, ring, len(bands), self.classes, self.ignore_label)
 
     def result(self) -> dict[str, Any]:
         """The mean intersection over union of each band, of what was counted so far."""
@@ -99,7 +99,7 @@ class TrimapMeanIoU(PixelMetric):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            "num_classes": self.num_classes,
+            "classes": self.classes,
             "radii": self.radii,
             "ignore_label": self.ignore_label,
             "name": self.name,

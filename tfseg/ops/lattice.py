@@ -23,7 +23,7 @@ if keras.backend.backend() == "tensorflow":
 MOST_COLUMNS = 28
 """TensorFlow's product with a sparse matrix is several times slower for each column from 32 columns on."""
 BLURRED_COLUMNS = 12
-"""Blurred at a time: the vertices' values stay in a processor's cache, and other processors have a part of their own."""
+"""Blurred at a time: the values of vertices stay in a processor's cache, and other processors have their own part."""
 
 
 class Lattice(NamedTuple):
