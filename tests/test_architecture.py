@@ -28,8 +28,8 @@ FLOORS = {
 GROUND = {"errors", "atomic", "labels", "spec.declare"}
 """What everybody may import."""
 SIDE_ROOMS = {
-    "run_directory": "run", "claim": "run", "catalogue": "run", "importing": "run", "fitting": "run",
-    "shell": "cli", "__main__": "cli",
+    "run_directory": "run", "claim": "run", "catalogue": "run", "importing": "run", "fitting": "run", "tuning": "run",
+    "shell": "cli", "words": "cli", "tables": "cli", "__main__": "cli",
 }  # fmt: skip
 """Modules that stand in another module's room."""
 RUNTIME = {"tensorflow", "keras", "numpy", "yaml", "pydantic", "pydantic_core", "PIL", "click", "ai_edge_litert"}

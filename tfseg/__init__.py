@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tfseg.pipeline import Pipeline, load, retarget
     from tfseg.run import Run, evaluate, export, fit, load_model, predict
     from tfseg.spec.validate import SpecError
+    from tfseg.tuning import tune_crf
 
 _HOMES = {
     "DataError": "tfseg.errors",
@@ -35,6 +36,7 @@ _HOMES = {
     "load_model": "tfseg.run",
     "predict": "tfseg.run",
     "retarget": "tfseg.pipeline",
+    "tune_crf": "tfseg.tuning",
 }
 _ROOMS = {
     "backbones",
@@ -69,6 +71,7 @@ __all__ = [
     "load_model",
     "predict",
     "retarget",
+    "tune_crf",
 ]
 
 

@@ -12,14 +12,14 @@ import yaml
 from tfseg.errors import RunError
 from tfseg.labels import LABELS
 from tfseg.pipeline import Pipeline
-from tfseg.run_directory import METRICS, PIPELINE, Run
+from tfseg.run_directory import METRICS, PIPELINE, RECORD, TUNED, Run
 from tfseg.spec.show import dump
 from tfseg.training.files import BEST, HISTORY, LAST, LOGS, STATE
 
 LOCK = ".lock"
 FINISHED = Path(STATE) / "finished"
-PARTS = (BEST, LAST, PIPELINE, LABELS, HISTORY, LOGS, STATE, METRICS.format(split="*"))
-"""What `fit` and `evaluate` write, and what --overwrite deletes; nothing else."""
+PARTS = (BEST, LAST, PIPELINE, LABELS, HISTORY, LOGS, STATE, METRICS.format(split="*"), TUNED, RECORD)
+"""What `fit`, `evaluate` and `tune-crf` write, and what --overwrite deletes; nothing else."""
 MOVABLE = ("data.root", "data.cache", "model.backbone.weights", "inference.", "export.")
 """What may differ when a training goes on: where files lie, and what does not touch the training."""
 

@@ -4,11 +4,9 @@ A verb imports its work when it is called: TensorFlow takes seconds to load, and
 """
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import indent
-from typing import Any
 
 import click
 import yaml
@@ -16,9 +14,8 @@ import yaml
 from tfseg import __version__
 from tfseg.errors import TfsegError
 from tfseg.shell import Manner, flags, run, verb
-
-MEANS = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
-OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
+from tfseg.tables import compared, measured, table
+from tfseg.words import RANGE, allow_plugins, file_and_overrides, files_and_overrides, how_used, one, range_of, split
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,43 +34,6 @@ def tfseg() -> None:
     """
 
 
-files_and_overrides = click.argument("words", metavar="FILE... [KEY=VALUE]...", nargs=-1, required=True)
-file_and_overrides = click.argument("words", metavar="FILE [KEY=VALUE]...", nargs=-1, required=True)
-allow_plugins = click.option("--allow-plugins", is_flag=True, help="Import the modules that FILE names as plugins.")
-
-
-def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Files and overrides, which may stand in any order; an existing file is one, whatever its name."""
-    overrides = [word for word in words if OVERRIDE.match(word) and not Path(word).exists()]
-    return [word for word in words if word not in overrides], overrides
-
-
-def _one(words: Sequence[str]) -> tuple[str, list[str]]:
-    files, overrides = _split(words)
-    if len(files) != 1:
-        raise click.UsageError(f"Expected one FILE. Received: {' '.join(files) or 'none'}")
-    return files[0], overrides
-
-
-def _measured(report: Mapping[str, Any]) -> str:
-    means = {name: f"{report[name]:.4f}" for name in MEANS} | _at_boundaries(report["boundary"])
-    classes = {name: "absent" if iou is None else f"{iou:.4f}" for name, iou in report["per_class"].items()}
-    return "\n".join([f"{report['split']}: {report['images']} images", *_table(means), "IoU", *_table(classes)])
-
-
-def _at_boundaries(figures: Mapping[str, Any]) -> dict[str, str]:
-    (near, low), *_, (far, high) = figures["trimap_miou"].items()
-    return {
-        "boundary_iou": f"{figures['iou']:.4f}",
-        "trimap_miou": f"{low:.4f} within {near} pixel, {high:.4f} within {far}",
-    }
-
-
-def _table(lines: Mapping[str, str]) -> list[str]:
-    width = max(map(len, lines), default=0)
-    return [f"  {name:<{width}}  {text}".rstrip() for name, text in lines.items()]
-
-
 @verb(tfseg, "check")
 @files_and_overrides
 @allow_plugins
@@ -81,7 +41,7 @@ def check(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
     """Validate files and build their networks symbolically."""
     from tfseg.pipeline import load
 
-    files, overrides = _split(words)
+    files, overrides = split(words)
     if not files:
         raise click.UsageError(f"Expected at least one FILE. Received: {' '.join(words)}")
     worst = 0
@@ -106,7 +66,7 @@ def show(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
     from tfseg.pipeline import load
     from tfseg.spec.show import dump
 
-    file, overrides = _one(words)
+    file, overrides = one(words)
     click.echo(dump(load(file, overrides, allow_plugins=allow_plugins)), nl=False)
 
 
@@ -127,7 +87,7 @@ def list_(_: Manner) -> None:
 
     pipelines = {file.stem: headline(file) for file in shipped()}
     for title, lines in {**components(), "pipelines": pipelines}.items():
-        click.echo("\n".join([title, *_table(lines)]))
+        click.echo("\n".join([title, *table(lines)]))
 
 
 @verb(tfseg, "fit")
@@ -143,11 +103,11 @@ def fit(
     from tfseg.pipeline import load
     from tfseg.run import fit
 
-    file, overrides = _one(words)
+    file, overrides = one(words)
     pipeline = load(file, overrides, allow_plugins=allow_plugins)
     folder = run_dir or Path("runs") / pipeline.name
     done = fit(pipeline, folder, resume=resume, overwrite=overwrite, verbose=not manner.quiet)
-    manner.say(f"{_measured(done.metrics[pipeline.data.validation_split])}\nThe run lies in {done.folder}")
+    manner.say(f"{measured(done.metrics[pipeline.data.validation_split])}\nThe run lies in {done.folder}")
 
 
 @verb(tfseg, "import")
@@ -164,7 +124,7 @@ def import_(manner: Manner, words: Sequence[str], run_dir: Path | None, overwrit
     from tfseg.importing import import_weights
     from tfseg.pipeline import load
 
-    files, overrides = _split(words)
+    files, overrides = split(words)
     if len(files) != 2:
         raise click.UsageError(f"Expected FILE and WEIGHTS. Received: {' '.join(files) or 'none'}")
     pipeline = load(files[0], overrides, allow_plugins=allow_plugins)
@@ -177,10 +137,17 @@ def import_(manner: Manner, words: Sequence[str], run_dir: Path | None, overwrit
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--split", help="The split to measure on. Default: the one that validated the training.")
 @click.option("--pipeline", metavar="FILE", help="Whose data to measure on. Default: the run's own pipeline.")
+@how_used
 @click.option("--output", type=click.Path(path_type=Path), help="Write the metrics to this file as well, as JSON.")
 @allow_plugins
 def evaluate(
-    manner: Manner, model: Path, split: str | None, pipeline: str | None, output: Path | None, allow_plugins: bool
+    manner: Manner,
+    model: Path,
+    split: str | None,
+    pipeline: str | None,
+    inference: str | None,
+    output: Path | None,
+    allow_plugins: bool,
 ) -> None:
     """Measure MODEL at the images' own size.
 
@@ -190,8 +157,17 @@ def evaluate(
     from tfseg.run import evaluate
 
     data = load(pipeline, allow_plugins=allow_plugins) if pipeline else None
-    report = evaluate(model, split, pipeline=data, output=output, allow_plugins=allow_plugins, verbose=not manner.quiet)
-    manner.say(_measured(report))
+    use = load(inference, allow_plugins=allow_plugins).inference if inference else None
+    report = evaluate(
+        model,
+        split,
+        pipeline=data,
+        inference=use,
+        output=output,
+        allow_plugins=allow_plugins,
+        verbose=not manner.quiet,
+    )
+    manner.say(measured(report))
 
 
 @verb(tfseg, "predict")
@@ -199,18 +175,65 @@ def evaluate(
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The folder for the masks.")
 @click.option("--overlay", is_flag=True, help="Write each mask over its image as well.")
+@how_used
 @allow_plugins
 def predict(
-    manner: Manner, model: Path, images: Sequence[Path], output: Path, overlay: bool, allow_plugins: bool
+    manner: Manner,
+    model: Path,
+    images: Sequence[Path],
+    output: Path,
+    overlay: bool,
+    inference: str | None,
+    allow_plugins: bool,
 ) -> None:
     """Write the mask of each IMAGE as an index PNG with palette.
 
     MODEL is a run, a .keras file, a SavedModel or a .tflite file.
     """
+    from tfseg.pipeline import load
     from tfseg.run import predict
 
-    for path in predict(model, images, output, overlay=overlay, allow_plugins=allow_plugins):
+    use = load(inference, allow_plugins=allow_plugins).inference if inference else None
+    for path in predict(model, images, output, overlay=overlay, inference=use, allow_plugins=allow_plugins):
         manner.say(str(path))
+
+
+@verb(tfseg, "tune-crf")
+@click.argument("run_dir", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--split", help="The split to search on. Default: the one that validated the training.")
+@click.option("--images", type=click.IntRange(1), default=100, show_default=True, help="How many of its images.")
+@click.option("--range", "ranges", metavar=RANGE, multiple=True, help="Another range than DeepLab's for a parameter.")
+@click.option("--output", type=click.Path(path_type=Path), help="The pipeline file to write. Default: RUN/crf.yaml.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier search's files.")
+@allow_plugins
+def tune_crf(
+    manner: Manner,
+    run_dir: Path,
+    split: str | None,
+    images: int,
+    ranges: Sequence[str],
+    output: Path | None,
+    overwrite: bool,
+    allow_plugins: bool,
+) -> None:
+    """Search a CRF that refines what RUN's network predicts.
+
+    It is written to a pipeline file as inference.crf. Apply it with: tfseg evaluate RUN --inference RUN/crf.yaml
+    """
+    from tfseg.tuning import tune_crf
+
+    report = tune_crf(
+        run_dir,
+        split,
+        images=images,
+        ranges=dict(map(range_of, ranges)),
+        output=output,
+        overwrite=overwrite,
+        allow_plugins=allow_plugins,
+        tell=manner.say,
+    )
+    manner.say(compared(report))
+    manner.say(f"Written to {output or run_dir / 'crf.yaml'}")
 
 
 @verb(tfseg, "export")
@@ -221,7 +244,7 @@ def export(manner: Manner, words: Sequence[str], output: Path, allow_plugins: bo
     """Write a SavedModel and a TFLite file, each checked against the Keras model before it is left in place."""
     from tfseg.run import export
 
-    folder, overrides = _one(words)
+    folder, overrides = one(words)
     manner.say(str(export(folder, output, overrides, allow_plugins=allow_plugins)))
 
 
@@ -238,7 +261,7 @@ def check_data(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int
     from tfseg.data.inspect import check
     from tfseg.pipeline import load
 
-    file, overrides = _one(words)
+    file, overrides = one(words)
     pipeline = load(file, overrides, allow_plugins=allow_plugins)
     faults = check(pipeline.data, pipeline.labels)
     for fault in faults:
@@ -255,7 +278,7 @@ def data_statistics(_: Manner, words: Sequence[str], allow_plugins: bool) -> Non
     from tfseg.data.inspect import statistics
     from tfseg.pipeline import load
 
-    file, overrides = _one(words)
+    file, overrides = one(words)
     pipeline = load(file, overrides, allow_plugins=allow_plugins)
     click.echo(
         yaml.safe_dump(statistics(pipeline.data, pipeline.labels), sort_keys=False, allow_unicode=True), nl=False
@@ -270,7 +293,7 @@ def bench_data(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
     from tfseg.data.inspect import bench
     from tfseg.pipeline import load
 
-    file, overrides = _one(words)
+    file, overrides = one(words)
     pipeline = load(file, overrides, allow_plugins=allow_plugins)
     rates = bench(pipeline.data, pipeline.labels)
-    click.echo("\n".join(["images per second", *_table({stage: f"{rate:.0f}" for stage, rate in rates.items()})]))
+    click.echo("\n".join(["images per second", *table({stage: f"{rate:.0f}" for stage, rate in rates.items()})]))

@@ -82,6 +82,7 @@ def evaluate(
     split: str | None = None,
     *,
     pipeline: Pipeline | None = None,
+    inference: Inference | None = None,
     output: str | os.PathLike[str] | None = None,
     allow_plugins: bool = False,
     verbose: bool = False,
@@ -92,7 +93,10 @@ def evaluate(
         source: a run directory, a `.keras` file, a SavedModel or a `.tflite` file.
         split: by default the split that validated the training.
         pipeline: whose data to measure on; by default that of the run.
-        output: a further file for the result. A run keeps what was measured on its own data as `metrics-<split>.json`.
+        inference: how the network is put to use, such as `tfseg.load("runs/x/crf.yaml").inference`; by default as the
+            run's pipeline says, or else `pipeline`.
+        output: a further file for the result. A run keeps what was measured on its own data, in its own way, as
+            `metrics-<split>.json`.
         allow_plugins: import the plugins that the run's pipeline names.
         verbose: show progress.
 
@@ -105,9 +109,10 @@ def evaluate(
     measured = pipeline or _pipeline_of(run, source)
     split = split or measured.data.validation_split
     path = source.best if isinstance(source, Run) else network(Path(source))
-    predictor = _predictor(path, run.pipeline if run else measured)  # how to use a network is its own affair
+    how = run.pipeline if run else measured  # how to use a network is its own affair
+    predictor = predictor_of(path, inference or how.inference, how.seed)
     report = _measure(predictor, path, measured, split, verbose)
-    own = run is not None and path == run.best and pipeline is None
+    own = run is not None and path == run.best and pipeline is None and inference is None
     files = [run.folder / METRICS.format(split=split)] if run and own else []
     for file in [*files, *([Path(output)] if output else [])]:
         write_text(file, json.dumps(report, indent=2) + "\n")
@@ -120,6 +125,7 @@ def predict(
     output: str | os.PathLike[str],
     *,
     overlay: bool = False,
+    inference: Inference | None = None,
     allow_plugins: bool = False,
 ) -> Iterator[Path]:
     """Writes the mask of every image, at the image's own size, as an index PNG with palette.
@@ -129,6 +135,7 @@ def predict(
         images: files to predict.
         output: the folder for the masks: `<stem>.png`.
         overlay: write each mask over its image as well: `<stem>-overlay.png`.
+        inference: how the network is put to use; by default as the run's pipeline says.
         allow_plugins: import the plugins that the run's pipeline names.
 
     Yields:
@@ -137,8 +144,9 @@ def predict(
     run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
     pipeline = run.pipeline if run else None  # imports plugins, whose layers the network may have
     path = source.best if isinstance(source, Run) else network(Path(source))
-    spec = pipeline.inference if pipeline else Inference()
-    yield from predict_files(_predictor(path, pipeline), map(Path, images), Path(output), overlay=overlay, spec=spec)
+    use = inference or (pipeline.inference if pipeline else Inference())
+    predictor = predictor_of(path, use, pipeline.seed if pipeline else 0)
+    yield from predict_files(predictor, map(Path, images), Path(output), overlay=overlay, spec=use)
 
 
 def export(
@@ -176,17 +184,14 @@ def export(
     )
 
 
-def _predictor(path: Path, pipeline: Pipeline | None) -> Predictor:
-    """The network at `path`, used as `pipeline` says."""
-    if pipeline is None:
-        return Predictor.open(path)
-    use = pipeline.inference
+def predictor_of(path: Path, use: Inference, seed: int) -> Predictor:
+    """The network at `path`, used as `use` says."""
     partner = None if use.ensemble is None else (use.ensemble, _partner(use.ensemble))
     return Predictor.open(
         path,
         use.sides,
         samples=use.samples,
-        seed=pipeline.seed,
+        seed=seed,
         proposals=use.proposals,
         partner=partner,
         crf=use.crf,
@@ -196,10 +201,8 @@ def _predictor(path: Path, pipeline: Pipeline | None) -> Predictor:
 def _partner(ensemble: Ensemble) -> Predictor:
     """The second network of an ensemble, used as its own pipeline says, but alone and unrefined."""
     run = run_of(ensemble.network)
-    pipeline = (
-        replace(run.pipeline, inference=replace(run.pipeline.inference, ensemble=None, crf=None)) if run else None
-    )
-    return _predictor(network(ensemble.network), pipeline)
+    use = replace(run.pipeline.inference, ensemble=None, crf=None) if run else Inference()
+    return predictor_of(network(ensemble.network), use, run.pipeline.seed if run else 0)
 
 
 def _check_use(pipeline: Pipeline) -> None:

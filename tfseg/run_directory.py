@@ -1,6 +1,7 @@
 """What a run leaves on disk.
 
 model.keras  last.keras  pipeline.yaml  labels.json  metrics-<split>.json  history.csv  logs/  state/
+crf.yaml  crf.json
 """
 
 import csv
@@ -19,6 +20,8 @@ from tfseg.training.files import BEST, HISTORY
 
 PIPELINE = "pipeline.yaml"
 METRICS = "metrics-{split}.json"
+TUNED = "crf.yaml"
+RECORD = "crf.json"
 
 
 class Run:

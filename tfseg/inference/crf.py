@@ -79,6 +79,8 @@ class Crf:
                 "CRF either."
             )
         given = {name: getattr(self, name) for name in ("parameters", *KERNELS, "normalization")}
+        for name in ("bilateral_weight", "spatial_weight"):  # as a tensor: other weights need no other graph
+            given[name] = None if given[name] is None else tf.constant(given[name], tf.float32)
         try:
             return np.asarray(dense_crf(probabilities, images, iterations=self.iterations, prune=self.prune, **given))
         except tf.errors.InvalidArgumentError as error:  # images of bytes and sound probabilities leave one reason
@@ -88,6 +90,11 @@ class Crf:
                 f"the lattice when it is measured in units so small. Take larger ones; below a theta_beta of about "
                 f"0.3 contrasts alone are too large. Received: theta_alpha={alpha}, theta_beta={beta}"
             ) from error
+
+    @property
+    def mode(self) -> Normalization:
+        """`normalization`, whether it is given or that of a published set."""
+        return self.normalization or (PARAMETERS[self.parameters].normalization if self.parameters else "symmetric")
 
     @property
     def thetas(self) -> tuple[float, float]:
