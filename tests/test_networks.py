@@ -1,6 +1,7 @@
 """Every shipped network, narrow: trained, saved, measured and exported as a user would do it, and able to learn."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -144,32 +145,58 @@ def pictures(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(images), np.stack(masks)
 
 
-LEARNERS = (
-    "deeplab_v1_7x7_voc",
-    "deeplab_v2_resnet101_voc",
-    "deeplab_v3_mobilenet_v2_257_voc",
-    "deeplab_v3_plus_resnet101_voc",
-    "deeplab_v3_resnet101_voc",
-    "fcn32s_alexnet_voc",
-    "fcn32s_googlenet_voc",
-    "pspnet_resnet50_voc",
-    "shapes",
-    "unet_camvid",
-)
-COARSE = ("fcn32s_vgg16_voc", "fcn32s_alexnet_voc", "fcn32s_googlenet_voc")
-"""Networks that see outlines at stride 32 only: their pictures are larger."""
+class Learner(NamedTuple):
+    """How a network learns pictures by heart in few steps."""
+
+    side: int = 65
+    """Height and width of the pictures: larger for networks that see outlines at stride 32 only."""
+    rate: float | None = None
+    """Adam's; without it `optimizer` chooses."""
+    width: float | None = None
+    """Of the backbone; without it that of `NARROW`."""
+
+
+LEARNERS = {
+    "bayesian_segnet_vgg16_camvid": Learner(rate=5e-3, width=0.25),
+    "deeplab_v1_7x7_voc": Learner(97),
+    "deeplab_v1_largefov_voc": Learner(),
+    "deeplab_v1_msc_largefov_voc": Learner(),
+    "deeplab_v1_msc_voc": Learner(),
+    "deeplab_v1_voc": Learner(),
+    "deeplab_v2_resnet101_voc": Learner(97),
+    "deeplab_v2_vgg16_aspp_l_voc": Learner(),
+    "deeplab_v2_vgg16_aspp_s_voc": Learner(),
+    "deeplab_v2_vgg16_largefov_voc": Learner(),
+    "deeplab_v3_mobilenet_v2_257_voc": Learner(97),
+    "deeplab_v3_plus_resnet101_voc": Learner(97),
+    "deeplab_v3_resnet101_voc": Learner(97),
+    "dilation_basic_vgg16_voc": Learner(rate=3e-3, width=0.0625),
+    "dilation_frontend_vgg16_voc": Learner(),
+    "fcn16s_vgg16_voc": Learner(),
+    "fcn32s_alexnet_voc": Learner(193),
+    "fcn32s_googlenet_voc": Learner(193),
+    "fcn32s_vgg16_voc": Learner(193),
+    "fcn8s_atonce_vgg16_voc": Learner(193),
+    "fcn8s_vgg16_voc": Learner(),
+    "fcn_mobilenet_v2_camvid": Learner(),
+    "pspnet_resnet50_voc": Learner(97),
+    "segnet_vgg16_camvid": Learner(rate=5e-3),
+    "shapes": Learner(97),
+    "unet_camvid": Learner(97),
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_network_learns_four_real_pictures_by_heart(name: str, shared: Path) -> None:
     """Where gradients did not reach a part, or were wrong, it would not: 0.95 leaves room for blurred outlines only."""
-    images, masks = pictures(shared / "data" / "voc2012", size=193 if name in COARSE else 97)
+    side, rate, width = LEARNERS[name]
+    images, masks = pictures(shared / "data" / "voc2012", side)
     keras.utils.set_random_seed(0)
-    model = narrow(Path(name)).model.build(CLASSES)
+    model = narrow(Path(name), *([f"model.backbone.width={width}"] if width else [])).model.build(CLASSES)
     metric = tfseg.metrics.SegmentationMetrics(CLASSES.count, CLASSES.ignore)
     loss = tfseg.losses.CrossEntropy(CLASSES.ignore)
-    model.compile(optimizer(model), loss, metrics=[metric], jit_compile=False)
+    model.compile(optimizer(model, rate), loss, metrics=[metric], jit_compile=False)
     for _ in range(20):
         model.fit(images, masks, batch_size=4, epochs=20, verbose=0)
         if (found := model.evaluate(images, masks, batch_size=4, verbose=0, return_dict=True)["miou"]) > 0.95:
@@ -177,8 +204,8 @@ def test_a_network_learns_four_real_pictures_by_heart(name: str, shared: Path) -
     pytest.fail(f"mIoU {found:.3f} after 400 steps")
 
 
-def optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
+def optimizer(model: keras.Model, rate: float | None) -> keras.optimizers.Optimizer:
     """Momentum where BatchNorm makes the size of weights meaningless, Adam where nothing does."""
-    if any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
+    if rate is None and any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
         return keras.optimizers.SGD(0.05, momentum=0.9, clipnorm=5.0)
-    return keras.optimizers.Adam(1e-3, clipnorm=1.0)
+    return keras.optimizers.Adam(rate or 1e-3, clipnorm=1.0)
