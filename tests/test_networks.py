@@ -1,5 +1,7 @@
 """Every shipped network, narrow: trained, saved, measured and exported as a user would do it, and able to learn."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,19 +147,24 @@ def pictures(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(images), np.stack(masks)
 
 
+adam = partial(keras.optimizers.Adam, clipnorm=1.0)
+momentum = partial(keras.optimizers.SGD, momentum=0.9)
+
+
 class Learner(NamedTuple):
     """How a network learns pictures by heart in few steps."""
 
     side: int = 65
     """Height and width of the pictures: larger for networks that see outlines at stride 32 only."""
-    rate: float | None = None
-    """Adam's; without it `optimizer` chooses."""
     width: float | None = None
     """Of the backbone; without it that of `NARROW`."""
+    optimizer: Callable[[], keras.optimizers.Optimizer] | None = None
+    """Without it, what is `usual`."""
 
 
 LEARNERS = {
-    "bayesian_segnet_vgg16_camvid": Learner(rate=5e-3, width=0.25),
+    "bayesian_segnet_vgg16_camvid": Learner(width=0.25, optimizer=partial(adam, 5e-3)),
+    "deconvnet_vgg16_voc": Learner(width=0.25, optimizer=partial(momentum, 0.3, clipnorm=1.0)),
     "deeplab_v1_7x7_voc": Learner(97),
     "deeplab_v1_largefov_voc": Learner(),
     "deeplab_v1_msc_largefov_voc": Learner(),
@@ -170,7 +177,7 @@ LEARNERS = {
     "deeplab_v3_mobilenet_v2_257_voc": Learner(97),
     "deeplab_v3_plus_resnet101_voc": Learner(97),
     "deeplab_v3_resnet101_voc": Learner(97),
-    "dilation_basic_vgg16_voc": Learner(rate=3e-3, width=0.0625),
+    "dilation_basic_vgg16_voc": Learner(width=0.0625, optimizer=partial(adam, 3e-3)),
     "dilation_frontend_vgg16_voc": Learner(),
     "fcn16s_vgg16_voc": Learner(),
     "fcn32s_alexnet_voc": Learner(193),
@@ -180,7 +187,7 @@ LEARNERS = {
     "fcn8s_vgg16_voc": Learner(),
     "fcn_mobilenet_v2_camvid": Learner(),
     "pspnet_resnet50_voc": Learner(97),
-    "segnet_vgg16_camvid": Learner(rate=5e-3),
+    "segnet_vgg16_camvid": Learner(optimizer=partial(adam, 5e-3)),
     "shapes": Learner(97),
     "unet_camvid": Learner(97),
 }
@@ -190,13 +197,13 @@ LEARNERS = {
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_network_learns_four_real_pictures_by_heart(name: str, shared: Path) -> None:
     """Where gradients did not reach a part, or were wrong, it would not: 0.95 leaves room for blurred outlines only."""
-    side, rate, width = LEARNERS[name]
+    side, width, optimizer = LEARNERS[name]
     images, masks = pictures(shared / "data" / "voc2012", side)
     keras.utils.set_random_seed(0)
     model = narrow(Path(name), *([f"model.backbone.width={width}"] if width else [])).model.build(CLASSES)
     metric = tfseg.metrics.SegmentationMetrics(CLASSES.count, CLASSES.ignore)
     loss = tfseg.losses.CrossEntropy(CLASSES.ignore)
-    model.compile(optimizer(model, rate), loss, metrics=[metric], jit_compile=False)
+    model.compile(optimizer() if optimizer else usual(model), loss, metrics=[metric], jit_compile=False)
     for _ in range(20):
         model.fit(images, masks, batch_size=4, epochs=20, verbose=0)
         if (found := model.evaluate(images, masks, batch_size=4, verbose=0, return_dict=True)["miou"]) > 0.95:
@@ -204,8 +211,7 @@ def test_a_network_learns_four_real_pictures_by_heart(name: str, shared: Path) -
     pytest.fail(f"mIoU {found:.3f} after 400 steps")
 
 
-def optimizer(model: keras.Model, rate: float | None) -> keras.optimizers.Optimizer:
+def usual(model: keras.Model) -> keras.optimizers.Optimizer:
     """Momentum where BatchNorm makes the size of weights meaningless, Adam where nothing does."""
-    if rate is None and any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
-        return keras.optimizers.SGD(0.05, momentum=0.9, clipnorm=5.0)
-    return keras.optimizers.Adam(rate or 1e-3, clipnorm=1.0)
+    normed = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
+    return momentum(0.05, clipnorm=5.0) if normed else adam(1e-3)
