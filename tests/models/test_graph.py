@@ -267,7 +267,9 @@ def test_no_argument_of_a_constructor_is_missing_or_invented() -> None:
     }  # fmt: skip
 
 
-WHOLE_IMAGE = {"global_average_pooling", "global_max_pooling", "atrous_spatial_pyramid_pooling", "pyramid_pooling"}
+WHOLE_IMAGE = {
+    *("atrous_spatial_pyramid_pooling", "crf_rnn", "global_average_pooling", "global_max_pooling", "pyramid_pooling"),
+}
 """Layers whose every place sees all of it."""
 
 
