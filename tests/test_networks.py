@@ -167,6 +167,7 @@ class Learner(NamedTuple):
 
 LEARNERS = {
     "bayesian_segnet_vgg16_camvid": Learner(width=0.25, optimizer=partial(adam, 5e-3)),
+    "crf_rnn_fcn8s_voc": Learner(),
     "deconvnet_vgg16_voc": Learner(width=0.25, optimizer=partial(momentum, 0.3, clipnorm=1.0)),
     "deeplab_v1_7x7_voc": Learner(97),
     "deeplab_v1_largefov_voc": Learner(),
@@ -188,6 +189,7 @@ LEARNERS = {
     "fcn32s_googlenet_voc": Learner(193),
     "fcn32s_vgg16_voc": Learner(193),
     "fcn8s_atonce_vgg16_voc": Learner(193),
+    "fcn8s_vgg16_camvid": Learner(193),
     "fcn8s_vgg16_voc": Learner(),
     "fcn_mobilenet_v2_camvid": Learner(),
     "pspnet_resnet50_voc": Learner(97),
@@ -215,6 +217,10 @@ def test_a_network_learns_four_real_pictures_by_heart(name: str, shared: Path) -
         if (found := model.evaluate(images, masks, batch_size=4, verbose=0, return_dict=True)["miou"]) > 0.95:
             return
     pytest.fail(f"mIoU {found:.3f} after 400 steps")
+
+
+def test_no_network_is_left_out() -> None:
+    assert set(LEARNERS) == {file.stem for file in shipped()}
 
 
 def learning(name: str, learner: Learner) -> keras.Model:
