@@ -220,6 +220,7 @@ def tune_crf(
 
     It is written to a pipeline file as inference.crf. Apply it with: tfseg evaluate RUN --inference RUN/crf.yaml
     """
+    from tfseg.run_directory import TUNED
     from tfseg.tuning import tune_crf
 
     report = tune_crf(
@@ -233,7 +234,7 @@ def tune_crf(
         tell=manner.say,
     )
     manner.say(compared(report))
-    manner.say(f"Written to {output or run_dir / 'crf.yaml'}")
+    manner.say(f"Written to {output or run_dir / TUNED}")
 
 
 @verb(tfseg, "export")

@@ -140,13 +140,16 @@ class CrfRnn(keras.layers.Layer):
         self.mu = None
         if self.compatibility == "learned":
             self.mu = self.add_weight(
-                shape=(classes, classes), initializer=_identity(-1.0), name="compatibility", dtype=self.variable_dtype
+                shape=(classes, classes),
+                initializer=keras.initializers.Identity(-1.0),
+                name="compatibility",
+                dtype=self.variable_dtype,
             )
 
     def _matrix(self, name: str, classes: int, start: float) -> keras.Variable:
         """The weights of one kernel."""
         shape = {"scalar": (), "per_class": (classes,), "full": (classes, classes)}[self.kernel_weights]
-        initializer = _identity(start) if len(shape) == 2 else keras.initializers.Constant(start)
+        initializer = keras.initializers.Identity(start) if len(shape) == 2 else keras.initializers.Constant(start)
         return self.add_weight(shape=shape, initializer=initializer, name=name, dtype=self.variable_dtype)
 
     def call(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
@@ -215,7 +218,3 @@ def _plain(compatibility: Compatibility | Matrix) -> Compatibility | list[list[f
         )
     rows: list[list[float]] = matrix.tolist()
     return rows
-
-
-def _identity(factor: float) -> keras.initializers.Initializer:
-    return keras.initializers.Identity(factor)

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from tfseg.labels import IGNORE
-from tfseg.metrics.counting import PixelMetric, check_classes, intersection_over_union, mean
+from tfseg.metrics.counting import PixelMetric, intersection_over_union, mean
 from tfseg.metrics.scores import per_class
 from tfseg.ops.boundary import near_boundary
 from tfseg.ops.confusion import confusion_matrix, demand_labels
@@ -74,7 +74,6 @@ class BoundaryIoU(PixelMetric):
         ignore_label: int = IGNORE,
         name: str = "boundary",
     ) -> None:
-        check_classes("classes", classes)
         if not 0 < dilation_ratio < 1:
             raise ValueError(
                 "`dilation_ratio` is a part of the image's diagonal, between 0 and 1. "
@@ -82,7 +81,6 @@ class BoundaryIoU(PixelMetric):
             )
         # A further class is for pixels that are in no boundary region, a further column for what cannot be: no id.
         super().__init__(classes, ignore_label, (classes + 1, classes + 2), name)
-        self.classes = classes
         self.dilation_ratio = dilation_ratio
 
     def count(self, labels: Any, ids: Any) -> Any:
@@ -115,12 +113,7 @@ class BoundaryIoU(PixelMetric):
         }
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "classes": self.classes,
-            "dilation_ratio": self.dilation_ratio,
-            "ignore_label": self.ignore_label,
-            "name": self.name,
-        }
+        return {**super().get_config(), "dilation_ratio": self.dilation_ratio}
 
     def _width(self, labels: Any) -> Any:
         """`d`: an int where the size is known, as JAX compiles no other. Halves go to the even neighbour."""

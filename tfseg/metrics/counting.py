@@ -14,9 +14,14 @@ class PixelMetric(keras.metrics.Metric):
         ignore_label: the label of pixels that do not count.
         counts: shape of the variable that the counts are summed in.
         name: name of the metric.
+
+    Raises:
+        ValueError: no classes.
     """
 
     def __init__(self, classes: int, ignore_label: int, counts: tuple[int, ...], name: str) -> None:
+        if classes < 1:
+            raise ValueError(f"`classes` must be at least 1. Received: classes={classes}")
         super().__init__(name=name, dtype="float32")
         self.classes = classes
         self.ignore_label = ignore_label
@@ -38,6 +43,9 @@ class PixelMetric(keras.metrics.Metric):
         """The counts of a batch: integer labels and integer predictions, both `[batch, height, width]`."""
         raise NotImplementedError
 
+    def get_config(self) -> dict[str, Any]:
+        return {"classes": self.classes, "ignore_label": self.ignore_label, "name": self.name}
+
     def _labels(self, y_true: Any) -> Any:
         labels = ops.convert_to_tensor(y_true)
         if "int" not in keras.backend.standardize_dtype(labels.dtype):
@@ -57,11 +65,6 @@ class PixelMetric(keras.metrics.Metric):
                 f"{tuple(predictions.shape)}"
             )
         return ops.top_k(predictions, k=1)[1][..., 0]  # on CPUs three times as fast as argmax over a short last axis
-
-
-def check_classes(name: str, classes: int) -> None:
-    if classes < 1:
-        raise ValueError(f"`{name}` must be at least 1. Received: {name}={classes}")
 
 
 def intersection_over_union(confusion: Any) -> tuple[Any, Any, Any, Any]:

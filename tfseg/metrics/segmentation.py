@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfseg.labels import IGNORE
-from tfseg.metrics.counting import PixelMetric, check_classes, intersection_over_union, mean
+from tfseg.metrics.counting import PixelMetric, intersection_over_union, mean
 from tfseg.metrics.scores import Absent, report
 from tfseg.ops.confusion import confusion_matrix
 
@@ -57,7 +57,6 @@ class SegmentationMetrics(PixelMetric):
     def __init__(
         self, classes: int, ignore_label: int = IGNORE, absent: Absent = "union", name: str = "segmentation"
     ) -> None:
-        check_classes("classes", classes)
         if absent not in get_args(Absent):
             raise ValueError(f'`absent` must be "union" or "ground_truth". Received: absent={absent!r}')
         super().__init__(classes, ignore_label, (classes, classes + 1), name)
@@ -87,9 +86,4 @@ class SegmentationMetrics(PixelMetric):
         return report(self.matrix(), names, self.absent)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "classes": self.classes,
-            "ignore_label": self.ignore_label,
-            "absent": self.absent,
-            "name": self.name,
-        }
+        return {**super().get_config(), "absent": self.absent}

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfseg.labels import IGNORE
-from tfseg.metrics.counting import PixelMetric, check_classes, intersection_over_union, mean
+from tfseg.metrics.counting import PixelMetric, intersection_over_union, mean
 from tfseg.metrics.scores import scores
 from tfseg.ops.boundary import near_boundary
 from tfseg.ops.confusion import confusion_matrices
@@ -69,11 +69,9 @@ class TrimapMeanIoU(PixelMetric):
     def __init__(
         self, classes: int, radii: Sequence[int] = RADII, ignore_label: int = IGNORE, name: str = "trimap"
     ) -> None:
-        check_classes("classes", classes)
         if not _increasing(radii):
             raise ValueError(f"`radii` must be increasing integers, the first at least 1. Received: radii={radii}")
         super().__init__(classes, ignore_label, (len(radii), classes, classes + 1), name)
-        self.classes = classes
         self.radii = tuple(radii)
 
     def count(self, labels: Any, ids: Any) -> Any:
@@ -98,12 +96,7 @@ class TrimapMeanIoU(PixelMetric):
         return {str(radius): scores(matrix)["miou"] for radius, matrix in zip(self.radii, self.matrices(), strict=True)}
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "classes": self.classes,
-            "radii": self.radii,
-            "ignore_label": self.ignore_label,
-            "name": self.name,
-        }
+        return {**super().get_config(), "radii": self.radii}
 
 
 def _increasing(radii: Sequence[int]) -> bool:

@@ -14,15 +14,13 @@ from keras import ops
 from tfseg.ops.demand import demand
 from tfseg.ops.gaussian import gaussian_blur
 from tfseg.ops.lattice_gradient import DifferentiableBilateralKernel
-from tfseg.ops.mean_field import BilateralKernel, Kernel, Normalization, SpatialKernel, step
+from tfseg.ops.mean_field import AT_A_TIME, BilateralKernel, Kernel, Normalization, SpatialKernel, colours, step
 from tfseg.ops.window import WindowKernel
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 KernelForm = Literal["permutohedral", "convolutional"]
-AT_A_TIME = 2
-"""Images of a batch that are refined at the same time: memory grows with it, and one alone leaves processors idle."""
 
 
 class Kernels(NamedTuple):
@@ -53,9 +51,8 @@ def refined(
         kernels: see there.
         iterations: how many.
     """
-    colours = image * 3**0.5 if image.shape[-1] == 1 else image  # the distance of three equal channels
     infer = _by_lattice if kernels.form == "permutohedral" else _by_window
-    return infer(logits, colours, weights, compatibility, kernels, iterations)
+    return infer(logits, colours(image), weights, compatibility, kernels, iterations)
 
 
 def checked_image(image: Any, dtype: str) -> Any:

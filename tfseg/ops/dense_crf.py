@@ -7,7 +7,16 @@ import keras
 
 from tfseg.ops.crf_parameters import PARAMETERS, CrfParameters
 from tfseg.ops.demand import demand
-from tfseg.ops.mean_field import NORMALIZATIONS, BilateralKernel, Kernel, Normalization, SpatialKernel, step
+from tfseg.ops.mean_field import (
+    AT_A_TIME,
+    NORMALIZATIONS,
+    BilateralKernel,
+    Kernel,
+    Normalization,
+    SpatialKernel,
+    colours,
+    step,
+)
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -18,8 +27,6 @@ IMPOSSIBLE = -1e9
 """A logit whose probability is zero."""
 KEPT = (8, 16, 24, 48, 96, 192)
 """How many labels may be kept when others are pruned."""
-AT_A_TIME = 2
-"""Images of a batch that are refined at the same time: memory grows with it, and one alone leaves processors idle."""
 
 
 class _Task(NamedTuple):
@@ -257,10 +264,9 @@ def _pruned(infer: Any, probabilities: Any, least: float) -> Any:
 
 def _kernels(crf: CrfParameters, image: Any) -> list[Kernel]:
     height, width, _ = tf.unstack(tf.shape(image))
-    colours = image if image.shape[2] == 3 else image * 3**0.5  # the distance of three equal channels
     mode, dtype = crf.normalization, image.dtype.name
     return [
-        BilateralKernel(colours, crf.theta_alpha, crf.theta_beta, mode, crf.bilateral_weight),
+        BilateralKernel(colours(image), crf.theta_alpha, crf.theta_beta, mode, crf.bilateral_weight),
         SpatialKernel(height, width, crf.theta_gamma, mode, crf.spatial_weight, dtype),
     ]
 

@@ -37,6 +37,8 @@ Normalization = Literal["none", "before", "after", "symmetric"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("none", "before", "after", "symmetric")
 TINY = 1e-20
 """Added to sums before division, as the published implementations do."""
+AT_A_TIME = 2
+"""Images of a batch that are refined at the same time: memory grows with it, and one alone leaves processors idle."""
 
 
 class Kernel(Protocol):
@@ -91,6 +93,11 @@ class BilateralKernel:
 
     def __call__(self, q: Any) -> Any:
         return filtered(self.lattice, q)
+
+
+def colours(image: Any) -> Any:
+    """`[..., channels]` to what the bilateral kernel compares: grey, of one channel, counts as three equal channels."""
+    return image * 3**0.5 if image.shape[-1] == 1 else image
 
 
 def bilateral_features(image: Any, theta_alpha: float, theta_beta: float) -> Any:
