@@ -1,6 +1,9 @@
 """The permutohedral lattice, against a plain one made of dictionaries, and against itself."""
 
 import re
+import sys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import tensorflow as tf
 
 from tfseg.ops.gaussian import gaussian_sums
 from tfseg.ops.lattice import blur, filtered, lattice, scaled, slice_, splat
-from tfseg.ops.lattice_keys import radices, vertices
+from tfseg.ops.lattice_keys import apart, joined, links, radices, vertices
 from tfseg.ops.simplex import descending, elevation, simplices
 
 
@@ -80,13 +83,48 @@ def test_vertices_surround_their_point(dimensions: int) -> None:
 
 @pytest.mark.parametrize("dimensions", [1, 2, 5])
 def test_every_vertex_has_one_number_and_every_number_one_vertex(dimensions: int) -> None:
-    features = points(500, dimensions)
+    """In its half: even and odd colours are numbered apart."""
+    features = tf.constant(points(500, dimensions))
+    found = simplices(features)
+    simplex, halves, colours = vertices(found, radices(found))
+    exact = corners(features.numpy())[0]
+    for parity, numbers in enumerate(halves):
+        number = np.ravel(np.stack(numbers, 1)[np.asarray(simplex)])
+        places = exact[:, parity::2].reshape(-1, dimensions + 1)
+        expected = np.unique(places, axis=0, return_inverse=True)[1].ravel()
+        assert len(set(zip(number, expected, strict=True))) == len(set(number)) == len(set(expected))
+        assert sum(len(colour) for colour in colours[parity::2]) == len(set(number)) == number.max() + 1
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3, 5, 8])
+def test_links_are_all_pairs_of_neighbours(dimensions: int) -> None:
+    """Told by coordinates, one axis after the other."""
+    features = points(40, dimensions)
     found = simplices(tf.constant(features))
-    simplex, numbers, colours = vertices(found, radices(found))
-    number = np.ravel(np.asarray(numbers)[np.asarray(simplex)])
-    expected = np.unique(corners(features)[0].reshape(-1, dimensions + 1), axis=0, return_inverse=True)[1].ravel()
-    assert len(set(zip(number, expected, strict=True))) == len(set(number)) == len(set(expected))
-    assert sum(len(colour) for colour in colours) == len(set(number))
+    simplex, halves, colours = vertices(found, radices(found))
+    exact, size = corners(features)[0], dimensions + 1
+    place: list[dict[int, tuple[int, ...]]] = [{}, {}]
+    for colour in range(size):
+        numbers = np.asarray(halves[colour % 2][colour // 2])[np.asarray(simplex)]
+        place[colour % 2].update(zip(numbers.tolist(), map(tuple, exact[:, colour].tolist()), strict=True))
+    vertex = {*place[0].values(), *place[1].values()}
+    across, among_even = links(colours, radices(found))
+    assert len(across) == size and len(among_even) == (0 if size % 2 == 0 else size)
+    for axis in range(size):
+        step = 1 - size * (np.arange(size) == axis)
+        expected = {frozenset((one, after)) for one in vertex if (after := tuple((one + step).tolist())) in vertex}
+        pairs = [(place[0][even], place[1][odd]) for even, odd in across[axis].numpy().tolist()]
+        pairs += [(place[0][one], place[0][two]) for each in among_even[axis : axis + 1] for one, two in each.numpy()]
+        assert len(pairs) == len(expected) and set(map(frozenset, pairs)) == expected
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_pairs_of_numbers_come_apart_as_they_were_joined(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tf.constant([0, 5, 2**31 - 1]), tf.constant([7, 0, 2**31 - 1])
+    straight, turned = np.stack([first, second], 1), np.stack([second, first], 1)
+    expected = straight if order == sys.byteorder else turned  # as this machine takes apart what is for another
+    monkeypatch.setattr(sys, "byteorder", order)
+    np.testing.assert_array_equal(apart(joined(first, second)), expected)
 
 
 def test_the_filter_is_a_gaussian_but_for_a_factor() -> None:
@@ -102,12 +140,18 @@ def test_the_filter_is_a_gaussian_but_for_a_factor() -> None:
 
 
 def test_slicing_is_the_transpose_of_splatting_and_blurring_of_blurring_in_reverse() -> None:
-    built = lattice(tf.constant(points(80, 3)))
-    generator = np.random.default_rng(0)
-    x = generator.normal(size=(80, 2))
-    v, u = generator.normal(size=(2, int(built.vertices), 2))
-    assert np.sum(splat(built, x) * v) == pytest.approx(np.sum(x * slice_(built, v)))
-    assert np.sum(blur(built, tf.constant(v)) * u) == pytest.approx(np.sum(v * blur(built, tf.constant(u), True)))
+    for dimensions in (3, 4):
+        built = lattice(tf.constant(points(80, dimensions)))
+        generator = np.random.default_rng(0)
+        x = generator.normal(size=(80, 2))
+        v, u = ([tf.constant(generator.normal(size=(int(half.shape[1]), 2))) for half in built.slice] for _ in "vu")
+        assert dot(splat(built, x), v) == pytest.approx(np.sum(x * slice_(built, *v)))
+        assert dot(blur(built, *v), u) == pytest.approx(dot(v, blur(built, *u, reverse=True)))
+
+
+def dot(one: Sequence[Any], other: Sequence[Any]) -> float:
+    """Of values of the vertices, in two halves."""
+    return float(sum(np.sum(a * b) for a, b in zip(one, other, strict=True)))
 
 
 def test_gradients_of_a_scaled_filter() -> None:
@@ -131,7 +175,7 @@ def test_many_columns_are_as_good_as_each_alone(columns: int) -> None:
 def test_one_point_and_equal_points() -> None:
     for features in (np.zeros((1, 5)), np.full((7, 5), 0.3)):
         built = lattice(tf.constant(features, "float32"))
-        assert int(built.vertices) == 6
+        assert [int(half.shape[1]) for half in built.slice] == [3, 3]
         ones = np.ravel(filtered(built, tf.ones([len(features), 1])))
         np.testing.assert_allclose(ones, ones[0], rtol=1e-6)
 

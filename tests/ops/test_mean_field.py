@@ -16,6 +16,7 @@ from tfseg.ops.mean_field import (
     SpatialKernel,
     bilateral_features,
     scales,
+    softmax_of_moderate,
     step,
 )
 
@@ -75,11 +76,29 @@ def test_scales_hold_the_weight() -> None:
         "none": (None, [3, 3]),
         "before": ([1 / 4, 1 / 16], [3, 3]),
         "after": (None, [3 / 4, 3 / 16]),
-        "symmetric": ([1 / 2, 1 / 4], [3 / 2, 3 / 4]),
+        "symmetric": ([3**0.5 / 2, 3**0.5 / 4], [3**0.5 / 2, 3**0.5 / 4]),
     }
     for normalization in NORMALIZATIONS:
         for found, value in zip(scales(sums, normalization, 3.0), expected[normalization], strict=True):
             assert (value is None and found is None) or np.allclose(found, value)
+    before, after = scales(sums, "symmetric", -3.0)  # which has no root
+    np.testing.assert_allclose(before * after, [-3 / 4, -3 / 16])
+
+
+@pytest.mark.parametrize("highest", [0.0, 79.0, 81.0, 1e30])
+def test_softmax_of_moderate_logits_and_of_others(highest: float) -> None:
+    logits = tf.constant(np.random.default_rng(0).normal(size=(50, 6)) * 10, "float32")
+    logits = tf.concat([logits - tf.reduce_max(logits) + highest, tf.fill([50, 2], tf.constant(-1e9))], 1)
+    np.testing.assert_allclose(softmax_of_moderate(logits), tf.nn.softmax(logits), rtol=1e-5, atol=1e-30)
+
+
+@pytest.mark.parametrize("columns", [None, 8, 12])
+def test_the_spatial_kernel_is_the_same_for_any_number_of_columns(columns: int | None) -> None:
+    q = np.random.default_rng(0).normal(size=(HEIGHT * WIDTH, columns or 8))
+    for normalization in NORMALIZATIONS:
+        normal = kernels(normalization)[1]
+        found = SpatialKernel(HEIGHT, WIDTH, 2.0, normalization, 1.0, "float64", columns)(tf.constant(q))
+        np.testing.assert_allclose(found, matrix(normal) @ q, atol=1e-12)
 
 
 @pytest.mark.parametrize("form", ["scalar", "per label", "matrix", "none"])

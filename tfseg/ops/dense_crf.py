@@ -15,6 +15,7 @@ from tfseg.ops.mean_field import (
     Normalization,
     SpatialKernel,
     colours,
+    softmax_of_moderate,
     step,
 )
 
@@ -25,7 +26,7 @@ LEAST = 1e-5
 """Probabilities are taken for no less, as users of pydensecrf do: the logarithm of zero would forbid a label."""
 IMPOSSIBLE = -1e9
 """A logit whose probability is zero."""
-KEPT = (8, 16, 24, 48, 96, 192)
+KEPT = (4, 8, 16, 24, 48, 96, 192)
 """How many labels may be kept when others are pruned."""
 
 
@@ -115,8 +116,8 @@ def dense_crf(
     weights = [tf.convert_to_tensor(weight, dtype) for weight in weights]
     _check_sizes(probabilities, image)
     alone = probabilities.shape[0] == 1
-    refine = _graph(task, dtype, alone, probabilities.shape[3], image.shape[3], len(weights))
-    refined = refine(_checked_probabilities(tf.cast(probabilities, dtype)), _checked_image(image, dtype), *weights)
+    refine = _graph(task, dtype, alone, probabilities.shape[3], image.shape[3], len(weights), image.dtype.is_floating)
+    refined = refine(tf.cast(probabilities, dtype), tf.cast(image, dtype), *weights)
     return tf.ensure_shape(tf.cast(refined, probabilities.dtype), probabilities.shape)
 
 
@@ -178,47 +179,53 @@ def _check_sizes(probabilities: Any, image: Any) -> None:
         )
 
 
-def _checked_probabilities(probabilities: Any) -> Any:
-    lowest, highest, total = _extremes(probabilities)
+def _check_probabilities(probabilities: Any) -> None:
+    lowest, highest = _extremes(probabilities)
     demand(
-        tf.reduce_all(tf.math.is_finite(total) & (lowest >= 0) & (highest <= 1.001)),
-        "`probabilities` must lie between 0 and 1, without NaN. Lowest, highest and sum of each image follow. Apply a "
+        tf.reduce_all((lowest >= 0) & (highest <= 1.001)),
+        "`probabilities` must lie between 0 and 1, without NaN. Lowest and highest of each image follow. Apply a "
         "softmax to scores first.",
-        tf.stack([lowest, highest, total]),
+        tf.stack([lowest, highest]),
     )
-    return probabilities
 
 
-def _checked_image(image: Any, dtype: str) -> Any:
-    """The image in floating point. Floats of 0 to 1, which would look all of one colour, are refused."""
-    scaled = image.dtype.is_floating
-    image = tf.cast(image, dtype)
-    lowest, highest, total = _extremes(image)
-    demand(
-        tf.reduce_all(tf.math.is_finite(total) & (lowest >= 0) & (highest <= 255)),
-        "`image` must hold intensities of 0 to 255, without NaN. Lowest, highest and sum of each image follow.",
-        tf.stack([lowest, highest, total]),
-    )
-    if scaled:
+def _checked_image(image: Any, fractions: bool) -> Any:
+    """The image, after its values were looked at. If it may hold fractions, 0 to 1 is refused: all of one colour."""
+    lowest, highest = _extremes(image)
+    checked = [
         demand(
-            tf.reduce_all((highest > 1) | (highest <= 0)),
-            "`image` must hold intensities of 0 to 255, and all of one is within 0 to 1, as if it had been divided by "
-            "255. Multiply it. The highest value of each image follows.",
-            highest,
+            tf.reduce_all((lowest >= 0) & (highest <= 255)),
+            "`image` must hold intensities of 0 to 255, without NaN. Lowest and highest of each image follow.",
+            tf.stack([lowest, highest]),
         )
-    return image
+    ]
+    if fractions:
+        with tf.control_dependencies(checked):
+            checked = [
+                demand(
+                    tf.reduce_all((highest > 1) | (highest <= 0)),
+                    "`image` must hold intensities of 0 to 255, and all of one is within 0 to 1, as if it had been "
+                    "divided by 255. Multiply it. The highest value of each image follows.",
+                    highest,
+                )
+            ]
+    with tf.control_dependencies(checked):  # or the lattice would stumble over it before
+        return tf.identity(image)
 
 
-def _extremes(x: Any) -> tuple[Any, Any, Any]:
-    """Of each image the lowest and the highest value, and the sum, which shows a NaN where those two do not."""
-    return tf.reduce_min(x, [1, 2, 3]), tf.reduce_max(x, [1, 2, 3]), tf.reduce_sum(x, [1, 2, 3])
+def _extremes(x: Any) -> tuple[Any, Any]:
+    """Of each image the lowest and the highest value; NaN, which no comparison lets pass, where there is one."""
+    return tf.reduce_min(x, [1, 2, 3]), tf.reduce_max(x, [1, 2, 3])
 
 
 @functools.lru_cache(maxsize=64)
-def _graph(task: _Task, dtype: str, alone: bool, labels: int, channels: int, weights: int) -> Any:
+def _graph(task: _Task, dtype: str, alone: bool, labels: int, channels: int, weights: int, fractions: bool) -> Any:
     """The refinement of a batch of any size as one graph, so that an eager call is as fast, and traced once."""
 
     def refine(probabilities: Any, image: Any, *weights: Any) -> Any:
+        _check_probabilities(probabilities)
+        image = _checked_image(image, fractions)
+
         def one(both: tuple[Any, Any]) -> Any:
             return _refined(task, *both, weights)
 
@@ -239,16 +246,19 @@ def _refined(task: _Task, probabilities: Any, image: Any, weights: tuple[Any, ..
 
     def infer(flat: Any) -> Any:
         # Kernels are made within the branch that uses them: TensorFlow finds no gradient through two levels of graphs.
-        return _mean_field(flat, _kernels(task.crf, image), weights, task.iterations)
+        return _mean_field(task, flat, image, weights)
 
-    refined = infer(flat) if task.prune is None else _pruned(infer, flat, task.prune)
+    if task.prune is None:
+        refined = infer(flat)
+    else:
+        likeliest = tf.reduce_max(tf.reduce_max(probabilities, 0), 0)  # in two steps: five times as fast
+        refined = _pruned(infer, flat, likeliest, task.prune)
     return tf.reshape(refined, tf.shape(probabilities))
 
 
-def _pruned(infer: Any, probabilities: Any, least: float) -> Any:
+def _pruned(infer: Any, probabilities: Any, likeliest: Any, least: float) -> Any:
     """Inference among so many of the likeliest labels that all above `least` are there: a graph for each number."""
     labels = probabilities.shape[1]
-    likeliest = tf.reduce_max(probabilities, 0)
     order = tf.argsort(likeliest, direction="DESCENDING", stable=True)
     numbers = [number for number in KEPT if number < labels]
 
@@ -262,25 +272,28 @@ def _pruned(infer: Any, probabilities: Any, least: float) -> Any:
     return tf.switch_case(tf.math.count_nonzero(live > tf.constant(numbers, "int32"), dtype="int32"), branches)
 
 
-def _kernels(crf: CrfParameters, image: Any) -> list[Kernel]:
+def _kernels(crf: CrfParameters, image: Any, columns: int) -> list[Kernel]:
     height, width, _ = tf.unstack(tf.shape(image))
     mode, dtype = crf.normalization, image.dtype.name
     return [
         BilateralKernel(colours(image), crf.theta_alpha, crf.theta_beta, mode, crf.bilateral_weight),
-        SpatialKernel(height, width, crf.theta_gamma, mode, crf.spatial_weight, dtype),
+        SpatialKernel(height, width, crf.theta_gamma, mode, crf.spatial_weight, dtype, columns),
     ]
 
 
-def _mean_field(probabilities: Any, kernels: list[Kernel], weights: tuple[Any, ...], iterations: int) -> Any:
+def _mean_field(task: _Task, probabilities: Any, image: Any, weights: tuple[Any, ...]) -> Any:
     labels = probabilities.shape[1]
+    columns = -(-labels // 4) * 4  # processors like rows of whole registers: labels that cannot be fill them up
     unary = tf.math.log(tf.clip_by_value(probabilities, LEAST, 1))
-    unary = logits = tf.pad(unary, [(0, 0), (0, _columns(labels) - labels)], constant_values=IMPOSSIBLE)
-    (logits,) = tf.while_loop(  # one iteration in the graph, whatever their number
-        lambda _: True, lambda logits: [step(logits, unary, kernels, weights)], [logits], maximum_iterations=iterations
-    )
-    return tf.nn.softmax(logits)[:, :labels]
+    unary = logits = tf.pad(unary, [(0, 0), (0, columns - labels)], constant_values=IMPOSSIBLE)
+    kernels = _kernels(task.crf, image, columns)
+    # What kernels sum up is not negative. Unless weights are, no logit of a label falls below log(LEAST).
+    kept_above = not weights and min(task.crf.bilateral_weight, task.crf.spatial_weight) >= 0
+    softmax = softmax_of_moderate if kept_above else tf.nn.softmax
 
+    def iterate(logits: Any) -> list[Any]:
+        return [step(logits, unary, kernels, weights, softmax=softmax)]
 
-def _columns(labels: int) -> int:
-    """Processors like rows of whole registers: labels that cannot be fill them up."""
-    return max(8, -(-labels // 4) * 4)
+    # One iteration in the graph, whatever their number.
+    (logits,) = tf.while_loop(lambda _: True, iterate, [logits], maximum_iterations=task.iterations)
+    return softmax(logits)[:, :labels]

@@ -40,9 +40,10 @@ def gaussian_blur(x: Any, theta: float) -> Any:
 
 
 def _separable(x: Any, taps: Any) -> Any:
-    for shape in ((-1, 1, 1, 1), (1, -1, 1, 1)):
-        kernel = ops.repeat(ops.reshape(taps, shape), x.shape[-1], axis=2)
-        x = ops.depthwise_conv(x, kernel, 1, "same", "channels_last")
+    """Along the rows of the image, and along those of the transposed image: columns would lie too far apart."""
+    kernel = ops.repeat(ops.reshape(taps, (1, -1, 1, 1)), x.shape[-1], axis=2)
+    for _ in range(2):
+        x = ops.transpose(ops.depthwise_conv(x, kernel, 1, "same", "channels_last"), (0, 2, 1, 3))
     return x
 
 

@@ -5,6 +5,11 @@
 some point uses exist. `S` and `B_j` are sparse matrices, built once for an image and used by every filtering and by its
 gradient: splat is slice transposed, each `B_j` is symmetric, so the gradient is the same with the axes in reverse.
 
+Vertices are kept in two halves, those of even and those of odd colour. Neighbours along an axis differ in parity, so
+`B_j` is `[[1, P_j / 2], [P_j' / 2, 1]]`: every product falls into two that run at the same time, over half as much
+memory. (TensorFlow computes one product with a sparse matrix on one processor.) Where `d` is even, the last colour and
+the first are both even, and neighbours among these come on top.
+
 Symbols are those of Adams, Baek, Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice",
 Eurographics 2010, section 3.
 """
@@ -14,7 +19,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from tfseg.ops.lattice_keys import neighbours, radices, side_by_side, vertices
+from tfseg.ops.lattice_keys import apart, joined, links, radices, side_by_side, vertices
 from tfseg.ops.simplex import simplices
 
 if keras.backend.backend() == "tensorflow":
@@ -22,25 +27,36 @@ if keras.backend.backend() == "tensorflow":
 
 MOST_COLUMNS = 28
 """TensorFlow's product with a sparse matrix is several times slower for each column from 32 columns on."""
-BLURRED_COLUMNS = 12
-"""Blurred at a time: the values of vertices stay in a processor's cache, and other processors have their own part."""
+
+
+class Sparse(NamedTuple):
+    """A sparse matrix."""
+
+    places: Any
+    """Row and column of each entry, int32 `[entries, 2]`."""
+    values: Any
+    """Of the entries."""
+    shape: Any
+    """int64 `[2]`."""
+
+
+class Axis(NamedTuple):
+    """What `B_j` adds to the identity."""
+
+    across: Sparse
+    """`P_j / 2`, from odd to even vertices."""
+    among_even: Sparse | None
+    """One half for each vertex and the next one where both are even; None if there are no such pairs."""
 
 
 class Lattice(NamedTuple):
-    """What filtering needs to know of a set of points. Sparse matrices are places `[entries, 2]` and their values."""
+    """What filtering needs to know of a set of points. Pairs are of the even and the odd half."""
 
-    places: Any
-    """Of `S`: point and vertex, int32, `d + 1` rows for each point."""
-    splat_weights: Any
-    """For splatting: the barycentric weights of `S`, in the order of `places`, scaled so that a blur preserves sums."""
-    slice_weights: Any
-    """For slicing: the same, unless one of the two has absorbed a scale of the points."""
-    axes: tuple[tuple[Any, Any], ...]
-    """Of each `B_j`: the places of its entries and their values, those on the diagonal first."""
-    points: Any
-    """How many points there are, int64."""
-    vertices: Any
-    """How many vertices there are, int64."""
+    splat: tuple[Sparse, Sparse]
+    """`S` for splatting, which transposes it: barycentric weights, scaled so that a blur preserves sums."""
+    slice: tuple[Sparse, Sparse]
+    """`S` for slicing: the same, unless one of the two has absorbed a scale of the points."""
+    axes: tuple[Axis, ...]
 
 
 def lattice(features: Any) -> Lattice:
@@ -55,29 +71,36 @@ def lattice(features: Any) -> Lattice:
     Raises:
         tf.errors.InvalidArgumentError: when it runs, features that are so far apart that keys would overflow.
     """
-    found = simplices(features)
+    # The blur multiplies a constant by 1 + 2^-d: that much is taken off, half when splatting and half when slicing.
+    found = simplices(features, total=(1 + 0.5 ** features.shape[1]) ** -0.5)
     key_of = radices(found)
     simplex, corners, colours = vertices(found, key_of)
-    axes = tuple(_entries(following, features.dtype) for following in neighbours(colours, key_of))
-    corner = tf.gather(corners, simplex)
-    point = tf.repeat(tf.range(tf.shape(corner)[0]), tf.shape(corner)[1])
-    # The blur multiplies a constant by 1 + 2^-d: that much is taken off, half when splatting and half when slicing.
-    scale = (1 + 0.5 ** features.shape[1]) ** -0.5
-    weights = tf.reshape(side_by_side(found.weights) * tf.cast(scale, features.dtype), [-1])
-    places = side_by_side([point, tf.reshape(corner, [-1])])
-    count = tf.add_n([tf.shape(colour, out_type="int64")[0] for colour in colours])
-    return Lattice(places, weights, weights, axes, tf.shape(features, out_type="int64")[0], count)
+    points = tf.shape(features, out_type="int64")[0]
+    even, odd = (
+        tf.add_n([tf.shape(colour, out_type="int64")[0] for colour in colours[parity::2]]) for parity in (0, 1)
+    )
+    halves = (
+        _corners(simplex, corners[0], found.weights[::2], (points, even)),
+        _corners(simplex, corners[1], found.weights[1::2], (points, odd)),
+    )
+    across, among_even = links(colours, key_of)
+    axes = [Axis(_neighbours(pairs, (even, odd), features.dtype), None) for pairs in across]
+    if among_even:
+        within = [_neighbours(pairs, (even, even), features.dtype) for pairs in among_even]
+        axes = [Axis(axis.across, one) for axis, one in zip(axes, within, strict=True)]
+    return Lattice(halves, halves, tuple(axes))
 
 
-def _entries(following: Any, dtype: Any) -> tuple[Any, Any]:
-    """The entries of `B_j`, from the next vertex of each along the axis, or -1 where there is none."""
-    vertex = tf.range(tf.shape(following)[0])
-    one = tf.cast(tf.where(following >= 0)[:, 0], "int32")
-    other = tf.gather(following, one)
-    # The two entries of a pair stand together: what the product reads and writes for one is at hand for the other.
-    pairs = tf.reshape(side_by_side([one, other, other, one]), [-1, 2])
-    values = tf.concat([tf.ones_like(vertex, dtype), tf.fill([2 * tf.shape(one)[0]], tf.constant(0.5, dtype))], 0)
-    return tf.concat([side_by_side([vertex, vertex]), pairs], 0), values
+def _corners(simplex: Any, corners: list[Any], weights: list[Any], shape: tuple[Any, Any]) -> Sparse:
+    """A half of `S`, from the numbers of the corners of simplices and the weights of points, by colour."""
+    of_simplex = joined(tf.zeros_like(corners[0])[:, None], side_by_side(corners))
+    point = joined(tf.range(tf.shape(simplex)[0])[:, None], 0)
+    places = tf.reshape(apart(tf.gather(of_simplex, simplex) + point), [-1, 2])
+    return Sparse(places, tf.reshape(side_by_side(weights), [-1]), tf.stack(shape))
+
+
+def _neighbours(places: Any, shape: tuple[Any, Any], dtype: Any) -> Sparse:
+    return Sparse(places, tf.fill(tf.shape(places)[:1], tf.constant(0.5, dtype)), tf.stack(shape))
 
 
 def scaled(lattice: Lattice, before: Any = None, after: Any = None) -> Lattice:
@@ -88,35 +111,38 @@ def scaled(lattice: Lattice, before: Any = None, after: Any = None) -> Lattice:
         before: `[n, 1]`, or None for one.
         after: `[n, 1]`, or None for one.
     """
-    return lattice._replace(
-        splat_weights=_per_point(lattice.splat_weights, before), slice_weights=_per_point(lattice.slice_weights, after)
-    )
+    splat = _per_point(lattice.splat, before)
+    alike = before is after and lattice.splat is lattice.slice
+    return lattice._replace(splat=splat, slice=splat if alike else _per_point(lattice.slice, after))
 
 
-def _per_point(weights: Any, scale: Any) -> Any:
-    return weights if scale is None else tf.reshape(tf.reshape(weights, [tf.shape(scale)[0], -1]) * scale, [-1])
+def _per_point(halves: tuple[Sparse, Sparse], scale: Any) -> tuple[Sparse, Sparse]:
+    if scale is None:
+        return halves
+    points = tf.shape(scale)[0]
+    even, odd = (tf.reshape(tf.reshape(half.values, [points, -1]) * scale, [-1]) for half in halves)
+    return halves[0]._replace(values=even), halves[1]._replace(values=odd)
 
 
-def splat(lattice: Lattice, values: Any) -> Any:
-    """`S' x`: values of the points `[points, columns]` to `[vertices, columns]`."""
-    shape = (lattice.points, lattice.vertices)
-    return _product(lattice.places, lattice.splat_weights, shape, values, transposed=True)
+def splat(lattice: Lattice, values: Any) -> tuple[Any, Any]:
+    """`S' x`: values of the points `[points, columns]` to those of the vertices of each half, `[vertices, columns]`."""
+    even, odd = (_product(half, values, transposed=True) for half in lattice.splat)
+    return even, odd
 
 
-def slice_(lattice: Lattice, values: Any) -> Any:
-    """`S v`: values of the vertices `[vertices, columns]` to `[points, columns]`."""
-    return _product(lattice.places, lattice.slice_weights, (lattice.points, lattice.vertices), values)
+def slice_(lattice: Lattice, even: Any, odd: Any) -> Any:
+    """`S v`: values of the vertices of each half to those of the points, `[points, columns]`."""
+    return _product(lattice.slice[0], even) + _product(lattice.slice[1], odd)
 
 
-def blur(lattice: Lattice, values: Any, reverse: bool = False) -> Any:
-    """`B_d … B_0 v`, or `B_0 … B_d v`: values of the vertices to the same shape."""
-    return _in_parts(values, BLURRED_COLUMNS, lambda part: _blurred(lattice, part, reverse))
-
-
-def _blurred(lattice: Lattice, values: Any, reverse: bool) -> Any:
-    for places, weights in lattice.axes[::-1] if reverse else lattice.axes:
-        values = _product(places, weights, (lattice.vertices, lattice.vertices), values)
-    return values
+def blur(lattice: Lattice, even: Any, odd: Any, reverse: bool = False) -> tuple[Any, Any]:
+    """`B_d … B_0 v`, or `B_0 … B_d v`: values of the vertices of each half to the same shape."""
+    for across, among_even in lattice.axes[::-1] if reverse else lattice.axes:
+        addends = [even, _product(across, odd)]
+        if among_even is not None:
+            addends += [_product(among_even, even), _product(among_even, even, transposed=True)]
+        even, odd = tf.add_n(addends), odd + _product(across, even, transposed=True)
+    return even, odd
 
 
 def filtered(lattice: Lattice, values: Any) -> Any:
@@ -133,22 +159,23 @@ def filtered(lattice: Lattice, values: Any) -> Any:
         share more or less: it cancels out once the result is divided by that of ones.
     """
 
-    transposed = lattice._replace(splat_weights=lattice.slice_weights, slice_weights=lattice.splat_weights)
-
     @tf.custom_gradient
     def forth(values: Any) -> tuple[Any, Any]:
-        def back(upstream: Any) -> Any:
-            return slice_(transposed, blur(transposed, splat(transposed, upstream), reverse=True))
-
-        return slice_(lattice, blur(lattice, splat(lattice, values))), back
+        return slice_(lattice, *blur(lattice, *splat(lattice, values))), lambda upstream: transposed(lattice, upstream)
 
     return forth(values)
 
 
-def _product(places: Any, weights: Any, shape: tuple[Any, Any], values: Any, transposed: bool = False) -> Any:
+def transposed(lattice: Lattice, values: Any) -> Any:
+    """As `filtered`, by the transposed matrix: a lattice without all its vertices is not quite symmetric."""
+    swapped = lattice._replace(splat=lattice.slice, slice=lattice.splat)
+    return slice_(swapped, *blur(swapped, *splat(swapped, values), reverse=True))
+
+
+def _product(matrix: Sparse, values: Any, transposed: bool = False) -> Any:
     def product(values: Any) -> Any:
         return tf.raw_ops.SparseTensorDenseMatMul(
-            a_indices=places, a_values=weights, a_shape=tf.stack(shape), b=values, adjoint_a=transposed
+            a_indices=matrix.places, a_values=matrix.values, a_shape=matrix.shape, b=values, adjoint_a=transposed
         )
 
     return _in_parts(values, MOST_COLUMNS, product)

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.ops.lattice import Lattice, blur, filtered, lattice, slice_, splat
+from tfseg.ops.lattice import Lattice, filtered, lattice, transposed
 from tfseg.ops.mean_field import Normalization, bilateral_features, scales
 
 if keras.backend.backend() == "tensorflow":
@@ -58,19 +58,14 @@ def filtered_by_colour(lattice: Lattice, values: Any, colours: Any) -> Any:
     @tf.custom_gradient
     def forth(values: Any, colours: Any) -> tuple[Any, Any]:
         def back(upstream: Any) -> tuple[Any, Any]:
-            forwards, backwards = filtered(lattice, values), _transposed(lattice, upstream)
+            forwards, backwards = filtered(lattice, values), transposed(lattice, upstream)
             pulls = []
             for colour in tf.split(colours, colours.shape[1], axis=1):
                 of_values = filtered(lattice, values * colour) - colour * forwards
-                of_upstream = _transposed(lattice, upstream * colour) - colour * backwards
+                of_upstream = transposed(lattice, upstream * colour) - colour * backwards
                 pulls.append(tf.reduce_sum(upstream * of_values + values * of_upstream, 1, keepdims=True))
             return backwards, tf.concat(pulls, 1)
 
         return filtered(lattice, values), back
 
     return forth(values, colours)
-
-
-def _transposed(lattice: Lattice, values: Any) -> Any:
-    """As `filtered`, by the transposed matrix: a lattice without all its vertices is not quite symmetric."""
-    return slice_(lattice, blur(lattice, splat(lattice, values), reverse=True))

@@ -5,10 +5,13 @@ The coordinates `x_0 … x_{d-1}` of a vertex (the last follows, since the sum i
 keys. A simplex has one as well, out of `nearest_i - rank_i`: the first is a multiple of `d + 1`, the second is below.
 
 Vertices of different colours differ, and the next vertex along any axis has the next colour. So each colour is searched
-on its own: small tables are faster than a large one, and several are searched at a time.
+on its own: small tables are faster than a large one, and several are searched at a time. Vertices of even and of odd
+colours are numbered apart.
 """
 
 import math
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -38,12 +41,13 @@ def radices(found: Simplices) -> Any:
     return tf.concat([tf.math.cumprod(tf.cast(ranges, "int64"), exclusive=True), tf.zeros([1], "int64")], 0)
 
 
-def vertices(found: Simplices, radices: Any) -> tuple[Any, Any, list[Any]]:
+def vertices(found: Simplices, radices: Any) -> tuple[Any, tuple[list[Any], list[Any]], list[Any]]:
     """The vertices in use.
 
     Returns:
-        The number of each point's simplex; the numbers of the vertices of each simplex, int32 `[simplices, d + 1]`; and
-        for each colour the keys of its vertices, int64, numbered through in that order.
+        The number of each point's simplex, int32 `[points]`; for the even and for the odd colours, the numbers of the
+        vertices of each simplex, int32 `[simplices]` for each colour; and for each colour the keys of its vertices,
+        int64, in the order of their numbers.
     """
     size = len(found.order)
     backwards = radices[::-1]
@@ -54,15 +58,22 @@ def vertices(found: Simplices, radices: Any) -> tuple[Any, Any, list[Any]]:
         key -= tf.gather(rank * backwards, backward_number(code, size))
     keys, simplex = tf.unique(key)
     # One of its points stands for a simplex.
-    point = tf.tensor_scatter_nd_update(tf.zeros_like(keys, "int32"), simplex[:, None], tf.range(tf.shape(key)[0]))
+    point = tf.math.unsorted_segment_max(tf.range(tf.shape(key)[0]), simplex, tf.shape(keys)[0])
     by_rank = [tf.gather(backwards, backward_number(tf.gather(code, point), size)) for code in found.order]
-    corners, colours, before = [], [], 0
-    for corner_key in _corner_keys(keys, by_rank, tf.reduce_sum(radices)):
-        colour, corner = tf.unique(corner_key)
-        corners.append(corner + before)
-        colours.append(colour)
-        before += tf.shape(colour)[0]
-    return simplex, side_by_side(corners), colours
+    corner_keys = _corner_keys(keys, by_rank, tf.reduce_sum(radices))
+    colours, corners = zip(*map(tf.unique, corner_keys), strict=True)
+    numbers = [corner + start for corner, start in zip(corners, _starts(colours), strict=True)]
+    return simplex, (numbers[::2], numbers[1::2]), list(colours)
+
+
+def _starts(colours: Sequence[Any]) -> list[Any]:
+    """The number of the first vertex of each colour: even and odd colours are counted apart."""
+    counts = tf.stack([tf.shape(colour)[0] for colour in colours])
+    starts: list[Any] = [None] * len(colours)
+    for parity in (0, 1):
+        those = counts[parity::2]
+        starts[parity::2] = tf.unstack(tf.math.cumsum(those, exclusive=True), len(colours[parity::2]))
+    return starts
 
 
 def _corner_keys(keys: Any, by_rank: list[Any], total: Any) -> list[Any]:
@@ -79,23 +90,51 @@ def _corner_keys(keys: Any, by_rank: list[Any], total: Any) -> list[Any]:
     return corners
 
 
-def neighbours(colours: list[Any], radices: Any) -> list[Any]:
-    """For each axis the number of the vertex that follows each vertex, int32 `[vertices]`; -1 where it is not in use.
+def links(colours: list[Any], radices: Any) -> tuple[list[Any], list[Any]]:
+    """Which vertices are neighbours along each axis.
 
-    The vertex after `x` along axis `j` is `x + 1` in all coordinates but `x_j - d`.
+    The vertex after `x` along axis `j` is `x + 1` in all coordinates but `x_j - d`. Its colour is the next one, so that
+    neighbours are a vertex of an even and one of an odd colour, unless the first colour follows upon an even one.
+
+    Returns:
+        For each axis the pairs of an even and an odd vertex, int32 `[pairs, 2]`; and, where `d` is even, for each axis
+        the pairs of two even vertices.
     """
     size = len(colours)
     steps = tf.reduce_sum(radices) - size * radices
-    counts = [tf.shape(colour)[0] for colour in colours]
-    starts = tf.unstack(tf.math.cumsum(tf.stack(counts), exclusive=True), size)
-    following = []
+    starts = _starts(colours)
+    across: list[Any] = []
+    among_even: list[Any] = []
     for number, colour in enumerate(colours):
         after = (number + 1) % size
+        count = tf.shape(colours[after])[0]
         sought = tf.reshape(steps[:, None] + colour, [-1])
         _, places = tf.unique(tf.concat([colours[after], sought], 0))
-        found = tf.reshape(places[counts[after] :], [size, -1])
-        following.append(tf.where(found < counts[after], found + starts[after], -1))
-    return tf.unstack(tf.concat(following, 1), size)
+        other = tf.reshape(places[count:], [size, -1])
+        one = starts[number] + tf.range(tf.shape(colour)[0])
+        pair = (one, other + starts[after]) if number % 2 == 0 else (other + starts[after], one)
+        (among_even if number % 2 == after % 2 else across).append(tf.where(other < count, joined(*pair), -1))
+    return _found(across, size), _found(among_even, size)
+
+
+def _found(pairs: list[Any], size: int) -> list[Any]:
+    if not pairs:
+        return []
+    return [apart(tf.gather(axis, tf.where(axis >= 0)[:, 0])) for axis in tf.unstack(tf.concat(pairs, 1), size)]
+
+
+# Pairs of numbers are moved as one integer each, several times as fast as stacking them.
+
+
+def joined(first: Any, second: Any) -> Any:
+    """Two int32 tensors, the numbers in which are not negative, as one of int64; shapes are broadcast."""
+    low, high = (first, second) if sys.byteorder == "little" else (second, first)
+    return tf.cast(low, "int64") + tf.bitwise.left_shift(tf.cast(high, "int64"), tf.constant(32, "int64"))
+
+
+def apart(pairs: Any) -> Any:
+    """`[…]` of `joined` to int32 `[…, 2]`."""
+    return tf.bitcast(pairs, "int32")
 
 
 def side_by_side(columns: list[Any]) -> Any:

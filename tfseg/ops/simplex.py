@@ -28,7 +28,7 @@ class Simplices(NamedTuple):
     order: list[Any]
     """The same after points outside the hyperplane were brought back: from the vertex of colour 0."""
     weights: list[Any]
-    """For each colour, the barycentric weight of the simplex's vertex. They are at least zero and their sum is one."""
+    """For each colour, the barycentric weight of the simplex's vertex. They are at least zero; `total` is their sum."""
 
 
 def elevation(dimensions: int) -> Any:
@@ -45,11 +45,12 @@ def elevation(dimensions: int) -> Any:
     return matrix * (dimensions + 1) * math.sqrt(2 / 3)
 
 
-def simplices(features: Any) -> Simplices:
+def simplices(features: Any, total: float = 1.0) -> Simplices:
     """Finds the simplex around each point.
 
     Args:
         features: `[n, d]`, floating, in standard deviations of the filter.
+        total: the sum of the weights of a point.
     """
     size = features.shape[1] + 1
     elevated = tf.unstack(tf.matmul(tf.constant(elevation(size - 1), features.dtype), features, transpose_b=True))
@@ -65,16 +66,16 @@ def simplices(features: Any) -> Simplices:
         for rank, code in enumerate(coded)
     ]
     order = descending(moved)
-    return Simplices([whole * size for whole in rounded], excess, coded, order, _weights(order, features.dtype))
+    return Simplices([whole * size for whole in rounded], excess, coded, order, _weights(order, total, features.dtype))
 
 
-def _weights(coded: list[Any], dtype: Any) -> list[Any]:
+def _weights(coded: list[Any], total: float, dtype: Any) -> list[Any]:
     """Barycentric weights (proposition 4.3): differences between neighbours in the order of the fractions."""
     size = len(coded)
-    scale = tf.constant(0.5 ** _fraction_bits(size), dtype)
+    scale = tf.constant(total * 0.5 ** _fraction_bits(size), dtype)
     parts = [tf.cast(tf.bitwise.right_shift(code, _number_bits(size)), dtype) * scale for code in coded]
     gaps = [parts[size - 1 - colour] - parts[size - colour] for colour in range(1, size)]
-    return [1 + parts[-1] - parts[0], *gaps]
+    return [total + parts[-1] - parts[0], *gaps]
 
 
 # A coordinate's fraction (in units of `d + 1`) and its number go into one integer, so that a single sorting gives the
