@@ -216,15 +216,15 @@ def test_pruning_leaves_out_what_no_pixel_finds_likely(labels: int) -> None:
     pruned = dense_crf(probabilities, image, normalization="after", prune=least, **VALUES).numpy()
     assert np.e * least * (VALUES["bilateral_weight"] + VALUES["spatial_weight"]) <= 1
     assert full[..., 4:].max() <= np.e * least
-    assert np.count_nonzero(pruned.max((0, 1, 2))) == 8
+    assert np.count_nonzero(pruned.max((0, 1, 2))) == 4
     np.testing.assert_allclose(pruned.sum(-1), 1, atol=1e-5)
     assert np.mean(pruned.argmax(-1) == full.argmax(-1)) > 0.995
-    order = np.argsort(-probabilities.max((0, 1, 2)))[:8]
+    order = np.argsort(-probabilities.max((0, 1, 2)))[:4]
     share = probabilities[..., order]
     np.testing.assert_allclose(pruned[..., order], dense_crf(share, image, normalization="after", **VALUES), atol=1e-5)
 
 
-@pytest.mark.parametrize("live", [1, 8, 9, 20, 21])
+@pytest.mark.parametrize("live", [1, 4, 5, 8, 9, 20, 21])
 def test_no_live_label_is_pruned(live: int) -> None:
     probabilities, image = scene(8, 9, 21)
     probabilities[..., live:] = 0
@@ -403,7 +403,7 @@ def test_values_that_are_no_probabilities(value: float) -> None:
     probabilities, image = scene(4, 4)
     probabilities[0, 2, 2, 1] = value
     text = (
-        "`probabilities` must lie between 0 and 1, without NaN. Lowest, highest and sum of each image follow. Apply a "
+        "`probabilities` must lie between 0 and 1, without NaN. Lowest and highest of each image follow. Apply a "
         "softmax to scores first. Received:"
     )
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
@@ -414,7 +414,7 @@ def test_values_that_are_no_probabilities(value: float) -> None:
 def test_values_that_are_no_intensities(value: float) -> None:
     probabilities, image = scene(4, 4)
     image[0, 2, 2, 1] = value
-    text = "`image` must hold intensities of 0 to 255, without NaN. Lowest, highest and sum of each image follow."
+    text = "`image` must hold intensities of 0 to 255, without NaN. Lowest and highest of each image follow."
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
         dense_crf(probabilities, image, **VALUES)
 

@@ -116,8 +116,8 @@ def dense_crf(
     weights = [tf.convert_to_tensor(weight, dtype) for weight in weights]
     _check_sizes(probabilities, image)
     alone = probabilities.shape[0] == 1
-    refine = _graph(task, dtype, alone, probabilities.shape[3], image.shape[3], len(weights), image.dtype.is_floating)
-    refined = refine(tf.cast(probabilities, dtype), tf.cast(image, dtype), *weights)
+    refine = _graph(task, dtype, alone, probabilities.shape[3], image.shape[3], len(weights))
+    refined = refine(_checked_probabilities(tf.cast(probabilities, dtype)), _checked_image(image, dtype), *weights)
     return tf.ensure_shape(tf.cast(refined, probabilities.dtype), probabilities.shape)
 
 
@@ -179,7 +179,7 @@ def _check_sizes(probabilities: Any, image: Any) -> None:
         )
 
 
-def _check_probabilities(probabilities: Any) -> None:
+def _checked_probabilities(probabilities: Any) -> Any:
     lowest, highest = _extremes(probabilities)
     demand(
         tf.reduce_all((lowest >= 0) & (highest <= 1.001)),
@@ -187,30 +187,27 @@ def _check_probabilities(probabilities: Any) -> None:
         "softmax to scores first.",
         tf.stack([lowest, highest]),
     )
+    return probabilities
 
 
-def _checked_image(image: Any, fractions: bool) -> Any:
-    """The image, after its values were looked at. If it may hold fractions, 0 to 1 is refused: all of one colour."""
+def _checked_image(image: Any, dtype: str) -> Any:
+    """The image in floating point. Floats of 0 to 1, which would look all of one colour, are refused."""
+    scaled = image.dtype.is_floating
+    image = tf.cast(image, dtype)
     lowest, highest = _extremes(image)
-    checked = [
+    demand(
+        tf.reduce_all((lowest >= 0) & (highest <= 255)),
+        "`image` must hold intensities of 0 to 255, without NaN. Lowest and highest of each image follow.",
+        tf.stack([lowest, highest]),
+    )
+    if scaled:
         demand(
-            tf.reduce_all((lowest >= 0) & (highest <= 255)),
-            "`image` must hold intensities of 0 to 255, without NaN. Lowest and highest of each image follow.",
-            tf.stack([lowest, highest]),
+            tf.reduce_all((highest > 1) | (highest <= 0)),
+            "`image` must hold intensities of 0 to 255, and all of one is within 0 to 1, as if it had been divided by "
+            "255. Multiply it. The highest value of each image follows.",
+            highest,
         )
-    ]
-    if fractions:
-        with tf.control_dependencies(checked):
-            checked = [
-                demand(
-                    tf.reduce_all((highest > 1) | (highest <= 0)),
-                    "`image` must hold intensities of 0 to 255, and all of one is within 0 to 1, as if it had been "
-                    "divided by 255. Multiply it. The highest value of each image follows.",
-                    highest,
-                )
-            ]
-    with tf.control_dependencies(checked):  # or the lattice would stumble over it before
-        return tf.identity(image)
+    return image
 
 
 def _extremes(x: Any) -> tuple[Any, Any]:
@@ -219,13 +216,10 @@ def _extremes(x: Any) -> tuple[Any, Any]:
 
 
 @functools.lru_cache(maxsize=64)
-def _graph(task: _Task, dtype: str, alone: bool, labels: int, channels: int, weights: int, fractions: bool) -> Any:
+def _graph(task: _Task, dtype: str, alone: bool, labels: int, channels: int, weights: int) -> Any:
     """The refinement of a batch of any size as one graph, so that an eager call is as fast, and traced once."""
 
     def refine(probabilities: Any, image: Any, *weights: Any) -> Any:
-        _check_probabilities(probabilities)
-        image = _checked_image(image, fractions)
-
         def one(both: tuple[Any, Any]) -> Any:
             return _refined(task, *both, weights)
 
