@@ -126,19 +126,23 @@ def time_rows(pictures: Pictures, count: int) -> None:
     row("time of 10 iterations, 500x375, 21 labels", "tfseg s", "pydensecrf2 s", "ratio")
     probabilities, image = pictures(PICTURES[0])
     batch = [np.stack([x, x[::-1], x[:, ::-1], x[::-1, ::-1]]) for x in (probabilities, image)]
-    few = probabilities.max((0, 1)) > PRUNE
-    other = (lambda: theirs(probabilities, image)) if reference() else None
-    cases: list[tuple[str, int, Callable[[], Any]]] = [
-        ("one image, all labels", 1, lambda: ours(probabilities, image)),
-        ("batch of 4, each image", 4, lambda: ours(*batch)),
-        (f"one image, {few.sum()} labels above {PRUNE}, pruned", 1, lambda: ours(probabilities, image, prune=PRUNE)),
-    ]
-    for name, images, call in cases:
-        mine, yours, ratio = pairs(call, other, count)
-        row("  " + name, f"{mine / images:.3f}", f"{yours:.3f}", f"{ratio / images:.3f}")
+    time_row("one image, all labels", 1, lambda: ours(probabilities, image), (probabilities, image), count)
+    time_row("batch of 4, each image", 4, lambda: ours(*batch), (probabilities, image), count)
+    for name in PICTURES:
+        pair = pictures(name)
+        few = np.count_nonzero(pair[0].max((0, 1)) > PRUNE)
+        size = "x".join(map(str, pair[1].shape[1::-1]))
+        title = f"pruned: {name}, {size}, {few} labels above {PRUNE}"
+        time_row(title, 1, lambda pair=pair: ours(*pair, prune=PRUNE), pair, count)
     start = time.perf_counter()
     dense_crf(probabilities[None], image[None], parameters=VALUES, iterations=7)
     row("  the first call, which builds the graph", f"{time.perf_counter() - start:.3f}")
+
+
+def time_row(title: str, images: int, call: Callable[[], Any], one: tuple[np.ndarray, np.ndarray], count: int) -> None:
+    """Of one of our calls, beside pydensecrf2 with one image and all labels."""
+    mine, yours, ratio = pairs(call, (lambda: theirs(*one)) if reference() else None, count)
+    row("  " + title, f"{mine / images:.3f}", f"{yours:.3f}", f"{ratio / images:.3f}")
 
 
 def label_rows(pictures: Pictures) -> None:
