@@ -26,7 +26,7 @@ LEAST = 1e-5
 """Probabilities are taken for no less, as users of pydensecrf do: the logarithm of zero would forbid a label."""
 IMPOSSIBLE = -1e9
 """A logit whose probability is zero."""
-KEPT = (4, 8, 16, 24, 48, 96, 192)
+KEPT = (8, 16, 24, 48, 96, 192)
 """How many labels may be kept when others are pruned."""
 
 
@@ -277,7 +277,7 @@ def _kernels(crf: CrfParameters, image: Any, columns: int) -> list[Kernel]:
 
 def _mean_field(task: _Task, probabilities: Any, image: Any, weights: tuple[Any, ...]) -> Any:
     labels = probabilities.shape[1]
-    columns = -(-labels // 4) * 4  # processors like rows of whole registers: labels that cannot be fill them up
+    columns = max(8, -(-labels // 4) * 4)  # processors like rows of whole registers: labels that cannot be fill them up
     unary = tf.math.log(tf.clip_by_value(probabilities, LEAST, 1))
     unary = logits = tf.pad(unary, [(0, 0), (0, columns - labels)], constant_values=IMPOSSIBLE)
     kernels = _kernels(task.crf, image, columns)
