@@ -7,7 +7,7 @@ dependency of tfseg: `pip install pydensecrf2` needs a C++ compiler. Without it,
 
 Times are of one warm call, lattice included, from arrays to arrays, and ratios are medians over pairs of calls that
 follow one another: on a machine with other work they hold where the times do not. Each memory figure comes from a
-process of its own, and is its peak less what it held after a call on a tiny image.
+process of its own, on Linux, and is its peak less what it held after a call on a tiny image.
 """
 
 import argparse
@@ -17,7 +17,6 @@ import itertools
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -208,8 +207,9 @@ def growth_rows(pictures: Pictures, count: int) -> None:
 
 
 def peak() -> int:
-    """Bytes that this process has held at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Bytes that this program has held at most. (`getrusage` would count what its parent held before it started.)"""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 def measure_memory(folder: Path, which: str, size: int, labels: int) -> None:
