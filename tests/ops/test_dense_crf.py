@@ -63,13 +63,26 @@ def by_force(
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
-@pytest.mark.parametrize("size", [(24, 24), (11, 24), (1, 7)])
-def test_spatial_kernel_alone_is_exact(normalization: Normalization, size: tuple[int, int]) -> None:
-    probabilities, image = scene(*size)
+@pytest.mark.parametrize(("size", "labels"), [((24, 24), 4), ((24, 24), 6), ((11, 24), 3), ((1, 7), 2), ((9, 8), 9)])
+def test_spatial_kernel_alone_is_exact(normalization: Normalization, size: tuple[int, int], labels: int) -> None:
+    probabilities, image = scene(*size, labels)
     values = {**VALUES, "bilateral_weight": 0.0, "spatial_weight": 0.05 if normalization == "none" else 3.0}
     expected = by_force(probabilities, image, normalization, 10, **values)
     found = dense_crf(probabilities, image, normalization=normalization, **values)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", [{}, {"bilateral_weight": -0.5}, {"spatial_weight": 100.0}, {"iterations": 1}])
+@pytest.mark.parametrize("labels", [2, 3, 4])
+def test_few_labels_are_refined_like_many(labels: int, weights: dict[str, Any]) -> None:
+    """Few are computed by their differences, more in a column each: impossible ones make more of them."""
+    probabilities, image = scene(20, 24, labels)
+    more = np.concatenate([probabilities, np.zeros((1, 20, 24, 5), "float32")], -1)
+    found = dense_crf(probabilities, image, **VALUES | weights)
+    among = dense_crf(more, image, **VALUES | weights)[..., :labels]
+    rest = 1 - np.sum(among, -1, keepdims=True)  # what probabilities of 1e-5 are worth in the end
+    assert rest.max() < 2e-3
+    np.testing.assert_allclose(found, among / (1 - rest), atol=2e-3)
 
 
 @pytest.mark.parametrize("normalization", ["before", "after", "symmetric"])
@@ -216,10 +229,10 @@ def test_pruning_leaves_out_what_no_pixel_finds_likely(labels: int) -> None:
     pruned = dense_crf(probabilities, image, normalization="after", prune=least, **VALUES).numpy()
     assert np.e * least * (VALUES["bilateral_weight"] + VALUES["spatial_weight"]) <= 1
     assert full[..., 4:].max() <= np.e * least
-    assert np.count_nonzero(pruned.max((0, 1, 2))) == 8
+    assert np.count_nonzero(pruned.max((0, 1, 2))) == 4
     np.testing.assert_allclose(pruned.sum(-1), 1, atol=1e-5)
     assert np.mean(pruned.argmax(-1) == full.argmax(-1)) > 0.995
-    order = np.argsort(-probabilities.max((0, 1, 2)))[:8]
+    order = np.argsort(-probabilities.max((0, 1, 2)))[:4]
     share = probabilities[..., order]
     np.testing.assert_allclose(pruned[..., order], dense_crf(share, image, normalization="after", **VALUES), atol=1e-5)
 
@@ -233,6 +246,28 @@ def test_no_live_label_is_pruned(live: int) -> None:
     np.testing.assert_allclose(
         found[..., :live].argmax(-1), dense_crf(probabilities, image, **VALUES)[..., :live].numpy().argmax(-1)
     )
+
+
+@pytest.mark.parametrize("live", [2, 3, 4, 7, 11])
+def test_a_graph_prunes_like_an_eager_call(live: int) -> None:
+    probabilities, image = scene(8, 9, 11)
+    probabilities[..., live:] = 0
+    refine = functools.partial(dense_crf, prune=1e-3, **VALUES)
+    found = prune_in_a_graph(probabilities, image)
+    np.testing.assert_allclose(found, refine(probabilities, image), atol=1e-6)
+    kept = np.count_nonzero(np.max(found, (0, 1, 2)))
+    assert kept == {2: 2, 3: 3, 4: 4, 7: 8, 11: 11}[live]
+
+
+@tf.function
+def prune_in_a_graph(probabilities: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    return dense_crf(probabilities, image, prune=1e-3, **VALUES)
+
+
+def test_no_image_at_all() -> None:
+    probabilities, image = (one[:0] for one in scene(8, 9, 11))
+    for prune in (None, 0.1):
+        assert dense_crf(probabilities, image, prune=prune, **VALUES).shape == (0, 8, 9, 11)
 
 
 def test_each_image_of_a_batch_is_pruned_on_its_own() -> None:

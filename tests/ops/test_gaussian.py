@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.ops.gaussian import gaussian_blur, gaussian_sums, gaussian_taps
+from tfseg.ops.gaussian import columns_abreast, gaussian_blur, gaussian_sums, gaussian_taps
 
 
 def by_force(x: np.ndarray, theta: float) -> np.ndarray:
@@ -20,6 +20,28 @@ def test_blur_is_the_sum_over_all_pairs(theta: float, size: tuple[int, int]) -> 
     expected = by_force(x, theta)
     np.testing.assert_allclose(gaussian_blur(tf.constant(x), theta), expected, rtol=1e-6)
     np.testing.assert_allclose(gaussian_blur(tf.constant(x, "float32"), theta), expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8])
+@pytest.mark.parametrize("size", [(12, 20), (7, 13), (1, 2), (25, 21)])
+def test_columns_abreast_change_nothing(size: tuple[int, int], channels: int) -> None:
+    x = np.random.default_rng(0).normal(size=(2, *size, channels)).astype("float32")
+    expected = gaussian_blur(tf.constant(x), 1.5)
+    abreast = columns_abreast(size[1], channels), columns_abreast(size[0], channels)
+    np.testing.assert_allclose(gaussian_blur(tf.constant(x), 1.5, abreast), expected, atol=1e-5)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, channels])])
+    def of_any_size(x: tf.Tensor) -> tf.Tensor:
+        return gaussian_blur(x, 1.5, tuple(columns_abreast(tf.shape(x)[axis], channels) for axis in (2, 1)))
+
+    np.testing.assert_allclose(of_any_size(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("width", "channels", "abreast"), [(500, 8, 2), (375, 8, 5), (499, 8, 1), (360, 1, 15), (6, 40, 1)]
+)
+def test_columns_abreast_fill_the_lanes(width: int, channels: int, abreast: int) -> None:
+    assert columns_abreast(width, channels) == abreast == int(columns_abreast(tf.constant(width), channels))
 
 
 def test_what_is_cut_off() -> None:

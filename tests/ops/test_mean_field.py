@@ -15,9 +15,11 @@ from tfseg.ops.mean_field import (
     Normalization,
     SpatialKernel,
     bilateral_features,
+    lead_over_last,
     scales,
     softmax_of_moderate,
     step,
+    with_last,
 )
 
 HEIGHT, WIDTH, LABELS = 4, 5, 3
@@ -92,7 +94,17 @@ def test_softmax_of_moderate_logits_and_of_others(highest: float) -> None:
     np.testing.assert_allclose(softmax_of_moderate(logits), tf.nn.softmax(logits), rtol=1e-5, atol=1e-30)
 
 
-@pytest.mark.parametrize("columns", [None, 8, 12])
+@pytest.mark.parametrize("highest", [0.0, 79.0, 81.0, 1e30])
+@pytest.mark.parametrize("labels", [2, 3, 4])
+def test_lead_over_the_last_label(labels: int, highest: float) -> None:
+    ahead = tf.constant(np.random.default_rng(0).normal(size=(50, labels - 1)) * 10, "float32")
+    ahead += highest - tf.reduce_max(ahead)
+    q = tf.nn.softmax(tf.concat([ahead, tf.zeros([50, 1])], 1))
+    np.testing.assert_allclose(lead_over_last(ahead), q[:, :-1] - q[:, -1:], atol=5e-7)
+    np.testing.assert_allclose(with_last(ahead), q)
+
+
+@pytest.mark.parametrize("columns", [None, 1, 3, 8, 12])
 def test_the_spatial_kernel_is_the_same_for_any_number_of_columns(columns: int | None) -> None:
     q = np.random.default_rng(0).normal(size=(HEIGHT * WIDTH, columns or 8))
     for normalization in NORMALIZATIONS:

@@ -1,41 +1,16 @@
 """Refines the probabilities of an image's pixels by a fully connected CRF."""
 
-import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 
 from tfseg.ops.crf_parameters import PARAMETERS, CrfParameters
 from tfseg.ops.demand import demand
-from tfseg.ops.mean_field import (
-    AT_A_TIME,
-    NORMALIZATIONS,
-    BilateralKernel,
-    Kernel,
-    Normalization,
-    SpatialKernel,
-    colours,
-    softmax_of_moderate,
-    step,
-)
+from tfseg.ops.dense_crf_graph import refine
+from tfseg.ops.mean_field import NORMALIZATIONS, Normalization
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
-
-LEAST = 1e-5
-"""Probabilities are taken for no less, as users of pydensecrf do: the logarithm of zero would forbid a label."""
-IMPOSSIBLE = -1e9
-"""A logit whose probability is zero."""
-KEPT = (8, 16, 24, 48, 96, 192)
-"""How many labels may be kept when others are pruned."""
-
-
-class _Task(NamedTuple):
-    """What a refinement is, but for the tensors: each gets one graph."""
-
-    crf: CrfParameters
-    iterations: int
-    prune: float | None
 
 
 def dense_crf(
@@ -109,15 +84,15 @@ def dense_crf(
         "normalization": normalization,
     }
     crf, weights = _chosen(parameters, {name: value for name, value in given.items() if value is not None})
-    task = _Task(crf, _counted(iterations), _share(prune))
+    iterations, prune = _counted(iterations), _share(prune)
     probabilities, image = tf.convert_to_tensor(probabilities), tf.convert_to_tensor(image)
     _check_shapes(probabilities.shape, image.shape)
     dtype = "float64" if probabilities.dtype == "float64" else "float32"
     weights = [tf.convert_to_tensor(weight, dtype) for weight in weights]
     _check_sizes(probabilities, image)
-    alone = probabilities.shape[0] == 1
-    refine = _graph(task, dtype, alone, probabilities.shape[3], image.shape[3], len(weights))
-    refined = refine(_checked_probabilities(tf.cast(probabilities, dtype)), _checked_image(image, dtype), *weights)
+    found = tf.cast(probabilities, dtype)
+    likeliest = _likeliest(found)
+    refined = refine(crf, iterations, prune, (found, likeliest, _checked_image(image, dtype)), weights)
     return tf.ensure_shape(tf.cast(refined, probabilities.dtype), probabilities.shape)
 
 
@@ -179,22 +154,26 @@ def _check_sizes(probabilities: Any, image: Any) -> None:
         )
 
 
-def _checked_probabilities(probabilities: Any) -> Any:
-    lowest, highest = _extremes(probabilities)
+def _likeliest(probabilities: Any) -> Any:
+    """The highest probability of each label in each image, `[batch, labels]`, once all are known to be some."""
+    probabilities = tf.stop_gradient(probabilities)
+    likeliest = tf.reduce_max(tf.reduce_max(probabilities, 1), 1)  # in two steps: five times as fast
+    lowest, highest = tf.reduce_min(probabilities, [1, 2, 3]), tf.reduce_max(likeliest, 1)
+    # NaN, which no comparison lets pass, is the lowest and the highest value where there is one.
     demand(
         tf.reduce_all((lowest >= 0) & (highest <= 1.001)),
         "`probabilities` must lie between 0 and 1, without NaN. Lowest and highest of each image follow. Apply a "
         "softmax to scores first.",
         tf.stack([lowest, highest]),
     )
-    return probabilities
+    return likeliest
 
 
 def _checked_image(image: Any, dtype: str) -> Any:
     """The image in floating point. Floats of 0 to 1, which would look all of one colour, are refused."""
     scaled = image.dtype.is_floating
     image = tf.cast(image, dtype)
-    lowest, highest = _extremes(image)
+    lowest, highest = tf.reduce_min(image, [1, 2, 3]), tf.reduce_max(image, [1, 2, 3])
     demand(
         tf.reduce_all((lowest >= 0) & (highest <= 255)),
         "`image` must hold intensities of 0 to 255, without NaN. Lowest and highest of each image follow.",
@@ -208,86 +187,3 @@ def _checked_image(image: Any, dtype: str) -> Any:
             highest,
         )
     return image
-
-
-def _extremes(x: Any) -> tuple[Any, Any]:
-    """Of each image the lowest and the highest value; NaN, which no comparison lets pass, where there is one."""
-    return tf.reduce_min(x, [1, 2, 3]), tf.reduce_max(x, [1, 2, 3])
-
-
-@functools.lru_cache(maxsize=64)
-def _graph(task: _Task, dtype: str, alone: bool, labels: int, channels: int, weights: int) -> Any:
-    """The refinement of a batch of any size as one graph, so that an eager call is as fast, and traced once."""
-
-    def refine(probabilities: Any, image: Any, *weights: Any) -> Any:
-        def one(both: tuple[Any, Any]) -> Any:
-            return _refined(task, *both, weights)
-
-        if alone:
-            return one((probabilities[0], image[0]))[None]
-        spec = tf.TensorSpec(probabilities.shape[1:], dtype)
-        return tf.map_fn(one, (probabilities, image), fn_output_signature=spec, parallel_iterations=AT_A_TIME)
-
-    batch = 1 if alone else None
-    specs = [tf.TensorSpec([batch, None, None, columns], dtype) for columns in (labels, channels)]
-    scalars = [tf.TensorSpec([], dtype)] * weights
-    return tf.function(refine, [*specs, *scalars], autograph=False)
-
-
-def _refined(task: _Task, probabilities: Any, image: Any, weights: tuple[Any, ...]) -> Any:
-    """One image: `[height, width, labels]` and `[height, width, channels]` to refined probabilities."""
-    flat = tf.reshape(probabilities, [-1, probabilities.shape[-1]])
-
-    def infer(flat: Any) -> Any:
-        # Kernels are made within the branch that uses them: TensorFlow finds no gradient through two levels of graphs.
-        return _mean_field(task, flat, image, weights)
-
-    if task.prune is None:
-        refined = infer(flat)
-    else:
-        likeliest = tf.reduce_max(tf.reduce_max(probabilities, 0), 0)  # in two steps: five times as fast
-        refined = _pruned(infer, flat, likeliest, task.prune)
-    return tf.reshape(refined, tf.shape(probabilities))
-
-
-def _pruned(infer: Any, probabilities: Any, likeliest: Any, least: float) -> Any:
-    """Inference among so many of the likeliest labels that all above `least` are there: a graph for each number."""
-    labels = probabilities.shape[1]
-    order = tf.argsort(likeliest, direction="DESCENDING", stable=True)
-    numbers = [number for number in KEPT if number < labels]
-
-    def among(number: int) -> Any:
-        # A product with ones and zeros is exact, and faster than a gathering of columns.
-        chosen = tf.one_hot(order[:number], labels, dtype=probabilities.dtype)
-        return tf.matmul(infer(tf.matmul(probabilities, chosen, transpose_b=True)), chosen)
-
-    live = tf.math.count_nonzero(likeliest > least, dtype="int32")
-    branches = [functools.partial(among, number) for number in numbers] + [functools.partial(infer, probabilities)]
-    return tf.switch_case(tf.math.count_nonzero(live > tf.constant(numbers, "int32"), dtype="int32"), branches)
-
-
-def _kernels(crf: CrfParameters, image: Any, columns: int) -> list[Kernel]:
-    height, width, _ = tf.unstack(tf.shape(image))
-    mode, dtype = crf.normalization, image.dtype.name
-    return [
-        BilateralKernel(colours(image), crf.theta_alpha, crf.theta_beta, mode, crf.bilateral_weight),
-        SpatialKernel(height, width, crf.theta_gamma, mode, crf.spatial_weight, dtype, columns),
-    ]
-
-
-def _mean_field(task: _Task, probabilities: Any, image: Any, weights: tuple[Any, ...]) -> Any:
-    labels = probabilities.shape[1]
-    columns = max(8, -(-labels // 4) * 4)  # processors like rows of whole registers: labels that cannot be fill them up
-    unary = tf.math.log(tf.clip_by_value(probabilities, LEAST, 1))
-    unary = logits = tf.pad(unary, [(0, 0), (0, columns - labels)], constant_values=IMPOSSIBLE)
-    kernels = _kernels(task.crf, image, columns)
-    # What kernels sum up is not negative. Unless weights are, no logit of a label falls below log(LEAST).
-    kept_above = not weights and min(task.crf.bilateral_weight, task.crf.spatial_weight) >= 0
-    softmax = softmax_of_moderate if kept_above else tf.nn.softmax
-
-    def iterate(logits: Any) -> list[Any]:
-        return [step(logits, unary, kernels, weights, softmax=softmax)]
-
-    # One iteration in the graph, whatever their number.
-    (logits,) = tf.while_loop(lambda _: True, iterate, [logits], maximum_iterations=task.iterations)
-    return softmax(logits)[:, :labels]

@@ -9,6 +9,9 @@ from keras import ops
 REACH = 5
 """Standard deviations after which the kernel is cut off. What lies beyond is less than one millionth of the sum."""
 
+LANES = 16
+"""Channels that a convolution takes at a time, whether they are there or not: float32 in a register of AVX-512."""
+
 
 def gaussian_taps(theta: float) -> Any:
     """`exp(-t^2 / 2 theta^2)` for the whole `t` from `-r` to `r = ceil(5 theta)`: a NumPy array `[2 r + 1]`."""
@@ -16,13 +19,13 @@ def gaussian_taps(theta: float) -> Any:
     return np.exp(-0.5 * (np.arange(-radius, radius + 1) / theta) ** 2)
 
 
-def gaussian_blur(x: Any, theta: float, abreast: Any = None) -> Any:
+def gaussian_blur(x: Any, theta: float, abreast: tuple[Any, Any] | None = None) -> Any:
     """Sums the values of all pixels, weighted by a Gaussian of their distance; beyond the borders there is nothing.
 
     Args:
         x: `[batch, height, width, channels]`, floating. Sizes may be unknown until the graph runs.
         theta: standard deviation in pixels.
-        abreast: of `columns_abreast`, which makes it faster for few channels.
+        abreast: `columns_abreast` of the width and of the height, which makes it faster for few channels.
 
     Returns:
         `sum_j exp(-|p_i - p_j|^2 / 2 theta^2) x_j` in the shape of `x`. The weights are not normalised: that of a pixel
@@ -50,12 +53,18 @@ def _transposing(x: Any, taps: Any) -> Any:
     return x
 
 
-def _abreast(x: Any, taps: Any, abreast: Any) -> Any:
-    """Along the columns, so many at once, and along the rows."""
+def _abreast(x: Any, taps: Any, abreast: tuple[Any, Any]) -> Any:
+    """Along the columns, so many at once; and along the rows, transposed to columns where that is little to move."""
+    x = _down(x, taps, abreast[0])
+    if x.shape[-1] >= LANES // 2:
+        return _depthwise(x, ops.reshape(taps, (1, -1, 1, 1)))
+    return ops.transpose(_down(ops.transpose(x, (0, 2, 1, 3)), taps, abreast[1]), (0, 2, 1, 3))
+
+
+def _down(x: Any, taps: Any, abreast: Any) -> Any:
     batch, height, width, channels = ops.shape(x)
     blocks = ops.reshape(x, (batch, height, width // abreast, abreast * channels))
-    down = ops.reshape(_depthwise(blocks, ops.reshape(taps, (-1, 1, 1, 1))), (batch, height, width, channels))
-    return _depthwise(down, ops.reshape(taps, (1, -1, 1, 1)))
+    return ops.reshape(_depthwise(blocks, ops.reshape(taps, (-1, 1, 1, 1))), (batch, height, width, channels))
 
 
 def _depthwise(x: Any, kernel: Any) -> Any:
@@ -65,18 +74,16 @@ def _depthwise(x: Any, kernel: Any) -> Any:
 def columns_abreast(width: Any, channels: int) -> Any:
     """How many columns of an image are best convolved as one, of so many times the channels.
 
-    Processors work on 16 channels at a time, whether they are there or not.
-
     Args:
         width: of the image: an integer, or a scalar integer tensor.
         channels: of the image.
 
     Returns:
-        Of the numbers up to 8 that divide `width`, the one that wastes least: an integer or a scalar tensor.
+        Of the numbers that divide `width` and make no more than `3 LANES` channels, the one that leaves the fewest
+        lanes idle: an integer or a scalar tensor.
     """
-    numbers = np.arange(1, 9, dtype="int32")
-    registers = numbers * channels / 16
-    use = registers / np.ceil(registers)
+    numbers = np.arange(1, max(1, 3 * LANES // channels) + 1, dtype="int32")
+    use = numbers * channels / LANES / np.ceil(numbers * channels / LANES)
     if isinstance(width, int):
         return int(numbers[np.argmax(use * (width % numbers == 0))])
     return ops.take(numbers, ops.argmax(ops.where(width % numbers == 0, use, 0)))

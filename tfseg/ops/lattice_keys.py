@@ -23,7 +23,8 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 MOST_BITS = 62
-MOST_BITS_OF_TABLE = 15
+BITS_OF_TABLE = 15
+"""Tables to gather from are no longer than 2 to that power: all five numbers of five dimensions fit, and caches do."""
 
 
 def radices(found: Simplices) -> Any:
@@ -55,7 +56,8 @@ def vertices(found: Simplices, radices: Any) -> tuple[Any, tuple[list[Any], list
     key = -tf.reduce_sum(radices) * tf.cast(found.excess, "int64")
     for number, nearest in enumerate(found.nearest[:-1]):
         key += radices[number] * tf.cast(nearest, "int64")
-    key -= _sums([rank * backwards for rank in range(1, size)], [backward_number(code, size) for code in found.first[1:]])
+    ranked = [backward_number(code, size) for code in found.first[1:]]
+    key -= _gathered([rank * backwards for rank in range(1, size)], ranked)
     keys, simplex = tf.unique(key)
     # One of its points stands for a simplex.
     point = tf.math.unsorted_segment_max(tf.range(tf.shape(key)[0]), simplex, tf.shape(keys)[0])
@@ -66,19 +68,24 @@ def vertices(found: Simplices, radices: Any) -> tuple[Any, tuple[list[Any], list
     return simplex, (numbers[::2], numbers[1::2]), list(colours)
 
 
-def _sums(tables: list[Any], places: list[Any]) -> Any:
-    """`tables[0][places[0]] + tables[1][places[1]] + …`, with few gatherings: from tables for several places at once."""
-    size = len(tables) + 1
+def _gathered(tables: list[Any], numbers: list[Any]) -> Any:
+    """`tables[0][numbers[0]] + tables[1][numbers[1]] + …`, `[points]`: several numbers are looked up at once.
+
+    Args:
+        tables: each `[size]`.
+        numbers: for each table below `size`, int32 `[points]`.
+    """
+    size = tables[0].shape[0]
     bits = (size - 1).bit_length()
-    at_once = MOST_BITS_OF_TABLE // bits
-    addends = []
-    for start in range(0, size - 1, at_once):
-        table, place = tf.zeros([1], tables[0].dtype), tf.constant(0)
-        for one, number in zip(tables[start : start + at_once], places[start : start + at_once], strict=True):
+    at_once = BITS_OF_TABLE // bits
+    sums = []
+    for start in range(0, len(tables), at_once):
+        table, place = tf.zeros([1], tables[0].dtype), 0
+        for one, number in zip(tables[start : start + at_once], numbers[start : start + at_once], strict=True):
             table = tf.reshape(table[:, None] + tf.pad(one, [[0, (1 << bits) - size]]), [-1])
             place = place * (1 << bits) + number
-        addends.append(tf.gather(table, place))
-    return tf.add_n(addends)
+        sums.append(tf.gather(table, place))
+    return tf.add_n(sums)
 
 
 def _starts(colours: Sequence[Any]) -> list[Any]:

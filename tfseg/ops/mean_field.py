@@ -75,10 +75,10 @@ class SpatialKernel:
         self.size, self.theta = (height, width), theta_gamma
         ones = [ops.ones((1, *size, 1), dtype) for size in ((height, 1), (1, width))]
         sums = gaussian_blur(ones[0], theta_gamma) * gaussian_blur(ones[1], theta_gamma)
-        self.abreast = None
+        self.abreast: tuple[Any, Any] | None = None
         if columns and columns <= FEW_COLUMNS:
             sums = ops.repeat(sums, columns, axis=-1)
-            self.abreast = columns_abreast(width, columns)
+            self.abreast = columns_abreast(width, columns), columns_abreast(height, columns)
         self.before, self.after = scales(sums, normalization, weight)
 
     def __call__(self, q: Any) -> Any:
@@ -190,6 +190,35 @@ def softmax_of_moderate(logits: Any) -> Any:
         return powers / tf.matmul(powers, tf.ones([logits.shape[1]] * 2, logits.dtype))
 
     return tf.cond(tf.reduce_max(logits) < 80, moderate, lambda: tf.nn.softmax(logits))
+
+
+def lead_over_last(logits: Any) -> Any:
+    """How far the probability of each label is above that of the last one: `q_l - q_n`, from `logits_l - logits_n`.
+
+    A kernel is linear, and labels compete: what it makes of these is how far the next logits are apart. So one column
+    less does, which for two labels is half of the work and more.
+
+    Args:
+        logits: `[pixels, n - 1]`.
+    """
+    columns = logits.shape[1]
+    if columns == 1:
+        return tf.tanh(logits / 2)
+
+    def moderate() -> Any:
+        above = tf.exp(logits) + -1.0  # TensorFlow would turn `- 1` into `expm1`, which takes three times as long
+        return above / (columns + 1 + tf.matmul(above, tf.ones([columns] * 2, logits.dtype)))
+
+    def any_size() -> Any:
+        q = with_last(logits)
+        return q[:, :-1] - q[:, -1:]
+
+    return tf.cond(tf.reduce_max(logits) < 80, moderate, any_size)
+
+
+def with_last(logits: Any) -> Any:
+    """The probabilities `[pixels, n]` from `logits_l - logits_n`, `[pixels, n - 1]`."""
+    return tf.nn.softmax(tf.pad(logits, [(0, 0), (0, 1)]))
 
 
 def _weighted(sums: Any, weight: Any) -> Any:
