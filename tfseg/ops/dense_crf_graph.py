@@ -12,10 +12,10 @@ from tfseg.ops.mean_field import (
     Kernel,
     SpatialKernel,
     colours,
-    lead_over_last,
+    lead_over_first,
     softmax_of_moderate,
     step,
-    with_last,
+    with_first,
 )
 
 if keras.backend.backend() == "tensorflow":
@@ -25,10 +25,12 @@ LEAST = 1e-5
 """Probabilities are taken for no less, as users of pydensecrf do: the logarithm of zero would forbid a label."""
 IMPOSSIBLE = -1e9
 """A logit whose probability is zero."""
-FEW_LABELS = 4
-"""For so many it is faster to compute how far labels are apart than where each is."""
-KEPT = (2, 3, 4, 8, 16, 24, 48, 96, 192)
-"""How many labels may be kept when others are pruned, besides all."""
+FEW_LABELS = 5
+"""For so many it is faster to compute how far labels are from one of them than where each is."""
+NUMBERS = (2, 3, 4, 5, 8, 16, 24, 48, 96, 192)
+"""For how many labels there are graphs when others are pruned, besides all."""
+BRANCHES = (2, 5, 8, 24, 96)
+"""Those of them that a graph holds which is built before its images are known."""
 
 
 class _Task(NamedTuple):
@@ -36,10 +38,9 @@ class _Task(NamedTuple):
 
     crf: CrfParameters
     iterations: int
-    kept: tuple[int, ...]
-    """How many labels an image may be left with, ascending."""
-    prune: float | None = None
-    """Where there are several numbers, what says which."""
+    prune: float | None
+    numbers: tuple[int, ...]
+    """For how many labels there are branches, ascending."""
 
 
 Inputs = tuple[Any, Any, Any]
@@ -52,21 +53,30 @@ def refine(crf: CrfParameters, iterations: int, prune: float | None, inputs: Inp
     batch, labels = probabilities.shape[0], probabilities.shape[3]
     if batch == 0:
         return probabilities
+    task = _Task(crf, iterations, prune, (labels,))
     if prune is None:
-        return _graph(_Task(crf, iterations, (labels,)), inputs, weights)
-    numbers = (*(number for number in KEPT if number < labels), labels)
+        return _graph(task, inputs, weights)
     if not tf.executing_eagerly():
-        return _graph(_Task(crf, iterations, numbers, prune), inputs, weights)
-    # The numbers of labels are known before there is a graph: so it needs no branches, which take a second each.
-    tasks = [_Task(crf, iterations, (numbers[place],)) for place in _place(numbers, likeliest, prune)]
+        return _graph(task._replace(numbers=_below(labels, BRANCHES)), inputs, weights)
+    # How many labels are likely is known before there is a graph: it needs no branches, which take a second each.
+    numbers = _below(labels, NUMBERS)
+    tasks = [task._replace(numbers=(numbers[place],)) for place in _place(numbers, _live(likeliest, prune))]
     images = [tuple(values[one : one + 1] for values in inputs) for one in range(batch)]
     return tf.concat([_graph(task, image, weights) for task, image in zip(tasks, images, strict=True)], 0)
 
 
-def _place(numbers: tuple[int, ...], likeliest: Any, least: Any) -> Any:
-    """The place of the first of `numbers` that is not below the number of labels above `least`."""
-    live = tf.math.count_nonzero(likeliest > least, axis=-1, keepdims=True, dtype="int32")
-    return tf.math.count_nonzero(live > tf.constant(numbers[:-1], "int32"), axis=-1, dtype="int32")
+def _below(labels: int, numbers: tuple[int, ...]) -> tuple[int, ...]:
+    return (*(number for number in numbers if number < labels), labels)
+
+
+def _live(likeliest: Any, least: float | None) -> Any:
+    """How many labels stay, at least one: `[..., labels]` to int32 `[...]`."""
+    return tf.maximum(tf.math.count_nonzero(likeliest > least, axis=-1, dtype="int32"), 1)
+
+
+def _place(numbers: tuple[int, ...], live: Any) -> Any:
+    """The place of the first of `numbers` that is enough."""
+    return tf.math.count_nonzero(live[..., None] > tf.constant(numbers[:-1], "int32"), axis=-1, dtype="int32")
 
 
 def _graph(task: _Task, inputs: Inputs, weights: list[Any]) -> Any:
@@ -98,24 +108,26 @@ def _traced(task: _Task, dtype: str, alone: bool, labels: int, channels: int, we
 
 def _refined(task: _Task, probabilities: Any, likeliest: Any, image: Any, weights: tuple[Any, ...]) -> Any:
     """Of one image: `[height, width, labels]`, `[labels]`, `[height, width, channels]` to refined probabilities."""
-    labels = probabilities.shape[-1]
-    flat = tf.reshape(probabilities, [-1, labels])
-    order = tf.argsort(likeliest, direction="DESCENDING", stable=True)
-
-    def among(number: int) -> Any:
-        # Kernels are made within the branch that uses them: TensorFlow finds no gradient through two levels of graphs.
-        if number == labels:
-            return _mean_field(task, flat, image, weights)
-        # A product with ones and zeros is exact, and faster than a gathering of columns.
-        chosen = tf.one_hot(order[:number], labels, dtype=flat.dtype)
-        return tf.matmul(_mean_field(task, tf.matmul(flat, chosen, transpose_b=True), image, weights), chosen)
-
-    if len(task.kept) == 1:
-        refined = among(task.kept[0])
+    flat = tf.reshape(probabilities, [-1, probabilities.shape[-1]])
+    if task.prune is None:
+        refined = _mean_field(task, flat, image, weights)
     else:
-        branches = [functools.partial(among, number) for number in task.kept]
-        refined = tf.switch_case(_place(task.kept, likeliest, task.prune), branches)
+        # Kernels are made within the branch that uses them: TensorFlow finds no gradient through two levels of graphs.
+        branches = [functools.partial(_among, task, number, flat, likeliest, image, weights) for number in task.numbers]
+        place = _place(task.numbers, _live(likeliest, task.prune))
+        refined = branches[0]() if len(branches) == 1 else tf.switch_case(place, branches)
     return tf.reshape(refined, tf.shape(probabilities))
+
+
+def _among(task: _Task, number: int, probabilities: Any, likeliest: Any, image: Any, weights: tuple[Any, ...]) -> Any:
+    """Inference among so many of the likeliest labels; those of them that are to be left out are made impossible."""
+    order = tf.argsort(likeliest, direction="DESCENDING", stable=True)[:number]
+    left_out = tf.range(number) >= _live(likeliest, task.prune)
+    # A product with ones and zeros is exact, and faster than a gathering of columns.
+    chosen = tf.one_hot(order, probabilities.shape[1], dtype=probabilities.dtype)
+    among = tf.matmul(probabilities, chosen, transpose_b=True)
+    penalty = tf.where(left_out, tf.constant(IMPOSSIBLE, among.dtype), 0)
+    return tf.matmul(_mean_field(task, among, image, weights, penalty), chosen)
 
 
 def _kernels(crf: CrfParameters, image: Any, columns: int) -> list[Kernel]:
@@ -127,15 +139,16 @@ def _kernels(crf: CrfParameters, image: Any, columns: int) -> list[Kernel]:
     ]
 
 
-def _mean_field(task: _Task, probabilities: Any, image: Any, weights: tuple[Any, ...]) -> Any:
+def _mean_field(task: _Task, probabilities: Any, image: Any, weights: tuple[Any, ...], penalty: Any = None) -> Any:
     labels = probabilities.shape[1]
     unary = tf.math.log(tf.clip_by_value(probabilities, LEAST, 1))
+    unary = unary if penalty is None else unary + penalty
     # What kernels sum up is not negative. Unless weights are, no logit of a label falls below log(LEAST).
     kept_above = not weights and min(task.crf.bilateral_weight, task.crf.spatial_weight) >= 0
-    softmax = of_last = softmax_of_moderate if kept_above else tf.nn.softmax
+    softmax = final = softmax_of_moderate if kept_above else tf.nn.softmax
     if 1 < labels <= FEW_LABELS:
-        unary = unary[:, :-1] - unary[:, -1:]
-        softmax, of_last = lead_over_last, with_last
+        unary = unary[:, 1:] - unary[:, :1]
+        softmax, final = lead_over_first, with_first
     else:
         columns = max(8, -(-labels // 4) * 4)  # processors like whole registers: labels that cannot be fill them up
         unary = tf.pad(unary, [(0, 0), (0, columns - labels)], constant_values=IMPOSSIBLE)
@@ -146,4 +159,4 @@ def _mean_field(task: _Task, probabilities: Any, image: Any, weights: tuple[Any,
 
     # One iteration in the graph, whatever their number.
     (logits,) = tf.while_loop(lambda _: True, iterate, [unary], maximum_iterations=task.iterations)
-    return of_last(logits)[:, :labels]
+    return final(logits)[:, :labels]

@@ -192,14 +192,14 @@ def softmax_of_moderate(logits: Any) -> Any:
     return tf.cond(tf.reduce_max(logits) < 80, moderate, lambda: tf.nn.softmax(logits))
 
 
-def lead_over_last(logits: Any) -> Any:
-    """How far the probability of each label is above that of the last one: `q_l - q_n`, from `logits_l - logits_n`.
+def lead_over_first(logits: Any) -> Any:
+    """How far the probability of each other label is above that of the first: `q_l - q_0`, from `logits_l - logits_0`.
 
     A kernel is linear, and labels compete: what it makes of these is how far the next logits are apart. So one column
     less does, which for two labels is half of the work and more.
 
     Args:
-        logits: `[pixels, n - 1]`.
+        logits: `[pixels, labels - 1]`.
     """
     columns = logits.shape[1]
     if columns == 1:
@@ -210,15 +210,15 @@ def lead_over_last(logits: Any) -> Any:
         return above / (columns + 1 + tf.matmul(above, tf.ones([columns] * 2, logits.dtype)))
 
     def any_size() -> Any:
-        q = with_last(logits)
-        return q[:, :-1] - q[:, -1:]
+        q = with_first(logits)
+        return q[:, 1:] - q[:, :1]
 
     return tf.cond(tf.reduce_max(logits) < 80, moderate, any_size)
 
 
-def with_last(logits: Any) -> Any:
-    """The probabilities `[pixels, n]` from `logits_l - logits_n`, `[pixels, n - 1]`."""
-    return tf.nn.softmax(tf.pad(logits, [(0, 0), (0, 1)]))
+def with_first(logits: Any) -> Any:
+    """The probabilities `[pixels, labels]` from `logits_l - logits_0`, `[pixels, labels - 1]`."""
+    return tf.nn.softmax(tf.pad(logits, [(0, 0), (1, 0)]))
 
 
 def _weighted(sums: Any, weight: Any) -> Any:
