@@ -263,6 +263,19 @@ def prune_in_a_graph(probabilities: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     return dense_crf(probabilities, image, prune=1e-3, **VALUES)
 
 
+def test_a_graph_for_each_number_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+    probabilities, image = scene(6, 7, 12)
+    logger = tf.get_logger()
+    logger.addHandler(caplog.handler)
+    try:
+        for live in (2, 3, 4, 5, 7, 12):
+            among = np.where(np.arange(12) < live, probabilities, 0)
+            dense_crf(among, image, prune=2e-4, iterations=1, **VALUES)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text
+
+
 def test_the_likeliest_label_stays() -> None:
     probabilities, image = scene(8, 9, 11)
     found = dense_crf(probabilities, image, prune=0.999, **VALUES).numpy()

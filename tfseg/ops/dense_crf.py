@@ -58,8 +58,9 @@ def dense_crf(
         iterations: of mean field.
         normalization: `"none"`, `"before"`, `"after"` or `"symmetric"`; without it that of `parameters`, or else
             `"symmetric"`. Weights that were found under one are wrong under another.
-        prune: leaves labels out, for each image, that no pixel gives more than this probability. See `docs/crf.md` for
-            what it can change. None keeps all.
+        prune: leaves labels out, for each image, that no pixel gives more than this probability; the likeliest stays
+            in any case. See `docs/crf.md` for what it can change. In a `tf.function` there is no gradient to weights
+            with it. None keeps all.
 
     Returns:
         Probabilities of the shape and type of `probabilities`. Labels left out have zero.

@@ -90,20 +90,23 @@ def _graph(task: _Task, inputs: Inputs, weights: list[Any]) -> Any:
 def _traced(task: _Task, dtype: str, alone: bool, labels: int, channels: int, weights: int) -> Any:
     """The refinement of a batch of any size as one graph, so that an eager call is as fast, and traced once."""
 
-    def refine(probabilities: Any, likeliest: Any, image: Any, *weights: Any) -> Any:
-        def one(inputs: Inputs) -> Any:
-            return _refined(task, *inputs, weights)
-
-        if alone:
-            return one((probabilities[0], likeliest[0], image[0]))[None]
-        inputs, spec = (probabilities, likeliest, image), tf.TensorSpec(probabilities.shape[1:], dtype)
-        return tf.map_fn(one, inputs, fn_output_signature=spec, parallel_iterations=AT_A_TIME)
-
     batch = 1 if alone else None
     size = [batch, None, None]
     specs = [tf.TensorSpec(shape, dtype) for shape in ([*size, labels], [batch, labels], [*size, channels])]
     scalars = [tf.TensorSpec([], dtype)] * weights
-    return tf.function(refine, [*specs, *scalars], autograph=False)
+    # Not a function of its own for each: TensorFlow would take all of them for one that is traced too often, and warn.
+    return tf.function(functools.partial(_batch, task, alone), [*specs, *scalars], autograph=False)
+
+
+def _batch(task: _Task, alone: bool, probabilities: Any, likeliest: Any, image: Any, *weights: Any) -> Any:
+    def one(inputs: Inputs) -> Any:
+        return _refined(task, *inputs, weights)
+
+    if alone:
+        return one((probabilities[0], likeliest[0], image[0]))[None]
+    spec = tf.TensorSpec(probabilities.shape[1:], probabilities.dtype)
+    inputs = (probabilities, likeliest, image)
+    return tf.map_fn(one, inputs, fn_output_signature=spec, parallel_iterations=AT_A_TIME)
 
 
 def _refined(task: _Task, probabilities: Any, likeliest: Any, image: Any, weights: tuple[Any, ...]) -> Any:

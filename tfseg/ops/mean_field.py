@@ -152,7 +152,7 @@ def step(
     Of the way there, only `logits` is kept for the gradient; all else is computed again.
 
     Args:
-        logits: `[pixels, labels]`; `softmax(logits)` is the Q of the last iteration.
+        logits: `[pixels, labels]`; `softmax(logits)` is the Q of the last iteration. Or what else goes with `softmax`.
         unary: `[pixels, labels]`: log probabilities, or scores; minus the U of the energy.
         kernels: of the image.
         weights: for each kernel a scalar, one for each label, or a matrix `[labels, labels]` by which its sums are
@@ -195,8 +195,8 @@ def softmax_of_moderate(logits: Any) -> Any:
 def lead_over_first(logits: Any) -> Any:
     """How far the probability of each other label is above that of the first: `q_l - q_0`, from `logits_l - logits_0`.
 
-    A kernel is linear, and labels compete: what it makes of these is how far the next logits are apart. So one column
-    less does, which for two labels is half of the work and more.
+    A kernel is linear: with one weight for all labels and Potts's compatibility, what it makes of these is how far the
+    next logits are apart. So one column less does, which for two labels is half of the work and more.
 
     Args:
         logits: `[pixels, labels - 1]`.
