@@ -38,7 +38,10 @@ NORMALIZATIONS: tuple[Normalization, ...] = ("none", "before", "after", "symmetr
 TINY = 1e-20
 """Added to sums before division, as the published implementations do."""
 FEW_COLUMNS = 8
-"""Scales are laid out for so many columns of Q: twice as fast as broadcasting them, and not much memory yet."""
+"""Scales are laid out for so many columns of Q: twice as fast as broadcasting them, and not much memory yet. Columns of
+the image are convolved several at once."""
+MODERATE = 80
+"""Sums of exponentials of logits below do not overflow in float32."""
 AT_A_TIME = 2
 """Images of a batch that are refined at the same time: memory grows with it, and one alone leaves processors idle."""
 
@@ -121,8 +124,8 @@ def bilateral_features(image: Any, theta_alpha: float, theta_beta: float) -> Any
     rows, columns = ops.meshgrid(ops.arange(height), ops.arange(width), indexing="ij")
     places = ops.cast(ops.reshape(ops.stack([columns, rows]), (2, -1)), image.dtype) / theta_alpha
     # One after the other and transposed, which is faster than side by side.
-    colours = ops.transpose(ops.reshape(image, (-1, channels))) / theta_beta
-    return ops.transpose(ops.concatenate([places, colours]))
+    intensities = ops.transpose(ops.reshape(image, (-1, channels))) / theta_beta
+    return ops.transpose(ops.concatenate([places, intensities]))
 
 
 def scales(sums: Any, normalization: Normalization, weight: float = 1.0) -> tuple[Any, Any]:
@@ -189,14 +192,14 @@ def softmax_of_moderate(logits: Any) -> Any:
         powers = tf.exp(logits)
         return powers / tf.matmul(powers, tf.ones([logits.shape[1]] * 2, logits.dtype))
 
-    return tf.cond(tf.reduce_max(logits) < 80, moderate, lambda: tf.nn.softmax(logits))
+    return tf.cond(tf.reduce_max(logits) < MODERATE, moderate, lambda: tf.nn.softmax(logits))
 
 
 def lead_over_first(logits: Any) -> Any:
     """How far the probability of each other label is above that of the first: `q_l - q_0`, from `logits_l - logits_0`.
 
     A kernel is linear: with one weight for all labels and Potts's compatibility, what it makes of these is how far the
-    next logits are apart. So one column less does, which for two labels is half of the work and more.
+    next logits are apart. So one column less does, and for two labels a third of the lattice's time.
 
     Args:
         logits: `[pixels, labels - 1]`.
@@ -213,7 +216,7 @@ def lead_over_first(logits: Any) -> Any:
         q = with_first(logits)
         return q[:, 1:] - q[:, :1]
 
-    return tf.cond(tf.reduce_max(logits) < 80, moderate, any_size)
+    return tf.cond(tf.reduce_max(logits) < MODERATE, moderate, any_size)
 
 
 def with_first(logits: Any) -> Any:
