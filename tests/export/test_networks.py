@@ -10,6 +10,7 @@ from tfseg.export import Export, Tflite, export
 from tfseg.export.tflite import operations
 from tfseg.models import Segmenter
 from tfseg.models.decoders import DeconvNet, DeepLabV1, Dilation, Fcn, PspNet, SegNet, Unet
+from tfseg.models.refine import CrfRnn
 
 UNPOOLED = Vgg16(width=1 / 32, batch_norm=True, indices=True, fc=None)
 NETWORKS = {
@@ -27,6 +28,11 @@ NETWORKS = {
     ),
     "dilation": Segmenter(backbone=Vgg16(form="dilation", output_stride=8, width=1 / 32), decoder=Dilation()),
     "small": Segmenter(channels=1, backbone=SmallCnn(width=4), decoder=Fcn(strides=(16, 8))),
+    "window": Segmenter(
+        backbone=SmallCnn(width=4),
+        decoder=Fcn(strides=(16, 8)),
+        refine=CrfRnn(kernel="convolutional", window=3, theta_gamma=1.0, inference_iterations=2),
+    ),
 }
 FORBIDDEN = {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "SHAPE", "STRIDED_SLICE", "PACK", "TRANSPOSE", "VAR_HANDLE"}
 """Builtin, but slow, or a sign that a size or a weight was left open."""
@@ -58,3 +64,13 @@ def test_networks_pass_the_gate(name, tmp_path):
     assert max(one.largest_difference for one in report.comparisons) < 1e-4
     found = [operation for operation in operations(report.tflite.read_bytes()) if operation in FORBIDDEN]
     assert found == ["STRIDED_SLICE"] * SLICES.get(name, 0)
+
+
+def test_a_network_with_the_lattice_of_a_crf_is_served(tmp_path):
+    """Photographs in a graph that knows neither their number nor their sizes, each with a lattice of its own."""
+    network = Segmenter(backbone=SmallCnn(width=4), decoder=Fcn(strides=(16, 8)), refine=CrfRnn())
+    images = [image(0, 75, 97, 3), image(1, 64, 33, 3)]
+    model = awake(network.build(labels(4)), images[0])
+    report = export(model, labels(4), tmp_path, "crf", spec=Export(tflite=None), images=images)
+    (comparison,) = report.comparisons
+    assert comparison.wrong == 0 and comparison.largest_difference < 1e-4

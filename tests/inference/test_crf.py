@@ -129,6 +129,14 @@ def test_runs_are_refined_once(model: keras.Model, tmp_path: Path) -> None:
             ["inference.crf={parameters: crf_rnn, theta_beta: 0}"],
             ".theta_beta: expected a number greater than 0 or null; received 0",
         ),
+        (
+            ["inference.crf={parameters: crf_rnn, theta_gamma: 1001}"],
+            ".theta_gamma: expected a number greater than 0 and of at most 1000 or null; received 1001",
+        ),
+        (
+            ["inference.crf={parameters: crf_rnn, bilateral_weight: 1e300}"],
+            ".bilateral_weight: expected a number from 0 to 1000000 or null; received 1e+300",
+        ),
         (["inference.crf={parameters: crf_rnn}", "data.source.channels=4", "model.channels=4"], COLOURS),
     ],
 )

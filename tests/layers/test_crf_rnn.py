@@ -245,6 +245,11 @@ def test_no_gradient_to_the_image_unless_it_is_asked_for(form: dict[str, Any]) -
         ({"theta_alpha": 0}, "`theta_alpha` must be greater than zero, and finite. Received: theta_alpha=0"),
         ({"theta_beta": -3.0}, "`theta_beta` must be greater than zero, and finite. Received: theta_beta=-3.0"),
         ({"theta_gamma": float("nan")}, "`theta_gamma` must be greater than zero, and finite. Received: theta_gamma="),
+        ({"theta_gamma": 1e9}, "`theta_gamma` must be at most 1000 pixels: time grows with it. Received: theta_gamma="),
+        (
+            {"spatial_weight": float("inf")},
+            "`spatial_weight` must lie within 1000000 of zero. Received: spatial_weight=",
+        ),
         ({"iterations": 0}, "`iterations` must be a positive integer. Received: iterations=0"),
         (
             {"inference_iterations": 2.5},

@@ -7,13 +7,15 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from tfseg.errors import RunError
+from tfseg.ops.crf_arguments import LARGEST_THETA_GAMMA, LARGEST_WEIGHT
 from tfseg.ops.crf_parameters import PARAMETERS
 from tfseg.ops.dense_crf import dense_crf
 from tfseg.ops.mean_field import Normalization
 from tfseg.spec.declare import Misfit, spec
 
 Theta = Annotated[float, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
+ThetaGamma = Annotated[float, Field(gt=0, le=LARGEST_THETA_GAMMA)]
+Weight = Annotated[float, Field(ge=0, le=LARGEST_WEIGHT)]
 CHANNELS = (1, 3)
 """Of images whose colours have a distance that the CRF's parameters were found for."""
 KERNELS = ("bilateral_weight", "theta_alpha", "theta_beta", "spatial_weight", "theta_gamma")
@@ -34,7 +36,7 @@ class Crf:
     """Its standard deviation in intensities of 0 to 255."""
     spatial_weight: Weight | None = None
     """Of the kernel of places alone."""
-    theta_gamma: Theta | None = None
+    theta_gamma: ThetaGamma | None = None
     """Its standard deviation in pixels."""
     normalization: Normalization | None = None
     """How the kernels' sums are normalised, without which weights mean nothing: by default as `parameters` was found
@@ -79,8 +81,6 @@ class Crf:
                 "CRF either."
             )
         given = {name: getattr(self, name) for name in ("parameters", *KERNELS, "normalization")}
-        for name in ("bilateral_weight", "spatial_weight"):  # as a tensor: other weights need no other graph
-            given[name] = None if given[name] is None else tf.constant(given[name], tf.float32)
         try:
             return np.asarray(dense_crf(probabilities, images, iterations=self.iterations, prune=self.prune, **given))
         except tf.errors.InvalidArgumentError as error:  # images of bytes and sound probabilities leave one reason

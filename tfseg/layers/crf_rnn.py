@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfseg.layers.arguments import two_shapes
+from tfseg.ops.crf_arguments import check_thetas, check_weight, counted
 from tfseg.ops.crf_rnn import KernelForm, Kernels, checked_image, of_one_size, refined
 from tfseg.ops.mean_field import Normalization
 
@@ -43,7 +44,7 @@ class CrfRnn(keras.layers.Layer):
     Args:
         theta_alpha: standard deviation of the bilateral kernel in pixels.
         theta_beta: standard deviation of the bilateral kernel in intensities of 0 to 255.
-        theta_gamma: standard deviation of the spatial kernel in pixels.
+        theta_gamma: standard deviation of the spatial kernel in pixels, at most 1000: time grows with it.
         bilateral_weight: where the weights of the bilateral kernel start.
         spatial_weight: where the weights of the spatial kernel start.
         kernel_weights: what the weights of each kernel are: `"full"`, a matrix over pairs of classes, which starts as a
@@ -99,22 +100,17 @@ class CrfRnn(keras.layers.Layer):
         self.theta_alpha, self.theta_beta, self.theta_gamma = theta_alpha, theta_beta, theta_gamma
         self.bilateral_weight, self.spatial_weight = bilateral_weight, spatial_weight
         self.kernel_weights, self.compatibility = kernel_weights, _plain(compatibility)
-        self.iterations, self.inference_iterations = iterations, inference_iterations
+        self.iterations = counted("iterations", iterations)
+        self.inference_iterations = counted("inference_iterations", inference_iterations)
         self.normalization, self.kernel, self.window = normalization, kernel, window
         self.image_gradient = image_gradient
         self._check()
         self.supports_jit = kernel == "convolutional"  # a lattice has as many vertices as the image asks for
 
     def _check(self) -> None:
-        for name in ("theta_alpha", "theta_beta", "theta_gamma"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(
-                    f"`{name}` must be greater than zero, and finite. Received: {name}={getattr(self, name)}"
-                )
-        for name in ("iterations", "inference_iterations"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+        check_thetas(self.theta_alpha, self.theta_beta, self.theta_gamma)
+        check_weight("bilateral_weight", self.bilateral_weight)
+        check_weight("spatial_weight", self.spatial_weight)
         if not isinstance(self.window, int) or self.window < 3 or self.window % 2 == 0:
             raise ValueError(f"`window` must be an odd integer of at least 3. Received: window={self.window!r}")
         choices = {"kernel_weights": KernelWeights, "normalization": Normalization, "kernel": KernelForm}

@@ -8,11 +8,14 @@ from pydantic import Field, model_validator
 
 from tfseg import layers
 from tfseg.models.problems import Problem
+from tfseg.ops.crf_arguments import LARGEST_THETA_GAMMA, LARGEST_WEIGHT
 from tfseg.ops.crf_rnn import KernelForm
 from tfseg.ops.mean_field import Normalization
 from tfseg.spec.declare import Misfit, spec
 
-Theta = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Theta = Annotated[float, Field(gt=0)]
+ThetaGamma = Annotated[float, Field(gt=0, le=LARGEST_THETA_GAMMA)]
+Weight = Annotated[float, Field(ge=-LARGEST_WEIGHT, le=LARGEST_WEIGHT)]
 Count = Annotated[int, Field(ge=1)]
 
 LATTICE_REFUSAL = (
@@ -35,11 +38,11 @@ class CrfRnn:
     """Standard deviation of the bilateral kernel in pixels."""
     theta_beta: Theta = 3.0
     """Standard deviation of the bilateral kernel in intensities of 0 to 255."""
-    theta_gamma: Theta = 3.0
+    theta_gamma: ThetaGamma = 3.0
     """Standard deviation of the spatial kernel in pixels."""
-    bilateral_weight: float = 5.0
+    bilateral_weight: Weight = 5.0
     """Where the weights of the bilateral kernel start."""
-    spatial_weight: float = 3.0
+    spatial_weight: Weight = 3.0
     """Where the weights of the spatial kernel start."""
     kernel_weights: Literal["scalar", "per_class", "full"] = "full"
     """What is learned of each kernel: one weight, one for each class, or a matrix over pairs of classes."""

@@ -3,7 +3,9 @@
 from typing import Any
 
 import keras
+import numpy as np
 
+from tfseg.ops.crf_arguments import check_thetas, check_weight, counted
 from tfseg.ops.crf_parameters import PARAMETERS, CrfParameters
 from tfseg.ops.demand import demand
 from tfseg.ops.dense_crf_graph import refine
@@ -52,7 +54,7 @@ def dense_crf(
             besides goes before it.
         theta_alpha: standard deviation of the bilateral kernel in pixels.
         theta_beta: standard deviation of the bilateral kernel in intensities of 0 to 255.
-        theta_gamma: standard deviation of the spatial kernel in pixels.
+        theta_gamma: standard deviation of the spatial kernel in pixels, at most 1000: time grows with it.
         bilateral_weight: of the bilateral kernel: a number, or a scalar tensor.
         spatial_weight: of the spatial kernel, likewise.
         iterations: of mean field.
@@ -84,12 +86,12 @@ def dense_crf(
         "spatial_weight": spatial_weight,
         "normalization": normalization,
     }
-    crf, weights = _chosen(parameters, {name: value for name, value in given.items() if value is not None})
-    iterations, prune = _counted(iterations), _share(prune)
+    crf, apart = _chosen(parameters, {name: value for name, value in given.items() if value is not None})
+    iterations, prune = counted("iterations", iterations), _share(prune)
     probabilities, image = tf.convert_to_tensor(probabilities), tf.convert_to_tensor(image)
     _check_shapes(probabilities.shape, image.shape)
     dtype = "float64" if probabilities.dtype == "float64" else "float32"
-    weights = [tf.convert_to_tensor(weight, dtype) for weight in weights]
+    weights = [_scalar(name, weight, dtype) for name, weight in apart.items()]
     _check_sizes(probabilities, image)
     found = tf.cast(probabilities, dtype)
     likeliest = _likeliest(found)
@@ -97,7 +99,7 @@ def dense_crf(
     return tf.ensure_shape(tf.cast(refined, probabilities.dtype), probabilities.shape)
 
 
-def _chosen(parameters: str | CrfParameters | None, given: dict[str, Any]) -> tuple[CrfParameters, list[Any]]:
+def _chosen(parameters: str | CrfParameters | None, given: dict[str, Any]) -> tuple[CrfParameters, dict[str, Any]]:
     """The parameters, and the two weights apart where one of them is a tensor."""
     if isinstance(parameters, str) and parameters not in PARAMETERS:
         raise ValueError(f"`parameters` must be one of {sorted(PARAMETERS)}. Received: parameters={parameters!r}")
@@ -109,24 +111,26 @@ def _chosen(parameters: str | CrfParameters | None, given: dict[str, Any]) -> tu
             f"A set of `parameters` is needed, or every value of one. Missing: {missing}. "
             f"Published sets: {sorted(PARAMETERS)}"
         )
-    for name in ("theta_alpha", "theta_beta", "theta_gamma"):
-        if not 0 < values[name] < float("inf"):
-            raise ValueError(f"`{name}` must be greater than zero, and finite. Received: {name}={values[name]}")
+    check_thetas(*(values[name] for name in ("theta_alpha", "theta_beta", "theta_gamma")))
     if values["normalization"] not in NORMALIZATIONS:
         raise ValueError(
             f"`normalization` must be one of {list(NORMALIZATIONS)}. Received: "
             f"normalization={values['normalization']!r}"
         )
-    weights = [values[name] for name in ("bilateral_weight", "spatial_weight")]
-    numbers = all(isinstance(weight, int | float) for weight in weights)
-    apart = {} if numbers else {"bilateral_weight": 1.0, "spatial_weight": 1.0}
-    return CrfParameters(**{**values, **apart, "source": ""}), [] if numbers else weights
+    weights = {name: values[name] for name in ("bilateral_weight", "spatial_weight")}
+    numbers = {name: float(weight) for name, weight in weights.items() if isinstance(weight, int | float | np.number)}
+    for name, weight in numbers.items():
+        check_weight(name, weight)
+    apart = {} if len(numbers) == len(weights) else weights
+    ones = dict.fromkeys(apart, 1.0)
+    return CrfParameters(**{**values, **numbers, **ones, "source": ""}), apart
 
 
-def _counted(iterations: int) -> int:
-    if not isinstance(iterations, int) or isinstance(iterations, bool) or iterations < 1:
-        raise ValueError(f"`iterations` must be a positive integer. Received: iterations={iterations!r}")
-    return iterations
+def _scalar(name: str, weight: Any, dtype: str) -> Any:
+    weight = tf.convert_to_tensor(weight, dtype)
+    if weight.shape.rank not in (0, None):
+        raise ValueError(f"`{name}` must be a number or a scalar tensor. Received: {name} of shape {weight.shape}")
+    return tf.ensure_shape(weight, [])
 
 
 def _share(prune: float | None) -> float | None:
