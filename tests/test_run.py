@@ -247,8 +247,10 @@ def test_data_that_are_missing_are_noticed_before_a_network_is_built(tmp_path: P
 
 
 def test_every_artefact_of_an_export_measures_the_same(run: tfseg.Run, tmp_path: Path) -> None:
-    report = tfseg.export(run, tmp_path)
+    report = tfseg.export(run, tmp_path, ["inference.crf={parameters: deeplab_v1}"])
     assert report.folder == tmp_path / "tiny" / "1"
+    assert report.left_out == ("inference.crf",)
+    assert str(report).endswith("\n  without inference.crf: what tfseg does around a network is not in an export")
     assert refusal(tfseg.evaluate, report.folder) == (
         f"{report.folder}: does not say which data to measure it on. Expected a run directory, or a pipeline as well "
         "(--pipeline FILE)."

@@ -173,7 +173,8 @@ def export(
     with explained():
         images = [image[0] for image, _ in islice(dataset.as_numpy_iterator(), pipeline.export.examples)]
     metadata = {"pipeline": dump(pipeline), "metrics": run.metrics}
-    return export_model(
+    around = [name for name in ("proposals", "ensemble", "crf") if getattr(pipeline.inference, name) is not None]
+    report = export_model(
         run.model(),
         pipeline.labels,
         Path(output),
@@ -182,6 +183,7 @@ def export(
         images=images,
         metadata=metadata,
     )
+    return replace(report, left_out=tuple(f"inference.{name}" for name in around))
 
 
 def predictor_of(path: Path, use: Inference, seed: int) -> Predictor:

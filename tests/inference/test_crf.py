@@ -157,7 +157,7 @@ def test_what_is_refused_while_running(model: keras.Model) -> None:
     assert refusal(CRF, network(3, 4), image(channels=4)) == f"inference.crf{COLOURS}"
     assert refusal(Crf(parameters="crf_rnn", theta_beta=1e-4), model, image()) == (
         "inference.crf: an image of 40x52 (height x width) is too large for the lattice when it is measured in units "
-        "so small. Take larger ones; below a theta_beta of about 0.3 contrasts alone are too large. Received: "
+        "so small. Take larger ones; below a theta_beta of about 0.2 contrasts alone are too large. Received: "
         "theta_alpha=160, theta_beta=0.0001"
     )
     broken = keras.models.clone_model(model)

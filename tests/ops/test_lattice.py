@@ -195,7 +195,8 @@ def test_keys_that_would_overflow_are_refused(features: np.ndarray) -> None:
     size = features.shape[1]
     text = (
         "Points are too far apart for the lattice, in standard deviations of the filter: its coordinates must stay "
-        f"below 2^20, and the product of the ranges of {size} of them below 2^62. Take larger ones."
+        f"below 2^20, and the product of the ranges of {size} of them below 2^62. Take larger ones "
+        "(theta_alpha and theta_beta, if this is a CRF). These are the ranges."
     )
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
         lattice(tf.constant(features))

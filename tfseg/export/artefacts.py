@@ -30,10 +30,17 @@ class Report:
     tflite: Path | None
     """The TFLite file in it, if one was asked for."""
     comparisons: tuple[Comparison, ...]
+    left_out: tuple[str, ...] = ()
+    """Keys of the pipeline for what tfseg does around a network and no artefact does."""
 
     def __str__(self) -> str:
         files = [str(path) for path in (self.folder, self.tflite) if path]
-        return "\n".join([*files, *(f"  {comparison}" for comparison in self.comparisons)])
+        left_out = (
+            [f"  without {', '.join(self.left_out)}: what tfseg does around a network is not in an export"]
+            if self.left_out
+            else []
+        )
+        return "\n".join([*files, *(f"  {comparison}" for comparison in self.comparisons), *left_out])
 
 
 def export(

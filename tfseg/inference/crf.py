@@ -88,7 +88,7 @@ class Crf:
             raise RunError(
                 f"inference.crf: an image of {images.shape[1]}x{images.shape[2]} (height x width) is too large for "
                 f"the lattice when it is measured in units so small. Take larger ones; below a theta_beta of about "
-                f"0.3 contrasts alone are too large. Received: theta_alpha={alpha}, theta_beta={beta}"
+                f"0.2 contrasts alone are too large. Received: theta_alpha={alpha}, theta_beta={beta}"
             ) from error
 
     @property

@@ -37,7 +37,8 @@ def radices(found: Simplices) -> Any:
     demand(
         tf.logical_and(fits, farthest < 2**20),
         "Points are too far apart for the lattice, in standard deviations of the filter: its coordinates must stay "
-        f"below 2^20, and the product of the ranges of {size - 1} of them below 2^{MOST_BITS}. Take larger ones.",
+        f"below 2^20, and the product of the ranges of {size - 1} of them below 2^{MOST_BITS}. Take larger ones "
+        "(theta_alpha and theta_beta, if this is a CRF). These are the ranges.",
         ranges,
     )
     return tf.concat([tf.math.cumprod(tf.cast(ranges, "int64"), exclusive=True), tf.zeros([1], "int64")], 0)
