@@ -4,7 +4,8 @@ A scene is a pure function of the seed, the split and the index. All geometry is
 pixels, sines from a table), so that a scene is the same bit for bit on every machine.
 """
 
-from typing import Annotated, ClassVar, Literal
+import functools
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -68,16 +69,24 @@ class Shapes:
     def examples(self, listing: Listing, labels: Labels) -> Examples:
         """The scenes, to be drawn."""
         stream = self.splits().index(listing.split)
+        drawing = _drawing(self._size, labels.count, self.objects, self.channels)
 
         def load(index: tf.Tensor) -> Loaded:
             seed = tf.random.experimental.stateless_fold_in(tf.constant([self.seed, stream], tf.int64), index)
-            return *draw(seed, self._size, labels.count, self.objects, self.channels), tf.constant(NO_FAULT)
+            return *drawing(seed), tf.constant(NO_FAULT)
 
         return Examples(listing, load, lambda index: load(index)[1:])
 
     @property
     def _size(self) -> tuple[int, int]:
         return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+@functools.lru_cache(maxsize=16)
+def _drawing(size: tuple[int, int], classes: int, objects: int, channels: int) -> Any:
+    """`draw` as one graph, which every data set of such scenes calls: its many operations are traced once."""
+    scene = functools.partial(draw, size=size, classes=classes, objects=objects, channels=channels)
+    return tf.function(scene, input_signature=[tf.TensorSpec([2], tf.int64)], autograph=False)
 
 
 def draw(
