@@ -235,6 +235,20 @@ def test_any_type_of_image_and_of_probabilities() -> None:
     np.testing.assert_allclose(half, expected, atol=2e-3)
 
 
+def test_arrays_of_any_layout_and_whatever_becomes_of_them() -> None:
+    """Arrays that TensorFlow would share with NumPy are aligned to 64 bytes; the result does not look at them again."""
+    probabilities, image = scene(9, 8)
+    expected = dense_crf(probabilities, image, **VALUES).numpy()
+    room = np.empty(probabilities.nbytes + 64, "uint8")
+    aligned = room[-room.ctypes.data % 64 :][: probabilities.nbytes].view("float32").reshape(probabilities.shape)
+    aligned[...] = probabilities
+    found = dense_crf(aligned, np.asfortranarray(image), **VALUES)
+    aligned[...] = 0
+    np.testing.assert_array_equal(found, expected)
+    mirrored = (np.ascontiguousarray(one[:, :, ::-1])[:, :, ::-1] for one in (probabilities, image))
+    np.testing.assert_array_equal(dense_crf(*mirrored, **VALUES), expected)
+
+
 def test_a_grey_image_counts_as_three_equal_channels() -> None:
     probabilities, image = scene(20, 24)
     grey = image[..., :1]

