@@ -4,7 +4,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
-PYTEST_ARGS ?= -n 2
+# worksteal: neighbours of one file stay on one worker, which makes their common fixtures once.
+PYTEST_ARGS ?= -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test clean
