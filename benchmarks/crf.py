@@ -223,12 +223,10 @@ def by_force(probabilities: np.ndarray, crf: CrfParameters) -> np.ndarray:
     kernel = {"none": kernel, "before": kernel / n.T, "after": kernel / n, "symmetric": kernel / np.sqrt(n * n.T)}[
         crf.normalization
     ]
-    logits = unary
+    q = tf.nn.softmax(unary).numpy()
     for _ in range(10):
-        q = np.exp(logits - logits.max(1, keepdims=True))
-        logits = unary + crf.spatial_weight * kernel @ (q / q.sum(1, keepdims=True))
-    q = np.exp(logits - logits.max(1, keepdims=True))
-    return (q / q.sum(1, keepdims=True)).reshape(shape)
+        q = tf.nn.softmax(unary + crf.spatial_weight * kernel @ q).numpy()
+    return q.reshape(shape)
 
 
 def measure_with_one_thread(folder: Path, file: str) -> None:

@@ -195,7 +195,7 @@ def test_errors_of_pydensecrf(shared: Path, thetas: tuple[int, int], theirs: flo
 
 @pytest.mark.parametrize(("channels", "least", "most"), [(3, 0.45, 0.65), (1, 0.65, 0.85)])
 def test_raw_bilateral_sums_fall_short_by_a_factor(shared: Path, channels: int, least: float, most: float) -> None:
-    """Those of the lattice, as of the C++ programs: every normalisation but `none` divides the factor out."""
+    """Every normalisation but `none` divides the factor out."""
     image = bilateral_crop(shared)[1][..., :channels]
     for thetas in ERRORS_OF_PYDENSECRF:
         features = bilateral_features(colours(tf.constant(image, "float32")), *thetas)
