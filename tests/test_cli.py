@@ -379,7 +379,7 @@ def test_interrupt(tiny: str, said: Said, failing: Failing) -> None:
 @pytest.mark.slow
 def test_interrupt_of_a_real_training(tiny: str, tmp_path: Path) -> None:
     """Ctrl-C while it trains: exit code 130, no traceback. It goes on, and ends as if nothing had happened."""
-    words = [sys.executable, "-m", "tfseg", "fit", tiny, "training.epochs=20", "--run-dir"]
+    words = [sys.executable, "-m", "tfseg", "fit", tiny, "training.epochs=8", "--run-dir"]
     plain: dict[str, Any] = {"cwd": ROOT, "env": plain_environment(), "text": True}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     child = subprocess.Popen(
@@ -400,11 +400,11 @@ def test_interrupt_of_a_real_training(tiny: str, tmp_path: Path) -> None:
         child.kill()
     assert (child.returncode, err.strip()) == (130, "Stopped.")
     done = len(tfseg.Run(parts).history)
-    assert 1 <= done < 20 and not (parts / "metrics-val.json").exists()
+    assert 1 <= done < 8 and not (parts / "metrics-val.json").exists()
     for command in ([*words, str(parts), "--resume"], [*words, str(whole)]):
         subprocess.run(command, check=True, capture_output=True, timeout=600, **plain)
     resumed, unbroken = tfseg.Run(parts), tfseg.Run(whole)
-    assert [row["epoch"] for row in resumed.history] == [float(epoch + 1) for epoch in range(20)]
+    assert [row["epoch"] for row in resumed.history] == [float(epoch + 1) for epoch in range(8)]
     assert resumed.metrics == unbroken.metrics
     for name in ("model.keras", "last.keras"):
         weights = zip(resumed.model(name).weights, unbroken.model(name).weights, strict=True)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import tfseg
@@ -163,8 +164,14 @@ class Learner(NamedTuple):
     start: str | None = None
     """Whose weights it starts from, after twenty steps. As published: behind random ones the ReLUs of a large context,
     which starts as the identity, would die."""
+    measured: str = "by evaluation"
+    """Or "in training", by statistics of the batch: where one BatchNorm sees an image at several scales, the moving
+    statistics are those of all of them together, and of none."""
 
 
+STEPS = 1000
+"""In which every network has learned: most need 40 to 100. Those that unpool stand still for a while, and have been
+seen to need 340, by the luck of their weights."""
 LEARNERS = {
     "bayesian_segnet_vgg16_camvid": Learner(width=0.25, optimizer=partial(adam, 5e-3)),
     "crf_rnn_fcn8s_voc": Learner(),
@@ -174,7 +181,7 @@ LEARNERS = {
     "deeplab_v1_msc_largefov_voc": Learner(),
     "deeplab_v1_msc_voc": Learner(),
     "deeplab_v1_voc": Learner(),
-    "deeplab_v2_resnet101_voc": Learner(97),
+    "deeplab_v2_resnet101_voc": Learner(97, measured="in training"),
     "deeplab_v2_vgg16_aspp_l_voc": Learner(),
     "deeplab_v2_vgg16_aspp_s_voc": Learner(),
     "deeplab_v2_vgg16_largefov_voc": Learner(),
@@ -206,17 +213,20 @@ def test_a_network_learns_four_real_pictures_by_heart(name: str, shared: Path) -
     learner = LEARNERS[name]
     images, masks = pictures(shared / "data" / "voc2012", learner.side)
     keras.utils.set_random_seed(0)
-    start = None if learner.start is None else learning(learner.start, learner)
     model = learning(name, learner)
-    if start is not None:
-        start.fit(images, masks, batch_size=4, epochs=20, verbose=0)
+    batches = tf.data.Dataset.from_tensors((images, masks)).repeat()
+    if learner.start is not None:
+        start = learning(learner.start, learner)
+        start.fit(batches, steps_per_epoch=20, verbose=0)
         for layer in start.layers:
             model.get_layer(layer.name).set_weights(layer.get_weights())
-    for _ in range(20):
-        model.fit(images, masks, batch_size=4, epochs=20, verbose=0)
-        if (found := model.evaluate(images, masks, batch_size=4, verbose=0, return_dict=True)["miou"]) > 0.95:
+    for _ in range(STEPS // 20):
+        found = model.fit(batches, steps_per_epoch=20, verbose=0).history["miou"][-1]
+        if learner.measured == "by evaluation":
+            found = model.evaluate(batches, steps=1, verbose=0, return_dict=True)["miou"]
+        if found > 0.95:
             return
-    pytest.fail(f"mIoU {found:.3f} after 400 steps")
+    pytest.fail(f"mIoU {found:.3f} after {STEPS} steps")
 
 
 def test_no_network_is_left_out() -> None:

@@ -75,8 +75,8 @@ def digest(values: Any) -> list[tuple[tuple[int, ...], str]]:
 
 
 def network(pipeline: Pipeline) -> Any:
-    """Layers and weights as they are built."""
-    with pipeline.training.scope(pipeline.seed):
+    """Layers and weights as they are built. Only their shapes count: without values they are built in half the time."""
+    with pipeline.training.scope(pipeline.seed), keras.StatelessScope(initialize_variables=False):
         model = pipeline.build()
     config = {key: value for key, value in model.get_config().items() if key != "name"}  # Keras counts the models
     return str(config), [(weight.path, weight.shape, weight.trainable) for weight in model.weights]
@@ -84,7 +84,7 @@ def network(pipeline: Pipeline) -> Any:
 
 def trained(pipeline: Pipeline) -> Any:
     """The outputs of the form that is trained."""
-    with pipeline.training.scope(pipeline.seed):
+    with pipeline.training.scope(pipeline.seed), keras.StatelessScope(initialize_variables=False):
         return {name: output.shape for name, output in pipeline.build(training=True).output.items()}
 
 
