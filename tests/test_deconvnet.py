@@ -51,7 +51,7 @@ def test_statistics_are_those_of_boxes(first: run.Run) -> None:
     steps = pipeline.data.steps_per_epoch(pipeline.labels)
     epoch = pipeline.training.length(steps).epochs
     image, _ = pipeline.data.training_batch(pipeline.labels, epoch, 0, seed=pipeline.seed)
-    below = keras.Model(model.inputs, model.get_layer("conv1_1").output)(image.astype(np.float32))
+    below = keras.Model(model.input, model.get_layer("conv1_1").output)(image.astype(np.float32))
     norm = model.get_layer("conv1_1_bn")
     np.testing.assert_allclose(norm.moving_mean, np.mean(below, (0, 1, 2)), rtol=1e-3, atol=1e-3)
 
