@@ -24,6 +24,7 @@ from tfseg.errors import DataError, ExportError
 from tfseg.export import artefacts
 from tfseg.labels import LABELS, labels_text, voc_palette
 from tfseg.models.nodes import IMAGE, NODES, Node
+from tfseg.ops.weightless import weightless
 from tfseg.pipeline import Pipeline, load
 from tfseg.run_directory import PIPELINE
 from tfseg.spec.declare import members
@@ -74,18 +75,26 @@ def digest(values: Any) -> list[tuple[tuple[int, ...], str]]:
     return [(value.shape, hashlib.sha256(value.tobytes()).hexdigest()[:12]) for value in found]
 
 
+def built(pipeline: Pipeline, training: bool = False) -> keras.Model:
+    """A network of which only shapes are looked at."""
+
+    def build() -> keras.Model:
+        with pipeline.training.scope(pipeline.seed):
+            return pipeline.build(training=training)
+
+    return weightless(build)
+
+
 def network(pipeline: Pipeline) -> Any:
-    """Layers and weights as they are built. Only their shapes count: without values they are built in half the time."""
-    with pipeline.training.scope(pipeline.seed), keras.StatelessScope(initialize_variables=False):
-        model = pipeline.build()
+    """Layers and weights as they are built."""
+    model = built(pipeline)
     config = {key: value for key, value in model.get_config().items() if key != "name"}  # Keras counts the models
     return str(config), [(weight.path, weight.shape, weight.trainable) for weight in model.weights]
 
 
 def trained(pipeline: Pipeline) -> Any:
     """The outputs of the form that is trained."""
-    with pipeline.training.scope(pipeline.seed), keras.StatelessScope(initialize_variables=False):
-        return {name: output.shape for name, output in pipeline.build(training=True).output.items()}
+    return {name: output.shape for name, output in built(pipeline, training=True).output.items()}
 
 
 def filled(pipeline: Pipeline) -> Any:
