@@ -5,12 +5,14 @@ A case is data: a thing, tiny arguments, tiny inputs. Checks that need another p
 """
 
 import dataclasses
+import functools
 import inspect
 import json
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -19,7 +21,9 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from pydantic import ValidationError
 
+from tfseg.pipeline import Pipeline
 from tfseg.spec.show import dump
+from tfseg.spec.slots import slots
 from tfseg.spec.source import read
 from tfseg.spec.validate import validate
 
@@ -53,9 +57,14 @@ class LayerCase:
     outputs: int = 1
     whole_since: str = "2.20"
     """The TensorFlow from which on its convolutions stay whole in a TFLite file; depthwise ones were taken apart."""
+    float32_inside: str = ""
+    """What of it computes in float32 where all around is float64. The check of the gradient is coarser then, and is
+    also that a fine one would fail."""
     unlike: dict[str, str] = field(default_factory=dict)
     """What it cannot do, and why: `gradient`, `half`, `dynamic`, `tflite`, `xla`, `neutral`. The check then is that it
     says so or fails, so that a reason that has passed comes to light."""
+    faults: dict[str, str] = field(default_factory=dict)
+    """What it does wrong so far, by the name of the check that fails: `weights`, `trainable`, `frozen`."""
 
     @property
     def name(self) -> str:
@@ -76,6 +85,11 @@ class LayerCase:
             for index, (shape, array) in enumerate(zip(self.shapes, self.inputs(), strict=True))
         ]
         return keras.Model(one_or_all(tensors), self.make(**kwargs)(one_or_all(tensors)))
+
+    @property
+    def composite(self) -> bool:
+        """Whether it is made of other layers."""
+        return bool(self.make()._flatten_layers(include_self=False))  # Keras has no public way into a layer
 
 
 def fresh(argument: Any) -> Any:
@@ -122,7 +136,7 @@ def check_layer_config(case: LayerCase) -> None:
         assert json.loads(json.dumps(config[name])) in (value, [value, value])
     again = keras.saving.deserialize_keras_object(json.loads(json.dumps(keras.saving.serialize_keras_object(layer))))
     assert type(again) is case.layer
-    assert again.get_config() == config
+    assert json.dumps(again.get_config()) == json.dumps(config)
     assert keras.saving.get_registered_name(case.layer) == f"tfseg>{case.layer.__name__}"
 
 
@@ -151,21 +165,174 @@ def check_layer_dynamic(case: LayerCase) -> None:
         close(model.predict(one_or_all(inputs), verbose=0), layer(one_or_all(inputs)))
 
 
+class Differences(NamedTuple):
+    """How a gradient is compared with differences."""
+
+    step: float
+    """From where it is taken to either side."""
+    share: float
+    """By what share of its size a gradient may be another; a thousandth of the largest one counts as the least size."""
+
+
+FINE = Differences(1e-5, 1e-5)
+"""In float64: such a step leaves 1e-10 for what is curved, and 1e-16 / 1e-5 for what is rounded."""
+COARSE = Differences(3e-3, 1e-2)
+"""Where float32 is inside: values are rounded by 1e-7, of which such a step leaves some 1e-4. It is more where
+gradients are small beside the values, or BatchNorm bends by the statistics of two values: up to 4e-3."""
+
+
 def check_layer_gradient(case: LayerCase) -> None:
-    """Every learned weight and every float input that matters gets a finite gradient that is not zero."""
-    layer, inputs = case.make(), [tf.constant(array) for array in case.inputs()]
-    floats = [inputs[0]] if inputs[0].dtype.is_floating else []
-    with tf.GradientTape() as tape:
-        tape.watch(floats)
-        outputs = keras.tree.flatten(layer(one_or_all(inputs)))
-        total = tf.add_n([tf.reduce_sum(tf.cast(y, "float32") ** 2) for y in outputs[:1]])
-    sources = [*floats, *(weight.value for weight in layer.trainable_weights)]
-    gradients = tape.gradient(total, sources)
-    if "gradient" in case.unlike:
-        assert all(gradient is None for gradient in gradients)
-        return
-    for gradient in gradients:
-        assert np.all(np.isfinite(gradient)) and np.any(np.asarray(gradient) != 0)
+    """Every float input and every learned weight has the gradient that differences give, in training and without.
+
+    For the first input and the weights it is not zero.
+    """
+    precision = COARSE if case.float32_inside else FINE
+    modes = (False, True) if "training" in inspect.signature(case.layer.call).parameters else (None,)
+    for function in [Moving(case, training) for training in modes]:
+        found, expected = function.gradients(precision.step)
+        if "gradient" in case.unlike:
+            assert not np.any(found)
+            continue
+        both = dict(zip(function.sources, zip(found.tolist(), expected.tolist(), strict=True), strict=True))
+        assert np.all(np.any(found[function.needed] != 0, axis=1)), both
+        assert not np.any(far(found, expected, precision.share)), both
+    if case.float32_inside:
+        assert np.any(far(*function.gradients(FINE.step), FINE.share)), "all is float64: it needs no reason"
+
+
+SUMS = 3
+
+
+class Moving:
+    """A layer as a function of one number for each float input and each learned weight, in float64.
+
+    The number says how far the tensor is moved along a random direction of its own, and the results are three random
+    sums of all float outputs. So few differences see every entry of every gradient: where one is wrong, derivatives by
+    its number are, unless errors cancelled out by chance.
+    """
+
+    def __init__(self, case: LayerCase, training: bool | None) -> None:
+        random = np.random.default_rng(7)
+        self.layer, self.options = case.make(dtype="float64"), {} if training is None else {"training": training}
+        self.inputs = [tf.constant(evenly_spaced(array, random)) for array in case.inputs()]
+        self.layer(one_or_all(self.inputs))
+        refill(self.layer, random)
+        floats = {f"input {index}": x for index, x in enumerate(self.inputs) if is_float(x)}
+        weights = {weight.path: tf.convert_to_tensor(weight) for weight in self.layer.trainable_variables}
+        self.sources = {**floats, **weights}
+        # Of what follows the first input, perhaps nothing but the size matters.
+        self.needed = [index == 0 or index >= len(floats) for index in range(len(self.sources))]
+        # Not of mean zero, or what takes a mean would hardly move.
+        self.directions = [random.normal(1, 1, x.shape) for x in floats.values()]
+        self.directions += [random.normal(1, 1, x.shape) * evened(x.shape) for x in weights.values()]
+
+    def __call__(self, steps: tf.Tensor) -> tf.Tensor:
+        moves = zip(self.sources.values(), tf.unstack(steps), self.directions, strict=True)
+        moved = [source + tf.cast(step * direction, source.dtype) for source, step, direction in moves]
+        inputs = [moved.pop(0) if is_float(x) else x for x in self.inputs]
+        with keras.StatelessScope(list(zip(self.layer.trainable_variables, moved, strict=True))):
+            outputs = keras.tree.flatten(self.layer(one_or_all(inputs), **self.options))
+        random = np.random.default_rng(5)  # the same factors in every call
+        sums = [random.normal(size=(SUMS, *y.shape)) * tf.cast(y, "float64") for y in outputs if is_float(y)]
+        nothing = 0 * tf.reduce_sum(steps)  # what has no gradient gets one of zero
+        return tf.add_n([nothing + tf.reduce_sum(tf.reshape(each, (SUMS, -1)), 1) for each in sums])
+
+    def gradients(self, step: float) -> tuple[np.ndarray, np.ndarray]:
+        """By each number, of the three sums: what TensorFlow says, and what differences say."""
+        start = tf.zeros(len(self.sources), "float64")
+        (found,), (expected,) = tf.test.compute_gradient(self, [start], delta=step)
+        return found.T, expected.T
+
+
+def far(found: np.ndarray, expected: np.ndarray, share: float) -> np.ndarray:
+    """Which gradients are others; NaN is."""
+    sizes, errors = (np.linalg.norm(each, axis=1) for each in (expected, found - expected))
+    return ~(errors <= share * (sizes + sizes.max(initial=0) / 1000))
+
+
+def is_float(x: Any) -> bool:
+    return "float" in keras.backend.standardize_dtype(x.dtype)
+
+
+def evenly_spaced(array: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Floats from -2 to 2 in random order, so that no maximum is near another value; integers as they are."""
+    if "float" not in array.dtype.name:
+        return array
+    return random.permutation(np.linspace(-2, 2, array.size)).reshape(array.shape)
+
+
+def evened(shape: tuple[int, ...]) -> float:
+    """What to multiply a kernel by, so that what it makes of a tensor is as large as the tensor."""
+    return float(np.prod(shape[:-1]) ** -0.5)
+
+
+def refill(layer: keras.layers.Layer, random: np.random.Generator) -> None:
+    """Gives every weight and statistic other values than those it starts with, all different.
+
+    Biases are large, every second one negative, and kernels and scales are small: hardly a ReLU behind them is near its
+    bend, where differences say nothing.
+    """
+    for weight in layer.weights:
+        values = random.uniform(0.5, 1.5, weight.shape)
+        if weight.name in ("bias", "beta"):
+            values *= np.resize((1, -1), weight.shape)
+        elif weight.name != "moving_variance":
+            small = 0.3 if "kernel" in weight.name else 0.15
+            values *= random.choice((-small, small), weight.shape) * evened(weight.shape)
+        weight.assign(values)
+
+
+def check_layer_weights(case: LayerCase, folder: Path) -> None:
+    """A layer that is made of others is saved and loaded with every weight and statistic of theirs."""
+    model = case.model()
+    refill(model, np.random.default_rng(7))
+    again = reloaded(model, folder)
+    assert [weight.name for weight in again.weights] == [weight.name for weight in model.weights]
+    unchanged(again, [weight.numpy() for weight in model.weights])
+
+
+def check_layer_trainable(case: LayerCase, folder: Path) -> None:
+    """It is saved and loaded which of the layers inside learn: every second one, and the others."""
+    for first in (0, 1):
+        model = case.model()
+        for child in inside(model)[1:][first::2]:
+            child.trainable = False
+        alike(reloaded(model, folder), model)
+
+
+def check_layer_frozen(case: LayerCase, folder: Path) -> None:
+    """Training moves nothing in a layer that was made with `trainable=False`, or was set so, nor once it is loaded."""
+    made_so, set_so = case.model(trainable=False), case.model()
+    set_so.layers[-1].trainable = False
+    for model in (made_so, set_so):
+        again = reloaded(model, folder)
+        alike(again, model)
+        for each in (model, again):
+            before = [weight.numpy() for weight in each.weights]
+            each(one_or_all(case.inputs()), training=True)
+            unchanged(each, before)
+
+
+def reloaded(model: keras.Model, folder: Path) -> keras.Model:
+    model.save(folder / "model.keras")
+    return keras.models.load_model(folder / "model.keras")
+
+
+def inside(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers that have weights, however deep they lie; outer ones first."""
+    return [layer for layer in model._flatten_layers(include_self=False) if layer.weights]
+
+
+def alike(again: keras.Model, model: keras.Model) -> None:
+    """Every layer learns or not, as it did before. (By their names: Keras gives a wrapped one another path.)"""
+    found, expected = ([(layer.name, layer.trainable) for layer in inside(each)] for each in (again, model))
+    differing = [pair for pair in zip(found, expected, strict=True) if pair[0] != pair[1]]
+    assert not differing, f"found and expected: {differing}"
+
+
+def unchanged(model: keras.Model, expected: list[np.ndarray]) -> None:
+    for weight, value in zip(model.weights, expected, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value, err_msg=weight.path)
 
 
 def check_layer_half(case: LayerCase) -> None:
@@ -352,12 +519,15 @@ class SpecCase:
     """A spec's value, what it makes, and for each field another value that makes something else."""
 
     value: Any
-    makes: Callable[[Any], Any]
-    """What can be seen of the thing that the spec builds or does: plain values and arrays."""
+    makes: Callable[[Any], Any] | None
+    """What can be seen of the thing that the spec builds or does: plain values and arrays. None where only commands do
+    something with it: `tests/test_options.py` has a command for each of its fields then."""
     changes: dict[str, Any]
-    """Another value for each field, or what is `Given` where it depends on others."""
+    """Another value for each field, or what is `Given` where it depends on others; for `type`, a spec of that type."""
     elsewhere: dict[str, str] = field(default_factory=dict)
     """Fields whose effect takes too long to see here, and the name of the test that shows it."""
+    beside: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the spec that holds it in a pipeline, where what that one's own case has does not fit."""
 
     @property
     def name(self) -> str:
@@ -376,6 +546,32 @@ def own_fields(value: Any) -> list[str]:
     return [each.name for each in dataclasses.fields(value) if each.name != "type"]
 
 
+def changeable(value: Any) -> set[str]:
+    """Its fields; `type` is one where its slot takes other specs, too."""
+    return {*own_fields(value), *(["type"] if type(value) in chosen_by_type() else [])}
+
+
+@functools.cache
+def chosen_by_type() -> frozenset[type]:
+    """The specs that are not alone in their slot."""
+    return frozenset(each for members in slots(Pipeline).values() for each in members if len(members) > 1)
+
+
+def variants(case: SpecCase) -> Iterator[tuple[str, Any, Any]]:
+    """Each field that is changed, a value to start from, and one that differs from it in this field alone."""
+    for name, change in case.changes.items():
+        change = change if isinstance(change, Given) else Given(change, {})
+        before = dataclasses.replace(case.value, **change.where)
+        after = change.value if name == "type" else dataclasses.replace(before, **{name: change.value})
+        assert before != after
+        yield name, before, after
+
+
+def layout(model: keras.Model) -> str:
+    """The layers of a network, their arguments and connections."""
+    return str({key: value for key, value in model.get_config().items() if key != "name"})  # Keras counts the models
+
+
 def check_spec_value(case: SpecCase) -> None:
     """Frozen, refuses unknown fields, equal when made again, every field described."""
     kind, first = type(case.value), own_fields(case.value)[:1]
@@ -390,26 +586,27 @@ def check_spec_value(case: SpecCase) -> None:
 
 
 def check_spec_file(case: SpecCase, folder: Any) -> None:
-    """What `show` prints reads back to an equal value."""
+    """What `show` prints reads back to an equal value, also where a field has another value."""
     file = folder / "value.yaml"
-    file.write_text(dump(case.value), encoding="utf-8")
-    assert validate(type(case.value), read(file)) == case.value
+    for value in (case.value, *(after for _, _, after in variants(case))):
+        file.write_text(dump(value), encoding="utf-8")
+        assert validate(type(value), read(file)) == value
 
 
 def check_spec_fields(case: SpecCase) -> None:
     """Every field makes a difference."""
-    assert set(case.changes) | set(case.elsewhere) == set(own_fields(case.value))
-    known: list[tuple[Any, Any]] = []
-    for name, change in case.changes.items():
-        change = change if isinstance(change, Given) else Given(change, {})
-        before = dataclasses.replace(case.value, **change.where)
-        after = dataclasses.replace(before, **{name: change.value})
-        assert before != after
+    assert set(case.changes) | set(case.elsewhere) == changeable(case.value)
+    assert not set(case.changes) & set(case.elsewhere)
+    if case.makes is None:
+        return
+    known = [(case.value, case.makes(case.value))]
+    if case.changes:
+        assert same(known[0][1], case.makes(case.value)), "what is compared must not depend on chance"
+    for name, before, after in variants(case):
         if before not in [value for value, _ in known]:
             known.append((before, case.makes(before)))
-            assert same(known[-1][1], case.makes(before)), "what is compared must not depend on chance"
         made = next(made for value, made in known if value == before)
-        assert not same(made, case.makes(after)), f"{name}={change.value!r} changes nothing"
+        assert not same(made, case.makes(after)), f"{name} changes nothing: {after!r}"
 
 
 def same(one: Any, other: Any) -> bool:
@@ -425,14 +622,29 @@ def shallow(value: Any) -> dict[str, Any]:
     return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
 
 
+class Place(NamedTuple):
+    """The field of another spec that a spec stands in."""
+
+    holder: type
+    field: str
+    listed: bool
+    """Whether the field holds a list of them."""
+
+
+def places(kind: type) -> dict[type, Place]:
+    """Every spec in a slot of `kind`, and in theirs, and where it stands."""
+    found: dict[type, Place] = {}
+    for name, each in kind.__pydantic_fields__.items():  # type: ignore[attr-defined]
+        listed = typing.get_origin(each.annotation) is tuple
+        for member in _specs(each.annotation):
+            for inner, place in {member: Place(kind, name, listed), **places(member)}.items():
+                assert found.setdefault(inner, place) == place, f"{inner.__name__} stands in two places"
+    return found
+
+
 def slot_members(kind: type) -> set[type]:
     """Every spec in a slot of `kind`, and in theirs."""
-    found: set[type] = set()
-    for each in kind.__pydantic_fields__.values():  # type: ignore[attr-defined]
-        for member in _specs(each.annotation):
-            if member not in found:
-                found |= {member} | slot_members(member)
-    return found
+    return set(places(kind))
 
 
 def _specs(hint: Any) -> list[type]:

@@ -10,6 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
+pytest_plugins = ("tests.tiers",)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -20,6 +21,17 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the folder of shared data beside the project ({folder.name}/)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def one_stranger() -> Iterator[None]:
+    """Exports of the session are answered for by one process instead of one each; see `tests/exports.py`."""
+    exports = importlib.import_module("tests.exports")
+    answers = exports.Answers()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfseg.export.artefacts.ask", answers)
+        yield
+    answers.close()
 
 
 @pytest.fixture(autouse=True)

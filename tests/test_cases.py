@@ -25,6 +25,19 @@ def of(cases: list[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]
     return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
 
 
+COMPOSITES = [case for case in LAYERS if case.composite]
+
+
+def composites(check: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The layers that are made of others. What `check` is known to find in one is expected, until it is mended."""
+    cases: list[Any] = []
+    for case in COMPOSITES:
+        reason = case.faults.get(check)
+        expected = pytest.mark.xfail(raises=AssertionError, strict=True, reason=reason or "")
+        cases.append(case if reason is None else pytest.param(case, marks=expected))
+    return of(cases)
+
+
 @of(LAYERS)
 def test_layer_config(case: checks.LayerCase) -> None:
     checks.check_layer_config(case)
@@ -43,6 +56,21 @@ def test_layer_dynamic(case: checks.LayerCase) -> None:
 @of(LAYERS)
 def test_layer_gradient(case: checks.LayerCase) -> None:
     checks.check_layer_gradient(case)
+
+
+@composites("weights")
+def test_weights_of_layers_inside_are_saved(case: checks.LayerCase, tmp_path: Path) -> None:
+    checks.check_layer_weights(case, tmp_path)
+
+
+@composites("trainable")
+def test_which_layers_inside_learn_is_saved(case: checks.LayerCase, tmp_path: Path) -> None:
+    checks.check_layer_trainable(case, tmp_path)
+
+
+@composites("frozen")
+def test_a_frozen_layer_does_not_change(case: checks.LayerCase, tmp_path: Path) -> None:
+    checks.check_layer_frozen(case, tmp_path)
 
 
 @of(LAYERS)
@@ -65,6 +93,7 @@ def test_layer_is_served_without_tfseg(case: checks.LayerCase, elsewhere: Elsewh
     checks.close(elsewhere.saved_model(case), elsewhere.here(case), 1e-6)
 
 
+@pytest.mark.extra
 @of(LAYERS)
 @pytest.mark.parametrize("backend", ["numpy", "jax"])
 def test_layer_without_tensorflow(case: checks.LayerCase, elsewhere: Elsewhere, backend: str) -> None:
@@ -101,6 +130,16 @@ def test_metric_numbers(case: checks.MetricCase) -> None:
 @of([*LOSSES, *METRICS])
 def test_compiled_with_in_a_new_process(case: checks.LossCase | checks.MetricCase, elsewhere: Elsewhere) -> None:
     assert elsewhere.figure(case) == pytest.approx(elsewhere.figure_here(case), abs=1e-6)
+
+
+@pytest.mark.extra
+@of([*LOSSES, *METRICS])
+@pytest.mark.parametrize("backend", ["numpy", "jax"])
+def test_figure_without_tensorflow(
+    case: checks.LossCase | checks.MetricCase, elsewhere: Elsewhere, backend: str
+) -> None:
+    pytest.importorskip("jax", reason="Keras computes with JAX in both of these backends")
+    assert elsewhere.figure(case, backend) == pytest.approx(elsewhere.figure_here(case), rel=1e-6, abs=1e-6)
 
 
 @of(SPECS)

@@ -10,6 +10,8 @@ from tfseg import fitting, run
 from tfseg.inference import Predictor
 from tfseg.pipeline import load
 
+pytestmark = pytest.mark.slow
+
 TINY = (
     "data.source={type: shapes, size: 64, train: 3, val: 2}",
     "data.crop=32",

@@ -45,6 +45,8 @@ def weights(tmp_path: Path) -> Path:
     return save_checkpoint(tmp_path / "model.ckpt", mobilenet_v2().arrays)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_stranger")
 def test_the_whole_job(file: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     assert main(["import", str(file), str(weights), "--run-dir", str(folder), "seed=3"]) == 0

@@ -21,6 +21,7 @@ from tfseg.metrics import BoundaryIoU, TrimapMeanIoU
 from tfseg.pipeline import Pipeline, load
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.usefixtures("one_stranger")
 TINY = """\
 name: tiny
 labels: {names: [ground, disc, square]}
@@ -270,6 +271,7 @@ print(tfseg.fit(pipeline, sys.argv[2], verbose=False).history[-1]["val_miou"])
 """
 
 
+@pytest.mark.slow
 def test_a_training_on_two_devices_ends_like_one_on_one(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
     """Three validation images for two devices, a dropout-free network: weights differ by rounding alone, about 1e-6."""
     (tmp_path / "tiny.yaml").write_text(TINY)
@@ -293,6 +295,7 @@ def test_predict_writes_index_masks_of_the_images_own_size(run: tfseg.Run, tmp_p
         assert picture.size == (67, 41)
 
 
+@pytest.mark.slow
 def test_grey_images_with_masks_of_0_and_255(shared: Path, tmp_path: Path) -> None:
     """Ten electron microscope slices, two classes: source `folder`, one channel, whole job."""
     file = tmp_path / "membrane.yaml"
@@ -335,6 +338,7 @@ training: {epochs: 2, auxiliary_weight: 0.4, loss: {type: cross_entropy, resolut
 """
 
 
+@pytest.mark.slow
 def test_a_decoder_with_auxiliary_scores(tmp_path: Path) -> None:
     """Trained with them, saved and measured without; the columns are as ever, and one for each loss."""
     (tmp_path / "parsing.yaml").write_text(AUXILIARY)

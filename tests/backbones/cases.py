@@ -1,10 +1,13 @@
 """Every backbone, tiny."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from tests.checks import Given, SpecCase
+from tests.checks import Given, SpecCase, layout
 from tfseg.backbones import (
     AlexNet,
     Applications,
@@ -16,48 +19,77 @@ from tfseg.backbones import (
     SmallCnn,
     Vgg16,
 )
+from tfseg.models.decoders import Fcn
+from tfseg.ops.weightless import weightless
+
+FOLDER = tempfile.TemporaryDirectory()
+WEIGHTS = Path(FOLDER.name, "weights.npz")
+HALF = 0.5
+"""Every weight of the file that a backbone starts from; no initialiser gives it."""
 
 
 def net(backbone: Any) -> list[Any]:
-    """Its layers and stages, in plain values."""
-    image = keras.Input((None, None, 3), name="image")
-    stages = backbone(image).stages
-    model = keras.Model(image, [stage.tensor for stage in stages])
-    layers = [[type(layer).__name__, str(layer.get_config())] for layer in model.layers]
-    return [layers, [[stage.name, stage.stride, stage.tensor.shape[-1]] for stage in stages]]
+    """Its layers and stages, and which weights come from its file, in plain values."""
+
+    def build() -> list[Any]:
+        image = keras.Input((None, None, 3), name="image")
+        stages = backbone(image).stages
+        model = keras.Model(image, [stage.tensor for stage in stages])
+        return [layout(model), [[stage.name, stage.stride] for stage in stages], filled(backbone, model)]
+
+    return weightless(build)
 
 
-WEIGHTS = {"weights": "test_weights_come_back"}
+def filled(backbone: Any, model: keras.Model) -> list[str]:
+    """The weights that a file of halves fills, where the backbone starts from one."""
+    if backbone.weights is None:
+        return []
+    weights = {f"{layer.name}/{each.name}": each for layer in model.layers for each in layer.weights}
+    np.savez(backbone.weights, **{name: np.full(each.shape, HALF) for name, each in weights.items()})
+    backbone.load_weights(model)
+    return [name for name, each in weights.items() if np.all(np.asarray(each.value) == HALF)]
+
+
+def case(backbone: Any, changes: dict[str, Any]) -> SpecCase:
+    """A backbone, and a decoder that fits each of its changes."""
+    decoder = Fcn(strides=(8,), upsampling="deconv" if "form" in changes else "resize")
+    return SpecCase(backbone, net, {**changes, "weights": WEIGHTS}, beside={"decoder": decoder})
+
 
 CASES = [
-    SpecCase(
+    case(
         AlexNet(width=0.02),
-        net,
-        {"form": "original", "width": 0.05, "output_stride": 16, "dropout": 0.1},
-        WEIGHTS,
+        {"type": Vgg16(width=0.01), "form": "original", "width": 0.05, "output_stride": 16, "dropout": 0.1},
     ),
-    SpecCase(
+    case(
         Applications(name="MobileNet"),
-        net,
-        {"name": "VGG16", "output_stride": 16, "momentum": 0.99},
-        WEIGHTS,
+        {"type": SmallCnn(width=2), "name": "VGG16", "output_stride": 16, "momentum": 0.99},
     ),
-    SpecCase(
+    case(
         GoogLeNet(width=0.02),
-        net,
-        {"form": "original", "width": 0.05, "output_stride": 16, "average_pool": True, "dropout": 0.1},
-        WEIGHTS,
-    ),
-    SpecCase(
-        ContractingPath(width=2),
-        net,
-        {"width": 3, "batch_norm": True, "momentum": Given(0.99, {"batch_norm": True}), "dropout": 0.1},
-        WEIGHTS,
-    ),
-    SpecCase(
-        MobileNetV2(alpha=0.1),
-        net,
         {
+            "type": AlexNet(width=0.02),
+            "form": "original",
+            "width": 0.05,
+            "output_stride": 16,
+            "average_pool": True,
+            "dropout": 0.1,
+        },
+    ),
+    case(
+        ContractingPath(width=2),
+        {
+            "type": SmallCnn(width=2),
+            "width": 3,
+            "batch_norm": True,
+            "momentum": Given(0.99, {"batch_norm": True}),
+            "dropout": 0.1,
+        },
+    ),
+    case(
+        MobileNetV2(alpha=0.1),
+        {
+            "type": SmallCnn(width=2),
             "alpha": 0.35,
             "divisor": 1,
             "output_stride": 16,
@@ -65,12 +97,11 @@ CASES = [
             "normalize": "torch",
             "momentum": 0.99,
         },
-        WEIGHTS,
     ),
-    SpecCase(
+    case(
         Resnet(depth=50, width=0.02),
-        net,
         {
+            "type": SmallCnn(width=2),
             "depth": 101,
             "width": 0.05,
             "output_stride": 16,
@@ -84,13 +115,15 @@ CASES = [
             "momentum": 0.99,
             "epsilon": 1e-3,
         },
-        WEIGHTS,
     ),
-    SpecCase(SmallCnn(width=2), net, {"width": 3, "output_stride": 8, "momentum": 0.99}, WEIGHTS),
-    SpecCase(
+    case(
+        SmallCnn(width=2),
+        {"type": ContractingPath(width=2), "width": 3, "output_stride": 8, "momentum": 0.99},
+    ),
+    case(
         Vgg16(width=0.01),
-        net,
         {
+            "type": AlexNet(width=0.02),
             "form": "original",
             "output_stride": 8,
             "width": 0.02,
@@ -104,7 +137,6 @@ CASES = [
             "indices": True,
             "mc_dropout": "all",
         },
-        WEIGHTS,
     ),
     SpecCase(
         FullyConnected(filters=100), lambda fc: net(Vgg16(width=0.01, fc=fc)), {"kernel": 3, "rate": 2, "filters": 300}

@@ -132,6 +132,7 @@ def test_real_weights_compute_what_they_say(shared: Path, photographs: np.ndarra
     np.testing.assert_allclose(model(photographs[:2])[-1], expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_unfolding_changes_no_output_and_makes_training_agree(shared: Path, photographs: np.ndarray) -> None:
     backbone = MobileNetV2(weights=shared / WEIGHTS)
     model = built(backbone)

@@ -162,7 +162,11 @@ def three(file: Random, separable_scope: str, scope: str, channels: int, separab
 
 @pytest.mark.parametrize(
     ("depth", "beta", "separable", "plus"),
-    [(50, True, False, False), (101, False, True, True), (50, False, False, True)],
+    [
+        (50, True, False, False),
+        pytest.param(101, False, True, True, marks=pytest.mark.slow),
+        pytest.param(50, False, False, True, marks=pytest.mark.slow),
+    ],
 )
 def test_resnet_finds_every_array(depth: int, beta: bool, separable: bool, plus: bool, tmp_path: Path) -> None:
     """Every variable gets the array of its own scope."""

@@ -1,5 +1,6 @@
 """The specs of the data section, tiny."""
 
+import functools
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -28,24 +29,11 @@ from tfseg.data import (
 from tfseg.data.augment import View
 from tfseg.labels import Labels
 
-FOUR = Labels(names=("a", "b", "c", "d"))
+LABELS = Labels(names=("ground", "disc"))
 SEEDS = [tf.constant([5, number], tf.int64) for number in range(6)]
-
-
-def batches(data: Data) -> Any:
-    """The batches of one epoch and the names of the validation examples; of what is cached, the ops that read it."""
-    dataset = data.training(FOUR, seed=1, epochs=1)
-    return [
-        [part.tolist() for batch in dataset.as_numpy_iterator() for part in batch],
-        data.names(data.validation_split),
-    ]
-
-
-def pictures(shapes: Shapes) -> Any:
-    """The first scenes of every split and how many there are."""
-    data = Data(source=shapes)
-    found = {split: list(data.evaluation(split, FOUR).take(2).as_numpy_iterator()) for split in data.splits()}
-    return [(data.count(split), [part.tolist() for pair in found[split] for part in pair]) for split in data.splits()]
+FOLDER = tempfile.TemporaryDirectory()
+ROOT = Path(FOLDER.name)
+"""Where `files` are, once something asks for them."""
 
 
 def augmented(op: Any) -> Any:
@@ -60,34 +48,44 @@ def decoded(mask: Any) -> Any:
     """Ids and fault of a grey mask with few ids, and of a coloured one."""
     grey = np.array([[0, 1, 9, 200]], np.uint8)
     colours = np.array([[[0, 0, 0], [1, 2, 3], [128, 0, 0]]], np.uint8)
-    made = [mask(tf.io.encode_png(values), FOUR) for values in (grey[:, :, None], colours)]
+    made = [mask(tf.io.encode_png(values), LABELS) for values in (grey[:, :, None], colours)]
     return [[ids.numpy().tolist(), fault.numpy().decode()] for ids, fault in made]
 
 
 def cut_out(boxes: Any) -> Any:
     """The boxes of a few scenes and what lies in the first one."""
-    examples = Data(source=Shapes(size=32, train=3), boxes=boxes).training_examples(FOUR)
+    files()
+    examples = Data(source=Shapes(size=32, train=3), boxes=boxes).training_examples(LABELS)
     image, mask, _ = examples.load(tf.constant(0, tf.int64))
     return [examples.listing.names, image.numpy().tolist(), mask.numpy().tolist()]
 
 
 def listed(source: Any) -> Any:
-    """Splits, examples and their channels in a folder that many layouts find something in."""
-    with tempfile.TemporaryDirectory() as name:
-        _fill(Path(name))
-        root = Path(name) / "camvid" if isinstance(source, CamVid) else Path(name)
-        splits = source.splits(root)
-        found = [source.listing(root, split) for split in splits]
-        files = [[Path(file).relative_to(root).as_posix() for pair in part.files for file in pair] for part in found]
-        examples = source.examples(found[0], FOUR)
-        image, mask, fault = examples.load(tf.constant(0, tf.int64))
-        return [splits, files, image.numpy().tolist(), mask.numpy().tolist(), bool(fault.numpy())]
+    """Splits, examples and the first one of each, drawn or in a folder that every layout finds something in."""
+    root = files() / "all"
+    splits = source.splits(root)
+    found = [source.listing(root, split) for split in splits]
+    names = [[Path(file).relative_to(root).as_posix() for pair in part.files for file in pair] for part in found]
+    first = [source.examples(part, LABELS).load(tf.constant(0, tf.int64)) for part in found]
+    counts = [len(part.names) for part in found]
+    return [splits, counts, names, [[part.numpy().tolist() for part in parts[:2]] for parts in first]]
 
 
-def _fill(root: Path) -> None:
+@functools.cache
+def files() -> Path:
+    """Two folders of tiny pictures in the layouts of all sources, and boxes of drawn scenes."""
+    for home, lightest in (("all", 0), ("other", 100)):
+        _fill(ROOT / home, lightest)
+    (ROOT / "boxes.csv").write_text("image,left,top,right,bottom,class\ntrain_000000,4,4,28,28,1\n")
+    return ROOT
+
+
+def _fill(root: Path, lightest: int) -> None:
     for number in range(6):
-        for folder in ("train/images", "train/masks", "val/images", "val/masks", "train/other", "val/other"):
-            _save(root / folder / f"{number}.png", number if folder == "train/images" else 1)
+        for split in ("train", "val"):
+            _save(root / f"images/{split}/{number}.png", lightest + number)
+            _save(root / f"masks/{split}/{number}.png", 1)
+            _save(root / f"other/{split}/{number}.png", 0)
     for year in ("2007", "2012"):
         home = root / f"VOC{year}"
         for folder in ("JPEGImages", "SegmentationClass", "Mine"):
@@ -95,7 +93,7 @@ def _fill(root: Path) -> None:
         (home / "val.txt").write_text(f"a{year}\n")
     (root / "train.txt").write_text("1\n3\n")
     for split in ("train", "trainannot"):
-        _save(root / "camvid" / split / "c.png", 2)
+        _save(root / split / "c.png", 1)
 
 
 def _save(path: Path, value: int) -> None:
@@ -103,62 +101,84 @@ def _save(path: Path, value: int) -> None:
     Image.fromarray(np.full((3, 4), value, np.uint8)).save(path)
 
 
-LAYOUT = Folder(images="{split}/images/{name}.png")
-ALL = Folder(images="train/images/{name}.png", masks="train/masks/{name}.png", fractions={"train": 0.5, "val": 0.5})
+LAYOUT = Folder(images="images/{split}/{name}.png", masks="masks/{split}/{name}.png")
+CUT = Folder(images="images/train/{name}.png", masks="masks/train/{name}.png", fractions={"train": 0.5, "val": 0.5})
 SCENES = Data(source=Shapes(size=16, train=5, val=2), batch_size=2)
+BOXES = ROOT / "boxes.csv"
 
 CASES = [
     SpecCase(
         SCENES,
-        batches,
+        None,
         {
             "source": Shapes(size=16, train=5, val=2, seed=1),
+            "root": Given(ROOT / "other", {"source": LAYOUT, "root": ROOT / "all"}),
             "boxes": ObjectBoxes(smallest=9, size=16),
             "crop": (8, 12),
-            "fill": Given(9, {"crop": (40, 40)}),
+            "fill": Given(9, {"crop": 40}),
             "batch_size": 3,
             "augment": (Colour(),),
             "train_split": "test",
             "validation_split": "test",
         },
-        elsewhere={"root": "test_a_missing_folder", "cache": "test_nothing_is_read_again_from_memory"},
+        elsewhere={"cache": "test_nothing_is_read_again_from_memory"},
     ),
     SpecCase(
         Shapes(size=16, train=2, val=2, test=2),
-        pictures,
-        {"size": (16, 20), "train": 3, "val": 3, "test": 3, "objects": 2, "channels": 2, "seed": 9},
+        listed,
+        {
+            "type": LAYOUT,
+            "size": (16, 20),
+            "train": 3,
+            "val": 3,
+            "test": 3,
+            "objects": 2,
+            "channels": 2,
+            "seed": 9,
+        },
     ),
     SpecCase(
         LAYOUT,
         listed,
         {
-            "images": "{split}/other/{name}.png",
-            "masks": "{split}/other/{name}.png",
+            "type": CamVid(),
+            "images": "other/{split}/{name}.png",
+            "masks": "other/{split}/{name}.png",
             "lists": "{split}.txt",
-            "fractions": Given({"train": 0.2, "val": 0.8}, {"images": ALL.images, "fractions": ALL.fractions}),
-            "mask": Ids(mapping={1: 3}),
+            "fractions": Given({"train": 0.2, "val": 0.8}, {"images": CUT.images, "fractions": CUT.fractions}),
+            "mask": Ids(mapping={1: 0}),
             "channels": 1,
         },
     ),
+    SpecCase(CamVid(), listed, {"type": LAYOUT}),
+    SpecCase(Voc(), listed, {"type": LAYOUT, "year": "2007", "masks": "Mine"}),
     SpecCase(
         ObjectBoxes(smallest=9, size=16),
         cut_out,
-        {"context": 2.0, "smallest": 60, "size": (16, 20)},
-        elsewhere={"file": "test_a_file_gives_the_objects"},
+        {"type": ProposalBoxes(smallest=9, size=16), "file": BOXES, "context": 2.0, "smallest": 60, "size": (16, 20)},
     ),
     SpecCase(
-        ProposalBoxes(smallest=9, size=16),
+        ProposalBoxes(smallest=9, size=16, overlap=0.01),
         cut_out,
-        {"overlap": 0.8, "smallest": 60, "jitter": 0.1, "per_object": 3, "size": (16, 20)},
-        elsewhere={"file": "test_a_file_gives_the_proposals"},
+        {
+            "type": ObjectBoxes(smallest=9, size=16),
+            "file": BOXES,
+            "overlap": 0.8,
+            "smallest": 60,
+            "jitter": 0.1,
+            "per_object": 3,
+            "size": (16, 20),
+        },
     ),
-    SpecCase(CamVid(), listed, {}),
-    SpecCase(Voc(), listed, {"year": "2007", "masks": "Mine"}),
-    SpecCase(Ids(), decoded, {"mapping": {0: 1, 1: 0, 9: 2, 200: 3}, "rest": 255}),
-    SpecCase(Binary(), decoded, {}),
-    SpecCase(Colours(), decoded, {"table": ((1, 2, 3), (0, 0, 0), (128, 0, 0), (9, 9, 9)), "ignore": ((1, 2, 3),)}),
-    SpecCase(Scale(), augmented, {"min": 1.5, "max": 0.75, "factors": (1.25,)}),
-    SpecCase(Rotate(), augmented, {"degrees": 60.0}),
-    SpecCase(Flip(), augmented, {"axis": "vertical", "probability": 1.0}),
-    SpecCase(Colour(), augmented, {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}),
+    SpecCase(Ids(), decoded, {"type": Binary(), "mapping": {0: 1, 1: 0, 9: 1, 200: 0}, "rest": 255}),
+    SpecCase(Binary(), decoded, {"type": Ids()}),
+    SpecCase(Colours(), decoded, {"type": Ids(), "table": ((1, 2, 3), (0, 0, 0)), "ignore": ((1, 2, 3),)}),
+    SpecCase(Scale(), augmented, {"type": Rotate(), "min": 1.5, "max": 0.75, "factors": (1.25,)}),
+    SpecCase(Rotate(), augmented, {"type": Scale(), "degrees": 60.0}),
+    SpecCase(Flip(), augmented, {"type": Colour(), "axis": "vertical", "probability": 1.0}),
+    SpecCase(
+        Colour(),
+        augmented,
+        {"type": Flip(), "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0},
+    ),
 ]

@@ -35,7 +35,7 @@ def augmented(folder: Path) -> Data:
     return Data(source=Folder(), root=folder, batch_size=2, crop=(16, 18), augment=AUGMENT)
 
 
-@pytest.mark.parametrize("parallel", [1, 8, tf.data.AUTOTUNE])
+@pytest.mark.parametrize("parallel", [pytest.param(1, marks=pytest.mark.slow), 8, tf.data.AUTOTUNE])
 def test_what_runs_beside_it_changes_nothing(
     augmented: Data, labels: Labels, parallel: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +126,7 @@ def test_shapes_are_known_to_whoever_builds_a_model(augmented: Data, data: Data,
     assert data.training(labels, seed=0, epochs=4, initial_epoch=1).cardinality() == 9
 
 
-@pytest.mark.parametrize("fill", [FILL, 0, (123, 117, 104)])
+@pytest.mark.parametrize("fill", [pytest.param(FILL, marks=pytest.mark.slow), 0, (123, 117, 104)])
 def test_sizes_in_one_batch_are_filled_up(data: Data, labels: Labels, fill: int | tuple[int, ...]) -> None:
     data = replace(data, fill=fill)
     image, mask = next(iter(data.evaluation("train", labels, batch_size=5).as_numpy_iterator()))

@@ -45,9 +45,9 @@ def test_scenes_splits_and_seeds_differ() -> None:
     assert len({image.tobytes() for image in images}) == 32
 
 
-@pytest.mark.parametrize("classes", [2, 7, 40])
+@pytest.mark.parametrize("classes", [2, pytest.param(7, marks=pytest.mark.slow), 40])
 @pytest.mark.parametrize("size", [16, (33, 70)])
-@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow), 5])
 def test_any_size_any_number_of_classes_any_channels(classes: int, size: int, channels: int) -> None:
     labels = Labels(names=tuple(map(str, range(classes))))
     images, masks = scenes(Shapes(size=size, channels=channels), labels, count=2)

@@ -24,6 +24,8 @@ from tfseg.export.tflite import operations, write_tflite
 
 from .toys import constant, image, labels, network
 
+pytestmark = pytest.mark.usefixtures("one_stranger")
+
 
 @pytest.fixture(scope="module")
 def model():

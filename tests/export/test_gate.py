@@ -24,6 +24,7 @@ from tfseg.export.verify import Comparison, ask, compare, expectations, question
 from .toys import ArgmaxPooling, Fickle, constant, image, labels, network
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("one_stranger")  # but for `ask` itself, which is the gate's own here
 
 
 def left(folder):

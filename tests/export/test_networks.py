@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 
 from tests.export.toys import image, labels
+from tests.tiers import rotating
 from tfseg.backbones import ContractingPath, MobileNetV2, Resnet, SmallCnn, Vgg16
 from tfseg.export import Export, Tflite, export
 from tfseg.export.tflite import operations
 from tfseg.models import Segmenter
 from tfseg.models.decoders import DeconvNet, DeepLabV1, Dilation, Fcn, PspNet, SegNet, Unet
 from tfseg.models.refine import CrfRnn
+
+pytestmark = pytest.mark.usefixtures("one_stranger")
 
 UNPOOLED = Vgg16(width=1 / 32, batch_norm=True, indices=True, fc=None)
 NETWORKS = {
@@ -50,7 +53,7 @@ def awake(model: keras.Model, picture: np.ndarray) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", rotating(NETWORKS, {"released", "dilation", "small"}))
 def test_networks_pass_the_gate(name, tmp_path):
     images = [image(0, 75, 97, NETWORKS[name].channels), image(1, 64, 33, NETWORKS[name].channels)]
     model = awake(NETWORKS[name].build(labels(4)), images[0])

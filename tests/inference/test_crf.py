@@ -20,6 +20,8 @@ from tfseg.run_directory import PIPELINE
 from tfseg.spec.problems import SpecError
 from tfseg.spec.show import dump
 
+pytestmark = pytest.mark.usefixtures("one_stranger")
+
 MEAN, PRODUCT = (Ensemble(network=Path("b.keras"), rule=rule) for rule in ("mean_prob", "score_product"))  # type: ignore[arg-type]
 CRF = Crf(parameters="deeplab_v1", iterations=3)
 NAMES = ", ".join(sorted(PARAMETERS))

@@ -17,6 +17,8 @@ from tfseg.pipeline import load
 from tfseg.run_directory import PIPELINE
 from tfseg.spec.show import dump
 
+pytestmark = pytest.mark.usefixtures("one_stranger")
+
 MEAN, PRODUCT = (Ensemble(network=Path("fcn.keras"), rule=rule) for rule in ("mean_prob", "score_product"))  # type: ignore[arg-type]
 BOXES = Proposals(min_side=9, size=16)
 

@@ -17,6 +17,8 @@ from tfseg.export import Export, Tflite, export
 from tfseg.inference import Predictor
 from tfseg.labels import Labels
 
+pytestmark = pytest.mark.usefixtures("one_stranger")
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -19,6 +19,8 @@ from tfseg.inference import Inference, Predictor, Proposals, predict_files
 from tfseg.inference.proposals import windows
 from tfseg.pipeline import load
 
+pytestmark = pytest.mark.usefixtures("one_stranger")
+
 SMALL = Proposals(min_side=9, size=16)
 HEADER = "image,left,top,right,bottom\n"
 

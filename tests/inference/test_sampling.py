@@ -16,6 +16,8 @@ from tfseg.inference import Inference, Predictor, predict_files
 from tfseg.inference.sampling import mean_and_uncertainty, shade
 from tfseg.layers import McDropout
 
+pytestmark = pytest.mark.usefixtures("one_stranger")
+
 
 @pytest.fixture(scope="module")
 def bayesian() -> keras.Model:

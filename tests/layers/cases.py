@@ -8,14 +8,20 @@ from tfseg import layers
 X = (2, 9, 12, 3)
 SMALL = (2, 5, 4, 3)
 VALUES = ("float32", "int32")
+ALL = "all, under every policy, as its docstring says"
+INSIDE = {"trainable": "the `trainable` of layers inside is not saved with the layer that they make up"}
+RESIZED = "what lies between pixels, see ops/resize.py"
 NET = keras.layers.Conv2D(4, 3, 2, padding="same", name="net")
+IMAGE = keras.Input((None, None, 3), name="image")
+CONV = keras.layers.Conv2D(4, 3, 2, padding="same", use_bias=False, name="conv")(IMAGE)
+NORMED_NET = keras.Model(IMAGE, keras.layers.BatchNormalization(name="norm")(CONV), name="net")
 
 CASES = [
-    LayerCase(layers.Normalize, {"mode": "caffe"}, (X,)),
+    LayerCase(layers.Normalize, {"mode": "caffe"}, (X,), float32_inside=ALL),
     LayerCase(
         layers.Normalize, {"mode": "torch"}, (X,), ("uint8",), unlike={"gradient": "an integer image has no gradient"}
     ),
-    LayerCase(layers.Normalize, {"mean": [1.0, 2.0, 3.0], "scale": 0.5, "reverse": True}, (X,)),
+    LayerCase(layers.Normalize, {"mean": [1.0, 2.0, 3.0], "scale": 0.5, "reverse": True}, (X,), float32_inside=ALL),
     LayerCase(layers.CaffeMaxPooling2D, {"pool_size": 3, "strides": 2, "padding": 1}, (X,)),
     LayerCase(layers.CaffeMaxPooling2D, {"pool_size": 2}, (X,)),
     LayerCase(layers.CaffeAveragePooling2D, {"pool_size": 3, "strides": 2, "padding": 1}, (X,)),
@@ -32,9 +38,16 @@ CASES = [
     LayerCase(layers.AtrousMaxPooling2D, {"pool_size": 2, "dilation_rate": [1, 4]}, (X,)),
     LayerCase(layers.MirrorPadding2D, {"padding": 17, "multiple": 8}, (X,)),
     LayerCase(layers.MirrorPadding2D, {"padding": 2}, (SMALL,)),
-    LayerCase(layers.ResizeBy, {"scale": 0.75}, (X,), unlike={"xla": "see ops/resize.py"}),
-    LayerCase(layers.ResizeBy, {"scale": 1.5}, (SMALL,), unlike={"xla": "see ops/resize.py"}),
-    LayerCase(layers.ZoomLike, {"factor": 3}, (SMALL, X), ("float32", "uint8"), unlike={"xla": "see ops/resize.py"}),
+    LayerCase(layers.ResizeBy, {"scale": 0.75}, (X,), float32_inside=RESIZED, unlike={"xla": "see ops/resize.py"}),
+    LayerCase(layers.ResizeBy, {"scale": 1.5}, (SMALL,), float32_inside=RESIZED, unlike={"xla": "see ops/resize.py"}),
+    LayerCase(
+        layers.ZoomLike,
+        {"factor": 3},
+        (SMALL, X),
+        ("float32", "uint8"),
+        float32_inside=RESIZED,
+        unlike={"xla": "see ops/resize.py"},
+    ),
     LayerCase(layers.CropLike, {"offset": 2}, (X, SMALL)),
     LayerCase(layers.CropLike, {"offset": 0}, (X, SMALL), ("float32", "uint8")),
     LayerCase(
@@ -42,11 +55,18 @@ CASES = [
         {"align_corners": True},
         (SMALL, X),
         ("float32", "uint8"),
+        float32_inside=RESIZED,
         unlike={"xla": "see ops/resize.py"},
     ),
-    LayerCase(layers.ResizeLike, {"interpolation": "bilinear"}, (SMALL, X), unlike={"xla": "see ops/resize.py"}),
-    LayerCase(layers.ResizeLike, {"interpolation": "nearest"}, (SMALL, X)),
-    LayerCase(layers.ResizeLike, {"interpolation": "nearest", "align_corners": True}, (X, SMALL)),
+    LayerCase(
+        layers.ResizeLike,
+        {"interpolation": "bilinear"},
+        (SMALL, X),
+        float32_inside=RESIZED,
+        unlike={"xla": "see ops/resize.py"},
+    ),
+    LayerCase(layers.ResizeLike, {"interpolation": "nearest"}, (SMALL, X), float32_inside=ALL),
+    LayerCase(layers.ResizeLike, {"interpolation": "nearest", "align_corners": True}, (X, SMALL), float32_inside=ALL),
     LayerCase(layers.MaxPoolingWithArgmax2D, {"pool_size": 3, "strides": 2, "padding": "same"}, (X,), outputs=2),
     LayerCase(layers.MaxPoolingWithArgmax2D, {"pool_size": [2, 3]}, (X,), outputs=2),
     LayerCase(
@@ -71,7 +91,9 @@ CASES = [
         (X,),
         learned=9,
         fixed=6,
+        float32_inside=RESIZED,
         unlike={"xla": "see ops/resize.py"},
+        faults=INSIDE | {"frozen": "`trainable=False` does not reach the BatchNorm inside"},
     ),
     LayerCase(
         layers.PyramidPooling,
@@ -79,7 +101,9 @@ CASES = [
         (SMALL,),
         learned=3,
         fixed=2,
+        float32_inside=RESIZED,
         unlike={"xla": "see ops/resize.py"},
+        faults=INSIDE | {"frozen": "`trainable=False` does not reach the BatchNorm inside"},
     ),
     LayerCase(
         layers.AtrousSpatialPyramidPooling,
@@ -88,6 +112,8 @@ CASES = [
         learned=3 * 7,
         fixed=2 * 7,
         whole_since="2.21",
+        float32_inside="the mean over the map",
+        faults=INSIDE,
     ),
     LayerCase(
         layers.AtrousSpatialPyramidPooling,
@@ -95,15 +121,24 @@ CASES = [
         (X,),
         learned=3 * 2,
         fixed=2 * 2,
+        float32_inside=RESIZED,
         unlike={"xla": "see ops/resize.py"},
+        faults=INSIDE,
     ),
     LayerCase(
-        layers.ParallelAtrousClassifier, {"classes": 5, "rates": [1, 4], "hidden": 6, "dropout": 0.2}, (X,), learned=12
+        layers.ParallelAtrousClassifier,
+        {"classes": 5, "rates": [1, 4], "hidden": 6, "dropout": 0.2},
+        (X,),
+        learned=12,
+        faults=INSIDE,
     ),
-    LayerCase(layers.ParallelAtrousClassifier, {"classes": 5, "rates": [2, 3, 12]}, (X,), learned=6),
+    LayerCase(layers.ParallelAtrousClassifier, {"classes": 5, "rates": [2, 3, 12]}, (X,), learned=6, faults=INSIDE),
     LayerCase(layers.McDropout, {"rate": 0.25, "always_on": False, "noise_shape": [2, 1, 1, 3], "seed": 1}, (X,)),
     LayerCase(
-        layers.LocalResponseNormalization, {"depth_radius": 1, "alpha": 2.0, "beta": 0.5, "bias": 3.0}, ((2, 3, 4, 7),)
+        layers.LocalResponseNormalization,
+        {"depth_radius": 1, "alpha": 2.0, "beta": 0.5, "bias": 3.0},
+        ((2, 3, 4, 7),),
+        float32_inside=ALL,
     ),
     LayerCase(layers.PadToGrid, {"multiple": 8, "remainder": 3, "value": [1.0, 2.0, 3.0]}, (X,)),
     LayerCase(
@@ -115,18 +150,23 @@ CASES = [
     ),
     LayerCase(
         layers.MultiScale,
-        {"layer": NET, "scales": [1, 1.5, 0.5], "fusion": "mean", "outputs": "all"},
+        {"layer": NORMED_NET, "scales": [1, 1.5, 0.5], "fusion": "mean", "outputs": "all"},
         (X,),
-        learned=2,
+        learned=3,
+        fixed=2,
         outputs=4,
+        float32_inside=RESIZED,
         unlike={"xla": "see ops/resize.py"},
+        faults={"frozen": "`trainable=False` does not reach the network inside"},
     ),
     LayerCase(
         layers.MultiScale,
         {"layer": NET, "scales": [0.75, 1], "fusion": "attention", "align_corners": False, "attention_filters": 6},
         (X,),
         learned=2 + 4,
+        float32_inside=RESIZED,
         unlike={"xla": "see ops/resize.py"},
+        faults=INSIDE,
     ),
     LayerCase(
         layers.CrfRnn,
@@ -156,12 +196,19 @@ CASES = [
         ("float32", "uint8"),
         learned=2,
     ),
-    LayerCase(layers.DilatedContext, {"classes": 3, "size": "large", "dilations": [1, 2, 1]}, (X,), learned=8),
+    LayerCase(
+        layers.DilatedContext,
+        {"classes": 3, "size": "large", "dilations": [1, 2, 1]},
+        (X,),
+        learned=8,
+        faults=INSIDE,
+    ),
     LayerCase(
         layers.DilatedContext,
         {"classes": 3, "dilations": [2, 1], "padding": "once", "use_bias": False},
         (X,),
         learned=3,
+        faults=INSIDE,
     ),
     LayerCase(
         layers.AtrousConv2D,

@@ -174,7 +174,9 @@ def test_a_grey_image_counts_as_three_equal_channels(form: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("kernel_weights", "batch"), [("per_class", 1), ("full", 2)])
+@pytest.mark.parametrize(
+    ("kernel_weights", "batch"), [("per_class", 1), pytest.param("full", 2, marks=pytest.mark.slow)]
+)
 def test_gradients_to_logits_and_weights(form: dict[str, Any], kernel_weights: Any, batch: int) -> None:
     crf = layer(dtype="float64", iterations=3, kernel_weights=kernel_weights, bilateral_weight=2.0, **form)
     logits, image = (tf.constant(each, "float64") for each in scene(batch, 3, 4))

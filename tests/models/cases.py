@@ -1,10 +1,10 @@
 """Every spec of a model, tiny."""
 
-from collections.abc import Callable
 from typing import Any
 
-from tests.checks import Given, SpecCase
+from tests.checks import Given, SpecCase, layout
 from tfseg.backbones import ContractingPath, SmallCnn, Vgg16
+from tfseg.export import Export
 from tfseg.labels import Labels
 from tfseg.models import Graph, Segmenter
 from tfseg.models.decoders import (
@@ -21,10 +21,13 @@ from tfseg.models.decoders import (
 )
 from tfseg.models.heads import Crop, Interp, Resize, Zoom
 from tfseg.models.refine import CrfRnn
+from tfseg.ops.weightless import weightless
 
 BACKBONE = Vgg16(width=1 / 64)
 RELEASED = Vgg16(form="deeplab", output_stride=8, width=1 / 64)
+DILATED = Vgg16(form="dilation", output_stride=8, width=1 / 64)
 INDEXED = Vgg16(width=1 / 64, batch_norm=True, indices=True, fc=None)
+SMALL = SmallCnn(width=2)
 
 DEEPLAB = {
     "rates": (1,),
@@ -38,26 +41,21 @@ DEEPLAB = {
     "epsilon": 1e-3,
     "align_corners": False,
 }
+OTHER_HEADS = {"type": "test_a_head_that_the_decoder_does_not_need_is_refused"}
 
 
-def net(model: Any) -> list[list[str]]:
-    """Its layers in training, in plain values."""
-    layers = model.build(Labels(names=("road", "sky")), training=True).layers
-    return [[type(layer).__name__, str(layer.get_config())] for layer in layers]
+def net(model: Any) -> str:
+    """The network in training."""
+    return layout(weightless(lambda: model.build(Labels(names=("road", "sky")), training=True)))
 
 
-def decoded(decoder: Fcn) -> list[list[str]]:
-    return net(Segmenter(backbone=BACKBONE, decoder=decoder))
-
-
-def on(backbone: Any) -> Callable[[Any], list[list[str]]]:
-    """What a decoder makes of `backbone`."""
-    return lambda decoder: net(Segmenter(backbone=backbone, decoder=decoder))
-
-
-def headed(head: Any) -> list[list[str]]:
-    upsampling = "deconv" if isinstance(head, Crop) else "resize"
-    return net(Segmenter(backbone=BACKBONE, decoder=Fcn(upsampling=upsampling), head=head))
+def part(
+    slot: str, value: Any, changes: dict[str, Any], elsewhere: dict[str, str] | None = None, **beside: Any
+) -> SpecCase:
+    """A part of a `Segmenter`, with what it needs beside it."""
+    return SpecCase(
+        value, lambda each: net(Segmenter(**{**beside, slot: each})), changes, elsewhere=elsewhere or {}, beside=beside
+    )
 
 
 def conv(filters: Any) -> dict[str, Any]:
@@ -65,63 +63,94 @@ def conv(filters: Any) -> dict[str, Any]:
 
 
 CASES = [
-    SpecCase(
+    part(
+        "decoder",
         Fcn(),
-        decoded,
         {
+            "type": PspNet(filters=4),
             "strides": (32, 16),
             "upsampling": "deconv",
             "learned_upsampling": Given(True, {"upsampling": "deconv"}),
             "scales": (0.01, 0.0001),
             "channels": 4,
         },
+        backbone=BACKBONE,
     ),
-    SpecCase(
+    part(
+        "decoder",
         DeepLabV1(channels=4),
-        on(RELEASED),
         {
+            "type": DeepLabV2(),
             "multi_scale": True,
             "fusion": Given("concatenation", {"multi_scale": True}),
             "channels": Given(5, {"multi_scale": True}),
             "dropout": Given(0.1, {"multi_scale": True}),
         },
+        backbone=RELEASED,
     ),
-    SpecCase(DeepLabV2(), on(RELEASED), {"rates": (6, 12), "hidden": 8, "dropout": Given(0.1, {"hidden": 8})}),
-    SpecCase(
+    part(
+        "decoder",
+        DeepLabV2(),
+        {"type": DeepLabV1(channels=4), "rates": (6, 12), "hidden": 8, "dropout": Given(0.1, {"hidden": 8})},
+        backbone=RELEASED,
+    ),
+    part(
+        "decoder",
         Dilation(),
-        on(Vgg16(form="dilation", output_stride=8, width=1 / 64)),
         {
+            "type": Fcn(strides=(8,)),
             "context": "large",
             "dilations": Given((1, 2, 1), {"context": "basic"}),
             "padding": Given("same", {"context": "basic"}),
             "upsampling": "deconv",
         },
+        backbone=DILATED,
     ),
-    SpecCase(DeepLabV3(channels=4), on(SmallCnn(width=2)), {**DEEPLAB, "separable": True}),
-    SpecCase(
+    part(
+        "decoder",
+        DeepLabV3(channels=4),
+        {"type": DeepLabV3Plus(channels=4), **DEEPLAB, "separable": True},
+        backbone=SMALL,
+    ),
+    part(
+        "decoder",
         DeepLabV3Plus(channels=4),
-        on(SmallCnn(width=2)),
-        {**DEEPLAB, "separable": False, "low_level_channels": 6, "refinements": 1},
-        elsewhere={"low_level": "test_low_level_stages_by_stride_and_by_name"},
+        {
+            "type": DeepLabV3(channels=4),
+            **DEEPLAB,
+            "separable": False,
+            "low_level": 8,
+            "low_level_channels": 6,
+            "refinements": 1,
+        },
+        backbone=SMALL,
     ),
-    SpecCase(DeconvNet(filters=4), on(INDEXED), {"filters": 5}),
-    SpecCase(SegNet(), on(INDEXED), {"convolutions": (3, 3, 3, 2, 1), "mc_dropout": "central"}),
-    SpecCase(
+    part("decoder", DeconvNet(filters=4), {"type": SegNet(), "filters": 5}, backbone=INDEXED),
+    part(
+        "decoder",
+        SegNet(),
+        {"type": DeconvNet(filters=4), "convolutions": (3, 3, 3, 2, 1), "mc_dropout": "central"},
+        backbone=INDEXED,
+    ),
+    part(
+        "decoder",
         Unet(),
-        on(ContractingPath(width=2)),
-        {"strides": (16, 8, 2), "channels": (4, 3, 2, 1), "batch_norm": True},
+        {"type": Fcn(strides=(16,)), "strides": (16, 8, 2), "channels": (4, 3, 2, 1), "batch_norm": True},
+        backbone=ContractingPath(width=2),
     ),
-    SpecCase(
+    part(
+        "decoder",
         PspNet(filters=4),
-        on(SmallCnn(width=2)),
-        {"filters": 6, "bins": (1, 4), "dropout": 0.5, "auxiliary": False},
+        {"type": Fcn(strides=(16,)), "filters": 6, "bins": (1, 4), "dropout": 0.5, "auxiliary": False},
+        backbone=SMALL,
     ),
-    SpecCase(Crop(), headed, {}),
-    SpecCase(Interp(), lambda head: net(Segmenter(backbone=RELEASED, decoder=DeepLabV1(), head=head)), {}),
-    SpecCase(Resize(), headed, {"align_corners": True}),
-    SpecCase(
+    part("head", Crop(), {}, OTHER_HEADS, backbone=BACKBONE, decoder=Fcn(upsampling="deconv")),
+    part("head", Interp(), {}, OTHER_HEADS, backbone=RELEASED, decoder=DeepLabV1()),
+    part("head", Resize(), {"align_corners": True}, OTHER_HEADS, backbone=BACKBONE, decoder=Fcn()),
+    part("head", Zoom(), {}, OTHER_HEADS, backbone=DILATED, decoder=Dilation()),
+    part(
+        "refine",
         CrfRnn(),
-        lambda refine: net(Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,)), refine=refine)),
         {
             "theta_alpha": 50.0,
             "theta_beta": 10.0,
@@ -136,24 +165,31 @@ CASES = [
             "kernel": "convolutional",
             "window": Given(7, {"kernel": "convolutional"}),
         },
+        backbone=SMALL,
+        decoder=Fcn(strides=(16,)),
     ),
-    SpecCase(Zoom(), lambda head: net(Segmenter(backbone=RELEASED, decoder=Dilation(), head=head)), {}),
     SpecCase(
         Segmenter(backbone=BACKBONE, decoder=Fcn()),
         net,
         {
+            "type": Graph(layers=(conv("${classes}"),)),
             "channels": 4,
-            "backbone": Given(SmallCnn(width=2), {"decoder": Fcn(strides=(16,))}),
+            "backbone": Given(SMALL, {"decoder": Fcn(strides=(16,))}),
             "decoder": Fcn(strides=(32,)),
             "head": Resize(align_corners=True),
             "scales": (1.0, 0.5),
             "fusion": Given("mean", {"scales": (1.0, 0.5)}),
             "refine": CrfRnn(),
         },
+        beside={"export": Export(tflite=None)},
     ),
     SpecCase(
         Graph(layers=(conv("${classes}"),)),
         net,
-        {"channels": 1, "layers": ({"name": "first", "layer": "normalize", "mode": "tf"}, conv("${classes}"))},
+        {
+            "type": Segmenter(backbone=SMALL, decoder=Fcn(strides=(16,))),
+            "channels": 1,
+            "layers": ({"name": "first", "layer": "normalize", "mode": "tf"}, conv("${classes}")),
+        },
     ),
 ]

@@ -79,6 +79,7 @@ def test_images_of_other_channels(name: str, channels: int) -> None:
     assert model(image(32, 32, channels)).shape == (2, 32, 32, 3)
 
 
+@pytest.mark.slow
 def test_it_learns() -> None:
     """Two halves of different brightness are told apart after some steps, in training and in evaluation."""
     keras.utils.set_random_seed(1)
@@ -94,6 +95,7 @@ def test_it_learns() -> None:
     assert np.mean(np.argmax(model.predict(pictures, verbose=0), -1) == truth) > 0.9
 
 
+@pytest.mark.slow
 def test_saved_networks_load_where_only_the_layers_are_known(tmp_path: Path) -> None:
     script = "import sys, numpy as np, keras, tfseg.layers\n"
     for name, make in SMALL.items():

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.tiers import rotating
 from tfseg.ops import dense_crf
 from tfseg.ops.crf_parameters import PARAMETERS, CrfParameters
 from tfseg.ops.gaussian import gaussian_sums
@@ -64,7 +65,16 @@ def by_force(
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
-@pytest.mark.parametrize(("size", "labels"), [((24, 24), 4), ((24, 24), 6), ((11, 24), 3), ((1, 7), 2), ((9, 8), 9)])
+@pytest.mark.parametrize(
+    ("size", "labels"),
+    [
+        ((24, 24), 4),
+        pytest.param((24, 24), 6, marks=pytest.mark.slow),
+        pytest.param((11, 24), 3, marks=pytest.mark.slow),
+        ((1, 7), 2),
+        ((9, 8), 9),
+    ],
+)
 def test_spatial_kernel_alone_is_exact(normalization: Normalization, size: tuple[int, int], labels: int) -> None:
     probabilities, image = scene(*size, labels)
     values = {**VALUES, "bilateral_weight": 0.0, "spatial_weight": 0.05 if normalization == "none" else 3.0}
@@ -74,7 +84,7 @@ def test_spatial_kernel_alone_is_exact(normalization: Normalization, size: tuple
 
 
 @pytest.mark.parametrize("weights", [{}, {"bilateral_weight": -0.5}, {"spatial_weight": 100.0}, {"iterations": 1}])
-@pytest.mark.parametrize("labels", [2, 3, 5])
+@pytest.mark.parametrize("labels", [2, pytest.param(3, marks=pytest.mark.slow), 5])
 def test_few_labels_are_refined_like_many(labels: int, weights: dict[str, Any]) -> None:
     """Few are computed by their differences, more in a column each: impossible ones make more of them."""
     probabilities, image = scene(20, 24, labels)
@@ -313,7 +323,7 @@ def test_no_live_label_is_pruned(live: int) -> None:
     )
 
 
-@pytest.mark.parametrize("live", [1, 2, 3, 4, 5, 7, 9, 11])
+@pytest.mark.parametrize("live", [1, *(pytest.param(live, marks=pytest.mark.slow) for live in (2, 3, 4, 5, 7)), 9, 11])
 def test_a_graph_prunes_like_an_eager_call(live: int) -> None:
     probabilities, image = scene(8, 9, 11)
     probabilities[..., live:] = 0
@@ -364,7 +374,7 @@ def test_each_image_of_a_batch_is_pruned_on_its_own() -> None:
 # Gradients.
 
 
-@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", rotating(NORMALIZATIONS, {"none", "symmetric"}))
 def test_gradients(normalization: Normalization) -> None:
     probabilities, image = (tf.constant(one, "float64") for one in scene(4, 5, 3))
     scale = 0.05 if normalization == "none" else 1.0
@@ -380,6 +390,7 @@ def test_gradients(normalization: Normalization) -> None:
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_of_a_batch_in_a_graph_and_with_pruning() -> None:
     both = [scene(6, 7, 11, seed=seed) for seed in range(3)]
     probabilities, images = (tf.constant(np.concatenate(one)) for one in zip(*both, strict=True))
@@ -419,6 +430,7 @@ assert "tfseg" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_unknown_sizes_in_a_saved_model_without_tfseg(tmp_path: Path) -> None:
     module = Refinement()
     for batch, size in ((1, (9, 14)), (2, (12, 8))):

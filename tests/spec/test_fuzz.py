@@ -23,7 +23,9 @@ def pipeline() -> Target:
     return Target(module.load, module.Pipeline, FOLDER.parents[1] / "pipelines")
 
 
-@pytest.mark.parametrize(("target", "examples"), [(recipe, 300), (pipeline, 2000)])
+@pytest.mark.parametrize(
+    ("target", "examples"), [(recipe, 300), (pipeline, 300), pytest.param(pipeline, 2000, marks=pytest.mark.slow)]
+)
 def test_a_mutated_file_gives_a_value_or_a_spec_error(
     target: Callable[[], Target], examples: int, tmp_path: Path
 ) -> None:
@@ -32,7 +34,7 @@ def test_a_mutated_file_gives_a_value_or_a_spec_error(
     assert min(counts["value"], counts["error"]) >= examples // 20, f"all alike, which shows nothing: {counts}"
 
 
-@pytest.mark.parametrize("target", [recipe, pipeline])
+@pytest.mark.parametrize("target", [recipe, pytest.param(pipeline, marks=pytest.mark.slow)])
 def test_any_value_anywhere_gives_a_value_or_a_spec_error(target: Callable[[], Target]) -> None:
     counts = sweep(target())
     assert min(counts["value"], counts["error"]) >= 50, f"all alike, which shows nothing: {counts}"

@@ -151,6 +151,7 @@ def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.keras"))
 
 
+@pytest.mark.slow
 def test_xla_trains_the_same() -> None:
     """Where nothing interpolates: the loss at the scores' places."""
     losses = []

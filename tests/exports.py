@@ -1,0 +1,53 @@
+"""One process that answers for the artefacts of all exports of a session.
+
+An export is compared with its model by a process of its own, and each start of TensorFlow takes seconds. The process
+here runs the same functions, likewise where neither tfseg nor Keras can be imported. `tests/export/test_gate.py` and
+`tests/test_networks.py` have exports whose process is their own.
+"""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tfseg.export.verify import STRANGER, Arrays
+
+SERVE = f"""
+import importlib.util, os, pickle, sys
+for name in ("tfseg", "keras", "tf_keras"):
+    sys.modules[name] = None
+spec = importlib.util.spec_from_file_location("stranger", {str(STRANGER)!r})
+stranger = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(stranger)
+out = os.fdopen(os.dup(1), "wb")
+os.dup2(2, 1)
+while True:
+    try:
+        saved_model, tflite, asked = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        break
+    answers = stranger.ask_saved_model(saved_model, asked)
+    if tflite:
+        answers |= stranger.ask_tflite(tflite, asked)
+    pickle.dump(answers, out)
+    out.flush()
+"""
+
+
+class Answers:
+    """Stands in for `tfseg.export.verify.ask`."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-P", "-c", SERVE]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def __call__(self, saved_model: Path, tflite: Path | None, asked: Arrays) -> dict[str, np.ndarray]:
+        assert self.process.stdin and self.process.stdout
+        pickle.dump((str(saved_model), tflite and str(tflite), dict(asked)), self.process.stdin)
+        self.process.stdin.flush()
+        return pickle.load(self.process.stdout)
+
+    def close(self) -> None:
+        self.process.communicate()

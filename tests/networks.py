@@ -1,0 +1,52 @@
+"""Networks of pipelines for tests: shipped ones made narrow, and full-width ones built once per session."""
+
+import functools
+from pathlib import Path
+
+import keras
+
+from tfseg.models.describe import Description, describe
+from tfseg.ops.weightless import weightless
+from tfseg.pipeline import Pipeline, load
+
+NARROW = {
+    "alexnet": {"width": 0.25},
+    "contracting_path": {"width": 8},
+    "googlenet": {"width": 0.25},
+    "mobilenet_v2": {"alpha": 0.35},
+    "resnet": {"width": 0.125, "depth": 50},
+    "small_cnn": {"width": 8},
+    "vgg16": {"width": 0.125},
+    "deconvnet": {"filters": 128},
+    "deeplab_v1": {"channels": 16},
+    "deeplab_v3": {"channels": 32},
+    "deeplab_v3_plus": {"channels": 32},
+    "pspnet": {"filters": 32},
+}
+"""Options that make each backbone and decoder small enough for a test."""
+
+
+def narrow(file: str | Path, *overrides: str) -> Pipeline:
+    """Shipped pipeline with fewer channels and random weights."""
+    model = load(file).model
+    parts = [(slot, getattr(model, slot)) for slot in ("backbone", "decoder") if hasattr(model, slot)]
+    thinner = [
+        f"model.{slot}.{key}={value}" for slot, part in parts for key, value in NARROW.get(part.type, {}).items()
+    ]
+    if parts:
+        thinner += ["model.backbone.weights=null"]
+    if getattr(parts and model.decoder, "hidden", None):
+        thinner += ["model.decoder.hidden=64"]
+    return load(file, (*thinner, *overrides))
+
+
+@functools.cache
+def symbolic(file: str | Path, *overrides: str) -> keras.Model:
+    """Network of a pipeline whose weights have shapes and no values, built once per session."""
+    return weightless(load(file, overrides).build)
+
+
+@functools.cache
+def described(file: str | Path, *overrides: str) -> Description:
+    """Description of a symbolic network."""
+    return describe(symbolic(file, *overrides))

@@ -1,0 +1,131 @@
+"""Test tiers, and the processor time of each test.
+
+The core (`-m "not slow"`) runs at every push. The slow tests rotate: `--sixth commit` keeps those whose turn it is at
+this commit, a test `i` when `crc32(i) % 6` equals the number of commits modulo 6, and `--sixth 4` those of that turn.
+
+Processor seconds of each test's call phase, child processes included, are printed from `PRINTED_FROM` on, and fail a
+test of the core from `REFUSED_FROM` on. Processor time rather than wall-clock time, so that a busy machine changes
+nothing.
+"""
+
+import os
+import subprocess
+import zlib
+from collections.abc import Collection, Generator, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TURNS = 6
+PRINTED_FROM, REFUSED_FROM = 10.0, 30.0
+"""Processor seconds."""
+SECONDS = "processor_seconds"
+
+
+def turn_of_test(name: str) -> int:
+    """Turn at which a slow test runs, by its id."""
+    return zlib.crc32(name.encode()) % TURNS
+
+
+def turn_of_commit(root: Path = ROOT) -> int:
+    """Turn of the commit that is checked out: its number, or its hash in a shallow clone, which cannot count."""
+    if git(root, "rev-parse", "--is-shallow-repository") == "true":
+        return int(git(root, "rev-parse", "HEAD"), 16) % TURNS
+    return int(git(root, "rev-list", "--count", "HEAD")) % TURNS
+
+
+def git(root: Path, *words: str) -> str:
+    outcome = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    if outcome.returncode:
+        raise pytest.UsageError(
+            f"--sixth commit needs a git checkout; name a turn, --sixth 0: {outcome.stderr.strip()}"
+        )
+    return outcome.stdout.strip()
+
+
+def rotating(names: Iterable[str], core: Collection[str]) -> list[Any]:
+    """Parameters of a test: those of the core at every push, the others with the slow tests."""
+    names = list(names)
+    assert set(core) <= set(names), f"unknown: {set(core) - set(names)}"
+    return [pytest.param(name, id=name, marks=() if name in core else pytest.mark.slow) for name in names]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--sixth",
+        choices=("commit", *map(str, range(TURNS))),
+        help="run only the slow tests whose turn it is: at this commit, or at the given turn",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if (sixth := config.getoption("sixth")) is not None:
+        config.stash[TURN] = turn_of_commit() if sixth == "commit" else int(sixth)
+
+
+TURN = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    turn = config.stash.get(TURN, None)
+    if turn is None:
+        return
+    waiting = [item for item in items if is_slow(item) and turn_of_test(item.nodeid) != turn]
+    if waiting:
+        config.hook.pytest_deselected(items=waiting)
+        gone = set(waiting)
+        items[:] = [item for item in items if item not in gone]
+
+
+def is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    before = processor_seconds()
+    try:
+        result = yield
+    finally:
+        seconds = processor_seconds() - before
+        item.user_properties.append((SECONDS, seconds))
+    if seconds >= REFUSED_FROM and not is_slow(item):
+        pytest.fail(
+            f"took {seconds:.1f} processor seconds; a test of the core has less than {REFUSED_FROM:g}. "
+            "Make it smaller, or mark it with @pytest.mark.slow.",
+            pytrace=False,
+        )
+    return result
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of its child processes, those that run and those that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system + sum(map(seconds_of, children()))
+
+
+def children() -> list[str]:
+    """Process ids of the child processes that run; none where there is no `/proc`."""
+    threads = Path("/proc/self/task")
+    return [pid for file in threads.glob("*/children") for pid in file.read_text().split()] if threads.is_dir() else []
+
+
+def seconds_of(pid: str) -> float:
+    """Processor time of a child process and of its own children that have ended."""
+    fields = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if (turn := config.stash.get(TURN, None)) is not None:
+        terminalreporter.write_line(f"slow tests: turn {turn} of 0 to {TURNS - 1} (again: --sixth {turn})")
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    taken = [(dict(report.user_properties).get(SECONDS, 0.0), report.nodeid) for report in reports]
+    dear = sorted((each for each in taken if each[0] >= PRINTED_FROM), reverse=True)
+    if dear:
+        terminalreporter.section(f"processor seconds, from {PRINTED_FROM:g} on")
+        for seconds, name in dear:
+            terminalreporter.write_line(f"{seconds:6.1f}  {name}")
