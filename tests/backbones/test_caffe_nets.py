@@ -49,7 +49,7 @@ def test_parameters_of_googlenet() -> None:
 
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
-@pytest.mark.parametrize("size", [(64, 96), (65, 33), (50, 71)])
+@pytest.mark.parametrize("size", [pytest.param((64, 96), marks=pytest.mark.slow), (65, 33), (50, 71)])
 def test_the_same_form_covers_the_image(name: str, size: tuple[int, int], output_stride: int) -> None:
     backbone = NETS[name](width=0.02, output_stride=output_stride)
     stages = backbone(keras.Input((None, None, 3))).stages

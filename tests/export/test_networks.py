@@ -73,6 +73,7 @@ REFINEMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", REFINEMENTS)
 def test_networks_with_a_crf_pass_the_gate(kernel, tmp_path):
     """The SavedModel gets photographs whose number and sizes it does not know; a lattice is made for each."""

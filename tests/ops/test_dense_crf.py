@@ -84,7 +84,7 @@ def test_spatial_kernel_alone_is_exact(normalization: Normalization, size: tuple
 
 
 @pytest.mark.parametrize("weights", [{}, {"bilateral_weight": -0.5}, {"spatial_weight": 100.0}, {"iterations": 1}])
-@pytest.mark.parametrize("labels", [2, pytest.param(3, marks=pytest.mark.slow), 5])
+@pytest.mark.parametrize("labels", [2, *(pytest.param(labels, marks=pytest.mark.slow) for labels in (3, 5))])
 def test_few_labels_are_refined_like_many(labels: int, weights: dict[str, Any]) -> None:
     """Few are computed by their differences, more in a column each: impossible ones make more of them."""
     probabilities, image = scene(20, 24, labels)
@@ -312,7 +312,7 @@ def test_pruning_leaves_out_what_no_pixel_finds_likely(labels: int) -> None:
     np.testing.assert_allclose(pruned[..., order], dense_crf(share, image, normalization="after", **VALUES), atol=1e-5)
 
 
-@pytest.mark.parametrize("live", [1, 4, 5, 8, 9, 20, 21])
+@pytest.mark.parametrize("live", [1, *(pytest.param(live, marks=pytest.mark.slow) for live in (4, 8, 20)), 5, 9, 21])
 def test_no_live_label_is_pruned(live: int) -> None:
     probabilities, image = scene(8, 9, 21)
     probabilities[..., live:] = 0
@@ -323,7 +323,7 @@ def test_no_live_label_is_pruned(live: int) -> None:
     )
 
 
-@pytest.mark.parametrize("live", [1, *(pytest.param(live, marks=pytest.mark.slow) for live in (2, 3, 4, 5, 7)), 9, 11])
+@pytest.mark.parametrize("live", [1, *(pytest.param(live, marks=pytest.mark.slow) for live in (2, 3, 4, 5, 7, 11)), 9])
 def test_a_graph_prunes_like_an_eager_call(live: int) -> None:
     probabilities, image = scene(8, 9, 11)
     probabilities[..., live:] = 0
