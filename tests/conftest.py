@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -39,6 +40,27 @@ def seed() -> None:
     """Every test starts with the same random state, whatever ran before it."""
     if "keras" in sys.modules:  # tests of specs and files do not wait for TensorFlow
         sys.modules["keras"].utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_autotuning() -> None:
+    """Datasets that Keras or a test makes are not autotuned, as those of tfseg are not.
+
+    When an iterator is deleted, TensorFlow waits for its tuning thread, which sleeps for up to a minute.
+    """
+    if "tensorflow" not in sys.modules:
+        return
+    iterators = importlib.import_module("tensorflow.python.data.ops.iterator_ops")
+    create = iterators.OwnedIterator._create_iterator
+    if create.__name__ == "untuned":
+        return
+    options = sys.modules["tensorflow"].data.Options()
+    options.autotune.enabled = False
+
+    def untuned(self: Any, dataset: Any) -> Any:
+        return create(self, dataset.with_options(options))
+
+    iterators.OwnedIterator._create_iterator = untuned
 
 
 @pytest.fixture(autouse=True)

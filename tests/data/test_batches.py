@@ -178,3 +178,15 @@ def test_binary_grey_real_data(shared: Path) -> None:
     counts = data.pixel_counts("train", two)
     assert counts.classes.sum() == 8 * 512 * 512 and counts.ignored == 0
     assert counts.classes[1] > 3 * counts.classes[0]
+
+
+def test_no_dataset_is_autotuned(data: Data, labels: Labels) -> None:
+    """Nor what is made of one for `model.fit`: an iterator that is autotuned waits for its tuning thread to wake up."""
+    training, evaluation = data.training(labels, seed=0, epochs=1), data.evaluation("train", labels)
+    for dataset in (
+        training,
+        evaluation,
+        data.evaluation("train", labels, replicas=2),
+        training.map(lambda *pair: pair),
+    ):
+        assert dataset.options().autotune.enabled is False

@@ -16,7 +16,7 @@ from tfseg.data.camvid import CamVid
 from tfseg.data.examples import Examples, Listing
 from tfseg.data.folder import Folder
 from tfseg.data.memory import in_memory
-from tfseg.data.reading import explained, read
+from tfseg.data.reading import AHEAD, explained, read
 from tfseg.data.shapes import Shapes
 from tfseg.data.voc import Voc
 from tfseg.errors import DataError
@@ -189,7 +189,7 @@ class Data:
             )
         training = self.stream(self.training_examples(labels), labels, seed)
         batches = training.batches(initial_epoch, 0, (epochs - initial_epoch) * training.steps)
-        return batches.prefetch(tf.data.AUTOTUNE)
+        return batches.prefetch(AHEAD)
 
     def training_batch(self, labels: Labels, epoch: int, step: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """One training batch once more, as arrays; `epoch` and `step` count from 0."""
@@ -210,9 +210,9 @@ class Data:
         pixels are to be ignored: so every image keeps its own size, and no device is left without one.
         """
         if replicas == 1:
-            return whole(self.examples(split, labels), batch_size, labels.ignore, self.fills).prefetch(tf.data.AUTOTUNE)
+            return whole(self.examples(split, labels), batch_size, labels.ignore, self.fills).prefetch(AHEAD)
         alone = whole(self.examples(split, labels), 1, labels.ignore)
-        return alone.map(lambda image, mask: copied(image, mask, replicas, labels.ignore)).prefetch(tf.data.AUTOTUNE)
+        return alone.map(lambda image, mask: copied(image, mask, replicas, labels.ignore)).prefetch(AHEAD)
 
     def pixel_counts(self, split: str, labels: Labels) -> PixelCounts:
         """How often each class occurs in a split, of the one to train on in what training sees; reads all its masks."""

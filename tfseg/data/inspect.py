@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfseg.data.dataset import Data, PixelCounts, arrays, histogram, summed
 from tfseg.data.examples import Examples
 from tfseg.data.masks import Ids
-from tfseg.data.reading import PARALLEL, Tensors, explained, read, survey
+from tfseg.data.reading import FIXED, PARALLEL, Tensors, explained, read, survey
 from tfseg.errors import DataError
 from tfseg.labels import Labels
 
@@ -177,7 +177,7 @@ def _bytes(examples: Examples) -> tf.data.Dataset:
 
 def _rate(stage: tf.data.Dataset, images: int) -> float:
     with explained():
-        iterator = iter(stage)
+        iterator = iter(stage.with_options(FIXED))
         for _ in islice(iterator, WARM_UP):
             pass
         start = time.perf_counter()

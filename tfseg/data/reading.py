@@ -5,6 +5,7 @@ that can be foreseen travel as text beside the tensors, and an element that the 
 follows counts the elements, misses it, and says which one it was.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,14 @@ import tensorflow as tf
 from tfseg.data.decode import is_decodable
 from tfseg.errors import DataError
 
-PARALLEL = tf.data.AUTOTUNE
+PARALLEL = os.cpu_count() or 1
+"""Examples that are loaded at once."""
+AHEAD = 2
+"""Batches that are made before they are asked for."""
+FIXED = tf.data.Options()
+"""Options of every dataset. Autotuning changes the number of calls as it goes, so that one run is half again as fast as
+the next; and deleting an iterator waits for its tuning thread, which sleeps for up to a minute."""
+FIXED.autotune.enabled = False
 
 Tensors = tuple[tf.Tensor, ...]
 Load = Callable[[tf.Tensor], tuple[Tensors, tf.Tensor]]
@@ -88,7 +96,8 @@ def _loaded(start: int, stop: int, load: Load) -> tf.data.Dataset:
         return position, *load(position)
 
     positions = tf.data.Dataset.range(start, stop)
-    return positions.map(numbered, num_parallel_calls=PARALLEL, deterministic=True).ignore_errors()
+    loaded = positions.map(numbered, num_parallel_calls=PARALLEL, deterministic=True).ignore_errors()
+    return loaded.with_options(FIXED)
 
 
 def _end(loaded: tf.data.Dataset, stop: int) -> tf.data.Dataset:
