@@ -104,6 +104,7 @@ def test_start_is_quiet(tiny: str) -> None:
     assert outcome.stdout.startswith(f"{tiny}: good\n")
 
 
+@pytest.mark.slow
 def test_who_sets_the_log_level_sees_what_it_lets_through(tiny: str) -> None:
     assert "oneDNN" in process("check", tiny, TF_CPP_MIN_LOG_LEVEL="0").stderr
 

@@ -257,7 +257,7 @@ LEARNING_AT_EVERY_PUSH = {
     "fcn8s_vgg16_voc",  # cropped deconvolutions
     "segnet_vgg16_camvid",  # unpooling
     "deeplab_v1_largefov_voc",  # atrous convolution
-    "deeplab_v3_mobilenet_v2_257_voc",  # separable convolution and an atrous pyramid
+    "deeplab_v2_vgg16_aspp_s_voc",  # an atrous pyramid
     "unet_camvid",  # deconvolution onto concatenated stages
 }
 """Five families of operations."""

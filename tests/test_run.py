@@ -320,6 +320,7 @@ def test_grey_images_with_masks_of_0_and_255(shared: Path, tmp_path: Path) -> No
     assert run.metrics["val"]["pixel_accuracy"] > 0.5
 
 
+@pytest.mark.slow
 def test_validation_may_be_rarer_than_epochs_and_never_misses_the_last(tmp_path: Path) -> None:
     (tmp_path / "rare.yaml").write_text(TINY)
     rare = load(tmp_path / "rare.yaml", ["training.epochs=3", "training.validate_every=2"])

@@ -103,6 +103,7 @@ def test_of_equals_the_first_stays() -> None:
 # The verb.
 
 
+@pytest.mark.slow
 def test_a_crf_that_helps_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Single wrong pixels within clean edges are what a CRF is for."""
     folder = saved(tmp_path / "run")

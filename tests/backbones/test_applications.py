@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from tests.tiers import rotating
 from tfseg.backbones import Applications
 from tfseg.backbones.applications_graph import Rebuilding, Rigid
 from tfseg.backbones.applications_net import names, pixels_of
@@ -96,7 +97,7 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", rotating(STAGES, {"MobileNetV2", "VGG16"}))
 def test_stages_are_found_by_their_strides(name: str) -> None:
     backbone = Applications(name=name)
     with keras.StatelessScope(initialize_variables=False):

@@ -78,7 +78,7 @@ def check_consistency(backbone: Any, size: int) -> None:
             np.testing.assert_allclose(found[:, ::step, ::step] / scale, values / scale, atol=2e-5)
 
 
-@pytest.mark.parametrize("size", [33, 65])
+@pytest.mark.parametrize("size", [pytest.param(33, marks=pytest.mark.slow), 65])
 @pytest.mark.parametrize("name", rotating(BACKBONES, BACKBONES.keys() - {"resnet v3", "resnet same"}))
 def test_dilation_computes_what_the_strided_net_computes(name: str, size: int) -> None:
     check_consistency(BACKBONES[name], size)

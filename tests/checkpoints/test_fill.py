@@ -93,6 +93,7 @@ def test_a_bias_before_a_whole_batch_norm_is_moved_into_its_mean() -> None:
     np.testing.assert_array_equal(model.get_layer("stage1_down_bn").moving_mean, before - 0.25)
 
 
+@pytest.mark.slow
 def test_own_names_come_back_from_a_model_file(tmp_path: Path) -> None:
     model, backbone = built(MOBILE)
     fill_from(model, mobilenet_v2().arrays, "a file", backbone=backbone)

@@ -92,7 +92,7 @@ def test_a_wrong_number_of_channels_is_a_fault() -> None:
 
 
 @pytest.mark.parametrize("orientation", [None, *range(10)])
-@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("order", ["<", pytest.param(">", marks=pytest.mark.slow)])
 def test_photographs_are_turned_upright(orientation: int | None, order: str) -> None:
     """All eight orientations in both byte orders; values that EXIF does not know change nothing."""
     exif = Image.Exif()

@@ -190,6 +190,7 @@ inference: {proposals: {min_side: 8, size: 24}}
 """
 
 
+@pytest.mark.slow
 def test_a_run_trains_and_is_measured_by_boxes(tmp_path: Path) -> None:
     """Any backbone: boxes in training, in evaluation and in prediction."""
     (tmp_path / "tiny.yaml").write_text(TINY)

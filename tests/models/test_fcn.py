@@ -217,9 +217,9 @@ def test_the_odd_kernel_where_only_it_gives_whole_crops(name: str) -> None:
     [
         (AlexNet(width=0.02), 16),
         (GoogLeNet(width=0.02), 0),
-        (Resnet(depth=50, width=0.02), 0),
+        pytest.param(Resnet(depth=50, width=0.02), 0, marks=pytest.mark.slow),
         (AlexNet(width=0.02, form="original"), None),
-        (GoogLeNet(width=0.02, form="original"), None),
+        pytest.param(GoogLeNet(width=0.02, form="original"), None, marks=pytest.mark.slow),
     ],
 )
 def test_scores_of_other_backbones_come_to_their_pixels(backbone, first: int | None, strides: tuple[int, ...]) -> None:

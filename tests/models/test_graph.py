@@ -293,6 +293,7 @@ def test_coordinates_know_every_layer(name: str) -> None:
     assert seen(made, [ReceptiveField(), ReceptiveField()], axis=0).size >= 1
 
 
+@pytest.mark.slow
 def test_editors_get_a_schema(tmp_path: Path) -> None:
     schema = json_schema(File)
     written = yaml.safe_load(FCN8S)

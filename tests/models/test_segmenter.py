@@ -45,7 +45,7 @@ def test_bytes_and_numbers_are_one_image(segmenter: Segmenter) -> None:
     np.testing.assert_array_equal(model(image(40, 33)), model(image(40, 33).astype(np.float32)))
 
 
-@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_logits_are_float32_under_every_precision(segmenter: Segmenter, precision: str) -> None:
     keras.config.set_dtype_policy(precision)
     try:

@@ -338,6 +338,7 @@ def prune_in_a_graph(probabilities: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     return dense_crf(probabilities, image, prune=1e-3, **VALUES)
 
 
+@pytest.mark.slow
 def test_a_graph_for_each_number_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
     probabilities, image = scene(6, 7, 12)
     logger = tf.get_logger()

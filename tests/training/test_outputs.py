@@ -90,7 +90,7 @@ def test_the_loss_is_the_weighted_sum(resolution: str, reduction: str) -> None:
     np.testing.assert_allclose(model.compute_loss(None, targets, outputs), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("resolution", ["image", "scores"])
 def test_what_is_left_behind_is_as_with_one_output(tmp_path: Path, resolution: str, precision: str) -> None:
     training = Training(
