@@ -22,6 +22,7 @@ TURNS = 6
 PRINTED_FROM, REFUSED_FROM = 10.0, 30.0
 """Processor seconds."""
 SECONDS = "processor_seconds"
+TURN = pytest.StashKey[int]()
 
 
 def turn_of_test(name: str) -> int:
@@ -63,9 +64,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if (sixth := config.getoption("sixth")) is not None:
         config.stash[TURN] = turn_of_commit() if sixth == "commit" else int(sixth)
-
-
-TURN = pytest.StashKey[int]()
 
 
 @pytest.hookimpl(trylast=True)
