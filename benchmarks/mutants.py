@@ -214,13 +214,15 @@ def copied(checkout: Checkout) -> Iterator[Path]:
 
 
 def mutate(copy: Path, mutant: Mutant) -> None:
-    """Put the mutant's lines in place of those it was made from."""
+    """Put the mutant's lines in place of those it was made from, where these stand next to the line that they had."""
     file, first = copy / mutant["module"], mutant["line"] - 1
     lines = file.read_text(encoding="utf-8").splitlines()
     old, new = ([line[1:] for line in mutant["diff"] if line[0] == sign] for sign in "-+")
-    if lines[first : first + len(old)] != old:
+    found = [start for start in range(len(lines)) if lines[start : start + len(old)] == old]
+    if not found:
         raise SystemExit(f"{mutant['id']}: the sample was drawn from other sources")
-    lines[first : first + len(old)] = new
+    start = min(found, key=lambda each: abs(each - first))
+    lines[start : start + len(old)] = new
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

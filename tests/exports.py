@@ -37,17 +37,25 @@ while True:
 
 
 class Answers:
-    """Stands in for `tfseg.export.verify.ask`."""
+    """Stands in for `tfseg.export.verify.ask`; the process starts when it is first asked, and again after its end."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-P", "-c", SERVE]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process: subprocess.Popen[bytes] | None = None
 
     def __call__(self, saved_model: Path, tflite: Path | None, asked: Arrays) -> dict[str, np.ndarray]:
+        if self.process is None:
+            command = [sys.executable, "-P", "-c", SERVE]
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.process.stdin and self.process.stdout
-        pickle.dump((str(saved_model), tflite and str(tflite), dict(asked)), self.process.stdin)
-        self.process.stdin.flush()
-        return pickle.load(self.process.stdout)
+        try:
+            pickle.dump((str(saved_model), tflite and str(tflite), dict(asked)), self.process.stdin)
+            self.process.stdin.flush()
+            return pickle.load(self.process.stdout)
+        except (EOFError, BrokenPipeError) as error:
+            ended, self.process = self.process, None
+            ended.communicate()
+            raise RuntimeError(f"the answering process ended with status {ended.returncode}") from error
 
     def close(self) -> None:
-        self.process.communicate()
+        if self.process is not None:
+            self.process.communicate()

@@ -1,0 +1,18 @@
+"""The answering process of `tests/exports.py`."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import exports
+
+
+def test_one_that_ended_is_reported_and_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = exports.Answers()
+    for status in (3, 4):
+        monkeypatch.setattr(exports, "SERVE", f"raise SystemExit({status})")
+        with pytest.raises(RuntimeError, match=f"ended with status {status}"):
+            answers(Path("saved_model"), None, {})
+    monkeypatch.setattr(exports, "SERVE", "import pickle, sys; pickle.dump({}, sys.stdout.buffer)")
+    assert answers(Path("saved_model"), None, {}) == {}
+    answers.close()
