@@ -8,7 +8,9 @@ import keras
 from tfseg.atomic import atomic_file, write_text
 from tfseg.checkpoints import ImportReport, fill_from, read_arrays
 from tfseg.claim import claim
-from tfseg.labels import LABELS, labels_text
+from tfseg.errors import RunError
+from tfseg.inference.engines import labels_of
+from tfseg.labels import LABELS, labels_text, names_problem
 from tfseg.models import Segmenter
 from tfseg.ops.weightless import weightless
 from tfseg.pipeline import Pipeline
@@ -43,6 +45,8 @@ def import_weights(
     """
     folder = Path(run_dir)
     with claim(folder, pipeline, resume=False, overwrite=overwrite) as claimed:
+        if (problem := names_problem(labels_of(Path(weights)), pipeline.labels)) is not None:
+            raise RunError(f"{weights}: {problem}, as in the pipeline. Give that the labels of the weights, in order.")
         arrays = read_arrays(Path(weights))
         model = pipeline.build()
         report = fill_from(

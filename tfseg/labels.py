@@ -108,6 +108,18 @@ def voc_palette(size: int = 256) -> np.ndarray:
     return colours
 
 
+def names_problem(received: Labels | None, expected: Labels | None) -> str | None:
+    """Where two networks, or a network and its data, call a class by different names; None where one is not known.
+
+    >>> names_problem(Labels(names=("road", "car")), Labels(names=("car", "road")))
+    'class 0 is called road. Expected: car'
+    """
+    if received is None or expected is None or received.count != expected.count:
+        return None
+    pairs = enumerate(zip(received.names, expected.names, strict=True))
+    return next((f"class {i} is called {name}. Expected: {other}" for i, (name, other) in pairs if name != other), None)
+
+
 def labels_text(labels: Labels) -> str:
     """The content of `LABELS`: JSON, with a colour for each class even where the labels leave them to the default."""
     colours = labels.colours or voc_palette(labels.count).tolist()

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfseg.data import Colour, Data, Flip, Folder, Scale, Shapes, reading
 from tfseg.data.augment import FILL
+from tfseg.data.batches import Training
 from tfseg.errors import DataError
 from tfseg.labels import Labels
 
@@ -74,6 +75,30 @@ def test_every_epoch_shows_every_example_once(data: Data, labels: Labels) -> Non
             assert sorted(numbers) == [0, 1, 2, 3, 4] and fillers == 1
             orders.add(tuple(numbers))
     assert len(orders) > 8
+
+
+def stream(count: int) -> Training:
+    labels = Labels(names=("ground", "disc", "square"))
+    data = Data(source=Shapes(size=16, train=count, val=1), batch_size=5)
+    return data.stream(data.training_examples(labels), labels, 3)
+
+
+@pytest.mark.parametrize("count", [367, 10_582])
+def test_orders_do_not_repeat(count: int) -> None:
+    """TensorFlow's shuffle alone gave epoch e the order of e + 256, and seed 3 that of 259, up to 65,536 examples."""
+    numbers = [0, 1, 2, 255, 256, 257, 512, 65_536, 2**31 - 1]
+    orders = {tuple(stream(count).indices(epoch, 0)) for epoch in numbers}
+    seeds = {tuple(replace(stream(count), seed=seed).indices(5, 0)) for seed in numbers}
+    assert len(orders) == len(seeds) == len(numbers)
+
+
+def test_orders_are_uniform() -> None:
+    """Where each of five examples stands in 2,000 epochs: each count within 5 standard deviations of its mean."""
+    examples, places = stream(5), tf.range(5, dtype=tf.int64)
+    order = tf.function(lambda epoch: tf.map_fn(lambda place: examples._shuffled(place, epoch), places))
+    orders = np.stack([order(tf.constant(epoch, tf.int64)) for epoch in range(2000)])
+    counts = np.stack([np.bincount(orders[:, place], minlength=5) for place in range(5)])
+    assert np.abs(counts - 400).max() < 5 * (2000 * 0.2 * 0.8) ** 0.5
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 4, 7, 13])

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfseg.data import Binary, Colours, Ids
-from tfseg.data.png import header, samples
+from tfseg.images.png import header, samples
 from tfseg.labels import Labels, voc_palette
 
 FOUR = Labels(names=("a", "b", "c", "d"))

@@ -21,6 +21,7 @@ from tfseg.export import Export, Tflite, export
 from tfseg.export.precision import in_float32
 from tfseg.export.signatures import Signatures
 from tfseg.export.tflite import operations, write_tflite
+from tfseg.inference import Predictor, read_image
 
 from .toys import constant, image, labels, network
 
@@ -53,8 +54,8 @@ def test_files_lie_where_tf_serving_wants_them(report):
 
 def test_report_says_what_was_compared(report):
     saved, tflite = report.comparisons
-    assert (saved.artefact, saved.images, saved.wrong, saved.mask_agreement) == ("SavedModel", 6, 0, 1.0)
-    assert saved.pixels == 2 * 40 * 52 + 33 * 64 + 2 * 40 * 52 + 40 * 52
+    assert (saved.artefact, saved.images, saved.wrong, saved.mask_agreement) == ("SavedModel", 7, 0, 1.0)
+    assert saved.pixels == 2 * 40 * 52 + 33 * 64 + 2 * 40 * 52 + 2 * 40 * 52
     assert saved.largest_difference < 1e-5
     assert (tflite.artefact, tflite.images, tflite.pixels, tflite.wrong) == ("TFLite file", 2, 2 * 32 * 48, 0)
     assert 0 < tflite.largest_difference < 1e-5
@@ -160,9 +161,53 @@ def test_the_next_version_leaves_earlier_ones_alone(report, tmp_path):
     images = [image(seed, 21, 34) for seed in range(3)]
     later = export(constant([1.0, 2.0]), labels(2), tmp_path, "toy", spec=Export(examples=1), images=images)
     assert (later.folder.name, later.tflite.name) == ("8", "toy_float32_21x34.tflite")
-    assert [one.images for one in later.comparisons] == [1 + 2 + 2, 1]
+    assert [one.images for one in later.comparisons] == [1 + 2 + 3, 1]
     left = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert {path: content for path, content in left.items() if later.folder not in path.parents} == before
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_serving_bytes_turns_photographs_upright(report, model, tmp_path, orientation):
+    """As `predict` and training do; the orientation that a PNG has is ignored by all three."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    serve = tf.saved_model.load(str(report.folder)).signatures["serving_bytes"]
+    for kind in ("JPEG", "PNG"):
+        path = tmp_path / f"photograph.{kind.lower()}"
+        Image.fromarray(image(3, 16, 24)).save(path, kind, exif=exif)
+        picture = np.asarray(Image.open(path))
+        upright = np.rot90(picture, {1: 0, 3: 2, 6: 3, 8: 1}[orientation]) if kind == "JPEG" else picture
+        expected = probabilities(model, upright[None]).argmax(-1)[0]
+        (png,) = serve(encoded=tf.constant([path.read_bytes()]))["mask_png_bytes"].numpy()
+        np.testing.assert_array_equal(Image.open(io.BytesIO(png)), expected)
+        np.testing.assert_array_equal(Predictor(model).predict(read_image(path, 3)), expected)
+
+
+def test_files_of_another_kind_are_refused_by_name(report):
+    serve = tf.saved_model.load(str(report.folder)).signatures["serving_bytes"]
+    buffer = io.BytesIO()
+    Image.fromarray(image()).save(buffer, "WEBP")
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"the image is a WebP file\. Expected PNG"):
+        serve(encoded=tf.constant([buffer.getvalue()]))
+
+
+def test_a_network_of_one_size_is_served_at_it(model, tmp_path):
+    """Whatever size an image has, the artefacts answer as the predictor does: resized, and the answer resized back."""
+    pictures = [image(0), image(1, 33, 64)]
+    report = export(model, labels(), tmp_path, "toy", spec=Export(), images=pictures, seen=(16, 24))
+    assert report.tflite.name == "toy_float32_16x24.tflite"
+    expected = Predictor(model, (16, 24))
+    served, lite = Predictor.open(report.folder), Predictor.open(report.tflite)
+    signatures = tf.saved_model.load(str(report.folder)).signatures
+    for picture in pictures:
+        for found in (served, lite):
+            np.testing.assert_allclose(found.probabilities(picture), expected.probabilities(picture), atol=1e-5)
+            np.testing.assert_array_equal(found.predict(picture), expected.predict(picture))
+        png = signatures["serving_bytes"](encoded=[tf.io.encode_png(picture)])["mask_png_bytes"][0]
+        np.testing.assert_array_equal(tf.io.decode_png(png)[..., 0], expected.predict(picture))
+        confidence = signatures["serving_default"](image=picture[None])["confidence"][0]
+        np.testing.assert_allclose(confidence, expected.probabilities(picture).max(-1), atol=1e-5)
+    assert np.any(expected.predict(pictures[1]) != Predictor(model).predict(pictures[1]))
 
 
 @pytest.mark.parametrize(("channels", "served"), [(4, True), (6, False)])

@@ -118,6 +118,18 @@ def test_windows_cover_every_place(height: int, width: int) -> None:
         assert np.all(np.diff(starts) <= width * scale / 2 + 1)
 
 
+@pytest.mark.parametrize(("height", "width"), [(100, 300), (111, 500), (30, 30)])
+def test_small_images_are_seen_whole(model: keras.Model, height: int, width: int) -> None:
+    """No window of theirs is large enough; without one all pixels would be of the first class."""
+    assert Proposals().chosen(height, width, None).tolist() == [[0, 0, width, height]]
+    picture = image(height, width)
+    whole = Proposals(scales=(1.0,), min_side=1)
+    np.testing.assert_array_equal(
+        Predictor(model, proposals=Proposals()).probabilities(picture),
+        Predictor(model, proposals=whole).probabilities(picture),
+    )
+
+
 def test_defaults_are_those_of_the_released_code() -> None:
     assert (Proposals().count, Proposals().min_side, Proposals().size, Proposals().merge) == (50, 112, 224, "max")
     assert len(Proposals().chosen(375, 500, None)) == 39

@@ -9,8 +9,8 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.export.toys import constant, image, network
-from tfseg.data.decode import decode_image
 from tfseg.errors import DataError
+from tfseg.images import decode_image
 from tfseg.inference import Inference, Predictor, predict_files, read_image
 from tfseg.labels import Labels, voc_palette
 
@@ -114,11 +114,46 @@ def test_real_photographs_are_read_as_in_training(shared):
         np.testing.assert_array_equal(read_image(path, 3), decode_image(tf.constant(path.read_bytes()), 3)[0])
 
 
-def test_16_bit_grey_keeps_the_high_byte(tmp_path):
-    values = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
-    path = saved(tmp_path / "a.png", values)
-    np.testing.assert_array_equal(read_image(path, 1)[..., 0], values >> 8)
-    np.testing.assert_array_equal(read_image(path, 3), decode_image(tf.constant(path.read_bytes()), 3)[0])
+def test_the_orientation_in_a_png_is_ignored_as_in_training(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(tmp_path / "a.png", image(0, 16, 24), exif=exif)
+    np.testing.assert_array_equal(read_image(path, 3), image(0, 16, 24))
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.tif"])
+def test_other_kinds_are_read_by_pillow(tmp_path, name):
+    options = {"lossless": True} if name == "a.webp" else {}
+    path = saved(tmp_path / name, image(0, 16, 24), **options)
+    np.testing.assert_array_equal(read_image(path, 3), image(0, 16, 24))
+
+
+def test_kinds_are_told_by_content(tmp_path):
+    path = saved(tmp_path / "a.jpg", image(0, 16, 24), format="PNG")
+    np.testing.assert_array_equal(read_image(path, 3), image(0, 16, 24))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "a.png",
+            "the image has 16 bits a channel, of which the lower 8 would be lost. Expected 8: scale its values to "
+            "0..255 as they are meant to be seen, and save them so.",
+        ),
+        (
+            "a.tif",
+            "has more than 8 bits a channel. Expected 8: scale its values to 0..255 as those of the training images "
+            "were, and save them so.",
+        ),
+    ],
+)
+def test_16_bits_are_refused_as_in_training(tmp_path, name, words):
+    path = saved(tmp_path / name, np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16))
+    for channels in (1, 3):
+        with pytest.raises(DataError) as error:
+            read_image(path, channels)
+        assert str(error.value) == f"{path}: {words}"
 
 
 def refusal(predictor, paths, output, **options):
@@ -193,8 +228,8 @@ def test_pixels_without_a_known_range_are_refused(tmp_path):
     with pytest.raises(DataError) as error:
         read_image(path, 1)
     assert str(error.value) == (
-        f"{path}: has 32-bit pixels, whose range nobody knows. Expected 8 or 16 bits a channel; convert it as the "
-        "training images were."
+        f"{path}: has more than 8 bits a channel. Expected 8: scale its values to 0..255 as those of the training "
+        "images were, and save them so."
     )
 
 
@@ -220,8 +255,26 @@ def test_an_array_of_another_kind_is_refused(tmp_path, array, received):
     )
 
 
-def test_a_broken_array_is_named(tmp_path):
-    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00")
+HEADER = "{{'descr': '|u1', 'fortran_order': False, 'shape': {}, }}\n"
+
+
+def array_file(header: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x93NUMPY\x01\x00",
+        b"",
+        array_file("{'descr': (\n"),
+        array_file(HEADER.format((10**9, 10**9, 3))),
+        array_file(HEADER.format((2, 2, 3))),
+    ],
+    ids=["cut", "empty", "open_bracket", "huge", "no_values"],
+)
+def test_a_broken_array_is_named(tmp_path, content):
+    (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(DataError) as error:
         read_image(tmp_path / "a.npy", 3)
     text = str(error.value)

@@ -66,9 +66,17 @@ class Training:
         return epoch, self._shuffled(position, epoch), filler
 
     def _shuffled(self, position: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
-        """Which example stands at a position of an epoch: a permutation that is computed, not stored."""
+        """Which example stands at a position of an epoch: a permutation that is computed, not stored.
+
+        The operation uses 8 bits of each of three numbers where there are up to 65,536 examples. Six numbers that seed
+        and epoch are hashed to, in two rounds, make 48 bits.
+        """
+        last = tf.constant(self.examples.count - 1, tf.int64)
         key = tf.stack([tf.constant(self.seed, tf.int64), epoch])
-        return tf.random.experimental.index_shuffle(position, key, tf.constant(self.examples.count - 1, tf.int64))
+        rounds = tf.random.stateless_uniform([2, 3], key, None, None, tf.uint32, alg="philox")
+        for numbers in (rounds[0], rounds[1]):  # the public function takes two numbers only
+            position = tf.raw_ops.RandomIndexShuffle(index=position, seed=numbers, max_index=last)
+        return position
 
     def _load(self, number: tf.Tensor) -> tuple[Pair, tf.Tensor]:
         epoch, index, filler = self._place(number)

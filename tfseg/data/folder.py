@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar, Literal, Self
 import tensorflow as tf
 from pydantic import Field, model_validator
 
-from tfseg.data.decode import decode_image
 from tfseg.data.examples import Checked, Examples, Listing, Loaded, first_fault
 from tfseg.data.masks import Ids, Mask
 from tfseg.data.patterns import files, splits
 from tfseg.errors import DataError
+from tfseg.images import decode_image
 from tfseg.labels import Labels
 from tfseg.spec.declare import Misfit, spec
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field
 
-from tfseg.data.png import is_png, samples
+from tfseg.images.png import is_png, samples
 from tfseg.labels import Colour, Labels
 from tfseg.spec.declare import BY_TYPE, spec
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfseg.data.decode import is_decodable
 from tfseg.errors import DataError
+from tfseg.images import is_decodable
 
 PARALLEL = os.cpu_count() or 1
 """Examples that are loaded at once."""

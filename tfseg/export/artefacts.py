@@ -51,6 +51,7 @@ def export(
     *,
     spec: Export,
     images: Sequence[np.ndarray],
+    seen: tuple[int, int] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Report:
     """Writes `folder/name/<next version>/`: a SavedModel, a TFLite file, the labels and a record of the comparison.
@@ -63,6 +64,8 @@ def export(
         name: the name of the model in there.
         spec: which artefacts, and how exactly they must agree with `model`.
         images: uint8 `[height, width, channels]`, of any sizes; the first `spec.examples` are compared on.
+        seen: height and width at which the SavedModel shows the network every image, and by default the size of the
+            TFLite file; None: each image at its own size.
         metadata: JSON values about the model's origin, for the record.
 
     Returns:
@@ -75,11 +78,11 @@ def export(
     images = images[: spec.examples]
     _check(model, labels, images)
     model = settled(in_float32(model))
-    size = (spec.tflite.size or images[0].shape[:2]) if spec.tflite else None
+    size = (spec.tflite.size or seen or images[0].shape[:2]) if spec.tflite else None
     asked = questions(images, model.inputs[0].shape[-1], size)
-    expected = expectations(model, asked)
+    expected = expectations(model, asked, seen)
     with new_version(Path(folder) / name) as (staged, final):
-        write_saved_model(model, staged)
+        write_saved_model(model, staged, seen)
         write_text(staged / LABELS, labels_text(labels))
         tflite = staged / f"{name}_float32_{size[0]}x{size[1]}.tflite" if size else None
         if tflite and size:

@@ -8,9 +8,9 @@ import tensorflow as tf
 from tfseg.export.signatures import Endpoints, Signatures
 
 
-def write_saved_model(model: keras.Model, folder: Path) -> None:
-    """Writes `model` with every signature of `Signatures` into `folder`."""
-    write_endpoints(folder, Signatures(model, shape=(None, None, None)).endpoints())
+def write_saved_model(model: keras.Model, folder: Path, size: tuple[int, int] | None = None) -> None:
+    """Writes `model` with every signature of `Signatures` into `folder`; the network sees images at `size`."""
+    write_endpoints(folder, Signatures(model, (None, None, None), size).endpoints())
 
 
 def write_endpoints(folder: Path, endpoints: Endpoints) -> None:

@@ -6,11 +6,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfseg.images import decode_image
+from tfseg.ops.resize import resize
+
 DECODABLE = (1, 3, 4)
 """Channel counts that a JPEG or PNG can be decoded to."""
 
 Outputs = dict[str, tf.Tensor]
 Endpoints = dict[str, tuple[Callable[[tf.Tensor], Outputs], tf.TensorSpec]]
+Size = tuple[int, int]
 
 
 class Signatures:
@@ -20,10 +24,18 @@ class Signatures:
         model: a float32 Functional model from one image to logits `[batch, height, width, classes]`.
         shape: batch, height and width of the images, None for those that are free; without it the functions compute
             outside a graph, as Keras does.
+        size: height and width at which the network sees every image, as `inference.size` says; its probabilities are
+            resized back, and classes taken from those. By default each image at its own size.
     """
 
-    def __init__(self, model: keras.Model, shape: tuple[int | None, int | None, int | None] | None = None) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        shape: tuple[int | None, int | None, int | None] | None = None,
+        size: Size | None = None,
+    ) -> None:
         self.model = model
+        self.size = size
         self.channels = int(model.inputs[0].shape[-1])
         self.classes = int(model.outputs[0].shape[-1])
         self._network: Callable[[tf.Tensor], tf.Tensor] = self._computed
@@ -32,24 +44,35 @@ class Signatures:
             self._network = tf.function(self._computed, [image], autograph=False)
 
     def _computed(self, image: tf.Tensor) -> tf.Tensor:
-        return tf.cast(self.model(tf.cast(image, self.model.inputs[0].dtype), training=False), tf.float32)
+        seen = image if self.size is None else tf.round(resize(image, self.size))  # bytes, as `predict` rounds them
+        return tf.cast(self.model(tf.cast(seen, self.model.inputs[0].dtype), training=False), tf.float32)
 
-    def logits(self, image: tf.Tensor) -> tf.Tensor:
-        return self._network(tf.cast(image, tf.float32))
+    def scores(self, image: tf.Tensor) -> tf.Tensor:
+        """The logits of each pixel; of a network with a size of its own the probabilities, resized back."""
+        image = tf.cast(image, tf.float32)
+        logits = self._network(image)
+        if self.size is None:
+            return logits
+        _, height, width, _ = keras.ops.shape(image)
+        return resize(tf.nn.softmax(logits), (height, width))
 
-    def mask(self, logits: tf.Tensor) -> tf.Tensor:
+    def mask(self, scores: tf.Tensor) -> tf.Tensor:
         """The best class of each pixel, in the narrowest type that holds every class: uint8, past 256 classes uint16.
 
         Taken from the logits: softmax rounds two large ones to the same probability.
         """
-        return tf.cast(tf.argmax(logits, -1, output_type=tf.int32), np.min_scalar_type(self.classes - 1))
+        return tf.cast(tf.argmax(scores, -1, output_type=tf.int32), np.min_scalar_type(self.classes - 1))
+
+    def normalized(self, scores: tf.Tensor) -> tf.Tensor:
+        """The probabilities of `scores`."""
+        return tf.nn.softmax(scores) if self.size is None else scores
 
     def serving_default(self, image: tf.Tensor) -> Outputs:
-        logits = self.logits(image)
-        return {"mask": self.mask(logits), "confidence": tf.reduce_max(tf.nn.softmax(logits), -1)}
+        scores = self.scores(image)
+        return {"mask": self.mask(scores), "confidence": tf.reduce_max(self.normalized(scores), -1)}
 
     def probabilities(self, image: tf.Tensor) -> Outputs:
-        return {"probabilities": tf.nn.softmax(self.logits(image))}
+        return {"probabilities": self.normalized(self.scores(image))}
 
     def serving_bytes(self, encoded: tf.Tensor) -> Outputs:
         """Files to index PNGs, one image at a time since their sizes may differ.
@@ -59,7 +82,7 @@ class Signatures:
 
         def one(contents: tf.Tensor) -> tf.Tensor:
             image = decode(contents, self.channels)
-            return tf.io.encode_png(self.mask(self.logits(image[None]))[0, ..., None])
+            return tf.io.encode_png(self.mask(self.scores(image[None]))[0, ..., None])
 
         return {"mask_png_bytes": tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec((), tf.string))}
 
@@ -76,14 +99,11 @@ class Signatures:
 
 
 def decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
-    """A JPEG or PNG as uint8 `[height, width, channels]`; grey is repeated and alpha dropped where `channels` is 3.
+    """An image file as training and prediction read it, uint8 `[height, width, channels]`.
 
-    JPEG by the accurate inverse transform, as other decoders do; TensorFlow's default is another by a few grey values.
+    Raises:
+        tf.errors.InvalidArgumentError: the file is broken, or of a kind that is not supported.
     """
-    if channels == 4:  # which JPEG has not
-        return tf.io.decode_png(contents, channels)
-    return tf.cond(
-        tf.io.is_jpeg(contents),
-        lambda: tf.io.decode_jpeg(contents, channels, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_png(contents, channels),
-    )
+    image, fault = decode_image(contents, channels)
+    with tf.control_dependencies([tf.debugging.Assert(tf.equal(fault, ""), [fault])]):
+        return tf.identity(image)

@@ -26,7 +26,7 @@ def write_tflite(model: keras.Model, path: Path, size: tuple[int, int]) -> None:
     operations and keep the signature's names.
     """
     signatures = Signatures(model, shape=(1, *size))
-    image = tf.TensorSpec((1, *size, signatures.channels), tf.float32, name="image")
+    image = tf.TensorSpec((1, *size, signatures.channels), tf.float32, name="image")  # of the size the network sees
     with TemporaryDirectory(prefix=".static-", dir=path.parent) as folder, quiet():
         write_endpoints(Path(folder), {SIGNATURE: (signatures.probabilities, image)})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])

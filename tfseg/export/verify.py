@@ -11,11 +11,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image, ImageOps
 
 from tfseg.errors import ExportError
 from tfseg.export.signatures import DECODABLE, Signatures
 
 STRANGER = Path(__file__).with_name("stranger.py")
+ORIENTATION = 0x0112
+"""The tag of EXIF."""
 SMALL = (97, 129)
 """Sides of a small odd crop: it shows that sizes may vary, in a batch of two, at little cost."""
 
@@ -51,8 +54,9 @@ class Comparison:
 def questions(images: Sequence[np.ndarray], channels: int, size: tuple[int, int] | None) -> dict[str, np.ndarray]:
     """The image batches and files that the model and its artefacts are asked about.
 
-    Each image at its own size; a batch of two small crops of odd size; the same as PNG files in one batch, where PNG
-    has that many channels; each image at the TFLite file's size, if there is one.
+    Each image at its own size; a batch of two small crops of odd size; the first and a small one as PNG files, and a
+    JPEG that a camera took upright, in one batch, where files have that many channels; each image at the TFLite file's
+    size, if there is one.
     """
     small = images[0][: SMALL[0], : SMALL[1]]
     asked = {f"saved/{index}": image[None] for index, image in enumerate(images)}
@@ -60,22 +64,28 @@ def questions(images: Sequence[np.ndarray], channels: int, size: tuple[int, int]
     if channels in DECODABLE:
         for index, image in enumerate((images[0], small)):
             asked[f"encoded/{index}"] = np.frombuffer(tf.io.encode_png(image).numpy(), np.uint8)
+        if channels != 4:
+            asked["encoded/2"] = np.frombuffer(_turned(tf.io.encode_jpeg(small).numpy()), np.uint8)
     if size is not None:
         asked |= {f"tflite/{index}": _sampled(image, size)[None] for index, image in enumerate(images)}
     return asked
 
 
-def expectations(model: keras.Model, asked: Arrays) -> dict[str, np.ndarray]:
+def expectations(model: keras.Model, asked: Arrays, seen: tuple[int, int] | None = None) -> dict[str, np.ndarray]:
     """The model's own answers to every question: `<key>/mask` and `<key>/probabilities`.
+
+    `seen` is the size at which the network of the SavedModel sees every image, if there is one.
 
     On the processor, as the stranger computes: a GPU multiplies float32 with a mantissa of 10 bits unless told
     otherwise, which is a matter of the device and none of the artefact.
     """
-    signatures = Signatures(model)
+    masks, expected = {}, {}
     with tf.device("CPU:0"):
-        logits = {key: signatures.logits(tf.constant(_decoded(key, question))) for key, question in asked.items()}
-        masks = {f"{key}/mask": signatures.mask(one).numpy() for key, one in logits.items()}
-        expected = {f"{key}/probabilities": tf.nn.softmax(one).numpy() for key, one in logits.items()}
+        for key, question in asked.items():
+            signatures = Signatures(model, size=None if key.startswith("tflite/") else seen)
+            scores = signatures.scores(tf.constant(_decoded(key, question, signatures.channels)))
+            masks[f"{key}/mask"] = signatures.mask(scores).numpy()
+            expected[f"{key}/probabilities"] = signatures.normalized(scores).numpy()
     if not all(np.isfinite(probabilities).all() for probabilities in expected.values()):
         raise ExportError(
             "the model itself gives probabilities that are not finite, so that nothing can be compared with them. "
@@ -141,9 +151,21 @@ def _check_shape(artefact: str, name: str, received: tuple[int, ...], expected: 
         )
 
 
-def _decoded(key: str, question: np.ndarray) -> np.ndarray:
-    """The image batch of a question: an encoded file is decoded."""
-    return tf.io.decode_png(question.tobytes())[None].numpy() if key.startswith("encoded/") else question
+def _decoded(key: str, question: np.ndarray, channels: int) -> np.ndarray:
+    """The image batch of a question: an encoded file is decoded, by Pillow and not as the artefact does it."""
+    if not key.startswith("encoded/"):
+        return question
+    with Image.open(io.BytesIO(question.tobytes())) as picture:
+        pixels = np.asarray(ImageOps.exif_transpose(picture))
+    return pixels.reshape((1, *pixels.shape[:2], channels))
+
+
+def _turned(jpeg: bytes) -> bytes:
+    """The file with the note of a camera that was held upright: EXIF orientation 6, behind the first marker."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    block = exif.tobytes()
+    return jpeg[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + jpeg[2:]
 
 
 def _sampled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -36,6 +36,19 @@ class Engine(Protocol):
         """The best class of each pixel, `[batch, height, width]`: uint8, past 256 classes uint16."""
 
 
+def labels_of(path: Path) -> Labels | None:
+    """The classes of a network, where its file or its folder says them.
+
+    Raises:
+        RunError: what says them is damaged.
+    """
+    if path.suffix == ".tflite" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:  # of whatever files somebody has attached
+            return read_labels(path, archive.read(LABELS)) if LABELS in archive.namelist() else None
+    file = path / LABELS if path.is_dir() else path.with_name(LABELS)
+    return read_labels(file, file.read_bytes()) if file.is_file() else None
+
+
 def load_model(path: Path) -> keras.Model:
     """The network in a `.keras` file, whose layers may be tfseg's.
 
@@ -80,8 +93,7 @@ class KerasEngine:
 
     @classmethod
     def open(cls, path: Path) -> "KerasEngine":
-        beside = path.with_name(LABELS)
-        return cls(load_model(path), read_labels(beside, beside.read_bytes()) if beside.is_file() else None)
+        return cls(load_model(path), labels_of(path))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         return self._probabilities(images).numpy()
@@ -124,8 +136,7 @@ class SavedModelEngine:
             ) from error
         self.channels = int(image[-1])
         self.size: tuple[int, int] | None = None
-        file = path / LABELS
-        self.labels = read_labels(file, file.read_bytes()) if file.is_file() else None
+        self.labels = labels_of(path)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         return self._probabilities(image=tf.constant(images))["probabilities"].numpy()
@@ -149,11 +160,7 @@ class TfliteEngine:
         _, height, width, self.channels = (int(side) for side in self._run.get_input_details()["image"]["shape"])
         self.size: tuple[int, int] | None = (height, width)
         self.classes = int(self._run.get_output_details()["probabilities"]["shape"][-1])
-        self.labels = None
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:  # of whatever files somebody has attached
-                if LABELS in archive.namelist():
-                    self.labels = read_labels(path, archive.read(LABELS))
+        self.labels = labels_of(path)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         return np.concatenate([self._run(image=image[None].astype(np.float32))["probabilities"] for image in images])

@@ -13,7 +13,7 @@ from tfseg.inference.engines import Engine, KerasEngine, SavedModelEngine, Tflit
 from tfseg.inference.ensemble import Ensemble
 from tfseg.inference.proposals import Proposals
 from tfseg.inference.sampling import mean_and_uncertainty
-from tfseg.labels import Labels
+from tfseg.labels import Labels, names_problem
 from tfseg.ops.resize import resize
 
 
@@ -63,7 +63,7 @@ class Predictor:
         if proposals is not None:
             _check_proposals(self._engine, proposals)
         if partner is not None:
-            check_partner(partner[1], self.classes, self.channels)
+            check_partner(partner[1], self.classes, self.channels, self.labels)
             for each in (self, partner[1]) if partner[0].rule == "score_product" else ():
                 _scoring(each._engine)
         if crf is not None and (problem := channels_problem(self.channels)) is not None:
@@ -209,13 +209,17 @@ def _engine(path: Path) -> Engine:
     )
 
 
-def check_partner(other: Predictor, classes: int, channels: int) -> None:
-    """Raises RunError where `other` cannot answer together with a network of so many classes and channels."""
+def check_partner(other: Predictor, classes: int, channels: int, labels: Labels | None) -> None:
+    """Raises RunError where `other` cannot answer together with a network of these classes and so many channels."""
     received = (other.classes, other.channels)
     if received != (classes, channels):
         raise RunError(
             f"inference.ensemble.network: tells {received[0]} classes apart in images of {received[1]} channels. "
             f"Expected those of the first network: {classes} classes and {channels} channels."
+        )
+    if (problem := names_problem(other.labels, labels)) is not None:
+        raise RunError(
+            f"inference.ensemble.network: {problem}, as in the first network. Train both with labels in one order."
         )
 
 

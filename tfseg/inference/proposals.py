@@ -39,7 +39,7 @@ class Proposals:
     count: Annotated[int, Field(ge=1)] = 50
     """The most boxes of an image: the first ones that are large enough."""
     min_side: Annotated[int, Field(ge=1)] = 112
-    """Boxes whose shorter side has fewer pixels are passed over."""
+    """Boxes whose shorter side has fewer pixels are passed over. Where none is left, the whole image is the box."""
     size: Annotated[int, Field(ge=1)] = 224
     """Side that each box is resized to before the network sees it."""
     merge: Literal["max", "mean"] = "max"
@@ -72,8 +72,8 @@ class Proposals:
     def chosen(self, height: int, width: int, name: str | None) -> np.ndarray:
         """int64 `[boxes, 4]`: the boxes that the network is to see."""
         sides = windows(height, width, self.scales) if self.boxes is None else self._given(height, width, name)
-        large = np.minimum(sides[:, 2] - sides[:, 0], sides[:, 3] - sides[:, 1]) >= self.min_side
-        return sides[large][: self.count]
+        large = sides[np.minimum(sides[:, 2] - sides[:, 0], sides[:, 3] - sides[:, 1]) >= self.min_side]
+        return large[: self.count] if len(large) else np.array([[0, 0, width, height]], np.int64)
 
     def _given(self, height: int, width: int, name: str | None) -> np.ndarray:
         self.check([str(name)])

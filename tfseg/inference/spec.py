@@ -19,7 +19,7 @@ class Inference:
     size: Side | tuple[Side, Side] | None = None
     """Side, or height and width, that `evaluate` and `predict` resize every image to before the network sees it; its
     probabilities are resized back. For a network that was trained on images of one size; by default it sees each image
-    at the image's own. Validation during training, and what is exported, resize nothing."""
+    at the image's own. An exported SavedModel does the same. Validation during training resizes nothing."""
     samples: Annotated[int, Field(ge=1)] | None = None
     """How many passes with Monte Carlo dropout to average the probabilities of (Kendall et al. 2017, section 4): each
     pass leaves out other units, by the pipeline's seed. By default one pass with all units, as an exported network

@@ -1,0 +1,37 @@
+"""BMP files: those whose pixels `tf.io.decode_bmp` gives as they are meant."""
+
+import tensorflow as tf
+
+PIXELS, HEADER, DEPTH, COMPRESSION = 10, 14, 28, 30
+"""Where a file says where its pixels begin, how long its second header is, its bits per pixel, and its compression."""
+
+Decoded = tuple[tf.Tensor, tf.Tensor]
+
+
+def decode_bmp(data: tf.Tensor) -> Decoded:
+    """Uncompressed RGB of 24 or 32 bits, or a palette of 8: uint8 `[height, width, 3]`, and a fault."""
+    depth, compression = _number(data, DEPTH, 2), _number(data, COMPRESSION, 4)
+    supported = tf.equal(compression, 0) & tf.reduce_any(tf.equal(depth, [8, 24, 32]))
+    told = "the image is a BMP of {} bits and compression {}. Expected 8, 24 or 32 bits, uncompressed: save it as PNG."
+    blank = tf.zeros([0, 0, 3], tf.uint8)
+    colour = tf.cond(
+        supported,
+        lambda: tf.cond(tf.equal(depth, 8), lambda: _in_palette(data), lambda: tf.io.decode_bmp(data)[..., :3]),
+        lambda: blank,
+    )
+    fault = tf.where(supported, "", tf.strings.format(told, (depth, compression)))
+    return tf.ensure_shape(colour, [None, None, 3]), fault
+
+
+def _in_palette(data: tf.Tensor) -> tf.Tensor:
+    """`tf.io.decode_bmp` takes the indices of a palette for grey values."""
+    start = HEADER + _number(data, HEADER, 4)
+    entries = tf.io.decode_raw(tf.strings.substr(data, start, _number(data, PIXELS, 4) - start), tf.uint8)
+    colours = tf.reverse(tf.reshape(entries[: tf.size(entries) // 4 * 4], (-1, 4))[:, :3], [1])  # blue, green, red, 0
+    return tf.gather(colours, tf.cast(tf.io.decode_bmp(data)[..., 0], tf.int32))
+
+
+def _number(data: tf.Tensor, place: tf.Tensor | int, count: int) -> tf.Tensor:
+    """Little-endian."""
+    digits = tf.cast(tf.io.decode_raw(tf.strings.substr(data, place, count), tf.uint8), tf.int32)
+    return tf.reduce_sum(digits * [1 << (8 * index) for index in range(count)])
