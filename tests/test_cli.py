@@ -24,6 +24,7 @@ import tfseg.run
 from tfseg.catalogue import components, headline
 from tfseg.cli import main
 from tfseg.pipeline import shipped
+from tfseg.training.files import states
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = """\
@@ -377,9 +378,24 @@ def test_interrupt(tiny: str, said: Said, failing: Failing) -> None:
     assert (code, out, err.strip()) == (130, "", "Stopped.")
 
 
+def test_termination(tiny: str, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM is Ctrl-C with another exit code, and the handler goes with the verb."""
+
+    def wait(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    monkeypatch.setattr(tfseg.run, "fit", wait)
+    before = signal.getsignal(signal.SIGTERM)
+    code, out, err = said("fit", tiny)
+    assert (code, out, err.strip()) == (143, "", "Stopped.")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 @pytest.mark.slow
-def test_interrupt_of_a_real_training(tiny: str, tmp_path: Path) -> None:
-    """Ctrl-C while it trains: exit code 130, no traceback. It goes on, and ends as if nothing had happened."""
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt_of_a_real_training(sent: signal.Signals, code: int, tiny: str, tmp_path: Path) -> None:
+    """Ctrl-C or SIGTERM while it trains: no traceback. It goes on, and ends as if nothing had happened."""
     words = [sys.executable, "-m", "tfseg", "fit", tiny, "training.epochs=8", "--run-dir"]
     plain: dict[str, Any] = {"cwd": ROOT, "env": plain_environment(), "text": True}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -392,14 +408,14 @@ def test_interrupt_of_a_real_training(tiny: str, tmp_path: Path) -> None:
     )
     try:
         deadline = time.monotonic() + 120
-        while not (parts / "state" / "state.npz").is_file() and child.poll() is None:
+        while not states(parts) and child.poll() is None:
             assert time.monotonic() < deadline, "no epoch within two minutes"
             time.sleep(0.05)
-        child.send_signal(signal.SIGINT)
+        child.send_signal(sent)
         _, err = child.communicate(timeout=300)
     finally:
         child.kill()
-    assert (child.returncode, err.strip()) == (130, "Stopped.")
+    assert (child.returncode, err.strip()) == (code, "Stopped.")
     done = len(tfseg.Run(parts).history)
     assert 1 <= done < 8 and not (parts / "metrics-val.json").exists()
     for command in ([*words, str(parts), "--resume"], [*words, str(whole)]):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,11 +15,14 @@ import pytest
 from PIL import Image
 
 import tfseg
+from tfseg.atomic import atomic_file, remove
 from tfseg.backbones import SmallCnn
 from tfseg.claim import claim
-from tfseg.inference import Predictor
+from tfseg.importing import import_weights
+from tfseg.inference import Ensemble, Inference, Predictor
 from tfseg.metrics import BoundaryIoU, TrimapMeanIoU
 from tfseg.pipeline import Pipeline, load
+from tfseg.spec.show import dump
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.usefixtures("one_stranger")
@@ -166,6 +170,100 @@ def test_a_run_that_never_ended_an_epoch_may_be_started_again(pipeline: Pipeline
     assert {path.name for path in tmp_path.iterdir()} == {".lock"}
 
 
+def test_links_are_unlinked_and_never_followed(pipeline: Pipeline, tmp_path: Path) -> None:
+    folder, logs, file = tmp_path / "run", tmp_path / "elsewhere", tmp_path / "thesis.txt"
+    for made in (folder, logs):
+        made.mkdir()
+    (logs / "events").write_text("of other trainings")
+    file.write_text("years of work")
+    for part in ("pipeline.yaml", "labels.json"):
+        (folder / part).write_text("of an earlier run")
+    (folder / "logs").symlink_to(logs)
+    (folder / ".lock").symlink_to(file)
+    (folder / "model.keras").symlink_to(file)
+    with claim(folder, pipeline, resume=False, overwrite=True) as claimed:
+        claimed.begin()
+    assert {path.name for path in folder.iterdir()} == {".lock"}
+    assert (logs / "events").read_text() == "of other trainings"
+    assert file.read_text() == "years of work"
+
+
+def test_a_deletion_that_is_cut_off_leaves_a_run(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it ends, the folder can be overwritten once more, and does not pass for a finished run."""
+    parts = ["state", "logs", "metrics-val.json", "history.csv", "last.keras", "model.keras", "labels.json"]
+    for last in range(len(parts) + 1):
+        folder = tmp_path / f"run{last}"
+        (folder / "state").mkdir(parents=True)
+        for part in (*parts[2:], "pipeline.yaml", "state/finished", "logs"):
+            (folder / part).write_text("of an earlier run")
+        deleted = []
+
+        def cut_off(path: Path, last: int = last, deleted: list[Path] = deleted) -> None:
+            if len(deleted) == last:
+                raise KeyboardInterrupt
+            deleted.append(path)
+            remove(path)
+
+        monkeypatch.setattr("tfseg.claim.remove", cut_off)
+        with pytest.raises(KeyboardInterrupt), claim(folder, pipeline, resume=False, overwrite=True) as claimed:
+            claimed.begin()
+        monkeypatch.undo()
+        assert (folder / "state" / "finished").exists() == (last == 0)
+        with claim(folder, pipeline, resume=False, overwrite=True) as claimed:
+            claimed.begin()
+        assert {path.name for path in folder.iterdir()} == {".lock"}
+
+
+def test_what_killed_writers_left_is_swept(pipeline: Pipeline, tmp_path: Path) -> None:
+    """But nothing that is being written, and nothing that is no temporary file."""
+    (tmp_path / "state").mkdir()
+    dead = [".model-a1b2.keras", ".last-a1b2.keras", ".metrics-val-a1b2.json", "state/.12-a1b2.npz"]
+    kept = [".model-notes.txt", ".models.keras", "state/12-0123456789abcdef.npz"]
+    for name in (*dead, *kept):
+        (tmp_path / name).write_text("half")
+    (tmp_path / "pipeline.yaml").write_text(dump(pipeline))
+    (tmp_path / ".model-folder.keras").mkdir()
+    with atomic_file(tmp_path / "metrics-val.json") as partial:
+        with claim(tmp_path, pipeline, resume=True, overwrite=False) as claimed:
+            claimed.begin()
+        assert partial.exists()
+        partial.write_text("whole")
+    assert (tmp_path / "metrics-val.json").read_text() == "whole"
+    assert not [name for name in dead if (tmp_path / name).exists()]
+    assert [name for name in kept if (tmp_path / name).exists()] == kept
+    assert (tmp_path / ".model-folder.keras").is_dir()
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_first_state_that_cannot_be_written(
+    run: tfseg.Run, pipeline: Pipeline, tmp_path: Path, resume: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message is true, and the training begins again from the weights that its file names."""
+    pretrained = replace(pipeline.model.backbone, weights=run.best)
+    pipeline = replace(pipeline, model=replace(pipeline.model, backbone=pretrained))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tfseg.training.state.np.savez", full)
+        words = refusal(tfseg.fit, pipeline, tmp_path / "run", verbose=False)
+    steps = pipeline.data.steps_per_epoch(pipeline.labels)
+    assert words == (
+        f"{tmp_path}/run/state/{steps}.npz: could not be written (No space left on device); nothing was left behind. "
+        "Make room, and start again, since no epoch was finished"
+    )
+    begun = []
+    monkeypatch.setattr("tfseg.run.train", lambda pipeline, model, *_: begun.append(model.get_weights()))
+    monkeypatch.setattr("tfseg.run.measure_batch_norm", lambda *_: (_ for _ in ()).throw(InterruptedError))
+    with pytest.raises(InterruptedError):
+        tfseg.fit(pipeline, tmp_path / "run", resume=resume, verbose=False)
+    first = next(weight for weight in run.model().weights if weight.path.endswith("kernel"))
+    assert any(np.array_equal(first, each) for each in begun[0])
+
+
 def test_a_training_goes_on_with_the_pipeline_that_it_was_started_with(
     run: tfseg.Run, pipeline: Pipeline, tmp_path: Path
 ) -> None:
@@ -201,6 +299,28 @@ def test_a_network_of_other_classes_than_the_pipelines(run: tfseg.Run, pipeline:
     )
 
 
+def test_classes_of_another_order(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    """Names are compared wherever both are known: by evaluate, whatever the file, by import, and for an ensemble."""
+    turned = tfseg.Labels(names=("disc", "ground", "square"))
+    other = replace(pipeline, labels=turned)
+    words = "class 0 is called ground. Expected: disc"
+    shutil.copytree(run.folder, tmp_path / "copy")
+    for source in (run, run.folder, run.best):
+        assert refusal(tfseg.evaluate, source, pipeline=other) == (
+            f"{run.best}: {words}, as in the pipeline whose data measure it. Give that pipeline the labels of the "
+            "training, in their order."
+        )
+    assert refusal(import_weights, other, run.best, tmp_path / "imported") == (
+        f"{run.best}: {words}, as in the pipeline. Give that the labels of the weights, in order."
+    )
+    twice = replace(other, inference=Inference(ensemble=Ensemble(network=run.folder)))
+    assert refusal(tfseg.fit, twice, tmp_path / "twice", verbose=False) == (
+        f"inference.ensemble.network: {words}, as in the first network. Train both with labels in one order."
+    )
+    (tmp_path / "copy" / "labels.json").unlink()
+    assert tfseg.evaluate(tmp_path / "copy" / "model.keras", pipeline=other)["images"] == 3
+
+
 def test_a_run_directory_in_use(pipeline: Pipeline, tmp_path: Path) -> None:
     with claim(tmp_path, pipeline, resume=False, overwrite=False):
         assert refusal(tfseg.fit, pipeline, tmp_path, overwrite=True, verbose=False) == (
@@ -218,7 +338,7 @@ def test_a_run_directory_that_cannot_be_made(pipeline: Pipeline, tmp_path: Path)
 
 def test_nothing_to_resume(pipeline: Pipeline, tmp_path: Path) -> None:
     assert refusal(tfseg.fit, pipeline, tmp_path / "new", resume=True, verbose=False) == (
-        f"{tmp_path}/new: nothing to go on with; no epoch was finished there. Start it without --resume."
+        f"{tmp_path}/new: nothing to go on with; no run was begun there. Start it without --resume."
     )
     assert refusal(tfseg.fit, pipeline, tmp_path / "new", resume=True, overwrite=True) == (
         "--resume and --overwrite: expected one. The first goes on with a run, the second deletes it."

@@ -1,32 +1,61 @@
 """Files and folders that appear whole or not at all."""
 
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, final: Callable[[Path], Path] | None = None) -> Iterator[Path]:
     """Yields a path beside `path` to write to; it takes the place of `path` when the block ends without an error.
 
     The temporary name keeps the suffix, because Keras and Pillow choose a format by it. After an error the old
-    `path`, if any, is untouched and nothing is left beside it.
+    `path`, if any, is untouched and nothing is left beside it. Its writer holds a lock on the temporary file, so that
+    `sweep` tells one that is being written from one whose writer was killed.
+
+    Args:
+        path: the file to appear.
+        final: the name that the finished file gets instead, from its content.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
     partial = Path(name)
     try:
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield partial
         _sync(partial)
         partial.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner may read
-        os.replace(partial, path)
+        os.replace(partial, path if final is None else final(partial))
     finally:
+        os.close(handle)
         partial.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, names: Iterable[str]) -> None:
+    """Deletes what processes that were killed while they wrote these files of `folder` have left behind.
+
+    Args:
+        folder: where the files lie.
+        names: their names, with wildcards.
+    """
+    for name in names:
+        for path in folder.glob(f".{Path(name).stem}-*{Path(name).suffix}"):
+            if path.is_file() and not path.is_symlink() and _is_dead(path):
+                path.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Deletes a file, a link (never what it leads to), or a folder and all in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -53,6 +82,16 @@ def write_text(path: Path, text: str) -> None:
     """Writes `text` in UTF-8, atomically."""
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def _is_dead(path: Path) -> bool:
+    """Whether no process holds the lock of a temporary file."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -1,7 +1,6 @@
 """Who may write a run directory: one training at a time, and nothing of the user's is lost."""
 
 import fcntl
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,17 +8,23 @@ from typing import Any
 
 import yaml
 
+from tfseg.atomic import remove, sweep
 from tfseg.errors import RunError
 from tfseg.labels import LABELS
 from tfseg.pipeline import Pipeline
 from tfseg.run_directory import METRICS, PIPELINE, RECORD, TUNED, Run
 from tfseg.spec.show import dump
-from tfseg.training.files import BEST, HISTORY, LAST, LOGS, STATE
+from tfseg.training.files import BEST, HISTORY, LAST, LOGS, STATE, states
 
 LOCK = ".lock"
+MARK = "run\n"
+"""What the lock file holds once a training has begun to write the folder: all `PARTS` in it are a run's."""
 FINISHED = Path(STATE) / "finished"
-PARTS = (BEST, LAST, PIPELINE, LABELS, HISTORY, LOGS, STATE, METRICS.format(split="*"), TUNED, RECORD)
-"""What `fit`, `evaluate` and `tune-crf` write, and what --overwrite deletes; nothing else."""
+PARTS = (STATE, LOGS, METRICS.format(split="*"), TUNED, RECORD, HISTORY, LAST, BEST, LABELS, PIPELINE)
+"""What `fit`, `evaluate` and `tune-crf` write, and what --overwrite deletes; nothing else.
+
+In the order of deletion: first what marks the run as finished, last what shows that the folder is a run.
+"""
 MOVABLE = ("data.root", "data.cache", "model.backbone.weights", "inference.", "export.")
 """What may differ when a training goes on: where files lie, and what does not touch the training."""
 
@@ -38,12 +43,12 @@ class Claim:
 
     def begin(self) -> None:
         """Makes room. Called when the training is ready to start: until then an earlier run is untouched."""
+        (self.folder / LOCK).write_text(MARK, encoding="utf-8")
         for part in () if self.resume else PARTS:
             for path in self.folder.glob(part):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for part in (BEST, LAST, HISTORY, PIPELINE, LABELS):  # what a process that was killed could not clean up
-            for path in self.folder.glob(f".{Path(part).stem}-*"):
-                path.unlink()
+                remove(path)
+        sweep(self.folder, (part for part in PARTS if Path(part).suffix))
+        sweep(self.folder / STATE, ("*.npz",))
 
     def finish(self) -> None:
         """Marks the run as finished."""
@@ -78,7 +83,9 @@ def _locked(folder: Path) -> Iterator[None]:
     """The lock is the system's: it ends with the process, however that ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / LOCK, "w", encoding="utf-8")  # noqa: SIM115  # held until the training ends
+        if (folder / LOCK).is_symlink():  # never followed: it may lead to somebody's file
+            (folder / LOCK).unlink()
+        lock = open(folder / LOCK, "a", encoding="utf-8")  # noqa: SIM115  # held until the training ends
     except OSError as error:
         raise RunError(
             f"{folder}: cannot be written ({error.strerror}). Expected a folder that may be made or written; "
@@ -97,8 +104,8 @@ def _locked(folder: Path) -> Iterator[None]:
 def _check_resumable(folder: Path, pipeline: Pipeline) -> None:
     if (folder / FINISHED).is_file():
         raise RunError(_finished(folder))
-    if not (folder / STATE).is_dir():
-        raise RunError(f"{folder}: nothing to go on with; no epoch was finished there. Start it without --resume.")
+    if not (folder / PIPELINE).is_file():
+        raise RunError(f"{folder}: nothing to go on with; no run was begun there. Start it without --resume.")
     earlier = Run(folder, allow_plugins=bool(pipeline.plugins)).pipeline
     if changed := _differences(earlier, pipeline):
         raise RunError(
@@ -108,17 +115,22 @@ def _check_resumable(folder: Path, pipeline: Pipeline) -> None:
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:
-    """A run whose first epoch never ended leaves nothing worth keeping, and may be started again."""
+    """A run whose first epoch never ended leaves nothing worth keeping, and may be started again.
+
+    A file of the user's that has the name of a part is safe: a folder with files is taken only where a training has
+    begun, or where two parts are there that together are a run's.
+    """
     if all(path.name == LOCK for path in folder.iterdir()):
         return
-    if not ((folder / PIPELINE).is_file() and (folder / LABELS).is_file()):
+    ours = (folder / LOCK).read_text(encoding="utf-8", errors="replace") == MARK
+    if not ours and not ((folder / PIPELINE).is_file() and (folder / LABELS).is_file()):
         kept = ", which --overwrite will not delete" if overwrite else ""
         raise RunError(f"{folder}: holds files that are no run{kept}. Name another folder with --run-dir.")
     if overwrite:
         return
     if (folder / FINISHED).is_file():
         raise RunError(_finished(folder))
-    if (folder / STATE).is_dir():
+    if states(folder):
         raise RunError(
             f"{folder}: holds an unfinished run. Go on with it with --resume, delete it with --overwrite, or name "
             "another folder with --run-dir."

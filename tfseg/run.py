@@ -23,14 +23,17 @@ from tfseg.export import export as export_model
 from tfseg.export.bundle import versions
 from tfseg.fitting import compile_for, load_weights, measure_batch_norm, train, training_and_validation
 from tfseg.inference import Ensemble, Inference, Predictor, check_partner, predict_files
-from tfseg.labels import LABELS, labels_text
+from tfseg.labels import LABELS, labels_text, names_problem
 from tfseg.metrics import BoundaryIoU, SegmentationMetrics, TrimapMeanIoU
 from tfseg.pipeline import Pipeline, load
 from tfseg.run_directory import METRICS, PIPELINE, Run, load_model, network, run_of
 from tfseg.spec.show import dump
 from tfseg.training import State, explain, restore
+from tfseg.training.files import states
 
 Source = str | os.PathLike[str] | Run
+NOT_EXPORTED = ("samples", "proposals", "ensemble", "crf")
+"""What `inference` says and no artefact does."""
 
 __all__ = ["Run", "evaluate", "export", "fit", "load_model", "predict"]
 
@@ -61,7 +64,7 @@ def fit(
         _check_use(pipeline)
         with pipeline.training.scope(pipeline.seed) as scope:
             model = pipeline.training.network(pipeline.build(training=True))
-            if not resume:
+            if not (resume and states(folder)):  # a training may be resumed before its first epoch has ended
                 load_weights(pipeline, model)
             compile_for(pipeline, model, steps)
             state = restore(model, folder) if resume else State()
@@ -173,7 +176,7 @@ def export(
     with explained():
         images = [image[0] for image, _ in islice(dataset.as_numpy_iterator(), pipeline.export.examples)]
     metadata = {"pipeline": dump(pipeline), "metrics": run.metrics}
-    around = [name for name in ("proposals", "ensemble", "crf") if getattr(pipeline.inference, name) is not None]
+    left_out = [name for name in NOT_EXPORTED if getattr(pipeline.inference, name) is not None]
     report = export_model(
         run.model(),
         pipeline.labels,
@@ -181,9 +184,10 @@ def export(
         pipeline.name,
         spec=pipeline.export,
         images=images,
+        seen=pipeline.inference.sides,
         metadata=metadata,
     )
-    return replace(report, left_out=tuple(f"inference.{name}" for name in around))
+    return replace(report, left_out=tuple(f"inference.{name}" for name in left_out))
 
 
 def predictor_of(path: Path, use: Inference, seed: int) -> Predictor:
@@ -213,7 +217,7 @@ def _check_use(pipeline: Pipeline) -> None:
     if use.proposals is not None:
         use.proposals.check(data.evaluation_names(data.validation_split))
     if use.ensemble is not None:
-        check_partner(_partner(use.ensemble), pipeline.labels.count, data.channels)
+        check_partner(_partner(use.ensemble), pipeline.labels.count, data.channels, pipeline.labels)
 
 
 def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, verbose: bool) -> dict[str, Any]:
@@ -223,6 +227,11 @@ def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, v
         raise RunError(
             f"{path}: tells {received[0]} classes apart in images of {received[1]} channels. Received: a pipeline of "
             f"{expected[0]} classes and {expected[1]} channels. Measure it with the pipeline that it was trained with."
+        )
+    if (problem := names_problem(predictor.labels, labels)) is not None:
+        raise RunError(
+            f"{path}: {problem}, as in the pipeline whose data measure it. Give that pipeline the labels of the "
+            "training, in their order."
         )
     metric = SegmentationMetrics(labels.count, labels.ignore)
     contours = BoundaryIoU(labels.count, ignore_label=labels.ignore)

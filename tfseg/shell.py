@@ -2,7 +2,9 @@
 
 import functools
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +16,12 @@ import click
 
 from tfseg.errors import TfsegError
 
-INTERRUPTED = 130
-"""What a shell expects of a program that Ctrl-C ended."""
+INTERRUPTED, TERMINATED = 130, 143
+"""What a shell expects of a program that Ctrl-C ended, and of one that SIGTERM did."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has arrived: everything ends as at Ctrl-C."""
 
 
 @dataclass
@@ -34,19 +40,37 @@ def run(group: click.Group, arguments: Sequence[str] | None) -> int:
     """Runs one verb and gives the exit code: 0, 1 for a failure while running, 2 for a bad file or command."""
     manner = Manner()
     try:
-        return group.main(args=arguments, prog_name=group.name, standalone_mode=False, obj=manner) or 0
+        with _terminable():
+            return group.main(args=arguments, prog_name=group.name, standalone_mode=False, obj=manner) or 0
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
         click.echo("Stopped.", err=True)
-        return INTERRUPTED
+        return TERMINATED if Terminated in map(type, (error, error.__cause__)) else INTERRUPTED
     except BrokenPipeError:  # the reader, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001  # the last frame: from here on there is only the user
         click.echo(traceback.format_exc() if manner.debug else _words(error), err=True)
         return getattr(error, "exit_code", 1)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises `Terminated` in the main thread, the only one that may ask for it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    earlier = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 def _words(error: Exception) -> str:

@@ -1,13 +1,17 @@
 """What a training leaves behind, how it is stopped, and how it goes on."""
 
 import csv
+import io
 import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,6 +21,7 @@ from tests.training import toy
 from tfseg.errors import RunError
 from tfseg.training import State, Training, restore, save_model
 from tfseg.training.checkpoints import Checkpoints
+from tfseg.training.files import states
 from tfseg.training.optimizers import AdamW, Sgd
 from tfseg.training.watch import diagnose
 
@@ -204,29 +209,86 @@ def test_resume_with_another_network(run, channels, dropout, where):
     with pytest.raises(RunError) as caught:
         restore(model, folder)
     assert str(caught.value) == (
-        f"{folder / 'state' / 'state.npz'}: was written by another network or optimiser. Received: {where}. Resume "
+        f"{states(folder)[0]}: was written by another network or optimiser. Received: {where}. Resume "
         "with the pipeline that the run was started with, or start afresh with --overwrite"
     )
     for weight, value in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, value)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file"])
-def test_resume_from_a_damaged_state(tmp_path, content):
+def compiled() -> keras.Model:
     training = Training()
     with training.scope():
-        model = toy.network()
-        training.compile(model, toy.LABELS, steps_per_epoch=1)
-    path = tmp_path / "state" / "state.npz"
-    path.parent.mkdir()
+        model = toy.network(dropout=0.3)
+        training.compile(model, toy.LABELS, steps_per_epoch=2)
+    return model
+
+
+def test_the_two_newest_states_stay(run):
+    folder, _ = run
+    steps = [int(path.name.split("-")[0]) for path in states(folder)]
+    assert len(steps) == 2
+    assert steps[0] > steps[1]
+    for path in states(folder):
+        assert sha256(path.read_bytes()).hexdigest()[:16] == path.stem.split("-")[1]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
+def test_a_damaged_state_falls_back_to_the_one_before(run, tmp_path, damage, caplog):
+    shutil.copytree(run[0], tmp_path / "run")
+    newest, before = states(tmp_path / "run")
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes({"flipped": content, "cut": content[:-1], "empty": b""}[damage])
+    model = compiled()
+    state = restore(model, tmp_path / "run")
+    assert int(model.optimizer.iterations) == int(before.name.split("-")[0])
+    assert state.epoch == len(state.rows) == int(before.name.split("-")[0]) // 2
+    assert caplog.messages == [
+        f"{newest}: is not a state that a training can go on from (its content is not what was written). The training "
+        f"goes on from the end of epoch {state.epoch}"
+    ]
+
+
+def write_state(folder: Path, content: bytes, step: int = 2) -> Path:
+    """File under the name that its content asks for, as somebody could who means harm."""
+    path = folder / "state" / f"{step}-{sha256(content).hexdigest()[:16]}.npz"
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
+    return path
+
+
+def archive(**arrays: Any) -> bytes:
+    with io.BytesIO() as file:
+        np.savez(file, **arrays)
+        return file.getvalue()
+
+
+STANDINGS = [
+    "[]", "{}", "1", '{"epoch": 99, "best": 0.5, "rows": []}', '{"epoch": 1, "best": null, "rows": [{}]}',
+    '{"epoch": 1, "best": 0.5, "rows": [[]]}', '{"epoch": "1", "best": 0.5, "rows": [{}]}', "[" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04 half a file", archive(other=np.zeros(3)), *(archive(standing=np.array(t)) for t in STANDINGS)],
+)
+def test_resume_from_states_that_are_none(tmp_path, content):
+    path = write_state(tmp_path, content)
     pattern = (
         re.escape(f"{path}: is not a state that a training can go on from (")
         + ".+"
         + re.escape("). Start afresh with --overwrite")
     )
-    with pytest.raises(RunError, match=f"^{pattern}$"):
+    model = compiled()
+    before = model.get_weights()
+    with pytest.raises(RunError, match=f"^{pattern}$") as caught:
         restore(model, tmp_path)
+    if b"epoch" in content:
+        assert "(it does not say after which epoch it was written)" in str(caught.value)
+    for weight, value in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
 
 
 def test_a_loss_that_is_not_finite(tmp_path):
@@ -364,13 +426,12 @@ def test_a_full_disk(tmp_path):
     assert finished.returncode == 0, finished.stderr[-3000:]
     found = json.loads(finished.stdout)
     assert found["errors"] == {
-        name: f"{tmp_path / path}: could not be written (File too large); the earlier one is as it was. Make room or "
-        "choose another run directory, and go on with --resume"
-        for name, path in [
-            ("Checkpoints", "last.keras"),
-            ("History", "history.csv"),
-            ("TensorBoardEvents", "logs"),
-            ("Snapshots", "state/state.npz"),
+        name: f"{tmp_path / path}: could not be written (File too large); {earlier}. Make room, and go on with --resume"
+        for name, path, earlier in [
+            ("Checkpoints", "last.keras", "the earlier one is as it was"),
+            ("History", "history.csv", "the earlier one is as it was"),
+            ("TensorBoardEvents", "logs", "the earlier one is as it was"),
+            ("Snapshots", "state/2.npz", "nothing was left behind"),
         ]
     }
     assert found["changed"] == []
@@ -390,6 +451,6 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     assert re.fullmatch(
         re.escape(f"{path}: could not be written (")
         + "(Not a directory|File exists)"
-        + re.escape("); nothing was left behind. Make room or choose another run directory, and go on with --resume"),
+        + re.escape("); nothing was left behind. Make room, and start again, since no epoch was finished"),
         str(caught.value),
     )

@@ -11,7 +11,7 @@ import keras
 
 from tfseg.atomic import atomic_file
 from tfseg.errors import RunError
-from tfseg.training.files import BEST, LAST
+from tfseg.training.files import BEST, LAST, states
 from tfseg.training.layers import unsynchronized
 from tfseg.training.outputs import kept
 
@@ -56,7 +56,7 @@ class Checkpoints(keras.callbacks.Callback):
             )
         save_model(self.model, self.folder / LAST)
         if value is not None and value > self.best:
-            with writing(self.folder / BEST), atomic_file(self.folder / BEST) as partial:
+            with writing(self.folder / BEST, self.folder), atomic_file(self.folder / BEST) as partial:
                 shutil.copyfile(self.folder / LAST, partial)
             self.best = value
 
@@ -68,21 +68,19 @@ def save_model(model: keras.Model, path: Path) -> None:
         RunError: the file cannot be written, for example because the disk is full. An earlier one is as it was.
     """
     twin = kept(model)
-    with unsynchronized(twin), writing(path), atomic_file(path) as partial:
+    with unsynchronized(twin), writing(path, path.parent), atomic_file(path) as partial:
         twin.save(partial)
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns what goes wrong while `path` is written into a `RunError`."""
+def writing(path: Path, run: Path) -> Iterator[None]:
+    """Turns what goes wrong while `path` in the run directory `run` is written into a `RunError`."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # h5py has RuntimeErrors for a disk that is full
         earlier = "the earlier one is as it was" if Path(path).exists() else "nothing was left behind"
-        raise RunError(
-            f"{path}: could not be written ({_reason(error)}); {earlier}. Make room or choose another run directory, "
-            "and go on with --resume"
-        ) from error
+        then = "go on with --resume" if states(run) else "start again, since no epoch was finished"
+        raise RunError(f"{path}: could not be written ({_reason(error)}); {earlier}. Make room, and {then}") from error
 
 
 def _reason(error: BaseException) -> str:

@@ -43,5 +43,5 @@ class History(keras.callbacks.Callback):
         writer = csv.DictWriter(table, fieldnames=list(names), restval="")
         writer.writeheader()
         writer.writerows(self.rows)
-        with writing(self.path):
+        with writing(self.path, self.path.parent):
             write_text(self.path, table.getvalue())

@@ -1,12 +1,15 @@
 """What a training that was stopped needs to go on as if it had not been."""
 
+import hashlib
 import json
+import logging
 import math
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -14,10 +17,13 @@ import numpy as np
 from tfseg.atomic import atomic_file
 from tfseg.errors import RunError
 from tfseg.training.checkpoints import Checkpoints, writing
-from tfseg.training.files import STATE
+from tfseg.training.files import STATE, states
 from tfseg.training.history import History
 
-FILE = Path(STATE) / "state.npz"
+KEPT = 2
+"""State files that stay: the newest, and the one before in case that is damaged."""
+STANDING = "standing"
+DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -31,13 +37,30 @@ class State:
     rows: tuple[dict[str, float], ...] = ()
     """The history of the epochs done."""
 
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """What `text` says, in JSON.
+
+        Raises:
+            ValueError: it is no JSON, or does not say where a training stands.
+        """
+        found = json.loads(text)
+        match found:
+            case {"epoch": int(epoch), "best": int() | float() as best, "rows": [*rows]} if len(rows) == epoch > 0:
+                if all(isinstance(row, dict) and all(map(_is_number, row.values())) for row in rows):
+                    return cls(epoch, best, tuple(rows))
+        raise ValueError("it does not say after which epoch it was written")
+
 
 class Snapshots(keras.callbacks.Callback):
-    """Writes everything that changes during a training to `state/state.npz` after every epoch.
+    """Writes everything that changes during a training to `state/<step>-<digits>.npz` after every epoch.
 
     That is all variables of the network, those of its random generators among them, all variables of the optimiser,
     the history, and the best figure. The order and the look of the examples follow from seed and epoch. A training
     that goes on from here takes the same steps as one that was never stopped.
+
+    `step` is the optimizer's; the digits are the first of the file's SHA-256, by which a damaged file is recognised.
+    The two newest files stay.
 
     Args:
         folder: the run directory.
@@ -47,39 +70,78 @@ class Snapshots(keras.callbacks.Callback):
 
     def __init__(self, folder: Path, checkpoints: Checkpoints, history: History) -> None:
         super().__init__()
-        self.path = Path(folder) / FILE
+        self.folder = Path(folder)
         self.checkpoints = checkpoints
         self.history = history
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         standing = {"epoch": epoch + 1, "best": self.checkpoints.best, "rows": list(self.history.rows)}
         arrays = {f"{index}": value.numpy() for index, value in enumerate(_variables(self.model))}
-        with writing(self.path), atomic_file(self.path) as partial:
-            np.savez(partial, standing=np.array(json.dumps(standing)), **arrays)
+        arrays[STANDING] = np.array(json.dumps(standing))
+        step = int(self.model.optimizer.iterations)
+        path = self.folder / STATE / f"{step}.npz"
+        with (
+            writing(path, self.folder),
+            atomic_file(path, lambda partial: path.with_name(f"{step}-{_digest(partial)}.npz")) as partial,
+        ):
+            np.savez(partial, **arrays)  # type: ignore[arg-type]  # no array is called like an option
+        for old in states(self.folder)[KEPT:]:
+            old.unlink()
 
 
 def restore(model: keras.Model, folder: Path) -> State:
     """Gives the compiled `model` and its optimiser the variables of an earlier part of this training.
 
+    A damaged file is left out with a warning, and the one before it is taken.
+
     Returns:
         Where that training stands; `State()`, and nothing is changed, if it did not finish an epoch.
 
     Raises:
-        RunError: the file is damaged, or belongs to another network or optimiser.
+        RunError: every file is damaged, or they belong to another network or optimiser.
     """
-    path = Path(folder) / FILE
-    if not path.exists():
-        return State()
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            standing = json.loads(str(archive["standing"]))
-            arrays = [archive[f"{index}"] for index in range(len(archive.files) - 1)]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(
-            f"{path}: is not a state that a training can go on from ({error}). Start afresh with --overwrite"
-        ) from error
-    _assign(path, _variables(model), arrays)
-    return State(epoch=standing["epoch"], best=standing["best"], rows=tuple(standing["rows"]))
+    damaged = []
+    for path in states(folder):
+        try:
+            state, arrays = _read(path)
+        except DAMAGES as error:
+            damaged.append(f"{path}: is not a state that a training can go on from ({_line(error)})")
+            continue
+        for fault in damaged:
+            logging.getLogger("tfseg").warning("%s. The training goes on from the end of epoch %d", fault, state.epoch)
+        _assign(path, _variables(model), arrays)
+        return state
+    if damaged:
+        raise RunError("\n".join(f"{fault}. Start afresh with --overwrite" for fault in damaged))
+    return State()
+
+
+DAMAGES = (
+    OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError,
+    SyntaxError, RecursionError,
+)  # fmt: skip
+"""What reading a file of any content may raise."""
+
+
+def _read(path: Path) -> tuple[State, list[np.ndarray]]:
+    if _digest(path) != path.stem.partition("-")[2]:
+        raise ValueError("its content is not what was written")
+    with np.load(path, allow_pickle=False) as archive:
+        state = State.read(str(archive[STANDING]))
+        return state, [archive[f"{index}"] for index in range(len(archive.files) - 1)]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _variables(model: keras.Model) -> list[Any]:

@@ -43,7 +43,7 @@ class TensorBoardEvents(keras.callbacks.Callback):
         train = {name: value for name, value in figures.items() if not name.startswith("val_")}
         validation = {name[4:]: value for name, value in figures.items() if name.startswith("val_")}
         strips = [self._strip(image, mask) for image, mask in self.samples] if validation else []
-        with writing(self.folder), _system_errors():
+        with writing(self.folder, self.folder.parent), _system_errors():
             with self._writer("train").as_default(step=epoch + 1):  # flushes at its end
                 _write_scalars({**train, "learning_rate": float(self.model.optimizer.learning_rate)})
             with self._writer("validation").as_default(step=epoch + 1):
