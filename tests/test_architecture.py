@@ -17,7 +17,7 @@ PACKAGE = ROOT / "tfseg"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
-    "ops": 1, "overlay": 1, "boxes": 1, "spec": 1,
+    "ops": 1, "images": 1, "overlay": 1, "boxes": 1, "spec": 1,
     "layers": 2, "losses": 2, "metrics": 2,
     "backbones": 3,
     "models": 4, "data": 4, "training": 4, "inference": 4, "export": 4, "checkpoints": 4,
@@ -33,7 +33,7 @@ SIDE_ROOMS = {
 }  # fmt: skip
 """Modules that stand in another module's room."""
 RUNTIME = {"tensorflow", "keras", "numpy", "yaml", "pydantic", "pydantic_core", "PIL", "click", "ai_edge_litert"}
-WITH_TENSORFLOW = {"ops", "data", "inference", "export", "checkpoints"}
+WITH_TENSORFLOW = {"ops", "images", "data", "inference", "export", "checkpoints"}
 WITH_TENSORFLOW_IN_TRAINING = {"strategy", "tensorboard"}
 NAMELESS = {"utils", "util", "common", "helpers", "helper", "misc", "base", "tools", "shared"}
 FUNCTION_LINES, FILE_LINES = 50, 300

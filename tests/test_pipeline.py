@@ -63,8 +63,8 @@ def test_class_weights_that_are_not_one_for_each_class(tmp_path: Path) -> None:
 
 def test_a_crop_that_is_off_the_output_stride_names_the_sizes_that_fit(tmp_path: Path) -> None:
     assert problems(tmp_path, STREETS.replace("crop: 64", "crop: [60, 64]")) == [
-        "streets.yaml:5: data.crop: with output stride 16, height and width must be a multiple of 16, or that plus "
-        "one. Nearest: 49 or 64 for 60. Received: [60, 64]"
+        "streets.yaml:5: data.crop: with output stride 16, height and width must be a multiple of 16. Nearest: "
+        "48 or 64 for 60. Received: [60, 64]"
     ]
 
 
@@ -131,8 +131,8 @@ def test_what_the_training_asks_of_the_network_in_vain_is_found_before_it_begins
     with pytest.raises(tfseg.TfsegError) as caught:
         load(file, ["training.freeze=[fc8]", "training.optimizer.multipliers={fc8/: 10}"]).describe()
     assert str(caught.value) == (
-        "training.freeze: found in none of the 43 layer names of the network (image, normalize, stage1_down, …, "
-        "fuse_stage3, resize, logits). Received: fc8\n"
+        "training.freeze: found in none of the 45 layer names of the network (image, grid, normalize, …, resize, "
+        "crop, logits). Received: fc8\n"
         "training.optimizer.multipliers.fc8/: found in none of the 54 weight paths of the network (stage1_down/kernel, "
         "stage1_down_bn/gamma, stage1_down_bn/beta, …, score_fr/bias, score_stage3/kernel, score_stage3/bias). "
         "Received: fc8/"

@@ -42,7 +42,8 @@ def compile_for(pipeline: Pipeline, model: keras.Model, steps: int) -> None:
     if pipeline.training.needs_class_counts:
         counted = pipeline.data.pixel_counts(pipeline.data.train_split, pipeline.labels)
         counts = {"class_pixels": counted.classes, "image_pixels": counted.pictures}
-    pipeline.training.compile(model, pipeline.labels, steps_per_epoch=steps, **counts)
+    positions = pipeline.model.positions
+    pipeline.training.compile(model, pipeline.labels, steps_per_epoch=steps, positions=positions, **counts)
 
 
 def training_and_validation(pipeline: Pipeline, state: State, scope: Scope) -> tuple[Any, Any]:

@@ -42,7 +42,7 @@ class Garden:
             decoder = DeepLabV3Plus(**garden, rates=self.rates, channels=4, depthwise_norm=False, low_level_channels=3)
         else:
             decoder = DeepLabV3(**garden, rates=self.rates, channels=4)
-        return Segmenter(backbone=backbone, decoder=decoder)
+        return Segmenter(backbone=backbone, decoder=decoder, grid=None)
 
     def file(self) -> Random:
         file = Random("kernel", "depthwise_kernel", "bias", "", VALUE)

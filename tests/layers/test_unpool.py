@@ -113,7 +113,27 @@ def test_sizes_are_announced() -> None:
     assert MaxUnpooling2D(3, 2, "same")(values, places).shape == (None, 8, None, 3)
     assert MaxUnpooling2D(3, 2, "valid")(values, places).shape == (None, 9, None, 3)
     assert MaxUnpooling2D(3, 2)(values, places, output_size=(9, 10)).shape == (None, 9, 10, 3)
-    assert MaxUnpooling2D(3, 2).compute_output_shape((None, 4, None, 3)) == (None, 9, None, 3)
+    assert MaxUnpooling2D(3, 2).compute_output_shape((None, 4, None, 3)) == (None, 8, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size"),
+    [
+        ({}, (8, 8)),
+        ({"strides": (2, 1)}, (8, 4)),
+        ({"pool_size": 3}, (8, 8)),
+        ({"pool_size": (2, 3), "padding": "VALID"}, (8, 9)),
+        ({"strides": (2, 3)}, (8, 12)),
+        ({"strides": 4}, (16, 16)),
+        ({"pool_size": 3, "strides": None, "padding": "valid"}, (12, 12)),
+    ],
+)
+def test_defaults_are_those_of_tensorflow_addons(arguments: dict[str, object], size: tuple[int, int]) -> None:
+    """Of `same`, `rows * strides`; of `valid`, `(rows - 1) * strides + pool_size`; whatever is left out."""
+    values = np.ones((1, 4, 4, 1), np.float32)
+    found = MaxUnpooling2D(**arguments)(values, np.zeros((1, 4, 4, 1), np.int32))
+    assert found.shape == (1, *size, 1)
+    assert float(np.sum(found)) == 16.0
 
 
 @pytest.mark.parametrize("kind", [MaxPoolingWithArgmax2D, MaxUnpooling2D])

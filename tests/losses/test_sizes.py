@@ -1,6 +1,9 @@
 """Scores and labels of different sizes: against NumPy, and against what DeepLab does."""
 
+import json
+import math
 import re
+from fractions import Fraction
 
 import keras
 import numpy as np
@@ -9,8 +12,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfseg.losses import CrossEntropy, TopKCrossEntropy, subsample
-from tfseg.ops import resize
+from tfseg.losses import CrossEntropy, Positions, TopKCrossEntropy, subsample
+from tfseg.ops.resize import resize, zoom
 
 
 def masks(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -86,6 +89,66 @@ def test_loss_at_the_image(kind: type) -> None:
     assert np.abs(gradients[0]).max() > 0
 
 
+POSITIONS = [
+    Positions(),
+    Positions(align_corners=False),
+    Positions(grid=(16, 1)),
+    Positions(align_corners=False, grid=(16, 0)),
+    Positions(output_stride=8),
+]
+
+
+@pytest.mark.parametrize("positions", POSITIONS, ids=lambda each: str(tuple(each)))
+@pytest.mark.parametrize("count", [33, 30, 7])
+def test_positions_by_hand(positions: Positions, count: int) -> None:
+    """Each position takes the nearest pixel, in exact fractions; beyond the image there is no label."""
+    labels, size = masks(count, 40), (4, 3)
+    rows, columns = (by_hand(positions, *each) for each in zip((count, 40), size, strict=True))
+    expected = np.full((2, *size), 99)
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            if row < count and column < 40:
+                expected[:, i, j] = labels[:, row, column]
+    np.testing.assert_array_equal(subsample(labels, size, positions, 99), expected)
+
+
+def by_hand(positions: Positions, count: int, length: int) -> list[int]:
+    multiple, remainder = positions.grid or (1, 0)
+    extent = next(size for size in range(count, count + multiple) if size % multiple == remainder)
+    if positions.output_stride is not None:
+        exact = [Fraction(positions.output_stride * i) for i in range(length)]
+    elif positions.align_corners:
+        exact = [Fraction(i * (extent - 1), length - 1) for i in range(length)]
+    else:
+        exact = [(i + Fraction(1, 2)) * extent / length - Fraction(1, 2) for i in range(length)]
+    return [math.floor(each + Fraction(1, 2)) for each in exact]
+
+
+@pytest.mark.parametrize("positions", POSITIONS, ids=lambda each: str(tuple(each)))
+@pytest.mark.parametrize("resolution", ["image", "scores"])
+def test_positions_in_losses(positions: Positions, resolution: str) -> None:
+    """By hand, in a graph of unknown sizes, and after a round through the configuration, as JSON has it."""
+    labels, logits = masks(30, 23), np.random.default_rng(1).normal(size=(2, 4, 4, 5)).astype(np.float32)
+    weights = np.random.default_rng(2).random((2, 30, 23)).astype(np.float32)
+    loss = CrossEntropy(resolution=resolution, positions=positions)
+    if resolution == "scores":
+        taken = [subsample(each, (4, 4), positions, beyond) for each, beyond in ((labels, 255), (weights, 0))]
+        expected = CrossEntropy()(taken[0], logits, taken[1])
+    else:
+        if positions.output_stride is not None:
+            raised = zoom(tf.constant(logits), positions.output_stride, (30, 23))
+        else:
+            whole = [-(-(side - r) // m) * m + r for m, r in [positions.grid or (1, 0)] for side in (30, 23)]
+            raised = resize(logits, whole, align_corners=positions.align_corners)[:, :30, :23]
+        expected = CrossEntropy()(labels, raised, weights)
+    np.testing.assert_allclose(loss(labels, logits, weights), expected, rtol=1e-6)
+    unknown = [tf.TensorSpec([None, None, None], tf.int32), tf.TensorSpec([None, None, None, 5], tf.float32)]
+    graph = tf.function(lambda y, x: loss(y, x), input_signature=unknown)
+    np.testing.assert_allclose(graph(labels, logits), loss(labels, logits), rtol=1e-6)
+    again = CrossEntropy.from_config(json.loads(json.dumps(loss.get_config())))
+    assert again.positions == positions
+
+
 def test_unknown_sizes_in_a_graph() -> None:
     labels, logits = masks(17, 25), np.random.default_rng(1).normal(size=(2, 3, 4, 5)).astype(np.float32)
     unknown = [tf.TensorSpec([None, None, None], tf.int32), tf.TensorSpec([None, None, None, 5], tf.float32)]
@@ -105,6 +168,8 @@ def test_error_texts() -> None:
     for kind in (CrossEntropy, TopKCrossEntropy):
         with pytest.raises(ValueError, match="^" + re.escape(words) + "$"):
             kind(resolution="labels")
+    with pytest.raises(ValueError, match=r"^`output_stride` must be at least 1. Received: output_stride=0$"):
+        CrossEntropy(positions={"output_stride": 0})
     words = (
         "Labels are subsampled to scores, which must not be larger. Received: labels of shape (2, 4, 9), scores of "
         "height and width (5, 9)"

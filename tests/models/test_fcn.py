@@ -130,7 +130,8 @@ def test_what_lies_at_a_place_is_scored_at_that_place(strides: tuple[int, ...], 
 
 
 def test_the_light_form_scores_once_at_the_finest_stride() -> None:
-    model = Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16, 8, 4), channels=6)).build(VOC)
+    decoder = Fcn(strides=(16, 8, 4), channels=6)
+    model = Segmenter(backbone=SmallCnn(width=2), decoder=decoder, grid=None).build(VOC)
     shapes = {name: model.get_layer(name).output.shape[-1] for name in ("lateral_stage5", "smooth_stage2", "score")}
     assert shapes == {"lateral_stage5": 6, "smooth_stage2": 6, "score": 21}
     score = keras.Model(model.input, model.get_layer("score").output)

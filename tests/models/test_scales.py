@@ -12,6 +12,7 @@ from tfseg.backbones import Resnet, SmallCnn, Vgg16
 from tfseg.layers import MultiScale
 from tfseg.models import Segmenter, describe
 from tfseg.models.decoders import DeepLabV2, Fcn, PspNet
+from tfseg.models.heads import Resize
 
 SCALES = (1.0, 0.75, 0.5)
 BACKBONE = Vgg16(form="deeplab", output_stride=8, width=1 / 64, fc=None)
@@ -106,8 +107,21 @@ def test_batch_norm_and_further_outputs_at_several_scales() -> None:
 
 
 def test_other_decoders_see_several_scales() -> None:
-    spec = Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16, 8), channels=4), scales=(1.0, 2.0))
+    parts = {"backbone": SmallCnn(width=2), "decoder": Fcn(strides=(16, 8), channels=4), "scales": (1.0, 2.0)}
+    spec = Segmenter(**parts, head=Resize(align_corners=True))
     assert spec.build(LABELS)(image(40, 33)).shape == (1, 40, 33, 3)
+    words = "the image is scaled with its corners aligned"
+    assert list(Segmenter(**parts).problems(LABELS)) == [
+        (
+            ("head",),
+            f"{words}, and so must scores be resized: {{type: resize, align_corners: true}}. "
+            "Received: resize of half pixels",
+        )
+    ]
+    assert list(Segmenter(**parts, head=spec.head, grid=0).problems(LABELS)) == [
+        (("grid",), f"{words}, where sizes must leave 1. Received: 0. Set it to auto")
+    ]
+    assert list(Segmenter(**parts, grid=None).problems(LABELS)) == []
 
 
 @pytest.mark.parametrize("scales", [(0.5,), (1.0, 0.5, 0.5)])

@@ -186,21 +186,29 @@ def test_all_faults_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("crop", "problem"),
+    ("grid", "crop", "problem"),
     [
-        (None, None),
-        (16, None),
-        (17, None),
-        ((320, 321), None),
-        (8, "Nearest: 16. Received: 8"),
-        (100, "Nearest: 97 or 112. Received: 100"),
-        ((100, 64), "Nearest: 97 or 112 for 100. Received: [100, 64]"),
-        ((100, 8), "Nearest: 97 or 112 for 100; 16 for 8. Received: [100, 8]"),
+        ("auto", None, None),
+        ("auto", 16, None),
+        ("auto", (320, 320), None),
+        ("auto", 17, "a multiple of 16. Nearest: 16 or 32. Received: 17"),
+        (0, (100, 64), "a multiple of 16. Nearest: 96 or 112 for 100. Received: [100, 64]"),
+        (1, 321, None),
+        (1, 320, "a multiple of 16 plus one. Nearest: 321 or 337. Received: 320"),
+        (1, 1, "a multiple of 16 plus one. Nearest: 17. Received: 1"),
+        (None, (320, 321), None),
+        (None, 8, "a multiple of 16, or that plus one. Nearest: 16. Received: 8"),
+        (None, 100, "a multiple of 16, or that plus one. Nearest: 97 or 112. Received: 100"),
+        (
+            None,
+            (100, 8),
+            "a multiple of 16, or that plus one. Nearest: 97 or 112 for 100; 16 for 8. Received: [100, 8]",
+        ),
     ],
 )
-def test_crops_fit_the_output_stride(crop, problem: str | None) -> None:
-    rule = "with output stride 16, height and width must be a multiple of 16, or that plus one. "
-    found = Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16,))).crop_problem(crop)
+def test_crops_fit_the_grid(grid, crop, problem: str | None) -> None:
+    rule = "with output stride 16, height and width must be "
+    found = Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16,)), grid=grid).crop_problem(crop)
     assert found == (None if problem is None else rule + problem)
     original = Segmenter(backbone=Vgg16(form="original"), decoder=Fcn(upsampling="deconv"))
     assert original.crop_problem(crop) is None

@@ -48,7 +48,7 @@ def test_parameters(channels: int, classes: int, expected: int) -> None:
 
 
 def test_maps() -> None:
-    model = Segmenter(backbone=ContractingPath(width=2), decoder=Unet()).build(LABELS)
+    model = Segmenter(backbone=ContractingPath(width=2), decoder=Unet(), grid=None).build(LABELS)
     names = (
         [f"down{level}_2" for level in range(1, 6)] + [f"merge_down{level}" for level in range(4, 0, -1)] + ["score"]
     )

@@ -49,8 +49,10 @@ class CropLike(keras.layers.Layer):
 
     def call(self, inputs: Sequence[Any]) -> Any:
         x, reference = inputs
-        batch, _, _, channels = ops.shape(x)
+        batch, *size, channels = ops.shape(x)
         _, height, width, _ = ops.shape(reference)
+        if self.offset == 0 and all(isinstance(side, int) for side in size) and size == [height, width]:
+            return ops.cast(x, self.compute_dtype)
         cut = ops.slice(x, (0, self.offset, self.offset, 0), (batch, height, width, channels))
         return ops.cast(cut, self.compute_dtype)
 

@@ -14,7 +14,7 @@ class PadToGrid(keras.layers.Layer):
     """Continues an image below and to the right up to the next size of `multiple k + remainder`.
 
     At 8 k + 1 pixels, the places of a net of output stride 8 lie on both borders; DeepLab pads its images to such a
-    size by their mean colour. `CropLike(0)` undoes it.
+    size by their mean colour. `CropLike(0)` undoes it. An input whose size is known and fits is given back as it is.
 
     Example:
 
@@ -65,7 +65,10 @@ class PadToGrid(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         x = ops.cast(x, self.compute_dtype)
         _, height, width, _ = ops.shape(x)
-        borders = [(0, 0), (0, self._missing(height)), (0, self._missing(width)), (0, 0)]
+        missing = (self._missing(height), self._missing(width))
+        if all(isinstance(side, int) and side == 0 for side in missing):
+            return x  # a pad by nothing would stay in a TFLite file
+        borders = [(0, 0), *((0, side) for side in missing), (0, 0)]
         padded = ops.pad(x, borders)
         if self.value == 0:
             return padded

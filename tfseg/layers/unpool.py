@@ -129,13 +129,14 @@ class MaxUnpooling2D(_IndexedPooling2D):
     >>> import numpy as np
     >>> x = np.array([[1.0, 5.0, 2.0], [3.0, 4.0, 9.0]]).reshape(1, 2, 3, 1)
     >>> values, places = MaxPoolingWithArgmax2D(pool_size=2, padding="same")(x)
-    >>> np.asarray(MaxUnpooling2D(pool_size=2, padding="same")(values, places, output_size=x))[0, :, :, 0].tolist()
+    >>> np.asarray(MaxUnpooling2D()(values, places, output_size=x))[0, :, :, 0].tolist()
     [[0.0, 5.0, 0.0], [0.0, 0.0, 9.0]]
 
     Args:
         pool_size: height and width of a window.
-        strides: rows and columns from one window to the next; `pool_size` by default.
-        padding: `"valid"` or `"same"`, in either case.
+        strides: rows and columns from one window to the next; None: `pool_size`.
+        padding: `"valid"` or `"same"`, in either case. The defaults of all three are TFA's, which are not those of
+            `MaxPoolingWithArgmax2D`: give both layers the same arguments.
 
     Call arguments:
         updates: the values, or a list of `updates`, `mask` and, if need be, a reference tensor.
@@ -157,7 +158,7 @@ class MaxUnpooling2D(_IndexedPooling2D):
     """
 
     def __init__(
-        self, pool_size: Sizes = 2, strides: Sizes | None = None, padding: Padding = "valid", **kwargs: Any
+        self, pool_size: Sizes = 2, strides: Sizes | None = 2, padding: Padding = "same", **kwargs: Any
     ) -> None:
         super().__init__(pool_size, strides, padding, **kwargs)
         self.supports_masking = True  # Keras takes an argument named `mask` for one of its own, and would warn

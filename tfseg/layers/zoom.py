@@ -9,7 +9,7 @@ from keras import ops
 
 from tfseg.layers.arguments import two_shapes
 from tfseg.ops.geometry import interp_size
-from tfseg.ops.resize import resize
+from tfseg.ops.resize import resize, zoom
 
 Shape = Sequence[int | None]
 
@@ -59,15 +59,8 @@ class ZoomLike(keras.layers.Layer):
     def call(self, inputs: Sequence[Any]) -> Any:
         x, reference = inputs
         x = ops.cast(x, "float32")  # a float32 head on half scores must not round what it interpolates
-        x = ops.concatenate([x, x[:, -1:]], axis=1)
-        x = ops.concatenate([x, x[:, :, -1:]], axis=2)
-        batch, rows, columns, channels = ops.shape(x)
-        zoomed = resize(x, (self._size(rows), self._size(columns)), "bilinear", align_corners=True)
         _, height, width, _ = ops.shape(reference)
-        return ops.cast(ops.slice(zoomed, (0, 0, 0, 0), (batch, height, width, channels)), self.compute_dtype)
-
-    def _size(self, places: Any) -> Any:
-        return (places - 1) * self.factor + 1
+        return ops.cast(zoom(x, self.factor, (height, width)), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> tuple[int | None, ...]:
         x, reference = two_shapes(input_shape)

@@ -1,6 +1,6 @@
 """Softmax cross-entropy of every labelled pixel."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -8,7 +8,7 @@ from keras import ops
 
 from tfseg.labels import IGNORE
 from tfseg.losses.pixels import pixel_labels, weighted
-from tfseg.losses.sizes import check, matched
+from tfseg.losses.sizes import Positions, check, matched
 from tfseg.ops.replicas import sum_over_replicas
 
 
@@ -38,8 +38,9 @@ class CrossEntropy(keras.losses.Loss):
         class_weights: one weight for each class, or None where all count the same.
         reduction: `"mean"` or `"sum"`.
         resolution: what happens where logits and labels differ in size. None: an error. `"image"`: logits are resized
-            to the labels, bilinearly with aligned corners. `"scores"`: labels are subsampled to the logits, see
-            `tfseg.losses.subsample`.
+            to the labels, bilinearly. `"scores"`: labels are subsampled to the logits, see `tfseg.losses.subsample`.
+        positions: where smaller logits lie in the image, as `tfseg.losses.Positions` or its fields; None: from one
+            corner to the other.
         name: name of the loss.
 
     Call arguments:
@@ -67,6 +68,7 @@ class CrossEntropy(keras.losses.Loss):
         class_weights: Sequence[float] | None = None,
         reduction: str = "mean",
         resolution: str | None = None,
+        positions: Mapping[str, Any] | Positions | None = None,
         name: str = "cross_entropy",
     ) -> None:
         if reduction not in ("mean", "sum"):
@@ -75,6 +77,7 @@ class CrossEntropy(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype="float32")
         self.ignore_label = ignore_label
         self.resolution = resolution
+        self.positions = Positions.of(positions)
         self.class_weights = None if class_weights is None else tuple(float(weight) for weight in class_weights)
         if self.class_weights is not None and min(self.class_weights, default=-1.0) < 0:
             raise ValueError(f"`class_weights` must be numbers from 0 up. Received: class_weights={class_weights}")
@@ -84,7 +87,7 @@ class CrossEntropy(keras.losses.Loss):
         with keras.name_scope(self.name):
             logits = ops.convert_to_tensor(y_pred, dtype="float32")
             y_true, logits, sample_weight = matched(
-                ops.convert_to_tensor(y_true), logits, sample_weight, self.resolution
+                ops.convert_to_tensor(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
             )
             labels, counted = pixel_labels(y_true, logits.shape, self.ignore_label)
             losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
@@ -106,4 +109,5 @@ class CrossEntropy(keras.losses.Loss):
             "ignore_label": self.ignore_label,
             "class_weights": self.class_weights,
             "resolution": self.resolution,
+            "positions": self.positions._asdict(),
         }

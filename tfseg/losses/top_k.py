@@ -1,5 +1,6 @@
 """Softmax cross-entropy of the pixels that are hardest."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -7,7 +8,7 @@ from keras import ops
 
 from tfseg.labels import IGNORE
 from tfseg.losses.pixels import pixel_labels, weighted
-from tfseg.losses.sizes import check, matched
+from tfseg.losses.sizes import Positions, check, matched
 from tfseg.ops.replicas import sum_over_replicas
 
 
@@ -36,6 +37,7 @@ class TopKCrossEntropy(keras.losses.Loss):
         ignore_label: the label of pixels that never count.
         resolution: what happens where logits and labels differ in size, as for `CrossEntropy`. The paper chooses among
             the places of the scores, 512 of about 65x65.
+        positions: where smaller logits lie in the image, as for `CrossEntropy`.
         name: name of the loss.
 
     Call arguments:
@@ -63,6 +65,7 @@ class TopKCrossEntropy(keras.losses.Loss):
         pixels: int = 512,
         ignore_label: int = IGNORE,
         resolution: str | None = None,
+        positions: Mapping[str, Any] | Positions | None = None,
         name: str = "top_k_cross_entropy",
     ) -> None:
         if pixels < 1:
@@ -72,13 +75,14 @@ class TopKCrossEntropy(keras.losses.Loss):
         self.pixels = pixels
         self.ignore_label = ignore_label
         self.resolution = resolution
+        self.positions = Positions.of(positions)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss. Keras's own reduction is not used, because it knows neither ignored pixels nor the global batch."""
         with keras.name_scope(self.name):
             logits = ops.convert_to_tensor(y_pred, dtype="float32")
             y_true, logits, sample_weight = matched(
-                ops.convert_to_tensor(y_true), logits, sample_weight, self.resolution
+                ops.convert_to_tensor(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
             )
             labels, counted = pixel_labels(y_true, logits.shape, self.ignore_label)
             losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
@@ -98,4 +102,5 @@ class TopKCrossEntropy(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["reduction"]
-        return {**config, "pixels": self.pixels, "ignore_label": self.ignore_label, "resolution": self.resolution}
+        own = {"pixels": self.pixels, "ignore_label": self.ignore_label, "resolution": self.resolution}
+        return {**config, **own, "positions": self.positions._asdict()}

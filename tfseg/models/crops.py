@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 
+REMAINDERS = {(0,): "", (1,): " plus one", (0, 1): ", or that plus one"}
+"""What is said of sizes that may leave these over a multiple."""
 
-def crop_problem(crop: int | tuple[int, int] | None, stride: int) -> str | None:
+
+def crop_problem(
+    crop: int | tuple[int, int] | None, stride: int, multiple: int | None = None, remainder: int | None = None
+) -> str | None:
     """Why images should not be cropped to that height and width, or None.
 
-    With `same` padding, places of the map fall evenly onto sizes that are a multiple of the output stride, or one
-    more, as long as there is at least one whole stride; at other sizes the last place hangs over the edge, and a net
-    trained so sees shifted features at other sizes.
+    A network that continues its images to `multiple * k + remainder` pixels should see crops of such a size, of at
+    least one `multiple`: others would cost what it continues them by. Without a remainder, positions of the map fall
+    evenly onto sizes that are a multiple of the output stride, or one more, where the padding is `same`.
 
     Example:
 
@@ -16,16 +21,21 @@ def crop_problem(crop: int | tuple[int, int] | None, stride: int) -> str | None:
     True
     >>> crop_problem(30, 8)
     'with output stride 8, height and width must be a multiple of 8, or that plus one. Nearest: 25 or 32. Received: 30'
+    >>> crop_problem(30, 8, 8, 0)
+    'with output stride 8, height and width must be a multiple of 8. Nearest: 24 or 32. Received: 30'
     """
     sides = () if crop is None else (crop,) if isinstance(crop, int) else crop
-    wrong = [side for side in sides if side < stride or side % stride > 1]
+    multiple, allowed = multiple or stride, (0, 1) if remainder is None else (remainder,)
+    wrong = [side for side in sides if side < multiple or side % multiple not in allowed]
     if not wrong:
         return None
-    nearest = "; ".join(f"{_nearest(side, stride)}" + (f" for {side}" if len(sides) > 1 else "") for side in wrong)
+    fitting = {side: _nearest(side, multiple, allowed) for side in wrong}
+    nearest = "; ".join(f"{sizes} for {side}" if len(sides) > 1 else sizes for side, sizes in fitting.items())
     received = sides[0] if len(sides) == 1 else list(sides)
+    scales = "" if multiple == stride else " and these scales"
     return (
-        f"with output stride {stride}, height and width must be a multiple of {stride}, or that plus one. "
-        f"Nearest: {nearest}. Received: {received}"
+        f"with output stride {stride}{scales}, height and width must be a multiple of {multiple}"
+        f"{REMAINDERS[allowed]}. Nearest: {nearest}. Received: {received}"
     )
 
 
@@ -75,6 +85,7 @@ def _shown(value: int | tuple[int, int]) -> str:
     return str(value if isinstance(value, int) else list(value))
 
 
-def _nearest(side: int, stride: int) -> str:
-    below = side // stride * stride
-    return f"{below + 1} or {below + stride}" if below else str(stride)
+def _nearest(side: int, multiple: int, allowed: tuple[int, ...]) -> str:
+    below = side // multiple * multiple
+    fitting = (below + allowed[-1], below + multiple + allowed[0])
+    return " or ".join(str(each) for each in fitting if each >= multiple)

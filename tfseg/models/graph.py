@@ -81,6 +81,10 @@ class Graph:
         return int(max(field.jump for field in self._fields()))
 
     @property
+    def positions(self) -> None:
+        """Scores are logits here, of the image's size."""
+
+    @property
     def stochastic(self) -> bool:
         """Whether dropout stays on when it predicts, so that several passes differ."""
         layers = (layer for _, layer, _ in self._resolved(classes=2))

@@ -4,26 +4,17 @@ from typing import Literal
 
 import keras
 
-from tfseg.layers import CropLike, PadToGrid, ResizeLike, ZoomLike
+from tfseg.backbones.features import Backbone
+from tfseg.layers import CropLike, ResizeLike, ZoomLike
 from tfseg.models.coordinates import offset
 from tfseg.spec.declare import spec
 
-MEAN_COLOUR = (122.675, 116.669, 104.008)
-"""Red, green and blue of the mean over ImageNet, by which DeepLab continues images."""
-MIDDLE = 127.5
-"""What images of other than three channels are continued by: zero once they are normalised."""
-
-
-class _Unpadded:
-    """A head that leaves the image as it is."""
-
-    def prepared(self, image: keras.KerasTensor, stride: int) -> keras.KerasTensor:
-        """The image as the backbone shall see it."""
-        return image
+Remainder = int | None
+"""What is left of the sizes that a network sees when they are divided by its output stride; None: any size is seen."""
 
 
 @spec
-class Crop(_Unpadded):
+class Crop:
     """Cuts the image's extent out of scores that lie on the image's grid and reach beyond it.
 
     Where to cut follows from the paddings, kernels and strides between the image and the scores: 19, 27 and 31 for
@@ -32,49 +23,79 @@ class Crop(_Unpadded):
 
     type: Literal["crop"] = "crop"
 
-    def __call__(self, scores: keras.KerasTensor, image: keras.KerasTensor, stride: int) -> keras.KerasTensor:
+    def grid(self, backbone: Backbone) -> Remainder:
+        """Any size is seen: places do not move with it."""
+        return None
+
+    @property
+    def align_corners(self) -> bool:
+        """Whether the first place lies on the first pixel."""
+        return True
+
+    def __call__(
+        self, scores: keras.KerasTensor, seen: keras.KerasTensor, image: keras.KerasTensor, stride: int
+    ) -> keras.KerasTensor:
         return CropLike(offset(scores, image), dtype="float32", name="score")([scores, image])
 
 
 @spec
-class Resize(_Unpadded):
-    """Resizes scores bilinearly to the image's height and width."""
+class Resize:
+    """Resizes scores bilinearly to the height and width of what the backbone saw, and cuts the image out of it."""
 
     type: Literal["resize"] = "resize"
     align_corners: bool = False
     """Put the corner places onto the image's corner pixels, as DeepLab does, rather than halves of pixels beside."""
 
-    def __call__(self, scores: keras.KerasTensor, image: keras.KerasTensor, stride: int) -> keras.KerasTensor:
-        return ResizeLike(align_corners=self.align_corners, dtype="float32", name="resize")([scores, image])
+    def grid(self, backbone: Backbone) -> Remainder:
+        """A multiple of the stride is divided evenly by half-pixel places; one more, by places on both corners."""
+        return 1 if self.align_corners else 0
+
+    def __call__(
+        self, scores: keras.KerasTensor, seen: keras.KerasTensor, image: keras.KerasTensor, stride: int
+    ) -> keras.KerasTensor:
+        raised = ResizeLike(align_corners=self.align_corners, dtype="float32", name="resize")([scores, seen])
+        return cut(raised, seen, image)
 
 
 @spec
-class Zoom(_Unpadded):
+class Zoom:
     """Lays place `i` of the scores onto pixel `i * output_stride`, and interpolates bilinearly between the places."""
 
     type: Literal["zoom"] = "zoom"
 
-    def __call__(self, scores: keras.KerasTensor, image: keras.KerasTensor, stride: int) -> keras.KerasTensor:
-        return ZoomLike(stride, dtype="float32", name="zoom")([scores, image])
+    def grid(self, backbone: Backbone) -> Remainder:
+        """One more than a multiple of the stride, at which places lie so, unless they do at every size."""
+        return None if backbone.fixed_grid else 1
+
+    @property
+    def align_corners(self) -> bool:
+        """Whether the first place lies on the first pixel."""
+        return True
+
+    def __call__(
+        self, scores: keras.KerasTensor, seen: keras.KerasTensor, image: keras.KerasTensor, stride: int
+    ) -> keras.KerasTensor:
+        return ZoomLike(stride, dtype="float32", name=self.type)([scores, image])
 
 
 @spec
-class Interp:
-    """As `zoom`, on an image that the mean colour continues below and to the right, to a multiple of the stride plus 1.
+class Interp(Zoom):
+    """As `zoom`, on an image that is continued to a multiple of the stride plus 1, whatever the backbone.
 
     So the places of DeepLab lie on the corners of what the backbone sees, whatever size the image has. (The authors
     continue every image to 513x513, on which fewer places depend on the image's edge alone.)
     """
 
-    type: Literal["interp"] = "interp"
+    type: Literal["interp"] = "interp"  # type: ignore[assignment]  # another word in a file
 
-    def prepared(self, image: keras.KerasTensor, stride: int) -> keras.KerasTensor:
-        """The image as the backbone shall see it."""
-        value = MEAN_COLOUR if image.shape[-1] == len(MEAN_COLOUR) else MIDDLE
-        return PadToGrid(stride, 1, value, dtype="float32", name="grid")(image)
+    def grid(self, backbone: Backbone) -> Remainder:
+        """One more than a multiple of the stride."""
+        return 1
 
-    def __call__(self, scores: keras.KerasTensor, image: keras.KerasTensor, stride: int) -> keras.KerasTensor:
-        return ZoomLike(stride, dtype="float32", name="interp")([scores, image])
+
+def cut(x: keras.KerasTensor, seen: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:
+    """The image's extent out of what was made at the size of `seen`."""
+    return x if seen is image else CropLike(0, dtype="float32", name="crop")([x, image])
 
 
 Head = Crop | Interp | Resize | Zoom

@@ -20,6 +20,7 @@ from tfseg.backbones import (
     unfold_batch_norm,
 )
 from tfseg.labels import Labels
+from tfseg.losses import Positions
 from tfseg.models.crops import crop_problem, pool_problem, rates_problem
 from tfseg.models.decoders import (
     DeconvNet,
@@ -33,7 +34,8 @@ from tfseg.models.decoders import (
     SegNet,
     Unet,
 )
-from tfseg.models.heads import HEADS, Crop, Head, Interp, Resize, Zoom
+from tfseg.models.grid import continued, multiple
+from tfseg.models.heads import HEADS, Crop, Head, Interp, Remainder, Resize, Zoom, cut
 from tfseg.models.outputs import Scores, functional
 from tfseg.models.problems import Problem, refuse
 from tfseg.models.refine import CrfRnn
@@ -61,6 +63,10 @@ class Segmenter:
     scales: Annotated[tuple[Annotated[float, Field(ge=0.01)], ...], Field(min_length=1)] = (1.0,)
     """Sizes at which the network sees the image, by one set of weights; one of them 1: [1, 0.75, 0.5] in DeepLab v2.
     In training the scores of each have a loss of their own."""
+    grid: Literal["auto"] | Annotated[int, Field(ge=0, le=1)] | None = "auto"
+    """What is left of the height and width that the backbone sees when they are divided by the output stride: images of
+    other sizes are continued in the mean colour, in training too. `auto`: 0 where scores are resized, 1 where the
+    corners are aligned, null where they are cropped. null: the image as it is, as some networks were published."""
     fusion: Fusion = "max"
     """How the scores of several scales become one."""
     refine: Annotated[CrfRnn | None, BY_TYPE] = None
@@ -87,9 +93,10 @@ class Segmenter:
         refuse(self.problems(labels))
         image = keras.Input((None, None, self.channels), name="image")
         head = self._head
-        seen = image if head is None else head.prepared(image, self.output_stride)
+        seen = continued(image, self._multiple, self._remainder)
         scores = self._scores(seen, labels.count)
-        logits = scores.main if head is None else head(scores.main, image, self.output_stride)
+        logits = scores.main
+        logits = cut(logits, seen, image) if head is None else head(logits, seen, image, self.output_stride)
         refined = logits if self.refine is None else self.refine(logits, image)
         return functional(image, refined, scores if training else None)
 
@@ -103,6 +110,28 @@ class Segmenter:
     def _head(self) -> Head | None:
         """What the file names, or what the decoder needs; None where scores have the image's size."""
         return None if self.decoder.head is None else self.head or HEADS[self.decoder.head]
+
+    @property
+    def _remainder(self) -> Remainder:
+        """`grid`, resolved."""
+        if self.grid != "auto":
+            return self.grid
+        if len(self.scales) > 1:
+            return 1
+        return None if self._head is None else self._head.grid(self.backbone)
+
+    @property
+    def _multiple(self) -> int:
+        return multiple(self.output_stride, self.scales)
+
+    @property
+    def positions(self) -> Positions:
+        """Where the scores of the training form's outputs lie in the image."""
+        head, remainder = self._head, self._remainder
+        if remainder is None and isinstance(head, Zoom):
+            return Positions(output_stride=self.output_stride)
+        align_corners = True if head is None else head.align_corners
+        return Positions(None, align_corners, None if remainder is None else (self._multiple, remainder))
 
     @property
     def output_stride(self) -> int:
@@ -130,6 +159,17 @@ class Segmenter:
         if len(self.scales) > 1 and self.decoder.head == "crop":
             message = "scores of several scales are resized onto each other, and those of this decoder must be cropped"
             yield ("scales",), f"{message}. Set its upsampling to another one. Received: {list(self.scales)}"
+        elif len(self.scales) > 1 and self._remainder is not None:
+            yield from self._scaled_grid()
+
+    def _scaled_grid(self) -> Iterator[Problem]:
+        """Why the positions of several scales would not lie on each other."""
+        why = "the image is scaled with its corners aligned"
+        if self._remainder == 0:
+            yield ("grid",), f"{why}, where sizes must leave 1. Received: 0. Set it to auto"
+        elif self._head is not None and not self._head.align_corners:
+            message = f"{why}, and so must scores be resized: {{type: resize, align_corners: true}}"
+            yield ("head",), f"{message}. Received: {self._head.type} of half pixels"
 
     @property
     def tflite_refusal(self) -> str | None:
@@ -138,7 +178,9 @@ class Segmenter:
 
     def crop_problem(self, crop: int | tuple[int, int] | None) -> str | None:
         """Why images should not be cropped to that height and width for training, or None."""
-        return None if self.backbone.padded else crop_problem(crop, self.output_stride)
+        if self._remainder is None and self.backbone.padded:
+            return None
+        return crop_problem(crop, self.output_stride, self._multiple, self._remainder)
 
     def reach_problems(self, crop: int | tuple[int, int] | None) -> Iterator[Problem]:
         """What counts more places of the deepest map than it has on such crops, each as (path, message)."""

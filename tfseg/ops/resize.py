@@ -41,6 +41,23 @@ def resize(x: Any, size: Any, method: Method = "bilinear", align_corners: bool =
     return ops.cast(_bilinear(ops.cast(x, "float32"), size, align_corners), x.dtype)
 
 
+def zoom(x: Any, factor: int, size: Any) -> Any:
+    """Bilinear interpolation of a map whose position `i` lies on pixel `factor * i`, cut to a height and width.
+
+    The last position goes on for less than `factor` pixels.
+
+    Args:
+        x: `[batch, rows, columns, channels]`.
+        factor: pixels from one position to the next.
+        size: height and width: two integers, or scalar integer tensors; at most `factor` times those of `x`.
+    """
+    x = ops.concatenate([x, x[:, -1:]], axis=1)
+    x = ops.concatenate([x, x[:, :, -1:]], axis=2)
+    batch, rows, columns, channels = ops.shape(x)
+    whole = ((rows - 1) * factor + 1, (columns - 1) * factor + 1)
+    return ops.slice(resize(x, whole, align_corners=True), (0, 0, 0, 0), (batch, *size, channels))
+
+
 if keras.backend.backend() == "tensorflow":
 
     def _bilinear(x: Any, size: Any, align_corners: bool) -> Any:
@@ -55,7 +72,8 @@ if keras.backend.backend() == "tensorflow":
         y = op(
             images=x, size=tf.stack([rows, columns]), align_corners=align_corners, half_pixel_centers=not align_corners
         )
-        return tf.ensure_shape(y, shape)
+        y.set_shape(shape)  # `tf.ensure_shape` would add an operation that TFLite has not
+        return y
 
 else:
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tfseg import losses
 from tfseg.labels import Labels
-from tfseg.losses.sizes import Resolution
+from tfseg.losses.sizes import Positions, Resolution
 from tfseg.spec.declare import spec
 
 Weight = Annotated[float, Field(ge=0)]
@@ -46,12 +46,14 @@ class CrossEntropy:
         image_pixels: np.ndarray | None = None,
         *,
         resolution: Resolution | None = None,
+        positions: Positions | None = None,
     ) -> keras.losses.Loss:
         """The Keras loss.
 
         Args:
             labels: the classes.
             resolution: what to do with an output that is not of the labels' size; None: it is.
+            positions: where such an output lies in the image; None: from corner to corner.
             pixels: how many pixels of the training split each class has; needed where `counts`.
             image_pixels: how many pixels the images have, in sum, in which each class occurs; likewise.
         """
@@ -60,7 +62,7 @@ class CrossEntropy:
             if pixels is None or image_pixels is None:
                 raise ValueError(f"class_weights={weights!r} needs `pixels` and `image_pixels`. Received: None")
             weights = balanced(weights, pixels, image_pixels)
-        return losses.CrossEntropy(labels.ignore, weights, self.reduction, resolution)
+        return losses.CrossEntropy(labels.ignore, weights, self.reduction, resolution, positions)
 
 
 @spec
@@ -89,6 +91,7 @@ class TopKCrossEntropy:
         image_pixels: np.ndarray | None = None,
         *,
         resolution: Resolution | None = None,
+        positions: Positions | None = None,
     ) -> keras.losses.Loss:
         """The Keras loss.
 
@@ -97,8 +100,9 @@ class TopKCrossEntropy:
             pixels: not needed.
             image_pixels: not needed.
             resolution: what to do with an output that is not of the labels' size; None: it is.
+            positions: where such an output lies in the image; None: from corner to corner.
         """
-        return losses.TopKCrossEntropy(self.pixels, labels.ignore, resolution)
+        return losses.TopKCrossEntropy(self.pixels, labels.ignore, resolution, positions)
 
 
 def balanced(balance: Balance, pixels: np.ndarray, image_pixels: np.ndarray) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from tfseg.errors import RunError
 from tfseg.labels import Labels
+from tfseg.losses import Positions
 from tfseg.metrics import SegmentationMetrics
 from tfseg.spec.declare import ByType, Misfit, spec
 from tfseg.training.checkpoints import Checkpoints
@@ -121,6 +122,7 @@ class Training:
         steps_per_epoch: int,
         class_pixels: np.ndarray | None = None,
         image_pixels: np.ndarray | None = None,
+        positions: Positions | None = None,
     ) -> None:
         """Freezes what shall not learn and compiles `model`, built in the same `scope`, for `model.fit`.
 
@@ -130,6 +132,7 @@ class Training:
             steps_per_epoch: the batches of an epoch; how long the schedule is follows from it.
             class_pixels: the pixels of each class in the training split; where `needs_class_counts`.
             image_pixels: the pixels of the images in which each class occurs; likewise.
+            positions: where the scores of its outputs lie in the image; None: from corner to corner.
 
         Raises:
             RunError: an expression of `freeze` or `multipliers` is found nowhere, or the network does not fit.
@@ -146,7 +149,7 @@ class Training:
         metrics = [SegmentationMetrics(labels.count, labels.ignore)]
         model.compile(
             optimizer=optimizer,
-            **self._objective(model, labels, counts),
+            **self._objective(model, labels, counts, positions),
             metrics={LOGITS: metrics} if isinstance(model.output, dict) else metrics,
             jit_compile=self.jit_compile,
             auto_scale_loss=False,
@@ -154,13 +157,19 @@ class Training:
         optimizer.build(model.trainable_variables)
         _build_compiled(model, labels)
 
-    def _objective(self, model: keras.Model, labels: Labels, counts: Sequence[np.ndarray | None]) -> dict[str, Any]:
+    def _objective(
+        self,
+        model: keras.Model,
+        labels: Labels,
+        counts: Sequence[np.ndarray | None],
+        positions: Positions | None,
+    ) -> dict[str, Any]:
         """The losses of the outputs and their weights."""
         if not isinstance(model.output, dict):
             return {"loss": self.loss(labels, *counts)}
         chosen = self.loss.resolution
-        principal = self.loss(labels, *counts, resolution="scores" if chosen == "scores" else None)
-        others = {name: self.loss(labels, *counts, resolution=chosen) for name in auxiliary(model)}
+        principal = self.loss(labels, *counts, resolution="scores" if chosen == "scores" else None, positions=positions)
+        others = {name: self.loss(labels, *counts, resolution=chosen, positions=positions) for name in auxiliary(model)}
         return {
             "loss": {main(chosen): principal, **others},
             "loss_weights": {main(chosen): 1.0, **dict.fromkeys(others, self.auxiliary_weight)},
