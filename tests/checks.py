@@ -63,8 +63,6 @@ class LayerCase:
     unlike: dict[str, str] = field(default_factory=dict)
     """What it cannot do, and why: `gradient`, `half`, `dynamic`, `tflite`, `xla`, `neutral`. The check then is that it
     says so or fails, so that a reason that has passed comes to light."""
-    faults: dict[str, str] = field(default_factory=dict)
-    """What it does wrong so far, by the name of the check that fails: `weights`, `trainable`, `frozen`."""
 
     @property
     def name(self) -> str:

@@ -28,16 +28,6 @@ def of(cases: list[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]
 COMPOSITES = [case for case in LAYERS if case.composite]
 
 
-def composites(check: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The layers that are made of others. What `check` is known to find in one is expected, until it is mended."""
-    cases: list[Any] = []
-    for case in COMPOSITES:
-        reason = case.faults.get(check)
-        expected = pytest.mark.xfail(raises=AssertionError, strict=True, reason=reason or "")
-        cases.append(case if reason is None else pytest.param(case, marks=expected))
-    return of(cases)
-
-
 @of(LAYERS)
 def test_layer_config(case: checks.LayerCase) -> None:
     checks.check_layer_config(case)
@@ -58,17 +48,17 @@ def test_layer_gradient(case: checks.LayerCase) -> None:
     checks.check_layer_gradient(case)
 
 
-@composites("weights")
+@of(COMPOSITES)
 def test_weights_of_layers_inside_are_saved(case: checks.LayerCase, tmp_path: Path) -> None:
     checks.check_layer_weights(case, tmp_path)
 
 
-@composites("trainable")
+@of(COMPOSITES)
 def test_which_layers_inside_learn_is_saved(case: checks.LayerCase, tmp_path: Path) -> None:
     checks.check_layer_trainable(case, tmp_path)
 
 
-@composites("frozen")
+@of(COMPOSITES)
 def test_a_frozen_layer_does_not_change(case: checks.LayerCase, tmp_path: Path) -> None:
     checks.check_layer_frozen(case, tmp_path)
 

@@ -9,7 +9,6 @@ X = (2, 9, 12, 3)
 SMALL = (2, 5, 4, 3)
 VALUES = ("float32", "int32")
 ALL = "all, under every policy, as its docstring says"
-INSIDE = {"trainable": "the `trainable` of layers inside is not saved with the layer that they make up"}
 RESIZED = "what lies between pixels, see ops/resize.py"
 NET = keras.layers.Conv2D(4, 3, 2, padding="same", name="net")
 IMAGE = keras.Input((None, None, 3), name="image")
@@ -93,7 +92,6 @@ CASES = [
         fixed=6,
         float32_inside=RESIZED,
         unlike={"xla": "see ops/resize.py"},
-        faults=INSIDE | {"frozen": "`trainable=False` does not reach the BatchNorm inside"},
     ),
     LayerCase(
         layers.PyramidPooling,
@@ -103,7 +101,6 @@ CASES = [
         fixed=2,
         float32_inside=RESIZED,
         unlike={"xla": "see ops/resize.py"},
-        faults=INSIDE | {"frozen": "`trainable=False` does not reach the BatchNorm inside"},
     ),
     LayerCase(
         layers.AtrousSpatialPyramidPooling,
@@ -113,7 +110,6 @@ CASES = [
         fixed=2 * 7,
         whole_since="2.21",
         float32_inside="the mean over the map",
-        faults=INSIDE,
     ),
     LayerCase(
         layers.AtrousSpatialPyramidPooling,
@@ -123,16 +119,14 @@ CASES = [
         fixed=2 * 2,
         float32_inside=RESIZED,
         unlike={"xla": "see ops/resize.py"},
-        faults=INSIDE,
     ),
     LayerCase(
         layers.ParallelAtrousClassifier,
         {"classes": 5, "rates": [1, 4], "hidden": 6, "dropout": 0.2},
         (X,),
         learned=12,
-        faults=INSIDE,
     ),
-    LayerCase(layers.ParallelAtrousClassifier, {"classes": 5, "rates": [2, 3, 12]}, (X,), learned=6, faults=INSIDE),
+    LayerCase(layers.ParallelAtrousClassifier, {"classes": 5, "rates": [2, 3, 12]}, (X,), learned=6),
     LayerCase(layers.McDropout, {"rate": 0.25, "always_on": False, "noise_shape": [2, 1, 1, 3], "seed": 1}, (X,)),
     LayerCase(
         layers.LocalResponseNormalization,
@@ -157,7 +151,6 @@ CASES = [
         outputs=4,
         float32_inside=RESIZED,
         unlike={"xla": "see ops/resize.py"},
-        faults={"frozen": "`trainable=False` does not reach the network inside"},
     ),
     LayerCase(
         layers.MultiScale,
@@ -166,7 +159,6 @@ CASES = [
         learned=2 + 4,
         float32_inside=RESIZED,
         unlike={"xla": "see ops/resize.py"},
-        faults=INSIDE,
     ),
     LayerCase(
         layers.CrfRnn,
@@ -201,14 +193,12 @@ CASES = [
         {"classes": 3, "size": "large", "dilations": [1, 2, 1]},
         (X,),
         learned=8,
-        faults=INSIDE,
     ),
     LayerCase(
         layers.DilatedContext,
         {"classes": 3, "dilations": [2, 1], "padding": "once", "use_bias": False},
         (X,),
         learned=3,
-        faults=INSIDE,
     ),
     LayerCase(
         layers.AtrousConv2D,

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from tfseg.layers.arguments import pair, rates_of
+from tfseg.layers.composite import Composite
 from tfseg.layers.conv import AtrousConv2D
 from tfseg.ops.resize import resize
 
@@ -15,7 +16,7 @@ Order = Literal["pooling_last", "pooling_first"]
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
-class AtrousSpatialPyramidPooling(keras.layers.Layer):
+class AtrousSpatialPyramidPooling(Composite):
     """Looks at every place at several scales: a 1x1 convolution, dilated 3x3 ones, and the mean of the image.
 
     Each branch is a convolution, BatchNorm and activation to `filters` channels. They are concatenated, and a 1x1

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from tfseg.layers.arguments import rates_of
+from tfseg.layers.composite import Composite
 from tfseg.layers.conv import AtrousConv2D
 from tfseg.ops.identity import grouped_identity
 
@@ -18,7 +19,7 @@ NOISE = 0.01
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
-class DilatedContext(keras.layers.Layer):
+class DilatedContext(Composite):
     """Looks at the scores around every place, by 3x3 convolutions of growing dilation, and gives new scores.
 
     ReLU follows every convolution but the last, which is 1x1. The receptive field grows to 3, 5, 9, 17, 33, 65 and 67

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from tfseg.layers.composite import Composite
 from tfseg.ops.geometry import interp_size
 from tfseg.ops.resize import resize
 
@@ -16,7 +17,7 @@ Fusion = Literal["max", "mean", "attention"]
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
-class MultiScale(keras.layers.Wrapper):
+class MultiScale(Composite, keras.layers.Wrapper):
     """Lets a layer or a model see its input at several scales, and fuses the scores; all scales share its weights.
 
     The input is resized bilinearly to each scale, the scores of each are brought to the size of those at scale 1, and
@@ -77,6 +78,8 @@ class MultiScale(keras.layers.Wrapper):
         **kwargs: Any,
     ) -> None:
         super().__init__(layer, autocast=False, **kwargs)  # pixels are not rounded before they are interpolated
+        if not self.trainable:
+            layer.trainable = False  # Keras tells layers that are there when it is set, not when it is constructed
         self.scales, self.fusion, self.align_corners = tuple(scales), fusion, align_corners
         self.outputs, self.attention_filters = outputs, attention_filters
         self._check()

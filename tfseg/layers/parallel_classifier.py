@@ -6,13 +6,14 @@ from typing import Any
 import keras
 
 from tfseg.layers.arguments import rates_of
+from tfseg.layers.composite import Composite
 from tfseg.layers.conv import AtrousConv2D
 
 Shape = Sequence[int | None]
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
-class ParallelAtrousClassifier(keras.layers.Layer):
+class ParallelAtrousClassifier(Composite):
     """Scores every place by 3x3 convolutions of several dilation rates, and sums the scores: ASPP of DeepLab v2.
 
     Without `hidden`, each branch is one convolution to `classes`, as on ResNet-101. With it, a branch is a 3x3 dilated

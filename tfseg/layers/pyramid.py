@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfseg.layers.composite import Composite
 from tfseg.ops.adaptive import adaptive_average_pool
 from tfseg.ops.resize import resize
 
@@ -13,7 +14,7 @@ Shape = Sequence[int | None]
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
-class PyramidPooling(keras.layers.Layer):
+class PyramidPooling(Composite):
     """Means over the whole map, its quarters, ninths and so on, laid beside the map itself.
 
     For each `n` of `bins` the map is averaged into `n` by `n` parts (`tfseg.ops.adaptive_average_pool`), brought to
@@ -68,13 +69,10 @@ class PyramidPooling(keras.layers.Layer):
         self.filters, self.bins, self.align_corners = filters, tuple(bins), align_corners
         self.momentum, self.epsilon = momentum, epsilon
         self.supports_jit = False  # XLA interpolates wrongly, see tfseg/ops/resize.py
-        self.convs = [
-            keras.layers.Conv2D(filters, 1, use_bias=False, dtype=self.dtype_policy, name=f"conv{n}") for n in self.bins
-        ]
+        plain = {"dtype": self.dtype_policy, "trainable": self.trainable}
+        self.convs = [keras.layers.Conv2D(filters, 1, use_bias=False, name=f"conv{n}", **plain) for n in self.bins]
         self.norms = [
-            keras.layers.BatchNormalization(
-                momentum=momentum, epsilon=epsilon, dtype=self.dtype_policy, name=f"conv{n}_bn"
-            )
+            keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=f"conv{n}_bn", **plain)
             for n in self.bins
         ]
 

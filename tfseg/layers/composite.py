@@ -1,0 +1,29 @@
+"""Layers made of other layers."""
+
+from typing import Any, Self
+
+import keras
+
+
+class Composite(keras.layers.Layer):
+    """Base of layers that call layers of their own: which of these learn is saved with it.
+
+    Keras saves `trainable` of the outer layer only. A BatchNormalization that was frozen inside would learn, and move
+    its statistics, once the model is loaded.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "frozen": [layer.name for layer in self._inner() if not layer.trainable]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        config = dict(config)
+        frozen = config.pop("frozen", None)
+        layer = super().from_config(config)
+        for inner in layer._inner() if frozen is not None else ():
+            if inner.trainable == (inner.name in frozen):  # a model inside has flags of its own, which setting it loses
+                inner.trainable = inner.name not in frozen
+        return layer
+
+    def _inner(self) -> list[keras.layers.Layer]:
+        return list(self._flatten_layers(include_self=False, recursive=False))  # no public way into a layer
