@@ -23,8 +23,8 @@ from tfseg.export import export as export_model
 from tfseg.export.bundle import versions
 from tfseg.fitting import compile_for, load_weights, measure_batch_norm, train, training_and_validation
 from tfseg.inference import Ensemble, Inference, Predictor, check_partner, predict_files
+from tfseg.inference.measuring import Measurement
 from tfseg.labels import LABELS, labels_text, names_problem
-from tfseg.metrics import BoundaryIoU, SegmentationMetrics, TrimapMeanIoU
 from tfseg.pipeline import Pipeline, load
 from tfseg.run_directory import METRICS, PIPELINE, Run, load_model, network, run_of
 from tfseg.spec.show import dump
@@ -233,23 +233,21 @@ def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, v
             f"{path}: {problem}, as in the pipeline whose data measure it. Give that pipeline the labels of the "
             "training, in their order."
         )
-    metric = SegmentationMetrics(labels.count, labels.ignore)
-    contours = BoundaryIoU(labels.count, ignore_label=labels.ignore)
-    trimap = TrimapMeanIoU(labels.count, ignore_label=labels.ignore)
-    images = data.count(split)
+    measurement, images = Measurement(labels), data.count(split)
     progress = keras.utils.Progbar(images, verbose=int(verbose), unit_name="image")
-    with _in_words():
-        pairs = data.evaluation(split, labels).as_numpy_iterator()
-        for name, (image, mask) in zip(data.evaluation_names(split), pairs, strict=True):
-            predicted = predictor.masks(image, (name,)).astype(np.int32)
-            for each in (metric, contours, trimap):
-                each.update_state(mask, predicted)
+
+    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        batches = data.evaluation(split, labels).as_numpy_iterator()
+        for name, (image, mask) in zip(data.evaluation_names(split), batches, strict=True):
+            yield mask, predictor.masks(image, (name,))
             progress.add(1)
+
+    with _in_words():
+        measurement.count(pairs())
     return {
         "split": split,
         "images": images,
-        **metric.report(labels.names),
-        "boundary": {**contours.report(labels.names), "trimap_miou": trimap.report()},
+        **measurement.report(),
         "pipeline_sha256": sha256(dump(pipeline).encode()).hexdigest(),
         "versions": versions(),
     }

@@ -1,5 +1,6 @@
 """The three kinds of file that a trained network comes in, each as the same two functions of a batch of images."""
 
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,7 +151,7 @@ class TfliteEngine:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._interpreter = Interpreter(model_path=str(path))
+            self._interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count())
             self._run = self._interpreter.get_signature_runner("probabilities")
         except ValueError as error:
             raise RunError(

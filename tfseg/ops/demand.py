@@ -16,7 +16,7 @@ if keras.backend.backend() == "tensorflow":
         Args:
             condition: boolean scalar tensor.
             message: where, and what was expected.
-            values: a small tensor that is shown as what was received.
+            values: a small tensor that is shown as what was received, or a function that computes it only then.
 
         Returns:
             In a graph the operation, for what must not run before it; otherwise None.
@@ -24,11 +24,21 @@ if keras.backend.backend() == "tensorflow":
         Raises:
             tf.errors.InvalidArgumentError: when it runs, in a graph too; ValueError with the NumPy backend.
         """
-        return tf.debugging.Assert(condition, [f"{message} Received:", values])
+        told = f"{message} Received:"
+        if not callable(values):
+            return tf.debugging.Assert(condition, [told, values])
+        if tf.executing_eagerly():
+            return None if condition else tf.debugging.Assert(condition, [told, values()])
+
+        def refused() -> Any:
+            with tf.control_dependencies([tf.debugging.Assert(condition, [told, values()])]):
+                return tf.identity(condition)
+
+        return tf.cond(condition, lambda: tf.identity(condition), refused)
 
 else:
 
     def demand(condition: Any, message: str, values: Any) -> Any:
         """Stops the computation with `message` and `values` unless the scalar `condition` holds, with NumPy only."""
         if keras.backend.backend() == "numpy" and not condition:
-            raise ValueError(f"{message} Received: {values}")
+            raise ValueError(f"{message} Received: {values() if callable(values) else values}")
