@@ -256,6 +256,48 @@ def test_predict(run: Path, tmp_path: Path, said: Said) -> None:
     assert len(out.split()) == 2
 
 
+def test_evaluate_takes_overrides(run: Path, tiny: str, tmp_path: Path, said: Said) -> None:
+    """They change the pipeline that says where the data are and how the network is used; the run's figures stay."""
+    before = (run / "metrics-val.json").read_bytes()
+    for words in ((), ("--pipeline", tiny)):
+        file = tmp_path / f"{len(words)}.json"
+        assert said("evaluate", run, "data.source.val=3", *words, "--output", file, "-q")[0] == 0
+        assert json.loads(file.read_text())["images"] == 3
+    assert said("evaluate", run, "inference.size=16", "--output", tmp_path / "small.json", "-q")[0] == 0
+    assert json.loads((tmp_path / "small.json").read_text())["miou"] != json.loads(before)["miou"]
+    assert (run / "metrics-val.json").read_bytes() == before
+    assert said("evaluate", run, run)[0] == 2
+    assert "Expected one MODEL" in said("evaluate", run, run)[2]
+
+
+def test_quoted_keys(tiny: str, said: Said) -> None:
+    code, out, _ = said("show", tiny, 'training.optimizer.multipliers."/bias$"=2.0')
+    assert code == 0
+    assert "/bias$: 2.0" in out
+
+
+@pytest.mark.parametrize("level", ["2", "3"])
+def test_a_high_log_level_stays_quiet(level: str, tiny: str) -> None:
+    environment = plain_environment() | {"TF_CPP_MIN_LOG_LEVEL": level}
+    command = [sys.executable, "-m", "tfseg", "check", "-q", tiny]
+    outcome = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "", "")
+
+
+def test_predict_goes_on_after_a_bad_image(run: Path, tmp_path: Path, said: Said) -> None:
+    paths = [tmp_path / f"{name}.png" for name in "abcd"]
+    for path in paths[::2]:
+        Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(path)
+    for path in paths[1::2]:
+        path.write_bytes(b"no picture")
+    code, out, err = said("predict", run, *paths, "--output", tmp_path / "masks")
+    assert code == 1
+    assert out.split() == [str(tmp_path / "masks" / f"{name}.png") for name in "ac"]
+    first, *lines = err.splitlines()
+    assert first == "2 of 4 images could not be read, the others are predicted."
+    assert [line.partition(": ")[0] for line in lines] == [str(path) for path in paths[1::2]]
+
+
 def test_predict_names_a_bad_image(run: Path, tmp_path: Path, said: Said) -> None:
     picture = tmp_path / "scene.png"
     picture.write_bytes(b"no picture")

@@ -55,10 +55,12 @@ def test_blending_weighs_picture_and_colours() -> None:
     image, ids = rng.integers(0, 256, (6, 4, 3), np.uint8), rng.integers(0, 5, (6, 4))
     shown = blend(image, ids, voc_palette(), alpha=0.25, ignore=3)
     expected = np.round(0.75 * image + 0.25 * voc_palette()[ids])
-    expected[ids == 3] = image[ids == 3]
+    black = ids == 0  # the background of VOC
+    expected[black | (ids == 3)] = image[black | (ids == 3)]
     np.testing.assert_array_equal(shown, expected)
     np.testing.assert_array_equal(blend(image, ids, voc_palette(), alpha=0), image)
-    np.testing.assert_array_equal(blend(image, ids, voc_palette(), alpha=1), voc_palette()[ids])
+    whole = np.where(black[..., None], image, voc_palette()[ids])
+    np.testing.assert_array_equal(blend(image, ids, voc_palette(), alpha=1), whole)
 
 
 def test_grey_pictures_are_shown_in_grey() -> None:

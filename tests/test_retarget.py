@@ -103,3 +103,11 @@ def test_what_cannot_be_retargeted(
     with pytest.raises(ModelError) as error:
         tfseg.retarget(pipeline(tmp_path, *overrides), output_stride)
     assert str(error.value) == message
+
+
+def test_the_demo_names_its_strides() -> None:
+    with pytest.raises(ModelError) as error:
+        tfseg.retarget(tfseg.load("shapes"), 8)
+    assert str(error.value) == (
+        "model.decoder.strides: small_cnn with output stride 8 has strides 2, 4, 8, not 16. Received: [16, 8, 4]"
+    )

@@ -416,6 +416,16 @@ def test_predict_writes_index_masks_of_the_images_own_size(run: tfseg.Run, tmp_p
 
 
 @pytest.mark.slow
+def test_predict_is_eager_and_models_load_from_runs(run: tfseg.Run, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / "a.png")
+    assert tfseg.predict(run, [tmp_path / "a.png"], tmp_path / "masks") == [tmp_path / "masks" / "a.png"]
+    steps = tfseg.iter_predict(run, [tmp_path / "a.png"], tmp_path / "later")
+    assert not (tmp_path / "later").exists()
+    assert next(steps) == tmp_path / "later" / "a.png"
+    for first, second in zip(tfseg.load_model(run.folder).weights, run.model().weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
 def test_grey_images_with_masks_of_0_and_255(shared: Path, tmp_path: Path) -> None:
     """Ten electron microscope slices, two classes: source `folder`, one channel, whole job."""
     file = tmp_path / "membrane.yaml"

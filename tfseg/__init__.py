@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tfseg.importing import import_weights
     from tfseg.labels import Labels
     from tfseg.pipeline import Pipeline, load, retarget
-    from tfseg.run import Run, evaluate, export, fit, load_model, predict
+    from tfseg.run import Run, evaluate, export, fit, iter_predict, load_model, predict
     from tfseg.spec.validate import SpecError
     from tfseg.tuning import tune_crf
 
@@ -32,6 +32,7 @@ _HOMES = {
     "evaluate": "tfseg.run",
     "fit": "tfseg.run",
     "import_weights": "tfseg.importing",
+    "iter_predict": "tfseg.run",
     "load": "tfseg.pipeline",
     "load_model": "tfseg.run",
     "predict": "tfseg.run",
@@ -67,6 +68,7 @@ __all__ = [
     "export",
     "fit",
     "import_weights",
+    "iter_predict",
     "load",
     "load_model",
     "predict",

@@ -15,7 +15,17 @@ from tfseg import __version__
 from tfseg.errors import TfsegError
 from tfseg.shell import Manner, flags, run, verb
 from tfseg.tables import compared, measured, table
-from tfseg.words import RANGE, allow_plugins, file_and_overrides, files_and_overrides, how_used, one, range_of, split
+from tfseg.words import (
+    RANGE,
+    allow_plugins,
+    file_and_overrides,
+    files_and_overrides,
+    how_used,
+    one,
+    one_model,
+    range_of,
+    split,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -134,7 +144,7 @@ def import_(manner: Manner, words: Sequence[str], run_dir: Path | None, overwrit
 
 
 @verb(tfseg, "evaluate")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("words", metavar="MODEL [KEY=VALUE]...", nargs=-1, required=True)
 @click.option("--split", help="The split to measure on. Default: the one that validated the training.")
 @click.option("--pipeline", metavar="FILE", help="Whose data to measure on. Default: the run's own pipeline.")
 @how_used
@@ -142,7 +152,7 @@ def import_(manner: Manner, words: Sequence[str], run_dir: Path | None, overwrit
 @allow_plugins
 def evaluate(
     manner: Manner,
-    model: Path,
+    words: Sequence[str],
     split: str | None,
     pipeline: str | None,
     inference: str | None,
@@ -151,13 +161,18 @@ def evaluate(
 ) -> None:
     """Measure MODEL at the images' own size.
 
-    MODEL is a run, a .keras file, a SavedModel or a .tflite file; all but a run need --pipeline.
+    MODEL is a run, a .keras file, a SavedModel or a .tflite file; all but a run need --pipeline. KEY=VALUE changes a
+    field of the pipeline that says on which data to measure, and how the network is used.
     """
     from tfseg.pipeline import load
     from tfseg.run import evaluate
+    from tfseg.run_directory import PIPELINE
 
-    data = load(pipeline, allow_plugins=allow_plugins) if pipeline else None
-    use = load(inference, allow_plugins=allow_plugins).inference if inference else None
+    model, overrides = one_model(words)
+    file = pipeline or (model / PIPELINE if overrides else None)
+    data = load(file, overrides, allow_plugins=allow_plugins) if file else None
+    how = load(inference, allow_plugins=allow_plugins) if inference else data if overrides else None
+    use = how.inference if how else None
     report = evaluate(
         model,
         split,
@@ -191,10 +206,10 @@ def predict(
     MODEL is a run, a .keras file, a SavedModel or a .tflite file.
     """
     from tfseg.pipeline import load
-    from tfseg.run import predict
+    from tfseg.run import iter_predict
 
     use = load(inference, allow_plugins=allow_plugins).inference if inference else None
-    for path in predict(model, images, output, overlay=overlay, inference=use, allow_plugins=allow_plugins):
+    for path in iter_predict(model, images, output, overlay=overlay, inference=use, allow_plugins=allow_plugins):
         manner.say(str(path))
 
 

@@ -51,12 +51,12 @@ def write_image(path: Path, image: np.ndarray) -> None:
 def blend(
     image: np.ndarray, ids: np.ndarray, palette: np.ndarray, alpha: float = 0.5, ignore: int | None = None
 ) -> np.ndarray:
-    """The classes' colours over a picture, uint8 `[height, width, 3]`.
+    """The classes' colours over a picture, uint8 `[height, width, 3]`; black, as of a background, leaves it as it is.
 
     >>> import numpy as np
     >>> palette = np.array([[0, 0, 0], [200, 100, 0]], np.uint8)
     >>> blend(np.full((1, 2, 3), 100, np.uint8), np.array([[0, 1]]), palette).tolist()
-    [[[50, 50, 50], [150, 100, 50]]]
+    [[[100, 100, 100], [150, 100, 50]]]
 
     Args:
         image: uint8 or float in 0..255, `[height, width, 3]`; with 1 channel, or none, it is shown in grey.
@@ -77,6 +77,7 @@ def blend(
     picture = np.broadcast_to(image.reshape(*ids.shape, -1), (*ids.shape, 3)).astype(np.float32)
     colours = np.asarray(palette, np.float32)[ids.astype(np.intp) % len(palette)]
     weight = np.full((*ids.shape, 1), alpha, np.float32)
+    weight[(colours == 0).all(-1)] = 0
     if ignore is not None:
         weight[ids == ignore] = 0
     return np.clip(np.round(picture * (1 - weight) + colours * weight), 0, 255).astype(np.uint8)

@@ -35,7 +35,7 @@ Source = str | os.PathLike[str] | Run
 NOT_EXPORTED = ("samples", "proposals", "ensemble", "crf")
 """What `inference` says and no artefact does."""
 
-__all__ = ["Run", "evaluate", "export", "fit", "load_model", "predict"]
+__all__ = ["Run", "evaluate", "export", "fit", "iter_predict", "load_model", "predict"]
 
 
 def fit(
@@ -130,7 +130,7 @@ def predict(
     overlay: bool = False,
     inference: Inference | None = None,
     allow_plugins: bool = False,
-) -> Iterator[Path]:
+) -> list[Path]:
     """Writes the mask of every image, at the image's own size, as an index PNG with palette.
 
     Args:
@@ -141,9 +141,25 @@ def predict(
         inference: how the network is put to use; by default as the run's pipeline says.
         allow_plugins: import the plugins that the run's pipeline names.
 
-    Yields:
-        The files, as soon as they are written.
+    Returns:
+        The files that were written.
+
+    Raises:
+        DataError: an image is missing, or some could not be read; the others are predicted then.
     """
+    return list(iter_predict(source, images, output, overlay=overlay, inference=inference, allow_plugins=allow_plugins))
+
+
+def iter_predict(
+    source: Source,
+    images: Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    overlay: bool = False,
+    inference: Inference | None = None,
+    allow_plugins: bool = False,
+) -> Iterator[Path]:
+    """As `predict`, one file after another: yields each as soon as it is written."""
     run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
     pipeline = run.pipeline if run else None  # imports plugins, whose layers the network may have
     path = source.best if isinstance(source, Run) else network(Path(source))

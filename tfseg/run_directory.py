@@ -78,12 +78,12 @@ class Run:
 
 
 def load_model(path: str | os.PathLike[str]) -> keras.Model:
-    """Loads a `.keras` file whose layers may be tfseg's.
+    """Loads a `.keras` file whose layers may be tfseg's, or the best network of a run directory.
 
     Raises:
         RunError: there is no such file, or Keras cannot read it.
     """
-    path = Path(path)
+    path = network(Path(path))
     if not path.is_file():
         raise RunError(f"{path}: no such file. Expected a model in Keras's .keras format.")
     return engines.load_model(path)

@@ -87,9 +87,9 @@ def _start_up_hidden() -> Iterator[None]:
     """Nothing that TensorFlow's C++ parts say while they load reaches the user, unless loading fails.
 
     They write to descriptor 2, part of it before they read any logging level, so the descriptor itself is turned
-    away. Who has set TF_CPP_MIN_LOG_LEVEL wants to see what it lets through.
+    away. Who has set TF_CPP_MIN_LOG_LEVEL to 0 or 1 wants to see what it lets through.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3") in ("0", "1"):
         yield
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # at 2, a machine without a GPU is told so as an error; real ones raise

@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 RANGE = "NAME=FIRST:LAST:STEP"
-OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
+QUOTED = r'"(?:[^"\\]|\\.)*"'
+OVERRIDE = re.compile(rf"(?:[A-Za-z_]\w*|{QUOTED})(?:\.(?:\w+|{QUOTED}))*=")
+"""Keys joined by dots; one with other signs in it stands in quotes."""
 
 files_and_overrides = click.argument("words", metavar="FILE... [KEY=VALUE]...", nargs=-1, required=True)
 file_and_overrides = click.argument("words", metavar="FILE [KEY=VALUE]...", nargs=-1, required=True)
@@ -28,6 +30,13 @@ def one(words: Sequence[str]) -> tuple[str, list[str]]:
     if len(files) != 1:
         raise click.UsageError(f"Expected one FILE. Received: {' '.join(files) or 'none'}")
     return files[0], overrides
+
+
+def one_model(words: Sequence[str]) -> tuple[Path, list[str]]:
+    files, overrides = split(words)
+    if len(files) != 1:
+        raise click.UsageError(f"Expected one MODEL. Received: {' '.join(files) or 'none'}")
+    return Path(files[0]), overrides
 
 
 def range_of(text: str) -> tuple[str, tuple[float, float, float]]:

@@ -1,5 +1,6 @@
 """The pyramid of DeepLab v3 and v3+, against one written out in loops."""
 
+import json
 import re
 from typing import Any
 
@@ -165,3 +166,24 @@ def test_dropout_acts_in_training_only() -> None:
 def test_mistakes(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         AtrousSpatialPyramidPooling(**arguments)
+
+
+@pytest.mark.parametrize(("size", "window"), [((5, 7), 9), ((5, 12), 9), ((20, 3), (4, 9))])
+def test_windows_larger_than_the_map_are_the_whole_of_it(size: tuple[int, int], window: int | tuple[int, int]) -> None:
+    """With known and with unknown sizes; against windows that are cut to the map."""
+    x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
+    pair = (window, window) if isinstance(window, int) else window
+    fitting = tuple(min(each, side) for each, side in zip(pair, size, strict=True))
+    layers = [AtrousSpatialPyramidPooling(4, (), pointwise=False, pool_size=each) for each in (window, fitting)]
+    expected = layers[1](x)
+    layers[0].build(x.shape)
+    layers[0].set_weights(layers[1].get_weights())
+    np.testing.assert_allclose(layers[0](x), expected, atol=1e-6)
+    graph = tf.function(layers[0], [tf.TensorSpec([None, None, None, 3])])
+    np.testing.assert_allclose(graph(x), expected, atol=1e-6)
+
+
+def test_numpy_integers_are_integers() -> None:
+    layer = AtrousSpatialPyramidPooling(4, (np.int64(2), 3), pool_size=(np.int64(4), 2))
+    assert layer.get_config()["pool_size"] == (4, 2)
+    assert json.loads(json.dumps(layer.get_config()))["rates"] == [2, 3]

@@ -1,10 +1,16 @@
 """The numbers that `tfseg check` prints."""
 
+import math
+
 import keras
+import pytest
 from keras import layers as kl
 
 from tests.models.conftest import LABELS, SMALL
-from tfseg.models import describe
+from tfseg.backbones import Applications
+from tfseg.models import Segmenter, describe
+from tfseg.models.decoders import Fcn
+from tfseg.ops.weightless import weightless
 
 
 def test_numbers_of_a_net() -> None:
@@ -32,5 +38,35 @@ def test_a_layer_that_sees_everything() -> None:
     x = kl.Conv2D(2, 3, 2, "same")(image)
     mean = kl.GlobalAveragePooling2D(keepdims=True)(x)
     description = describe(keras.Model(image, kl.Multiply()([x, mean])))
-    assert (description.output_stride, description.receptive_field) == (2, None)
+    assert (description.output_stride, description.receptive_field) == (2, math.inf)
     assert "receptive field  unbounded" in str(description)
+
+
+def test_a_layer_of_an_unknown_kind() -> None:
+    """What it sees is unknown; the stride goes on by the sizes of its input and output."""
+    image = keras.Input((None, None, 3), name="image")
+    x = kl.SeparableConv2D(2, 3, 2, "same")(kl.UnitNormalization()(image))
+    x = kl.Conv2D(3, 3, 2, "same")(Halved()(x))
+    description = describe(keras.Model(image, x))
+    assert (description.output_stride, description.receptive_field) == (8, None)
+    assert "receptive field  unknown" in str(description)
+
+
+class Halved(kl.Layer):
+    def call(self, x):
+        return x[:, ::2, ::2]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "EfficientNetV2B0",
+        pytest.param("ConvNeXtTiny", marks=pytest.mark.slow),
+        pytest.param("MobileNetV3Small", marks=pytest.mark.slow),
+    ],
+)
+def test_networks_of_keras_applications_have_their_stride(name: str) -> None:
+    spec = Segmenter(backbone=Applications(name=name), decoder=Fcn(strides=(32,)))
+    description = weightless(lambda: describe(spec.build(LABELS)))
+    assert description.output_stride == 32
+    assert description.receptive_field in (None, math.inf)

@@ -18,10 +18,10 @@ from tfseg import layers as tl
 from tfseg.backbones import Vgg16
 from tfseg.labels import Labels
 from tfseg.models import Graph, Model, ModelError, Segmenter, describe
-from tfseg.models.coordinates import seen
+from tfseg.models.coordinates import coordinate_map, receptive_field, seen
 from tfseg.models.decoders import Fcn
 from tfseg.models.nodes import KERAS, NODES, TFSEG, AnyNode, node, word
-from tfseg.ops.geometry import ReceptiveField
+from tfseg.ops.geometry import CoordinateMap, ReceptiveField
 from tfseg.spec.declare import spec
 from tfseg.spec.schema import json_schema
 from tfseg.spec.show import dump
@@ -301,3 +301,18 @@ def test_editors_get_a_schema(tmp_path: Path) -> None:
     written["layers"][1]["paddding"] = 1
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"model": written}, schema)
+
+
+def test_upsampling_and_average_pooling_are_layers_of_a_graph() -> None:
+    """Positions of both are known: a crop between them is checked, and the receptive field is counted."""
+    layers = (
+        {"name": "pool", "layer": "average_pooling", "pool_size": 2},
+        {"name": "score", "layer": "conv", "filters": "${classes}", "kernel_size": 1},
+        {"name": "up", "layer": "up_sampling", "size": 2, "interpolation": "bilinear"},
+    )
+    model = Graph(layers=layers).build(LABELS)
+    image = np.random.default_rng(0).normal(size=(1, 8, 10, 3)).astype(np.float32)
+    assert model(image).shape == (1, 8, 10, 3)
+    assert coordinate_map(model.get_layer("up").output) == CoordinateMap()
+    assert describe(model).receptive_field == 2
+    assert receptive_field(model.get_layer("up").output).size == 4

@@ -1,5 +1,7 @@
 """PSPNet: the count by hand, the auxiliary scores, any size, every weight learning."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ def test_parameters() -> None:
         description, training = describe(spec.build(VOC)), spec.build(VOC, training=True)
     assert description.trainable == 23_508_032 + pyramid + head == 46_592_597
     assert description.output_stride == 8
-    assert description.receptive_field is None  # the pyramid sees the whole image
+    assert description.receptive_field == math.inf  # the pyramid sees the whole image
     assert sum(int(np.prod(weight.shape)) for weight in training.trainable_weights) == 46_592_597 + branch
 
 

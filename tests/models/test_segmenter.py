@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 from tests.models.conftest import LABELS, SMALL
 from tfseg.backbones import MobileNetV2, SmallCnn, Vgg16
+from tfseg.layers import ResizeBy
 from tfseg.models import ModelError, Segmenter
-from tfseg.models.decoders import Fcn
+from tfseg.models.decoders import DeepLabV3, Fcn, Unet
 from tfseg.models.heads import Crop, Resize
 
 
@@ -214,8 +216,38 @@ def test_crops_fit_the_grid(grid, crop, problem: str | None) -> None:
     assert original.crop_problem(crop) is None
 
 
+FOLDED = "weights/mobilenet_v2_imagenet/mobilenet_v2_1.0_imagenet_qat_dequant_keras.npz"
+
+
+def test_folded_weights_of_several_scales(shared: Path) -> None:
+    """Statistics are those of what enters a layer at all scales, as of the image and a smaller one."""
+    parts = {"backbone": MobileNetV2(weights=shared / FOLDED), "decoder": DeepLabV3(rates=(), channels=4)}
+    picture = image(65, 65).astype(np.float32)
+    found = []
+    for scales, images in (((1.0, 0.5), [picture]), ((1.0,), [picture, ResizeBy(0.5)(picture)])):
+        spec = Segmenter(**parts, scales=scales)
+        model = spec.build(LABELS)
+        assert spec.load_weights(model, images).folded
+        norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        found.append([layer.moving_variance.numpy() for layer in norms])
+    for first, second in zip(*found, strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("decoder", [Fcn(strides=(16,)), Unet(strides=(16, 8, 4), channels=(4, 4))])
+def test_weights_where_the_deepest_stage_is_not_used(shared: Path, decoder: Any) -> None:
+    spec = Segmenter(backbone=MobileNetV2(weights=shared / FOLDED), decoder=decoder)
+    model = spec.build(LABELS)
+    report = spec.load_weights(model, [image(64, 64)])
+    names = {layer.name for layer in model.layers}
+    assert "block_16_expand" not in names
+    assert {"Conv1", "block_12_expand"} <= set(report.loaded) <= names
+    with np.load(shared / FOLDED) as arrays:
+        np.testing.assert_array_equal(model.get_layer("Conv1").kernel, arrays["Conv1/kernel"])
+
+
 def test_folded_weights_are_unfolded_by_images(shared: Path) -> None:
-    path = shared / "weights/mobilenet_v2_imagenet/mobilenet_v2_1.0_imagenet_qat_dequant_keras.npz"
+    path = shared / FOLDED
     spec = Segmenter(backbone=MobileNetV2(weights=path), decoder=Fcn(channels=4))
     model = spec.build(LABELS)
     fresh = np.array(model.get_layer("lateral_block_6_expand_relu_bn").gamma)

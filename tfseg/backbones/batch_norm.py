@@ -67,19 +67,30 @@ def only_adds(layer: keras.Layer) -> bool:
 def _statistics(
     model: keras.Model, layers: list[keras.layers.BatchNormalization], images: Iterable[np.ndarray]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Mean and variance of what enters each layer, over all pixels of all images."""
-    tensors = [keras.ops.cast(layer.input, "float32") for layer in layers]
-    probe = keras.Model(model.input, [keras.ops.moments(tensor, axes=[0, 1, 2]) for tensor in tensors])
-    batches = [
-        [tuple(keras.ops.convert_to_numpy(part).astype(np.float64) for part in moments) for moments in probe(batch)]
-        for batch in images
-    ]
-    if not batches:
+    """Mean and variance of what enters each layer, over all pixels of all images at all scales."""
+    probe = keras.Model(model.input, [[_moments(tensor) for tensor in _entering(model, layer)] for layer in layers])
+    moments: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in layers]
+    for batch in images:
+        for found, calls in zip(moments, probe(batch), strict=True):
+            for call in calls:
+                mean, variance = (keras.ops.convert_to_numpy(part).astype(np.float64) for part in call)
+                found.append((mean, variance))
+    if not all(moments):
         raise ValueError("unfold_batch_norm needs at least one batch of images. Received: images=()")
-    return [_pooled(moments) for moments in zip(*batches, strict=True)]
+    return [_pooled(found) for found in moments]
 
 
-def _pooled(moments: tuple[tuple[np.ndarray, np.ndarray], ...]) -> tuple[np.ndarray, np.ndarray]:
+def _entering(model: keras.Model, layer: keras.Layer) -> list[keras.KerasTensor]:
+    """What enters the layer within `model`, once for each of its calls: a network of several scales has several."""
+    return [node.input_tensors[0] for node in model._nodes if node.operation is layer]  # no public way to the calls
+
+
+def _moments(tensor: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    mean, variance = keras.ops.moments(keras.ops.cast(tensor, "float32"), axes=[0, 1, 2])
+    return mean, variance
+
+
+def _pooled(moments: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance over batches of equal weight: the mean of the variances plus the variance of the means."""
     means = np.stack([mean for mean, _ in moments])
     variances = np.stack([variance for _, variance in moments])

@@ -111,7 +111,8 @@ def variables(model: keras.Model) -> dict[str, dict[str, keras.Variable]]:
 def fill(model: keras.Model, layers: Arrays, required: Iterable[str], source: str) -> WeightsReport:
     """Puts `layers` into the layers of `model` that have their names.
 
-    A layer outside `required` whose shapes differ, as a score layer for another number of classes, is left alone.
+    A layer outside `required` whose shapes differ, as a score layer for another number of classes, is left alone, and
+    so is one of `required` that the model has not: a decoder need not use a backbone's deepest stages.
 
     Raises:
         WeightsError: a required layer is missing in `layers`, or its shapes differ. Then nothing was changed.
@@ -119,6 +120,7 @@ def fill(model: keras.Model, layers: Arrays, required: Iterable[str], source: st
     required = tuple(required)
     _check_complete(layers, required, source)
     targets = variables(model)
+    required = tuple(name for name in required if name in targets)
     fitting = {name: not _misfit(arrays, targets.get(name, {})) for name, arrays in layers.items()}
     for name in required:
         if not fitting[name]:

@@ -42,7 +42,8 @@ def predict_files(
 
     Raises:
         DataError: an image is missing or broken, or two files would be written to one path. Missing images and paths
-            are found before anything is predicted; every file that was written is whole.
+            are found before anything is predicted; broken ones are left out and listed at the end. Every file that was
+            written is whole.
     """
     images = [Path(path) for path in images]
     targets = [Path(output) / f"{path.stem}.png" for path in images]
@@ -52,8 +53,13 @@ def predict_files(
     _check(images, [*targets, *overlays, *unsure])
     labels = labels or predictor.labels
     palette = labels.palette if labels else voc_palette()
+    faults = []
     for index, path in enumerate(images):
-        image = read_image(path, predictor.channels)
+        try:
+            image = read_image(path, predictor.channels)
+        except DataError as error:
+            faults.append(str(error))
+            continue
         if spec.uncertainty:
             mask, uncertainty = predictor.predict_with_uncertainty(image)
         else:
@@ -66,6 +72,9 @@ def predict_files(
         if uncertainty is not None:
             _write_grey(unsure[index], shade(uncertainty, predictor.classes))
             yield unsure[index]
+    if faults:
+        count = f"{len(faults)} of {len(images)} images could not be read, the others are predicted.\n"
+        raise DataError((count if len(images) > 1 else "") + "\n".join(faults))
 
 
 def _check(images: Sequence[Path], targets: Sequence[Path]) -> None:

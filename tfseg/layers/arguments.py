@@ -1,6 +1,8 @@
 """Checks that several layers share, so that one mistake has one wording."""
 
 from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
 
 
 def pair(name: str, value: int | Sequence[int], least: int = 1) -> tuple[int, int]:
@@ -14,13 +16,14 @@ def pair(name: str, value: int | Sequence[int], least: int = 1) -> tuple[int, in
     Raises:
         ValueError: anything else.
     """
-    both = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else ()
-    if len(both) != 2 or not all(isinstance(each, int) and each >= least for each in both):
+    both: tuple[Any, ...]
+    both = (value, value) if isinstance(value, Integral) else tuple(value) if isinstance(value, Sequence) else ()
+    if len(both) != 2 or not all(isinstance(each, Integral) and int(each) >= least for each in both):
         raise ValueError(
             f"`{name}` must be an integer of at least {least}, or two of them for height and width. "
             f"Received: {name}={value!r}"
         )
-    return both[0], both[1]
+    return int(both[0]), int(both[1])  # NumPy's integers would not go into a config
 
 
 def rates_of(name: str, value: Sequence[int]) -> tuple[int, ...]:
@@ -30,9 +33,9 @@ def rates_of(name: str, value: Sequence[int]) -> tuple[int, ...]:
         ValueError: no sequence of positive integers.
     """
     rates = tuple(value) if isinstance(value, Sequence) else (None,)
-    if not all(isinstance(rate, int) and rate >= 1 for rate in rates):
+    if not all(isinstance(rate, Integral) and int(rate) >= 1 for rate in rates):
         raise ValueError(f"`{name}` must be positive integers, one for each branch. Received: {name}={value!r}")
-    return rates
+    return tuple(map(int, rates))
 
 
 def two_shapes(shapes: Sequence[Sequence[int | None]]) -> tuple[Sequence[int | None], Sequence[int | None]]:

@@ -50,7 +50,8 @@ class AtrousSpatialPyramidPooling(Composite):
         momentum: of BatchNorm's moving averages.
         epsilon: of BatchNorm.
         order: where the pooled branch stands in the concatenation. The authors put it first, the Model Garden last.
-        pool_size: average over windows of that height and width instead of over the image, and resize bilinearly.
+        pool_size: average over windows of that height and width instead of over the image, and resize bilinearly; along
+            an axis of the map that is shorter, over all of it.
         align_corners: of that resize, see `ResizeLike`.
 
     Call arguments:
@@ -181,7 +182,7 @@ class AtrousSpatialPyramidPooling(Composite):
         batch, height, width, _ = ops.shape(x)
         (names,) = (names for names in self._calls if names[0] == "pooling")
         if self.pool_size is not None:
-            pooled = ops.average_pool(x, self.pool_size, self.pool_size, "valid")
+            pooled = _average_pool(x, self.pool_size)
             return resize(self._run(names, pooled), (height, width), "bilinear", self.align_corners)
         # In float32: the sum over a map does not fit into a half.
         mean = ops.mean(ops.cast(x, "float32"), axis=(1, 2), keepdims=True)
@@ -200,3 +201,17 @@ class AtrousSpatialPyramidPooling(Composite):
             "activation", "momentum", "epsilon", "order", "pool_size", "align_corners",
         )  # fmt: skip
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _average_pool(x: Any, size: tuple[int, int]) -> Any:
+    """Means over windows, of whole maps along an axis that is shorter than a window."""
+    missing = [_missing(window, length) for window, length in zip(size, ops.shape(x)[1:3], strict=True)]
+    if all(isinstance(each, int) and each == 0 for each in missing):
+        return ops.average_pool(x, size, size, "valid")
+    borders = [(0, 0), *((0, each) for each in missing), (0, 0)]
+    share = ops.average_pool(ops.pad(ops.ones_like(x[:1, :, :, :1]), borders), size, size, "valid")
+    return ops.average_pool(ops.pad(x, borders), size, size, "valid") / share
+
+
+def _missing(window: int, length: Any) -> Any:
+    return max(window - length, 0) if isinstance(length, int) else ops.maximum(window - length, 0)

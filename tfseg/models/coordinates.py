@@ -38,6 +38,10 @@ class NoCoordinates(ValueError):
     """A layer whose outputs have no fixed place in the image, or a kind of layer that is not known here."""
 
 
+class Unbounded(NoCoordinates):
+    """A layer that sees the whole image."""
+
+
 def coordinate_map(tensor: keras.KerasTensor, axis: int = 0) -> CoordinateMap:
     """How the places of `tensor` along `axis` (0: height, 1: width) follow from image pixels.
 
@@ -144,6 +148,9 @@ def mapped(layer: keras.Operation, inputs: list[CoordinateMap], axis: int) -> Co
         return inputs[0].then(CoordinateMap(Fraction(1), Fraction(layer.padding)))
     if isinstance(layer, tl.ResizeBy):
         return inputs[0].then(CoordinateMap(layer.fraction))
+    if isinstance(layer, kl.UpSampling2D):  # half-pixel centres
+        factor = Fraction(layer.size[axis])
+        return inputs[0].then(CoordinateMap(factor, (factor - 1) / 2))
     if isinstance(layer, tl.MultiScale):
         return _wrapped(layer, inputs, lambda inner, values: mapped(inner, values, axis))
     look = window(layer, axis)
@@ -179,15 +186,20 @@ def seen(layer: keras.Operation, inputs: list[ReceptiveField], axis: int) -> Rec
     x = max(inputs, key=lambda field: field.size)
     if isinstance(layer, (tl.ResizeLike, tl.ZoomLike)):
         return ReceptiveField(inputs[0].size + inputs[0].jump, inputs[1].jump)  # between two places of its input
+    if isinstance(layer, kl.UpSampling2D):
+        between = x.jump if layer.interpolation == "bilinear" else 0
+        return ReceptiveField(x.size + between, x.jump / layer.size[axis])
     if isinstance(layer, (tl.CropLike, tl.MirrorPadding2D, tl.ResizeBy)):
         return inputs[0]  # of an image that was resized: in its own pixels
     if isinstance(layer, tl.CrfRnn):
-        raise NoCoordinates(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} compares all pixels.")
+        raise Unbounded(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} compares all pixels.")
+    if isinstance(layer, (kl.GlobalAveragePooling2D, kl.GlobalMaxPooling2D)):
+        raise Unbounded(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} pools all of it.")
     if isinstance(layer, tl.MultiScale):  # at scale 1, as it is published
         return _wrapped(layer, inputs, lambda inner, values: seen(inner, values, axis))
     if isinstance(layer, COMPOSITES):
         if layer.field is None:
-            raise NoCoordinates(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} takes its mean.")
+            raise Unbounded(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} takes its mean.")
         return x.then(layer.field)
     look = window(layer, axis)
     if look is not None and isinstance(layer, TRANSPOSED):

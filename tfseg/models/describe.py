@@ -2,12 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 
 from tfseg.layers import CrfRnn
-from tfseg.models.coordinates import NoCoordinates, fold, seen
+from tfseg.models.coordinates import NoCoordinates, Unbounded, fold, seen
 from tfseg.ops.geometry import ReceptiveField
+
+SIDE = 512
+"""Of the image for which sizes are compared: all maps of common strides divide it."""
 
 
 @dataclass(frozen=True)
@@ -18,15 +22,15 @@ class Description:
         trainable: parameters that training changes.
         fixed: parameters that it does not change by gradients: bilinear kernels, fixed scales, moving averages.
         output_stride: image pixels between two places of the deepest map.
-        receptive_field: image pixels, in one direction, that a place of the deepest map sees; None where a layer sees
-            the whole image or is of an unknown kind.
+        receptive_field: image pixels, in one direction, that a position of the deepest map sees: infinity where a layer
+            sees the whole image, None where one is of an unknown kind.
         output_shape: of the logits, None where it follows the image.
     """
 
     trainable: int
     fixed: int
     output_stride: int
-    receptive_field: int | None
+    receptive_field: float | None
     output_shape: tuple[int | None, ...]
 
     @property
@@ -38,7 +42,8 @@ class Description:
         names = ("batch", "height", "width", "classes")
         sizes = zip(names, self.output_shape, strict=True)
         shape = ", ".join(name if size is None else str(size) for name, size in sizes)
-        field = "unbounded" if self.receptive_field is None else f"{self.receptive_field} pixels"
+        known = {None: "unknown", math.inf: "unbounded"}
+        field = known.get(self.receptive_field, f"{self.receptive_field} pixels")
         return (
             f"parameters       {self.parameters:,} ({self.trainable:,} trainable, {self.fixed:,} fixed)\n"
             f"output stride    {self.output_stride}\n"
@@ -49,32 +54,63 @@ class Description:
 
 def describe(model: keras.Model) -> Description:
     """Reads the numbers off a Functional model of one output."""
-    fields = [ReceptiveField()]
-    bounded = _collect(model.output, fields)
-    deepest = max(fields, key=lambda field: (field.jump, field.size))
+    reader = _Reader(model)
+    fold(model.output, reader, ReceptiveField())
+    deepest = max(reader.fields, key=lambda field: (field.jump, field.size))
+    field = math.inf if reader.unbounded else None if reader.unknown else int(deepest.size)
     return Description(
         trainable=_count(model.trainable_weights),
         fixed=_count(model.non_trainable_weights),
         output_stride=int(deepest.jump),
-        receptive_field=int(deepest.size) if bounded else None,
+        receptive_field=field,
         output_shape=tuple(model.output_shape),
     )
 
 
-def _collect(tensor: keras.KerasTensor, fields: list[ReceptiveField]) -> bool:
-    """Adds the receptive field of every layer before `tensor`; False where one is not known, and the rest missing."""
+class _Reader:
+    """Collects the receptive fields of all layers.
 
-    def rule(layer: keras.Operation, inputs: list[ReceptiveField]) -> ReceptiveField:
+    Past a layer of an unknown kind, strides go on by what its output's size is to its input's.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
+        self.fields = [ReceptiveField()]
+        self.unbounded = self.unknown = False
+
+    def __call__(self, layer: keras.Operation, inputs: list[ReceptiveField]) -> ReceptiveField:
         if isinstance(layer, CrfRnn):  # it sees the whole image, behind the deepest map
             return inputs[0]
-        fields.append(seen(layer, inputs, axis=0))
-        return fields[-1]
+        try:
+            found = seen(layer, inputs, axis=0)
+        except NoCoordinates as reason:
+            self.unbounded |= isinstance(reason, Unbounded)
+            self.unknown |= not isinstance(reason, Unbounded)
+            x = max(inputs, key=lambda field: field.size)
+            found = ReceptiveField(x.size, x.jump * self._shrinkage(layer))
+        self.fields.append(found)
+        return found
 
-    try:
-        fold(tensor, rule, ReceptiveField())
-    except NoCoordinates:
-        return False
-    return True
+    def _shrinkage(self, layer: keras.Operation) -> float:
+        """How many times as high as its output the layer's input is; 1 where the output is no map."""
+        before, after = self._heights[id(layer)]
+        if after <= 1:
+            return 1
+        return round(before / after) if before > after else before / after
+
+    @cached_property
+    def _heights(self) -> dict[int, tuple[int, int]]:
+        """Heights of the first input and output of each layer, by its id, for an image of `SIDE` pixels."""
+        nodes = [node for node in self.model._nodes if node.input_tensors]  # no public way to the calls
+        tensors = {id(each): each for node in nodes for each in (node.input_tensors[0], node.output_tensors[0])}
+        probe = keras.Model(self.model.input, list(tensors.values()))
+        image = keras.KerasTensor((1, SIDE, SIDE, self.model.input.shape[-1]))
+        shapes = (spec.shape for spec in keras.tree.flatten(probe.compute_output_spec(image)))
+        heights = {key: shape[1] if len(shape) == 4 else 1 for key, shape in zip(tensors, shapes, strict=True)}
+        return {
+            id(node.operation): (heights[id(node.input_tensors[0])], heights[id(node.output_tensors[0])])
+            for node in reversed(nodes)
+        }
 
 
 def _count(variables: list[keras.Variable]) -> int:

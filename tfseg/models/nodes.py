@@ -20,7 +20,7 @@ KERAS = (
     kl.Conv2DTranspose, kl.DepthwiseConv2D, kl.Dropout, kl.ELU, kl.GaussianNoise, kl.GlobalAveragePooling2D,
     kl.GlobalMaxPooling2D, kl.GroupNormalization, kl.LayerNormalization, kl.LeakyReLU, kl.MaxPooling2D, kl.Maximum,
     kl.Minimum, kl.Multiply, kl.PReLU, kl.ReLU, kl.Rescaling, kl.SeparableConv2D, kl.Softmax, kl.SpatialDropout2D,
-    kl.Subtract, kl.ZeroPadding2D,
+    kl.Subtract, kl.UpSampling2D, kl.ZeroPadding2D,
 )  # fmt: skip
 TFSEG = tuple(
     layer for layer in (getattr(tl, name) for name in tl.__all__) if not issubclass(layer, kl.Wrapper)

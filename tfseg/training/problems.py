@@ -84,7 +84,7 @@ def _scores(model: keras.Model) -> Iterator[Problem]:
 
 def _beyond_xla(training: "Training", model: keras.Model) -> Iterator[Problem]:
     """Interpolation that XLA compiles wrongly, see tfseg/ops/resize.py, and lattices, which it does not compile."""
-    layers = [layer for layer in flat_layers(model) if not layer.supports_jit]
+    layers = [layer for layer in flat_layers(model) if not layer.supports_jit or _interpolates(layer)]
     if crfs := [layer.name for layer in layers if isinstance(layer, CrfRnn)]:
         message = f"XLA cannot compile the lattice of {_some(crfs)}. Received: true. Set it to false, or the layer's"
         yield ("jit_compile",), f"{message} kernel to convolutional"
@@ -96,6 +96,10 @@ def _beyond_xla(training: "Training", model: keras.Model) -> Iterator[Problem]:
             ("jit_compile",),
             f"XLA computes other values for what interpolates here ({_some(names)}). Received: true. Set it to false",
         )
+
+
+def _interpolates(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "bilinear"
 
 
 def _some(names: Sequence[str]) -> str:
