@@ -17,6 +17,7 @@ data: {source: {type: shapes, size: 65}, crop: 161, batch_size: 2}
 model:
   backbone: {type: resnet, depth: 50, width: 0.05, output_stride: 32}
   decoder: {type: fcn, strides: [32]}
+  grid: 1
 """
 ATROUS = "model.decoder={type: deeplab_v2, rates: [2, 4]}"
 
@@ -79,7 +80,7 @@ def test_a_saved_network_gives_its_weights_to_another_output_stride(tmp_path: Pa
             "would be further apart. Received: 16",
         ),
         (
-            ("model={backbone: {type: contracting_path, width: 2}, decoder: unet}",),
+            ("model={backbone: {type: contracting_path, width: 2}, decoder: unet, grid: 1}",),
             8,
             "model.backbone.type: contracting_path has output stride 16 only. Received: 8",
         ),

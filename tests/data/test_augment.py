@@ -102,6 +102,14 @@ def test_a_draw_depends_on_its_seed_alone(op: object) -> None:
 MEAN = (123, 117, 104)
 
 
+def test_rotation_is_about_the_middle() -> None:
+    image, mask = ramps()
+    for seed in seeds(5):
+        new_image, new_mask = run(Rotate(degrees=45), image, mask, seed, View(IGNORE))
+        assert new_mask[30, 23] == mask[30, 23] == 30 * 64 + 23
+        np.testing.assert_array_equal(new_image[30, 23], image[30, 23])
+
+
 @pytest.mark.parametrize("fill", [(FILL,), MEAN, (255,)])
 def test_what_rotation_uncovers_is_to_be_ignored(fill: tuple[int, ...]) -> None:
     image, mask = np.full((40, 40, 3), 250, np.uint8), np.full((40, 40), 3, np.int32)

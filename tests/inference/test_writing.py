@@ -212,15 +212,17 @@ def half_a_jpeg():
     ],
     ids=["empty", "text", "half", "broken"],
 )
-def test_an_unreadable_image_is_named_and_the_masks_before_it_stay(predictor, tmp_path, content, reason):
+def test_an_unreadable_image_is_named_and_the_others_are_predicted(predictor, tmp_path, content, reason):
     path = tmp_path / "b.jpg"
     path.write_bytes(content)
-    text = refusal(predictor, [saved(tmp_path / "a.png", image()), path], tmp_path / "out")
+    good = [saved(tmp_path / f"{name}.png", image()) for name in "ac"]
+    text = refusal(predictor, [good[0], path, good[1]], tmp_path / "out")
     assert re.sub(r"\d+ bytes", "REST bytes", text) == (
+        "1 of 3 images could not be read, the others are predicted.\n"
         f"{path}: cannot be read as an image ({reason}). Expected a whole JPEG, PNG or other picture file; restore it "
         "or leave it out."
     )
-    assert [mask.name for mask in (tmp_path / "out").iterdir()] == ["a.png"]
+    assert sorted(mask.name for mask in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
 
 def test_pixels_without_a_known_range_are_refused(tmp_path):

@@ -82,7 +82,8 @@ def _statistics(
 
 def _entering(model: keras.Model, layer: keras.Layer) -> list[keras.KerasTensor]:
     """What enters the layer within `model`, once for each of its calls: a network of several scales has several."""
-    return [node.input_tensors[0] for node in model._nodes if node.operation is layer]  # no public way to the calls
+    calls = (node for nodes in model._nodes_by_depth.values() for node in nodes)  # Keras has no public way to them
+    return [node.input_tensors[0] for node in calls if node.operation is layer]
 
 
 def _moments(tensor: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:

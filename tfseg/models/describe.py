@@ -101,7 +101,8 @@ class _Reader:
     @cached_property
     def _heights(self) -> dict[int, tuple[int, int]]:
         """Heights of the first input and output of each layer, by its id, for an image of `SIDE` pixels."""
-        nodes = [node for node in self.model._nodes if node.input_tensors]  # no public way to the calls
+        calls = (node for nodes in self.model._nodes_by_depth.values() for node in nodes)  # Keras has no public way
+        nodes = [node for node in calls if node.input_tensors]
         tensors = {id(each): each for node in nodes for each in (node.input_tensors[0], node.output_tensors[0])}
         probe = keras.Model(self.model.input, list(tensors.values()))
         image = keras.KerasTensor((1, SIDE, SIDE, self.model.input.shape[-1]))
