@@ -92,8 +92,11 @@ def meaning(source: str) -> str | None:
 
 def places(source: str) -> Iterator[tuple[str, int]]:
     """Every operator that needs no arguments, with the numbers of the places where it can be applied."""
-    from cosmic_ray import plugins
-    from cosmic_ray.ast import ast_nodes, get_ast
+    try:
+        from cosmic_ray import plugins
+        from cosmic_ray.ast import ast_nodes, get_ast
+    except ImportError as error:
+        raise SystemExit("sample needs cosmic-ray: pip install cosmic-ray") from error
 
     nodes = list(ast_nodes(get_ast(source)))
     kinds = {name: plugins.get_operator(name) for name in sorted(plugins.operator_names())}

@@ -267,8 +267,11 @@ def test_evaluate_takes_overrides(run: Path, tiny: str, tmp_path: Path, said: Sa
     small, whole = (json.loads(text) for text in ((tmp_path / "small.json").read_text(), before))
     assert small["pipeline_sha256"] != whole["pipeline_sha256"]
     assert (run / "metrics-val.json").read_bytes() == before
+    code, _, err = said("evaluate", run, "model.grid=1")
+    assert code == 2
+    assert "MODEL is trained already; expected fields of data or inference. Received: model.grid=1" in err
     assert said("evaluate", run, run)[0] == 2
-    assert "Expected one MODEL" in said("evaluate", run, run)[2]
+    assert f"Expected one MODEL. Received: {run} {run}" in said("evaluate", run, run)[2]
 
 
 def test_quoted_keys(tiny: str, said: Said) -> None:

@@ -152,6 +152,14 @@ def test_overwrite_replaces_a_run_and_nothing_else(pipeline: Pipeline, tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"thesis.txt", ".lock"}
 
 
+def test_a_lock_of_somebody_else_is_no_run(pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("of another program")
+    assert refusal(tfseg.fit, pipeline, tmp_path, verbose=False) == (
+        f"{tmp_path}: holds files that are no run. Name another folder with --run-dir."
+    )
+    assert (tmp_path / ".lock").read_text() == "of another program"
+
+
 def test_an_earlier_run_stays_whole_until_the_new_one_is_ready(run: tfseg.Run, pipeline: Pipeline) -> None:
     kept = (run.folder / "model.keras").read_bytes()
     lost = replace(pipeline, model=replace(pipeline.model, backbone=SmallCnn(width=4, weights=Path("lost.npz"))))

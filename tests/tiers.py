@@ -1,11 +1,12 @@
 """Test tiers, and the processor time of each test.
 
-The core (`-m "not slow"`) runs at every push. The slow tests rotate: `--sixth commit` keeps those whose turn it is at
-this commit, a test `i` when `crc32(i) % 6` equals the number of commits modulo 6, and `--sixth 4` those of that turn.
+The core (`-m "not slow and not extra"`) runs at every push. The slow tests rotate: `--sixth commit` keeps those whose
+turn it is at this commit, a test `i` when `crc32(i) % 6` equals the number of commits modulo 6, and `--sixth 4` those
+of that turn.
 
-Processor seconds of each test's call phase, child processes included, are printed from `PRINTED_FROM` on, and fail a
-test of the core from `REFUSED_FROM` on. Processor time rather than wall-clock time, so that a busy machine changes
-nothing.
+Processor seconds of each test's call phase, child processes included and fixtures not, are printed from `PRINTED_FROM`
+on, and fail a test of the core from `REFUSED_FROM` on. Processor time rather than wall-clock time, so that a busy
+machine changes nothing.
 """
 
 import os
@@ -38,7 +39,10 @@ def turn_of_commit(root: Path = ROOT) -> int:
 
 
 def git(root: Path, *words: str) -> str:
-    outcome = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    try:
+        outcome = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise pytest.UsageError(f"--sixth commit needs git; name a turn, --sixth 0: {error}") from error
     if outcome.returncode:
         raise pytest.UsageError(
             f"--sixth commit needs a git checkout; name a turn, --sixth 0: {outcome.stderr.strip()}"
@@ -57,7 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--sixth",
         choices=("commit", *map(str, range(TURNS))),
-        help="run only the slow tests whose turn it is: at this commit, or at the given turn",
+        help="keep only those slow tests whose turn it is: at this commit, or at the given turn; others stay",
     )
 
 
@@ -108,13 +112,21 @@ def processor_seconds() -> float:
 def children() -> list[str]:
     """Process ids of the child processes that run; none where there is no `/proc`."""
     threads = Path("/proc/self/task")
-    return [pid for file in threads.glob("*/children") for pid in file.read_text().split()] if threads.is_dir() else []
+    return [pid for file in threads.glob("*/children") for pid in read(file).split()] if threads.is_dir() else []
 
 
 def seconds_of(pid: str) -> float:
     """Processor time of a child process and of its own children that have ended."""
-    fields = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()
+    fields = read(Path("/proc", pid, "stat")).rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def read(file: Path) -> str:
+    """Content, or nothing where the thread or process has ended meanwhile."""
+    try:
+        return file.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -120,9 +120,10 @@ def _check_free(folder: Path, overwrite: bool) -> None:
     A file of the user's that has the name of a part is safe: a folder with files is taken only where a training has
     begun, or where two parts are there that together are a run's.
     """
-    if all(path.name == LOCK for path in folder.iterdir()):
+    content = (folder / LOCK).read_text(encoding="utf-8", errors="replace")
+    ours = content == MARK
+    if content in ("", MARK) and all(path.name == LOCK for path in folder.iterdir()):
         return
-    ours = (folder / LOCK).read_text(encoding="utf-8", errors="replace") == MARK
     if not ours and not ((folder / PIPELINE).is_file() and (folder / LABELS).is_file()):
         kept = ", which --overwrite will not delete" if overwrite else ""
         raise RunError(f"{folder}: holds files that are no run{kept}. Name another folder with --run-dir.")

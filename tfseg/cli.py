@@ -15,17 +15,7 @@ from tfseg import __version__
 from tfseg.errors import TfsegError
 from tfseg.shell import Manner, flags, run, verb
 from tfseg.tables import compared, measured, table
-from tfseg.words import (
-    RANGE,
-    allow_plugins,
-    file_and_overrides,
-    files_and_overrides,
-    how_used,
-    one,
-    one_model,
-    range_of,
-    split,
-)
+from tfseg.words import RANGE, allow_plugins, file_and_overrides, files_and_overrides, how_used, one, range_of, split
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -168,8 +158,8 @@ def evaluate(
     from tfseg.run import evaluate
     from tfseg.run_directory import PIPELINE
 
-    model, overrides = one_model(words)
-    file = pipeline or (model / PIPELINE if overrides else None)
+    model, overrides = one(words, "MODEL")
+    file = pipeline or (Path(model) / PIPELINE if overrides else None)
     data = load(file, overrides, allow_plugins=allow_plugins) if file else None
     how = load(inference, allow_plugins=allow_plugins) if inference else data if overrides else None
     use = how.inference if how else None

@@ -25,18 +25,14 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return [word for word in words if word not in overrides], overrides
 
 
-def one(words: Sequence[str]) -> tuple[str, list[str]]:
+def one(words: Sequence[str], kind: str = "FILE") -> tuple[str, list[str]]:
+    """One file, or one model that is trained already, and overrides."""
     files, overrides = split(words)
     if len(files) != 1:
-        raise click.UsageError(f"Expected one FILE. Received: {' '.join(files) or 'none'}")
+        raise click.UsageError(f"Expected one {kind}. Received: {' '.join(files) or 'none'}")
+    if kind == "MODEL" and (fixed := [each for each in overrides if each.startswith(("model", "training"))]):
+        raise click.UsageError(f"MODEL is trained already; expected fields of data or inference. Received: {fixed[0]}")
     return files[0], overrides
-
-
-def one_model(words: Sequence[str]) -> tuple[Path, list[str]]:
-    files, overrides = split(words)
-    if len(files) != 1:
-        raise click.UsageError(f"Expected one MODEL. Received: {' '.join(files) or 'none'}")
-    return Path(files[0]), overrides
 
 
 def range_of(text: str) -> tuple[str, tuple[float, float, float]]:

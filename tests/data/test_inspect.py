@@ -28,7 +28,7 @@ def test_every_fault_is_found_at_once(folder: Path, data: Data, labels: Labels, 
     write(val / "masks" / "1.png", np.zeros((24, 26)), palette=True)
     assert check(data, labels) == (
         f"{train}/images/0.png: cannot be decoded (0 bytes). Expected JPEG, PNG, GIF, BMP or .npy "
-        "(uint8, in row order). Restore the file, or take the example out of the data.",
+        "(uint8). Restore the file, or take the example out of the data.",
         f"{train}/masks/1.png: the mask holds 77; expected a class (0 to 3) or 255 (ignore). "
         "Correct the mask or `labels`, or translate the ids with `data.source.mask`.",
         f"{train}/images/2.png: the image is 28x22, but its mask {train}/masks/2.png is 4x4. "

@@ -27,7 +27,7 @@ def words(data: Data, labels: Labels) -> str:
 def undecodable(path: Path) -> str:
     return (
         f"{path}: cannot be decoded ({path.stat().st_size} bytes). Expected JPEG, PNG, GIF, BMP or .npy "
-        "(uint8, in row order). Restore the file, or take the example out of the data."
+        "(uint8). Restore the file, or take the example out of the data."
     )
 
 

@@ -110,7 +110,7 @@ def test_what_is_no_supported_kind_never_reaches_a_decoder() -> None:
     expected = "Expected PNG, JPEG, BMP, GIF or .npy, whatever its suffix: save it as PNG."
     assert faults(animated_webp()) == faults(encoded(PICTURE, "WEBP")) == f"the image is a WebP file. {expected}"
     assert faults(encoded(PICTURE, "TIFF")) == f"the image is a TIFF file. {expected}"
-    for data in (b"", b"R", b"RIFF", b"hello", b"RIFF1234WEB"):
+    for data in (b"R", b"RIFF", b"hello", b"RIFF1234WEB"):
         assert faults(data) == f"the image is of an unknown kind. {expected}"
 
 
@@ -121,6 +121,40 @@ def test_16_bits_are_refused(channels: int) -> None:
         "the image has 16 bits a channel, of which the lower 8 would be lost. Expected 8: scale its values to 0..255 "
         "as they are meant to be seen, and save them so."
     )
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "JPEG", "NPY"])
+def test_files_that_end_anywhere_are_broken_in_words(kind: str) -> None:
+    """TensorFlow cannot turn a message into text that quotes the bytes of the file."""
+    data = array(PICTURE) if kind == "NPY" else encoded(PICTURE, kind)
+    for length in (*range(60), len(data) // 2, len(data) - 1):
+        try:
+            _, fault = graph(3)(data[:length])
+        except tf.errors.InvalidArgumentError as error:
+            assert error.message
+        else:
+            assert fault.numpy() or length > 60  # a GIF may lack its end
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_arrays_of_all_versions(version: tuple[int, int]) -> None:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, PICTURE, version)
+    np.testing.assert_array_equal(decoded(file.getvalue()), PICTURE)
+    np.testing.assert_array_equal(decoded(file.getvalue() + b"more"), PICTURE)
+
+
+def test_arrays_without_values_are_broken() -> None:
+    for values in (np.zeros((0, 4, 3), np.uint8), np.zeros((4, 0, 3), np.uint8)):
+        assert not is_decodable(array(values))
+
+
+def test_orientation_is_found_behind_a_comment() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(PICTURE, "JPEG", exif=exif.tobytes())
+    comment = b"\xff\xfe" + struct.pack(">H", 9) + b"comment"
+    assert decoded(data[:2] + comment + data[2:]).shape == (61, 43, 3)
 
 
 def test_a_bmp_of_few_bits_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,7 +129,17 @@ def test_other_kinds_are_read_by_pillow(tmp_path, name):
     np.testing.assert_array_equal(read_image(path, 3), image(0, 16, 24))
 
 
+def test_a_file_that_cannot_be_read_is_named():
+    with pytest.raises(DataError) as error:
+        read_image(Path("/proc/self/mem"), 3)
+    assert str(error.value) == (
+        "/proc/self/mem: cannot be read (Input/output error). Expected a file that may be read."
+    )
+
+
 def test_kinds_are_told_by_content(tmp_path):
+    path = saved(tmp_path / "a.npy", image(0, 16, 24), format="PNG")
+    np.testing.assert_array_equal(read_image(path, 3), image(0, 16, 24))
     path = saved(tmp_path / "a.jpg", image(0, 16, 24), format="PNG")
     np.testing.assert_array_equal(read_image(path, 3), image(0, 16, 24))
 

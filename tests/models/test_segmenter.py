@@ -112,6 +112,7 @@ def test_saved_networks_load_where_only_the_layers_are_known(tmp_path: Path) -> 
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
 
 
+@pytest.mark.extra
 def test_without_tensorflow_the_same_numbers(tmp_path: Path) -> None:
     """The whole network is written in Keras's neutral operations."""
     pytest.importorskip("jax", reason="Keras computes with JAX in its numpy backend")

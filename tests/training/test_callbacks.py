@@ -250,6 +250,22 @@ def test_a_damaged_state_falls_back_to_the_one_before(run, tmp_path, damage, cap
     ]
 
 
+def test_a_damaged_state_does_not_count_as_one_that_is_kept(run, tmp_path):
+    """Nor does a link that leads nowhere: the good one stays until two newer ones are there."""
+    for number, damage in enumerate((lambda path: path.write_bytes(b"half"), link_to_nothing)):
+        folder = tmp_path / f"run{number}"
+        shutil.copytree(run[0], folder)
+        newest, before = states(folder)
+        damage(newest)
+        restore(compiled(), folder)
+        assert states(folder) == [before]
+
+
+def link_to_nothing(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.with_name("nothing"))
+
+
 def write_state(folder: Path, content: bytes, step: int = 2) -> Path:
     """File under the name that its content asks for, as somebody could who means harm."""
     path = folder / "state" / f"{step}-{sha256(content).hexdigest()[:16]}.npz"

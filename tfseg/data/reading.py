@@ -139,4 +139,4 @@ def _reason(file: Path) -> str:
         return f"cannot be read: {error.strerror}."
     if is_decodable(data):
         return ""
-    return f"cannot be decoded ({len(data)} bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8, in row order)."
+    return f"cannot be decoded ({len(data)} bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8)."

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfseg.images.parts import digits, part
+
 PIXELS, HEADER, DEPTH, COMPRESSION = 10, 14, 28, 30
 """Where a file says where its pixels begin, how long its second header is, its bits per pixel, and its compression."""
 
@@ -26,12 +28,11 @@ def decode_bmp(data: tf.Tensor) -> Decoded:
 def _in_palette(data: tf.Tensor) -> tf.Tensor:
     """`tf.io.decode_bmp` takes the indices of a palette for grey values."""
     start = HEADER + _number(data, HEADER, 4)
-    entries = tf.io.decode_raw(tf.strings.substr(data, start, _number(data, PIXELS, 4) - start), tf.uint8)
+    entries = tf.io.decode_raw(part(data, start, _number(data, PIXELS, 4) - start), tf.uint8)
     colours = tf.reverse(tf.reshape(entries[: tf.size(entries) // 4 * 4], (-1, 4))[:, :3], [1])  # blue, green, red, 0
     return tf.gather(colours, tf.cast(tf.io.decode_bmp(data)[..., 0], tf.int32))
 
 
-def _number(data: tf.Tensor, place: tf.Tensor | int, count: int) -> tf.Tensor:
+def _number(data: tf.Tensor, place: int, count: int) -> tf.Tensor:
     """Little-endian."""
-    digits = tf.cast(tf.io.decode_raw(tf.strings.substr(data, place, count), tf.uint8), tf.int32)
-    return tf.reduce_sum(digits * [1 << (8 * index) for index in range(count)])
+    return tf.reduce_sum(digits(data, place, count) * [1 << (8 * index) for index in range(count)])

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfseg.images import exif, png
 from tfseg.images.bmp import decode_bmp
+from tfseg.images.parts import digits, part
 
 JPEG, PNG, NUMPY, BMP, GIF = b"\xff\xd8\xff", png.SIGNATURE, b"\x93NUMPY", b"BM", b"GIF8"
 MAGIC = (JPEG, PNG, NUMPY, BMP, GIF)
@@ -17,6 +18,9 @@ DECODER_CHANNELS = (1, 3, 4)
 LUMA = (19595, 38470, 7471)
 """Shares of red, green and blue in 2^16 parts: ITU-R BT.601, rounded as Pillow does."""
 UNSUPPORTED = "the image is {}. Expected PNG, JPEG, BMP, GIF or .npy, whatever its suffix: save it as PNG."
+
+BROKEN = (tf.errors.InvalidArgumentError, UnicodeDecodeError)
+"""What decoding a broken file raises; the second where TensorFlow quotes bytes in its message that are no text."""
 
 Decoded = tuple[tf.Tensor, tf.Tensor]
 
@@ -63,7 +67,7 @@ def is_decodable(data: bytes) -> bool:
         return False
     try:
         tf.io.decode_png(data) if data.startswith(PNG) else decode_image(tf.constant(data))
-    except tf.errors.InvalidArgumentError:
+    except BROKEN:
         return False
     return True
 
@@ -117,17 +121,22 @@ def _converted(colour: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def _array(data: tf.Tensor, channels: int) -> Decoded:
-    """A version 1 `.npy` file: a 10 byte preamble, a header as text, the values in row or column order."""
-    size = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 8, 2), tf.uint8), tf.int32)
-    end = 10 + size[0] + 256 * size[1]
-    head = tf.strings.substr(data, 10, end - 10)
+    """A `.npy` file: a preamble with the header's length, a header as text, the values in row or column order."""
+    first = digits(data, 6, 6)
+    long = first[0] > 1  # versions 2 and 3 count the header by four bytes
+    size = tf.reduce_sum(first[2:] * tf.where(long, [1, 1 << 8, 1 << 16, 1 << 24], [1, 1 << 8, 0, 0]))
+    start = tf.where(long, 12, 10)
+    head, values = part(data, start, size), tf.io.decode_raw(part(data, start + size, 1 << 30), tf.uint8)
     plain = tf.strings.regex_full_match(head, r".*'descr': '\|u1'.*\s*")
     columns = tf.strings.regex_full_match(head, r".*'fortran_order': True.*\s*")
-    with tf.control_dependencies([tf.debugging.Assert(plain, ["a .npy image must hold uint8", head])]):
+    with tf.control_dependencies([tf.debugging.Assert(plain, ["a .npy image must hold uint8"])]):
         shape = tf.strings.regex_replace(head, r".*'shape': \(([0-9, ]*)\).*\s*", r"\1")
     sides = tf.strings.to_number(tf.strings.split(tf.strings.regex_replace(shape, r"[, ]+", " ")), tf.int32)
     sides = tf.ensure_shape(tf.cond(tf.size(sides) < 3, lambda: tf.concat([sides, [1]], 0), lambda: sides), [3])
-    values = tf.io.decode_raw(tf.strings.substr(data, end, -1), tf.uint8)
+    count = tf.reduce_prod(tf.cast(sides, tf.int64))
+    some = (count > 0) & (count <= tf.size(values, tf.int64))
+    with tf.control_dependencies([tf.debugging.Assert(some, ["a .npy image must hold as many values as it says"])]):
+        values = values[:count]
     image = tf.cond(
         columns,
         lambda: tf.transpose(tf.reshape(values, tf.reverse(sides, [0])), (2, 1, 0)),
@@ -137,7 +146,9 @@ def _array(data: tf.Tensor, channels: int) -> Decoded:
 
 
 def _foreign(data: tf.Tensor, channels: int) -> Decoded:
-    """What is refused, by name where that is known."""
+    """What is refused, by name where that is known; an empty file is broken."""
+    with tf.control_dependencies([tf.debugging.Assert(tf.strings.length(data) > 0, ["the file is empty"])]):
+        data = tf.identity(data)
     head = tf.strings.substr(tf.strings.join([tf.strings.substr(data, 0, 12), bytes(12)]), 0, 12)
     webp = tf.equal(tf.strings.substr(head, 0, 4), b"RIFF") & tf.equal(tf.strings.substr(head, 8, 4), b"WEBP")
     tiff = tf.reduce_any(tf.equal(tf.strings.substr(head, 0, 4), [b"II*\0", b"MM\0*"]))

@@ -38,9 +38,9 @@ def _exif_block(data: tf.Tensor) -> tf.Tensor:
     length = tf.strings.length(data)
 
     def is_application(place: tf.Tensor) -> tf.Tensor:
-        """Markers FFE0 to FFEF."""
+        """Markers FFE0 to FFEF, and FFFE, a comment, which may stand among them."""
         marker = tf.cond(place + 10 < length, lambda: _bytes(data, place, 2), lambda: tf.constant([0, 0]))
-        return tf.equal(marker[0], 0xFF) & tf.equal(marker[1] // 16, 0xE)
+        return tf.equal(marker[0], 0xFF) & (tf.equal(marker[1] // 16, 0xE) | tf.equal(marker[1], 0xFE))
 
     def is_exif(place: tf.Tensor) -> tf.Tensor:
         marker, name = tf.strings.substr(data, place, 2), tf.strings.substr(data, place + 4, len(_EXIF))

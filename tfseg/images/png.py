@@ -9,6 +9,8 @@ import zlib
 
 import tensorflow as tf
 
+from tfseg.images.parts import digits
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DEPTH, COLOUR_TYPE, CHECKSUM = 24, 25, 29
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
@@ -38,7 +40,7 @@ def is_png(data: tf.Tensor) -> tf.Tensor:
 
 def header(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Bits per sample and colour type."""
-    field = tf.cast(tf.io.decode_raw(tf.strings.substr(data, DEPTH, 2), tf.uint8), tf.int32)
+    field = digits(data, DEPTH, 2)
     return field[0], field[1]
 
 

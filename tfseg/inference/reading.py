@@ -9,13 +9,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tfseg.errors import DataError
 from tfseg.images import decode_image, is_supported
-from tfseg.images.decode import NUMPY
+from tfseg.images.decode import BROKEN, NUMPY
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """Channel count to the way of keeping pixels that a picture is converted to."""
 MORE_THAN_BYTES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 """Pixels of 16 or 32 bits."""
-BROKEN = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)
 """What Pillow raises for files that it cannot read."""
 
 
@@ -33,7 +33,9 @@ def read_image(path: Path, channels: int) -> np.ndarray:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such image. Check the path.") from error
-    if data.startswith(NUMPY) or path.suffix == ".npy":
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Expected a file that may be read.") from error
+    if data.startswith(NUMPY) or (path.suffix == ".npy" and not is_supported(data)):
         return _array(path, channels)
     if channels not in MODES:
         raise DataError(
@@ -46,9 +48,9 @@ def read_image(path: Path, channels: int) -> np.ndarray:
 def _decoded(path: Path, data: bytes, channels: int) -> np.ndarray:
     try:
         image, fault = decode_image(tf.constant(data), channels)
-    except tf.errors.InvalidArgumentError as error:
+    except BROKEN as error:
         _opened(path, channels)  # Pillow has words for most of what is broken
-        raise _unreadable(path, error.message) from error
+        raise _unreadable(path, getattr(error, "message", "broken")) from error
     if fault := fault.numpy().decode():
         raise DataError(f"{path}: {fault}")
     return image.numpy()
@@ -58,7 +60,7 @@ def _opened(path: Path, channels: int) -> np.ndarray:
     try:
         with Image.open(path) as picture:
             return _pixels(path, ImageOps.exif_transpose(picture), channels)
-    except BROKEN as error:
+    except UNREADABLE as error:
         raise _unreadable(path, error) from error
 
 

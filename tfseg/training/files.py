@@ -14,5 +14,5 @@ STATE_FILE = re.compile(r"(\d+)-([0-9a-f]{16})\.npz")
 def states(folder: Path) -> list[Path]:
     """The state files of a run directory, newest first."""
     found = [(STATE_FILE.fullmatch(path.name), path) for path in (Path(folder) / STATE).glob("*.npz")]
-    steps = [(int(match[1]), path.stat().st_mtime_ns, path) for match, path in found if match]
+    steps = [(int(match[1]), path.lstat().st_mtime_ns, path) for match, path in found if match]
     return [path for *_, path in sorted(steps, reverse=True)]

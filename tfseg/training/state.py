@@ -110,6 +110,10 @@ def restore(model: keras.Model, folder: Path) -> State:
         for fault in damaged:
             logging.getLogger("tfseg").warning("%s. The training goes on from the end of epoch %d", fault, state.epoch)
         _assign(path, _variables(model), arrays)
+        for newer in states(folder):
+            if newer == path:
+                break
+            newer.unlink()  # damaged, and it would count as one of the two that are kept
         return state
     if damaged:
         raise RunError("\n".join(f"{fault}. Start afresh with --overwrite" for fault in damaged))
