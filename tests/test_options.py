@@ -215,7 +215,7 @@ def exported(pipeline: Pipeline, folder: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(artefacts, "expectations", expectations)
         patch.setattr(artefacts, "ask", answers)
-        patch.setattr(artefacts, "write_saved_model", lambda model, path: path.mkdir(parents=True, exist_ok=True))
+        patch.setattr(artefacts, "write_saved_model", lambda model, path, seen: path.mkdir(parents=True, exist_ok=True))
         patch.setattr(artefacts, "write_tflite", lambda model, path, size: path.write_bytes(b""))
         patch.setattr(artefacts, "append_labels", lambda path, labels: None)
         try:

@@ -164,13 +164,7 @@ def evaluate(
     how = load(inference, allow_plugins=allow_plugins) if inference else data if overrides else None
     use = how.inference if how else None
     report = evaluate(
-        model,
-        split,
-        pipeline=data,
-        inference=use,
-        output=output,
-        allow_plugins=allow_plugins,
-        verbose=not manner.quiet,
+        model, split, pipeline=data, inference=use, output=output, allow_plugins=allow_plugins, verbose=not manner.quiet
     )
     manner.say(measured(report))
 
