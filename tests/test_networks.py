@@ -97,7 +97,12 @@ LIGHT = "model.backbone={type: small_cnn, width: 8}"
 FEWER_CONVOLUTIONS = "model.decoder={type: segnet, convolutions: [1, 1, 1, 1, 1]}"
 FITTED_AT_EVERY_PUSH = {
     "cropped deconvolutions": ("fcn8s_vgg16_voc",),
-    "unpooling": ("segnet_vgg16_camvid", FEWER_CONVOLUTIONS, "model.backbone.width=0.03125"),
+    "unpooling": (
+        "segnet_vgg16_camvid",
+        FEWER_CONVOLUTIONS,
+        "model.backbone.width=0.03125",
+        "training.batch_norm_batches=0",
+    ),
     "several scales": ("deeplab_v2_vgg16_largefov_voc", SCALES),
     "a CRF on a lattice": ("crf_rnn_fcn8s_voc",),
     "DeepLab v3+": ("deeplab_v3_plus_resnet101_voc", LIGHT),
