@@ -25,11 +25,11 @@ FLOORS = {
     "run": 6,
     "cli": 7,
 }  # fmt: skip
-GROUND = {"errors", "atomic", "labels", "spec.declare"}
+GROUND = {"errors", "atomic", "labels", "spec.declare", "spec.problems"}
 """What everybody may import."""
 SIDE_ROOMS = {
     "run_directory": "run", "claim": "run", "catalogue": "run", "importing": "run", "fitting": "run", "tuning": "run",
-    "shell": "cli", "words": "cli", "tables": "cli", "__main__": "cli",
+    "exporting": "run", "cli_data": "cli", "shell": "cli", "words": "cli", "tables": "cli", "__main__": "cli",
 }  # fmt: skip
 """Modules that stand in another module's room."""
 RUNTIME = {"tensorflow", "keras", "numpy", "yaml", "pydantic", "pydantic_core", "PIL", "click", "ai_edge_litert"}

@@ -23,8 +23,12 @@ import tfseg
 import tfseg.run
 from tfseg.catalogue import components, headline
 from tfseg.cli import main
-from tfseg.pipeline import shipped
+from tfseg.cli import tfseg as tfseg_group
+from tfseg.pipeline import Pipeline, shipped
+from tfseg.spec.source import read
+from tfseg.spec.validate import SpecError, validate
 from tfseg.training.files import states
+from tfseg.words import OPTIONS, VERBS
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = """\
@@ -254,6 +258,18 @@ def test_predict(run: Path, tmp_path: Path, said: Said) -> None:
         assert np.asarray(mask).max() < 3
     assert sorted(out.split()) == sorted(map(str, (tmp_path / "masks").iterdir()))
     assert len(out.split()) == 2
+    assert said("predict", run, tmp_path, "--output", tmp_path / "again", "--legend")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == ["legend.png", "scene.png"]
+
+
+def test_names_that_are_no_text(run: Path, tmp_path: Path) -> None:
+    """A file's name is bytes; what is printed of it is text."""
+    picture = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(picture)
+    outcome = process("predict", str(run), picture, "--output", str(tmp_path / "masks"), PYTHONIOENCODING="utf-8")
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert outcome.stdout == f"{tmp_path}/masks/caf\\xe9.png\n"
+    assert os.listdir(os.fsencode(tmp_path / "masks")) == [b"caf\xe9.png"]
 
 
 def test_evaluate_takes_overrides(run: Path, tiny: str, tmp_path: Path, said: Said) -> None:
@@ -280,6 +296,7 @@ def test_quoted_keys(tiny: str, said: Said) -> None:
     assert "/bias$: 2.0" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["2", "3"])
 def test_a_high_log_level_stays_quiet(level: str, tiny: str) -> None:
     environment = plain_environment() | {"TF_CPP_MIN_LOG_LEVEL": level}
@@ -326,7 +343,7 @@ def test_data_check(tiny: str, said: Said) -> None:
     assert said(*words) == (0, f"{tiny}: no faults\n", "")
 
 
-def test_data_check_finds_a_fault(tiny: str, said: Said) -> None:
+def test_data_check_warns_of_a_class_that_is_absent(tiny: str, said: Said) -> None:
     code, out, err = said(
         "data",
         "check",
@@ -334,9 +351,20 @@ def test_data_check_finds_a_fault(tiny: str, said: Said) -> None:
         "labels.names=[background, disc, square, triangle, ring, cross, bar]",
         "data.source.train=1",
     )
-    assert code == 1
+    assert code == 0
     assert err.startswith("train: no mask has the class ")
-    assert out == f"{tiny}: 1 fault\n"
+    assert out == f"{tiny}: no faults, 1 warning\n"
+
+
+def test_data_check_finds_a_fault(tiny: str, said: Said, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for part in ("images", "masks"):
+            (tmp_path / split / part).mkdir(parents=True)
+            Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / split / part / f"{split}.png")
+    (tmp_path / "train" / "images" / "train.png").write_bytes(b"")
+    code, out, err = said("data", "check", tiny, "data.source={type: folder}", f"data.root={tmp_path}")
+    assert (code, out) == (1, f"{tiny}: 1 fault\n")
+    assert err.startswith(f"{tmp_path}/train/images/train.png: cannot be decoded (0 bytes).")
 
 
 def test_data_stats(tiny: str, said: Said) -> None:
@@ -365,6 +393,50 @@ def test_usage(said: Said) -> None:
     code, _, err = said("check", "seed=1")
     assert (code, err.splitlines()[-1]) == (2, "Error: Expected at least one FILE. Received: seed=1")
     assert said("nonsense")[0] == 2
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_verbs_of_other_tools_are_answered_with_ours(name: str, said: Said) -> None:
+    code, _, err = said(name, "x.yaml")
+    assert (code, err.splitlines()[-1]) == (2, f"Error: No such command '{name}'. Did you mean `tfseg {VERBS[name]}`?")
+    assert VERBS[name].split()[0] in tfseg_group.commands
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_of_other_tools_are_answered_with_a_field(name: str, tiny: str, said: Said) -> None:
+    code, _, err = said("fit", tiny, f"--{name}", "3")
+    assert code == 2
+    assert err.splitlines()[-1] == f"A field of FILE is changed by KEY=VALUE, for example {OPTIONS[name]}."
+    key = OPTIONS[name].partition("=")[0]
+    document = read(tiny, [f"{key}={{no: such}}"])
+    with pytest.raises(SpecError) as error:
+        validate(Pipeline, document)
+    assert all(problem.path.startswith(key) for problem in error.value.problems), "the field is there"
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            "training.lr=1",
+            "training.lr: unknown key; learning_rate is at training.optimizer.learning_rate. Known keys:",
+        ),
+        ("training.max_epochs=1", 'training.max_epochs: unknown key; did you mean "epochs"? Known keys:'),
+        ("lr=1", "lr: unknown key; learning_rate is at training.optimizer.learning_rate. Known keys:"),
+        ("backbone=unet", "backbone: unknown key; it belongs at model.backbone. Known keys:"),
+        ("backbone=unet", '; "unet" is a choice of model.decoder'),
+        ("model.backbone=unet", 'received "unet"; "unet" is a choice of model.decoder'),
+        ("model.grid=none", 'model.grid: expected "auto" or a whole number from 0 to 1 or null; received "none"'),
+    ],
+)
+def test_keys_of_other_tools_are_answered_with_ours(override: str, told: str, tiny: str, said: Said) -> None:
+    code, _, err = said("check", tiny, override)
+    assert code == 2
+    assert told in err
+
+
+def test_a_long_override_is_no_file(tiny: str, said: Said) -> None:
+    assert said("show", tiny, f"labels.names=[{', '.join(f'class_{index}' for index in range(200))}]")[0] == 0
 
 
 def test_a_file_may_have_an_equals_sign(tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,5 +118,5 @@ def test_what_is_wrong_with_labels(
     ],
 )
 def test_python_is_checked_like_files(wrong: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(SpecError, match=f"^Labels: {re.escape(message)}$"):
         Labels(**wrong)

@@ -30,6 +30,7 @@ from tfseg.models.nodes import IMAGE, NODES, Node
 from tfseg.ops.weightless import weightless
 from tfseg.pipeline import Pipeline, load
 from tfseg.run_directory import PIPELINE as FILE
+from tfseg.spec.problems import SpecError
 from tfseg.spec.show import dump
 from tfseg.spec.slots import slots
 from tfseg.training import State
@@ -332,7 +333,7 @@ def made(kind: type[Node], arguments: dict[str, Any]) -> str | None:
     word = get_args(get_type_hints(kind)["layer"])[0]
     try:
         return str(kind(**{"name": "a", "layer": word, **needed, **arguments}).make(2).get_config())
-    except ValueError:
+    except (SpecError, ValueError):
         return None
 
 

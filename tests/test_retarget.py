@@ -56,7 +56,7 @@ def test_a_saved_network_gives_its_weights_to_another_output_stride(tmp_path: Pa
 @pytest.mark.parametrize(
     ("overrides", "output_stride", "message"),
     [
-        ((), 12, "model.backbone.output_stride: expected 8, 16 or 32. Received: 12"),
+        ((), 12, "model.backbone.output_stride: expected one of 8, 16, 32; received 12"),
         (
             ("model.decoder={type: fcn, strides: [32, 16]}",),
             16,

@@ -244,6 +244,7 @@ def test_what_killed_writers_left_is_swept(pipeline: Pipeline, tmp_path: Path) -
     assert (tmp_path / ".model-folder.keras").is_dir()
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("resume", [True, False])
 def test_a_first_state_that_cannot_be_written(
     run: tfseg.Run, pipeline: Pipeline, tmp_path: Path, resume: bool, monkeypatch: pytest.MonkeyPatch
@@ -367,6 +368,21 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     assert words.endswith(". Expected a .keras file as `tfseg fit` writes it.")
 
 
+def test_damaged_records_are_named(run: tfseg.Run, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run.folder, copy)
+    for text in ("{", "[]", "[" * 100_000, "3"):
+        (copy / "metrics-val.json").write_text(text)
+        assert refusal(lambda: tfseg.Run(copy).metrics) == (
+            f"{copy}/metrics-val.json: is damaged. Expected what `tfseg evaluate` writes. Delete it, or measure again."
+        )
+    for text in ("epoch,loss\n1,x\n", "epoch\n1,2,3\n", "epoch\n\0\xff\n"):
+        (copy / "history.csv").write_text(text, encoding="latin-1")
+        assert refusal(lambda: tfseg.Run(copy).history) == (
+            f"{copy}/history.csv: is damaged. Expected a table of numbers. Restore it or delete it."
+        )
+
+
 def test_data_that_are_missing_are_noticed_before_a_network_is_built(tmp_path: Path) -> None:
     pipeline = load("fcn_mobilenet_v2_camvid")
     assert refusal(tfseg.fit, pipeline, tmp_path / "run", verbose=False) == (
@@ -434,6 +450,7 @@ def test_predict_is_eager_and_models_load_from_runs(run: tfseg.Run, tmp_path: Pa
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_grey_images_with_masks_of_0_and_255(shared: Path, tmp_path: Path) -> None:
     """Ten electron microscope slices, two classes: source `folder`, one channel, whole job."""
     file = tmp_path / "membrane.yaml"
@@ -491,6 +508,7 @@ def test_a_decoder_with_auxiliary_scores(tmp_path: Path) -> None:
     assert run.metrics["val"]["miou"] == pytest.approx(max(row["val_miou"] for row in run.history), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_statistics_are_measured_after_the_training(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
     """The weights are those of a training without; the final measurement is of the new statistics."""
     again = replace(pipeline, training=replace(pipeline.training, batch_norm_batches=3))
@@ -505,6 +523,7 @@ def test_statistics_are_measured_after_the_training(run: tfseg.Run, pipeline: Pi
     assert [row["val_miou"] for row in measured.history] == [row["val_miou"] for row in run.history]
 
 
+@pytest.mark.slow
 def test_a_training_that_ends_within_an_epoch(pipeline: Pipeline, tmp_path: Path) -> None:
     """Two batches an epoch, three updates: the second epoch has one, is validated, and is where the schedule ends."""
     short = replace(pipeline, training=replace(pipeline.training, epochs=None, steps=3))

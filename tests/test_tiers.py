@@ -22,6 +22,15 @@ def test_core():
     pass
 """
 
+MANY = """
+import pytest
+
+@pytest.mark.first_cases(2)
+@pytest.mark.parametrize("number", range(5))
+def test_many(number):
+    pass
+"""
+
 BUSY = """
 import subprocess, sys
 import pytest
@@ -47,7 +56,9 @@ def run_pytest(folder: Path, text: str, *words: str, limits: tuple[float, float]
         plugin = plugin.replace("PRINTED_FROM, REFUSED_FROM = 10.0, 30.0", f"PRINTED_FROM, REFUSED_FROM = {limits}")
         assert str(limits) in plugin
     (folder / "conftest.py").write_text(plugin, encoding="utf-8")
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = slow: rotates\n", encoding="utf-8")
+    (folder / "pytest.ini").write_text(
+        "[pytest]\nmarkers =\n  slow: rotates\n  first_cases(n): the others rotate\n", encoding="utf-8"
+    )
     (folder / "test_suite.py").write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", *words]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
@@ -66,6 +77,12 @@ def test_each_slow_test_has_one_turn_of_six(tmp_path: Path) -> None:
         assert ran == [name for name in ids if zlib.crc32(name.encode()) % 6 == turn]
         seen += ran
     assert sorted(seen) == sorted(ids)
+
+
+def test_cases_past_the_first_ones_are_slow(tmp_path: Path) -> None:
+    output = run_pytest(tmp_path, MANY, "-m", "not slow")
+    assert "test_many[0] PASSED" in output and "test_many[1] PASSED" in output
+    assert "2 passed, 3 deselected" in output
 
 
 def test_a_checkout_without_git_asks_for_a_turn(tmp_path: Path) -> None:

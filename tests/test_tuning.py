@@ -148,6 +148,7 @@ def test_what_it_leaves_is_what_evaluate_applies(tmp_path: Path) -> None:
     assert not (folder / "metrics-val.json").exists(), "a run keeps figures of its own pipeline only"
 
 
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = saved(tmp_path / "run")
     ranges = [f"--range={name}={values[0]}" for name, values in ONE.items()]

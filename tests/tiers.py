@@ -12,6 +12,7 @@ machine changes nothing.
 import os
 import subprocess
 import zlib
+from collections import Counter
 from collections.abc import Collection, Generator, Iterable
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[TURN] = turn_of_commit() if sixth == "commit" else int(sixth)
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    cases: Counter[str] = Counter()
+    for item in items:
+        if mark := item.get_closest_marker("first_cases"):
+            test = item.nodeid.partition("[")[0]
+            cases[test] += 1
+            if cases[test] > mark.args[0]:
+                item.add_marker(pytest.mark.slow)
     turn = config.stash.get(TURN, None)
     if turn is None:
         return

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+RANDOM = 10
+"""The bytes by which a temporary name is longer than the final one: a dot, a hyphen and what `tempfile` adds."""
+
 
 @contextmanager
 def atomic_file(path: Path, final: Callable[[Path], Path] | None = None) -> Iterator[Path]:
@@ -23,7 +26,8 @@ def atomic_file(path: Path, final: Callable[[Path], Path] | None = None) -> Iter
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    stem = path.stem if len(os.fsencode(path.name)) + RANDOM <= longest_name(path.parent) else ""
+    handle, name = tempfile.mkstemp(prefix=f".{stem}-", suffix=path.suffix, dir=path.parent)
     partial = Path(name)
     try:
         with suppress(OSError):  # some file systems have no locks
@@ -48,6 +52,13 @@ def sweep(folder: Path, names: Iterable[str]) -> None:
         for path in folder.glob(f".{Path(name).stem}-*{Path(name).suffix}"):
             if path.is_file() and not path.is_symlink() and _is_dead(path):
                 path.unlink(missing_ok=True)
+
+
+def longest_name(folder: Path) -> int:
+    """The most bytes of a file's name in a folder; one that does not exist yet will be like the next one above it."""
+    while not folder.is_dir():
+        folder = folder.parent
+    return os.pathconf(folder, "PC_NAME_MAX")
 
 
 def remove(path: Path) -> None:

@@ -9,13 +9,23 @@ from pathlib import Path
 from textwrap import indent
 
 import click
-import yaml
 
 from tfseg import __version__
+from tfseg.cli_data import data
 from tfseg.errors import TfsegError
 from tfseg.shell import Manner, flags, run, verb
 from tfseg.tables import compared, measured, table
-from tfseg.words import RANGE, allow_plugins, file_and_overrides, files_and_overrides, how_used, one, range_of, split
+from tfseg.words import (
+    RANGE,
+    Verbs,
+    allow_plugins,
+    file_and_overrides,
+    files_and_overrides,
+    how_used,
+    one,
+    range_of,
+    split,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(tfseg, arguments)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tfseg", message="%(prog)s %(version)s")
 @flags
 def tfseg() -> None:
@@ -127,7 +137,7 @@ def import_(manner: Manner, words: Sequence[str], run_dir: Path | None, overwrit
     files, overrides = split(words)
     if len(files) != 2:
         raise click.UsageError(f"Expected FILE and WEIGHTS. Received: {' '.join(files) or 'none'}")
-    pipeline = load(files[0], overrides, allow_plugins=allow_plugins)
+    pipeline = load(files[0], overrides, allow_plugins=allow_plugins, look=False)
     folder = run_dir or Path("runs") / pipeline.name
     report = import_weights(pipeline, files[1], folder, overwrite=overwrite)
     manner.say(f"{report}\nThe run lies in {folder}")
@@ -174,6 +184,7 @@ def evaluate(
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The folder for the masks.")
 @click.option("--overlay", is_flag=True, help="Write each mask over its image as well.")
+@click.option("--legend", is_flag=True, help="Write the colours and names of the classes to legend.png as well.")
 @how_used
 @allow_plugins
 def predict(
@@ -182,10 +193,13 @@ def predict(
     images: Sequence[Path],
     output: Path,
     overlay: bool,
+    legend: bool,
     inference: str | None,
     allow_plugins: bool,
 ) -> None:
     """Write the mask of each IMAGE as an index PNG with palette.
+
+    IMAGE is a file, a folder of images, or a pattern such as "photos/**/*.jpg".
 
     MODEL is a run, a .keras file, a SavedModel or a .tflite file.
     """
@@ -193,7 +207,10 @@ def predict(
     from tfseg.run import iter_predict
 
     use = load(inference, allow_plugins=allow_plugins).inference if inference else None
-    for path in iter_predict(model, images, output, overlay=overlay, inference=use, allow_plugins=allow_plugins):
+    written = iter_predict(
+        model, images, output, overlay=overlay, legend=legend, inference=use, allow_plugins=allow_plugins
+    )
+    for path in written:
         manner.say(str(path))
 
 
@@ -239,61 +256,17 @@ def tune_crf(
 @verb(tfseg, "export")
 @click.argument("words", metavar="RUN [KEY=VALUE]...", nargs=-1, required=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("saved_models"), show_default=True)
+@click.option("--image", "images", multiple=True, help="Compare on this image. Default: some of the validation split.")
 @allow_plugins
-def export(manner: Manner, words: Sequence[str], output: Path, allow_plugins: bool) -> None:
-    """Write a SavedModel and a TFLite file, each checked against the Keras model before it is left in place."""
+def export(manner: Manner, words: Sequence[str], output: Path, images: Sequence[str], allow_plugins: bool) -> None:
+    """Write a SavedModel and a TFLite file, each checked against the Keras model before it is left in place.
+
+    Without --image and without the data of the training, they are compared on drawn scenes.
+    """
     from tfseg.run import export
 
     folder, overrides = one(words)
-    manner.say(str(export(folder, output, overrides, allow_plugins=allow_plugins)))
+    manner.say(str(export(folder, output, overrides, images=images, allow_plugins=allow_plugins)))
 
 
-@tfseg.group()
-def data() -> None:
-    """Look at the data of FILE before training on them."""
-
-
-@verb(data, "check")
-@file_and_overrides
-@allow_plugins
-def check_data(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
-    """Read every example of the training and the validation split and report what is wrong."""
-    from tfseg.data.inspect import check
-    from tfseg.pipeline import load
-
-    file, overrides = one(words)
-    pipeline = load(file, overrides, allow_plugins=allow_plugins)
-    faults = check(pipeline.data, pipeline.labels)
-    for fault in faults:
-        click.echo(fault, err=True)
-    manner.say(f"{file}: {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")
-    return 1 if faults else 0
-
-
-@verb(data, "stats")
-@file_and_overrides
-@allow_plugins
-def data_statistics(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
-    """Print classes, sizes and channel statistics of the training and the validation split, as YAML."""
-    from tfseg.data.inspect import statistics
-    from tfseg.pipeline import load
-
-    file, overrides = one(words)
-    pipeline = load(file, overrides, allow_plugins=allow_plugins)
-    click.echo(
-        yaml.safe_dump(statistics(pipeline.data, pipeline.labels), sort_keys=False, allow_unicode=True), nl=False
-    )
-
-
-@verb(data, "bench")
-@file_and_overrides
-@allow_plugins
-def bench_data(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
-    """Measure the images per second of the training input up to each of its stages."""
-    from tfseg.data.inspect import bench
-    from tfseg.pipeline import load
-
-    file, overrides = one(words)
-    pipeline = load(file, overrides, allow_plugins=allow_plugins)
-    rates = bench(pipeline.data, pipeline.labels)
-    click.echo("\n".join(["images per second", *table({stage: f"{rate:.0f}" for stage, rate in rates.items()})]))
+tfseg.add_command(data)

@@ -15,6 +15,7 @@ from tfseg.pipeline import Pipeline
 from tfseg.run_directory import Run
 from tfseg.training import State, estimate_batch_norm, save_model
 from tfseg.training.files import BEST, LAST
+from tfseg.training.progress import Progress, verbosity
 from tfseg.training.strategy import Scope
 
 SAMPLES = 4
@@ -80,6 +81,8 @@ def train(
         batch=lambda epoch, step: data.training_batch(labels, epoch, step, seed=seed),
         samples=[(image[0], mask[0]) for image, mask in validation.take(SAMPLES).as_numpy_iterator()],
     )
+    if verbose:
+        callbacks.append(Progress(recipe.length(steps)))
     model.fit(
         recipe.targets(training, model),
         steps_per_epoch=steps,
@@ -88,7 +91,7 @@ def train(
         validation_data=recipe.targets(validation, model),
         validation_freq=list(recipe.validated_epochs(steps)),
         callbacks=callbacks,
-        verbose=1 if verbose else 0,
+        verbose=verbosity(verbose),
         shuffle=False,  # the dataset is in its own random order already
     )
 
@@ -99,7 +102,7 @@ def measure_batch_norm(pipeline: Pipeline, run: Run, verbose: bool) -> None:
     steps = data.steps_per_epoch(pipeline.labels)
     ended = pipeline.training.length(steps).epochs
     epochs = ended + -(-count // steps)
-    progress = keras.utils.Progbar(2 * count, verbose=int(verbose), unit_name="batch")
+    progress = keras.utils.Progbar(2 * count, verbose=verbosity(verbose), unit_name="batch")
     for name in (BEST, LAST) if count else ():
         training = data.training(pipeline.labels, seed=pipeline.seed, epochs=epochs, initial_epoch=ended)
         model = run.model(name)

@@ -11,7 +11,8 @@ from pydantic import Field, GetJsonSchemaHandler, TypeAdapter, ValidationError, 
 from pydantic_core import CoreSchema
 
 from tfseg.errors import RunError
-from tfseg.spec.declare import Misfit, spec
+from tfseg.spec.declare import spec
+from tfseg.spec.problems import Misfit
 
 IGNORE = 255
 """The id of a pixel that counts in no loss and no metric, unless `labels.ignore` says otherwise."""
@@ -134,14 +135,14 @@ def read_labels(path: Path, text: bytes) -> Labels:
     """
     try:
         return TypeAdapter(Labels).validate_python(json.loads(text), strict=False)  # JSON knows lists, and no tuples
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(
             f"{path}: does not name the classes ({_first_fault(error)}). Expected JSON with `names`, `ignore` and "
             "`colours`, as `tfseg fit` writes labels.json."
         ) from error
 
 
-def _first_fault(error: ValueError) -> str:
+def _first_fault(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     fault = error.errors()[0]

@@ -1,14 +1,17 @@
 """Label maps as files and over pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from tfseg.atomic import atomic_file
 
 LARGEST_INDEX = 255
 """The largest id that an index PNG holds."""
+LINE = 25
+"""The height of a class in a legend, in pixels."""
 
 
 def write_mask(path: Path, ids: np.ndarray, palette: np.ndarray) -> None:
@@ -81,6 +84,28 @@ def blend(
     if ignore is not None:
         weight[ids == ignore] = 0
     return np.clip(np.round(picture * (1 - weight) + colours * weight), 0, 255).astype(np.uint8)
+
+
+def legend(names: Sequence[str], palette: np.ndarray) -> np.ndarray:
+    """The classes' colours with their names, one below the other, uint8 `[height, width, 3]`.
+
+    >>> import numpy as np
+    >>> legend(["ground", "disc"], np.array([[0, 0, 0], [200, 100, 0]], np.uint8)).shape[0]
+    50
+
+    Args:
+        names: what each class is called.
+        palette: uint8 `[ids, 3]`; it repeats where there are more classes.
+    """
+    font = ImageFont.load_default(LINE * 2 / 3)
+    width = LINE * 2 + max((int(np.ceil(font.getlength(name))) for name in names), default=0)
+    picture = Image.new("RGB", (width, LINE * len(names)), "white")
+    draw = ImageDraw.Draw(picture)
+    for index, name in enumerate(names):
+        top, colour = LINE * index, tuple(np.asarray(palette)[index % len(palette)].tolist())
+        draw.rectangle((4, top + 4, LINE - 4, top + LINE - 4), fill=colour, outline="gray")
+        draw.text((LINE + 4, top + LINE // 2), name, fill="black", font=font, anchor="lm")
+    return np.asarray(picture)
 
 
 def _checked(ids: np.ndarray) -> np.ndarray:

@@ -93,21 +93,29 @@ class Pipeline:
             message = f"the images of the source {self.data.source.type} have {self.data.channels} channels"
             yield ("model", "channels"), f"{message}. Received: {self.model.channels}"
 
+    def split_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Which splits the files do not have, where they are there already, each as (path, message)."""
+        yield from ((("data", *path), message) for path, message in self.data.split_problems())
 
-def load(path: str | os.PathLike[str], overrides: Iterable[str] = (), *, allow_plugins: bool = False) -> Pipeline:
+
+def load(
+    path: str | os.PathLike[str], overrides: Iterable[str] = (), *, allow_plugins: bool = False, look: bool = True
+) -> Pipeline:
     """Reads a pipeline file.
 
     Args:
         path: a YAML file, or the bare name of a shipped pipeline such as `shapes`.
         overrides: texts such as `"model.backbone.output_stride=8"`, applied before validation.
         allow_plugins: import the modules that the file names under `plugins`; a file from a stranger could run code so.
+        look: look whether `data.root`, where it exists, has the splits; a network that is trained needs none of them.
 
     Raises:
         SpecError: every mistake at once, each with file, line and dotted path.
     """
     document = read(find(path), tuple(overrides))
     pipeline = validate(plugged(Pipeline, document, allow_plugins=allow_plugins), document)
-    problems = [document.problem(keys, message, within=()) for keys, message in pipeline.problems()]
+    found = [*pipeline.problems(), *(pipeline.split_problems() if look else ())]
+    problems = [document.problem(keys, message, within=()) for keys, message in found]
     if problems:
         raise SpecError(problems)
     return pipeline

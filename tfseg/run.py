@@ -2,11 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,21 @@ import numpy as np
 from tfseg.atomic import write_text
 from tfseg.claim import claim
 from tfseg.data import explain as explain_data
-from tfseg.data import explained
 from tfseg.errors import RunError
-from tfseg.export import Report
-from tfseg.export import export as export_model
 from tfseg.export.bundle import versions
+from tfseg.exporting import export
 from tfseg.fitting import compile_for, load_weights, measure_batch_norm, train, training_and_validation
 from tfseg.inference import Ensemble, Inference, Predictor, check_partner, predict_files
 from tfseg.inference.measuring import Measurement
 from tfseg.labels import LABELS, labels_text, names_problem
-from tfseg.pipeline import Pipeline, load
+from tfseg.pipeline import Pipeline
 from tfseg.run_directory import METRICS, PIPELINE, Run, load_model, network, run_of
 from tfseg.spec.show import dump
 from tfseg.training import State, explain, restore
 from tfseg.training.files import states
+from tfseg.training.progress import verbosity
 
 Source = str | os.PathLike[str] | Run
-NOT_EXPORTED = ("samples", "proposals", "ensemble", "crf")
-"""What `inference` says and no artefact does."""
 
 __all__ = ["Run", "evaluate", "export", "fit", "iter_predict", "load_model", "predict"]
 
@@ -128,6 +124,7 @@ def predict(
     output: str | os.PathLike[str],
     *,
     overlay: bool = False,
+    legend: bool = False,
     inference: Inference | None = None,
     allow_plugins: bool = False,
 ) -> list[Path]:
@@ -135,9 +132,10 @@ def predict(
 
     Args:
         source: a run directory, a `.keras` file, a SavedModel or a `.tflite` file.
-        images: files to predict.
+        images: files to predict, folders of them, or patterns such as `photos/**/*.jpg`.
         output: the folder for the masks: `<stem>.png`.
         overlay: write each mask over its image as well: `<stem>-overlay.png`.
+        legend: write the colours of the classes and their names as well: `legend.png`.
         inference: how the network is put to use; by default as the run's pipeline says.
         allow_plugins: import the plugins that the run's pipeline names.
 
@@ -147,7 +145,16 @@ def predict(
     Raises:
         DataError: an image is missing, or some could not be read; the others are predicted then.
     """
-    return list(iter_predict(source, images, output, overlay=overlay, inference=inference, allow_plugins=allow_plugins))
+    written = iter_predict(
+        source,
+        images,
+        output,
+        overlay=overlay,
+        legend=legend,
+        inference=inference,
+        allow_plugins=allow_plugins,
+    )
+    return list(written)
 
 
 def iter_predict(
@@ -156,6 +163,7 @@ def iter_predict(
     output: str | os.PathLike[str],
     *,
     overlay: bool = False,
+    legend: bool = False,
     inference: Inference | None = None,
     allow_plugins: bool = False,
 ) -> Iterator[Path]:
@@ -165,45 +173,7 @@ def iter_predict(
     path = source.best if isinstance(source, Run) else network(Path(source))
     use = inference or (pipeline.inference if pipeline else Inference())
     predictor = predictor_of(path, use, pipeline.seed if pipeline else 0)
-    yield from predict_files(predictor, map(Path, images), Path(output), overlay=overlay, spec=use)
-
-
-def export(
-    source: Source,
-    output: str | os.PathLike[str] = "saved_models",
-    overrides: Sequence[str] = (),
-    *,
-    allow_plugins: bool = False,
-) -> Report:
-    """Writes a run's best network to `<output>/<name>/<version>/`, as SavedModel and TFLite.
-
-    Each artefact is loaded by a process that knows nothing of tfseg and must compute what the network computes on
-    validation images; only then is it moved into place.
-
-    Args:
-        source: a run directory.
-        output: where the folder of the model's name is, or will be.
-        overrides: changes to the run's pipeline, such as `"export.tolerance=1e-3"`.
-        allow_plugins: import the plugins that the run's pipeline names.
-    """
-    run = source if isinstance(source, Run) else Run(source, allow_plugins=allow_plugins)
-    pipeline = load(run.folder / PIPELINE, overrides, allow_plugins=allow_plugins) if overrides else run.pipeline
-    dataset = pipeline.data.evaluation(pipeline.data.validation_split, pipeline.labels)
-    with explained():
-        images = [image[0] for image, _ in islice(dataset.as_numpy_iterator(), pipeline.export.examples)]
-    metadata = {"pipeline": dump(pipeline), "metrics": run.metrics}
-    left_out = [name for name in NOT_EXPORTED if getattr(pipeline.inference, name) is not None]
-    report = export_model(
-        run.model(),
-        pipeline.labels,
-        Path(output),
-        pipeline.name,
-        spec=pipeline.export,
-        images=images,
-        seen=pipeline.inference.sides,
-        metadata=metadata,
-    )
-    return replace(report, left_out=tuple(f"inference.{name}" for name in left_out))
+    yield from predict_files(predictor, images, Path(output), overlay=overlay, legend=legend, spec=use)
 
 
 def predictor_of(path: Path, use: Inference, seed: int) -> Predictor:
@@ -250,7 +220,7 @@ def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, v
             "training, in their order."
         )
     measurement, images = Measurement(labels), data.count(split)
-    progress = keras.utils.Progbar(images, verbose=int(verbose), unit_name="image")
+    progress = keras.utils.Progbar(images, verbose=verbosity(verbose), unit_name="image")
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         batches = data.evaluation(split, labels).as_numpy_iterator()

@@ -50,7 +50,7 @@ class Run:
     @cached_property
     def pipeline(self) -> Pipeline:
         """The pipeline as it was trained, defaults filled in."""
-        return load(self.folder / PIPELINE, allow_plugins=self._allow_plugins)
+        return load(self.folder / PIPELINE, allow_plugins=self._allow_plugins, look=False)
 
     @property
     def best(self) -> Path:
@@ -65,7 +65,7 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """The content of every `metrics-<split>.json`, by split."""
         files = sorted(self.folder.glob(METRICS.format(split="*")))
-        return {file.stem.removeprefix("metrics-"): json.loads(file.read_text()) for file in files}
+        return {file.stem.removeprefix("metrics-"): _metrics(file) for file in files}
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -73,8 +73,21 @@ class Run:
         file = self.folder / HISTORY
         if not file.is_file():
             return []
-        with open(file, newline="", encoding="utf-8") as lines:
-            return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
+        try:
+            with open(file, newline="", encoding="utf-8") as lines:
+                return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
+        except (ValueError, TypeError, csv.Error) as error:
+            raise RunError(f"{file}: is damaged. Expected a table of numbers. Restore it or delete it.") from error
+
+
+def _metrics(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise RunError(f"{file}: is damaged. Expected what `tfseg evaluate` writes. Delete it, or measure again.")
+    return found
 
 
 def load_model(path: str | os.PathLike[str]) -> keras.Model:

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from tfseg.errors import TfsegError
+from tfseg.words import hint
 
 INTERRUPTED, TERMINATED = 130, 143
 """What a shell expects of a program that Ctrl-C ended, and of one that SIGTERM did."""
@@ -32,8 +33,9 @@ class Manner:
     quiet: bool = False
 
     def say(self, text: str) -> None:
+        """Prints unless quiet; of file names that are no text, the bytes in hexadecimal."""
         if not self.quiet:
-            click.echo(text)
+            click.echo(os.fsencode(text).decode(errors="backslashreplace"))
 
 
 def run(group: click.Group, arguments: Sequence[str] | None) -> int:
@@ -44,6 +46,8 @@ def run(group: click.Group, arguments: Sequence[str] | None) -> int:
             return group.main(args=arguments, prog_name=group.name, standalone_mode=False, obj=manner) or 0
     except click.ClickException as error:
         error.show()
+        if more := hint(error):
+            click.echo(more, err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         click.echo("Stopped.", err=True)

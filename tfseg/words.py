@@ -1,8 +1,8 @@
 """What is written after a verb: files, overrides and ranges."""
 
+import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
@@ -10,6 +10,38 @@ RANGE = "NAME=FIRST:LAST:STEP"
 QUOTED = r'"(?:[^"\\]|\\.)*"'
 OVERRIDE = re.compile(rf"(?:[A-Za-z_]\w*|{QUOTED})(?:\.(?:\w+|{QUOTED}))*=")
 """Keys joined by dots; one with other signs in it stands in quotes."""
+
+VERBS = {
+    "train": "fit",
+    "eval": "evaluate",
+    "val": "evaluate",
+    "test": "evaluate",
+    "infer": "predict",
+    "inference": "predict",
+    "segment": "predict",
+    "convert": "export",
+    "validate": "check",
+    "config": "show",
+    "ls": "list",
+    "resume": "fit FILE --resume",
+}
+"""Verbs of other tools."""
+OPTIONS = {
+    "epochs": "training.epochs=3",
+    "steps": "training.steps=1000",
+    "lr": "training.optimizer.learning_rate=0.01",
+    "learning-rate": "training.optimizer.learning_rate=0.01",
+    "batch-size": "data.batch_size=4",
+    "batch": "data.batch_size=4",
+    "data": "data.root=FOLDER",
+    "root": "data.root=FOLDER",
+    "crop": "data.crop=256",
+    "weights": "model.backbone.weights=FILE",
+    "seed": "seed=1",
+    "precision": "training.precision=mixed_float16",
+    "crf": "inference.crf=dense",
+}
+"""Options of other tools that are fields of a file here."""
 
 files_and_overrides = click.argument("words", metavar="FILE... [KEY=VALUE]...", nargs=-1, required=True)
 file_and_overrides = click.argument("words", metavar="FILE [KEY=VALUE]...", nargs=-1, required=True)
@@ -21,7 +53,7 @@ allow_plugins = click.option("--allow-plugins", is_flag=True, help="Import the m
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Files and overrides, which may stand in any order; an existing file is one, whatever its name."""
-    overrides = [word for word in words if OVERRIDE.match(word) and not Path(word).exists()]
+    overrides = [word for word in words if OVERRIDE.match(word) and not os.path.lexists(word)]
     return [word for word in words if word not in overrides], overrides
 
 
@@ -33,6 +65,26 @@ def one(words: Sequence[str], kind: str = "FILE") -> tuple[str, list[str]]:
     if kind == "MODEL" and (fixed := [each for each in overrides if each.startswith(("model", "training"))]):
         raise click.UsageError(f"MODEL is trained already; expected fields of data or inference. Received: {fixed[0]}")
     return files[0], overrides
+
+
+class Verbs(click.Group):
+    """The verbs; those of other tools are answered with ours."""
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = arguments[0]
+        if name in VERBS and name not in self.commands:
+            raise click.UsageError(f"No such command '{name}'. Did you mean `tfseg {VERBS[name]}`?", context)
+        return super().resolve_command(context, arguments)
+
+
+def hint(error: click.ClickException) -> str:
+    """How a field is set where a user took it for an option."""
+    if not isinstance(error, click.NoSuchOption):
+        return ""
+    override = OPTIONS.get(error.option_name.strip("-").replace("_", "-"), OPTIONS["epochs"])
+    return f"A field of FILE is changed by KEY=VALUE, for example {override}."
 
 
 def range_of(text: str) -> tuple[str, tuple[float, float, float]]:

@@ -78,6 +78,7 @@ def check_consistency(backbone: Any, size: int) -> None:
             np.testing.assert_allclose(found[:, ::step, ::step] / scale, values / scale, atol=2e-5)
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("size", [pytest.param(33, marks=pytest.mark.slow), 65])
 @pytest.mark.parametrize("name", rotating(BACKBONES, BACKBONES.keys() - {"resnet v3", "resnet same"}))
 def test_dilation_computes_what_the_strided_net_computes(name: str, size: int) -> None:
@@ -90,6 +91,7 @@ def test_dilation_computes_what_the_strided_application_computes(name: str) -> N
     check_consistency(APPLICATIONS[name], 65)
 
 
+@pytest.mark.slow
 def test_a_small_application_is_consistent() -> None:
     """Its gates are means over the whole map, which are taken over the places that the strided net has."""
     check_consistency(APPLICATIONS["MobileNetV3Small"], 65)
@@ -113,6 +115,7 @@ def test_every_unit_dilated_computes_something_else() -> None:
         check_consistency(backbone, 65)
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("name", rotating(BACKBONES, BACKBONES.keys() - {"resnet v3", "resnet same", "resnet 3x3"}))
 def test_one_weight_file_serves_any_output_stride(name: str, tmp_path: Path) -> None:
     """The same layers under the same names in the same order, by `set_weights`, `.weights.h5` and `.npz`."""

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from pydantic import ValidationError
 
 from tfseg.backbones import MobileNetV2, SmallCnn, unfold_batch_norm
 from tfseg.backbones.applications import classifier
 from tfseg.backbones.mobilenet_v2 import blocks
 from tfseg.errors import WeightsError
+from tfseg.spec.problems import SpecError
 
 WEIGHTS = Path("weights/mobilenet_v2_imagenet/mobilenet_v2_1.0_imagenet_qat_dequant_keras.npz")
 
@@ -46,6 +46,7 @@ def test_stages() -> None:
         assert backbone(image).deepest.stride == output_stride
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("size", [(64, 96), (65, 33), (50, 71)])
 @pytest.mark.parametrize(
     "backbone", [MobileNetV2(alpha=0.1), MobileNetV2(alpha=0.1, output_stride=8), SmallCnn(width=2)]
@@ -87,6 +88,7 @@ def test_dilation_computes_what_the_strided_net_computes(output_stride: int) -> 
     np.testing.assert_allclose(dilated(image)[-1][:, ::step, ::step], strided(image)[-1], atol=1e-5)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("alpha", [0.35, 1.3])
 def test_weights_of_keras_applications_fit(alpha: float, tmp_path: Path) -> None:
     published = keras.applications.MobileNetV2((96, 96, 3), alpha, include_top=False, weights=None)
@@ -170,9 +172,9 @@ def test_unfolding_needs_images(shared: Path) -> None:
 
 def test_imagenet_weights_exist_for_some_widths() -> None:
     expected = "ImageNet weights exist for alpha 0.35, 0.5, 0.75, 1.0, 1.3, 1.4, not for 0.6"
-    with pytest.raises(ValidationError, match=re.escape(expected)):
+    with pytest.raises(SpecError, match=re.escape(expected)):
         MobileNetV2(alpha=0.6, weights="imagenet")
-    with pytest.raises(ValidationError, match=re.escape("ImageNet weights exist for divisor 8, not for 1")):
+    with pytest.raises(SpecError, match=re.escape("ImageNet weights exist for divisor 8, not for 1")):
         MobileNetV2(alpha=0.5, divisor=1, weights="imagenet")
     assert MobileNetV2(weights="imagenet").refusal(3) is None
     assert MobileNetV2(weights="imagenet").refusal(4) == (

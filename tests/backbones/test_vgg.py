@@ -5,13 +5,13 @@ import re
 import keras
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from tfseg.backbones import FullyConnected, Vgg16, convert_vgg16
 from tfseg.backbones.vgg_weights import vgg16_arrays
 from tfseg.labels import Labels
 from tfseg.models import Segmenter
 from tfseg.models.decoders import Fcn
+from tfseg.spec.problems import SpecError
 
 BLOCKS = ((1, 2), (2, 2), (3, 3), (4, 3), (5, 3))
 TRUNK = [name for block, count in BLOCKS for name in (*(f"conv{block}_{i + 1}" for i in range(count)), f"pool{block}")]
@@ -63,7 +63,7 @@ def test_three_channels_are_caffe_and_others_are_scaled() -> None:
 
 
 def test_imagenet_weights_exist_for_full_width() -> None:
-    with pytest.raises(ValidationError, match=re.escape("weights: ImageNet weights exist for width 1.0, not for 0.5")):
+    with pytest.raises(SpecError, match=re.escape("weights: ImageNet weights exist for width 1.0, not for 0.5")):
         Vgg16(width=0.5, weights="imagenet")
 
 

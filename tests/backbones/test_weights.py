@@ -40,6 +40,7 @@ def test_nothing_is_loaded_that_is_not_named(backbone) -> None:
     assert backbone.load_weights(keras.Sequential()) is None
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("suffix", [".npz", ".keras"])
 @pytest.mark.parametrize("make", [SmallCnn, Vgg16, MobileNetV2])
 def test_weights_come_back(make, suffix: str, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def pictures(folder: Path, shared: Path) -> list[np.ndarray]:
     return [np.asarray(picture, np.float32)[None] for picture in (*map(Image.open, files), *resized)]
 
 
+@pytest.mark.first_cases(1)
 def test_logits_are_those_of_the_tflite_file(
     published: keras.Model, interpreter: Interpreter, folder: Path, shared: Path
 ) -> None:
@@ -102,6 +103,7 @@ GARDEN = {
 }
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", GARDEN)
 def test_model_garden(name: str, shared: Path) -> None:
     """Measured: 3e-7."""

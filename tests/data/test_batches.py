@@ -36,6 +36,7 @@ def augmented(folder: Path) -> Data:
     return Data(source=Folder(), root=folder, batch_size=2, crop=(16, 18), augment=AUGMENT)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("parallel", [pytest.param(1, marks=pytest.mark.slow), 8, tf.data.AUTOTUNE])
 def test_what_runs_beside_it_changes_nothing(
     augmented: Data, labels: Labels, parallel: int, monkeypatch: pytest.MonkeyPatch
@@ -101,6 +102,7 @@ def test_orders_are_uniform() -> None:
     assert np.abs(counts - 400).max() < 5 * (2000 * 0.2 * 0.8) ** 0.5
 
 
+@pytest.mark.first_cases(3)
 @pytest.mark.parametrize("batch_size", [2, 3, 4, 7, 13])
 def test_batches_are_full_and_filled_with_their_own_pictures(folder: Path, labels: Labels, batch_size: int) -> None:
     data = Data(source=Folder(), root=folder, batch_size=batch_size)
@@ -151,6 +153,7 @@ def test_shapes_are_known_to_whoever_builds_a_model(augmented: Data, data: Data,
     assert data.training(labels, seed=0, epochs=4, initial_epoch=1).cardinality() == 9
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("fill", [pytest.param(FILL, marks=pytest.mark.slow), 0, (123, 117, 104)])
 def test_sizes_in_one_batch_are_filled_up(data: Data, labels: Labels, fill: int | tuple[int, ...]) -> None:
     data = replace(data, fill=fill)

@@ -209,6 +209,7 @@ def test_boxes_outside_are_refused(scenes: Data, labels: Labels) -> None:
     )
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize(
     "word", ["", *(pytest.param(word, marks=pytest.mark.slow) for word in ("0", "cat")), "ground", "4"]
 )

@@ -98,7 +98,8 @@ def test_what_does_not_fit_is_said_at_its_line(tmp_path: Path, text: str, proble
     ],
 )
 def test_what_does_not_fit_the_classes(tmp_path: Path, text: str, problems: list[object]) -> None:
-    assert list(loaded(tmp_path, text).problems(TWO)) == problems
+    data = loaded(tmp_path, text)
+    assert [*data.problems(TWO), *data.split_problems()] == problems
 
 
 def test_black_and_white_is_for_two_classes(tmp_path: Path) -> None:
@@ -111,18 +112,18 @@ def test_black_and_white_is_for_two_classes(tmp_path: Path) -> None:
 
 def test_an_unknown_split_is_found_once_the_files_are_there(folder: Path, tmp_path: Path) -> None:
     data = loaded(tmp_path, "root: .\nsource: folder\nvalidation_split: test")
-    assert list(data.problems(TWO)) == [(("validation_split",), 'no split "test"; expected one of: train, val')]
+    assert list(data.split_problems()) == [(("validation_split",), 'no split "test"; expected one of: train, val')]
 
 
 def test_a_folder_that_is_laid_out_otherwise_is_found_too(tmp_path: Path) -> None:
     data = loaded(tmp_path, "root: .\nsource: voc")
     message = f"{tmp_path}: no folder JPEGImages here, in VOC2012 or in VOCdevkit/VOC2012. "
-    assert list(data.problems(TWO)) == [(("root",), message + "Correct `data.root`, or put the data there.")]
+    assert list(data.split_problems()) == [(("root",), message + "Correct `data.root`, or put the data there.")]
 
 
 def test_who_reads_has_to_say_where(tmp_path: Path) -> None:
     data = loaded(tmp_path, "source: camvid")
-    assert list(data.problems(TWO)) == []
+    assert list(data.split_problems()) == []
     text = (
         "data.root: the source camvid reads files; expected the folder where they lie; received none. "
         "Add it to the file, or data.root=FOLDER to the command"

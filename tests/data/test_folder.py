@@ -1,5 +1,6 @@
 """Images and masks found in folders, and what is said when they are not."""
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfseg.data import Data, Folder
+from tfseg.data import Data, Folder, explained
 from tfseg.errors import DataError
 from tfseg.labels import Labels
 
@@ -181,3 +182,84 @@ def test_a_list_that_is_wrong(folder: Path, lines: str, text: str) -> None:
     (folder / "train.txt").write_text(lines)
     with raises(f"{folder}/train.txt:{text.replace('{root}', str(folder))}"):
         Folder(lists="{split}.txt").listing(folder, "train")
+
+
+def test_a_suffix_that_cannot_be_read_is_named(folder: Path) -> None:
+    for file in (folder / "val" / "images").iterdir():
+        file.rename(file.with_suffix(".tif"))
+    with raises(
+        f"{folder}: the split `val` is empty. Expected at least one example by `val/images/{{name}}.*` and "
+        "`val/masks/{name}.png`. Files of that name cannot be read: 3 with .tif. Convert them to PNG; readable are "
+        ".jpg, .jpeg, .png, .bmp, .gif, .npy."
+    ):
+        Folder().listing(folder, "val")
+    mask = folder / "train" / "masks" / "0.png"
+    mask.rename(mask.with_suffix(".webp"))
+    with raises(
+        f"{folder}/train/images/0.png: has no mask. Expected `train/masks/0.*`. Add the mask or take the image out. "
+        "Files of that name cannot be read: 1 with .webp. Convert them to PNG; readable are .jpg, .jpeg, .png, .bmp, "
+        ".gif, .npy."
+    ):
+        Folder(masks="{split}/masks/{name}.*").listing(folder, "train")
+
+
+def test_lists_as_other_tools_leave_them(folder: Path, write: Write) -> None:
+    """A byte order mark, carriage returns, blanks within names and behind them, bytes that are no UTF-8."""
+    odd = os.fsdecode(b"caf\xe9")
+    for name in ("my image", odd, "a\nb"):
+        write(folder / "train" / "images" / f"{name}.png", GREY)
+        write(folder / "train" / "masks" / f"{name}.png", GREY, palette=True)
+    (folder / "train.txt").write_bytes(b"\xef\xbb\xbf0\r\nmy image \r\n\ncaf\xe9\n")
+    layout = Folder(lists="{split}.txt")
+    listing = layout.listing(folder, "train")
+    assert listing.names == ("0", "my image", odd)
+    assert layout.listing(folder, "train").files[2][0] == str(folder / "train" / "images" / f"{odd}.png")
+    assert "a\nb" in Folder().listing(folder, "train").names
+    data = Data(source=Folder(), root=folder, batch_size=2)
+    labels = Labels(names=tuple("abcd"))
+    assert len(list(data.evaluation("train", labels).as_numpy_iterator())) == 8
+    (folder / "train" / "images" / f"{odd}.png").write_bytes(b"")
+    with pytest.raises(DataError) as error:
+        data.class_counts("train", labels)
+        with explained():
+            list(data.training(labels, seed=0, epochs=1).as_numpy_iterator())
+    assert str(error.value).startswith(f"{folder}/train/images/{odd}.png: cannot be decoded (0 bytes).")
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda path: path.mkdir(), ": is no file. Expected the list of a split. Correct `data.source.lists`."),
+        (
+            lambda path: path.write_text("0\n", encoding="utf-16"),
+            ": is not UTF-8 text, as UTF-16 and pictures are not. Save the list as UTF-8.",
+        ),
+    ],
+)
+def test_a_list_that_is_no_list(folder: Path, make: Callable[[Path], object], told: str) -> None:
+    make(folder / "train.txt")
+    with raises(f"{folder}/train.txt{told}"):
+        Folder(lists="{split}.txt").listing(folder, "train")
+
+
+def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path, write: Write) -> None:
+    fill(tmp_path, write, "far/1.png", "masks/city/1.png")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "city").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "back").symlink_to(tmp_path / "images")
+    layout = Folder(images="images/{name}.png", masks="masks/{name}.png", fractions={"train": 1.0})
+    assert layout.listing(tmp_path, "train").names == ("city/1",)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda path: path.symlink_to("nowhere"), "a link that leads nowhere"),
+        (os.mkfifo, "no file with content, such as a pipe"),
+    ],
+)
+def test_what_only_has_the_name_of_an_image(folder: Path, make: Callable[[Path], object], told: str) -> None:
+    path = folder / "train" / "images" / "new.png"
+    make(path)
+    with raises(f"{path}: is {told}. Expected an image. Restore the file, or take it out."):
+        Folder().listing(folder, "train")

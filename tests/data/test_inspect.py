@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfseg.data import Binary, Data, Flip, Folder, Shapes
-from tfseg.data.inspect import bench, check, statistics
+from tfseg.data.inspect import bench, check, faults, statistics
 from tfseg.labels import Labels
 
 Write = Callable[..., Path]
@@ -40,7 +40,9 @@ def test_every_fault_is_found_at_once(folder: Path, data: Data, labels: Labels, 
 
 def test_a_class_that_cannot_be_learned(data: Data) -> None:
     five = Labels(names=("a", "b", "c", "d", "e"))
-    assert check(data, five) == ("train: no mask has the class 'e'. Correct `labels` or the masks.",)
+    found = check(data, five)
+    assert found == ("train: no mask has the class 'e'. Correct `labels` or the masks.",)
+    assert faults(found) == [], "a team that adds a class has no mask of it for a while"
 
 
 def test_black_and_white_masks_that_are_taken_for_ids(folder: Path, write: Write) -> None:
@@ -48,7 +50,9 @@ def test_black_and_white_masks_that_are_taken_for_ids(folder: Path, write: Write
     for file in folder.rglob("masks/*.png"):
         write(file, np.where(np.random.default_rng(0).random((20 + int(file.stem), 30 - int(file.stem))) > 0.5, 255, 0))
     two = Labels(names=("a", "b"))
-    assert check(Data(source=Folder(), root=folder), two) == (
+    found = check(Data(source=Folder(), root=folder), two)
+    assert faults(found) == list(found)
+    assert found == (
         "train: no mask has the class 'b'. Correct `labels` or the masks. "
         "If they are black and white, set `data.source.mask: binary`.",
     )

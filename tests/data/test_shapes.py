@@ -45,6 +45,7 @@ def test_scenes_splits_and_seeds_differ() -> None:
     assert len({image.tobytes() for image in images}) == 32
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("classes", [2, pytest.param(7, marks=pytest.mark.slow), 40])
 @pytest.mark.parametrize("size", [16, (33, 70)])
 @pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow), 5])

@@ -166,6 +166,7 @@ def test_the_next_version_leaves_earlier_ones_alone(report, tmp_path):
     assert {path: content for path, content in left.items() if later.folder not in path.parents} == before
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_serving_bytes_turns_photographs_upright(report, model, tmp_path, orientation):
     """As `predict` and training do; the orientation that a PNG has is ignored by all three."""
@@ -257,6 +258,7 @@ def half(request):
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.first_cases(1)
 def test_half_precision_is_exported_in_float32(half, tmp_path):
     policy = keras.config.dtype_policy().name
     single = in_float32(half)

@@ -53,6 +53,7 @@ def awake(model: keras.Model, picture: np.ndarray) -> keras.Model:
     return model
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", rotating(NETWORKS, {"released", "small"}))
 def test_networks_pass_the_gate(name, tmp_path):
     images = [image(0, 75, 97, NETWORKS[name].channels), image(1, 64, 33, NETWORKS[name].channels)]

@@ -63,6 +63,7 @@ def test_jpeg_pixels_of_real_photographs_equal_those_of_pillow(shared: Path) -> 
         np.testing.assert_array_equal(decoded(file.read_bytes()), np.asarray(Image.open(file).convert("RGB")))
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("kind", ["BMP", "GIF"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])

@@ -44,6 +44,7 @@ def dropping() -> keras.Model:
     return keras.Model(picture, keras.layers.Conv2D(3, 3, padding="same", name="logits")(x))
 
 
+@pytest.mark.first_cases(3)
 @pytest.mark.parametrize("how", ["alone", "size", "proposals", "ensemble", "product", "samples"])
 def test_it_refines_what_all_the_rest_gives(model: keras.Model, how: str) -> None:
     """One CRF, of probabilities at the image's own size, after everything else."""
@@ -105,6 +106,7 @@ def saved(folder: Path, *overrides: str, model: keras.Model) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_runs_are_refined_once(model: keras.Model, tmp_path: Path) -> None:
     """What evaluate measures has the CRF that the pipeline asks for; that of a partner is left out."""
     crf = "crf: {parameters: deeplab_v1, iterations: 3}"

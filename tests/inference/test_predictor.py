@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import zipfile
 
 import keras
@@ -183,7 +184,45 @@ def test_a_broken_keras_file_is_named(tmp_path, content):
     path.write_bytes(content)
     text = refusal(path)
     assert text.startswith(f"{path}: Keras cannot read it as a model: ")
-    assert text.endswith(". Expected a .keras file as `tfseg fit` writes it.")
+    assert text.endswith(
+        ": Keras cannot read it as a model: it is no whole zip archive, as such files are. Expected a .keras file as "
+        "`tfseg fit` writes it."
+    )
+
+
+def damaged(content: bytes, number: int) -> bytes:
+    """Cut off, or with some of its bytes replaced."""
+    random = np.random.default_rng(number)
+    if number % 3 == 0:
+        return content[: random.integers(len(content))]
+    found = np.frombuffer(content, np.uint8).copy()
+    found[random.integers(len(found), size=1 + number % 7)] = random.integers(256, size=1 + number % 7)
+    return found.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["keras", "pb", "index", "tflite"])
+def test_whatever_is_damaged_is_refused_in_words(kind, files, tmp_path):
+    """Or does no harm, where it hits nothing that is read."""
+    folder = shutil.copytree(files["keras"].parent, tmp_path / "copy")
+    whole = next(folder.rglob(f"*.{kind}"))
+    content, refused = whole.read_bytes(), 0
+    for number in range(30):
+        whole.write_bytes(damaged(content, number))
+        try:
+            Predictor.open(whole if kind in ("keras", "tflite") else folder / "toy" / "1")
+        except RunError as error:
+            refused += 1
+            assert str(error).endswith("writes it.") or str(error).endswith("write them.")
+    assert refused >= 5
+
+
+def test_damaged_labels_in_a_tflite_file_are_named(files, tmp_path):
+    path = tmp_path / "a.tflite"
+    content = files["tflite"].read_bytes()
+    path.write_bytes(content.replace(b'"names"', b'"nemas"', 1))
+    text = refusal(path)
+    assert text.startswith(f"{path}: the labels at its end are damaged (Bad CRC-32")
+    assert text.endswith("). Expected a file as `tfseg export` writes it.")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a flatbuffer at all, but long enough to be one"])

@@ -14,6 +14,7 @@ from tfseg.errors import DataError
 from tfseg.images import decode_image
 from tfseg.inference import Inference, Predictor, predict_files, read_image
 from tfseg.labels import Labels, voc_palette
+from tfseg.spec.problems import SpecError
 
 COLOURS = ((10, 20, 30), (200, 0, 0), (0, 0, 250))
 
@@ -207,6 +208,29 @@ def test_an_image_is_never_replaced_by_its_mask(predictor, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_name_that_is_too_long_is_found_before_anything_is_written(predictor, tmp_path):
+    path = saved(tmp_path / f"{'x' * 245}.png", np.zeros((4, 4, 3), np.uint8))
+    (written,) = predict_files(predictor, [path], tmp_path / "out")
+    assert written.is_file()
+    text = refusal(predictor, [path], tmp_path / "over", overlay=True)
+    assert text == (
+        f"{tmp_path}/over/{path.stem}-overlay.png: the name is longer than the file system takes. Rename the image."
+    )
+    assert not (tmp_path / "over").exists()
+
+
+def test_a_legend_names_the_classes(predictor, tmp_path):
+    path = saved(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    labels = Labels(names=("ground", "a disc"), colours=((0, 0, 0), (200, 100, 0)))
+    legend, mask = predict_files(predictor, [path], tmp_path / "out", labels, legend=True)
+    assert (legend.name, mask.name) == ("legend.png", "a.png")
+    pixels = np.asarray(Image.open(legend))
+    assert [pixels[25 * index + 12, 12].tolist() for index in range(2)] == [[0, 0, 0], [200, 100, 0]]
+    assert (pixels[:, 30:] < 128).any()
+    text = refusal(predictor, [saved(tmp_path / "legend.png", np.zeros((4, 4, 3), np.uint8))], tmp_path, legend=True)
+    assert text.startswith(f"{tmp_path}/legend.png: ")
+
+
 def half_a_jpeg():
     buffer = io.BytesIO()
     Image.fromarray(image()).save(buffer, "JPEG")
@@ -297,5 +321,5 @@ def test_a_broken_array_is_named(tmp_path, content):
 
 def test_opacity_is_a_share():
     for wrong in (-0.1, 1.1):
-        with pytest.raises(ValueError, match="opacity"):
+        with pytest.raises(SpecError, match="opacity: expected a number from 0 to 1"):
             Inference(opacity=wrong)

@@ -69,6 +69,7 @@ def by_force(crf: CrfRnn, logits: np.ndarray, image: np.ndarray, iterations: int
 # What it computes.
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("normalization", rotating(NORMALIZATIONS, {"after", "symmetric"}))
 @pytest.mark.parametrize("kernel_weights", MODES)
 def test_the_window_is_exact_in_every_mode(kernel_weights: Any, normalization: Normalization) -> None:
@@ -79,6 +80,7 @@ def test_the_window_is_exact_in_every_mode(kernel_weights: Any, normalization: N
     np.testing.assert_allclose(crf([logits, image]), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize(("normalization", "kernel_weights"), list(zip(NORMALIZATIONS, [*MODES, "full"], strict=True)))
 def test_the_lattice_without_its_bilateral_kernel_is_exact(normalization: Normalization, kernel_weights: Any) -> None:
     crf = layer(kernel_weights=kernel_weights, normalization=normalization, spatial_weight=0.5)
@@ -88,6 +90,7 @@ def test_the_lattice_without_its_bilateral_kernel_is_exact(normalization: Normal
     np.testing.assert_allclose(crf([logits, image])[0], expected, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("compatibility", ["learned", "potts", MU.tolist()])
 @pytest.mark.parametrize("form", FORMS)
 def test_both_kernels_with_any_compatibility(form: dict[str, Any], compatibility: Any) -> None:
@@ -100,6 +103,7 @@ def test_both_kernels_with_any_compatibility(form: dict[str, Any], compatibility
     assert np.abs(found - expected).mean() < (1e-5 if form else 0.05) * np.abs(expected - logits[0]).mean()
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     ("normalization", "form"),
     [("symmetric", {"kernel_weights": "scalar", "compatibility": "potts"}), ("after", {})],
@@ -174,6 +178,7 @@ def test_a_grey_image_counts_as_three_equal_channels(form: dict[str, Any]) -> No
 # Gradients.
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     ("kernel_weights", "batch"), [("per_class", 1), pytest.param("full", 2, marks=pytest.mark.slow)]

@@ -202,6 +202,7 @@ BACKBONES = [
 ]
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.type)
 @pytest.mark.parametrize("decoder", [DeepLabV1(), DeepLabV2(rates=(1, 2), hidden=4), Dilation(context="basic")])
 def test_every_backbone_carries_these_decoders(backbone, decoder) -> None:

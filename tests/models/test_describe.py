@@ -7,7 +7,7 @@ import pytest
 from keras import layers as kl
 
 from tests.models.conftest import LABELS, SMALL
-from tfseg.backbones import Applications
+from tfseg.backbones import Applications, SmallCnn
 from tfseg.models import Segmenter, describe
 from tfseg.models.decoders import Fcn
 from tfseg.ops.weightless import weightless
@@ -55,6 +55,26 @@ def test_a_layer_of_an_unknown_kind() -> None:
 class Halved(kl.Layer):
     def call(self, x):
         return x[:, ::2, ::2]
+
+
+def test_positions_that_depend_on_the_size() -> None:
+    """`same` pads a window of 3 at stride 2 by the parity of the size, one of 2 never; continued images have one."""
+    image = keras.Input((None, None, 3), name="image")
+    x = kl.Conv2D(2, 3, 1, "same")(kl.MaxPooling2D(2, 2, "same")(image))
+    assert describe(keras.Model(image, x)).drifting == ()
+    x = kl.Conv2D(2, 3, 2, "same", name="second")(kl.MaxPooling2D(3, 2, "same", name="first")(x))
+    description = describe(keras.Model(image, kl.Conv2DTranspose(2, 4, 2, "same")(x)))
+    assert description.drifting == ("first", "second")
+    assert str(description).endswith(
+        "note             positions depend on the size of the image, by the padding of first and 1 more; "
+        "keep all sides at one remainder modulo 8"
+    )
+
+
+def test_continued_images() -> None:
+    description = describe(Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16, 8))).build(LABELS))
+    assert (description.grid, description.drifting) == ((16, 0), ())
+    assert str(description).endswith("grid             images are continued to sides of 16 k + 0 pixels")
 
 
 @pytest.mark.parametrize(

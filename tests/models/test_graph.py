@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from pydantic import ValidationError
 
 from tests.models.conftest import LABELS
 from tfseg import layers as tl
@@ -143,7 +142,7 @@ def test_a_layer_of_several_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     score = {"name": "score", "layer": "conv", "filters": "${classes}", "kernel_size": 1, "kernel_initializer": "ones"}
     model = Wider(channels=1, layers=(parts, total, score)).build(LABELS)
     np.testing.assert_allclose(model(np.full((1, 2, 2, 1), 3.0)), np.full((1, 2, 2, 3), 6.0))
-    with pytest.raises(ValidationError) as error:
+    with pytest.raises(SpecError) as error:
         Wider(layers=(parts, {**total, "inputs": ("parts", "parts.third")}))
     assert "layers.1.inputs: 'parts' has no output 'third'; it has whole, half" in str(error.value)
 

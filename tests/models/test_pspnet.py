@@ -46,6 +46,7 @@ def test_without_the_branch() -> None:
     assert list(spec.build(LABELS, training=True).output) == ["logits", "scores"]
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("size", [(1, 1), (17, 40), (65, 97)])
 def test_any_size(size: tuple[int, int]) -> None:
     """Also maps with fewer places than the pyramid has parts."""

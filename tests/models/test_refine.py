@@ -40,6 +40,7 @@ def awake(model: keras.Model) -> keras.Model:
     return model
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("refine", FORMS, ids=lambda spec: spec.kernel)
 def test_it_refines_the_logits_of_the_network_without_it(refine: CrfRnn) -> None:
     model = awake(segmenter(refine).build(LABELS, training=True))

@@ -30,6 +30,7 @@ def awake(model: keras.Model) -> keras.Model:
     return model
 
 
+@pytest.mark.first_cases(4)
 def test_any_image_comes_back_at_its_own_size(segmenter: Segmenter) -> None:
     model = awake(segmenter.build(LABELS))
     assert model.input.name == "image"
@@ -42,11 +43,13 @@ def test_any_image_comes_back_at_its_own_size(segmenter: Segmenter) -> None:
     assert float(keras.ops.std(logits)) > 0
 
 
+@pytest.mark.first_cases(3)
 def test_bytes_and_numbers_are_one_image(segmenter: Segmenter) -> None:
     model = awake(segmenter.build(LABELS))
     np.testing.assert_array_equal(model(image(40, 33)), model(image(40, 33).astype(np.float32)))
 
 
+@pytest.mark.first_cases(3)
 @pytest.mark.parametrize("precision", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_logits_are_float32_under_every_precision(segmenter: Segmenter, precision: str) -> None:
     keras.config.set_dtype_policy(precision)
@@ -63,6 +66,7 @@ def test_logits_are_float32_under_every_precision(segmenter: Segmenter, precisio
     assert {layer.compute_dtype for layer in model.layers} == {precision.removeprefix("mixed_"), "float32"}
 
 
+@pytest.mark.first_cases(4)
 def test_the_training_form_shares_every_layer(segmenter: Segmenter) -> None:
     model = awake(segmenter.build(LABELS, training=True))
     assert list(model.output) == ["logits", "scores"]

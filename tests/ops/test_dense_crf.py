@@ -64,6 +64,7 @@ def by_force(
     return np.asarray(tf.nn.softmax(logits)).reshape(probabilities.shape)
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize(
     ("size", "labels"),
@@ -83,6 +84,7 @@ def test_spatial_kernel_alone_is_exact(normalization: Normalization, size: tuple
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("weights", [{}, {"bilateral_weight": -0.5}, {"spatial_weight": 100.0}, {"iterations": 1}])
 @pytest.mark.parametrize("labels", [2, *(pytest.param(labels, marks=pytest.mark.slow) for labels in (3, 5))])
 def test_few_labels_are_refined_like_many(labels: int, weights: dict[str, Any]) -> None:
@@ -180,6 +182,7 @@ def exact_sums(q: np.ndarray, image: np.ndarray, theta_alpha: float, theta_beta:
     return by_force(q[None], image[None], "after", 1, **values, bilateral_weight=1.0, spatial_weight=0.0)[0]
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize(("thetas", "theirs"), ERRORS_OF_PYDENSECRF.items())
 def test_bilateral_sums_are_as_good_as_those_of_pydensecrf(
     shared: Path, thetas: tuple[int, int], theirs: float
@@ -222,6 +225,7 @@ def test_a_batch_is_its_images_one_by_one() -> None:
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("form", [{}, {"prune": 0.05}, {"normalization": "after", "iterations": 5}], ids=str)
 def test_a_run_twice_is_bit_equal(form: dict[str, Any]) -> None:
     """Two images at a time, of which each has more than one processor's work."""
@@ -267,6 +271,7 @@ def test_a_grey_image_counts_as_three_equal_channels() -> None:
         assert np.mean(np.argmax(found, -1) == expected.argmax(-1)) > 0.97
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize(("labels", "iterations"), [(2, 3), (5, 1), (8, 2), (21, 3), (33, 1)])
 def test_any_number_of_labels_and_iterations(labels: int, iterations: int) -> None:
     probabilities, image = scene(12, 10, labels)
@@ -291,6 +296,7 @@ def test_parameters_by_name() -> None:
 # Pruning.
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("labels", [11, 21, 60])
 def test_pruning_leaves_out_what_no_pixel_finds_likely(labels: int) -> None:
     """A label below `p` everywhere stays below `e p` in the full inference, if `e p (w_b + w_s) <= 1`."""
@@ -312,6 +318,7 @@ def test_pruning_leaves_out_what_no_pixel_finds_likely(labels: int) -> None:
     np.testing.assert_allclose(pruned[..., order], dense_crf(share, image, normalization="after", **VALUES), atol=1e-5)
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("live", [1, *(pytest.param(live, marks=pytest.mark.slow) for live in (4, 8, 20)), 5, 9, 21])
 def test_no_live_label_is_pruned(live: int) -> None:
     probabilities, image = scene(8, 9, 21)
@@ -323,7 +330,8 @@ def test_no_live_label_is_pruned(live: int) -> None:
     )
 
 
-@pytest.mark.parametrize("live", [1, *(pytest.param(live, marks=pytest.mark.slow) for live in (2, 3, 4, 5, 7, 11)), 9])
+@pytest.mark.first_cases(1)
+@pytest.mark.parametrize("live", (9, 1, 2, 3, 4, 5, 7, 11))
 def test_a_graph_prunes_like_an_eager_call(live: int) -> None:
     probabilities, image = scene(8, 9, 11)
     probabilities[..., live:] = 0
@@ -375,6 +383,7 @@ def test_each_image_of_a_batch_is_pruned_on_its_own() -> None:
 # Gradients.
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("normalization", rotating(NORMALIZATIONS, {"none", "symmetric"}))
 def test_gradients(normalization: Normalization) -> None:
     probabilities, image = (tf.constant(one, "float64") for one in scene(4, 5, 3))
@@ -466,6 +475,7 @@ np.save(sys.argv[1] + "/threads.npy", dense_crf(inputs["p"], inputs["image"], pa
 """
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_nothing(tmp_path: Path) -> None:
     p, image = scene(200, 240, labels=21)
     np.savez(tmp_path / "inputs.npz", p=p, image=image)

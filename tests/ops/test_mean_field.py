@@ -132,6 +132,7 @@ def test_step_is_the_formula(form: str) -> None:
     np.testing.assert_allclose(found, UNARY - message @ MATRICES[2].T, atol=1e-12)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("normalization", rotating(NORMALIZATIONS, {"before", "symmetric"}))
 def test_gradients(normalization: Normalization) -> None:
     """To logits, unary, both kernels' weights and the compatibility, over two iterations."""

@@ -6,16 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from tests.spec.recipe import Data, Flip, Net, Recipe, Scale, Skips, Small
 from tfseg.spec import Misfit
+from tfseg.spec.problems import SpecError
 
 
 def test_a_spec_is_frozen_and_takes_keywords_only() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Small().width = 2.0  # type: ignore[misc]
-    with pytest.raises(ValidationError):
+    with pytest.raises(TypeError, match=r"^Small\(\) takes keyword arguments only. Received: 1 without a keyword$"):
         Small(2.0)  # type: ignore[misc]
 
 
@@ -23,8 +24,22 @@ def test_a_spec_is_frozen_and_takes_keywords_only() -> None:
     "fields", [{"width": "1"}, {"width": True}, {"width": float("nan")}, {"width": float("inf")}, {"wid": 1.0}]
 )
 def test_scalars_are_not_coerced_and_unknown_keys_are_refused(fields: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(SpecError, match=r"^Small: wid"):
         Small(**fields)  # type: ignore[arg-type]
+
+
+def test_a_wrong_argument_is_refused_in_our_words() -> None:
+    """Those of a pipeline file, with the name of the spec in the place of file and line."""
+    with pytest.raises(SpecError) as caught:
+        Small(widht=1.0, depth=[])  # type: ignore[call-arg]
+    first, second = str(caught.value).splitlines()
+    assert first == 'Small: widht: unknown key; did you mean "width"? Known keys: type, width, weights'
+    assert second.startswith("Small: depth: unknown key")
+    with pytest.raises(SpecError) as caught:
+        Net(backbone={"type": "smal", "width": 2})  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        'Net: backbone.type: expected one of "small", "deep"; received "smal"; did you mean "small"?'
+    )
 
 
 def test_a_whole_number_is_a_number() -> None:

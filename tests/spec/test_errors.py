@@ -1,6 +1,7 @@
 """Every text that a faulty pipeline file can bring up, in full."""
 # ruff: noqa: E501  (a message is one line)
 
+import os
 from pathlib import Path
 
 import pytest
@@ -356,6 +357,35 @@ def test_files_that_cannot_be_read(path: str, message: str) -> None:
     with pytest.raises(SpecError) as caught:
         read(path)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "secret.txt",
+            "root:x:0:0",
+            'x.yaml:1: include: expected files that end in .yaml or .yml; received "secret.txt"',
+        ),
+        ("/etc/passwd", None, 'x.yaml:1: include: expected files that end in .yaml or .yml; received "/etc/passwd"'),
+        ("token.yaml", "hunter2", "token.yaml:1: expected a map of keys at the top; received something else"),
+    ],
+)
+def test_a_foreign_file_is_not_quoted(name: str, content: str | None, message: str) -> None:
+    if content is not None:
+        Path(name).write_text(content)
+    assert str(error(f"include: {name}\n{OK}")).splitlines()[0] == message
+
+
+def test_pipes_and_devices_are_refused() -> None:
+    os.mkfifo("pipe.yaml")
+    for path in ("pipe.yaml", "/dev/zero"):
+        with pytest.raises(SpecError) as caught:
+            read(path)
+        assert str(caught.value) == f"{path}: expected a regular file; received a pipe or a device"
+    assert str(error(f"include: pipe.yaml\n{OK}")) == (
+        'x.yaml:1: include: expected a regular file; received a pipe or a device "pipe.yaml"'
+    )
 
 
 def test_all_mistakes_are_told_in_the_order_of_their_lines() -> None:

@@ -24,7 +24,7 @@ def pipeline() -> Target:
 
 
 @pytest.mark.parametrize(
-    ("target", "examples"), [(recipe, 300), (pipeline, 300), pytest.param(pipeline, 2000, marks=pytest.mark.slow)]
+    ("target", "examples"), [(recipe, 300), (pipeline, 150), pytest.param(pipeline, 2000, marks=pytest.mark.slow)]
 )
 def test_a_mutated_file_gives_a_value_or_a_spec_error(
     target: Callable[[], Target], examples: int, tmp_path: Path

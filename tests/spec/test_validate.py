@@ -70,7 +70,8 @@ class Outer:
         ({"several": 3.5}, [
             'several: expected a list of at most 2 whole numbers or one of "all", 3 or null; received 3.5',
         ]),
-        ({"several": "al"}, ['several: expected one of "all", 3; received "al"; did you mean "all"?']),
+        ({"several": "al"}, ['several: expected a list of at most 2 whole numbers or one of "all", 3 or null; '
+      'received "al"; did you mean "all"?']),
         ({"several": [1, "x"]}, ['several.1: expected a whole number; received "x"']),
         ({"several": [1, 2, 3]}, ["several: expected a list of at most 2 whole numbers; received a list of 3 items"]),
         ({"pair": (1,)}, ["pair: expected a list of 2 items; received a list of 1 item"]),

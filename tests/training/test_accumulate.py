@@ -7,12 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from tests.tiers import rotating
 from tests.training import toy
 from tests.training.test_callbacks import Kill
 from tfseg.errors import RunError
+from tfseg.spec.problems import SpecError
 from tfseg.training import State, Training, partwise, restore
 from tfseg.training.objectives import CrossEntropy
 from tfseg.training.optimizers import AdamW, Sgd
@@ -45,6 +45,7 @@ CASES: dict[str, tuple[dict[str, Any], np.ndarray]] = {
 }
 
 
+@pytest.mark.first_cases(3)
 @pytest.mark.parametrize("case", rotating(CASES, CASES.keys() - {"xla"}))
 def test_four_batches_of_one_are_one_batch_of_four(case: str) -> None:
     """Learning rates fall with every update; sums of losses may have different numbers of labels."""
@@ -125,6 +126,7 @@ def fit(folder: Path, training: Training, *, resume: bool = False, more: tuple =
     return model
 
 
+@pytest.mark.slow
 def test_resume_in_the_middle_of_an_update(tmp_path: Path) -> None:
     """An epoch has 8 batches, an update 3: the gradients that wait for the next epoch are not lost."""
     training = Training(epochs=3, accumulate=3, optimizer=Sgd(learning_rate=0.1), schedule=Poly())
@@ -167,5 +169,5 @@ def test_refused_under_a_strategy() -> None:
         "accumulate: gradients cannot be accumulated under strategy: mirrored. Received: accumulate=2, "
         "strategy=mirrored. Leave out one of the two; with mirrored a larger data.batch_size does the same"
     )
-    with pytest.raises(ValidationError, match=re.escape(words)):
+    with pytest.raises(SpecError, match=re.escape(words)):
         Training(accumulate=2, strategy="mirrored")

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from pydantic import ValidationError
 
 from tests.training import toy
 from tfseg.errors import RunError
+from tfseg.spec.problems import SpecError
 from tfseg.training import Training, estimate_batch_norm
 
 IMAGES = toy.pictures(12)[0]
@@ -117,5 +117,5 @@ def test_refused_where_statistics_are_frozen() -> None:
         "batch_norm_batches: averages the statistics of batch normalisation anew, which batch_norm: frozen keeps as "
         "they are. Received: batch_norm_batches=5, batch_norm=frozen. Leave out one of the two"
     )
-    with pytest.raises(ValidationError, match=re.escape(words)):
+    with pytest.raises(SpecError, match=re.escape(words)):
         Training(batch_norm="frozen", batch_norm_batches=5)

@@ -163,6 +163,7 @@ def test_without_validation_there_is_no_best(tmp_path):
     assert not (tmp_path / "last.keras").exists()
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_resume_is_exact(tmp_path, precision):
     """Interrupted and resumed: weights, optimiser, dropout, loss scale and history as if nothing had happened."""

@@ -10,26 +10,37 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """All cases in one process of their own, because logical devices can be set only once."""
-    script = Path(__file__).with_name("two_devices.py")
-    output = tmp_path_factory.mktemp("mirrored") / "results.json"
+def computed(folder, *cases):
+    """Cases in one process of their own, because logical devices can be set only once."""
+    script, output = Path(__file__).with_name("two_devices.py"), folder / "results.json"
     environment = {**os.environ, "PYTHONPATH": str(script.parents[2]), "TF_CPP_MIN_LOG_LEVEL": "3"}
     finished = subprocess.run(
-        [sys.executable, script, output], capture_output=True, text=True, check=False, env=environment
+        [sys.executable, script, output, *cases], capture_output=True, text=True, check=False, env=environment
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
     return json.loads(output.read_text())
 
 
-@pytest.mark.parametrize(
-    ("case", "tolerance"),
-    [("sgd", 1e-5), ("adamw", 1e-5), ("sum", 1e-5), ("outputs", 1e-5), ("top k", 1e-5), ("mixed_float16", 1e-3)],
-)
-def test_two_devices_compute_what_one_computes(results, case, tolerance):
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return computed(tmp_path_factory.mktemp("mirrored"), "sgd", "outputs", "not finite")
+
+
+@pytest.mark.parametrize("case", ["sgd", "outputs"])
+def test_two_devices_compute_what_one_computes(results, case):
+    check_equal(results[case], 1e-5)
+
+
+@pytest.mark.slow
+def test_so_they_do_with_other_recipes(tmp_path):
+    for case, pair in computed(tmp_path, "adamw", "sum", "top k", "mixed_float16").items():
+        check_equal(pair, 1e-3 if case == "mixed_float16" else 1e-5)
+        assert pair[1]["moved"] > 1e-3 or case == "mixed_float16"
+
+
+def check_equal(pair, tolerance):
     """Ignored pixels fall unevenly on the devices and the last batch is short; float16 rounds differently."""
-    one, two = results[case]
+    one, two = pair
     assert (one["replicas"], two["replicas"]) == (1, 2)
     for name, values in one["history"].items():
         np.testing.assert_allclose(two["history"][name], values, atol=tolerance, err_msg=name)
@@ -41,7 +52,7 @@ def test_two_devices_compute_what_one_computes(results, case, tolerance):
 
 def test_the_training_did_something(results):
     """Equal results would prove nothing if the weights had not moved."""
-    for case in ("sgd", "adamw", "sum", "outputs", "top k"):
+    for case in ("sgd", "outputs"):
         one, two = results[case]
         assert one["history"]["loss"][0] != one["history"]["loss"][1]
         assert two["moved"] > 1e-3

@@ -6,8 +6,8 @@ import re
 import keras
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
+from tfseg.spec.problems import SpecError
 from tfseg.training import partwise
 from tfseg.training.optimizers import AdamW, Sgd
 
@@ -183,5 +183,5 @@ def test_config_round_trip(kind):
 def test_a_pattern_must_be_a_regular_expression(kind, field):
     value = {"a(": 1.0} if field == "multipliers" else ("a(",)
     words = "not a regular expression (missing ), unterminated subpattern at position 1). Received: a("
-    with pytest.raises(ValidationError, match=re.escape(words)):
+    with pytest.raises(SpecError, match=re.escape(words)):
         kind(**{field: value})

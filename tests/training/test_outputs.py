@@ -129,6 +129,7 @@ def _weight(model: keras.Model, path: str) -> np.ndarray:
     return next(weight.numpy() for weight in model.weights if weight.path == path)
 
 
+@pytest.mark.slow
 def test_resume_is_exact(tmp_path: Path) -> None:
     training = Training(epochs=3, loss=Spec(resolution="scores"), optimizer=AdamW(learning_rate=0.02))
     whole = train(tmp_path / "whole", training, dropout=0.3)

@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from pydantic import ValidationError
 
 from tests.training import toy
 from tfseg.errors import RunError
 from tfseg.losses import CrossEntropy
 from tfseg.metrics import SegmentationMetrics
+from tfseg.spec.problems import SpecError
 from tfseg.spec.source import read
 from tfseg.spec.validate import validate
 from tfseg.training import Training, explain, explained
@@ -69,6 +69,7 @@ def test_mixed_precision(precision):
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.slow
 def test_jit_compile_trains_the_same():
     options = {"epochs": 2, "optimizer": Sgd(learning_rate=0.1)}
     jit, plain = fitted(Training(jit_compile=True, **options)), fitted(Training(**options))
@@ -197,7 +198,7 @@ def test_jit_compile_is_refused_under_a_strategy():
         "jit_compile: does not work under strategy: mirrored, because XLA cannot reach the variables of another "
         "device. Received: jit_compile=true, strategy=mirrored. Leave out one of the two"
     )
-    with pytest.raises(ValidationError, match=re.escape(words)):
+    with pytest.raises(SpecError, match=re.escape(words)):
         Training(jit_compile=True, strategy="mirrored")
 
 
@@ -209,6 +210,17 @@ def test_several_machines_are_refused(monkeypatch):
         "the environment variable TF_CONFIG names more than one worker, and Keras 3 cannot train on several machines. "
         "Received: 2 workers (a:1, b:2). Unset TF_CONFIG; on one machine `training.strategy: mirrored` uses all of its "
         "GPUs"
+    )
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"cluster": {"worker": 3}}', '{"a":' * 100_000], ids=range(4))
+def test_a_list_of_machines_that_cannot_be_read(text, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(RunError) as caught, Training().scope():
+        raise AssertionError("not reached")
+    assert str(caught.value) == (
+        'the environment variable TF_CONFIG cannot be read. Expected JSON such as {"cluster": {"worker": '
+        f'["host:port"]}}}}. Received: {text[:60]!r}. Unset TF_CONFIG, or correct it'
     )
 
 

@@ -78,5 +78,6 @@ def pair(options: dict) -> list[dict]:
 
 
 if __name__ == "__main__":
-    results = {name: pair(options) for name, options in CASES.items()}
-    Path(sys.argv[1]).write_text(json.dumps(results))
+    output, *names = sys.argv[1:]
+    results = {name: pair(CASES[name]) for name in names}
+    Path(output).write_text(json.dumps(results))

@@ -10,7 +10,8 @@ from tfseg.backbones.overlapping import halving
 from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, LocalResponseNormalization, Normalize
 from tfseg.ops.geometry import dilate
-from tfseg.spec.declare import Location, Misfit, spec
+from tfseg.spec.declare import Location, spec
+from tfseg.spec.problems import Misfit
 
 CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
 GROUPED = ("conv2", "conv4", "conv5")

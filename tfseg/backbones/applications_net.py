@@ -16,7 +16,8 @@ from tfseg.backbones.features import Encoder, Features, Stage
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, read_layers, variables
 from tfseg.layers import Normalize
 from tfseg.ops.weightless import weightless
-from tfseg.spec.declare import Location, Misfit, spec
+from tfseg.spec.declare import Location, spec
+from tfseg.spec.problems import Misfit
 from tfseg.spec.wording import nearest
 
 CAFFE = {"mean": (103.939, 116.779, 123.68), "reverse": True}

@@ -17,7 +17,8 @@ from tfseg.layers import (
     PadToSize,
 )  # fmt: skip
 from tfseg.ops.geometry import dilate
-from tfseg.spec.declare import Location, Misfit, spec
+from tfseg.spec.declare import Location, spec
+from tfseg.spec.problems import Misfit
 
 STEM = (("conv1_7x7_s2", 64, 7), ("conv2_3x3_reduce", 64, 1), ("conv2_3x3", 192, 3))
 BRANCHES = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")

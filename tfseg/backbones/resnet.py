@@ -14,7 +14,8 @@ from tfseg.backbones.resnet_weights import caffe_renamed, without_biases
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, layer_arrays, read_layers
 from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, Normalize
 from tfseg.ops.geometry import dilate
-from tfseg.spec.declare import Location, Misfit, spec
+from tfseg.spec.declare import Location, spec
+from tfseg.spec.problems import Misfit
 
 UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Units of the stages `conv2` to `conv5`, by depth."""

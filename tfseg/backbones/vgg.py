@@ -14,7 +14,8 @@ from tfseg.backbones.vgg_weights import CONVS, decimated, vgg16_arrays
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, read_layers
 from tfseg.layers import CaffeAveragePooling2D, MaxPoolingWithArgmax2D, McDropout
 from tfseg.ops.geometry import dilate
-from tfseg.spec.declare import Location, Misfit, spec
+from tfseg.spec.declare import Location, spec
+from tfseg.spec.problems import Misfit
 
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 """Convolutions and channels of each block."""

@@ -12,7 +12,8 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from tfseg.ops.resize import resize
-from tfseg.spec.declare import BY_TYPE, Misfit, spec
+from tfseg.spec.declare import BY_TYPE, spec
+from tfseg.spec.problems import Misfit
 
 FILL = 115
 """Image value of pixels beyond the border: about the mean of photographs, so near zero once normalised."""

@@ -21,7 +21,8 @@ from tfseg.data.shapes import Shapes
 from tfseg.data.voc import Voc
 from tfseg.errors import DataError
 from tfseg.labels import Labels, Level
-from tfseg.spec.declare import BY_TYPE, Location, Misfit, spec
+from tfseg.spec.declare import BY_TYPE, Location, spec
+from tfseg.spec.problems import Misfit
 
 Source = Annotated[Shapes | Folder | CamVid | Voc, BY_TYPE]
 Side = Annotated[int, Field(ge=1)]
@@ -107,16 +108,20 @@ class Data:
         return (self.fill,) if isinstance(self.fill, int) else self.fill
 
     def problems(self, labels: Labels) -> Iterator[tuple[tuple[str, ...], str]]:
-        """What does not fit the classes, or the files where they are there already, as (path, message)."""
+        """What does not fit the classes, as (path, message)."""
         mask = getattr(self.source, "mask", None)
         for path, message in mask.problems(labels) if mask is not None else ():
             yield ("source", "mask", *path), message
-        if self.root is None and self.source.NEEDS_ROOT:
-            return  # a shipped pipeline cannot know where the files lie; who reads them has to say it
-        if self.root is None or self.root.is_dir():
-            yield from self._split_problems()
 
-    def _split_problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+    @property
+    def is_there(self) -> bool:
+        """Whether there is something to read; a shipped pipeline cannot know where the files lie."""
+        return not self.source.NEEDS_ROOT or (self.root is not None and self.root.is_dir())
+
+    def split_problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Which splits the files do not have, where they are there already, as (path, message)."""
+        if not self.is_there:
+            return
         try:
             for field in ("train_split", "validation_split"):
                 if message := self._unknown(getattr(self, field)):

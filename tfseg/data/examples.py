@@ -1,5 +1,6 @@
 """What a source gives: named examples, each read by its index inside the TensorFlow graph."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ class Examples:
     def files(self, index: tf.Tensor) -> tf.Tensor:
         """The files of an example, one on each line; its name where there are none."""
         named = zip(self.listing.files, self.listing.names, strict=True)
-        return tf.constant(["\n".join(files or (name,)) for files, name in named])[index]
+        return tf.constant([os.fsencode("\n".join(files or (name,))) for files, name in named])[index]
 
 
 class Source(Protocol):

@@ -1,6 +1,9 @@
 """Images and masks in folders, found by patterns; the ground that the named data sets stand on."""
 
 import hashlib
+import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -9,11 +12,12 @@ from pydantic import Field, model_validator
 
 from tfseg.data.examples import Checked, Examples, Listing, Loaded, first_fault
 from tfseg.data.masks import Ids, Mask
-from tfseg.data.patterns import files, splits
+from tfseg.data.patterns import files, splits, unreadable
 from tfseg.errors import DataError
 from tfseg.images import decode_image
 from tfseg.labels import Labels
-from tfseg.spec.declare import Misfit, spec
+from tfseg.spec.declare import spec
+from tfseg.spec.problems import Misfit
 
 Pair = tuple[Path, Path]
 
@@ -83,14 +87,14 @@ class Folder:
         pairs = self._listed(root, split) if self.lists is not None else self._found(root, split)
         if not pairs:
             places = f"`{self.images}` and `{self.masks}`" if self.lists is None else f"`{self.lists}`"
-            told = places.replace("{split}", split)
-            raise DataError(f"{root}: the split `{split}` is empty. Expected at least one example by {told}.")
+            told, others = places.replace("{split}", split), "" if self.lists else unreadable(root, self.images, split)
+            raise DataError(f"{root}: the split `{split}` is empty. Expected at least one example by {told}.{others}")
         texts = tuple((str(image), str(mask)) for image, mask in pairs.values())
         return Listing(split, tuple(pairs), texts)
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
         """The examples of a listing, to be read."""
-        images, masks = (tf.constant(paths) for paths in zip(*listing.files, strict=True))
+        images, masks = (tf.constant(list(map(os.fsencode, paths))) for paths in zip(*listing.files, strict=True))
 
         def mask(index: tf.Tensor) -> Checked:
             ids, fault = self.mask(tf.io.read_file(masks[index]), labels)
@@ -107,7 +111,7 @@ class Folder:
     def _found(self, root: Path, split: str) -> dict[str, Pair]:
         """All pairs that the patterns match, or the split's part of them."""
         images, masks = files(root, self.images, split), files(root, self.masks, split)
-        pairs = {name: (path, self._partner(masks, name, path, split)) for name, path in sorted(images.items())}
+        pairs = {name: (path, self._partner(masks, name, path, root, split)) for name, path in images.items()}
         if self.fractions is None:
             return pairs
         return {name: pairs[name] for name in sorted(_part(list(pairs), self.fractions, split))}
@@ -115,35 +119,52 @@ class Folder:
     def _listed(self, root: Path, split: str) -> dict[str, Pair]:
         """The pairs that the split's list names."""
         file = root / str(self.lists).replace("{split}", split)
-        lines = {number: line.split() for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)}
-        by_name = any(len(line) == 1 for line in lines.values())
-        images, masks = ((files(root, pattern, split) if by_name else {}) for pattern in (self.images, self.masks))
+        found: Callable[[str], dict[str, Path]] = cache(lambda pattern: files(root, pattern, split))
         pairs: dict[str, Pair] = {}
-        for number, line in lines.items():
-            if len(line) == 1:
-                pairs[line[0]] = self._named(images, masks, line[0], f"{file}:{number}", split)
-            elif len(line) == 2:
-                image, mask = (_existing(root / part.lstrip("/"), f"{file}:{number}") for part in line)
+        for number, line in enumerate(_lines(file), 1):
+            words, where = line.split(), f"{file}:{number}"
+            if len(words) == 2 and ((root / words[0].lstrip("/")).is_file() or line not in found(self.images)):
+                image, mask = (_existing(root / word.lstrip("/"), where) for word in words)
                 if image.stem in pairs:
                     told = f"two images are called {image.stem!r}: {pairs[image.stem][0]} and {image}"
-                    raise DataError(f"{file}:{number}: {told}. Examples go by the names of their images; rename one.")
+                    raise DataError(f"{where}: {told}. Examples go by the names of their images; rename one.")
                 pairs[image.stem] = image, mask
-            elif line:
-                told = f"{' '.join(line)!r}. Expected a name, or the paths of an image and its mask."
-                raise DataError(f"{file}:{number}: cannot read the line {told}")
+            elif len(words) > 2 and line not in found(self.images):
+                raise DataError(
+                    f"{where}: cannot read the line {line!r}. Expected a name, or the paths of an image and its mask."
+                )
+            elif words:
+                images, masks = found(self.images), found(self.masks)
+                pairs[line] = self._named(images, masks, line, where, root, split)
         return pairs
 
-    def _named(self, images: dict[str, Path], masks: dict[str, Path], name: str, where: str, split: str) -> Pair:
+    def _named(
+        self, images: dict[str, Path], masks: dict[str, Path], name: str, where: str, root: Path, split: str
+    ) -> Pair:
         if name not in images:
             place = self.images.replace("{split}", split).replace("{name}", name)
-            raise DataError(f"{where}: `{name}` has no image. Expected `{place}`. Correct the list or add the image.")
-        return images[name], self._partner(masks, name, images[name], split)
+            others = unreadable(root, self.images, split, name)
+            raise DataError(
+                f"{where}: `{name}` has no image. Expected `{place}`. Correct the list or add the image.{others}"
+            )
+        return images[name], self._partner(masks, name, images[name], root, split)
 
-    def _partner(self, masks: dict[str, Path], name: str, image: Path, split: str) -> Path:
+    def _partner(self, masks: dict[str, Path], name: str, image: Path, root: Path, split: str) -> Path:
         if name not in masks:
             place = self.masks.replace("{split}", split).replace("{name}", name)
-            raise DataError(f"{image}: has no mask. Expected `{place}`. Add the mask or take the image out.")
+            others = unreadable(root, self.masks, split, name)
+            raise DataError(f"{image}: has no mask. Expected `{place}`. Add the mask or take the image out.{others}")
         return masks[name]
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of a list. Names are bytes that the file system keeps as they are: they need not be UTF-8."""
+    if not file.is_file():
+        raise DataError(f"{file}: is no file. Expected the list of a split. Correct `data.source.lists`.")
+    data = file.read_bytes()
+    if b"\0" in data:
+        raise DataError(f"{file}: is not UTF-8 text, as UTF-16 and pictures are not. Save the list as UTF-8.")
+    return [os.fsdecode(line).strip() for line in data.removeprefix(b"\xef\xbb\xbf").splitlines()]
 
 
 def _existing(path: Path, where: str) -> Path:

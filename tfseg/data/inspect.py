@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,25 @@ BENCH_IMAGES = 200
 WARM_UP = 16
 
 
+class Warned(str):
+    """A finding on data that can be trained on nevertheless."""
+
+
 def check(data: Data, labels: Labels) -> tuple[str, ...]:
     """Everything that is wrong with the training and validation examples, each fault with its file.
 
     Reads every file: unreadable ones, pairs of different sizes, ids that are no class; then images without any labelled
-    pixel, classes that no training mask has, and pictures that are in both splits. Of sound files,
-    why their `boxes` cannot be used.
+    pixel, classes that no training mask has (`Warned`: a team that adds classes has them for a while), and pictures
+    that are in both splits. Of sound files, why their `boxes` cannot be used.
     """
     splits = tuple(dict.fromkeys((data.train_split, data.validation_split)))
-    faults = tuple(fault for split in splits for fault in _split_faults(data, labels, split)) + _shared(data, splits)
-    return faults or _box_faults(data, labels)
+    found = tuple(fault for split in splits for fault in _split_faults(data, labels, split)) + _shared(data, splits)
+    return found if faults(found) else found + _box_faults(data, labels)
+
+
+def faults(found: Iterable[str]) -> list[str]:
+    """Of what `check` has found, that on which nothing can be trained."""
+    return [each for each in found if not isinstance(each, Warned)]
 
 
 def statistics(data: Data, labels: Labels) -> dict[str, dict[str, Any]]:
@@ -100,7 +109,7 @@ def _absent(data: Data, labels: Labels, total: np.ndarray) -> Iterator[str]:
         mask = getattr(data.source, "mask", None)
         two_values = labels.ignore == 255 and total[0] and total[-1] and not total[1:-1].any()
         hint = " If they are black and white, set `data.source.mask: binary`." if two_values else ""
-        yield told + (hint if isinstance(mask, Ids) else "")
+        yield told + hint if hint and isinstance(mask, Ids) else Warned(told)
 
 
 def _box_faults(data: Data, labels: Labels) -> tuple[str, ...]:
@@ -122,12 +131,12 @@ def _shared(data: Data, splits: tuple[str, ...]) -> tuple[str, ...]:
         if path.is_file():
             sizes[path.stat().st_size].append((split, path))
     seen: dict[bytes, tuple[str, Path]] = {}
-    faults = []
+    twice = []
     for split, path in (item for group in sizes.values() if len({split for split, _ in group}) > 1 for item in group):
         other = seen.setdefault(hashlib.sha256(path.read_bytes()).digest(), (split, path))
         if other[0] != split:
-            faults.append(f"{path}: the same picture as {other[1]} of the split {other[0]}. Keep it in one split.")
-    return tuple(faults)
+            twice.append(f"{path}: the same picture as {other[1]} of the split {other[0]}. Keep it in one split.")
+    return tuple(twice)
 
 
 def _figures(data: Data, labels: Labels, split: str) -> dict[str, Any]:

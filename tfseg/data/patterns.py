@@ -1,11 +1,13 @@
 """Paths with `{split}`, `{name}` and `*` in them, and the files that they stand for."""
 
+import os
 import re
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from tfseg.errors import DataError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".npy")
+from tfseg.images.suffixes import SUFFIXES
 
 _KNOWN = {"{split}": "(?P<split>[^/]+)", "{name}": "(?P<name>.+)", "*": "[^/]*"}
 
@@ -14,19 +16,40 @@ def files(root: Path, pattern: str, split: str) -> dict[str, Path]:
     """The images that a pattern stands for in one split, by name.
 
     Raises:
-        DataError: two files have one name.
+        DataError: two files have one name, or something else than a file has the name of an image.
     """
-    pattern = pattern.replace("{split}", split)
-    shape, found = re.compile(_expression(pattern)), dict[str, Path]()
-    for path in sorted((root / _fixed(pattern)).rglob("*")):
-        match = shape.fullmatch(path.relative_to(root).as_posix())
-        if not match or path.suffix.lower() not in SUFFIXES:
+    pattern, found = pattern.replace("{split}", split), dict[str, Path]()
+    for name, path in sorted(_matches(root, pattern, split), key=lambda match: match[1]):
+        if path.suffix.lower() not in SUFFIXES:
             continue
-        name = match["name"]
+        if not path.is_file():
+            told = "a link that leads nowhere" if path.is_symlink() else "no file with content, such as a pipe"
+            raise DataError(f"{path}: is {told}. Expected an image. Restore the file, or take it out.")
         if name in found:
             raise DataError(f"{path}: has the name `{name}`, as has {found[name]}. Let `{pattern}` match one of them.")
         found[name] = path
     return found
+
+
+def unreadable(root: Path, pattern: str, split: str, name: str | None = None) -> str:
+    """What to say of files that a pattern matches and whose suffix is that of no image that can be read.
+
+    Args:
+        root: the folder below which the pattern holds.
+        pattern: the pattern.
+        split: the split.
+        name: the only name to look for; by default every one.
+
+    Returns:
+        A sentence, or nothing where there are no such files.
+    """
+    matches = _matches(root, pattern, split)
+    counts = Counter(path.suffix.lower() for found, path in matches if name in (None, found))
+    others = {suffix or "no suffix": count for suffix, count in counts.items() if suffix not in SUFFIXES}
+    if not others:
+        return ""
+    told = ", ".join(f"{count} with {suffix}" for suffix, count in sorted(others.items()))
+    return f" Files of that name cannot be read: {told}. Convert them to PNG; readable are {', '.join(SUFFIXES)}."
 
 
 def splits(root: Path, pattern: str) -> set[str]:
@@ -34,13 +57,38 @@ def splits(root: Path, pattern: str) -> set[str]:
     before, _, after = pattern.partition("{split}")
     folder, _, head = before.rpartition("/")
     tail, goes_on, rest = after.partition("/")
-    shape = re.compile(_expression(f"{head}{{split}}{tail}"))
+    shape = re.compile(_expression(f"{head}{{split}}{tail}"), re.DOTALL)
     entries = (root / folder).iterdir() if (root / folder).is_dir() else ()
     return {
         match["split"]
         for entry in entries
         if (match := shape.fullmatch(entry.name)) and (not goes_on or (entry / _fixed(rest)).is_dir())
     }
+
+
+def _matches(root: Path, pattern: str, split: str) -> Iterator[tuple[str, Path]]:
+    """Name and path of all that a pattern matches, whatever it is."""
+    pattern = pattern.replace("{split}", split)
+    shape = re.compile(_expression(pattern), re.DOTALL)
+    for path in _below(root / _fixed(pattern)):
+        if match := shape.fullmatch(path.relative_to(root).as_posix()):
+            yield match["name"], path
+
+
+def _below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+    """All files below a folder, through links to folders too, but not through one that leads back up."""
+    if not folder.is_dir():
+        return
+    identity = folder.stat()
+    here = (identity.st_dev, identity.st_ino)
+    if here in above:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _below(Path(entry.path), above | {here})
+            else:
+                yield Path(entry.path)
 
 
 def _fixed(pattern: str) -> str:

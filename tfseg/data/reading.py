@@ -69,7 +69,7 @@ def survey(count: int, load: Load, files: Files) -> Iterator[tuple[Tensors | Non
 
 def explain(error: BaseException) -> DataError | None:
     """What an error that came out of a dataset means for the user, or None where the data are not to blame."""
-    found = _MARK.search(str(error))
+    found = _MARK.search(_message(error))
     if not found:
         return None
     text = _ESCAPE.sub(_unescaped, found["text"])
@@ -81,11 +81,16 @@ def explained() -> Iterator[None]:
     """Raises a DataError in place of what TensorFlow says about bad data; any other error passes."""
     try:
         yield
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
         known = explain(error)
         if known is None:
             raise
         raise known from error
+
+
+def _message(error: BaseException) -> str:
+    """What TensorFlow said; where that quotes a file name that is not UTF-8, Python fails to decode it."""
+    return os.fsdecode(error.object) if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _loaded(start: int, stop: int, load: Load) -> tf.data.Dataset:
@@ -114,7 +119,7 @@ def _marked(text: tf.Tensor, kind: str = "") -> tf.Tensor:
 
 
 def _text(value: tf.Tensor) -> str:
-    return value.numpy().decode()
+    return os.fsdecode(value.numpy())
 
 
 def _unescaped(match: re.Match[str]) -> str:

@@ -32,6 +32,8 @@ class Report:
     comparisons: tuple[Comparison, ...]
     left_out: tuple[str, ...] = ()
     """Keys of the pipeline for what tfseg does around a network and no artefact does."""
+    drawn: bool = False
+    """Whether scenes were drawn to compare on, because the data of the training are not there."""
 
     def __str__(self) -> str:
         files = [str(path) for path in (self.folder, self.tflite) if path]
@@ -40,7 +42,12 @@ class Report:
             if self.left_out
             else []
         )
-        return "\n".join([*files, *(f"  {comparison}" for comparison in self.comparisons), *left_out])
+        scenes = (
+            ["  compared on drawn scenes: the data of the training are not there; --image compares on yours"]
+            if self.drawn
+            else []
+        )
+        return "\n".join([*files, *(f"  {comparison}" for comparison in self.comparisons), *scenes, *left_out])
 
 
 def export(

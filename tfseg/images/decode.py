@@ -4,6 +4,9 @@ Which decoder reads a file is decided by its first bytes, and only decoders that
 `tf.io.decode_image` by itself ends the process at an animated WebP.
 """
 
+from functools import lru_cache, partial
+from typing import Any
+
 import tensorflow as tf
 
 from tfseg.images import exif, png
@@ -44,6 +47,17 @@ def decode_image(data: tf.Tensor, channels: int = 3) -> Decoded:
     Raises:
         tf.errors.InvalidArgumentError: the file is broken.
     """
+    return _graph(channels)(data)
+
+
+@lru_cache(maxsize=16)
+def _graph(channels: int) -> Any:
+    """The decoder as one graph that every dataset and signature calls: its many operations are traced once."""
+    decode = partial(_decode, channels=channels)
+    return tf.function(decode, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+
+
+def _decode(data: tf.Tensor, channels: int) -> Decoded:
     readers = (_jpeg, _png, _array, _bmp, _gif, _foreign)
     image, fault = tf.switch_case(_kind(data), [lambda read=read: read(data, channels) for read in readers])
     found = tf.shape(image)[2]

@@ -11,7 +11,8 @@ from tfseg.ops.crf_arguments import LARGEST_THETA_GAMMA, LARGEST_WEIGHT
 from tfseg.ops.crf_parameters import PARAMETERS
 from tfseg.ops.dense_crf import dense_crf
 from tfseg.ops.mean_field import Normalization
-from tfseg.spec.declare import Misfit, spec
+from tfseg.spec.declare import spec
+from tfseg.spec.problems import Misfit
 
 Theta = Annotated[float, Field(gt=0)]
 ThetaGamma = Annotated[float, Field(gt=0, le=LARGEST_THETA_GAMMA)]

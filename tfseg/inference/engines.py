@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -44,8 +45,14 @@ def labels_of(path: Path) -> Labels | None:
         RunError: what says them is damaged.
     """
     if path.suffix == ".tflite" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:  # of whatever files somebody has attached
-            return read_labels(path, archive.read(LABELS)) if LABELS in archive.namelist() else None
+        try:
+            with zipfile.ZipFile(path) as archive:  # of whatever files somebody has attached
+                return read_labels(path, archive.read(LABELS)) if LABELS in archive.namelist() else None
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError) as error:
+            raise RunError(
+                f"{path}: the labels at its end are damaged ({_line(error)}). "
+                "Expected a file as `tfseg export` writes it."
+            ) from error
     file = path / LABELS if path.is_dir() else path.with_name(LABELS)
     return read_labels(file, file.read_bytes()) if file.is_file() else None
 
@@ -56,13 +63,22 @@ def load_model(path: Path) -> keras.Model:
     Raises:
         RunError: Keras cannot read the file.
     """
+    if not zipfile.is_zipfile(path):
+        raise RunError(
+            f"{path}: Keras cannot read it as a model: it is no whole zip archive, as such files are. "
+            "Expected a .keras file as `tfseg fit` writes it."
+        )
     try:
         return keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged file can fail in any part of Keras, h5py and zlib
         raise RunError(
-            f"{path}: Keras cannot read it as a model: {str(error).strip().splitlines()[0]}. Expected a .keras "
-            "file as `tfseg fit` writes it."
+            f"{path}: Keras cannot read it as a model: {_line(error)}. Expected a .keras file as `tfseg fit` writes it."
         ) from error
+
+
+def _line(error: Exception) -> str:
+    """The first line of what a library said."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class KerasEngine:
@@ -120,10 +136,10 @@ class SavedModelEngine:
     def __init__(self, path: Path) -> None:
         try:
             self._loaded = tf.saved_model.load(str(path))  # the signatures live as long as this does
-        except (OSError, tf.errors.OpError) as error:
+        except Exception as error:  # a damaged file can fail in any part of TensorFlow's loader
             raise RunError(
-                f"{path}: TensorFlow cannot read it as a SavedModel: {str(error).strip().splitlines()[0]}. Expected a "
-                "folder as `tfseg export` writes it."
+                f"{path}: TensorFlow cannot read it as a SavedModel: {_line(error)}. Expected a folder as `tfseg "
+                "export` writes it."
             ) from error
         signatures = self._loaded.signatures
         try:
@@ -155,7 +171,7 @@ class TfliteEngine:
             self._run = self._interpreter.get_signature_runner("probabilities")
         except ValueError as error:
             raise RunError(
-                f"{path}: cannot be run as a TFLite file ({str(error).strip().splitlines()[0]}). Expected the "
+                f"{path}: cannot be run as a TFLite file ({_line(error)}). Expected the "
                 "signature `probabilities` of an `image`, as `tfseg export` writes it."
             ) from error
         _, height, width, self.channels = (int(side) for side in self._run.get_input_details()["image"]["shape"])

@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from tfseg.inference.crf import Crf
 from tfseg.inference.ensemble import Ensemble
 from tfseg.inference.proposals import Proposals
-from tfseg.spec.declare import Misfit, spec
+from tfseg.spec.declare import spec
+from tfseg.spec.problems import Misfit
 
 Side = Annotated[int, Field(ge=1)]
 

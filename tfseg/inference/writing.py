@@ -1,5 +1,6 @@
 """Masks to files: an index PNG with palette for each image, and the mask over its picture where wanted."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -7,33 +8,39 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfseg.atomic import atomic_file
+from tfseg.atomic import atomic_file, longest_name
 from tfseg.errors import DataError
+from tfseg.inference.files import image_files
 from tfseg.inference.predictor import Predictor
 from tfseg.inference.reading import read_image
 from tfseg.inference.sampling import shade
 from tfseg.inference.spec import Inference
 from tfseg.labels import Labels, voc_palette
 from tfseg.overlay import blend, write_image, write_mask
+from tfseg.overlay import legend as drawn_legend
+
+LEGEND = "legend.png"
 
 
 def predict_files(
     predictor: Predictor,
-    images: Iterable[Path],
+    images: Iterable[str | os.PathLike[str]],
     output: Path,
     labels: Labels | None = None,
     *,
     overlay: bool = False,
+    legend: bool = False,
     spec: Inference | None = None,
 ) -> Iterator[Path]:
     """Writes `<output>/<stem>.png` for every image, and `<stem>-overlay.png` where `overlay` is set.
 
     Args:
         predictor: the network.
-        images: picture files; see `read_image`.
+        images: picture files (see `read_image`), folders of them, or patterns; see `image_files`.
         output: the folder for the masks, made if missing.
         labels: whose colours to use; by default those that came with the network, else PASCAL VOC's.
         overlay: write each mask over its picture as well.
+        legend: write `<output>/legend.png` first: the colours of the classes and their names.
         spec: how strong the colours of an overlay are, and whether to write `<stem>-uncertainty.png` as well; the
             predictor then takes samples.
 
@@ -45,14 +52,19 @@ def predict_files(
             are found before anything is predicted; broken ones are left out and listed at the end. Every file that was
             written is whole.
     """
-    images = [Path(path) for path in images]
+    images = image_files(images)
     targets = [Path(output) / f"{path.stem}.png" for path in images]
     overlays = [Path(output) / f"{path.stem}-overlay.png" for path in images] if overlay else []
     spec = spec or Inference()
+    key = [Path(output) / LEGEND] if legend else []
     unsure = [Path(output) / f"{path.stem}-uncertainty.png" for path in images] if spec.uncertainty else []
-    _check(images, [*targets, *overlays, *unsure])
+    _check(images, [*targets, *overlays, *unsure, *key])
     labels = labels or predictor.labels
     palette = labels.palette if labels else voc_palette()
+    for path in key:
+        names = labels.names if labels else list(map(str, range(predictor.classes)))
+        write_image(path, drawn_legend(names, palette))
+        yield path
     faults = []
     for index, path in enumerate(images):
         try:
@@ -79,15 +91,15 @@ def predict_files(
 
 def _check(images: Sequence[Path], targets: Sequence[Path]) -> None:
     """Raises for what can be known before the first image is predicted."""
-    for path in images:
-        if not path.is_file():
-            raise DataError(f"{path}: no such image. Check the path.")
     twice = [path for path, times in Counter(targets).items() if times > 1]
     if twice:
         raise DataError(
             f"{twice[0]}: two of the images would be written to this path. Masks take the name of their image; predict "
             "images of one name into different folders."
         )
+    for path in targets:
+        if len(os.fsencode(path.name)) > longest_name(path.parent):
+            raise DataError(f"{path}: the name is longer than the file system takes. Rename the image.")
     given = {path.resolve() for path in images}
     for path in targets:
         if path.resolve() in given:

@@ -6,12 +6,14 @@ from functools import cached_property
 
 import keras
 
-from tfseg.layers import CrfRnn
+from tfseg.layers import CrfRnn, MaxUnpooling2D, PadToGrid
 from tfseg.models.coordinates import NoCoordinates, Unbounded, fold, seen
 from tfseg.ops.geometry import ReceptiveField
 
 SIDE = 512
 """Of the image for which sizes are compared: all maps of common strides divide it."""
+WIDENING = (keras.layers.Conv2DTranspose, MaxUnpooling2D)
+"""Layers whose stride is that of their output."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Description:
         receptive_field: image pixels, in one direction, that a position of the deepest map sees: infinity where a layer
             sees the whole image, None where one is of an unknown kind.
         output_shape: of the logits, None where it follows the image.
+        grid: `(multiple, remainder)` of the sides that the network sees images continued to, or None.
+        drifting: the layers by whose padding positions lie otherwise in the image with its size, or its parity.
     """
 
     trainable: int
@@ -32,6 +36,8 @@ class Description:
     output_stride: int
     receptive_field: float | None
     output_shape: tuple[int | None, ...]
+    grid: tuple[int, int] | None = None
+    drifting: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -44,12 +50,22 @@ class Description:
         shape = ", ".join(name if size is None else str(size) for name, size in sizes)
         known = {None: "unknown", math.inf: "unbounded"}
         field = known.get(self.receptive_field, f"{self.receptive_field} pixels")
-        return (
-            f"parameters       {self.parameters:,} ({self.trainable:,} trainable, {self.fixed:,} fixed)\n"
-            f"output stride    {self.output_stride}\n"
-            f"receptive field  {field}\n"
-            f"output           [{shape}]"
-        )
+        lines = [
+            f"parameters       {self.parameters:,} ({self.trainable:,} trainable, {self.fixed:,} fixed)",
+            f"output stride    {self.output_stride}",
+            f"receptive field  {field}",
+            f"output           [{shape}]",
+        ]
+        if self.grid is not None:
+            multiple, remainder = self.grid
+            lines.append(f"grid             images are continued to sides of {multiple} k + {remainder} pixels")
+        if self.drifting:
+            more = f" and {len(self.drifting) - 1} more" if len(self.drifting) > 1 else ""
+            lines.append(
+                "note             positions depend on the size of the image, by the padding of "
+                f"{self.drifting[0]}{more}; keep all sides at one remainder modulo {self.output_stride}"
+            )
+        return "\n".join(lines)
 
 
 def describe(model: keras.Model) -> Description:
@@ -57,6 +73,7 @@ def describe(model: keras.Model) -> Description:
     reader = _Reader(model)
     fold(model.output, reader, ReceptiveField())
     deepest = max(reader.fields, key=lambda field: (field.jump, field.size))
+    grids = [(layer.multiple, layer.remainder) for layer in model.layers if isinstance(layer, PadToGrid)]
     field = math.inf if reader.unbounded else None if reader.unknown else int(deepest.size)
     return Description(
         trainable=_count(model.trainable_weights),
@@ -64,7 +81,18 @@ def describe(model: keras.Model) -> Description:
         output_stride=int(deepest.jump),
         receptive_field=field,
         output_shape=tuple(model.output_shape),
+        grid=grids[0] if grids else None,
+        drifting=() if grids else tuple(layer.name for layer in model.layers if _drifts(layer)),
     )
+
+
+def _drifts(layer: keras.layers.Layer) -> bool:
+    """Whether `same` padding puts another number of zeros before the first pixel at one size than at another."""
+    if getattr(layer, "padding", None) != "same" or isinstance(layer, WIDENING):
+        return False
+    window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", 1)
+    axes = zip(keras.tree.flatten(window), keras.tree.flatten(getattr(layer, "strides", 1)), strict=False)
+    return any(len({max(size - rest, 0) // 2 for rest in range(1, stride + 1)}) > 1 for size, stride in axes)
 
 
 class _Reader:

@@ -16,7 +16,8 @@ from tfseg.models.outputs import functional
 from tfseg.models.problems import ModelError, Problem, refuse
 from tfseg.models.refine import LATTICE_REFUSAL
 from tfseg.ops.geometry import CoordinateMap, ReceptiveField, crop_offset
-from tfseg.spec.declare import Misfit, spec
+from tfseg.spec.declare import spec
+from tfseg.spec.problems import Misfit
 from tfseg.spec.wording import listed, nearest
 
 

@@ -12,7 +12,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from tfseg import layers as tl
-from tfseg.spec.declare import Misfit, spec
+from tfseg.spec.declare import spec
+from tfseg.spec.problems import Misfit
 from tfseg.spec.wording import listed, nearest
 
 KERAS = (

@@ -4,12 +4,10 @@ import dataclasses
 from fractions import Fraction
 from typing import Any
 
-from pydantic import ValidationError
-
 from tfseg.models.graph import Graph
 from tfseg.models.problems import ModelError
 from tfseg.models.segmenter import Segmenter
-from tfseg.spec.declare import Misfit
+from tfseg.spec.problems import SpecError
 
 IN_PLACES = ("rates", "pool_size")
 """Fields of decoders that count places of the backbone's map; to see the same pixels they follow its stride."""
@@ -45,21 +43,9 @@ def _changed(part: str, spec: Any, **changes: Any) -> Any:
     """`spec` with other fields; what it says against them, as a ModelError."""
     try:
         return dataclasses.replace(spec, **changes)
-    except ValidationError as error:
-        raise ModelError("\n".join(_lines(f"model.{part}", error, changes))) from error
-
-
-def _lines(part: str, error: ValidationError, changes: dict[str, Any]) -> list[str]:
-    lines = []
-    for each in error.errors(include_url=False):
-        cause = each.get("ctx", {}).get("error")
-        if isinstance(cause, Misfit):
-            lines += [f"{part}.{path}: {message}" for path, message in cause.problems]
-        else:
-            name = str(each["loc"][0])
-            expected = each.get("ctx", {}).get("expected", each["msg"])
-            lines.append(f"{part}.{name}: expected {expected}. Received: {changes[name]}")
-    return lines
+    except SpecError as error:
+        lines = [f"model.{part}.{problem.path}: {problem.message}" for problem in error.problems]
+        raise ModelError("\n".join(lines)) from error
 
 
 def _scaled(name: str, value: int | tuple[int, ...], ratio: Fraction) -> int | tuple[int, ...]:

@@ -40,7 +40,8 @@ from tfseg.models.outputs import Scores, functional
 from tfseg.models.problems import Problem, refuse
 from tfseg.models.refine import CrfRnn
 from tfseg.models.scales import Fusion, multi_scale
-from tfseg.spec.declare import BY_TYPE, Misfit, spec
+from tfseg.spec.declare import BY_TYPE, spec
+from tfseg.spec.problems import Misfit
 
 
 @spec

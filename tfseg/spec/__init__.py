@@ -1,8 +1,8 @@
 """YAML to typed values: read, check, show and describe pipeline files. Knows nothing of segmentation."""
 
-from tfseg.spec.declare import BY_TYPE, ByType, Location, Misfit, spec
+from tfseg.spec.declare import BY_TYPE, ByType, Location, spec
 from tfseg.spec.plugins import plugged, widen
-from tfseg.spec.problems import Problem, SpecError
+from tfseg.spec.problems import Misfit, Problem, SpecError
 from tfseg.spec.schema import json_schema
 from tfseg.spec.show import dump
 from tfseg.spec.source import Document, read

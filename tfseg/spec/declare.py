@@ -1,13 +1,16 @@
 """How a spec is declared: a frozen, strict dataclass, and a slot that picks one of several by its `type:`."""
 
+import functools
 import os
 import types
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, Union, dataclass_transform, get_args, get_origin
 
-from pydantic import BeforeValidator, ConfigDict, GetCoreSchemaHandler, PlainSerializer
+from pydantic import BeforeValidator, ConfigDict, GetCoreSchemaHandler, PlainSerializer, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, core_schema
+
+from tfseg.spec.validate import refusal
 
 T = TypeVar("T")
 
@@ -36,19 +39,24 @@ def spec(cls: type[T], docstrings: bool = True) -> type[T]:
 
     cls.__get_pydantic_core_schema__ = classmethod(core)  # type: ignore[attr-defined]
     config = STRICT | ConfigDict(use_attribute_docstrings=docstrings)
-    return dataclass(frozen=True, kw_only=True, config=config)(cls)  # type: ignore[return-value]
+    return _worded(dataclass(frozen=True, kw_only=True, config=config)(cls))  # type: ignore[arg-type]
 
 
-class Misfit(ValueError):
-    """Values that are right one by one and do not fit each other: raised by a spec's own check, to point at keys.
+def _worded(cls: type[T]) -> type[T]:
+    """`cls`, whose constructor raises a `SpecError` where pydantic would raise an error of its own."""
+    construct: Any = cls.__init__
 
-    Args:
-        problems: pairs of a dotted path, seen from the spec that checks, and what is wrong there.
-    """
+    @functools.wraps(construct)
+    def __init__(self: Any, *args: Any, **fields: Any) -> None:
+        if args:
+            raise TypeError(f"{cls.__name__}() takes keyword arguments only. Received: {len(args)} without a keyword")
+        try:
+            construct(self, **fields)
+        except ValidationError as error:
+            raise refusal(type(self), fields, error) from None
 
-    def __init__(self, *problems: tuple[str, str]) -> None:
-        self.problems = problems
-        super().__init__("; ".join(f"{path}: {message}" for path, message in problems))
+    cls.__init__ = __init__  # type: ignore[assignment,method-assign]
+    return cls
 
 
 def type_name(member: type) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from tfseg.spec.declare import Misfit
+from tfseg.spec.habits import KEYS
 from tfseg.spec.paths import Key, dotted, parts
-from tfseg.spec.problems import Problem
+from tfseg.spec.problems import Misfit, Problem
 from tfseg.spec.source import Document
 from tfseg.spec.wording import Schema, Schemas, nearest, one_of, received, unknown
 
@@ -53,10 +53,11 @@ class Explainer:
         elif core["type"] == "tuple" and (faults[0][0], faults[0][1]["type"]) == ((), "missing"):
             yield self.mismatch(schema, path, faults[0][1]["input"])
         elif core["type"] in ("tuple", "list", "dict"):
-            bad_key = core["type"] == "dict" and faults[0][0][:1] == ("[key]",)
-            if bad_key:
+            if core["type"] == "dict" and faults[0][0][:1] == ("[key]",):
+                error = faults[0][1].get("ctx", {}).get("error")  # of a validator of the spec's own
                 expected = self.schemas.expected(core["keys_schema"])
-                yield self.document.problem((*path, key), f"expected {expected} as the key; received {received(key)}")
+                message = str(error or f"expected {expected} as the key; received {received(key)}")
+                yield self.document.problem((*path, key), message)
             below = [(loc, found) for loc, found in faults if loc[:1] != ("[key]",)]
             yield from self.explain(_item(core, key), (*path, key), below)
         else:  # below a validator of the spec's own
@@ -66,8 +67,8 @@ class Explainer:
     def field(self, fields: dict[str, Schema], path: Path, key: Key, faults: list[Fault]) -> Iterator[Problem]:
         kind = None if faults[0][0] else faults[0][1]["type"]
         if kind in _UNKNOWN:
-            elsewhere = [place for place in self.schemas.places(key) if place != (*path, key)]
-            message = unknown(key, fields, elsewhere)
+            elsewhere = [place for place in self.schemas.places(KEYS.get(str(key), key)) if place != (*path, key)]
+            message = unknown(key, fields, elsewhere) + self.choice(self.document.at((*path, key)))
             yield self.document.problem((*path, key), message, within=(*path, "type"))
         elif kind == "missing":
             expected = self.schemas.expected(fields[str(key)]["schema"])
@@ -89,10 +90,10 @@ class Explainer:
         yield self.mismatch(schema, path, self.document.at(path))
 
     def other_kind(self, choice: Schema, loc: Path, found: dict[str, Any]) -> bool:
-        """Whether a branch of a union failed because the value is of another kind altogether."""
-        bare = self.schemas.bare(choice)
-        if bare["type"] == "literal":
-            return not isinstance(found["input"], tuple(type(word) for word in bare["expected"]))
+        """Whether a branch of a union failed because the value is of another kind altogether; a word always is, so that
+        what else may stand there is told beside it."""
+        if self.schemas.bare(choice)["type"] == "literal":
+            return True
         return not loc and (found["type"].endswith("_type") or found["type"] == "is_instance_of")
 
     def here(self, schema: Schema, path: Path, found: dict[str, Any]) -> Iterator[Problem]:
@@ -116,11 +117,17 @@ class Explainer:
         """A slot whose `type` is unknown or missing."""
         if not isinstance(value, dict):
             message = f"expected {one_of(choices)}; received {received(value)}"
-            return self.document.problem(path, message + nearest(value, choices))
+            return self.document.problem(path, message + (self.choice(value) or nearest(value, choices)))
         if "type" not in value:
             return self.document.problem((*path, "type"), f"missing; expected {one_of(choices)}")
-        message = f"expected {one_of(choices)}; received {received(value['type'])}"
-        return self.document.problem((*path, "type"), message + nearest(value["type"], choices))
+        kind = value["type"]
+        near = self.choice(kind) or nearest(kind, choices)
+        return self.document.problem((*path, "type"), f"expected {one_of(choices)}; received {received(kind)}{near}")
+
+    def choice(self, word: Any) -> str:
+        """`; "unet" is a choice of model.decoder` where some slot has one of that name, else nothing."""
+        slot = self.schemas.choice_of(word) if isinstance(word, str) else None
+        return f"; {received(word)} is a choice of {dotted(slot)}" if slot else ""
 
     def mismatch(self, schema: Schema, path: Path, value: Any) -> Problem:
         """A value that is not what `schema` wants."""

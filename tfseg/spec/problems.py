@@ -36,3 +36,15 @@ class SpecError(TfsegError):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.problems))
+
+
+class Misfit(ValueError):
+    """Values that are right one by one and do not fit each other: raised by a spec's own check, to point at keys.
+
+    Args:
+        problems: pairs of a dotted path, seen from the spec that checks, and what is wrong there.
+    """
+
+    def __init__(self, *problems: tuple[str, str]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{path}: {message}" for path, message in problems))

@@ -14,6 +14,8 @@ from tfseg.spec.wording import received
 from tfseg.spec.yaml12 import DEPTH, compose
 
 INCLUDE = "include"
+INCLUDABLE = (".yaml", ".yml")
+"""Files of other kinds are not ours, and a message must not quote them."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def _parsed(path: Path, problems: list[Problem], named_at: Place | None = None) 
     folder = path.resolve().parent
     root = compose(text, lambda line: Place(str(path), line), folder, (), problems)
     if not isinstance(root.value, dict):
-        found = "the file is empty" if root.value is None else f"received {received(root.plain)}"
+        shown = received(root.plain) if named_at is None else "something else"
+        found = "the file is empty" if root.value is None else f"received {shown}"
         raise SpecError([*problems, Problem(str(root.place), "", f"expected a map of keys at the top; {found}")])
     return root
 
@@ -97,6 +100,9 @@ def _parsed(path: Path, problems: list[Problem], named_at: Place | None = None) 
 def _decoded(path: Path, problems: list[Problem], named_at: Place | None) -> str:
     where, key, name = (str(path), "", "") if named_at is None else (str(named_at), INCLUDE, f' "{path}"')
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for, a device endless
+            message = f"expected a regular file; received a pipe or a device{name}"
+            raise SpecError([*problems, Problem(where, key, message)])
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise SpecError([*problems, Problem(where, key, f"no such file{name}{_neighbour(path)}")]) from error
@@ -135,6 +141,10 @@ def _included(root: Node, path: Path, problems: list[Problem]) -> Node:
     below = Node({}, root.place)
     for node in names:
         file = Path(os.path.normpath(path.parent / os.path.expanduser(node.value)))
+        if file.suffix not in INCLUDABLE:
+            message = f"expected files that end in {' or '.join(INCLUDABLE)}; received {received(node.value)}"
+            problems.append(Problem(str(named.place), INCLUDE, message))
+            continue
         below = merge(below, _leaf(_parsed(file, problems, node.place), path, problems))
     return merge(below, own)
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from tfseg.spec.explain import Explainer
+from tfseg.spec.nodes import Place
 from tfseg.spec.paths import index
 from tfseg.spec.problems import Problem, SpecError
 from tfseg.spec.source import Document
@@ -40,6 +41,12 @@ def validate(type_: type[T], document: Document) -> T:
     if problems:
         raise SpecError(sorted(problems, key=_in_order))
     return value
+
+
+def refusal(cls: type, fields: dict[str, Any], error: ValidationError) -> SpecError:
+    """What pydantic found wrong with the arguments of a spec's constructor."""
+    document = Document(fields, places={(): Place(cls.__name__)})  # type: ignore[arg-type]  # keys are text
+    return SpecError(Explainer(dict(adapter(cls).core_schema), document).problems(error.errors(include_url=False)))
 
 
 def _in_order(problem: Problem) -> tuple[bool, str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfseg.spec import habits
 from tfseg.spec.paths import Key, dotted
 
 Schema = dict[str, Any]
@@ -92,12 +93,23 @@ class Schemas:
             return f"a list of {f'{least} to ' if least else 'at most '}{count(most, item)}"
         return f"a list of at least {count(least, item)}" if least else f"a list of {item}s"
 
+    def choice_of(self, word: Any, schema: Schema | None = None, path: tuple[Key, ...] = ()) -> tuple[Key, ...] | None:
+        """The path of the first slot that has a choice of that name."""
+        core = self.core(self.root if schema is None else schema)
+        if core["type"] == "tagged-union" and word in core["choices"]:
+            return path
+        below = [((*path, name), field["schema"]) for name, field in self._named(core)]
+        below += [(path, choice) for choice in self.choices(core)]
+        return next((found for where, each in below if (found := self.choice_of(word, each, where)) is not None), None)
+
+    def _named(self, core: Schema) -> Iterable[tuple[str, Schema]]:
+        return self.fields(core).items() if core["type"] in ("dataclass-args", "model-fields") else ()
+
     def places(self, key: Key, schema: Schema | None = None, path: tuple[Key, ...] = ()) -> Iterator[tuple[Key, ...]]:
         """The paths of all fields of a name, in whatever spec."""
         core = self.core(self.root if schema is None else schema)
-        if core["type"] in ("dataclass-args", "model-fields"):
-            for name, field in self.fields(core).items():
-                yield from [(*path, name)] if name == key else self.places(key, field["schema"], (*path, name))
+        for name, field in self._named(core):
+            yield from [(*path, name)] if name == key else self.places(key, field["schema"], (*path, name))
         for choice in self.choices(core):
             yield from self.places(key, choice, path)
 
@@ -137,11 +149,12 @@ def nearest(word: Any, known: Iterable[Any]) -> str:
 
 
 def unknown(key: Any, known: Iterable[Any], elsewhere: Iterable[Sequence[Key]] = ()) -> str:
-    """The message for a key that does not belong where it stands."""
-    known, places = list(known), sorted(set(map(dotted, elsewhere)))
-    near = nearest(key, known)
+    """The message for a key that does not belong where it stands; `elsewhere` has the places where it, or what it is
+    called here, does."""
+    known, places, ours = list(known), sorted(set(map(dotted, elsewhere))), habits.KEYS.get(key, key)
+    near = nearest(ours, known)
     if not near and places:
-        near = f"; it belongs at {' or '.join(places)}"
+        near = f"; {'it belongs' if ours == key else f'{ours} is'} at {' or '.join(places)}"
     return f"unknown key{near}{'' if near.endswith('?') else '.'} Known keys: {listed(known)}"
 
 

@@ -60,10 +60,18 @@ def devices() -> tuple[str, ...]:
 
 
 def _one_worker() -> None:
-    workers = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}).get("worker", ())
+    try:
+        workers = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}).get("worker", ())
+        named = ", ".join(workers)
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise RunError(
+            "the environment variable TF_CONFIG cannot be read. Expected JSON such as "
+            '{"cluster": {"worker": ["host:port"]}}. '
+            f"Received: {os.environ['TF_CONFIG'][:60]!r}. Unset TF_CONFIG, or correct it"
+        ) from error
     if len(workers) > 1:
         raise RunError(
             "the environment variable TF_CONFIG names more than one worker, and Keras 3 cannot train on several "
-            f"machines. Received: {len(workers)} workers ({', '.join(workers)}). Unset TF_CONFIG; on one machine "
+            f"machines. Received: {len(workers)} workers ({named}). Unset TF_CONFIG; on one machine "
             "`training.strategy: mirrored` uses all of its GPUs"
         )

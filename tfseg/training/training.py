@@ -14,7 +14,8 @@ from tfseg.errors import RunError
 from tfseg.labels import Labels
 from tfseg.losses import Positions
 from tfseg.metrics import SegmentationMetrics
-from tfseg.spec.declare import ByType, Misfit, spec
+from tfseg.spec.declare import ByType, spec
+from tfseg.spec.problems import Misfit
 from tfseg.training.checkpoints import Checkpoints
 from tfseg.training.history import History
 from tfseg.training.layers import BatchNorm, prepare

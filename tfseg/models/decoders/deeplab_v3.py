@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import AtrousSpatialPyramidPooling
 from tfseg.models.problems import Problem
-from tfseg.spec.declare import Misfit, spec
+from tfseg.spec.declare import spec
+from tfseg.spec.problems import Misfit
 
 Side = Annotated[int, Field(ge=1)]
 

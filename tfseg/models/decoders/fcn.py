@@ -12,7 +12,8 @@ from tfseg.layers import BilinearConv2DTranspose, CropLike, FixedScale, ResizeLi
 from tfseg.models.coordinates import coordinate_map, offset
 from tfseg.models.problems import Problem, overhanging
 from tfseg.ops.geometry import deconv_map
-from tfseg.spec.declare import Misfit, spec
+from tfseg.spec.declare import spec
+from tfseg.spec.problems import Misfit
 from tfseg.spec.wording import listed
 
 MOMENTUM = 0.9

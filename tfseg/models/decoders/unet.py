@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import CropLike
 from tfseg.models.problems import Problem
-from tfseg.spec.declare import Misfit, spec
+from tfseg.spec.declare import spec
+from tfseg.spec.problems import Misfit
 from tfseg.spec.wording import listed
 
 MOMENTUM = 0.9

@@ -1,0 +1,63 @@
+"""The verbs of `tfseg data`; like those of `tfseg.cli` they parse, call and print."""
+
+from collections.abc import Sequence
+
+import click
+import yaml
+
+from tfseg.shell import Manner, verb
+from tfseg.tables import table
+from tfseg.words import allow_plugins, file_and_overrides, one
+
+
+@click.group()
+def data() -> None:
+    """Look at the data of FILE before training on them."""
+
+
+@verb(data, "check")
+@file_and_overrides
+@allow_plugins
+def check_data(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
+    """Read every example of the training and the validation split and report what is wrong."""
+    from tfseg.data.inspect import check, faults
+    from tfseg.pipeline import load
+
+    file, overrides = one(words)
+    pipeline = load(file, overrides, allow_plugins=allow_plugins)
+    found = check(pipeline.data, pipeline.labels)
+    for each in found:
+        click.echo(each, err=True)
+    count = len(faults(found))
+    warned = f", {len(found) - count} warning" + "s" * (len(found) - count > 1) if len(found) > count else ""
+    manner.say(f"{file}: {count or 'no'} fault{'' if count == 1 else 's'}{warned}")
+    return 1 if count else 0
+
+
+@verb(data, "stats")
+@file_and_overrides
+@allow_plugins
+def data_statistics(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
+    """Print classes, sizes and channel statistics of the training and the validation split, as YAML."""
+    from tfseg.data.inspect import statistics
+    from tfseg.pipeline import load
+
+    file, overrides = one(words)
+    pipeline = load(file, overrides, allow_plugins=allow_plugins)
+    click.echo(
+        yaml.safe_dump(statistics(pipeline.data, pipeline.labels), sort_keys=False, allow_unicode=True), nl=False
+    )
+
+
+@verb(data, "bench")
+@file_and_overrides
+@allow_plugins
+def bench_data(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
+    """Measure the images per second of the training input up to each of its stages."""
+    from tfseg.data.inspect import bench
+    from tfseg.pipeline import load
+
+    file, overrides = one(words)
+    pipeline = load(file, overrides, allow_plugins=allow_plugins)
+    rates = bench(pipeline.data, pipeline.labels)
+    click.echo("\n".join(["images per second", *table({stage: f"{rate:.0f}" for stage, rate in rates.items()})]))

@@ -1,0 +1,24 @@
+"""What users of other tools write, and what that is called here."""
+
+KEYS = {
+    "lr": "learning_rate",
+    "lr0": "learning_rate",
+    "base_lr": "learning_rate",
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "max_epochs": "epochs",
+    "num_epochs": "epochs",
+    "max_steps": "steps",
+    "max_iters": "steps",
+    "iterations": "steps",
+    "crop_size": "crop",
+    "imgsz": "crop",
+    "ignore_index": "ignore",
+    "class_names": "names",
+    "pretrained": "weights",
+    "encoder": "backbone",
+    "random_seed": "seed",
+    "amp": "precision",
+    "mixed_precision": "precision",
+}
+"""Keys of a pipeline file."""
