@@ -24,7 +24,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfseg.pipeline import load, shipped
+from tfseg.pipeline import load
+from tfseg.shipped import shipped
 
 COLUMNS = (
     "| network | learned | fixed | output stride | image, ms | step, ms | peak, GB |\n|---|---|---|---|---|---|---|"

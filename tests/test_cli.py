@@ -21,10 +21,12 @@ from PIL import Image
 
 import tfseg
 import tfseg.run
-from tfseg.catalogue import components, headline
+from tfseg.catalogue import CATALOGUE
 from tfseg.cli import main
 from tfseg.cli import tfseg as tfseg_group
-from tfseg.pipeline import Pipeline, shipped
+from tfseg.pipeline import Pipeline
+from tfseg.shipped import headline, shipped
+from tfseg.spec.slots import described
 from tfseg.spec.source import read
 from tfseg.spec.validate import SpecError, validate
 from tfseg.training.files import states
@@ -197,7 +199,8 @@ def test_list(said: Said) -> None:
 
 
 def test_components_are_those_of_the_slots() -> None:
-    found = components()
+    found = described(Pipeline)
+    assert json.loads(CATALOGUE.read_text()) == found, "run .ci/write_catalogue"
     backbones = {"alexnet", "applications", "contracting_path", "googlenet", "mobilenet_v2", "resnet", "small_cnn"}
     assert backbones | {"vgg16"} == set(found["backbone"])
     assert {"shapes", "folder", "camvid", "voc"} == set(found["source"])
@@ -205,6 +208,19 @@ def test_components_are_those_of_the_slots() -> None:
     assert {"scale", "rotate", "flip", "colour"} == set(found["augment"])
     silent = [word for slot in found.values() for word, line in slot.items() if not line]
     assert not silent, f"a spec says in its first line what it is: {silent}"
+
+
+def test_list_needs_no_tensorflow() -> None:
+    """Which takes seconds to import."""
+    code = (
+        "import sys\n"
+        "from tfseg.cli import main\n"
+        "main(['list'])\n"
+        "print(*sorted({'tensorflow', 'keras', 'numpy'} & set(sys.modules)))\n"
+    )
+    command = [sys.executable, "-c", code]
+    outcome = subprocess.run(command, cwd=ROOT, env=plain_environment(), capture_output=True, text=True, check=True)
+    assert outcome.stdout.endswith("\n\n") and "  deeplab_v1 " in outcome.stdout
 
 
 # The main job.

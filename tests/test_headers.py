@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tfseg.pipeline import load, shipped
+from tfseg.pipeline import load
+from tfseg.shipped import shipped
 
 
 def header(file: Path) -> str:

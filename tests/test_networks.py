@@ -19,7 +19,8 @@ from tests.tiers import rotating
 from tfseg.export import verify
 from tfseg.labels import Labels
 from tfseg.ops.weightless import weightless
-from tfseg.pipeline import load, shipped
+from tfseg.pipeline import load
+from tfseg.shipped import shipped
 from tfseg.training.layers import prepare
 from tfseg.training.outputs import for_each
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import tfseg
-from tfseg.pipeline import load, shipped
+from tfseg.pipeline import load
+from tfseg.shipped import shipped
 from tfseg.spec.show import dump
 
 STREETS = """\

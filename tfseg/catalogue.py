@@ -1,22 +1,16 @@
-"""What there is to choose from: the components of every slot, and the shipped pipelines."""
+"""What there is to choose from, without the seconds that it takes to import it."""
 
-import inspect
+import json
 from pathlib import Path
 
-from tfseg.pipeline import Pipeline
-from tfseg.spec.declare import type_name
-from tfseg.spec.slots import slots
+from tfseg.shipped import headline, shipped
+
+CATALOGUE = Path(__file__).with_name("catalogue.json")
+"""Written by `.ci/write_catalogue` from the specs; a test holds it against them."""
 
 
-def components() -> dict[str, dict[str, str]]:
-    """Every slot of a pipeline file, with the types that may stand there and a line about each."""
-    return {
-        slot: {type_name(choice): (inspect.getdoc(choice) or "").split("\n", 1)[0] for choice in choices}
-        for slot, choices in slots(Pipeline).items()
-    }
-
-
-def headline(file: Path) -> str:
-    """What the first comment of a pipeline file says about it."""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
+def catalogue() -> dict[str, dict[str, str]]:
+    """Every slot of a pipeline file, with the types that may stand there and a line about each; then the shipped
+    pipelines."""
+    components: dict[str, dict[str, str]] = json.loads(CATALOGUE.read_text(encoding="utf-8"))
+    return {**components, "pipelines": {file.stem: headline(file) for file in shipped()}}

@@ -3,6 +3,7 @@
 A verb imports its work when it is called: TensorFlow takes seconds to load, and `tfseg --help` must not.
 """
 
+import gc
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,10 @@ from tfseg.words import (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry point `tfseg`."""
-    return run(tfseg, arguments)
+    code = run(tfseg, arguments)
+    if arguments is None:
+        gc.freeze()  # the process ends: cycles need not be searched for once more
+    return code
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -89,14 +93,12 @@ def schema(_: Manner) -> None:
     click.echo(json.dumps(json_schema(Pipeline), indent=2, ensure_ascii=False))
 
 
-@verb(tfseg, "list")
+@verb(tfseg, "list", frameworks=False)
 def list_(_: Manner) -> None:
     """List the components of every slot and the shipped pipelines, one line each."""
-    from tfseg.catalogue import components, headline
-    from tfseg.pipeline import shipped
+    from tfseg.catalogue import catalogue
 
-    pipelines = {file.stem: headline(file) for file in shipped()}
-    for title, lines in {**components(), "pipelines": pipelines}.items():
+    for title, lines in catalogue().items():
         click.echo("\n".join([title, *table(lines)]))
 
 

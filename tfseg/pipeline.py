@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Annotated
 
 import keras
@@ -16,16 +15,13 @@ from tfseg.inference.crf import channels_problem
 from tfseg.labels import Labels
 from tfseg.models import Description, Model, ModelError, describe, retargeted
 from tfseg.ops.weightless import weightless
+from tfseg.shipped import find
 from tfseg.spec.declare import spec
 from tfseg.spec.plugins import plugged
 from tfseg.spec.problems import SpecError
 from tfseg.spec.source import read
 from tfseg.spec.validate import validate
 from tfseg.training import Training
-
-_PLACES = (Path(__file__).parent / "pipelines", Path(__file__).parent.parent / "pipelines")
-SHIPPED = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
-"""The pipelines that come with tfseg: inside an installed package, beside the sources of a checkout."""
 
 
 @spec
@@ -148,15 +144,3 @@ def retarget(pipeline: Pipeline, output_stride: int) -> Pipeline:
 
 def _weights(pipeline: Pipeline) -> list[tuple[str, tuple[int, ...]]]:
     return [(each.path, tuple(each.shape)) for each in pipeline.build().weights]
-
-
-def find(path: str | os.PathLike[str]) -> Path:
-    """The file itself, or the shipped pipeline of that bare name."""
-    path = Path(path)
-    shipped = SHIPPED / f"{path}.yaml"
-    return shipped if not path.exists() and path.name == str(path) and shipped.is_file() else path
-
-
-def shipped() -> tuple[Path, ...]:
-    """The pipeline files that come with tfseg, by name."""
-    return tuple(sorted(SHIPPED.glob("*.yaml")))

@@ -1,6 +1,7 @@
 """How a verb meets the shell: exit codes, errors as text, a quiet start."""
 
 import functools
+import gc
 import os
 import signal
 import sys
@@ -111,6 +112,20 @@ def _start_up_hidden() -> Iterator[None]:
             os.close(kept)
 
 
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Does without the search for cycles while modules are loaded, of half a second, and later among what they hold."""
+    if "keras" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def _flag(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
     def remember(context: click.Context, _: click.Parameter, value: bool) -> None:
         if value:
@@ -130,16 +145,19 @@ def flags(command: Callable[..., Any]) -> Callable[..., Any]:
     return debug(quiet(command))
 
 
-def verb(group: click.Group, name: str) -> Callable[[Callable[..., int | None]], click.Command]:
-    """A command of `group` that gets its `Manner` first and finds Keras loaded, quietly."""
+def verb(
+    group: click.Group, name: str, *, frameworks: bool = True
+) -> Callable[[Callable[..., int | None]], click.Command]:
+    """A command of `group` that gets its `Manner` first and, with `frameworks`, finds Keras loaded, quietly."""
 
     def make(function: Callable[..., int | None]) -> click.Command:
         @flags
         @click.pass_obj
         @functools.wraps(function)
         def command(manner: Manner, **arguments: Any) -> int | None:
-            with _start_up_hidden():
-                import keras  # noqa: F401
+            if frameworks:
+                with _start_up_hidden(), _garbage_kept():
+                    import keras  # noqa: F401
             return function(manner, **arguments)
 
         return group.command(name)(command)

@@ -11,7 +11,8 @@ from tfseg.backbones import Resnet, SmallCnn, Vgg16
 from tfseg.layers import AtrousConv2D
 from tfseg.models import Segmenter
 from tfseg.models.decoders import DeepLabV3, DeepLabV3Plus, Fcn, PspNet
-from tfseg.pipeline import load, shipped
+from tfseg.pipeline import load
+from tfseg.shipped import shipped
 from tfseg.spec.problems import SpecError
 
 

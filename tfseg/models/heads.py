@@ -1,6 +1,6 @@
 """How a decoder's scores come to the size of the image."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import keras
 
@@ -22,15 +22,12 @@ class Crop:
     """
 
     type: Literal["crop"] = "crop"
+    align_corners: ClassVar[bool] = True
+    """The first place lies on the first pixel."""
 
     def grid(self, backbone: Backbone) -> Remainder:
         """Any size is seen: places do not move with it."""
         return None
-
-    @property
-    def align_corners(self) -> bool:
-        """Whether the first place lies on the first pixel."""
-        return True
 
     def __call__(
         self, scores: keras.KerasTensor, seen: keras.KerasTensor, image: keras.KerasTensor, stride: int
@@ -62,15 +59,12 @@ class Zoom:
     """Lays place `i` of the scores onto pixel `i * output_stride`, and interpolates bilinearly between the places."""
 
     type: Literal["zoom"] = "zoom"
+    align_corners: ClassVar[bool] = True
+    """The first place lies on the first pixel."""
 
     def grid(self, backbone: Backbone) -> Remainder:
         """One more than a multiple of the stride, at which places lie so, unless they do at every size."""
         return None if backbone.fixed_grid else 1
-
-    @property
-    def align_corners(self) -> bool:
-        """Whether the first place lies on the first pixel."""
-        return True
 
     def __call__(
         self, scores: keras.KerasTensor, seen: keras.KerasTensor, image: keras.KerasTensor, stride: int

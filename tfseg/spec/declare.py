@@ -6,10 +6,11 @@ import types
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, Union, dataclass_transform, get_args, get_origin
 
-from pydantic import BeforeValidator, ConfigDict, GetCoreSchemaHandler, PlainSerializer, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, PlainSerializer, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, core_schema
 
+from tfseg.spec.docstrings import field_docstrings
 from tfseg.spec.validate import refusal
 
 T = TypeVar("T")
@@ -25,8 +26,7 @@ def spec(cls: type[T], docstrings: bool = True) -> type[T]:
     outside JSON mode.
 
     Args:
-        docstrings: whether the fields are described by the strings under them. Those of a class that no source
-            file holds are not, and pydantic would search every module for them, which takes long.
+        docstrings: whether the fields are described by the strings under them, which takes the class's source file.
     """
 
     def core(cls: type[T], source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -38,8 +38,9 @@ def spec(cls: type[T], docstrings: bool = True) -> type[T]:
         return schema
 
     cls.__get_pydantic_core_schema__ = classmethod(core)  # type: ignore[attr-defined]
-    config = STRICT | ConfigDict(use_attribute_docstrings=docstrings)
-    return _worded(dataclass(frozen=True, kw_only=True, config=config)(cls))  # type: ignore[arg-type]
+    for name, text in field_docstrings(cls).items() if docstrings else ():
+        cls.__annotations__[name] = Annotated[cls.__annotations__[name], Field(description=text)]
+    return _worded(dataclass(frozen=True, kw_only=True, config=STRICT)(cls))  # type: ignore[arg-type]
 
 
 def _worded(cls: type[T]) -> type[T]:

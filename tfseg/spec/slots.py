@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import operator
 import types
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -26,6 +27,14 @@ def slots(type_: Any) -> dict[str, tuple[type, ...]]:
             for slot, more in slots(inner).items():
                 found[slot] = tuple(dict.fromkeys((*found.get(slot, ()), *more)))
     return found
+
+
+def described(type_: Any) -> dict[str, dict[str, str]]:
+    """The slots of a spec and of all specs in it, with the types that each takes and the first line about each."""
+    return {
+        slot: {type_name(choice): (inspect.getdoc(choice) or "").split("\n", 1)[0] for choice in choices}
+        for slot, choices in slots(type_).items()
+    }
 
 
 @functools.lru_cache(maxsize=64)  # equal values need one and the same class

@@ -1,0 +1,36 @@
+"""The strings under the fields of a class, read from its source file.
+
+Pydantic can find them too (`use_attribute_docstrings`). It then searches all loaded modules for each class, of which
+TensorFlow has thousands.
+"""
+
+import ast
+import functools
+import inspect
+import sys
+from pathlib import Path
+from typing import ClassVar, get_origin
+
+
+def field_docstrings(cls: type) -> dict[str, str]:
+    """The docstring of each field of `cls` that has one; none where its module has no source file."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    found = _by_class(file).get(cls.__qualname__, {}) if file and Path(file).suffix == ".py" else {}
+    hints = cls.__annotations__
+    return {name: text for name, text in found.items() if name in hints and get_origin(hints[name]) is not ClassVar}
+
+
+@functools.lru_cache(maxsize=8)  # the classes of a file come one after another
+def _by_class(file: str) -> dict[str, dict[str, str]]:
+    tree = ast.parse(Path(file).read_bytes(), filename=file)
+    return {node.name: _docstrings(node) for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def _docstrings(node: ast.ClassDef) -> dict[str, str]:
+    found = {}
+    for field, below in zip(node.body, node.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+            text = below.value
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                found[field.target.id] = inspect.cleandoc(text.value)
+    return found
