@@ -1,5 +1,6 @@
 """Files of boxes: what they may look like, and what is said of one that is wrong."""
 
+import os
 import re
 from pathlib import Path
 
@@ -46,6 +47,13 @@ def test_sides_are_in_order(tmp_path: Path, sides: list[int]) -> None:
     path = written(tmp_path, f"image,left,top,right,bottom\na,{','.join(map(str, sides))}\n")
     assert refusal(path) == (
         f"{path}:2: expected left < right and top < bottom (not a width and a height). Received: {sides}."
+    )
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "boxes.csv")
+    assert refusal(tmp_path / "boxes.csv") == (
+        f"{tmp_path}/boxes.csv: the file of boxes is no regular file. Correct the path."
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -168,6 +169,13 @@ def test_an_earlier_run_stays_whole_until_the_new_one_is_ready(run: tfseg.Run, p
         "Set model.backbone.weights to a file that exists, or to null to start from random weights."
     )
     assert (run.folder / "model.keras").read_bytes() == kept
+
+
+def test_a_lock_that_is_a_pipe_is_not_waited_for(pipeline: Pipeline, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".lock")
+    assert refusal(tfseg.fit, pipeline, tmp_path) == (
+        f"{tmp_path}: its .lock is no file. Name another folder with --run-dir."
+    )
 
 
 def test_a_run_that_never_ended_an_epoch_may_be_started_again(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ def read_boxes(path: Path) -> dict[str, Boxes]:
         DataError: the file is missing, or not of this form.
     """
     found: dict[str, list[tuple[list[int], int, str]]] = defaultdict(list)
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise DataError(f"{path}: the file of boxes is no regular file. Correct the path.")
     try:
         with open(path, newline="", encoding="utf-8-sig") as text:
             for line, row in _rows(path, text):

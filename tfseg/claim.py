@@ -85,6 +85,8 @@ def _locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / LOCK).is_symlink():  # never followed: it may lead to somebody's file
             (folder / LOCK).unlink()
+        if (folder / LOCK).exists() and not (folder / LOCK).is_file():  # a pipe would be waited for
+            raise RunError(f"{folder}: its {LOCK} is no file. Name another folder with --run-dir.")
         lock = open(folder / LOCK, "a", encoding="utf-8")  # noqa: SIM115  # held until the training ends
     except OSError as error:
         raise RunError(

@@ -126,6 +126,17 @@ def test_a_damaged_file(suffix: str, content: bytes, tmp_path: Path) -> None:
     assert text.endswith(". Fetch or write it again.")
 
 
+def test_compressed_arrays_that_are_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    np.savez_compressed(path, **{"layer/kernel": np.random.default_rng(0).normal(size=1000)})
+    whole = path.read_bytes()
+    for start in range(60, 600, 30):
+        path.write_bytes(whole[:start] + bytes(8) + whole[start + 8 :])
+        assert refusal(SmallCnn(weights=path), keras.Sequential()).startswith(
+            f"{path}: this weight file cannot be read: "
+        )
+
+
 def test_arrays_without_a_layer(tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
     np.savez(path, kernel=np.zeros(3))

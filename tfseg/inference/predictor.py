@@ -199,9 +199,9 @@ class Predictor:
 def _engine(path: Path) -> Engine:
     if path.is_dir() and (path / "saved_model.pb").is_file():
         return SavedModelEngine(path)
-    if path.suffix == ".keras":
+    if path.suffix == ".keras" and path.is_file():
         return KerasEngine.open(path)
-    if path.suffix == ".tflite":
+    if path.suffix == ".tflite" and path.is_file():
         return TfliteEngine(path)
     raise RunError(
         f"{path}: is no model that tfseg can run. Expected a .keras file, a folder with saved_model.pb in it, or a "
