@@ -423,7 +423,6 @@ print(tfseg.fit(pipeline, sys.argv[2], verbose=False).history[-1]["val_miou"])
 """
 
 
-@pytest.mark.slow
 def test_a_training_on_two_devices_ends_like_one_on_one(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
     """Three validation images for two devices, a dropout-free network: weights differ by rounding alone, about 1e-6."""
     (tmp_path / "tiny.yaml").write_text(TINY)

@@ -78,7 +78,7 @@ class Snapshots(keras.callbacks.Callback):
         standing = {"epoch": epoch + 1, "best": self.checkpoints.best, "rows": list(self.history.rows)}
         arrays = {f"{index}": value.numpy() for index, value in enumerate(_variables(self.model))}
         arrays[STANDING] = np.array(json.dumps(standing))
-        step = int(self.model.optimizer.iterations)
+        step = int(self.model.optimizer.iterations.numpy())  # of a mirrored one `int` alone would not be known
         path = self.folder / STATE / f"{step}.npz"
         with (
             writing(path, self.folder),
