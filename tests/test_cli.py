@@ -85,9 +85,13 @@ def plain_environment() -> dict[str, str]:
 
 def process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command line as a user starts it: a process of its own."""
-    command = [sys.executable, "-m", "tfseg", *words]
+    return python("-m", "tfseg", *words, **environment)
+
+
+def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """An interpreter of its own."""
     whole = plain_environment() | environment
-    return subprocess.run(command, cwd=ROOT, env=whole, capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, *words], cwd=ROOT, env=whole, capture_output=True, text=True, check=False)
 
 
 # Starting.
@@ -123,8 +127,7 @@ def test_a_failing_start_is_not_hidden() -> None:
         "    os.write(2, b'no such library')\n"
         "    raise ImportError('keras')\n"
     )
-    command = [sys.executable, "-c", code]
-    outcome = subprocess.run(command, cwd=ROOT, env=plain_environment(), capture_output=True, text=True, check=False)
+    outcome = python("-c", code)
     assert "no such library" in outcome.stderr
 
 
@@ -218,8 +221,7 @@ def test_list_needs_no_tensorflow() -> None:
         "main(['list'])\n"
         "print(*sorted({'tensorflow', 'keras', 'numpy'} & set(sys.modules)))\n"
     )
-    command = [sys.executable, "-c", code]
-    outcome = subprocess.run(command, cwd=ROOT, env=plain_environment(), capture_output=True, text=True, check=True)
+    outcome = python("-c", code)
     assert outcome.stdout.endswith("\n\n") and "  deeplab_v1 " in outcome.stdout
 
 
@@ -315,9 +317,7 @@ def test_quoted_keys(tiny: str, said: Said) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("level", ["2", "3"])
 def test_a_high_log_level_stays_quiet(level: str, tiny: str) -> None:
-    environment = plain_environment() | {"TF_CPP_MIN_LOG_LEVEL": level}
-    command = [sys.executable, "-m", "tfseg", "check", "-q", tiny]
-    outcome = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    outcome = process("check", "-q", tiny, TF_CPP_MIN_LOG_LEVEL=level)
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "", "")
 
 

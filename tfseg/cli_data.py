@@ -1,6 +1,7 @@
 """The verbs of `tfseg data`; like those of `tfseg.cli` they parse, call and print."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 import yaml
@@ -9,10 +10,20 @@ from tfseg.shell import Manner, verb
 from tfseg.tables import table
 from tfseg.words import allow_plugins, file_and_overrides, one
 
+if TYPE_CHECKING:
+    from tfseg.pipeline import Pipeline
+
 
 @click.group()
 def data() -> None:
     """Look at the data of FILE before training on them."""
+
+
+def _loaded(words: Sequence[str], allow_plugins: bool) -> "Pipeline":
+    from tfseg.pipeline import load
+
+    file, overrides = one(words)
+    return load(file, overrides, allow_plugins=allow_plugins)
 
 
 @verb(data, "check")
@@ -21,16 +32,14 @@ def data() -> None:
 def check_data(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
     """Read every example of the training and the validation split and report what is wrong."""
     from tfseg.data.inspect import check, faults
-    from tfseg.pipeline import load
 
-    file, overrides = one(words)
-    pipeline = load(file, overrides, allow_plugins=allow_plugins)
+    pipeline = _loaded(words, allow_plugins)
     found = check(pipeline.data, pipeline.labels)
     for each in found:
         click.echo(each, err=True)
     count = len(faults(found))
     warned = f", {len(found) - count} warning" + "s" * (len(found) - count > 1) if len(found) > count else ""
-    manner.say(f"{file}: {count or 'no'} fault{'' if count == 1 else 's'}{warned}")
+    manner.say(f"{one(words)[0]}: {count or 'no'} fault{'' if count == 1 else 's'}{warned}")
     return 1 if count else 0
 
 
@@ -40,10 +49,8 @@ def check_data(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int
 def data_statistics(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
     """Print classes, sizes and channel statistics of the training and the validation split, as YAML."""
     from tfseg.data.inspect import statistics
-    from tfseg.pipeline import load
 
-    file, overrides = one(words)
-    pipeline = load(file, overrides, allow_plugins=allow_plugins)
+    pipeline = _loaded(words, allow_plugins)
     click.echo(
         yaml.safe_dump(statistics(pipeline.data, pipeline.labels), sort_keys=False, allow_unicode=True), nl=False
     )
@@ -55,9 +62,7 @@ def data_statistics(_: Manner, words: Sequence[str], allow_plugins: bool) -> Non
 def bench_data(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
     """Measure the images per second of the training input up to each of its stages."""
     from tfseg.data.inspect import bench
-    from tfseg.pipeline import load
 
-    file, overrides = one(words)
-    pipeline = load(file, overrides, allow_plugins=allow_plugins)
+    pipeline = _loaded(words, allow_plugins)
     rates = bench(pipeline.data, pipeline.labels)
     click.echo("\n".join(["images per second", *table({stage: f"{rate:.0f}" for stage, rate in rates.items()})]))
