@@ -34,8 +34,8 @@ import tensorflow as tf
 from PIL import Image
 
 from tfseg.ops import CrfParameters, dense_crf
-from tfseg.ops.gaussian import gaussian_blur, gaussian_sums
-from tfseg.ops.mean_field import NORMALIZATIONS, BilateralKernel, bilateral_features
+from tfseg.ops.crf.gaussian import gaussian_blur, gaussian_sums
+from tfseg.ops.crf.mean_field import NORMALIZATIONS, BilateralKernel, bilateral_features
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ["2007_000529", "2007_000999", "2007_001774", "2007_002445", "2007_008415", "2007_009252"]

@@ -66,7 +66,7 @@ def no_autotuning() -> None:
 def forget() -> Iterator[None]:
     """What one test builds in a `StatelessScope`, of full width and without values, gets none in a later test.
 
-    Keras lists such variables and would fill them at the next occasion; see `tfseg/ops/weightless.py`.
+    Keras lists such variables and would fill them at the next occasion; see `tfseg/symbolic.py`.
     """
     yield
     if "keras" in sys.modules:

@@ -6,8 +6,8 @@ from pathlib import Path
 import keras
 
 from tfseg.models.describe import Description, describe
-from tfseg.ops.weightless import weightless
 from tfseg.pipeline import Pipeline, load
+from tfseg.symbolic import weightless
 
 NARROW = {
     "alexnet": {"width": 0.25},

@@ -25,7 +25,7 @@ FLOORS = {
     "run": 6,
     "cli": 7,
 }  # fmt: skip
-GROUND = {"errors", "atomic", "labels", "spec.declare", "spec.problems"}
+GROUND = {"errors", "atomic", "labels", "symbolic", "spec.declare", "spec.problems"}
 """What everybody may import."""
 SIDE_ROOMS = {
     "shipped": "pipeline",

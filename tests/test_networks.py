@@ -18,9 +18,9 @@ from tests.networks import described, narrow, symbolic
 from tests.tiers import rotating
 from tfseg.export import verify
 from tfseg.labels import Labels
-from tfseg.ops.weightless import weightless
 from tfseg.pipeline import load
 from tfseg.shipped import shipped
+from tfseg.symbolic import weightless
 from tfseg.training.layers import prepare
 from tfseg.training.outputs import for_each
 

@@ -27,12 +27,12 @@ from tfseg.export import artefacts
 from tfseg.fitting import training_and_validation
 from tfseg.labels import LABELS, labels_text
 from tfseg.models.nodes import IMAGE, NODES, Node
-from tfseg.ops.weightless import weightless
 from tfseg.pipeline import Pipeline, load
 from tfseg.run_directory import PIPELINE as FILE
 from tfseg.spec.problems import SpecError
 from tfseg.spec.show import dump
 from tfseg.spec.slots import slots
+from tfseg.symbolic import weightless
 from tfseg.training import State
 from tfseg.training.files import BEST
 from tfseg.training.length import End

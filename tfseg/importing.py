@@ -12,10 +12,10 @@ from tfseg.errors import RunError
 from tfseg.inference.engines import labels_of
 from tfseg.labels import LABELS, labels_text, names_problem
 from tfseg.models import Segmenter
-from tfseg.ops.weightless import weightless
 from tfseg.pipeline import Pipeline
 from tfseg.run_directory import PIPELINE
 from tfseg.spec.show import dump
+from tfseg.symbolic import weightless
 from tfseg.training.files import BEST, STATE
 
 

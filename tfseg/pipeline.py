@@ -14,13 +14,13 @@ from tfseg.inference import Inference
 from tfseg.inference.crf import channels_problem
 from tfseg.labels import Labels
 from tfseg.models import Description, Model, ModelError, describe, retargeted
-from tfseg.ops.weightless import weightless
 from tfseg.shipped import find
 from tfseg.spec.declare import spec
 from tfseg.spec.plugins import plugged
 from tfseg.spec.problems import SpecError
 from tfseg.spec.source import read
 from tfseg.spec.validate import validate
+from tfseg.symbolic import weightless
 from tfseg.training import Training
 
 

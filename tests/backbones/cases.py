@@ -20,7 +20,7 @@ from tfseg.backbones import (
     Vgg16,
 )
 from tfseg.models.decoders import Fcn
-from tfseg.ops.weightless import weightless
+from tfseg.symbolic import weightless
 
 FOLDER = tempfile.TemporaryDirectory()
 WEIGHTS = Path(FOLDER.name, "weights.npz")

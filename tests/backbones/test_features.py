@@ -23,7 +23,7 @@ def test_asked_by_stride_the_deepest_answers() -> None:
 
 def test_asked_by_name() -> None:
     assert FEATURES.stage("pool2") is FEATURES.stages[1]
-    assert FEATURES.indices("pool1") is INDICES
+    assert FEATURES.stage("pool1").indices is INDICES
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,6 @@ def test_asked_by_name() -> None:
         (
             lambda: FEATURES.stage("pool3"),
             "No stage of the backbone has this name; it has ('pool1', 'pool2', 'conv3'). Received: name='pool3'",
-        ),
-        (
-            lambda: FEATURES.indices("pool2"),
-            "This stage of the backbone keeps no pool indices; those that do: ('pool1',). Received: name='pool2'",
-        ),
-        (
-            lambda: Features(FEATURES.stages[1:]).indices("pool2"),
-            "This stage of the backbone keeps no pool indices; those that do: none. Received: name='pool2'",
         ),
     ],
 )

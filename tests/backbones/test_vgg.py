@@ -86,7 +86,8 @@ def test_pools_keep_places(form: str, batch_norm: bool) -> None:
     assert (plain.indexed, indexed.indexed) == (False, True)
     image = keras.Input((None, None, 3), name="image")
     features = indexed(image)
-    outputs = [(features.indices(f"pool{i}"), features.stage(f"pool{i}").source) for i in (1, 4)]
+    pools = [features.stage(f"pool{i}") for i in (1, 4)]
+    outputs = [(pool.indices, pool.source) for pool in pools]
     model = keras.Model(image, [features.deepest.tensor, *outputs])
     other = built(plain)
     other.set_weights(model.get_weights())

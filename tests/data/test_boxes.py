@@ -176,11 +176,11 @@ def test_a_mask_is_read_once_for_all_its_boxes(scenes: Data, labels: Labels) -> 
 
 def test_class_counts_are_of_what_training_sees(scenes: Data, labels: Labels) -> None:
     data = replace(scenes, boxes=ObjectBoxes(smallest=9, size=(20, 12)))
-    counts = data.class_counts("train", labels)
+    counts = data.pixel_counts("train", labels).classes
     np.testing.assert_array_equal(
         counts, sum(np.bincount(mask.ravel(), minlength=256)[:4] for _, mask, _ in loaded(data, labels))
     )
-    assert data.class_counts("val", labels).sum() == scenes.class_counts("val", labels).sum()
+    assert data.pixel_counts("val", labels).classes.sum() == scenes.pixel_counts("val", labels).classes.sum()
     assert set(bench(data, labels, 4)) == {"read", "decode", "augment", "batch"}
 
 

@@ -220,7 +220,7 @@ def test_lists_as_other_tools_leave_them(folder: Path, write: Write) -> None:
     assert len(list(data.evaluation("train", labels).as_numpy_iterator())) == 8
     (folder / "train" / "images" / f"{odd}.png").write_bytes(b"")
     with pytest.raises(DataError) as error:
-        data.class_counts("train", labels)
+        data.pixel_counts("train", labels)
         with explained():
             list(data.training(labels, seed=0, epochs=1).as_numpy_iterator())
     assert str(error.value).startswith(f"{folder}/train/images/{odd}.png: cannot be decoded (0 bytes).")

@@ -14,7 +14,7 @@ from tfseg.export import Export, export
 from tfseg.inference import Crf, Ensemble, Predictor, Proposals
 from tfseg.layers import McDropout
 from tfseg.ops import dense_crf
-from tfseg.ops.crf_parameters import PARAMETERS
+from tfseg.ops.crf.parameters import PARAMETERS
 from tfseg.pipeline import load
 from tfseg.run_directory import PIPELINE
 from tfseg.spec.problems import SpecError

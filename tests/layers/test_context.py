@@ -10,7 +10,7 @@ import pytest
 from tests.layers.reference import convolved, relu
 from tfseg.layers import DilatedContext
 from tfseg.ops.geometry import ReceptiveField
-from tfseg.ops.identity import grouped_identity
+from tfseg.ops.kernels import grouped_identity
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(2, 9, 7, 3)).astype("float32")

@@ -11,8 +11,8 @@ import tensorflow as tf
 from tests.tiers import rotating
 from tfseg.layers import CrfRnn
 from tfseg.ops import dense_crf
-from tfseg.ops.gaussian import gaussian_sums
-from tfseg.ops.mean_field import NORMALIZATIONS, Normalization, bilateral_features
+from tfseg.ops.crf.gaussian import gaussian_sums
+from tfseg.ops.crf.mean_field import NORMALIZATIONS, Normalization, bilateral_features
 
 THETAS = {"theta_alpha": 6.0, "theta_beta": 30.0, "theta_gamma": 2.0}
 WINDOW: dict[str, Any] = {"kernel": "convolutional", "window": 5}

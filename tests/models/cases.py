@@ -21,7 +21,7 @@ from tfseg.models.decoders import (
 )
 from tfseg.models.heads import Crop, Interp, Resize, Zoom
 from tfseg.models.refine import CrfRnn
-from tfseg.ops.weightless import weightless
+from tfseg.symbolic import weightless
 
 BACKBONE = Vgg16(width=1 / 64)
 RELEASED = Vgg16(form="deeplab", output_stride=8, width=1 / 64)

@@ -10,7 +10,7 @@ from tests.models.conftest import LABELS, SMALL
 from tfseg.backbones import Applications, SmallCnn
 from tfseg.models import Segmenter, describe
 from tfseg.models.decoders import Fcn
-from tfseg.ops.weightless import weightless
+from tfseg.symbolic import weightless
 
 
 def test_numbers_of_a_net() -> None:

@@ -15,10 +15,10 @@ from tfseg.backbones.applications_graph import Rebuilding, Rigid, flat, stable_n
 from tfseg.backbones.features import Encoder, Features, Stage
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, read_layers, variables
 from tfseg.layers import Normalize
-from tfseg.ops.weightless import weightless
 from tfseg.spec.declare import Location, spec
 from tfseg.spec.problems import Misfit
 from tfseg.spec.wording import nearest
+from tfseg.symbolic import weightless
 
 CAFFE = {"mean": (103.939, 116.779, 123.68), "reverse": True}
 PIXELS: dict[str, dict[str, Any]] = {

@@ -66,20 +66,6 @@ class Features:
         names = tuple(stage.name for stage in self.stages)
         raise ValueError(f"No stage of the backbone has this name; it has {names}. Received: {name=}")
 
-    def indices(self, name: str) -> keras.KerasTensor:
-        """Where the pool of the stage `name` found its maxima.
-
-        Raises:
-            ValueError: no stage is called so, or it keeps no indices.
-        """
-        indices = self.stage(name).indices
-        if indices is None:
-            names = tuple(stage.name for stage in self.stages if stage.indices is not None)
-            raise ValueError(
-                f"This stage of the backbone keeps no pool indices; those that do: {names or 'none'}. Received: {name=}"
-            )
-        return indices
-
 
 class Backbone(Protocol):
     """What a model asks of a backbone spec. A plugin's backbone has these too."""

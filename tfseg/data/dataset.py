@@ -230,10 +230,6 @@ class Data:
 
         return summed([row for (row,) in arrays(read(0, examples.count, load, examples.files))])
 
-    def class_counts(self, split: str, labels: Labels) -> np.ndarray:
-        """int64 `[classes]`: the pixels of each class in a split."""
-        return self.pixel_counts(split, labels).classes
-
     def stream(self, examples: Examples, labels: Labels, seed: int) -> Training:
         """The row of training examples that `training` cuts its epochs from."""
         change = partial(changed, ops=self.augment, view=View(labels.ignore, self.crop_size, self.fills))

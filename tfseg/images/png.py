@@ -13,7 +13,7 @@ from tfseg.images.parts import digits
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DEPTH, COLOUR_TYPE, CHECKSUM = 24, 25, 29
-GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+GREY, RGB, PALETTE, RGBA = 0, 2, 3, 6
 
 Samples = tuple[tf.Tensor, tf.Tensor]
 

@@ -7,10 +7,10 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from tfseg.errors import RunError
-from tfseg.ops.crf_arguments import LARGEST_THETA_GAMMA, LARGEST_WEIGHT
-from tfseg.ops.crf_parameters import PARAMETERS
-from tfseg.ops.dense_crf import dense_crf
-from tfseg.ops.mean_field import Normalization
+from tfseg.ops.crf.arguments import LARGEST_THETA_GAMMA, LARGEST_WEIGHT
+from tfseg.ops.crf.dense_crf import dense_crf
+from tfseg.ops.crf.mean_field import Normalization
+from tfseg.ops.crf.parameters import PARAMETERS
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Misfit
 

@@ -10,7 +10,7 @@ from keras import ops
 from tfseg.layers.arguments import rates_of
 from tfseg.layers.composite import Composite
 from tfseg.layers.conv import AtrousConv2D
-from tfseg.ops.identity import grouped_identity
+from tfseg.ops.kernels import grouped_identity
 
 Shape = Sequence[int | None]
 

@@ -8,9 +8,9 @@ import numpy as np
 from keras import ops
 
 from tfseg.layers.arguments import two_shapes
-from tfseg.ops.crf_arguments import check_thetas, check_weight, counted
-from tfseg.ops.crf_rnn import KernelForm, Kernels, checked_image, of_one_size, refined
-from tfseg.ops.mean_field import Normalization
+from tfseg.ops.crf.arguments import check_thetas, check_weight, counted
+from tfseg.ops.crf.crf_rnn import KernelForm, Kernels, checked_image, of_one_size, refined
+from tfseg.ops.crf.mean_field import Normalization
 
 Shape = Sequence[int | None]
 Matrix = Sequence[Sequence[float]]
@@ -53,7 +53,7 @@ class CrfRnn(keras.layers.Layer):
             `"potts"`: that for good. A matrix: this one for good; a positive entry sets two classes against each other.
         iterations: of mean field in training.
         inference_iterations: of mean field otherwise.
-        normalization: `"none"`, `"before"`, `"after"` or `"symmetric"`, see `tfseg.ops.mean_field`.
+        normalization: `"none"`, `"before"`, `"after"` or `"symmetric"`, see `tfseg.ops.crf.mean_field`.
         kernel: `"permutohedral"`: the bilateral kernel over the whole image, by a lattice, with TensorFlow.
             `"convolutional"`: over a window and exactly, on every backend, under XLA and in TFLite. The spatial kernel
             is the same in both, a separable convolution.

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from tfseg.layers.arguments import pair, two_shapes
-from tfseg.ops.bilinear import bilinear_kernel
+from tfseg.ops.kernels import bilinear_kernel
 from tfseg.ops.resize import Method, resize
 
 Shape = Sequence[int | None]

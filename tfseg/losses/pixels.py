@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.ops.demand import demand
+from tfseg.ops.runtime import demand
 
 
 def pixel_labels(y_true: Any, logits_shape: Sequence[int | None], ignore_label: int) -> tuple[Any, Any]:

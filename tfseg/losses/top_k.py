@@ -9,7 +9,7 @@ from keras import ops
 from tfseg.labels import IGNORE
 from tfseg.losses.pixels import pixel_labels, weighted
 from tfseg.losses.sizes import Positions, check, matched
-from tfseg.ops.replicas import sum_over_replicas
+from tfseg.ops.runtime import sum_over_replicas
 
 
 @keras.saving.register_keras_serializable(package="tfseg")

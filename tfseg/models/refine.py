@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 
 from tfseg import layers
 from tfseg.models.problems import Problem
-from tfseg.ops.crf_arguments import LARGEST_THETA_GAMMA, LARGEST_WEIGHT
-from tfseg.ops.crf_rnn import KernelForm
-from tfseg.ops.mean_field import Normalization
+from tfseg.ops.crf.arguments import LARGEST_THETA_GAMMA, LARGEST_WEIGHT
+from tfseg.ops.crf.crf_rnn import KernelForm
+from tfseg.ops.crf.mean_field import Normalization
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Misfit
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.ops.demand import demand
+from tfseg.ops.runtime import demand
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

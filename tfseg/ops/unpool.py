@@ -11,6 +11,8 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from tfseg.ops.geometry import deconv_size
+
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
@@ -80,7 +82,7 @@ def max_unpool(updates: Any, places: Any, size: tuple[Any, Any]) -> Any:
 
 def unpooled_size(size: Any, kernel: int, stride: int, padding: Padding) -> Any:
     """The size that a pooling would have come from if its windows had covered it exactly."""
-    return size * stride if padding == "same" else (size - 1) * stride + kernel
+    return size * stride if padding == "same" else deconv_size(size, kernel, stride)
 
 
 def _first_greatest(taps: list[Any]) -> Any:

@@ -4,7 +4,7 @@ import functools
 import os
 import types
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar, Union, dataclass_transform, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 from pydantic import BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, PlainSerializer, ValidationError
 from pydantic.dataclasses import dataclass
@@ -80,8 +80,6 @@ class ByType:
     Args:
         default: the type of a mapping that names none, or None where the type must be named.
     """
-
-    ERROR: ClassVar[str] = "union_tag_invalid"
 
     def __init__(self, default: str | None = None) -> None:
         self.default = default

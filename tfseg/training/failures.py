@@ -1,8 +1,6 @@
 """What TensorFlow says when a training step fails, in words that a user can act on."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tfseg.errors import RunError
 
@@ -24,15 +22,3 @@ def explain(error: BaseException) -> RunError | None:
         values = " to ".join(value for value in match.groups()[1:] if value)
         return RunError(f"training stopped: {match[1]} {values}. `tfseg data check` names the files")
     return None
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Raises a `RunError` in place of an error that `explain` knows; any other error passes."""
-    try:
-        yield
-    except Exception as error:
-        known = explain(error)
-        if known is None:
-            raise
-        raise known from error

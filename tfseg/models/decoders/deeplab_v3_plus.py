@@ -10,9 +10,9 @@ from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import ResizeLike
 from tfseg.models.decoders.deeplab_v3 import DeepLabV3
 from tfseg.models.problems import Problem, overhanging
-from tfseg.ops.weightless import weightless
 from tfseg.spec.declare import spec
 from tfseg.spec.wording import listed
+from tfseg.symbolic import weightless
 
 
 @spec

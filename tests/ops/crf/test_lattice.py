@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.ops.gaussian import gaussian_sums
-from tfseg.ops.lattice import blur, filtered, lattice, scaled, slice_, splat
-from tfseg.ops.lattice_keys import apart, joined, links, radices, vertices
-from tfseg.ops.simplex import descending, elevation, simplices
+from tfseg.ops.crf.gaussian import gaussian_sums
+from tfseg.ops.crf.lattice import blur, filtered, lattice, scaled, slice_, splat
+from tfseg.ops.crf.lattice_keys import apart, joined, links, radices, vertices
+from tfseg.ops.crf.simplex import descending, elevation, simplices
 
 
 def points(count: int, dimensions: int, spread: float = 2.0) -> np.ndarray:

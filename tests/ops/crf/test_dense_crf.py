@@ -17,10 +17,10 @@ from PIL import Image
 
 from tests.tiers import rotating
 from tfseg.ops import dense_crf
-from tfseg.ops.crf_parameters import PARAMETERS, CrfParameters
-from tfseg.ops.gaussian import gaussian_sums
-from tfseg.ops.lattice import filtered, lattice
-from tfseg.ops.mean_field import NORMALIZATIONS, Normalization, bilateral_features, colours
+from tfseg.ops.crf.gaussian import gaussian_sums
+from tfseg.ops.crf.lattice import filtered, lattice
+from tfseg.ops.crf.mean_field import NORMALIZATIONS, Normalization, bilateral_features, colours
+from tfseg.ops.crf.parameters import PARAMETERS, CrfParameters
 
 VALUES: dict[str, Any] = {
     "theta_alpha": 8.0,

@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from tfseg.ops.weightless import weightless
+from tfseg.symbolic import weightless
 
 
 def test_no_value_is_made_then_or_later() -> None:

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from tfseg.ops.mean_field import Normalization
+from tfseg.ops.crf.mean_field import Normalization
 
 
 @dataclass(frozen=True)
 class CrfParameters:
-    """The weights and standard deviations of the two kernels. See `tfseg.ops.mean_field`."""
+    """The weights and standard deviations of the two kernels. See `tfseg.ops.crf.mean_field`."""
 
     bilateral_weight: float
     theta_alpha: float

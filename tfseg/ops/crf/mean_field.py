@@ -27,8 +27,8 @@ from typing import Any, Literal, Protocol
 import keras
 from keras import ops
 
-from tfseg.ops.gaussian import columns_abreast, gaussian_blur
-from tfseg.ops.lattice import Lattice, filtered, lattice, scaled
+from tfseg.ops.crf.gaussian import columns_abreast, gaussian_blur
+from tfseg.ops.crf.lattice import Lattice, filtered, lattice, scaled
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

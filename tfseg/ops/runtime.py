@@ -1,4 +1,4 @@
-"""A condition on values that are known only when the graph runs."""
+"""What only the running program can do: look at values, and sum them over the replicas of a distribution strategy."""
 
 from typing import Any
 
@@ -36,9 +36,20 @@ if keras.backend.backend() == "tensorflow":
 
         return tf.cond(condition, lambda: tf.identity(condition), refused)
 
+    def sum_over_replicas(value: Any) -> Any:
+        """The sum of `value` over all replicas that compute in step; `value` itself where there is one."""
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return value
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
 else:
 
     def demand(condition: Any, message: str, values: Any) -> Any:
         """Stops the computation with `message` and `values` unless the scalar `condition` holds, with NumPy only."""
         if keras.backend.backend() == "numpy" and not condition:
             raise ValueError(f"{message} Received: {values() if callable(values) else values}")
+
+    def sum_over_replicas(value: Any) -> Any:
+        """The sum of `value` over all replicas: `value` itself, since only TensorFlow has replicas here."""
+        return value

@@ -7,9 +7,8 @@ import pytest
 import tensorflow as tf
 
 from tests.tiers import rotating
-from tfseg.ops.crf_parameters import PARAMETERS
-from tfseg.ops.gaussian import gaussian_sums
-from tfseg.ops.mean_field import (
+from tfseg.ops.crf.gaussian import gaussian_sums
+from tfseg.ops.crf.mean_field import (
     NORMALIZATIONS,
     BilateralKernel,
     Kernel,
@@ -22,6 +21,7 @@ from tfseg.ops.mean_field import (
     step,
     with_first,
 )
+from tfseg.ops.crf.parameters import PARAMETERS
 
 HEIGHT, WIDTH, LABELS = 4, 5, 3
 generator = np.random.default_rng(0)

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import keras
 
-from tfseg.ops.lattice_keys import apart, joined, links, radices, side_by_side, vertices
-from tfseg.ops.simplex import simplices
+from tfseg.ops.crf.lattice_keys import apart, joined, links, radices, side_by_side, vertices
+from tfseg.ops.crf.simplex import simplices
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from tfseg.ops.crf_parameters import CrfParameters
-from tfseg.ops.mean_field import (
+from tfseg.ops.crf.mean_field import (
     AT_A_TIME,
     BilateralKernel,
     Kernel,
@@ -17,6 +16,7 @@ from tfseg.ops.mean_field import (
     step,
     with_first,
 )
+from tfseg.ops.crf.parameters import CrfParameters
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

@@ -16,8 +16,8 @@ from typing import Any
 
 import keras
 
-from tfseg.ops.demand import demand
-from tfseg.ops.simplex import Simplices, backward_number
+from tfseg.ops.crf.simplex import Simplices, backward_number
+from tfseg.ops.runtime import demand
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfseg.ops.bilinear import bilinear_kernel, bilinear_taps
+from tfseg.ops.kernels import bilinear_kernel, bilinear_taps
 
 
 @pytest.mark.parametrize(

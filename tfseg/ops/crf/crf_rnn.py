@@ -1,7 +1,7 @@
 """Mean field from logits to logits, with weights and a compatibility that are learned: the recurrence of CRF-RNN.
 
 One iteration is `q <- U - mu (W_b K_b softmax(q) + W_s K_s softmax(q))` from `q = U`, where `U` are the logits that
-come in and `K` the normalised kernels of `tfseg.ops.mean_field`. The result is `q`: logits, not probabilities.
+come in and `K` the normalised kernels of `tfseg.ops.crf.mean_field`. The result is `q`: logits, not probabilities.
 """
 
 import functools
@@ -11,11 +11,11 @@ from typing import Any, Literal, NamedTuple
 import keras
 from keras import ops
 
-from tfseg.ops.demand import demand
-from tfseg.ops.gaussian import gaussian_blur
-from tfseg.ops.lattice_gradient import DifferentiableBilateralKernel
-from tfseg.ops.mean_field import AT_A_TIME, BilateralKernel, Kernel, Normalization, SpatialKernel, colours, step
-from tfseg.ops.window import WindowKernel
+from tfseg.ops.crf.gaussian import gaussian_blur
+from tfseg.ops.crf.lattice_gradient import DifferentiableBilateralKernel
+from tfseg.ops.crf.mean_field import AT_A_TIME, BilateralKernel, Kernel, Normalization, SpatialKernel, colours, step
+from tfseg.ops.crf.window import WindowKernel
+from tfseg.ops.runtime import demand
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -176,7 +176,7 @@ def _repeated(
 ) -> Any:
     """As many steps as asked for, each of its own in the graph: not every backend can differentiate a loop.
 
-    `tfseg.ops.mean_field.step` is the same in TensorFlow, with a gradient that computes it again.
+    `tfseg.ops.crf.mean_field.step` is the same in TensorFlow, with a gradient that computes it again.
     """
     logits = unary
     for _ in range(iterations):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from tfseg.ops.mean_field import Normalization, scales
+from tfseg.ops.crf.mean_field import Normalization, scales
 
 
 class WindowKernel:
@@ -19,7 +19,7 @@ class WindowKernel:
         image: `[batch, height, width, channels]`, floating, 0 to 255.
         theta_alpha: standard deviation in pixels.
         theta_beta: standard deviation in intensities.
-        normalization: see `tfseg.ops.mean_field`.
+        normalization: see `tfseg.ops.crf.mean_field`.
         window: height and width of the window, odd.
         image_gradient: whether there is a gradient to the image.
     """

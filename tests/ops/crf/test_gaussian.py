@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.ops.gaussian import columns_abreast, gaussian_blur, gaussian_sums, gaussian_taps
+from tfseg.ops.crf.gaussian import columns_abreast, gaussian_blur, gaussian_sums, gaussian_taps
 
 
 def by_force(x: np.ndarray, theta: float) -> np.ndarray:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.ops.gaussian import gaussian_sums
-from tfseg.ops.mean_field import NORMALIZATIONS, Normalization, bilateral_features
-from tfseg.ops.window import WindowKernel, window_sums, window_taps
+from tfseg.ops.crf.gaussian import gaussian_sums
+from tfseg.ops.crf.mean_field import NORMALIZATIONS, Normalization, bilateral_features
+from tfseg.ops.crf.window import WindowKernel, window_sums, window_taps
 
 ALPHA, BETA = 2.5, 40.0
 generator = np.random.default_rng(0)

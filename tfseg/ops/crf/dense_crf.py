@@ -5,11 +5,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfseg.ops.crf_arguments import check_thetas, check_weight, counted
-from tfseg.ops.crf_parameters import PARAMETERS, CrfParameters
-from tfseg.ops.demand import demand
-from tfseg.ops.dense_crf_graph import refine
-from tfseg.ops.mean_field import NORMALIZATIONS, Normalization
+from tfseg.ops.crf.arguments import check_thetas, check_weight, counted
+from tfseg.ops.crf.dense_crf_graph import refine
+from tfseg.ops.crf.mean_field import NORMALIZATIONS, Normalization
+from tfseg.ops.crf.parameters import PARAMETERS, CrfParameters
+from tfseg.ops.runtime import demand
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -31,9 +31,9 @@ def dense_crf(
 ) -> Any:
     """Refines probabilities by mean-field inference in a fully connected CRF with Potts compatibility.
 
-    `tfseg.ops.mean_field` has the energy, the kernels and what the normalisations are. All is computed in float32, or
-    in float64 for float64 probabilities. There is a gradient to the probabilities, and to the weights where they are
-    tensors; none to the image and the thetas.
+    `tfseg.ops.crf.mean_field` has the energy, the kernels and what the normalisations are. All is computed in float32,
+    or in float64 for float64 probabilities. There is a gradient to the probabilities, and to the weights where they
+    are tensors; none to the image and the thetas.
 
     Example:
 
@@ -50,7 +50,7 @@ def dense_crf(
         probabilities: `[batch, height, width, labels]`, 0 to 1. Any size, which may be unknown until the graph runs.
         image: `[batch, height, width, 3]` of the same size, integers or floats of 0 to 255. With one channel it is
             grey, and counts as three equal channels.
-        parameters: the name of a published set in `tfseg.ops.crf_parameters`, or a set of one's own. What is given
+        parameters: the name of a published set in `tfseg.ops.crf.parameters`, or a set of one's own. What is given
             besides goes before it.
         theta_alpha: standard deviation of the bilateral kernel in pixels.
         theta_beta: standard deviation of the bilateral kernel in intensities of 0 to 255.

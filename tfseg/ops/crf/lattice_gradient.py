@@ -14,21 +14,21 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.ops.lattice import Lattice, filtered, lattice, transposed
-from tfseg.ops.mean_field import Normalization, bilateral_features, scales
+from tfseg.ops.crf.lattice import Lattice, filtered, lattice, transposed
+from tfseg.ops.crf.mean_field import Normalization, bilateral_features, scales
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 
 class DifferentiableBilateralKernel:
-    """`tfseg.ops.mean_field.BilateralKernel`, which costs more in training: there is a gradient to the image too.
+    """`tfseg.ops.crf.mean_field.BilateralKernel`, which costs more in training: there is a gradient to the image too.
 
     Args:
         image: `[height, width, channels]`, floating, 0 to 255.
         theta_alpha: standard deviation in pixels.
         theta_beta: standard deviation in intensities.
-        normalization: see `tfseg.ops.mean_field`.
+        normalization: see `tfseg.ops.crf.mean_field`.
     """
 
     def __init__(self, image: Any, theta_alpha: float, theta_beta: float, normalization: Normalization) -> None:
@@ -44,7 +44,7 @@ class DifferentiableBilateralKernel:
 
 
 def filtered_by_colour(lattice: Lattice, values: Any, colours: Any) -> Any:
-    """`tfseg.ops.lattice.filtered`, with a gradient to `values` and to `colours`.
+    """`tfseg.ops.crf.lattice.filtered`, with a gradient to `values` and to `colours`.
 
     Args:
         lattice: of the points.

@@ -1,0 +1,1 @@
+"""The fully connected CRF: filters of Gaussian kernels, mean field inference, and its parameters."""
