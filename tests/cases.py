@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.checks import LayerCase, LossCase, MetricCase, SpecCase
 from tests.data.cases import SCENES
-from tests.export.cases import EXPORT
+from tests.exporting.cases import EXPORT
 from tfseg.backbones import SmallCnn
 from tfseg.inference import Inference
 from tfseg.labels import Labels

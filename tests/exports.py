@@ -1,7 +1,7 @@
 """One process that answers for the artefacts of all exports of a session.
 
 An export is compared with its model by a process of its own, and each start of TensorFlow takes seconds. The process
-here runs the same functions, likewise where neither tfseg nor Keras can be imported. `tests/export/test_gate.py` and
+here runs the same functions, likewise where neither tfseg nor Keras can be imported. `tests/exporting/test_gate.py` and
 `tests/test_networks.py` have exports whose process is their own.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.export.verify import STRANGER, Arrays
+from tfseg.exporting.verify import STRANGER, Arrays
 
 SERVE = f"""
 import importlib.util, os, pickle, sys
@@ -37,7 +37,7 @@ while True:
 
 
 class Answers:
-    """Stands in for `tfseg.export.verify.ask`; the process starts when it is first asked, and again after its end."""
+    """Stands in for `tfseg.exporting.verify.ask`; its process starts when first asked, and again after its end."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None

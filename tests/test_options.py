@@ -23,12 +23,12 @@ from tests.checks import Given, SpecCase, layout, places, same, variants
 from tests.data.cases import files
 from tfseg import run
 from tfseg.errors import ExportError
-from tfseg.export import artefacts
-from tfseg.fitting import training_and_validation
+from tfseg.exporting import artefacts
 from tfseg.labels import LABELS, labels_text
 from tfseg.models.nodes import IMAGE, NODES, Node
 from tfseg.pipeline import Pipeline, load
-from tfseg.run_directory import PIPELINE as FILE
+from tfseg.runs.directory import PIPELINE as FILE
+from tfseg.runs.fit import training_and_validation
 from tfseg.spec.problems import SpecError
 from tfseg.spec.show import dump
 from tfseg.spec.slots import slots

@@ -4,52 +4,56 @@ Names are imported when they are asked for (PEP 562): TensorFlow takes seconds t
 """
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tfseg.errors import DataError, ExportError, RunError, TfsegError, WeightsError
-    from tfseg.importing import import_weights
     from tfseg.labels import Labels
     from tfseg.pipeline import Pipeline, load, retarget
-    from tfseg.run import Run, evaluate, export, fit, iter_predict, load_model, predict
-    from tfseg.spec.validate import SpecError
-    from tfseg.tuning import tune_crf
+    from tfseg.runs.directory import Run, load_model
+    from tfseg.runs.evaluate import evaluate
+    from tfseg.runs.export import export
+    from tfseg.runs.fit import fit
+    from tfseg.runs.import_weights import import_weights
+    from tfseg.runs.predict import iter_predict, predict
+    from tfseg.runs.tune_crf import tune_crf
+    from tfseg.spec.problems import SpecError
 
 _HOMES = {
     "DataError": "tfseg.errors",
     "ExportError": "tfseg.errors",
     "Labels": "tfseg.labels",
     "Pipeline": "tfseg.pipeline",
-    "Run": "tfseg.run",
+    "Run": "tfseg.runs.directory",
     "RunError": "tfseg.errors",
-    "SpecError": "tfseg.spec.validate",
+    "SpecError": "tfseg.spec.problems",
     "TfsegError": "tfseg.errors",
     "WeightsError": "tfseg.errors",
-    "evaluate": "tfseg.run",
-    "fit": "tfseg.run",
-    "import_weights": "tfseg.importing",
-    "iter_predict": "tfseg.run",
+    "evaluate": "tfseg.runs.evaluate",
+    "export": "tfseg.runs.export",
+    "fit": "tfseg.runs.fit",
+    "import_weights": "tfseg.runs.import_weights",
+    "iter_predict": "tfseg.runs.predict",
     "load": "tfseg.pipeline",
-    "load_model": "tfseg.run",
-    "predict": "tfseg.run",
+    "load_model": "tfseg.runs.directory",
+    "predict": "tfseg.runs.predict",
     "retarget": "tfseg.pipeline",
-    "tune_crf": "tfseg.tuning",
+    "tune_crf": "tfseg.runs.tune_crf",
 }
 _ROOMS = {
     "backbones",
     "checkpoints",
     "data",
-    "export",
+    "exporting",
     "inference",
     "layers",
     "losses",
     "metrics",
     "models",
     "ops",
+    "runs",
     "spec",
     "training",
 }
@@ -75,24 +79,6 @@ __all__ = [
     "retarget",
     "tune_crf",
 ]
-
-
-class _Verb(ModuleType):
-    """The package `tfseg.export`, which is also the verb `tfseg.export(run)`."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return importlib.import_module("tfseg.run").export(*args, **kwargs)
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Whoever imports `tfseg.export` first, the import system binds it here, and it becomes callable."""
-        if name == "export" and isinstance(value, ModuleType):
-            value.__class__ = _Verb
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

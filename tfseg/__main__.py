@@ -2,7 +2,7 @@
 
 import sys
 
-from tfseg.cli import main
+from tfseg.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,7 +9,7 @@ import keras
 from pydantic import Field
 
 from tfseg.data import Data
-from tfseg.export import Export
+from tfseg.exporting import Export
 from tfseg.inference import Inference
 from tfseg.inference.crf import channels_problem
 from tfseg.labels import Labels

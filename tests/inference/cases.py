@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.checks import Given, SpecCase
-from tests.export.toys import image, network
+from tests.exporting.toys import image, network
 from tfseg.inference import Crf, Ensemble, Inference, Predictor, Proposals
 
 REFINED = Crf(parameters="deeplab_v1", iterations=3)

@@ -7,16 +7,16 @@ import keras
 import numpy as np
 import pytest
 
-from tests.export.toys import image, labels, network
+from tests.exporting.toys import image, labels, network
 from tfseg import run
 from tfseg.errors import RunError
-from tfseg.export import Export, export
+from tfseg.exporting import Export, export
 from tfseg.inference import Crf, Ensemble, Predictor, Proposals
 from tfseg.layers import McDropout
 from tfseg.ops import dense_crf
 from tfseg.ops.crf.parameters import PARAMETERS
 from tfseg.pipeline import load
-from tfseg.run_directory import PIPELINE
+from tfseg.runs.directory import PIPELINE
 from tfseg.spec.problems import SpecError
 from tfseg.spec.show import dump
 

@@ -7,13 +7,13 @@ import keras
 import numpy as np
 import pytest
 
-from tests.export.toys import constant, image, labels, network
+from tests.exporting.toys import constant, image, labels, network
 from tfseg import run
 from tfseg.errors import RunError
-from tfseg.export import Export, export
+from tfseg.exporting import Export, export
 from tfseg.inference import Ensemble, Inference, Predictor, Proposals
 from tfseg.pipeline import load
-from tfseg.run_directory import PIPELINE
+from tfseg.runs.directory import PIPELINE
 from tfseg.spec.problems import SpecError
 from tfseg.spec.show import dump
 

@@ -12,9 +12,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.export.toys import constant, image, labels, network
+from tests.exporting.toys import constant, image, labels, network
 from tfseg.errors import RunError
-from tfseg.export import Export, Tflite, export
+from tfseg.exporting import Export, Tflite, export
 from tfseg.inference import Predictor
 from tfseg.labels import Labels
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.export.toys import constant, image, labels, network
+from tests.exporting.toys import constant, image, labels, network
 from tfseg import run
 from tfseg.errors import DataError, RunError
-from tfseg.export import Export, Tflite, export
+from tfseg.exporting import Export, Tflite, export
 from tfseg.inference import Inference, Predictor, Proposals, predict_files
 from tfseg.inference.proposals import windows
 from tfseg.pipeline import load

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.export.toys import constant, image, labels, network
+from tests.exporting.toys import constant, image, labels, network
 from tfseg.errors import RunError
-from tfseg.export import Export, Tflite, export
+from tfseg.exporting import Export, Tflite, export
 from tfseg.inference import Inference, Predictor, predict_files
 from tfseg.inference.sampling import mean_and_uncertainty, shade
 from tfseg.layers import McDropout

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.export.toys import constant, image, network
+from tests.exporting.toys import constant, image, network
 from tfseg.errors import DataError
 from tfseg.images import decode_image
 from tfseg.inference import Inference, Predictor, predict_files, read_image

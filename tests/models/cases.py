@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.checks import Given, SpecCase, layout
 from tfseg.backbones import ContractingPath, SmallCnn, Vgg16
-from tfseg.export import Export
+from tfseg.exporting import Export
 from tfseg.labels import Labels
 from tfseg.models import Graph, Segmenter
 from tfseg.models.decoders import (

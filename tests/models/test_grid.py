@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 import tfseg
 from tests.models.conftest import LABELS, SMALL
 from tfseg.backbones import AlexNet, Applications, ContractingPath, GoogLeNet, Resnet, SmallCnn, Vgg16
-from tfseg.export.saved_model import write_endpoints
+from tfseg.exporting.saved_model import write_endpoints
 from tfseg.layers import CropLike, PadToGrid
 from tfseg.losses import Positions, subsample
 from tfseg.metrics import SegmentationMetrics

@@ -11,7 +11,7 @@ import tfseg
 from tests.models.conftest import LABELS
 from tfseg import layers
 from tfseg.backbones import SmallCnn
-from tfseg.export import Export
+from tfseg.exporting import Export
 from tfseg.models import Graph, ModelError, Segmenter, describe
 from tfseg.models.coordinates import NoCoordinates, coordinate_map, receptive_field
 from tfseg.models.decoders import Fcn

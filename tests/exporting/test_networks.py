@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from tests.export.toys import image, labels
+from tests.exporting.toys import image, labels
 from tests.tiers import rotating
 from tfseg.backbones import ContractingPath, MobileNetV2, Resnet, SmallCnn, Vgg16
-from tfseg.export import Export, Tflite, export
-from tfseg.export.tflite import operations
+from tfseg.exporting import Export, Tflite, export
+from tfseg.exporting.tflite import operations
 from tfseg.models import Segmenter
 from tfseg.models.decoders import DeconvNet, DeepLabV1, Dilation, Fcn, PspNet, SegNet, Unet
 from tfseg.models.refine import CrfRnn

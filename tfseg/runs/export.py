@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.data import Data, Shapes, explained
-from tfseg.export import Report
-from tfseg.export import export as export_model
+from tfseg.exporting import Report
+from tfseg.exporting import export as export_model
 from tfseg.inference import read_image
 from tfseg.inference.files import image_files
 from tfseg.pipeline import Pipeline, load
-from tfseg.run_directory import PIPELINE, Run
+from tfseg.runs.directory import PIPELINE, Run
 from tfseg.spec.show import dump
 
 NOT_EXPORTED = ("samples", "proposals", "ensemble", "crf")

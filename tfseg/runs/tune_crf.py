@@ -15,15 +15,15 @@ import numpy as np
 from tfseg.atomic import write_text
 from tfseg.data import explained
 from tfseg.errors import RunError
-from tfseg.export.bundle import versions
+from tfseg.exporting.bundle import versions
 from tfseg.inference import Crf
 from tfseg.inference.crf import KERNELS, channels_problem
 from tfseg.inference.crf_search import Setting, checked, most, search
 from tfseg.labels import Labels
 from tfseg.metrics import SegmentationMetrics, TrimapMeanIoU
 from tfseg.pipeline import Pipeline
-from tfseg.run import Run, predictor_of
-from tfseg.run_directory import TUNED
+from tfseg.runs.directory import TUNED, Run
+from tfseg.runs.predictors import predictor_of
 from tfseg.spec.show import dump
 
 NEGLIGIBLE = 0.01

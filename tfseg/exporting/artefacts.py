@@ -10,13 +10,13 @@ import numpy as np
 
 from tfseg.atomic import write_text
 from tfseg.errors import ExportError
-from tfseg.export.bundle import RECORD, append_labels, record_text
-from tfseg.export.precision import in_float32
-from tfseg.export.saved_model import write_saved_model
-from tfseg.export.spec import Export
-from tfseg.export.tflite import write_tflite
-from tfseg.export.verify import Comparison, ask, compare, expectations, questions
-from tfseg.export.versions import new_version
+from tfseg.exporting.bundle import RECORD, append_labels, record_text
+from tfseg.exporting.precision import in_float32
+from tfseg.exporting.saved_model import write_saved_model
+from tfseg.exporting.spec import Export
+from tfseg.exporting.tflite import write_tflite
+from tfseg.exporting.verify import Comparison, ask, compare, expectations, questions
+from tfseg.exporting.versions import new_version
 from tfseg.labels import LABELS, Labels, labels_text
 from tfseg.layers.settled import settled
 

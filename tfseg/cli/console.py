@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
+from tfseg.cli.arguments import hint
 from tfseg.errors import TfsegError
-from tfseg.words import hint
 
 INTERRUPTED, TERMINATED = 130, 143
 """What a shell expects of a program that Ctrl-C ended, and of one that SIGTERM did."""

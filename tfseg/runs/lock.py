@@ -12,7 +12,7 @@ from tfseg.atomic import remove, sweep
 from tfseg.errors import RunError
 from tfseg.labels import LABELS
 from tfseg.pipeline import Pipeline
-from tfseg.run_directory import METRICS, PIPELINE, RECORD, TUNED, Run
+from tfseg.runs.directory import METRICS, PIPELINE, RECORD, TUNED, Run
 from tfseg.spec.show import dump
 from tfseg.training.files import BEST, HISTORY, LAST, LOGS, STATE, states
 

@@ -20,19 +20,19 @@ import yaml
 from PIL import Image
 
 import tfseg
-import tfseg.run
-from tfseg.catalogue import CATALOGUE
-from tfseg.cli import main
-from tfseg.cli import tfseg as tfseg_group
+import tfseg.runs.fit
+from tfseg.cli.arguments import OPTIONS, VERBS
+from tfseg.cli.commands import main
+from tfseg.cli.commands import tfseg as tfseg_group
+from tfseg.cli.listing import CATALOGUE
 from tfseg.pipeline import Pipeline
 from tfseg.shipped import headline, shipped
 from tfseg.spec.slots import described
 from tfseg.spec.source import read
 from tfseg.spec.validate import SpecError, validate
 from tfseg.training.files import states
-from tfseg.words import OPTIONS, VERBS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TINY = """\
 # A pipeline for tests.
 name: tiny
@@ -122,8 +122,8 @@ def test_who_sets_the_log_level_sees_what_it_lets_through(tiny: str) -> None:
 
 def test_a_failing_start_is_not_hidden() -> None:
     code = (
-        "import os, tfseg.shell\n"
-        "with tfseg.shell._start_up_hidden():\n"
+        "import os, tfseg.cli.console\n"
+        "with tfseg.cli.console._start_up_hidden():\n"
         "    os.write(2, b'no such library')\n"
         "    raise ImportError('keras')\n"
     )
@@ -217,7 +217,7 @@ def test_list_needs_no_tensorflow() -> None:
     """Which takes seconds to import."""
     code = (
         "import sys\n"
-        "from tfseg.cli import main\n"
+        "from tfseg.cli.commands import main\n"
         "main(['list'])\n"
         "print(*sorted({'tensorflow', 'keras', 'numpy'} & set(sys.modules)))\n"
     )
@@ -475,7 +475,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseException
         def fit(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr(tfseg.run, "fit", fit)
+        monkeypatch.setattr(tfseg.runs.fit, "fit", fit)
 
     yield arrange
 
@@ -519,7 +519,7 @@ def test_termination(tiny: str, said: Said, monkeypatch: pytest.MonkeyPatch) -> 
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
 
-    monkeypatch.setattr(tfseg.run, "fit", wait)
+    monkeypatch.setattr(tfseg.runs.fit, "fit", wait)
     before = signal.getsignal(signal.SIGTERM)
     code, out, err = said("fit", tiny)
     assert (code, out, err.strip()) == (143, "", "Stopped.")

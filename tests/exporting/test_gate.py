@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tfseg.errors import ExportError
-from tfseg.export import Export, Tflite, export
-from tfseg.export.saved_model import write_saved_model
-from tfseg.export.tflite import operations, write_tflite
-from tfseg.export.verify import Comparison, ask, compare, expectations, questions
+from tfseg.exporting import Export, Tflite, export
+from tfseg.exporting.saved_model import write_saved_model
+from tfseg.exporting.tflite import operations, write_tflite
+from tfseg.exporting.verify import Comparison, ask, compare, expectations, questions
 from tfseg.spec.problems import SpecError
 
 from .toys import ArgmaxPooling, Fickle, constant, image, labels, network
@@ -291,7 +291,7 @@ def test_a_version_that_appears_meanwhile_is_left_alone(tmp_path, monkeypatch):
         (tmp_path / "toy" / "1").mkdir()
         return ask(*arguments)
 
-    monkeypatch.setattr("tfseg.export.artefacts.ask", rival)
+    monkeypatch.setattr("tfseg.exporting.artefacts.ask", rival)
     with pytest.raises(ExportError) as error:
         export(constant([0.0, 1.0]), labels(2), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
     assert str(error.value) == (
@@ -303,9 +303,9 @@ def test_a_version_that_appears_meanwhile_is_left_alone(tmp_path, monkeypatch):
 FULL = """
     import resource, sys
     from pathlib import Path
-    from tests.export.toys import image, labels, network
+    from tests.exporting.toys import image, labels, network
     from tfseg.errors import ExportError
-    from tfseg.export import Export, export
+    from tfseg.exporting import Export, export
 
     model, folder = network(), Path(sys.argv[1])
     for limit in map(int, sys.argv[2:]):

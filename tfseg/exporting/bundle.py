@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfseg
-from tfseg.export.verify import Comparison
+from tfseg.exporting.verify import Comparison
 from tfseg.labels import LABELS, Labels, labels_text
 
 RECORD = "export.json"

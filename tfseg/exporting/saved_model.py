@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tfseg.export.signatures import Endpoints, Signatures
+from tfseg.exporting.signatures import Endpoints, Signatures
 
 
 def write_saved_model(model: keras.Model, folder: Path, size: tuple[int, int] | None = None) -> None:

@@ -1,8 +1,6 @@
-"""The parts of `fit`: a network gets its weights, objective and batches, is trained, and its statistics are measured.
+"""A training from its pipeline to the best of its networks, measured: the whole story of `tfseg fit`."""
 
-They stand here in the order in which `tfseg.run.fit` calls them.
-"""
-
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +9,18 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfseg.atomic import write_text
+from tfseg.inference import check_partner
+from tfseg.labels import LABELS, labels_text
 from tfseg.pipeline import Pipeline
-from tfseg.run_directory import Run
-from tfseg.training import State, estimate_batch_norm, save_model
-from tfseg.training.files import BEST, LAST
+from tfseg.runs.directory import PIPELINE, Run
+from tfseg.runs.evaluate import evaluate
+from tfseg.runs.lock import claim
+from tfseg.runs.predictors import partner
+from tfseg.runs.wording import in_words
+from tfseg.spec.show import dump
+from tfseg.training import State, estimate_batch_norm, restore, save_model
+from tfseg.training.files import BEST, LAST, states
 from tfseg.training.progress import Progress, verbosity
 from tfseg.training.strategy import Scope
 
@@ -22,6 +28,57 @@ SAMPLES = 4
 """Validation images that TensorBoard shows with the network's masks."""
 UNFOLDING = 4
 """Batches of training images from which the statistics of folded BatchNorm are measured."""
+
+
+def fit(
+    pipeline: Pipeline,
+    run_dir: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    verbose: bool = True,
+) -> Run:
+    """Trains a pipeline's network and measures the best of its epochs on the validation split.
+
+    Args:
+        pipeline: what `tfseg.load` returned.
+        run_dir: the folder to write; see `tfseg.Run` for what it will hold.
+        resume: go on with an unfinished run, from the end of its last epoch.
+        overwrite: delete what an earlier run left in `run_dir`.
+        verbose: show progress.
+
+    Raises:
+        TfsegError: data, weights or `run_dir` cannot be used, or the training had to stop; the text says what to do.
+    """
+    folder, data, labels = Path(run_dir), pipeline.data, pipeline.labels
+    with claim(folder, pipeline, resume=resume, overwrite=overwrite) as claimed, in_words():
+        steps, _ = data.steps_per_epoch(labels), data.count(data.validation_split)  # missing files show here
+        _check_use(pipeline)
+        with pipeline.training.scope(pipeline.seed) as scope:
+            model = pipeline.training.network(pipeline.build(training=True))
+            if not (resume and states(folder)):  # a training may be resumed before its first epoch has ended
+                load_weights(pipeline, model)
+            compile_for(pipeline, model, steps)
+            state = restore(model, folder) if resume else State()
+            batches = training_and_validation(pipeline, state, scope)
+            claimed.begin()
+            write_text(folder / PIPELINE, dump(pipeline))
+            write_text(folder / LABELS, labels_text(labels))
+            train(pipeline, model, folder, batches, state, steps, verbose)
+        run = Run(folder, allow_plugins=bool(pipeline.plugins))
+        measure_batch_norm(pipeline, run, verbose)
+        evaluate(run, data.validation_split, verbose=verbose)
+        claimed.finish()
+    return run
+
+
+def _check_use(pipeline: Pipeline) -> None:
+    """What evaluation will need beside the network is looked for before the network is trained, which may take days."""
+    data, use = pipeline.data, pipeline.inference
+    if use.proposals is not None:
+        use.proposals.check(data.evaluation_names(data.validation_split))
+    if use.ensemble is not None:
+        check_partner(partner(use.ensemble), pipeline.labels.count, data.channels, pipeline.labels)
 
 
 def load_weights(pipeline: Pipeline, model: keras.Model) -> None:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from tfseg.errors import ExportError
-from tfseg.export.signatures import DECODABLE, Signatures
+from tfseg.exporting.signatures import DECODABLE, Signatures
 
 STRANGER = Path(__file__).with_name("stranger.py")
 ORIENTATION = 0x0112

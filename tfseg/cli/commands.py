@@ -1,4 +1,4 @@
-"""The command line: verbs that parse, call `tfseg.run` and print. Nothing is decided here.
+"""The command line: verbs that parse, call `tfseg.runs` and print. Nothing is decided here.
 
 A verb imports its work when it is called: TensorFlow takes seconds to load, and `tfseg --help` must not.
 """
@@ -12,11 +12,7 @@ from textwrap import indent
 import click
 
 from tfseg import __version__
-from tfseg.cli_data import data
-from tfseg.errors import TfsegError
-from tfseg.shell import Manner, flags, run, verb
-from tfseg.tables import compared, measured, table
-from tfseg.words import (
+from tfseg.cli.arguments import (
     RANGE,
     Verbs,
     allow_plugins,
@@ -27,6 +23,10 @@ from tfseg.words import (
     range_of,
     split,
 )
+from tfseg.cli.console import Manner, flags, run, verb
+from tfseg.cli.data_commands import data
+from tfseg.cli.formatting import compared, measured, table
+from tfseg.errors import TfsegError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,7 +96,7 @@ def schema(_: Manner) -> None:
 @verb(tfseg, "list", frameworks=False)
 def list_(_: Manner) -> None:
     """List the components of every slot and the shipped pipelines, one line each."""
-    from tfseg.catalogue import catalogue
+    from tfseg.cli.listing import catalogue
 
     for title, lines in catalogue().items():
         click.echo("\n".join([title, *table(lines)]))
@@ -113,7 +113,7 @@ def fit(
 ) -> None:
     """Train a network and evaluate the best of its epochs."""
     from tfseg.pipeline import load
-    from tfseg.run import fit
+    from tfseg.runs.fit import fit
 
     file, overrides = one(words)
     pipeline = load(file, overrides, allow_plugins=allow_plugins)
@@ -133,8 +133,8 @@ def import_(manner: Manner, words: Sequence[str], run_dir: Path | None, overwrit
     WEIGHTS is an .npz of named arrays, a .tflite or .keras file, or a TensorFlow checkpoint; names may be those of
     TF-slim, of Model Garden, of keras.applications or of the network itself.
     """
-    from tfseg.importing import import_weights
     from tfseg.pipeline import load
+    from tfseg.runs.import_weights import import_weights
 
     files, overrides = split(words)
     if len(files) != 2:
@@ -167,8 +167,8 @@ def evaluate(
     field of the pipeline that says on which data to measure, and how the network is used.
     """
     from tfseg.pipeline import load
-    from tfseg.run import evaluate
-    from tfseg.run_directory import PIPELINE
+    from tfseg.runs.directory import PIPELINE
+    from tfseg.runs.evaluate import evaluate
 
     model, overrides = one(words, "MODEL")
     file = pipeline or (Path(model) / PIPELINE if overrides else None)
@@ -206,7 +206,7 @@ def predict(
     MODEL is a run, a .keras file, a SavedModel or a .tflite file.
     """
     from tfseg.pipeline import load
-    from tfseg.run import iter_predict
+    from tfseg.runs.predict import iter_predict
 
     use = load(inference, allow_plugins=allow_plugins).inference if inference else None
     written = iter_predict(
@@ -238,8 +238,8 @@ def tune_crf(
 
     It is written to a pipeline file as inference.crf. Apply it with: tfseg evaluate RUN --inference RUN/crf.yaml
     """
-    from tfseg.run_directory import TUNED
-    from tfseg.tuning import tune_crf
+    from tfseg.runs.directory import TUNED
+    from tfseg.runs.tune_crf import tune_crf
 
     report = tune_crf(
         run_dir,
@@ -265,7 +265,7 @@ def export(manner: Manner, words: Sequence[str], output: Path, images: Sequence[
 
     Without --image and without the data of the training, they are compared on drawn scenes.
     """
-    from tfseg.run import export
+    from tfseg.runs.export import export
 
     folder, overrides = one(words)
     manner.say(str(export(folder, output, overrides, images=images, allow_plugins=allow_plugins)))

@@ -7,13 +7,13 @@ import keras
 
 from tfseg.atomic import atomic_file, write_text
 from tfseg.checkpoints import ImportReport, fill_from, read_arrays
-from tfseg.claim import claim
 from tfseg.errors import RunError
 from tfseg.inference.engines import labels_of
 from tfseg.labels import LABELS, labels_text, names_problem
 from tfseg.models import Segmenter
 from tfseg.pipeline import Pipeline
-from tfseg.run_directory import PIPELINE
+from tfseg.runs.directory import PIPELINE
+from tfseg.runs.lock import claim
 from tfseg.spec.show import dump
 from tfseg.symbolic import weightless
 from tfseg.training.files import BEST, STATE

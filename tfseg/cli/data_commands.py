@@ -1,4 +1,4 @@
-"""The verbs of `tfseg data`; like those of `tfseg.cli` they parse, call and print."""
+"""The verbs of `tfseg data`; like those of `tfseg.cli.commands` they parse, call and print."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import click
 import yaml
 
-from tfseg.shell import Manner, verb
-from tfseg.tables import table
-from tfseg.words import allow_plugins, file_and_overrides, one
+from tfseg.cli.arguments import allow_plugins, file_and_overrides, one
+from tfseg.cli.console import Manner, verb
+from tfseg.cli.formatting import table
 
 if TYPE_CHECKING:
     from tfseg.pipeline import Pipeline

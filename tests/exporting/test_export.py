@@ -17,10 +17,10 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 import tfseg
-from tfseg.export import Export, Tflite, export
-from tfseg.export.precision import in_float32
-from tfseg.export.signatures import Signatures
-from tfseg.export.tflite import operations, write_tflite
+from tfseg.exporting import Export, Tflite, export
+from tfseg.exporting.precision import in_float32
+from tfseg.exporting.signatures import Signatures
+from tfseg.exporting.tflite import operations, write_tflite
 from tfseg.inference import Predictor, read_image
 
 from .toys import constant, image, labels, network

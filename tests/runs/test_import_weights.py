@@ -10,7 +10,7 @@ from PIL import Image
 import tfseg
 from tests.checkpoints.foreign import save_checkpoint
 from tests.checkpoints.test_slim import mobilenet_v2
-from tfseg.cli import main
+from tfseg.cli.commands import main
 from tfseg.pipeline import load
 
 TINY = """\

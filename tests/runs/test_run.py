@@ -18,14 +18,14 @@ from PIL import Image
 import tfseg
 from tfseg.atomic import atomic_file, remove
 from tfseg.backbones import SmallCnn
-from tfseg.claim import claim
-from tfseg.importing import import_weights
 from tfseg.inference import Ensemble, Inference, Predictor
 from tfseg.metrics import BoundaryIoU, TrimapMeanIoU
 from tfseg.pipeline import Pipeline, load
+from tfseg.runs.import_weights import import_weights
+from tfseg.runs.lock import claim
 from tfseg.spec.show import dump
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("one_stranger")
 TINY = """\
 name: tiny
@@ -222,7 +222,7 @@ def test_a_deletion_that_is_cut_off_leaves_a_run(
             deleted.append(path)
             remove(path)
 
-        monkeypatch.setattr("tfseg.claim.remove", cut_off)
+        monkeypatch.setattr("tfseg.runs.lock.remove", cut_off)
         with pytest.raises(KeyboardInterrupt), claim(folder, pipeline, resume=False, overwrite=True) as claimed:
             claimed.begin()
         monkeypatch.undo()
@@ -273,8 +273,8 @@ def test_a_first_state_that_cannot_be_written(
         "Make room, and start again, since no epoch was finished"
     )
     begun = []
-    monkeypatch.setattr("tfseg.run.train", lambda pipeline, model, *_: begun.append(model.get_weights()))
-    monkeypatch.setattr("tfseg.run.measure_batch_norm", lambda *_: (_ for _ in ()).throw(InterruptedError))
+    monkeypatch.setattr("tfseg.runs.fit.train", lambda pipeline, model, *_: begun.append(model.get_weights()))
+    monkeypatch.setattr("tfseg.runs.fit.measure_batch_norm", lambda *_: (_ for _ in ()).throw(InterruptedError))
     with pytest.raises(InterruptedError):
         tfseg.fit(pipeline, tmp_path / "run", resume=resume, verbose=False)
     first = next(weight for weight in run.model().weights if weight.path.endswith("kernel"))

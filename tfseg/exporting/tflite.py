@@ -12,9 +12,9 @@ from ai_edge_litert import schema_py_generated as schema
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfseg.errors import ExportError
-from tfseg.export.quiet import quiet
-from tfseg.export.saved_model import write_endpoints
-from tfseg.export.signatures import Signatures
+from tfseg.exporting.quiet import quiet
+from tfseg.exporting.saved_model import write_endpoints
+from tfseg.exporting.signatures import Signatures
 
 SIGNATURE = "probabilities"
 

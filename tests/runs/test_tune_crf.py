@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 import tfseg
-from tests.export.toys import network
-from tfseg import tuning
-from tfseg.cli import main
+from tests.exporting.toys import network
+from tfseg.cli.commands import main
 from tfseg.inference import Crf, crf_search
 from tfseg.inference.crf_search import DEEPLAB, Setting, checked, most, search
 from tfseg.pipeline import Pipeline, load
-from tfseg.run_directory import PIPELINE
+from tfseg.runs import tune_crf as tuning
+from tfseg.runs.directory import PIPELINE
 from tfseg.spec.show import dump
 
 TINY = """\

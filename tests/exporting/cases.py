@@ -1,7 +1,7 @@
 """What is exported."""
 
 from tests.checks import SpecCase
-from tfseg.export import Export, Tflite
+from tfseg.exporting import Export, Tflite
 
 TFLITE = Tflite(size=(8, 16))
 EXPORT = Export(tflite=TFLITE, tolerance=0.01)

@@ -1,0 +1,30 @@
+"""A trained network put to use as its run, or whoever asks, says."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from tfseg.inference import Ensemble, Inference, Predictor
+from tfseg.runs.directory import Run, network, run_of
+
+Source = str | os.PathLike[str] | Run
+
+
+def predictor_of(path: Path, use: Inference, seed: int) -> Predictor:
+    """The network at `path`, used as `use` says."""
+    return Predictor.open(
+        path,
+        use.sides,
+        samples=use.samples,
+        seed=seed,
+        proposals=use.proposals,
+        partner=None if use.ensemble is None else (use.ensemble, partner(use.ensemble)),
+        crf=use.crf,
+    )
+
+
+def partner(ensemble: Ensemble) -> Predictor:
+    """The second network of an ensemble, used as its own pipeline says, but alone and unrefined."""
+    run = run_of(ensemble.network)
+    use = replace(run.pipeline.inference, ensemble=None, crf=None) if run else Inference()
+    return predictor_of(network(ensemble.network), use, run.pipeline.seed if run else 0)
