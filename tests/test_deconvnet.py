@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from tfseg import fitting, run
+import tfseg
 from tfseg.inference import Predictor
 from tfseg.pipeline import load
+from tfseg.runs.fit import load_weights
 
 pytestmark = pytest.mark.slow
 
@@ -28,26 +29,26 @@ SECOND = ("data.boxes={type: proposals, smallest: 20, size: 40}",)
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> run.Run:
+def first(tmp_path_factory: pytest.TempPathFactory) -> tfseg.Run:
     folder = tmp_path_factory.mktemp("deconvnet")
-    return run.fit(load("deconvnet_vgg16_voc", (*TINY, *FIRST)), folder / "first", verbose=False)
+    return tfseg.fit(load("deconvnet_vgg16_voc", (*TINY, *FIRST)), folder / "first", verbose=False)
 
 
-def test_the_second_stage_goes_on_from_the_first(first: run.Run, tmp_path: Path) -> None:
+def test_the_second_stage_goes_on_from_the_first(first: tfseg.Run, tmp_path: Path) -> None:
     """Every layer is filled, the decoder's and the statistics included; then it trains on proposals."""
     pipeline = load("deconvnet_vgg16_voc", (*TINY, *SECOND, f"model.backbone.weights={first.best}"))
     model = pipeline.build()
-    fitting.load_weights(pipeline, model)
+    load_weights(pipeline, model)
     for weight, expected in zip(model.get_weights(), first.model().get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
-    second = run.fit(pipeline, tmp_path / "second", verbose=False)
+    second = tfseg.fit(pipeline, tmp_path / "second", verbose=False)
     names = second.pipeline.data.training_examples(pipeline.labels).listing.names
     assert len(names) > first.pipeline.data.training_examples(pipeline.labels).count
     assert any(np.any(a != b) for a, b in zip(second.model().get_weights(), model.get_weights(), strict=True))
     assert second.metrics["val"]["images"] == 2
 
 
-def test_statistics_are_those_of_boxes(first: run.Run) -> None:
+def test_statistics_are_those_of_boxes(first: tfseg.Run) -> None:
     """The first BatchNorm has seen one batch of boxes: its mean is the mean of what the layer below makes of them."""
     pipeline, model = first.pipeline, first.model()
     steps = pipeline.data.steps_per_epoch(pipeline.labels)
@@ -58,18 +59,18 @@ def test_statistics_are_those_of_boxes(first: run.Run) -> None:
     np.testing.assert_allclose(norm.moving_mean, np.mean(below, (0, 1, 2)), rtol=1e-3, atol=1e-3)
 
 
-def test_the_ensemble_is_measured(first: run.Run, tmp_path: Path) -> None:
+def test_the_ensemble_is_measured(first: tfseg.Run, tmp_path: Path) -> None:
     """With another network by both rules; each gives what the predictor of both gives."""
     fcn = load("fcn8s_vgg16_voc", (*TINY[:3], "model.backbone.width=0.015625"))
     fcn.build().save(tmp_path / "fcn.keras")
     for rule in ("mean_prob", "score_product"):
         text = f"inference.ensemble={{network: {tmp_path / 'fcn.keras'}, rule: {rule}}}"
         pipeline = load("deconvnet_vgg16_voc", (*TINY, *FIRST, text))
-        report = run.evaluate(first.best, pipeline=pipeline)  # lies in a run, whose own inference counts
+        report = tfseg.evaluate(first.best, pipeline=pipeline)  # lies in a run, whose own inference counts
         assert report["miou"] == first.metrics["val"]["miou"]
         first.best.rename(tmp_path / "alone.keras")
         try:
-            report = run.evaluate(tmp_path / "alone.keras", pipeline=pipeline)
+            report = tfseg.evaluate(tmp_path / "alone.keras", pipeline=pipeline)
         finally:
             (tmp_path / "alone.keras").rename(first.best)
         use = pipeline.inference

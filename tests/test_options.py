@@ -21,7 +21,6 @@ import tfseg
 from tests.cases import PIPELINE, SPECS
 from tests.checks import Given, SpecCase, layout, places, same, variants
 from tests.data.cases import files
-from tfseg import run
 from tfseg.errors import ExportError
 from tfseg.exporting import artefacts
 from tfseg.labels import LABELS, labels_text
@@ -196,7 +195,7 @@ def predicted(pipeline: Pipeline, folder: Path) -> Any:
     """The files of `tfseg predict --overlay`."""
     picture = folder.with_suffix(".png")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)).save(picture)
-    written = run.predict(finished(pipeline, folder), [picture], folder / "masks", overlay=True)
+    written = tfseg.predict(finished(pipeline, folder), [picture], folder / "masks", overlay=True)
     return [(file.suffixes, hashlib.sha256(file.read_bytes()).hexdigest()) for file in written]
 
 
@@ -220,7 +219,7 @@ def exported(pipeline: Pipeline, folder: Path) -> Any:
         patch.setattr(artefacts, "write_tflite", lambda model, path, size: path.write_bytes(b""))
         patch.setattr(artefacts, "append_labels", lambda path, labels: None)
         try:
-            report = run.export(source, folder / "out")
+            report = tfseg.export(source, folder / "out")
         except ExportError:
             return "refused"
     left = sorted(str(file.relative_to(folder)) for file in report.folder.iterdir())

@@ -55,6 +55,20 @@ def test_a_bare_name_finds_a_shipped_pipeline_and_a_file_comes_first(
     assert load("shapes").name == "streets"
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("fcn_mobilenet_v2_camvd", " Did you mean fcn_mobilenet_v2_camvid?"),
+        ("unet", " Did you mean unet_camvid?"),
+        ("qqq", ""),
+    ],
+)
+def test_a_bare_name_that_no_shipped_pipeline_has(name: str, hint: str) -> None:
+    with pytest.raises(tfseg.SpecError) as caught:
+        load(name)
+    assert str(caught.value) == f"{name}: neither a file nor a shipped pipeline; `tfseg list` names those.{hint}"
+
+
 def test_class_weights_that_are_not_one_for_each_class(tmp_path: Path) -> None:
     override = "training.loss={type: cross_entropy, class_weights: [1.0, 2.0]}"
     assert problems(tmp_path, STREETS, override) == [

@@ -1,12 +1,17 @@
 """Files and folders that appear whole or not at all."""
 
+import errno
 import fcntl
+import glob
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tfseg.errors import RunError
 
 RANDOM = 10
 """The bytes by which a temporary name is longer than the final one: a dot, a hyphen and what `tempfile` adds."""
@@ -35,7 +40,7 @@ def atomic_file(path: Path, final: Callable[[Path], Path] | None = None) -> Iter
         yield partial
         _sync(partial)
         partial.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner may read
-        os.replace(partial, path if final is None else final(partial))
+        _replace(partial, path if final is None else final(partial))
     finally:
         os.close(handle)
         partial.unlink(missing_ok=True)
@@ -52,6 +57,14 @@ def sweep(folder: Path, names: Iterable[str]) -> None:
         for path in folder.glob(f".{Path(name).stem}-*{Path(name).suffix}"):
             if path.is_file() and not path.is_symlink() and _is_dead(path):
                 path.unlink(missing_ok=True)
+
+
+def sweep_directories(path: Path) -> None:
+    """Deletes what processes that were killed while they wrote `path`, a folder, have left beside it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}-{'?' * 8}"):
+        private = stat.S_IMODE(left.lstat().st_mode) == 0o700  # as `tempfile` makes folders
+        if private and left.is_dir() and not left.is_symlink() and _is_dead(left):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def longest_name(folder: Path) -> int:
@@ -73,19 +86,25 @@ def remove(path: Path) -> None:
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Yields an empty folder beside `path`; it becomes `path` when the block ends without an error.
 
+    Its writer holds a lock on it meanwhile, by which `sweep_directories` tells it from what a killed writer left.
+
     Raises:
         FileExistsError: `path` exists when the folder is to be moved there. It is left as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    handle = os.open(partial, os.O_RDONLY)
     try:
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield partial
         partial.chmod(0o777 & ~_umask())
         if path.exists():
             raise FileExistsError(path)
         os.rename(partial, path)
     finally:
+        os.close(handle)
         shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -96,13 +115,41 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _is_dead(path: Path) -> bool:
-    """Whether no process holds the lock of a temporary file."""
+    """Whether no process holds the lock of a temporary file or folder."""
     try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        handle = os.open(path, os.O_RDONLY)
     except OSError:
         return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
     return True
+
+
+def check_writable(path: Path) -> None:
+    """Makes the folder for a file that is to be written later.
+
+    Raises:
+        RunError: it cannot be made or written, or `path` is a folder.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            found = os.strerror(errno.EISDIR) if path.is_dir() else ""
+    except OSError as error:
+        found = error.strerror or str(error)
+    if found:
+        raise RunError(f"{path}: cannot be written ({found}). Expected a file in a folder that may be written.")
+
+
+def _replace(partial: Path, path: Path) -> None:
+    try:
+        os.replace(partial, path)
+    except OSError as error:  # which would name the temporary file
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _sync(path: Path) -> None:

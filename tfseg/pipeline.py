@@ -14,7 +14,7 @@ from tfseg.inference import Inference
 from tfseg.inference.crf import channels_problem
 from tfseg.labels import Labels
 from tfseg.models import Description, Model, ModelError, describe, retargeted
-from tfseg.shipped import find
+from tfseg.shipped import check_named, find
 from tfseg.spec.declare import spec
 from tfseg.spec.plugins import plugged
 from tfseg.spec.problems import SpecError
@@ -108,6 +108,7 @@ def load(
     Raises:
         SpecError: every mistake at once, each with file, line and dotted path.
     """
+    check_named(path)
     document = read(find(path), tuple(overrides))
     pipeline = validate(plugged(Pipeline, document, allow_plugins=allow_plugins), document)
     found = [*pipeline.problems(), *(pipeline.split_problems() if look else ())]

@@ -1,7 +1,10 @@
 """The pipeline files that come with tfseg."""
 
+import difflib
 import os
 from pathlib import Path
+
+from tfseg.spec.problems import Problem, SpecError
 
 _PLACES = (Path(__file__).parent / "pipelines", Path(__file__).parent.parent / "pipelines")
 SHIPPED = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
@@ -13,6 +16,18 @@ def find(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     shipped = SHIPPED / f"{path}.yaml"
     return shipped if not path.exists() and path.name == str(path) and shipped.is_file() else path
+
+
+def check_named(path: str | os.PathLike[str]) -> None:
+    """Raises SpecError, with the names that are near, where a bare name is neither a file nor a shipped pipeline."""
+    path = Path(path)
+    if find(path).exists() or path.name != str(path) or path.suffix or os.path.lexists(path):
+        return
+    names = [file.stem for file in shipped()]
+    near = difflib.get_close_matches(path.name, names, n=1) or [each for each in names if path.name in each][:3]
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    message = f"neither a file nor a shipped pipeline; `tfseg list` names those.{hint}"
+    raise SpecError([Problem(str(path), "", message)])
 
 
 def shipped() -> tuple[Path, ...]:

@@ -308,8 +308,9 @@ def test_evaluate_takes_overrides(run: Path, tiny: str, tmp_path: Path, said: Sa
     assert f"Expected one MODEL. Received: {run} {run}" in said("evaluate", run, run)[2]
 
 
-def test_quoted_keys(tiny: str, said: Said) -> None:
-    code, out, _ = said("show", tiny, 'training.optimizer.multipliers."/bias$"=2.0')
+@pytest.mark.parametrize("quote", ['"', "'", ""])
+def test_keys_of_other_signs(quote: str, tiny: str, said: Said) -> None:
+    code, out, _ = said("show", tiny, f"training.optimizer.multipliers.{quote}/bias${quote}=2.0")
     assert code == 0
     assert "/bias$: 2.0" in out
 
@@ -411,6 +412,11 @@ def test_usage(said: Said) -> None:
     assert said("nonsense")[0] == 2
 
 
+def test_a_file_is_no_option(said: Said) -> None:
+    code, _, err = said("fit", "--config", "x.yaml")
+    assert (code, err.splitlines()[-1]) == (2, "FILE stands after the verb, for example: tfseg fit streets.yaml.")
+
+
 @pytest.mark.parametrize("name", VERBS)
 def test_verbs_of_other_tools_are_answered_with_ours(name: str, said: Said) -> None:
     code, _, err = said(name, "x.yaml")
@@ -506,6 +512,26 @@ def test_an_error_of_the_system(tiny: str, said: Said, failing: Failing) -> None
     assert said("fit", tiny) == (1, "", "runs/tiny: Permission denied\n")
 
 
+def test_a_working_directory_that_is_gone(tiny: str, said: Said, failing: Failing) -> None:
+    failing(FileNotFoundError(2, "No such file or directory"))
+    assert said("fit", tiny) == (1, "", "The working directory is gone. Change to one that exists.\n")
+
+
+def test_an_interrupted_run_says_how_to_go_on(run: Path, tiny: str, said: Said, failing: Failing) -> None:
+    failing(KeyboardInterrupt())
+    code, out, err = said("fit", tiny, "--run-dir", run)
+    assert (code, out, err.strip()) == (130, "", f"Stopped.\nGo on with: tfseg fit {run} --resume")
+
+
+@pytest.mark.parametrize("name", ["", "pipeline.yaml"])
+def test_a_run_may_be_resumed_by_its_folder(run: Path, name: str, said: Said) -> None:
+    code, _, err = said("fit", run / name, "--resume")
+    assert (code, err) == (
+        1,
+        f"{run}: holds a finished run. Name another folder with --run-dir, or delete it with --overwrite.\n",
+    )
+
+
 def test_interrupt(tiny: str, said: Said, failing: Failing) -> None:
     failing(KeyboardInterrupt())
     code, out, err = said("fit", tiny)
@@ -549,10 +575,10 @@ def test_interrupt_of_a_real_training(sent: signal.Signals, code: int, tiny: str
         _, err = child.communicate(timeout=300)
     finally:
         child.kill()
-    assert (child.returncode, err.strip()) == (code, "Stopped.")
+    assert (child.returncode, err.strip()) == (code, f"Stopped.\nGo on with: tfseg fit {parts} --resume")
     done = len(tfseg.Run(parts).history)
     assert 1 <= done < 8 and not (parts / "metrics-val.json").exists()
-    for command in ([*words, str(parts), "--resume"], [*words, str(whole)]):
+    for command in ([*words[:4], str(parts), "--resume"], [*words, str(whole)]):
         subprocess.run(command, check=True, capture_output=True, timeout=600, **plain)
     resumed, unbroken = tfseg.Run(parts), tfseg.Run(whole)
     assert [row["epoch"] for row in resumed.history] == [float(epoch + 1) for epoch in range(8)]

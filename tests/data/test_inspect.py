@@ -45,6 +45,25 @@ def test_a_class_that_cannot_be_learned(data: Data) -> None:
     assert faults(found) == [], "a team that adds a class has no mask of it for a while"
 
 
+def test_files_that_are_passed_over(folder: Path, labels: Labels) -> None:
+    """Images of kinds that training does not read, and their masks, which nobody would miss."""
+    for number in (1, 2):
+        (folder / "train" / "images" / f"{number}.png").rename(folder / "train" / "images" / f"{number}.webp")
+    found = check(Data(source=Folder(images="{split}/images/{name}.*"), root=folder), labels)
+    assert faults(found) == []
+    assert found == (
+        f"{folder}: some images of the split train are left out. Files of that name cannot be read: 2 with .webp. "
+        "Convert them to PNG; readable are .jpg, .jpeg, .png, .bmp, .gif, .npy.",
+        f"{folder}: 2 masks of the split train without an image, {folder}/train/masks/1.png for one. Expected "
+        "`{split}/images/{name}.*`. Add the images, or take the masks out.",
+    )
+    (folder / "val" / "images" / "0.png").unlink()
+    assert check(Data(source=Folder(images="{split}/images/{name}.png"), root=folder), labels)[1] == (
+        f"{folder}: 1 mask of the split val without an image, {folder}/val/masks/0.png for one. Expected "
+        "`{split}/images/{name}.png`. Add the images, or take the masks out."
+    )
+
+
 def test_black_and_white_masks_that_are_taken_for_ids(folder: Path, write: Write) -> None:
     """The trap: 255 is foreground in the file and ignored by the net."""
     for file in folder.rglob("masks/*.png"):

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tfseg.atomic import atomic_directory, sweep_directories
 from tfseg.errors import ExportError
 from tfseg.exporting import Export, Tflite, export
 from tfseg.exporting.saved_model import write_saved_model
@@ -298,6 +299,22 @@ def test_a_version_that_appears_meanwhile_is_left_alone(tmp_path, monkeypatch):
         f"{tmp_path}/toy/1: appeared while this export was running, and was left as it is. Run the export again."
     )
     assert list(left(tmp_path)) == [tmp_path / "toy", tmp_path / "toy" / "1"]
+
+
+def test_what_a_killed_export_left_is_swept(tmp_path):
+    """But no folder that is being written, and none of the user's."""
+    dead, foreign = tmp_path / "toy" / ".1-abcd_123", tmp_path / "toy" / ".1-notes_00"
+    dead.mkdir(mode=0o700, parents=True)
+    (dead / "saved_model.pb").write_text("half")
+    foreign.mkdir(mode=0o755)
+    (tmp_path / "toy" / ".1-linked00").symlink_to(tmp_path)
+    with atomic_directory(tmp_path / "toy" / "1") as alive:
+        sweep_directories(tmp_path / "toy" / "1")
+        assert alive.is_dir() and not dead.exists()
+    dead.mkdir(mode=0o700)
+    (tmp_path / "toy" / "1").rmdir()
+    export(constant([0.0, 1.0]), labels(2), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
+    assert {path.name for path in (tmp_path / "toy").iterdir()} == {"1", foreign.name, ".1-linked00"}
 
 
 FULL = """

@@ -78,6 +78,11 @@ def test_bmp_and_gif_are_what_pillow_sees(mode: str, kind: str, channels: int) -
     np.testing.assert_array_equal(decoded(file.getvalue(), channels), expected.reshape(43, 61, channels))
 
 
+def test_what_lies_behind_the_pixels_of_a_bmp_is_passed_over() -> None:
+    data = encoded(PICTURE, "BMP")
+    np.testing.assert_array_equal(decoded(data + b"further bytes"), PICTURE)
+
+
 def test_the_first_frame_of_a_gif() -> None:
     frames = [Image.fromarray(PICTURE).convert("P"), Image.fromarray(PICTURE[::-1]).convert("P")]
     file = io.BytesIO()

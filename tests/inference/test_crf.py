@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+import tfseg
 from tests.exporting.toys import image, labels, network
-from tfseg import run
 from tfseg.errors import RunError
 from tfseg.exporting import Export, export
 from tfseg.inference import Crf, Ensemble, Predictor, Proposals
@@ -112,10 +112,10 @@ def test_runs_are_refined_once(model: keras.Model, tmp_path: Path) -> None:
     crf = "crf: {parameters: deeplab_v1, iterations: 3}"
     other = saved(tmp_path / "other", f"inference={{{crf}}}", model=network(seed=2))
     first = saved(tmp_path / "first", f"inference={{ensemble: {{network: {other}}}, {crf}}}", model=model)
-    report = run.evaluate(first)
+    report = tfseg.evaluate(first)
     how = Ensemble(network=other)
     refined = Predictor(model, partner=(how, Predictor(network(seed=2))), crf=CRF)
-    pipeline = run.Run(first).pipeline
+    pipeline = tfseg.Run(first).pipeline
     pairs = list(pipeline.data.evaluation("val", pipeline.labels).as_numpy_iterator())
     right = sum(int((refined.predict(one[0]) == mask[0]).sum()) for one, mask in pairs)
     assert report["pixel_accuracy"] == pytest.approx(right / (2 * 32 * 32))

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+import tfseg
 from tests.exporting.toys import constant, image, labels, network
-from tfseg import run
 from tfseg.errors import RunError
 from tfseg.exporting import Export, export
 from tfseg.inference import Ensemble, Inference, Predictor, Proposals
@@ -118,9 +118,9 @@ def test_runs_answer_together(tmp_path: Path) -> None:
     """The partner sees images as its own pipeline says; an ensemble that it names itself is left alone."""
     other = saved(tmp_path / "other", "inference={size: 8, ensemble: {network: other}}", model=network(seed=2))
     first = saved(tmp_path / "first", f"inference={{ensemble: {{network: {other}}}}}", model=network(seed=1))
-    report = run.evaluate(first)
+    report = tfseg.evaluate(first)
     together = Predictor(network(seed=1), partner=(MEAN, Predictor(network(seed=2), (8, 8))))
-    pipeline = run.Run(first).pipeline
+    pipeline = tfseg.Run(first).pipeline
     pairs = list(pipeline.data.evaluation("val", pipeline.labels).as_numpy_iterator())
     right = sum(int((together.predict(one[0]) == mask[0]).sum()) for one, mask in pairs)
     assert report["pixel_accuracy"] == pytest.approx(right / (2 * 32 * 32))
@@ -128,15 +128,19 @@ def test_runs_answer_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("network_", "told"),
-    [(network(4), TOLD.format(4, 3)), (None, "{}: no such model. Expected a .keras file, a SavedModel folder or")],
+    [
+        (network(4), TOLD.format(4, 3)),
+        (None, "{}: no such model. Expected a run directory, a .keras file"),
+    ],
 )
 def test_the_partner_is_looked_for_before_training(tmp_path: Path, network_: Any, told: str) -> None:
     path = tmp_path / "other.keras"
     if network_ is not None:
         network_.save(path)
     (tmp_path / "tiny.yaml").write_text(TINY)
+    pipeline = load(tmp_path / "tiny.yaml", (f"inference.ensemble.network={path}",))
     with pytest.raises(RunError) as error:
-        run.fit(load(tmp_path / "tiny.yaml", (f"inference.ensemble.network={path}",)), tmp_path / "run", verbose=False)
+        tfseg.fit(pipeline, tmp_path / "run", verbose=False)
     assert str(error.value).startswith(told.format(path))
     assert not (tmp_path / "run" / "pipeline.yaml").exists()
 

@@ -160,6 +160,9 @@ def test_wrong_arrays_are_refused(model, picture, received):
         Predictor(model).predict(picture)
 
 
+MODELS = "a run directory, a .keras file, a SavedModel folder or a .tflite file"
+
+
 def refusal(path):
     with pytest.raises(RunError) as error:
         Predictor.open(path)
@@ -168,14 +171,15 @@ def refusal(path):
 
 def test_a_missing_model_is_named(tmp_path):
     path = tmp_path / "none.keras"
-    assert refusal(path) == (f"{path}: no such model. Expected a .keras file, a SavedModel folder or a .tflite file.")
+    assert refusal(path) == f"{path}: no such model. Expected {MODELS}."
 
 
 def test_what_is_no_model_is_named(tmp_path):
-    assert refusal(tmp_path) == (
-        f"{tmp_path}: is no model that tfseg can run. Expected a .keras file, a folder with saved_model.pb in it, or a "
-        ".tflite file."
-    )
+    words = f"{tmp_path}: is no model that tfseg can run. Expected {MODELS}."
+    assert refusal(tmp_path) == words
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").touch()
+    assert refusal(tmp_path) == f"{words} Did you mean {tmp_path}/1?"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip archive", b"PK\x03\x04 half"])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tfseg
 from tests.exporting.toys import constant, image, labels, network
-from tfseg import run
 from tfseg.errors import DataError, RunError
 from tfseg.exporting import Export, Tflite, export
 from tfseg.inference import Inference, Predictor, Proposals, predict_files
@@ -207,14 +207,14 @@ def test_a_run_trains_and_is_measured_by_boxes(tmp_path: Path) -> None:
     """Any backbone: boxes in training, in evaluation and in prediction."""
     (tmp_path / "tiny.yaml").write_text(TINY)
     pipeline = load(tmp_path / "tiny.yaml")
-    done = run.fit(pipeline, tmp_path / "run", verbose=False)
+    done = tfseg.fit(pipeline, tmp_path / "run", verbose=False)
     predictor = Predictor(done.model(), proposals=pipeline.inference.proposals)
     pairs = list(pipeline.data.evaluation("val", pipeline.labels).as_numpy_iterator())
     assert done.metrics["val"]["images"] == 2
     right = sum(int((predictor.predict(one[0]) == mask[0]).sum()) for one, mask in pairs)
     assert done.metrics["val"]["pixel_accuracy"] == pytest.approx(right / (2 * 32 * 32))
     Image.fromarray(pairs[0][0][0]).save(tmp_path / "a.png")
-    (file,) = run.predict(done, [tmp_path / "a.png"], tmp_path / "out")
+    (file,) = tfseg.predict(done, [tmp_path / "a.png"], tmp_path / "out")
     np.testing.assert_array_equal(Image.open(file), predictor.predict(pairs[0][0][0]))
 
 
@@ -223,5 +223,5 @@ def test_boxes_of_evaluation_are_looked_for_before_training(tmp_path: Path) -> N
     (tmp_path / "tiny.yaml").write_text(TINY)
     pipeline = load(tmp_path / "tiny.yaml", (f"inference.proposals.boxes={proposals.boxes}",))
     with pytest.raises(DataError, match="has no box of the image 'val_000001'"):
-        run.fit(pipeline, tmp_path / "run", verbose=False)
+        tfseg.fit(pipeline, tmp_path / "run", verbose=False)
     assert not (tmp_path / "run" / "pipeline.yaml").exists()

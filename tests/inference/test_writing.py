@@ -314,12 +314,38 @@ def test_a_broken_array_is_named(tmp_path, content):
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(DataError) as error:
         read_image(tmp_path / "a.npy", 3)
-    text = str(error.value)
-    assert text.startswith(f"{tmp_path}/a.npy: cannot be read as an array (")
-    assert text.endswith("). Expected .npy, uint8 [height, width, 3].")
+    assert str(error.value) == (
+        f"{tmp_path}/a.npy: is no whole .npy file of numbers. Expected .npy, uint8 [height, width, 3]; write it again."
+    )
 
 
 def test_opacity_is_a_share():
     for wrong in (-0.1, 1.1):
         with pytest.raises(SpecError, match="opacity: expected a number from 0 to 1"):
             Inference(opacity=wrong)
+
+
+def test_what_only_pillow_can_read_is_broken(tmp_path, monkeypatch):
+    """Of a kind that training reads: it would not read this one."""
+
+    def refused(*_):
+        raise tf.errors.InvalidArgumentError(None, None, "Graph execution error:")
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.bmp")
+    monkeypatch.setattr("tfseg.inference.reading.decode_image", refused)
+    with pytest.raises(DataError) as error:
+        read_image(tmp_path / "a.bmp", 3)
+    assert str(error.value).startswith(
+        f"{tmp_path}/a.bmp: cannot be read as an image (its parts contradict each other)."
+    )
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, predictor):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "file").touch()
+    for folder, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "x", "Not a directory")):
+        with pytest.raises(DataError) as error:
+            list(predict_files(predictor, tmp_path / "a.png", folder))
+        assert str(error.value) == (
+            f"{folder}: cannot be made ({reason}). Expected a folder that may be written; choose another with --output."
+        )

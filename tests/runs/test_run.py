@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import tfseg
@@ -368,12 +369,61 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
         f"Make one with: tfseg fit FILE --run-dir {tmp_path}"
     )
     assert refusal(tfseg.load_model, tmp_path / "model.keras") == (
-        f"{tmp_path}/model.keras: no such file. Expected a model in Keras's .keras format."
+        f"{tmp_path}/model.keras: no file. Expected a .keras file or a run directory. Received: nothing by that name."
+    )
+    (tmp_path / "1").mkdir()
+    assert refusal(tfseg.load_model, tmp_path / "1") == (
+        f"{tmp_path}/1: no file. Expected a .keras file or a run directory. Received: a folder."
+    )
+    assert refusal(tfseg.evaluate, tmp_path / "none") == (
+        f"{tmp_path}/none: no such model. Expected a run directory, a .keras file, a SavedModel folder or a "
+        ".tflite file."
     )
     (tmp_path / "model.keras").write_text("no model")
     words = refusal(tfseg.load_model, tmp_path / "model.keras")
     assert words.startswith(f"{tmp_path}/model.keras: Keras cannot read it as a model: ")
     assert words.endswith(". Expected a .keras file as `tfseg fit` writes it.")
+
+
+def test_a_refused_training_leaves_a_foreign_folder_as_it_was(pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    assert refusal(tfseg.fit, pipeline, tmp_path, verbose=False) == (
+        f"{tmp_path}: holds files that are no run. Name another folder with --run-dir."
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_result_that_cannot_be_written_is_noticed_before_anything_is_measured(
+    run: tfseg.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfseg.runs.evaluate.predictor_of", None)
+    (tmp_path / "file").touch()
+    for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "file" / "x", "File exists")):
+        assert refusal(tfseg.evaluate, run, output=path) == (
+            f"{path}: cannot be written ({reason}). Expected a file in a folder that may be written."
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_memory_that_runs_out_is_told_with_what_to_make_smaller(
+    run: tfseg.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def oom(*_: Any, **__: Any) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating a tensor")
+
+    def numpy(*_: Any, **__: Any) -> None:
+        raise MemoryError("Unable to allocate 27.9 GiB")
+
+    words = "there is not enough memory ({}). Make smaller: {}"
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.setattr("tfseg.inference.engines.KerasEngine.masks", oom)
+    told = words.format("OOM when allocating a tensor", "inference.size, or the images")
+    assert refusal(tfseg.predict, run, tmp_path / "a.png", tmp_path / "masks") == told
+    assert refusal(tfseg.evaluate, run) == told
+    monkeypatch.setattr("tfseg.runs.export.export_model", numpy)
+    assert refusal(tfseg.export, run, tmp_path / "saved") == words.format(
+        "Unable to allocate 27.9 GiB", "export.tflite.size, inference.size, or the images"
+    )
 
 
 def test_damaged_records_are_named(run: tfseg.Run, tmp_path: Path) -> None:

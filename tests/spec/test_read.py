@@ -157,14 +157,22 @@ class TestOverrides:
         assert document(tmp_path, "a:", "a.b=1").data == {"a": {"b": 1}}
 
     def test_quoted_keys_and_whole_numbers_as_keys(self, tmp_path: Path) -> None:
-        found = document(tmp_path, "rates: {}\nids: {7: 0}\n", 'rates."fc6.*"=10', "ids.7=1", "ids.-8=2")
-        assert found.data == {"rates": {"fc6.*": 10}, "ids": {7: 1, -8: 2}}
+        overrides = ('rates."fc6.*"=10', "rates.'^(a=b)'=3", "rates.bias$=4", "ids.7=1", "ids.-8=2")
+        found = document(tmp_path, "rates: {}\nids: {7: 0}\n", *overrides)
+        assert found.data == {"rates": {"fc6.*": 10, "^(a=b)": 3, "bias$": 4}, "ids": {7: 1, -8: 2}}
         assert found.where("ids.7") == 'override "ids.7=1"'
 
 
 @pytest.mark.parametrize(
     ("path", "text"),
-    [(("a", 0, "b"), "a.0.b"), (("a.b", "c"), '"a.b".c'), (("a=",), '"a="'), (('q"',), '"q\\""'), ((), "")],
+    [
+        (("a", 0, "b"), "a.0.b"),
+        (("a.b", "c"), '"a.b".c'),
+        (("a=",), '"a="'),
+        (('q"',), '"q\\""'),
+        (("q'",), '"q\'"'),
+        ((), ""),
+    ],
 )
 def test_dotted_paths_read_back(path: tuple[str | int, ...], text: str) -> None:
     assert dotted(path) == text

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import click
 
 RANGE = "NAME=FIRST:LAST:STEP"
-QUOTED = r'"(?:[^"\\]|\\.)*"'
-OVERRIDE = re.compile(rf"(?:[A-Za-z_]\w*|{QUOTED})(?:\.(?:\w+|{QUOTED}))*=")
-"""Keys joined by dots; one with other signs in it stands in quotes."""
+QUOTED = r'"(?:[^"\\]|\\.)*"|\'[^\']*\''
+OVERRIDE = re.compile(rf"(?:[A-Za-z_]\w*|{QUOTED})(?:\.(?:[^\s.=\"':]+|{QUOTED}))*=")
+"""Keys joined by dots; one with a dot, a colon or an equals sign in it stands in quotes."""
 
 VERBS = {
     "train": "fit",
@@ -40,6 +40,8 @@ OPTIONS = {
     "seed": "seed=1",
     "precision": "training.precision=mixed_float16",
     "crf": "inference.crf=dense",
+    "name": "name=streets",
+    "pretrained": "model.backbone.weights=imagenet",
 }
 """Options of other tools that are fields of a file here."""
 
@@ -83,6 +85,8 @@ def hint(error: click.ClickException) -> str:
     """How a field is set where a user took it for an option."""
     if not isinstance(error, click.NoSuchOption):
         return ""
+    if error.option_name.strip("-") in ("config", "cfg", "pipeline", "file"):
+        return "FILE stands after the verb, for example: tfseg fit streets.yaml."
     override = OPTIONS.get(error.option_name.strip("-").replace("_", "-"), OPTIONS["epochs"])
     return f"A field of FILE is changed by KEY=VALUE, for example {override}."
 

@@ -111,14 +111,25 @@ def list_(_: Manner) -> None:
 def fit(
     manner: Manner, words: Sequence[str], run_dir: Path | None, resume: bool, overwrite: bool, allow_plugins: bool
 ) -> None:
-    """Train a network and evaluate the best of its epochs."""
+    """Train a network and evaluate the best of its epochs.
+
+    To go on with a run that was stopped, its folder may stand for FILE: tfseg fit runs/streets --resume
+    """
     from tfseg.pipeline import load
+    from tfseg.runs.directory import pipeline_of
     from tfseg.runs.fit import fit
+    from tfseg.training.files import states
 
     file, overrides = one(words)
-    pipeline = load(file, overrides, allow_plugins=allow_plugins)
-    folder = run_dir or Path("runs") / pipeline.name
-    done = fit(pipeline, folder, resume=resume, overwrite=overwrite, verbose=not manner.quiet)
+    own, path = pipeline_of(Path(file)) if resume else (None, Path(file))
+    pipeline = load(path, overrides, allow_plugins=allow_plugins)
+    folder = run_dir or own or Path("runs") / pipeline.name
+    try:
+        done = fit(pipeline, folder, resume=resume, overwrite=overwrite, verbose=not manner.quiet)
+    except KeyboardInterrupt as stopped:
+        if states(folder):
+            stopped.add_note(f"Go on with: tfseg fit {folder} --resume")
+        raise
     manner.say(f"{measured(done.metrics[pipeline.data.validation_split])}\nThe run lies in {done.folder}")
 
 
@@ -163,8 +174,8 @@ def evaluate(
 ) -> None:
     """Measure MODEL at the images' own size.
 
-    MODEL is a run, a .keras file, a SavedModel or a .tflite file; all but a run need --pipeline. KEY=VALUE changes a
-    field of the pipeline that says on which data to measure, and how the network is used.
+    MODEL is a run, a .keras file, a SavedModel or a .tflite file; what lies in no run needs --pipeline. KEY=VALUE
+    changes a field of the pipeline that says on which data to measure, and how the network is used.
     """
     from tfseg.pipeline import load
     from tfseg.runs.directory import PIPELINE

@@ -51,8 +51,10 @@ def run(group: click.Group, arguments: Sequence[str] | None) -> int:
             click.echo(more, err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        click.echo("Stopped.", err=True)
-        return TERMINATED if Terminated in map(type, (error, error.__cause__)) else INTERRUPTED
+        errors = (error, error.__cause__)  # click raises its own from the one that arrived
+        notes = (note for each in errors for note in getattr(each, "__notes__", ()))
+        click.echo("\n".join(["Stopped.", *notes]), err=True)
+        return TERMINATED if Terminated in map(type, errors) else INTERRUPTED
     except BrokenPipeError:  # the reader, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -82,6 +84,8 @@ def _words(error: Exception) -> str:
     """An error as the user should read it; what tfseg did not foresee says how to learn more."""
     if isinstance(error, TfsegError):
         return str(error)
+    if isinstance(error, FileNotFoundError) and not error.filename:
+        return "The working directory is gone. Change to one that exists."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return f"{type(error).__name__}: {error}\nThis was not foreseen. `tfseg --debug …` shows where it happened."

@@ -65,7 +65,7 @@ class Data:
     fill: Level | Annotated[tuple[Level, ...], Field(min_length=1)] = FILL
     """Pixels beyond the border of a picture, one value for all channels or one for each; [123, 117, 104] is the mean of
     ImageNet, which becomes zero in networks with Caffe's weights."""
-    batch_size: Annotated[int, Field(ge=1)] = 8
+    batch_size: Annotated[int, Field(ge=1, le=2**16)] = 8
     """Pictures in a training batch, over all devices."""
     augment: tuple[Augment, ...] = ()
     """Random changes in training, in this order; `scale` and `rotate` act before the crop, the others after it."""

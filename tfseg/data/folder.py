@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
@@ -91,6 +91,25 @@ class Folder:
             raise DataError(f"{root}: the split `{split}` is empty. Expected at least one example by {told}.{others}")
         texts = tuple((str(image), str(mask)) for image, mask in pairs.values())
         return Listing(split, tuple(pairs), texts)
+
+    def passed_over(self, root: Path, split: str) -> Iterator[str]:
+        """What the patterns match in a split and no example is made of; lists may well name a part of the files."""
+        if self.lists is not None:
+            return
+        try:
+            images, masks = (files(root, pattern, split) for pattern in (self.images, self.masks))
+        except DataError:
+            return  # which `listing` raises
+        alone = [path for name, path in masks.items() if name not in images]
+        told = "" if self.fractions else f" of the split {split}"
+        if others := unreadable(root, self.images, split):
+            yield f"{root}: some images{told} are left out.{others}"
+        if alone:
+            what = "1 mask" if len(alone) == 1 else f"{len(alone)} masks"
+            yield (
+                f"{root}: {what}{told} without an image, {alone[0]} for one. Expected `{self.images}`. Add the images, "
+                "or take the masks out."
+            )
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
         """The examples of a listing, to be read."""

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfseg.data.dataset import Data, PixelCounts, arrays, histogram, summed
 from tfseg.data.examples import Examples
+from tfseg.data.folder import Folder
 from tfseg.data.masks import Ids
 from tfseg.data.reading import FIXED, PARALLEL, Tensors, explained, read, survey
 from tfseg.errors import DataError
@@ -30,11 +31,12 @@ def check(data: Data, labels: Labels) -> tuple[str, ...]:
     """Everything that is wrong with the training and validation examples, each fault with its file.
 
     Reads every file: unreadable ones, pairs of different sizes, ids that are no class; then images without any labelled
-    pixel, classes that no training mask has (`Warned`: a team that adds classes has them for a while), and pictures
-    that are in both splits. Of sound files, why their `boxes` cannot be used.
+    pixel, classes that no training mask has (`Warned`: a team that adds classes has them for a while), masks without an
+    image (`Warned`), and pictures that are in both splits. Of sound files, why their `boxes` cannot be used.
     """
     splits = tuple(dict.fromkeys((data.train_split, data.validation_split)))
     found = tuple(fault for split in splits for fault in _split_faults(data, labels, split)) + _shared(data, splits)
+    found = tuple(dict.fromkeys((*found, *_passed_over(data, splits))))
     return found if faults(found) else found + _box_faults(data, labels)
 
 
@@ -110,6 +112,13 @@ def _absent(data: Data, labels: Labels, total: np.ndarray) -> Iterator[str]:
         two_values = labels.ignore == 255 and total[0] and total[-1] and not total[1:-1].any()
         hint = " If they are black and white, set `data.source.mask: binary`." if two_values else ""
         yield told + hint if hint and isinstance(mask, Ids) else Warned(told)
+
+
+def _passed_over(data: Data, splits: tuple[str, ...]) -> Iterator[Warned]:
+    """Files that look like examples and are none."""
+    if isinstance(data.source, Folder) and data.root is not None and data.root.is_dir():
+        for split in splits:
+            yield from map(Warned, data.source.passed_over(data.root, split))
 
 
 def _box_faults(data: Data, labels: Labels) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfseg.atomic import atomic_directory
+from tfseg.atomic import atomic_directory, sweep_directories
 from tfseg.errors import ExportError
 
 
@@ -22,6 +22,7 @@ def new_version(folder: Path) -> Iterator[tuple[Path, Path]]:
     final = folder / str(max(_numbers(folder), default=0) + 1)
     made = [parent for parent in final.parents if not parent.exists()]
     try:
+        sweep_directories(final)
         with atomic_directory(final) as staged:
             yield staged, final
     except (OSError, tf.errors.OpError) as error:

@@ -4,8 +4,9 @@ import tensorflow as tf
 
 from tfseg.images.parts import digits, part
 
-PIXELS, HEADER, DEPTH, COMPRESSION = 10, 14, 28, 30
-"""Where a file says where its pixels begin, how long its second header is, its bits per pixel, and its compression."""
+PIXELS, HEADER, WIDTH, DEPTH, COMPRESSION = 10, 14, 18, 28, 30
+"""Where a file says where its pixels begin, how long its second header is, its width (height follows; negative, from
+the top down), its bits per pixel, and its compression."""
 
 Decoded = tuple[tf.Tensor, tf.Tensor]
 
@@ -13,6 +14,7 @@ Decoded = tuple[tf.Tensor, tf.Tensor]
 def decode_bmp(data: tf.Tensor) -> Decoded:
     """Uncompressed RGB of 24 or 32 bits, or a palette of 8: uint8 `[height, width, 3]`, and a fault."""
     depth, compression = _number(data, DEPTH, 2), _number(data, COMPRESSION, 4)
+    data = _trimmed(data, depth)
     supported = tf.equal(compression, 0) & tf.reduce_any(tf.equal(depth, [8, 24, 32]))
     told = "the image is a BMP of {} bits and compression {}. Expected 8, 24 or 32 bits, uncompressed: save it as PNG."
     blank = tf.zeros([0, 0, 3], tf.uint8)
@@ -23,6 +25,13 @@ def decode_bmp(data: tf.Tensor) -> Decoded:
     )
     fault = tf.where(supported, "", tf.strings.format(told, (depth, compression)))
     return tf.ensure_shape(colour, [None, None, 3]), fault
+
+
+def _trimmed(data: tf.Tensor, depth: tf.Tensor) -> tf.Tensor:
+    """Without what some programs put behind the pixels, which `tf.io.decode_bmp` would take for a fault."""
+    width, height = _number(data, WIDTH, 4), tf.abs(_number(data, WIDTH + 4, 4))
+    row = (width * depth + 31) // 32 * 4
+    return part(data, 0, _number(data, PIXELS, 4) + row * height)
 
 
 def _in_palette(data: tf.Tensor) -> tf.Tensor:

@@ -17,6 +17,8 @@ from tfseg.errors import RunError
 from tfseg.labels import LABELS, Labels, read_labels
 from tfseg.layers.settled import settled
 
+MODELS = "a run directory, a .keras file, a SavedModel folder or a .tflite file"
+"""In what a trained network comes."""
 SEED_STATE = "seed_generator_state"
 """What Keras calls the variable that a layer draws its random numbers from."""
 

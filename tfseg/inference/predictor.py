@@ -9,7 +9,7 @@ import numpy as np
 
 from tfseg.errors import RunError
 from tfseg.inference.crf import Crf, channels_problem
-from tfseg.inference.engines import Engine, KerasEngine, SavedModelEngine, TfliteEngine
+from tfseg.inference.engines import MODELS, Engine, KerasEngine, SavedModelEngine, TfliteEngine
 from tfseg.inference.ensemble import Ensemble
 from tfseg.inference.proposals import Proposals
 from tfseg.inference.sampling import mean_and_uncertainty
@@ -86,7 +86,7 @@ class Predictor:
         """
         path = Path(path)
         if not path.exists():
-            raise RunError(f"{path}: no such model. Expected a .keras file, a SavedModel folder or a .tflite file.")
+            raise RunError(f"{path}: no such model. Expected {MODELS}.")
         return cls(_engine(path), size, **how)
 
     @property
@@ -203,10 +203,9 @@ def _engine(path: Path) -> Engine:
         return KerasEngine.open(path)
     if path.suffix == ".tflite" and path.is_file():
         return TfliteEngine(path)
-    raise RunError(
-        f"{path}: is no model that tfseg can run. Expected a .keras file, a folder with saved_model.pb in it, or a "
-        ".tflite file."
-    )
+    inside = sorted(file.parent for file in path.glob("*/saved_model.pb")) if path.is_dir() else []
+    hint = f" Did you mean {inside[-1]}?" if inside else ""
+    raise RunError(f"{path}: is no model that tfseg can run. Expected {MODELS}.{hint}")
 
 
 def check_partner(other: Predictor, classes: int, channels: int, labels: Labels | None) -> None:

@@ -1,6 +1,7 @@
 """Image files to arrays, on the host: what `predict` is given, one at a time."""
 
 import tokenize
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def _decoded(path: Path, data: bytes, channels: int) -> np.ndarray:
         image, fault = decode_image(tf.constant(data), channels)
     except BROKEN as error:
         _opened(path, channels)  # Pillow has words for most of what is broken
-        raise _unreadable(path, getattr(error, "message", "broken")) from error
+        raise _unreadable(path, "its parts contradict each other") from error
     if fault := fault.numpy().decode():
         raise DataError(f"{path}: {fault}")
     return image.numpy()
@@ -58,7 +59,8 @@ def _decoded(path: Path, data: bytes, channels: int) -> np.ndarray:
 
 def _opened(path: Path, channels: int) -> np.ndarray:
     try:
-        with Image.open(path) as picture:
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("ignore")  # of metadata that do not matter here
             return _pixels(path, ImageOps.exif_transpose(picture), channels)
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
@@ -86,8 +88,8 @@ def _array(path: Path, channels: int) -> np.ndarray:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError, SyntaxError, tokenize.TokenError) as error:
         raise DataError(
-            f"{path}: cannot be read as an array ({_first_line(error, path)}). Expected .npy, uint8 "
-            f"[height, width, {channels}]."
+            f"{path}: is no whole .npy file of numbers. Expected .npy, uint8 [height, width, {channels}]; write it "
+            "again."
         ) from error
     if array.ndim == 2 and channels == 1:
         array = array[..., None]

@@ -24,7 +24,7 @@ LEGEND = "legend.png"
 
 def predict_files(
     predictor: Predictor,
-    images: Iterable[str | os.PathLike[str]],
+    images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     output: Path,
     labels: Labels | None = None,
     *,
@@ -52,13 +52,14 @@ def predict_files(
             are found before anything is predicted; broken ones are left out and listed at the end. Every file that was
             written is whole.
     """
-    images = image_files(images)
+    images = image_files([images] if isinstance(images, str | os.PathLike) else images)
     targets = [Path(output) / f"{path.stem}.png" for path in images]
     overlays = [Path(output) / f"{path.stem}-overlay.png" for path in images] if overlay else []
     spec = spec or Inference()
     key = [Path(output) / LEGEND] if legend else []
     unsure = [Path(output) / f"{path.stem}-uncertainty.png" for path in images] if spec.uncertainty else []
     _check(images, [*targets, *overlays, *unsure, *key])
+    _make(Path(output))
     labels = labels or predictor.labels
     palette = labels.palette if labels else voc_palette()
     for path in key:
@@ -104,6 +105,16 @@ def _check(images: Sequence[Path], targets: Sequence[Path]) -> None:
     for path in targets:
         if path.resolve() in given:
             raise DataError(f"{path}: is one of the images, and its mask would replace it. Choose another --output.")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be made ({error.strerror}). Expected a folder that may be written; choose another with "
+            "--output."
+        ) from error
 
 
 def _write_grey(path: Path, grey: np.ndarray) -> None:

@@ -129,7 +129,8 @@ class Segmenter:
     def positions(self) -> Positions:
         """Where the scores of the training form's outputs lie in the image."""
         head, remainder = self._head, self._remainder
-        if remainder is None and isinstance(head, Zoom):
+        # On a remainder of 1 they lie from corner to corner as well, and so do those of further scales.
+        if isinstance(head, Zoom) and remainder != 1:
             return Positions(output_stride=self.output_stride)
         align_corners = True if head is None else head.align_corners
         return Positions(None, align_corners, None if remainder is None else (self._multiple, remainder))
@@ -160,14 +161,15 @@ class Segmenter:
         if len(self.scales) > 1 and self.decoder.head == "crop":
             message = "scores of several scales are resized onto each other, and those of this decoder must be cropped"
             yield ("scales",), f"{message}. Set its upsampling to another one. Received: {list(self.scales)}"
-        elif len(self.scales) > 1 and self._remainder is not None:
+        elif len(self.scales) > 1:
             yield from self._scaled_grid()
 
     def _scaled_grid(self) -> Iterator[Problem]:
         """Why the positions of several scales would not lie on each other."""
         why = "the image is scaled with its corners aligned"
-        if self._remainder == 0:
-            yield ("grid",), f"{why}, where sizes must leave 1. Received: 0. Set it to auto"
+        if self._remainder != 1:
+            received = "null" if self._remainder is None else self._remainder
+            yield ("grid",), f"{why}, where sizes must leave 1. Received: {received}. Set it to auto"
         elif self._head is not None and not self._head.align_corners:
             message = f"{why}, and so must scores be resized: {{type: resize, align_corners: true}}"
             yield ("head",), f"{message}. Received: {self._head.type} of half pixels"

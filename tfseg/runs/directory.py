@@ -15,6 +15,7 @@ import keras
 
 from tfseg.errors import RunError
 from tfseg.inference import engines
+from tfseg.labels import LABELS
 from tfseg.pipeline import Pipeline, load
 from tfseg.training.files import BEST, HISTORY
 
@@ -98,7 +99,8 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     """
     path = network(Path(path))
     if not path.is_file():
-        raise RunError(f"{path}: no such file. Expected a model in Keras's .keras format.")
+        received = "a folder" if path.is_dir() else "nothing by that name"
+        raise RunError(f"{path}: no file. Expected a .keras file or a run directory. Received: {received}.")
     return engines.load_model(path)
 
 
@@ -106,6 +108,13 @@ def run_of(path: Path, *, allow_plugins: bool = False) -> Run | None:
     """The run at `path`, or the one that the file `path` lies in, if any."""
     folder = path if path.is_dir() else path.parent
     return Run(folder, allow_plugins=allow_plugins) if (folder / PIPELINE).is_file() else None
+
+
+def pipeline_of(path: Path) -> tuple[Path | None, Path]:
+    """The run directory, and its pipeline file, where `path` is either; else None, and `path`."""
+    folder = path if path.is_dir() else path.parent
+    is_run = path in (folder, folder / PIPELINE) and (folder / PIPELINE).is_file() and (folder / LABELS).is_file()
+    return (folder, folder / PIPELINE) if is_run else (None, path)
 
 
 def network(path: Path) -> Path:

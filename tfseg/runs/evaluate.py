@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfseg.atomic import write_text
+from tfseg.atomic import check_writable, write_text
 from tfseg.errors import RunError
 from tfseg.exporting.bundle import versions
 from tfseg.inference import Inference, Predictor
+from tfseg.inference.engines import MODELS
 from tfseg.inference.measuring import Measurement
 from tfseg.labels import names_problem
 from tfseg.pipeline import Pipeline
@@ -57,6 +58,8 @@ def evaluate(
     split = split or measured.data.validation_split
     path = source.best if isinstance(source, Run) else network(Path(source))
     how = run.pipeline if run else measured  # how to use a network is its own affair
+    if output:
+        check_writable(Path(output))
     predictor = predictor_of(path, inference or how.inference, how.seed)
     report = _measure(predictor, path, measured, split, verbose)
     own = run is not None and path == run.best and pipeline is None and inference is None
@@ -88,7 +91,7 @@ def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, v
             yield mask, predictor.masks(image, (name,))
             progress.add(1)
 
-    with in_words():
+    with in_words("inference.size, or the images"):
         measurement.count(pairs())
     return {
         "split": split,
@@ -100,6 +103,8 @@ def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, v
 
 
 def _pipeline_of(run: Run | None, source: Source) -> Pipeline:
+    if run is None and not isinstance(source, Run) and not Path(source).exists():
+        raise RunError(f"{source}: no such model. Expected {MODELS}.")
     if run is None:
         raise RunError(
             f"{source}: does not say which data to measure it on. Expected a run directory, or a pipeline as well "

@@ -15,6 +15,7 @@ from tfseg.inference import read_image
 from tfseg.inference.files import image_files
 from tfseg.pipeline import Pipeline, load
 from tfseg.runs.directory import PIPELINE, Run
+from tfseg.runs.wording import in_words
 from tfseg.spec.show import dump
 
 NOT_EXPORTED = ("samples", "proposals", "ensemble", "crf")
@@ -55,16 +56,17 @@ def export(
     metadata = {"pipeline": dump(pipeline), "metrics": run.metrics}
     left_out = [name for name in NOT_EXPORTED if getattr(pipeline.inference, name) is not None]
     spec = replace(pipeline.export, examples=len(given)) if given else pipeline.export
-    report = export_model(
-        run.model(),
-        pipeline.labels,
-        Path(output),
-        pipeline.name,
-        spec=spec,
-        images=given or _examples(_scenes(pipeline) if drawn else pipeline),
-        seen=pipeline.inference.sides,
-        metadata=metadata,
-    )
+    with in_words("export.tflite.size, inference.size, or the images"):
+        report = export_model(
+            run.model(),
+            pipeline.labels,
+            Path(output),
+            pipeline.name,
+            spec=spec,
+            images=given or _examples(_scenes(pipeline) if drawn else pipeline),
+            seen=pipeline.inference.sides,
+            metadata=metadata,
+        )
     return replace(report, drawn=drawn, left_out=tuple(f"inference.{name}" for name in left_out))
 
 

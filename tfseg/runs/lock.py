@@ -70,23 +70,29 @@ def claim(folder: Path, pipeline: Pipeline, *, resume: bool, overwrite: bool) ->
     """
     if resume and overwrite:
         raise RunError("--resume and --overwrite: expected one. The first goes on with a run, the second deletes it.")
-    with _locked(folder):
-        if resume:
-            _check_resumable(folder, pipeline)
-        else:
-            _check_free(folder, overwrite)
+    with _locked(folder) as fresh:
+        try:
+            if resume:
+                _check_resumable(folder, pipeline)
+            else:
+                _check_free(folder, overwrite)
+        except RunError:
+            if fresh:  # a folder that is not ours stays as it was
+                (folder / LOCK).unlink(missing_ok=True)
+            raise
         yield Claim(folder, resume)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """The lock is the system's: it ends with the process, however that ends."""
+def _locked(folder: Path) -> Iterator[bool]:
+    """The lock is the system's: it ends with the process, however that ends. Yields whether its file is new."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / LOCK).is_symlink():  # never followed: it may lead to somebody's file
             (folder / LOCK).unlink()
         if (folder / LOCK).exists() and not (folder / LOCK).is_file():  # a pipe would be waited for
             raise RunError(f"{folder}: its {LOCK} is no file. Name another folder with --run-dir.")
+        fresh = not (folder / LOCK).exists()
         lock = open(folder / LOCK, "a", encoding="utf-8")  # noqa: SIM115  # held until the training ends
     except OSError as error:
         raise RunError(
@@ -100,7 +106,7 @@ def _locked(folder: Path) -> Iterator[None]:
             raise RunError(
                 f"{folder}: in use by another training. Wait until it ends, or name another folder with --run-dir."
             ) from error
-        yield
+        yield fresh
 
 
 def _check_resumable(folder: Path, pipeline: Pipeline) -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 from tfseg.inference import Inference, predict_files
 from tfseg.runs.directory import Run, network, run_of
 from tfseg.runs.predictors import Source, predictor_of
+from tfseg.runs.wording import in_words
+
+Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 def predict(
     source: Source,
-    images: Iterable[str | os.PathLike[str]],
+    images: Images,
     output: str | os.PathLike[str],
     *,
     overlay: bool = False,
@@ -23,7 +26,7 @@ def predict(
 
     Args:
         source: a run directory, a `.keras` file, a SavedModel or a `.tflite` file.
-        images: files to predict, folders of them, or patterns such as `photos/**/*.jpg`.
+        images: files to predict, folders of them, or patterns such as `photos/**/*.jpg`; one or several.
         output: the folder for the masks: `<stem>.png`.
         overlay: write each mask over its image as well: `<stem>-overlay.png`.
         legend: write the colours of the classes and their names as well: `legend.png`.
@@ -35,6 +38,7 @@ def predict(
 
     Raises:
         DataError: an image is missing, or some could not be read; the others are predicted then.
+        RunError: there is no such network, the folder cannot be written, or memory runs out.
     """
     written = iter_predict(
         source,
@@ -50,7 +54,7 @@ def predict(
 
 def iter_predict(
     source: Source,
-    images: Iterable[str | os.PathLike[str]],
+    images: Images,
     output: str | os.PathLike[str],
     *,
     overlay: bool = False,
@@ -64,4 +68,5 @@ def iter_predict(
     path = source.best if isinstance(source, Run) else network(Path(source))
     use = inference or (pipeline.inference if pipeline else Inference())
     predictor = predictor_of(path, use, pipeline.seed if pipeline else 0)
-    yield from predict_files(predictor, images, Path(output), overlay=overlay, legend=legend, spec=use)
+    with in_words("inference.size, or the images"):
+        yield from predict_files(predictor, images, Path(output), overlay=overlay, legend=legend, spec=use)

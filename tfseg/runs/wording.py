@@ -4,16 +4,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tfseg.data import explain as explain_data
+from tfseg.errors import RunError
 from tfseg.training import explain
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
-    """Gives an error of TensorFlow that the user can mend the words for it."""
+def in_words(smaller: str | None = None) -> Iterator[None]:
+    """Gives an error of TensorFlow that the user can mend the words for it.
+
+    Args:
+        smaller: what the user may make smaller where memory runs out; by default, what a training has.
+    """
     try:
         yield
     except Exception as error:
-        known = explain_data(error) or explain(error)
+        known = (smaller and _memory(error, smaller)) or explain_data(error) or explain(error)
         if known is None:
             raise
         raise known from error
+
+
+def _memory(error: Exception, smaller: str) -> RunError | None:
+    """What to say of memory that a network, or an image, would need and that is not there."""
+    if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's
+        return None
+    said = (str(error).strip() or "out of memory").splitlines()[0].split("{{node")[0].strip()
+    return RunError(f"there is not enough memory ({said}). Make smaller: {smaller}")

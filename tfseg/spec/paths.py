@@ -7,8 +7,9 @@ from collections.abc import Sequence
 Key = str | int
 """A key of a map (text or a whole number) or an index of a list."""
 
-_PLAIN = re.compile(r"[^\s.=\"]+")
-_PART = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^\s.=":]+))\s*')
+_PLAIN = re.compile(r"[^\s.=\"']+")
+_PART = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|\'([^\']*)\'|([^\s.=":\']+))\s*')
+"""A key in double quotes, in single ones, or in none."""
 
 
 def dotted(path: Sequence[Key]) -> str:
@@ -17,11 +18,12 @@ def dotted(path: Sequence[Key]) -> str:
 
 
 def split_override(text: str) -> tuple[tuple[str, ...], str] | None:
-    """`a."b.c".0=value` as `(("a", "b.c", "0"), "value")`; None where `text` has not this form."""
+    """`a."b.c".0=value` or `a.'b.c'.0=value` as `(("a", "b.c", "0"), "value")`; None where `text` has not this form."""
     keys: list[str] = []
     position = 0
     while match := _PART.match(text, position):
-        keys.append(match[2] if match[1] is None else re.sub(r"\\(.)", r"\1", match[1]))
+        double, single, plain = match.groups()
+        keys.append(plain or single or "" if double is None else re.sub(r"\\(.)", r"\1", double))
         position = match.end() + 1
         separator = text[match.end() : position]
         if separator == "=":
