@@ -40,7 +40,11 @@ def atomic_file(path: Path, final: Callable[[Path], Path] | None = None) -> Iter
         yield partial
         _sync(partial)
         partial.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner may read
-        _replace(partial, path if final is None else final(partial))
+        os.replace(partial, path if final is None else final(partial))
+    except OSError as error:  # of a full disk without a name, else with the temporary one
+        if error.filename in (None, name):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         os.close(handle)
         partial.unlink(missing_ok=True)
@@ -143,13 +147,6 @@ def check_writable(path: Path) -> None:
         found = error.strerror or str(error)
     if found:
         raise RunError(f"{path}: cannot be written ({found}). Expected a file in a folder that may be written.")
-
-
-def _replace(partial: Path, path: Path) -> None:
-    try:
-        os.replace(partial, path)
-    except OSError as error:  # which would name the temporary file
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _sync(path: Path) -> None:

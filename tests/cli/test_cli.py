@@ -510,6 +510,12 @@ def test_debug_shows_the_traceback(words: list[str], tiny: str, said: Said, fail
 def test_an_error_of_the_system(tiny: str, said: Said, failing: Failing) -> None:
     failing(PermissionError(13, "Permission denied", "runs/tiny"))
     assert said("fit", tiny) == (1, "", "runs/tiny: Permission denied\n")
+    failing(OSError(28, "No space left on device", "runs/tiny/labels.json"))
+    assert said("fit", tiny) == (
+        1,
+        "",
+        "runs/tiny/labels.json: No space left on device. Make room, and run it again\n",
+    )
 
 
 def test_a_working_directory_that_is_gone(tiny: str, said: Said, failing: Failing) -> None:

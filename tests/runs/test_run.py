@@ -405,6 +405,17 @@ def test_a_result_that_cannot_be_written_is_noticed_before_anything_is_measured(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_full_disk_is_told_with_the_file_that_was_meant(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as error, atomic_file(tmp_path / "a.txt"):
+        raise OSError(28, "No space left on device")
+    assert error.value.filename == str(tmp_path / "a.txt")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError) as error, atomic_file(tmp_path / "folder"):
+        pass
+    assert error.value.filename == str(tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_memory_that_runs_out_is_told_with_what_to_make_smaller(
     run: tfseg.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

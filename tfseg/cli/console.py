@@ -1,5 +1,6 @@
 """How a verb meets the shell: exit codes, errors as text, a quiet start."""
 
+import errno
 import functools
 import gc
 import os
@@ -87,7 +88,8 @@ def _words(error: Exception) -> str:
     if isinstance(error, FileNotFoundError) and not error.filename:
         return "The working directory is gone. Change to one that exists."
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        room = ". Make room, and run it again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return (f"{error.filename}: {error.strerror}" if error.filename else error.strerror) + room
     return f"{type(error).__name__}: {error}\nThis was not foreseen. `tfseg --debug …` shows where it happened."
 
 

@@ -43,7 +43,11 @@ class Claim:
 
     def begin(self) -> None:
         """Makes room. Called when the training is ready to start: until then an earlier run is untouched."""
-        (self.folder / LOCK).write_text(MARK, encoding="utf-8")
+        try:
+            (self.folder / LOCK).write_text(MARK, encoding="utf-8")
+        except OSError as error:
+            error.filename = error.filename or str(self.folder / LOCK)  # which a full disk does not name
+            raise
         for part in () if self.resume else PARTS:
             for path in self.folder.glob(part):
                 remove(path)
