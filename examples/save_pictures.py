@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 import tfseg
-from tfseg.overlay import write_image
+from tfseg.images.overlay import write_image
 
 
 def main() -> None:

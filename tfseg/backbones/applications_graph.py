@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import layers as kl
 
+from tfseg.keras_internals import calls_of, producer, readers
 from tfseg.layers import AtrousConv2D, AtrousMaxPooling2D
 
 CONVOLUTIONS = (kl.Conv2D, kl.DepthwiseConv2D, kl.SeparableConv2D)
@@ -63,7 +64,7 @@ class Rebuilding:
         places: dict[int, Place] = {id(source.inputs[0]): (1, x)}
         unread: dict[int, int] = {}
         for operation in source.operations:
-            node = operation._inbound_nodes[0]  # every layer of these nets is called once
+            node = calls_of(operation)[0]  # every layer of these nets is called once
             if not node.input_tensors:
                 continue
             output = [places[id(tensor)] for tensor in node.input_tensors]
@@ -76,7 +77,7 @@ class Rebuilding:
     def _keep(self, operation: keras.Operation, stride: int | None, x: keras.KerasTensor, neck: bool) -> None:
         if stride is None or stride == 1 or isinstance(operation, (kl.ZeroPadding2D, *PIXELS)):
             return
-        name = x._keras_history.operation.name
+        name = producer(x)[0].name
         self._last[stride] = (name, x)
         if neck:
             self._necks[stride] = (name, x)
@@ -140,7 +141,7 @@ class Rebuilding:
 
         With unknown image sizes, `keras.applications` pads as `same` does for even sizes; odd ones lose a row.
         """
-        reader = pad._outbound_nodes[0].operation
+        reader = readers(pad)[0]
         if not isinstance(reader, CONVOLUTIONS) or _stride(reader) == 1:
             return False
         half = _size(reader) // 2
@@ -175,12 +176,12 @@ def _parts(operation: keras.Operation) -> list[keras.Operation]:
 
 def _read(unread: dict[int, int], operation: keras.Operation) -> None:
     """Takes what `operation` read off the maps that others still read, and puts what it gives to them."""
-    node = operation._inbound_nodes[0]
+    node = calls_of(operation)[0]
     for tensor in {id(tensor) for tensor in node.input_tensors} & set(unread):
         unread[tensor] -= 1
         if unread[tensor] == 0:
             del unread[tensor]
-    unread[id(node.output_tensors[0])] = len(operation._outbound_nodes)
+    unread[id(node.output_tensors[0])] = len(readers(operation))
 
 
 def _made_up(layer: keras.Operation) -> str | None:
@@ -201,7 +202,7 @@ def _clone(layer: keras.Operation, name: str, **changes: Any) -> keras.Layer:
 
 
 def _as_layer(operation: keras.Operation, name: str) -> keras.Layer:
-    arguments = operation._inbound_nodes[0].arguments.args
+    arguments = calls_of(operation)[0].arguments.args
     numbers = [float(each) for each in arguments if not isinstance(each, keras.KerasTensor)]
     kind = type(operation).__name__
     if kind in ("Add", "Multiply") and not numbers:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tfseg.backbones.weights import Arrays
+from tfseg.keras_internals import calls
 
 
 def split_folded(layers: Arrays, norms: Mapping[str, str], epsilon: float) -> tuple[Arrays, bool]:
@@ -71,9 +72,9 @@ def _statistics(
     probe = keras.Model(model.input, [[_moments(tensor) for tensor in _entering(model, layer)] for layer in layers])
     moments: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in layers]
     for batch in images:
-        for found, calls in zip(moments, probe(batch), strict=True):
-            for call in calls:
-                mean, variance = (keras.ops.convert_to_numpy(part).astype(np.float64) for part in call)
+        for found, entered in zip(moments, probe(batch), strict=True):
+            for each in entered:
+                mean, variance = (keras.ops.convert_to_numpy(part).astype(np.float64) for part in each)
                 found.append((mean, variance))
     if not all(moments):
         raise ValueError("unfold_batch_norm needs at least one batch of images. Received: images=()")
@@ -82,8 +83,7 @@ def _statistics(
 
 def _entering(model: keras.Model, layer: keras.Layer) -> list[keras.KerasTensor]:
     """What enters the layer within `model`, once for each of its calls: a network of several scales has several."""
-    calls = (node for nodes in model._nodes_by_depth.values() for node in nodes)  # Keras has no public way to them
-    return [node.input_tensors[0] for node in calls if node.operation is layer]
+    return [call.input_tensors[0] for call in calls(model) if call.operation is layer]
 
 
 def _moments(tensor: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tfseg.errors import WeightsError
+from tfseg.keras_internals import layers_within, own_variables
 
 Arrays = dict[str, dict[str, np.ndarray]]
 """The variables of layers: `{layer: {variable: array}}`."""
@@ -99,11 +100,11 @@ def variables(model: keras.Model) -> dict[str, dict[str, keras.Variable]]:
     """
     found: dict[str, dict[str, keras.Variable]] = {}
     layers = list(model.layers)
-    for layer in layers:  # Keras has no public way to the layers within a layer
-        held = (*layer._trainable_variables, *layer._non_trainable_variables)
+    for layer in layers:
+        held = own_variables(layer)
         if held and layer.name not in found:
             found[layer.name] = {variable.name: variable for variable in held}
-        layers.extend(layer._layers)
+        layers.extend(layers_within(layer, deep=False))
     return found
 
 

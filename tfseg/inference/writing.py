@@ -10,14 +10,14 @@ from PIL import Image
 
 from tfseg.atomic import atomic_file, longest_name
 from tfseg.errors import DataError
+from tfseg.images.overlay import blend, write_image, write_mask
+from tfseg.images.overlay import legend as drawn_legend
 from tfseg.inference.files import image_files
 from tfseg.inference.predictor import Predictor
 from tfseg.inference.reading import read_image
 from tfseg.inference.sampling import shade
 from tfseg.inference.spec import Inference
 from tfseg.labels import Labels, voc_palette
-from tfseg.overlay import blend, write_image, write_mask
-from tfseg.overlay import legend as drawn_legend
 
 LEGEND = "legend.png"
 

@@ -4,6 +4,8 @@ from typing import Any, Self
 
 import keras
 
+from tfseg.keras_internals import layers_within
+
 
 class Composite(keras.layers.Layer):
     """Base of layers that call layers of their own: which of these learn is saved with it.
@@ -26,4 +28,4 @@ class Composite(keras.layers.Layer):
         return layer
 
     def _inner(self) -> list[keras.layers.Layer]:
-        return list(self._flatten_layers(include_self=False, recursive=False))  # no public way into a layer
+        return list(layers_within(self, deep=False))

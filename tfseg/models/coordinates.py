@@ -12,6 +12,7 @@ import keras
 from keras import layers as kl
 
 from tfseg import layers as tl
+from tfseg.keras_internals import producer
 from tfseg.ops.geometry import CoordinateMap, ReceptiveField, conv_map, crop_offset, deconv_map
 
 T = TypeVar("T")
@@ -74,15 +75,12 @@ def offset(x: keras.KerasTensor, reference: keras.KerasTensor) -> int:
 
 
 def fold(tensor: keras.KerasTensor, rule: Callable[[keras.Operation, list[T]], T], start: T) -> T:
-    """What `rule(layer, values of its inputs)` gives for `tensor`, from `start` at the model's inputs down.
-
-    Keras has no public way to walk a graph; `_keras_history` and `_inbound_nodes` are what its own tools use.
-    """
+    """What `rule(layer, values of its inputs)` gives for `tensor`, from `start` at the model's inputs down."""
     values: dict[int, T] = {}
     pending = [tensor]
     while pending:
-        layer, index, _ = pending[-1]._keras_history
-        inputs = layer._inbound_nodes[index].input_tensors
+        layer, call = producer(pending[-1])
+        inputs = call.input_tensors
         missing = [each for each in inputs if id(each) not in values]
         if missing:
             pending.extend(missing)

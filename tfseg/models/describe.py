@@ -6,6 +6,7 @@ from functools import cached_property
 
 import keras
 
+from tfseg.keras_internals import calls
 from tfseg.layers import CrfRnn, MaxUnpooling2D, PadToGrid
 from tfseg.models.coordinates import NoCoordinates, Unbounded, fold, seen
 from tfseg.ops.geometry import ReceptiveField
@@ -129,8 +130,7 @@ class _Reader:
     @cached_property
     def _heights(self) -> dict[int, tuple[int, int]]:
         """Heights of the first input and output of each layer, by its id, for an image of `SIDE` pixels."""
-        calls = (node for nodes in self.model._nodes_by_depth.values() for node in nodes)  # Keras has no public way
-        nodes = [node for node in calls if node.input_tensors]
+        nodes = [call for call in calls(self.model) if call.input_tensors]
         tensors = {id(each): each for node in nodes for each in (node.input_tensors[0], node.output_tensors[0])}
         probe = keras.Model(self.model.input, list(tensors.values()))
         image = keras.KerasTensor((1, SIDE, SIDE, self.model.input.shape[-1]))

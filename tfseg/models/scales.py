@@ -5,6 +5,7 @@ from typing import Literal
 
 import keras
 
+from tfseg.keras_internals import rerun
 from tfseg.layers import ResizeBy, ResizeLike
 from tfseg.models.outputs import Scores
 
@@ -28,7 +29,7 @@ def multi_scale(
     inner = keras.Input(image.shape[1:], name="scaled")
     network = score(inner)
     layers = keras.Model(inner, {"main": network.main, **network.auxiliary})
-    seen = {scale: _again(layers, _scaled(image, scale)) for scale in scales}
+    seen = {scale: rerun(layers, [_scaled(image, scale)]) for scale in scales}
     reference = seen[1.0]["main"]
     raised = [
         outputs["main"] if scale == 1 else _raised(outputs["main"], reference, scale) for scale, outputs in seen.items()
@@ -37,15 +38,6 @@ def multi_scale(
     auxiliary = {name: tensor for name, tensor in seen[1.0].items() if name != "main"}
     each = {f"scale_{_word(scale)}": outputs["main"] for scale, outputs in seen.items()}
     return Scores(fuse(name="fused")(raised), {**auxiliary, **each})
-
-
-def _again(model: keras.Model, image: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
-    """The outputs of `model` for another image, by its own layers, called once more.
-
-    To call the model itself would hide its layers within one, from weight files, freezing and whoever walks the graph.
-    Keras has no public way to do this; its own `clone_model` does it so.
-    """
-    return model._run_through_graph([image], operation_fn=lambda layer: layer)
 
 
 def _scaled(image: keras.KerasTensor, scale: float) -> keras.KerasTensor:

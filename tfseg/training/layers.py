@@ -7,6 +7,8 @@ from typing import Literal
 
 import keras
 
+from tfseg.keras_internals import layers_within
+
 BatchNorm = Literal["train", "frozen"]
 
 
@@ -29,7 +31,7 @@ def prepare(model: keras.Model, *, batch_norm: BatchNorm, freeze: Sequence[str],
 
 def flat_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """The layers that compute, those within other layers and within nested models too."""
-    for layer in model._flatten_layers(include_self=False):  # Keras has no public way into a layer
+    for layer in layers_within(model):
         if not isinstance(layer, keras.Model):
             yield layer
 

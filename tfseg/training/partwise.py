@@ -7,13 +7,15 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfseg.keras_internals import BetweenSumAndUpdate
+
 UNDECAYED = ("bias$", "gamma$", "beta$")
 """Biases, and the scales and shifts of normalisation: what weight decay leaves alone."""
 LOWEST_SCALE = 1.0
 """With a loss scale below this the loss itself must be at fault, and halving the scale further does not help."""
 
 
-class Partwise:
+class Partwise(BetweenSumAndUpdate):
     """What `SGD` and `AdamW` share; it stands before the Keras optimiser among the bases.
 
     **Parts.** `multipliers` maps regular expressions to factors. The learning rate of a variable is multiplied by the
@@ -96,15 +98,10 @@ class Partwise:
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
         """Nothing: `update_step` does it, where each variable's learning rate is known."""
 
-    def _distributed_tf_update_step(self, distribution: Any, grads_and_vars: Any, learning_rate: Any) -> None:
-        """Keras's hook between the sum of the replicas' gradients and the first change of a variable."""
-        first = [distribution.experimental_local_results(gradient)[0] for gradient, _ in grads_and_vars]
-        update = super()._distributed_tf_update_step  # type: ignore[misc]
-        ops.cond(
-            ops.logical_and(_all_finite(first), self._may_move()),
-            lambda: self._move(lambda: update(distribution, grads_and_vars, learning_rate)),
-            self._stay,
-        )
+    def around(self, gradients: Sequence[Any], update: Callable[[], None]) -> None:
+        """Makes the update where all gradients are finite and nothing has halted the optimiser."""
+        may = ops.logical_and(_all_finite(gradients), self._may_move())
+        ops.cond(may, lambda: self._move(update), self._stay)
 
     def _may_move(self) -> Any:
         well = ops.less(self.bad_since, 0)

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfseg.images.overlay import blend
 from tfseg.labels import Labels
-from tfseg.overlay import blend
 from tfseg.training.checkpoints import writing
 from tfseg.training.files import LOGS
 from tfseg.training.outputs import kept

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from tfseg.errors import RunError
+from tfseg.keras_internals import calls_of
 
 EVERY = 20
 """Steps between two looks at the optimiser; it stands still meanwhile, so that nothing is lost."""
@@ -111,7 +112,7 @@ def diagnose(model: keras.Model, image: Any, mask: Any) -> str:
     """
     if not _finite(image):
         return "none; the images themselves are not finite"
-    layers = [layer for layer in model.layers if len(layer._inbound_nodes) == 1]
+    layers = [layer for layer in model.layers if len(calls_of(layer)) == 1]
     outputs = keras.Model(model.input, [layer.output for layer in layers])(ops.convert_to_tensor(image), training=True)
     for layer, output in zip(layers, outputs, strict=True):
         if not all(_finite(value) for value in keras.tree.flatten(output)):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfseg.images.overlay import blend, write_image, write_mask
 from tfseg.labels import voc_palette
-from tfseg.overlay import blend, write_image, write_mask
 
 
 def test_a_mask_keeps_its_ids_and_shows_its_colours(tmp_path: Path) -> None:
