@@ -167,3 +167,8 @@ def inputs(cases: list[LayerCase]) -> dict[str, np.ndarray]:
     """The inputs of all cases under names in their order."""
     arrays = [array for case in cases for array in case.inputs()]
     return {f"{index:03}": array for index, array in enumerate(arrays)}
+
+
+def plain_environment() -> dict[str, str]:
+    """Nothing set that quietens TensorFlow or measures coverage."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("TF_", "COV"))}

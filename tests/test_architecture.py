@@ -31,7 +31,18 @@ SIDE_ROOMS = {
     "shipped": "pipeline", "__main__": "cli",
 }  # fmt: skip
 """Modules that stand in another module's room."""
-RUNTIME = {"tensorflow", "keras", "numpy", "yaml", "pydantic", "pydantic_core", "PIL", "click", "ai_edge_litert"}
+RUNTIME = {
+    "tensorflow",
+    "keras",
+    "numpy",
+    "scipy",
+    "yaml",
+    "pydantic",
+    "pydantic_core",
+    "PIL",
+    "click",
+    "ai_edge_litert",
+}
 WITH_TENSORFLOW = {"ops", "images", "data", "inference", "exporting", "checkpoints"}
 WITH_TENSORFLOW_IN_TRAINING = {"strategy", "tensorboard"}
 NAMELESS = {"utils", "util", "common", "helpers", "helper", "misc", "base", "tools", "shared"}

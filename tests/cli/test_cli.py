@@ -21,6 +21,7 @@ from PIL import Image
 
 import tfseg
 import tfseg.runs.fit
+from tests.processes import plain_environment
 from tfseg.cli.arguments import OPTIONS, VERBS
 from tfseg.cli.commands import main
 from tfseg.cli.commands import tfseg as tfseg_group
@@ -76,11 +77,6 @@ def said(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 
 
 Said = Callable[..., tuple[int, str, str]]
-
-
-def plain_environment() -> dict[str, str]:
-    """Nothing set that quietens TensorFlow or measures coverage."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("TF_", "COV"))}
 
 
 def process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

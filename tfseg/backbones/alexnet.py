@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.features import Encoder, Features, Stage
+from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.overlapping import halving
 from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, LocalResponseNormalization, Normalize
@@ -19,7 +19,7 @@ GROUPED = ("conv2", "conv4", "conv5")
 
 
 @spec
-class AlexNet(Encoder):
+class AlexNet(Backbone):
     """AlexNet (Krizhevsky et al. 2012), pooled before it is normalised, as FCN-AlexNet has it (Shelhamer et al. 2016).
 
     Layers are named as in the authors' prototxt. Stages are `conv1` (stride 4), `pool1` (8), `pool2` (16), `pool5`

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from tfseg.backbones.applications import classifier
 from tfseg.backbones.applications_graph import Rebuilding, Rigid, flat, stable_names
-from tfseg.backbones.features import Encoder, Features, Stage
+from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, read_layers, variables
 from tfseg.layers import Normalize
 from tfseg.spec.declare import Location, spec
@@ -37,7 +37,7 @@ def names() -> tuple[str, ...]:
 
 
 @spec
-class Applications(Encoder):
+class Applications(Backbone):
     """Any network of `keras.applications` without its classifier, its stages found by their strides.
 
     A stage is the last map of its stride that everything behind goes through, called as its layer is:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import keras
 from pydantic import Field
 
-from tfseg.backbones.features import Encoder, Features, Stage
+from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import Normalize
 from tfseg.spec.declare import Location, spec
@@ -14,7 +14,7 @@ LEVELS = 5
 
 
 @spec
-class ContractingPath(Encoder):
+class ContractingPath(Backbone):
     """U-Net's encoder (Ronneberger et al. 2015, figure 1): five levels of two 3x3 convolutions, each half as large.
 
     Stages are `down1` (stride 1, the image's own size) to `down5` (16), with `width` channels at first, doubling.

@@ -1,11 +1,15 @@
 """What a backbone gives to a decoder: named tensors with their strides."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import ClassVar
 
 import keras
 
 from tfseg.backbones.weights import WeightsReport
+from tfseg.symbolic import weightless
+
+RGB = 3
 
 
 @dataclass(frozen=True)
@@ -67,73 +71,63 @@ class Features:
         raise ValueError(f"No stage of the backbone has this name; it has {names}. Received: {name=}")
 
 
-class Backbone(Protocol):
-    """What a model asks of a backbone spec. A plugin's backbone has these too."""
+class Backbone:
+    """What a model asks of a backbone spec. One of your own needs `type` and `__call__`; all else has an answer here.
 
-    @property
-    def type(self) -> str:
-        """Its name in a file."""
+    Numbers are read off what `__call__` builds, once, without values for its weights; a backbone that knows them from
+    its fields says so itself.
+    """
+
+    type: str
+    ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
+
+    def __call__(self, image: keras.KerasTensor) -> Features:
+        """Puts its layers on `image`, `[batch, height, width, channels]`, values 0..255."""
+        raise NotImplementedError
+
+    @cached_property
+    def _built(self) -> tuple[tuple[int, bool], ...]:
+        """Of each stage the stride, and whether it keeps pool indices."""
+        image = keras.Input((None, None, RGB), name="image")
+        return weightless(lambda: tuple((stage.stride, stage.indices is not None) for stage in self(image).stages))
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """The strides of its stages, finest first; known without building."""
+        """The strides of its stages, finest first."""
+        return tuple(stride for stride, _ in self._built)
 
     @property
     def output_stride(self) -> int:
         """The stride of its deepest stage."""
+        return self.strides[-1]
 
     @property
     def fixed_grid(self) -> bool:
-        """Whether its places lie at the same image coordinates at every image size.
+        """Whether its positions lie at the same image coordinates at every image size.
 
         A 3x3 convolution of stride 2 with `same` padding pads 0 or 1 pixels on the left, by the parity of the width.
         """
+        return False
 
     @property
     def padded(self) -> bool:
         """Whether its deepest stage reaches beyond the image (its first layer pads by 100): scores must be cropped."""
+        return False
 
     @property
     def overhanging(self) -> bool:
         """Whether stages before its deepest reach beyond the image, so that they cannot just be resized onto it."""
-
-    @property
-    def indexed(self) -> bool:
-        """Whether its pools keep the places of their maxima, for decoders that unpool."""
-
-    def refusal(self, channels: int) -> str | None:
-        """Why it cannot read images of that many channels, or None."""
-
-    def __call__(self, image: keras.KerasTensor) -> Features:
-        """Puts its layers on `image`, `[batch, height, width, channels]`, values 0..255."""
-
-    def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills its layers within `model` from its `weights`; None when it names none."""
-
-
-class Encoder:
-    """What most backbones answer; one that differs says so itself."""
-
-    @property
-    def fixed_grid(self) -> bool:
-        """Places move with the image's size."""
-        return False
-
-    @property
-    def padded(self) -> bool:
-        """It does not reach beyond the image."""
-        return False
-
-    @property
-    def overhanging(self) -> bool:
-        """No stage hangs over the image unless all do."""
         return self.padded
 
     @property
     def indexed(self) -> bool:
-        """Pools forget where their maxima were."""
-        return False
+        """Whether its pools keep the positions of their maxima, for decoders that unpool."""
+        return any(indexed for _, indexed in self._built)
 
     def refusal(self, channels: int) -> str | None:
-        """It reads images of any number of channels."""
+        """Why it cannot read images of that many channels, or None."""
+        return None
+
+    def load_weights(self, model: keras.Model) -> WeightsReport | None:
+        """Fills its layers within `model` from its `weights`; None when it names none."""
         return None

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.features import Encoder, Features, Stage
+from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.overlapping import halving, widening
 from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import (
@@ -31,7 +31,7 @@ INCEPTIONS = {
 
 
 @spec
-class GoogLeNet(Encoder):
+class GoogLeNet(Backbone):
     """GoogLeNet (Szegedy et al. 2015, table 1) up to inception 5b, in the order of BVLC's prototxt.
 
     The authors of FCN never released theirs; this is what their paper says of it. Layers are named as in the prototxt,

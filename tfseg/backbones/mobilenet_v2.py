@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from tfseg.backbones.applications import classifier
 from tfseg.backbones.batch_norm import only_adds, split_folded
-from tfseg.backbones.features import Encoder, Features, Stage
+from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, layer_arrays, read_layers
 from tfseg.layers import Normalize
 from tfseg.ops.geometry import dilate
@@ -60,7 +60,7 @@ def batch_norms(output_stride: int) -> dict[str, str]:
 
 
 @spec
-class MobileNetV2(Encoder):
+class MobileNetV2(Backbone):
     """MobileNetV2 (Sandler et al. 2018, table 2) up to block 16, without the 1280 channels that classify.
 
     Its stages are the widened inputs of the blocks that halve the map, `block_1_expand_relu` (stride 2) to

@@ -9,7 +9,7 @@ import keras
 from pydantic import Field, model_validator
 
 from tfseg.backbones.applications import classifier
-from tfseg.backbones.features import Encoder, Features, Stage
+from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.resnet_weights import caffe_renamed, without_biases
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, layer_arrays, read_layers
 from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, Normalize
@@ -37,7 +37,7 @@ class Unit:
 
 
 @spec
-class Resnet(Encoder):
+class Resnet(Backbone):
     """ResNet (He et al. 2016), by default as DeepLab v2 took it: strides on the first 1x1, Caffe's padding.
 
     Stages are the last output of each size: `conv1_relu` (stride 2), `conv2_block3_out` (4) and so on to

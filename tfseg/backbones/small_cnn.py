@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import keras
 from pydantic import Field
 
-from tfseg.backbones.features import Encoder, Features, Stage
+from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import AtrousConv2D, Normalize
 from tfseg.ops.geometry import dilate
@@ -15,7 +15,7 @@ STAGES = 5
 
 
 @spec
-class SmallCnn(Encoder):
+class SmallCnn(Backbone):
     """Five stages, each a 3x3 convolution that halves the map and a residual one, with BatchNorm and ReLU.
 
     Stages are `stage1` (stride 2) to `stage5`, with `width` channels at first, doubling up to eight times as many.

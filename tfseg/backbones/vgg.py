@@ -8,7 +8,7 @@ import keras
 from pydantic import Field, model_validator
 
 from tfseg.backbones.applications import classifier
-from tfseg.backbones.features import Features, Stage
+from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.vgg_forms import FORMS, convolution, entered, pool
 from tfseg.backbones.vgg_weights import CONVS, decimated, vgg16_arrays
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, read_layers
@@ -43,7 +43,7 @@ class FullyConnected:
 
 
 @spec
-class Vgg16:
+class Vgg16(Backbone):
     """VGG16 (Simonyan & Zisserman 2015, configuration D) as segmentation nets use it.
 
     Layers are named as in the authors' prototxts. Stages are `pool1` (stride 2) to `pool5` and `fc7`; in the form

@@ -12,7 +12,7 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from tfseg.ops.resize import resize
-from tfseg.spec.declare import BY_TYPE, spec
+from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import Misfit
 
 FILL = 115
@@ -41,8 +41,28 @@ class View:
     fill: tuple[int, ...] = (FILL,)
 
 
+class AugmentSpec:
+    """A random change of a picture. One of your own needs `type` and `__call__`."""
+
+    type: str
+    ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
+    BEFORE_CROP: ClassVar[bool] = False
+    """Whether it needs the surroundings of the crop."""
+
+    def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
+        """The changed pair: image uint8 `[height, width, channels]`, mask int32 `[height, width]`.
+
+        Args:
+            image: as the source gave it, or the operation before.
+            mask: likewise.
+            seed: int32 `[2]`, all that it may draw from, by TensorFlow's stateless functions.
+            view: what else it must know.
+        """
+        raise NotImplementedError
+
+
 @spec
-class Scale:
+class Scale(AugmentSpec):
     """Resizes by a random factor: bilinear for the image, nearest for the mask, one grid for both."""
 
     type: Literal["scale"] = "scale"
@@ -80,7 +100,7 @@ class Scale:
 
 
 @spec
-class Rotate:
+class Rotate(AugmentSpec):
     """Turns about the middle by a random angle. List it before `scale`, which may cut away what turning needs."""
 
     type: Literal["rotate"] = "rotate"
@@ -102,11 +122,10 @@ class Rotate:
 
 
 @spec
-class Flip:
+class Flip(AugmentSpec):
     """Mirrors the picture at random."""
 
     type: Literal["flip"] = "flip"
-    BEFORE_CROP: ClassVar[bool] = False
     axis: Literal["horizontal", "vertical"] = "horizontal"
     """Horizontal swaps left and right."""
     probability: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -120,11 +139,10 @@ class Flip:
 
 
 @spec
-class Colour:
+class Colour(AugmentSpec):
     """Changes brightness, contrast, saturation and hue: together one linear map of the colours of a picture."""
 
     type: Literal["colour"] = "colour"
-    BEFORE_CROP: ClassVar[bool] = False
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.2
     """The largest shift, as a part of the full range."""
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -158,7 +176,7 @@ class Colour:
         return back @ turn @ there
 
 
-Augment = Annotated[Scale | Rotate | Flip | Colour, BY_TYPE]
+Augment = Annotated[Scale | Rotate | Flip | Colour, ByType(contract=AugmentSpec)]
 
 
 def changed(image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor, ops: tuple[Any, ...], view: View) -> Pair:

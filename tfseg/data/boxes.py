@@ -8,7 +8,7 @@ depend on the files alone; from there on a box is an example like any other.
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +21,7 @@ from tfseg.data.reading import explained, read
 from tfseg.data.windows import ALL, Windows
 from tfseg.errors import DataError
 from tfseg.labels import Labels
-from tfseg.spec.declare import BY_TYPE, Location, spec
+from tfseg.spec.declare import ByType, Location, spec
 
 Side = Annotated[int, Field(ge=1)]
 Found = tuple[np.ndarray, np.ndarray]
@@ -30,27 +30,23 @@ Found = tuple[np.ndarray, np.ndarray]
 _NOTHING: Found = (np.zeros((0, 4), np.int64), np.zeros(0, np.int64))
 
 
-class BoxSpec(Protocol):
-    """What finds boxes."""
+class BoxSpec:
+    """What finds boxes. One of your own needs `type`, `size` and `find`."""
 
-    @property
-    def type(self) -> str:
-        """Its word."""
-
-    @property
-    def file(self) -> Path | None:
-        """The file of boxes, if any."""
-
-    @property
-    def size(self) -> int | tuple[int, int]:
-        """Side, or height and width, that boxes are resized to."""
+    type: str
+    ASKED: ClassVar[tuple[str, ...]] = ("find", "size")
+    file: Path | None = None
+    """The file of boxes, if any."""
+    size: int | tuple[int, int]
+    """Side, or height and width, that boxes are resized to."""
 
     def find(self, name: str, mask: np.ndarray, given: Boxes | None, labels: Labels) -> Found:
         """The boxes of one picture; `given` are those that the file has of it."""
+        raise NotImplementedError
 
 
 @spec
-class ObjectBoxes:
+class ObjectBoxes(BoxSpec):
     """The first stage: one example for each object, in its box and some context. Its class stays, all else becomes
     class 0; pixels to ignore stay so."""
 
@@ -79,7 +75,7 @@ class ObjectBoxes:
 
 
 @spec
-class ProposalBoxes:
+class ProposalBoxes(BoxSpec):
     """The second stage: one example for each box that overlaps an object enough, all its labels kept."""
 
     type: Literal["proposals"] = "proposals"
@@ -115,7 +111,7 @@ class ProposalBoxes:
         return moved.reshape(-1, 4)
 
 
-TrainingBoxes = Annotated[ObjectBoxes | ProposalBoxes | None, BY_TYPE]
+TrainingBoxes = Annotated[ObjectBoxes | ProposalBoxes | None, ByType(contract=BoxSpec)]
 
 
 def large(found: Components, smallest: int) -> Components:

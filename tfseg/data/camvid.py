@@ -1,9 +1,9 @@
 """CamVid as the SegNet tutorial cut it: 480x360, 11 classes and void, in `train`, `trainannot`, `val`, ..."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
-from tfseg.data.examples import Examples, Listing
+from tfseg.data.examples import Examples, Listing, Source
 from tfseg.data.folder import Folder
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
@@ -12,12 +12,10 @@ _LAYOUT = Folder(images="{split}/{name}.*", masks="{split}annot/{name}.png")
 
 
 @spec
-class CamVid:
+class CamVid(Source):
     """CamVid, 367/101/233 images; void is id 11 (`labels.ignore: 11`). Brostow et al. 2008, 2009."""
 
     type: Literal["camvid"] = "camvid"
-    NEEDS_ROOT: ClassVar[bool] = True
-    channels: ClassVar[int] = 3
 
     def splits(self, root: Path) -> tuple[str, ...]:
         """The splits below `root`."""

@@ -3,9 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
 BACKGROUND = 0
 """The class that is no object."""
+CORNERS = np.ones((3, 3), int)
+"""Pixels touch at corners, too."""
 
 
 class Components(NamedTuple):
@@ -31,56 +34,22 @@ def components(mask: np.ndarray, ignore: int) -> Components:
         mask: integers `[height, width]`.
         ignore: the ignore id.
     """
-    row, left, right, identity = _runs(mask, ignore)
-    _, part = np.unique(
-        _connected(len(row), *_touching(row, left, right, identity, mask.shape[1])), return_inverse=True
-    )
-    count = int(part.max(initial=-1)) + 1
-    lowest, highest = np.full((count, 2), max(mask.shape)), np.zeros((count, 2), np.int64)
-    np.minimum.at(lowest, part, np.stack([left, row], 1))
-    np.maximum.at(highest, part, np.stack([right, row + 1], 1))
-    classes, pixels = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    classes[part] = identity
-    np.add.at(pixels, part, right - left)
-    return Components(np.concatenate([lowest, highest], 1), classes, pixels)
+    parts, classes = np.zeros(mask.shape, np.int64), [np.zeros(0, np.int64)]
+    for identity, where in enumerate(ndimage.find_objects(mask.astype(np.int64)), start=1):  # 0 is the background
+        if where is None or identity == ignore:
+            continue
+        found, count = ndimage.label(mask[where] == identity, CORNERS)
+        parts[where] += np.where(found > 0, found + sum(map(len, classes)), 0)
+        classes.append(np.full(count, identity, np.int64))
+    of, pixels = np.concatenate(classes), np.bincount(parts.reshape(-1), minlength=1)[1:]
+    boxes = [(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(parts)]
+    order = np.argsort(_first_pixels(parts, len(of)))
+    return Components(np.array(boxes, np.int64).reshape(-1, 4)[order], of[order], pixels[order])
 
 
-def _runs(mask: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Row, first column, column beyond the last and class of every horizontal run of an object's pixels."""
-    width = mask.shape[1]
-    begins = np.ones(mask.shape, bool)
-    begins[:, 1:] = mask[:, 1:] != mask[:, :-1]
-    starts = np.flatnonzero(begins)
-    stops = np.append(starts[1:], mask.size)
-    identity = mask.reshape(-1)[starts].astype(np.int64)
-    objects = (identity != BACKGROUND) & (identity != ignore)
-    starts, stops, identity = starts[objects], stops[objects], identity[objects]
-    row = starts // width
-    return row, starts - row * width, stops - row * width, identity
-
-
-def _touching(
-    row: np.ndarray, left: np.ndarray, right: np.ndarray, identity: np.ndarray, width: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of runs of one class in rows that follow each other."""
-    step = width + 2  # so that places of different rows cannot be confused
-    first = np.searchsorted(row * step + right, (row + 1) * step + left, "left")
-    last = np.searchsorted(row * step + left, (row + 1) * step + right, "right")
-    count = np.maximum(last - first, 0)
-    upper = np.repeat(np.arange(len(row)), count)
-    lower = np.arange(len(upper)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
-    same = identity[upper] == identity[lower]
-    return upper[same], lower[same]
-
-
-def _connected(count: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """For each of `count` nodes the lowest one that the edges `one`, `other` connect it to."""
-    root = np.arange(count)
-    while True:
-        before = root.copy()
-        lowest = np.minimum(root[one], root[other])
-        for end in (one, other):
-            np.minimum.at(root, before[end], lowest)
-        root = root[root]
-        if np.array_equal(root, before):
-            return root
+def _first_pixels(parts: np.ndarray, count: int) -> np.ndarray:
+    """Where a reader meets each part, numbered from 1 in `parts`."""
+    backwards = np.flatnonzero(parts)[::-1]
+    first = np.zeros(count + 1, np.int64)
+    first[parts.reshape(-1)[backwards]] = backwards  # of several pixels the last one counts
+    return first[1:]

@@ -13,7 +13,7 @@ from tfseg.data.augment import FILL, Augment, Colour, View, changed
 from tfseg.data.batches import Training, copied, whole
 from tfseg.data.boxes import TrainingBoxes, boxed
 from tfseg.data.camvid import CamVid
-from tfseg.data.examples import Examples, Listing
+from tfseg.data.examples import Examples, Listing, Source
 from tfseg.data.folder import Folder
 from tfseg.data.memory import in_memory
 from tfseg.data.reading import AHEAD, explained, read
@@ -21,10 +21,10 @@ from tfseg.data.shapes import Shapes
 from tfseg.data.voc import Voc
 from tfseg.errors import DataError
 from tfseg.labels import Labels, Level
-from tfseg.spec.declare import BY_TYPE, Location, spec
+from tfseg.spec.declare import ByType, Location, spec
 from tfseg.spec.problems import Misfit
 
-Source = Annotated[Shapes | Folder | CamVid | Voc, BY_TYPE]
+Sources = Annotated[Shapes | Folder | CamVid | Voc, ByType(contract=Source)]
 Side = Annotated[int, Field(ge=1)]
 
 
@@ -53,7 +53,7 @@ class Data:
     ([2, 32, 32, 3], [2, 32, 32])
     """
 
-    source: Source = Shapes()
+    source: Sources = Shapes()
     """What to read: `shapes`, `folder`, `camvid`, `voc`."""
     root: Location | None = None
     """The folder that the source reads; none for `shapes`. Shipped pipelines leave it to the command line."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar
 
 import tensorflow as tf
 
@@ -57,24 +57,27 @@ class Examples:
         return tf.constant([os.fsencode("\n".join(files or (name,))) for files, name in named])[index]
 
 
-class Source(Protocol):
-    """What `data.source` must be: a spec that finds examples below a folder and reads them."""
+class Source:
+    """What finds examples below a folder and reads them. One of your own needs `type` and the three functions."""
 
     type: str
-    NEEDS_ROOT: bool
-
-    @property
-    def channels(self) -> int:
-        """Channels of an image."""
+    ASKED: ClassVar[tuple[str, ...]] = ("splits", "listing", "examples")
+    NEEDS_ROOT: ClassVar[bool] = True
+    """Whether it reads files below `data.root`."""
+    channels: int = 3
+    """Channels of an image."""
 
     def splits(self, root: Path) -> tuple[str, ...]:
         """The splits that there are."""
+        raise NotImplementedError
 
     def listing(self, root: Path, split: str) -> Listing:
         """The examples of a split, which is one of `splits`; a DataError where something is missing."""
+        raise NotImplementedError
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
         """The examples of a listing, to be read."""
+        raise NotImplementedError
 
 
 def first_fault(*faults: tf.Tensor) -> tf.Tensor:

@@ -5,12 +5,12 @@ import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 import tensorflow as tf
 from pydantic import Field, model_validator
 
-from tfseg.data.examples import Checked, Examples, Listing, Loaded, first_fault
+from tfseg.data.examples import Checked, Examples, Listing, Loaded, Source, first_fault
 from tfseg.data.masks import Ids, Mask
 from tfseg.data.patterns import files, splits, unreadable
 from tfseg.errors import DataError
@@ -25,7 +25,7 @@ _WAYS = "splits must be told apart in one way: {split} in images, or lists, or f
 
 
 @spec
-class Folder:
+class Folder(Source):
     """Images and masks that share a name.
 
     In a pattern, `{name}` is that name (it may hold `/`), `{split}` the split, and `*` any text without `/`. Splits
@@ -34,7 +34,6 @@ class Folder:
     """
 
     type: Literal["folder"] = "folder"
-    NEEDS_ROOT: ClassVar[bool] = True
     images: str = "{split}/images/{name}.*"
     """Where images lie, below `data.root`."""
     masks: str = "{split}/masks/{name}.png"

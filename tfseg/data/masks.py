@@ -1,7 +1,7 @@
 """How a mask file says which class a pixel is: by its id, by a colour, or by black and white."""
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tfseg.images.png import is_png, samples
 from tfseg.labels import Colour, Labels
-from tfseg.spec.declare import BY_TYPE, spec
+from tfseg.spec.declare import ByType, spec
 
 Decoded = tuple[tf.Tensor, tf.Tensor]
 Problem = tuple[tuple[str, ...], str]
@@ -21,8 +21,23 @@ _INVALID = -1
 RawId = Annotated[int, Field(ge=0, le=65535)]
 
 
+class MaskSpec:
+    """What reads the classes of pixels from a mask file. One of your own needs `type` and `__call__`."""
+
+    type: str
+    ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
+
+    def __call__(self, data: tf.Tensor, labels: Labels) -> Decoded:
+        """The file `data` as int32 ids `[height, width]`, and a fault: a text, empty where all is well."""
+        raise NotImplementedError
+
+    def problems(self, labels: Labels) -> Iterator[Problem]:
+        """What does not fit the classes, as (path, message)."""
+        yield from ()
+
+
 @spec
-class Ids:
+class Ids(MaskSpec):
     """The pixel's value is the class id: grey, palette (the index, whatever its colour) and 16-bit PNG."""
 
     type: Literal["ids"] = "ids"
@@ -65,7 +80,7 @@ class Ids:
 
 
 @spec
-class Binary:
+class Binary(MaskSpec):
     """Two classes in black and white: 0 is class 0; 255, or 1, is class 1."""
 
     type: Literal["binary"] = "binary"
@@ -81,7 +96,7 @@ class Binary:
 
 
 @spec
-class Colours:
+class Colours(MaskSpec):
     """The pixel's colour says the class."""
 
     type: Literal["colours"] = "colours"
@@ -118,7 +133,7 @@ class Colours:
             yield ("table",), f"expected {labels.count} colours, one for each class; received {len(self.table)}"
 
 
-Mask = Annotated[Ids | Binary | Colours, BY_TYPE]
+Mask = Annotated[Ids | Binary | Colours, ByType(contract=MaskSpec)]
 
 
 def _is_id(identity: int, labels: Labels) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field
 
-from tfseg.data.examples import NO_FAULT, Examples, Listing, Loaded
+from tfseg.data.examples import NO_FAULT, Examples, Listing, Loaded, Source
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
 
@@ -37,7 +37,7 @@ Side = Annotated[int, Field(ge=16, le=2048)]
 
 
 @spec
-class Shapes:
+class Shapes(Source):
     """Scenes of textured forms of several sizes that hide one another, before an uneven background (class 0)."""
 
     type: Literal["shapes"] = "shapes"

@@ -1,9 +1,9 @@
 """PASCAL VOC: the devkit's layout, or its folders and lists side by side."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
-from tfseg.data.examples import Examples, Listing
+from tfseg.data.examples import Examples, Listing, Source
 from tfseg.data.folder import Folder
 from tfseg.errors import DataError
 from tfseg.labels import Labels
@@ -13,12 +13,10 @@ _DEVKIT_LISTS = "ImageSets/Segmentation"
 
 
 @spec
-class Voc:
+class Voc(Source):
     """PASCAL VOC; void is 255. `data.root` is `VOCdevkit`, its parent, `VOC2012`, or a folder with lists of its own."""
 
     type: Literal["voc"] = "voc"
-    NEEDS_ROOT: ClassVar[bool] = True
-    channels: ClassVar[int] = 3
     year: str = "2012"
     """Which folder of a devkit: `VOC2012`, `VOC2007`."""
     masks: str | None = None

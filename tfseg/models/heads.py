@@ -13,8 +13,27 @@ Remainder = int | None
 """What is left of the sizes that a network sees when they are divided by its output stride; None: any size is seen."""
 
 
+class Head:
+    """What brings scores to the image's size. One of your own needs `type` and `__call__`."""
+
+    type: str
+    ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
+    align_corners: bool = False
+    """Whether the corner places lie on the corners of what the backbone sees, rather than half a stride inside."""
+
+    def __call__(
+        self, scores: keras.KerasTensor, seen: keras.KerasTensor, image: keras.KerasTensor, stride: int
+    ) -> keras.KerasTensor:
+        """Scores of the height and width of `image`; `seen` is the image as the backbone saw it, continued."""
+        raise NotImplementedError
+
+    def grid(self, backbone: Backbone) -> Remainder:
+        """The sizes that the backbone should see: multiples of the output stride."""
+        return 0
+
+
 @spec
-class Crop:
+class Crop(Head):
     """Cuts the image's extent out of scores that lie on the image's grid and reach beyond it.
 
     Where to cut follows from the paddings, kernels and strides between the image and the scores: 19, 27 and 31 for
@@ -22,7 +41,7 @@ class Crop:
     """
 
     type: Literal["crop"] = "crop"
-    align_corners: ClassVar[bool] = True
+    align_corners: ClassVar[bool] = True  # type: ignore[misc]  # no field here
     """The first place lies on the first pixel."""
 
     def grid(self, backbone: Backbone) -> Remainder:
@@ -36,7 +55,7 @@ class Crop:
 
 
 @spec
-class Resize:
+class Resize(Head):
     """Resizes scores bilinearly to the height and width of what the backbone saw, and cuts the image out of it."""
 
     type: Literal["resize"] = "resize"
@@ -55,11 +74,11 @@ class Resize:
 
 
 @spec
-class Zoom:
+class Zoom(Head):
     """Lays place `i` of the scores onto pixel `i * output_stride`, and interpolates bilinearly between the places."""
 
     type: Literal["zoom"] = "zoom"
-    align_corners: ClassVar[bool] = True
+    align_corners: ClassVar[bool] = True  # type: ignore[misc]  # no field here
     """The first place lies on the first pixel."""
 
     def grid(self, backbone: Backbone) -> Remainder:
@@ -92,8 +111,6 @@ def cut(x: keras.KerasTensor, seen: keras.KerasTensor, image: keras.KerasTensor)
     return x if seen is image else CropLike(0, dtype="float32", name="crop")([x, image])
 
 
-Head = Crop | Interp | Resize | Zoom
-
 HEADS: dict[str, Head] = {
     "crop": Crop(),
     "interp": Interp(),
@@ -102,3 +119,4 @@ HEADS: dict[str, Head] = {
     "zoom": Zoom(),
 }
 """What a decoder may ask for by its `head`, and the head that it gets where the file names none."""
+OURS = frozenset(head.type for head in HEADS.values())

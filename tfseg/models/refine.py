@@ -1,7 +1,7 @@
 """What refines logits at the image's size, before they leave the network."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import keras
 from pydantic import Field, model_validator
@@ -26,8 +26,28 @@ LATTICE_REFUSAL = (
 """Of which part, is to be filled in."""
 
 
+class Refinement:
+    """From logits at the image's size to better ones. One of your own needs `type` and `__call__`."""
+
+    type: str
+    ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
+
+    def __call__(self, logits: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:
+        """Logits of the same shape; `image` is what the network was given, 0 to 255."""
+        raise NotImplementedError
+
+    def problems(self, channels: int, classes: int) -> Iterator[Problem]:
+        """What keeps it from refining logits of `classes` on images of `channels`, each as (path, message)."""
+        yield from ()
+
+    @property
+    def tflite_refusal(self) -> str | None:
+        """Why no TFLite file can hold it, or None."""
+        return None
+
+
 @spec
-class CrfRnn:
+class CrfRnn(Refinement):
     """CRF-RNN (Zheng et al. 2015): mean field in a fully connected CRF, trained with the network before it.
 
     It sees the image as it was given, 0 to 255. It starts from the values of the authors' program; the network should

@@ -19,6 +19,7 @@ from tfseg.backbones import (
     WeightsReport,
     unfold_batch_norm,
 )
+from tfseg.backbones.features import Backbone
 from tfseg.labels import Labels
 from tfseg.losses import Positions
 from tfseg.models.crops import crop_problem, pool_problem, rates_problem
@@ -34,13 +35,14 @@ from tfseg.models.decoders import (
     SegNet,
     Unet,
 )
+from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.grid import continued, multiple
-from tfseg.models.heads import HEADS, Crop, Head, Interp, Remainder, Resize, Zoom, cut
+from tfseg.models.heads import HEADS, OURS, Crop, Head, Interp, Remainder, Resize, Zoom, cut
 from tfseg.models.outputs import Scores, functional
 from tfseg.models.problems import Problem, refuse
-from tfseg.models.refine import CrfRnn
+from tfseg.models.refine import CrfRnn, Refinement
 from tfseg.models.scales import Fusion, multi_scale
-from tfseg.spec.declare import BY_TYPE, spec
+from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import Misfit
 
 
@@ -52,14 +54,16 @@ class Segmenter:
     channels: Annotated[int, Field(ge=1)] = 3
     """Channels of the image; three are RGB."""
     backbone: Annotated[
-        AlexNet | Applications | ContractingPath | GoogLeNet | MobileNetV2 | Resnet | SmallCnn | Vgg16, BY_TYPE
+        AlexNet | Applications | ContractingPath | GoogLeNet | MobileNetV2 | Resnet | SmallCnn | Vgg16,
+        ByType(contract=Backbone),
     ]
     """What turns the image into features."""
     decoder: Annotated[
-        DeconvNet | DeepLabV1 | DeepLabV2 | DeepLabV3 | DeepLabV3Plus | Dilation | Fcn | PspNet | SegNet | Unet, BY_TYPE
+        DeconvNet | DeepLabV1 | DeepLabV2 | DeepLabV3 | DeepLabV3Plus | Dilation | Fcn | PspNet | SegNet | Unet,
+        ByType(contract=Decoder),
     ]
     """What turns features into scores of the classes."""
-    head: Annotated[Crop | Interp | Resize | Zoom | None, BY_TYPE] = None
+    head: Annotated[Crop | Interp | Resize | Zoom | None, ByType(contract=Head)] = None
     """What brings scores to the image's size; null takes the one that the decoder needs."""
     scales: Annotated[tuple[Annotated[float, Field(ge=0.01)], ...], Field(min_length=1)] = (1.0,)
     """Sizes at which the network sees the image, by one set of weights; one of them 1: [1, 0.75, 0.5] in DeepLab v2.
@@ -70,7 +74,7 @@ class Segmenter:
     corners are aligned, null where they are cropped. null: the image as it is, as some networks were published."""
     fusion: Fusion = "max"
     """How the scores of several scales become one."""
-    refine: Annotated[CrfRnn | None, BY_TYPE] = None
+    refine: Annotated[CrfRnn | None, ByType(contract=Refinement)] = None
     """What refines the logits at the image's size; null: nothing."""
 
     @model_validator(mode="after")
@@ -153,7 +157,7 @@ class Segmenter:
         needed = None if self.decoder.head is None else HEADS[self.decoder.head].type
         if self.head is not None and needed is None:
             yield ("head",), f"these scores have the image's size already; set it to null. Received: {self.head.type}"
-        elif self.head is not None and self.head.type != needed:
+        elif self.head is not None and self.head.type != needed and (self.head.type in OURS or needed == "crop"):
             yield ("head",), f"these scores come to the image's size by {needed}. Received: {self.head.type}"
         if self.refine is not None:
             found = self.refine.problems(self.channels, labels.count)

@@ -60,7 +60,7 @@ def evaluate(
     how = run.pipeline if run else measured  # how to use a network is its own affair
     if output:
         check_writable(Path(output))
-    predictor = predictor_of(path, inference or how.inference, how.seed)
+    predictor = predictor_of(path, inference or how.inference, how.seed, allow_plugins=allow_plugins)
     report = _measure(predictor, path, measured, split, verbose)
     own = run is not None and path == run.best and pipeline is None and inference is None
     files = [run.folder / METRICS.format(split=split)] if run and own else []

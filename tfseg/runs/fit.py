@@ -1,7 +1,7 @@
 """A training from its pipeline to the best of its networks, measured: the whole story of `tfseg fit`."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ def fit(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: bool = True,
 ) -> Run:
     """Trains a pipeline's network and measures the best of its epochs on the validation split.
@@ -45,6 +46,7 @@ def fit(
         run_dir: the folder to write; see `tfseg.Run` for what it will hold.
         resume: go on with an unfinished run, from the end of its last epoch.
         overwrite: delete what an earlier run left in `run_dir`.
+        callbacks: further Keras callbacks. They come after those that save, so that what they see is on disk already.
         verbose: show progress.
 
     Raises:
@@ -64,7 +66,8 @@ def fit(
             claimed.begin()
             write_text(folder / PIPELINE, dump(pipeline))
             write_text(folder / LABELS, labels_text(labels))
-            train(pipeline, model, folder, batches, state, steps, verbose)
+            saving = watchers(pipeline, folder, state, batches[1], steps)
+            train(pipeline, model, batches, [*saving, *callbacks], state.epoch, verbose)
         run = Run(folder, allow_plugins=bool(pipeline.plugins))
         measure_batch_norm(pipeline, run, verbose)
         evaluate(run, data.validation_split, verbose=verbose)
@@ -78,7 +81,8 @@ def _check_use(pipeline: Pipeline) -> None:
     if use.proposals is not None:
         use.proposals.check(data.evaluation_names(data.validation_split))
     if use.ensemble is not None:
-        check_partner(partner(use.ensemble), pipeline.labels.count, data.channels, pipeline.labels)
+        other = partner(use.ensemble, bool(pipeline.plugins))
+        check_partner(other, pipeline.labels.count, data.channels, pipeline.labels)
 
 
 def load_weights(pipeline: Pipeline, model: keras.Model) -> None:
@@ -117,19 +121,12 @@ def training_and_validation(pipeline: Pipeline, state: State, scope: Scope) -> t
     return training, data.evaluation(data.validation_split, labels, replicas=scope.replicas)
 
 
-def train(
-    pipeline: Pipeline,
-    model: keras.Model,
-    folder: Path,
-    batches: tuple[Any, Any],
-    state: State,
-    steps: int,
-    verbose: bool,
-) -> None:
-    """Fits the compiled network, from where the training stands to its end, and writes the run directory meanwhile."""
-    data, labels, seed, recipe = pipeline.data, pipeline.labels, pipeline.seed, pipeline.training
-    training, validation = batches
-    callbacks = recipe.callbacks(
+def watchers(
+    pipeline: Pipeline, folder: Path, state: State, validation: Any, steps: int
+) -> list[keras.callbacks.Callback]:
+    """What writes the run directory while the network is trained, and ends the training where it must."""
+    data, labels, seed = pipeline.data, pipeline.labels, pipeline.seed
+    return pipeline.training.callbacks(
         folder,
         labels,
         steps_per_epoch=steps,
@@ -138,16 +135,27 @@ def train(
         batch=lambda epoch, step: data.training_batch(labels, epoch, step, seed=seed),
         samples=[(image[0], mask[0]) for image, mask in validation.take(SAMPLES).as_numpy_iterator()],
     )
-    if verbose:
-        callbacks.append(Progress(recipe.length(steps)))
+
+
+def train(
+    pipeline: Pipeline,
+    model: keras.Model,
+    batches: tuple[Any, Any],
+    callbacks: Sequence[keras.callbacks.Callback],
+    epoch: int,
+    verbose: bool,
+) -> None:
+    """Fits the compiled network, from the end of an `epoch` to that of the training."""
+    recipe, (training, validation) = pipeline.training, batches
+    length = recipe.length(pipeline.data.steps_per_epoch(pipeline.labels))
     model.fit(
         recipe.targets(training, model),
-        steps_per_epoch=steps,
-        initial_epoch=state.epoch,
-        epochs=recipe.length(steps).epochs,
+        steps_per_epoch=length.batches_per_epoch,
+        initial_epoch=epoch,
+        epochs=length.epochs,
         validation_data=recipe.targets(validation, model),
-        validation_freq=list(recipe.validated_epochs(steps)),
-        callbacks=callbacks,
+        validation_freq=list(recipe.validated_epochs(length.batches_per_epoch)),
+        callbacks=[*callbacks, *([Progress(length)] if verbose else [])],
         verbose=verbosity(verbose),
         shuffle=False,  # the dataset is in its own random order already
     )

@@ -67,6 +67,6 @@ def iter_predict(
     pipeline = run.pipeline if run else None  # imports plugins, whose layers the network may have
     path = source.best if isinstance(source, Run) else network(Path(source))
     use = inference or (pipeline.inference if pipeline else Inference())
-    predictor = predictor_of(path, use, pipeline.seed if pipeline else 0)
+    predictor = predictor_of(path, use, pipeline.seed if pipeline else 0, allow_plugins=allow_plugins)
     with in_words("inference.size, or the images"):
         yield from predict_files(predictor, images, Path(output), overlay=overlay, legend=legend, spec=use)

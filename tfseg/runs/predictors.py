@@ -10,21 +10,21 @@ from tfseg.runs.directory import Run, network, run_of
 Source = str | os.PathLike[str] | Run
 
 
-def predictor_of(path: Path, use: Inference, seed: int) -> Predictor:
-    """The network at `path`, used as `use` says."""
+def predictor_of(path: Path, use: Inference, seed: int, *, allow_plugins: bool = False) -> Predictor:
+    """The network at `path`, used as `use` says; its ensemble's second network may need plugins too."""
     return Predictor.open(
         path,
         use.sides,
         samples=use.samples,
         seed=seed,
         proposals=use.proposals,
-        partner=None if use.ensemble is None else (use.ensemble, partner(use.ensemble)),
+        partner=None if use.ensemble is None else (use.ensemble, partner(use.ensemble, allow_plugins)),
         crf=use.crf,
     )
 
 
-def partner(ensemble: Ensemble) -> Predictor:
+def partner(ensemble: Ensemble, allow_plugins: bool = False) -> Predictor:
     """The second network of an ensemble, used as its own pipeline says, but alone and unrefined."""
-    run = run_of(ensemble.network)
+    run = run_of(ensemble.network, allow_plugins=allow_plugins)
     use = replace(run.pipeline.inference, ensemble=None, crf=None) if run else Inference()
     return predictor_of(network(ensemble.network), use, run.pipeline.seed if run else 0)

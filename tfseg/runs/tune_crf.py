@@ -123,7 +123,9 @@ class _Found:
         data, names = pipeline.data, pipeline.data.evaluation_names(split)
         chosen = set(np.linspace(0, len(names) - 1, min(images, len(names))).round().astype(int).tolist())
         tell(f"{split}: {len(chosen)} of {len(names)} images")
-        predictor = predictor_of(run.best, replace(pipeline.inference, crf=None), pipeline.seed)
+        predictor = predictor_of(
+            run.best, replace(pipeline.inference, crf=None), pipeline.seed, allow_plugins=bool(pipeline.plugins)
+        )
         labelled = False
         with explained():
             pairs = data.evaluation(split, pipeline.labels).as_numpy_iterator()

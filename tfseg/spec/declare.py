@@ -74,15 +74,35 @@ def members(annotation: Any) -> tuple[type, ...]:
     return () if annotation is type(None) else (annotation,)
 
 
+@functools.cache  # equal values need one and the same class
+def completed(member: type, contract: type | None) -> type:
+    """The spec `member` with what `contract` has and it has not; itself where nothing is missing.
+
+    Raises:
+        TypeError: it lacks what every spec of the slot must have.
+    """
+    if contract is None or issubclass(member, contract):
+        return member
+    own = {name for each in member.__mro__ if each is not object for name in vars(each)}
+    own |= set(member.__dataclass_fields__)  # type: ignore[attr-defined]
+    if missing := [name for name in contract.ASKED if name not in own]:  # type: ignore[attr-defined]
+        raise TypeError(f"{member.__qualname__} has no {' and no '.join(missing)}; {contract.__qualname__} asks for it")
+    body: dict[str, Any] = {"__annotations__": {}, "__doc__": member.__doc__, "__module__": member.__module__}
+    return spec(type(member.__name__, (member, contract), body), docstrings=False)
+
+
 class ByType:
     """Marks a slot whose `type:` picks the spec; `decoder: fcn` is short for `decoder: {type: fcn}`.
 
     Args:
         default: the type of a mapping that names none, or None where the type must be named.
+        contract: what is asked of every spec of the slot: a class whose members `ASKED` a spec must have, and whose
+            others stand in for what it has not.
     """
 
-    def __init__(self, default: str | None = None) -> None:
+    def __init__(self, default: str | None = None, contract: type | None = None) -> None:
         self.default = default
+        self.contract = contract
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         choices = {type_name(member): handler.generate_schema(member) for member in members(source)}

@@ -81,7 +81,7 @@ def widen(type_: Any, components: Mapping[str, Iterable[type]]) -> Any:
         components: the specs to add, by the name of the field that is the slot.
 
     Raises:
-        SpecError: there is no such slot, or two specs of a slot have the same `type`.
+        SpecError: there is no such slot, two specs of a slot have the same `type`, or one lacks what the slot asks for.
     """
     wanted = tuple((slot, tuple(found)) for slot, found in components.items() if tuple(found))
     if not wanted:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from tfseg.spec.declare import ByType, members, spec, type_name
+from tfseg.spec.declare import ByType, completed, members, spec, type_name
 
 More = tuple[tuple[str, tuple[type, ...]], ...]
 """Specs to add by slot, as pairs (which can be hashed)."""
@@ -42,7 +42,7 @@ def widened(type_: Any, components: More) -> Any:
     """The spec `type_` with its slots, and those of all specs in it, open to more; itself where it has none of them.
 
     Raises:
-        TypeError: two specs of a slot have the same `type`.
+        TypeError: two specs of a slot have the same `type`, or one lacks what the slot asks for.
     """
     more = dict(components)
     body: dict[str, Any] = {"__annotations__": {}, "__doc__": type_.__doc__, "__module__": type_.__module__}
@@ -79,9 +79,11 @@ def _rebuilt(hint: Any, added: tuple[type, ...], components: More) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         inner, *marks = arguments
-        slot = any(isinstance(mark, ByType) for mark in marks)
-        wide = _rebuilt(inner, (), components)
-        return Annotated[_union(wide, added) if slot else _rebuilt(inner, added, components), *marks]
+        slot = next((mark for mark in marks if isinstance(mark, ByType)), None)
+        if slot is None:
+            return Annotated[_rebuilt(inner, added, components), *marks]
+        members_ = tuple(completed(member, slot.contract) for member in added)
+        return Annotated[_union(_rebuilt(inner, (), components), members_), *marks]
     if origin in (types.UnionType, Union):
         return functools.reduce(operator.or_, (_rebuilt(argument, added, components) for argument in arguments))
     if origin is tuple:

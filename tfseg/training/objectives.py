@@ -11,13 +11,14 @@ from tfseg import losses
 from tfseg.labels import Labels
 from tfseg.losses.sizes import Positions, Resolution
 from tfseg.spec.declare import spec
+from tfseg.training.contracts import Objective
 
 Weight = Annotated[float, Field(ge=0)]
 Balance = Literal["inverse_frequency", "median_frequency"]
 
 
 @spec
-class CrossEntropy:
+class CrossEntropy(Objective):
     """Softmax cross-entropy of every labelled pixel."""
 
     type: Literal["cross_entropy"] = "cross_entropy"
@@ -66,7 +67,7 @@ class CrossEntropy:
 
 
 @spec
-class TopKCrossEntropy:
+class TopKCrossEntropy(Objective):
     """Softmax cross-entropy of the hardest pixels of each image (Wu, Shen and van den Hengel 2016, section 3.2)."""
 
     type: Literal["top_k_cross_entropy"] = "top_k_cross_entropy"
@@ -74,15 +75,6 @@ class TopKCrossEntropy:
     """How many pixels of each image count: those whose labels have the least probability."""
     resolution: Resolution = "image"
     """`image`: scores are brought to the image. `scores`: labels are taken at the scores' places, as in DeepLab."""
-
-    @property
-    def counts(self) -> bool:
-        """Whether the loss needs to know how often the classes occur."""
-        return False
-
-    def problems(self, labels: Labels) -> Iterator[tuple[tuple[str, ...], str]]:
-        """What does not fit the labels: nothing."""
-        yield from ()
 
     def __call__(
         self,

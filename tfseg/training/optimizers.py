@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from tfseg.spec.declare import spec
 from tfseg.training import partwise
+from tfseg.training.contracts import OptimizerSpec
 from tfseg.training.schedules import per_update
 
 FIRST_SCALE = 2.0**15
@@ -30,7 +31,7 @@ Multipliers = dict[Expression, Annotated[float, Field(ge=0)]]
 
 
 @spec
-class Sgd:
+class Sgd(OptimizerSpec):
     """Stochastic gradient descent with momentum; weight decay is an L2 penalty, as in Caffe."""
 
     type: Literal["sgd"] = "sgd"
@@ -66,7 +67,7 @@ class Sgd:
 
 
 @spec
-class AdamW:
+class AdamW(OptimizerSpec):
     """Adam with decoupled weight decay."""
 
     type: Literal["adamw"] = "adamw"

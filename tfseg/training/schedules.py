@@ -7,6 +7,7 @@ from keras import ops
 from pydantic import Field
 
 from tfseg.spec.declare import spec
+from tfseg.training.contracts import ScheduleSpec
 
 WarmUp = Annotated[int, Field(ge=0)]
 
@@ -71,7 +72,7 @@ class PerUpdate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @spec
-class Constant:
+class Constant(ScheduleSpec):
     """The same learning rate from the first step to the last."""
 
     type: Literal["constant"] = "constant"
@@ -84,7 +85,7 @@ class Constant:
 
 
 @spec
-class Poly:
+class Poly(ScheduleSpec):
     """`learning_rate * (1 - step / steps) ** power`, changing with every step; zero at the end of the training."""
 
     type: Literal["poly"] = "poly"
@@ -102,7 +103,7 @@ class Poly:
 
 
 @spec
-class Step:
+class Step(ScheduleSpec):
     """The learning rate times `factor` after every `every` epochs, or steps."""
 
     type: Literal["step"] = "step"

@@ -17,6 +17,7 @@ from tfseg.metrics import SegmentationMetrics
 from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import Misfit
 from tfseg.training.checkpoints import Checkpoints
+from tfseg.training.contracts import Objective, OptimizerSpec, ScheduleSpec
 from tfseg.training.history import History
 from tfseg.training.layers import BatchNorm, prepare
 from tfseg.training.length import End, Length
@@ -44,11 +45,11 @@ class Training:
     """Ends the training after so many updates of the weights, within an epoch if need be: the iterations of papers."""
     validate_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between two validations; the last epoch is always validated."""
-    optimizer: Annotated[Sgd | AdamW, ByType("adamw")] = AdamW()
+    optimizer: Annotated[Sgd | AdamW, ByType("adamw", OptimizerSpec)] = AdamW()
     """What turns gradients into changes of the weights."""
-    schedule: Annotated[Constant | Poly | Step, ByType("poly")] = Poly()
+    schedule: Annotated[Constant | Poly | Step, ByType("poly", ScheduleSpec)] = Poly()
     """How the learning rate goes from the first step to the last."""
-    loss: Annotated[CrossEntropy | TopKCrossEntropy, ByType("cross_entropy")] = CrossEntropy()
+    loss: Annotated[CrossEntropy | TopKCrossEntropy, ByType("cross_entropy", Objective)] = CrossEntropy()
     """What is made small."""
     auxiliary_weight: Annotated[float, Field(ge=0)] = 1.0
     """How much the loss of every auxiliary output of the decoder counts, beside the 1 of its scores; 0: not at all."""

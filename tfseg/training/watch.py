@@ -71,7 +71,7 @@ class Watch(keras.callbacks.Callback):
             )
 
     def _check(self) -> None:
-        halted = self.model.optimizer.halted
+        halted = getattr(self.model.optimizer, "halted", None)  # of our own optimizers
         if halted is not None:
             raise RunError(self._story(range(halted + 1 - self.accumulate, halted + 1)))
         if self._bad:

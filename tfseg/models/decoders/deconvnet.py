@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import CropLike, PadToSize
+from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.decoders.unpooling import normalized, pools, unpool, unpooling_problems
 from tfseg.models.problems import Problem
 from tfseg.spec.declare import spec
@@ -19,7 +20,7 @@ FULL = 7
 
 
 @spec
-class DeconvNet:
+class DeconvNet(Decoder):
     """DeconvNet (Noh, Hong & Han 2015, section 3), as released: on VGG16, 251,805,653 parameters for 21 classes.
 
     `fc6` (7x7) and `fc7` are convolutions that do not pad; a transposed `fc6_deconv` gives the map of `pool5` back.

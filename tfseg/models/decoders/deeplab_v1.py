@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import AtrousConv2D
+from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.problems import Problem, beyond_the_image
 from tfseg.spec.declare import spec
 
@@ -20,7 +21,7 @@ DEVIATIONS = {"pool4_fc": 0.005}
 
 
 @spec
-class DeepLabV1:
+class DeepLabV1(Decoder):
     """DeepLab v1 (Chen et al. 2015): a 1x1 convolution scores `fc7`; its first weights are small and random.
 
     With `multi_scale` (MSc, section 4.2), the pixels and the outputs of the first four pools are each seen by two

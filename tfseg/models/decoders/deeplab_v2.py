@@ -8,12 +8,13 @@ from pydantic import Field
 
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import ParallelAtrousClassifier
+from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.problems import Problem, beyond_the_image
 from tfseg.spec.declare import spec
 
 
 @spec
-class DeepLabV2:
+class DeepLabV2(Decoder):
     """DeepLab v2 (Chen et al. 2018, section 3.2): classifiers of several fields of view on the deepest stage, summed.
 
     On VGG16 it takes the place of `fc6` to `fc8`, once for each rate: set `hidden` to 1024 and `model.backbone.fc` to

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import AtrousSpatialPyramidPooling
+from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.problems import Problem
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Misfit
@@ -16,7 +17,7 @@ Side = Annotated[int, Field(ge=1)]
 
 
 @spec
-class DeepLabV3:
+class DeepLabV3(Decoder):
     """DeepLab v3 (Chen et al. 2017, section 3.3): atrous spatial pyramid pooling and a 1x1 score.
 
     The defaults are those of the authors' TensorFlow release at output stride 16; at 8 they double the rates. Model

@@ -8,12 +8,13 @@ from pydantic import Field
 
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import BilinearConv2DTranspose, DilatedContext
+from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.problems import Problem, beyond_the_image
 from tfseg.spec.declare import spec
 
 
 @spec
-class Dilation:
+class Dilation(Decoder):
     """The dilation network (Yu & Koltun 2016): a 1x1 convolution scores the deepest stage; dilated ones follow.
 
     Layers are named as in the authors' prototxts: `final`, and within the context `ctx_conv1_1` to `ctx_final`.

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import BilinearConv2DTranspose, CropLike, FixedScale, ResizeLike
 from tfseg.models.coordinates import coordinate_map, offset
+from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.problems import Problem, overhanging
 from tfseg.ops.geometry import deconv_map
 from tfseg.spec.declare import spec
@@ -21,7 +22,7 @@ MOMENTUM = 0.9
 
 
 @spec
-class Fcn:
+class Fcn(Decoder):
     """FCN-32s, 16s, 8s and finer (Shelhamer, Long & Darrell 2016, section 4.3).
 
     The deepest stage is scored by a zero-initialised 1x1 convolution; each finer stage adds its own scores, until

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import PyramidPooling
+from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.outputs import Scores
 from tfseg.models.problems import Problem, overhanging
 from tfseg.spec.declare import spec
@@ -17,7 +18,7 @@ MOMENTUM = 0.9
 
 
 @spec
-class PspNet:
+class PspNet(Decoder):
     """Pyramid scene parsing (Zhao et al. 2017): pyramid pooling over the deepest stage, a 3x3 convolution and scores.
 
     In training, scores of the stage before it have a loss of their own (section 3.3: the input of the last stage of

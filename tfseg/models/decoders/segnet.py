@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import McDropout
+from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.decoders.unpooling import normalized, pools, unpool, unpooling_problems
 from tfseg.models.problems import Problem
 from tfseg.spec.declare import spec
@@ -18,7 +19,7 @@ RATE = 0.5
 
 
 @spec
-class SegNet:
+class SegNet(Decoder):
     """SegNet's decoder (Badrinarayanan, Kendall & Cipolla 2017, section 3): on VGG16, 29,455,125 parameters.
 
     For each pool, deepest first: values return to where the pool found them, and 3x3 convolutions with BatchNorm and

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import CropLike
+from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.problems import Problem
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Misfit
@@ -19,7 +20,7 @@ MOMENTUM = 0.9
 
 
 @spec
-class Unet:
+class Unet(Decoder):
     """The expansive path of U-Net (Ronneberger, Fischer & Brox 2015, section 2), on the strides of any backbone.
 
     From the coarsest stride on, a transposed convolution without overlap ("up-convolution") brings the features to the

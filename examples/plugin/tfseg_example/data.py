@@ -1,0 +1,89 @@
+"""Where pictures come from, and what becomes of them."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import tensorflow as tf
+from pydantic import Field
+
+from tfseg.data.augment import View
+from tfseg.data.examples import NO_FAULT, Examples, Listing
+from tfseg.data.masks import Ids
+from tfseg.data.windows import ALL
+from tfseg.labels import Labels
+from tfseg.spec import spec
+
+Pair = tuple[tf.Tensor, tf.Tensor]
+
+
+@spec
+class Stripes:
+    """Vertical stripes, a colour for each class."""
+
+    type: Literal["stripes"] = "stripes"
+    NEEDS_ROOT: ClassVar[bool] = False
+    size: Annotated[int, Field(ge=8)] = 32
+    """Height and width."""
+    count: Annotated[int, Field(ge=1)] = 8
+    """Pictures of each split."""
+
+    def splits(self, root: Path) -> tuple[str, ...]:
+        return "train", "val"
+
+    def listing(self, root: Path, split: str) -> Listing:
+        return Listing(split, tuple(f"{split}{number}" for number in range(self.count)), ((),) * self.count)
+
+    def examples(self, listing: Listing, labels: Labels) -> Examples:
+        first = 0 if listing.split == "train" else self.count
+
+        def mask(index: tf.Tensor) -> Pair:
+            columns = (tf.range(self.size) + tf.cast(index, tf.int32) + first) * labels.count // self.size
+            return tf.tile((columns % labels.count)[None], [self.size, 1]), tf.constant(NO_FAULT)
+
+        def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            ids, fault = mask(index)
+            colours = tf.constant(labels.palette[: labels.count].tolist(), tf.uint8)
+            return tf.gather(colours, ids), ids, fault
+
+        return Examples(listing, load, mask)
+
+
+@spec
+class OneHigher:
+    """Mask files whose classes count from 1; 0 is to be ignored."""
+
+    type: Literal["one_higher"] = "one_higher"
+
+    def __call__(self, data: tf.Tensor, labels: Labels) -> Pair:
+        mapping = {0: labels.ignore} | {identity + 1: identity for identity in range(labels.count)}
+        return Ids(mapping=mapping)(data, labels)
+
+
+@spec
+class Quarters:
+    """The four quarters of each picture are examples of their own."""
+
+    type: Literal["quarters"] = "quarters"
+    size: Annotated[int, Field(ge=1)] = 16
+    """Side that they are resized to."""
+
+    def find(self, name: str, mask: np.ndarray, given: object, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+        height, width = mask.shape
+        corners = [(left, top) for top in (0, height // 2) for left in (0, width // 2)]
+        boxes = [(left, top, left + width // 2, top + height // 2) for left, top in corners]
+        return np.array(boxes, np.int64), np.full(4, ALL, np.int64)
+
+
+@spec
+class Gamma:
+    """Changes the gamma of a picture at random."""
+
+    type: Literal["gamma"] = "gamma"
+    largest: Annotated[float, Field(gt=1)] = 1.5
+    """The largest exponent; the smallest is one over it."""
+
+    def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
+        draw = tf.random.stateless_uniform([], seed, -1, 1, alg="philox")
+        changed = 255 * (tf.cast(image, tf.float32) / 255) ** (self.largest**draw)
+        return tf.cast(tf.round(changed), tf.uint8), mask

@@ -1,0 +1,129 @@
+"""The package of one's own components in `examples/plugin`: each works from the file to the export."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfseg
+from tests.processes import plain_environment
+from tfseg.pipeline import Pipeline, load
+from tfseg.spec.slots import slots
+
+PLUGIN = Path(__file__).resolve().parents[1] / "examples" / "plugin"
+OVERRIDES = ("plugins=[tfseg_example]", "training.epochs=2")
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    monkeypatch.syspath_prepend(PLUGIN)
+    return load(PLUGIN / "stripes.yaml", OVERRIDES, allow_plugins=True)
+
+
+def test_there_is_one_for_every_slot(pipeline: Pipeline) -> None:
+    """But for whole networks, which a graph writes down."""
+    own = sys.modules["tfseg_example"].COMPONENTS
+    assert set(own) == set(slots(Pipeline)) - {"model"}
+
+
+class Seen(keras.callbacks.Callback):
+    """What is on disk at the end of each epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder, self.found = folder, []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.found.append((epoch, (self.folder / "last.keras").is_file(), "val_miou" in (logs or {})))
+
+
+def test_every_component_works_from_the_file_to_the_export(pipeline: Pipeline, tmp_path: Path) -> None:
+    seen = Seen(tmp_path / "run")
+    run = tfseg.fit(pipeline, tmp_path / "run", callbacks=[seen], verbose=False)
+    assert seen.found == [(0, True, True), (1, True, True)], "callbacks come after what saves"
+    assert run.metrics["val"]["images"] == 8
+    assert pipeline.data.training_examples(pipeline.labels).count == 32, "quarters"
+    model = run.model()
+    assert {"stage1", "stage2", "score", "nearest", "smoothed"} <= {layer.name for layer in model.layers}
+    assert model(np.zeros((1, 30, 21, 3))).shape == (1, 30, 21, 3)
+    Image.new("RGB", (20, 30), "red").save(tmp_path / "a.png")
+    masks = tfseg.predict(tmp_path / "run", tmp_path / "a.png", tmp_path / "masks", allow_plugins=True)
+    assert masks == [tmp_path / "masks" / "a.png"]
+    report = tfseg.export(tmp_path / "run", tmp_path / "saved", allow_plugins=True)
+    assert report.tflite is not None and all(one.mask_agreement == 1 for one in report.comparisons)
+    again = tfseg.fit(pipeline, tmp_path / "again", verbose=False)
+    assert again.history[-1]["loss"] == run.history[-1]["loss"], "the same seed, the same training"
+
+
+def test_masks_of_ones_own(pipeline: Pipeline, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (tmp_path / split / kind).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / split / "images" / "a.png")
+        mask = Image.fromarray(np.repeat(np.arange(4, dtype=np.uint8), 16).reshape(8, 8))
+        mask.save(tmp_path / split / "masks" / "a.png")
+    other = load(
+        PLUGIN / "stripes.yaml",
+        (*OVERRIDES, f"data={{source: {{type: folder, mask: one_higher}}, root: {tmp_path}}}"),
+        allow_plugins=True,
+    )
+    ((_, mask),) = other.data.evaluation("val", other.labels).as_numpy_iterator()
+    np.testing.assert_array_equal(mask[0, ::2, 0], [255, 0, 1, 2])
+
+
+def test_a_backbone_is_type_and_call(pipeline: Pipeline) -> None:
+    """All else is read off what it builds."""
+    backbone = pipeline.model.backbone
+    assert (backbone.strides, backbone.output_stride, backbone.indexed) == ((2, 4), 4, False)
+    assert type(backbone).__name__ == "TwoStages"
+
+
+@pytest.mark.slow
+def test_an_installed_package_needs_no_permission(tmp_path: Path) -> None:
+    shutil.copytree(PLUGIN, tmp_path / "plugin", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build"))
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path / "site")]
+    outcome = subprocess.run([*command, str(tmp_path / "plugin")], capture_output=True, text=True, check=False)
+    if "Could not find a version that satisfies the requirement setuptools" in outcome.stderr:
+        pytest.skip("needs the network, for setuptools")
+    assert outcome.returncode == 0, outcome.stderr
+    places = [str(tmp_path / "site"), str(PLUGIN.parents[1])]
+    environment = plain_environment() | {"PYTHONPATH": os.pathsep.join(places)}
+    words = ["fit", str(PLUGIN / "stripes.yaml"), "training.epochs=1", "--run-dir", str(tmp_path / "run"), "-q"]
+    for verb in (words, ["export", str(tmp_path / "run"), "--output", str(tmp_path / "saved"), "-q"]):
+        command = [sys.executable, "-m", "tfseg", *verb]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "saved" / "stripes" / "1" / "saved_model.pb").is_file()
+
+
+@pytest.mark.parametrize(
+    ("slot", "body", "message"),
+    [
+        ("backbone", "", "Own has no __call__; Backbone asks for it"),
+        ("optimizer", "", "Own has no __call__ and no learning_rate; OptimizerSpec asks for it"),
+        (
+            "optimizer",
+            "    def __call__(self, schedule, **how): ...",
+            "Own has no learning_rate; OptimizerSpec asks for it",
+        ),
+        ("source", "    def splits(self, root): ...", "Own has no listing and no examples; Source asks for it"),
+    ],
+)
+def test_what_a_slot_asks_for(
+    slot: str, body: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"own_{abs(hash((slot, body, str(tmp_path))))}"
+    (tmp_path / f"{name}.py").write_text(
+        "from typing import Literal\nfrom tfseg.spec import spec\n\n@spec\nclass Own:\n"
+        f'    type: Literal["own"] = "own"\n{body}\n\nCOMPONENTS = {{"{slot}": [Own]}}\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(tfseg.SpecError) as error:
+        load("shapes", (f"plugins=[{name}]",), allow_plugins=True)
+    assert [each.message for each in error.value.problems] == [message]

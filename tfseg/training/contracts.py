@@ -1,0 +1,82 @@
+"""What a training asks of the specs in its slots."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+
+from tfseg.labels import Labels
+from tfseg.losses.sizes import Positions, Resolution
+
+
+class Objective:
+    """What is made small. One of your own needs `type` and `__call__`."""
+
+    type: str
+    ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
+    resolution: Resolution = "image"
+    """Where it is computed."""
+
+    def __call__(
+        self,
+        labels: Labels,
+        pixels: np.ndarray | None = None,
+        image_pixels: np.ndarray | None = None,
+        *,
+        resolution: Resolution | None = None,
+        positions: Positions | None = None,
+    ) -> keras.losses.Loss:
+        """The Keras loss of integer masks `[batch, height, width]` and float32 logits.
+
+        Args:
+            labels: the classes.
+            pixels: how many pixels of the training split each class has; where `counts`.
+            image_pixels: how many pixels the images have, in sum, in which each class occurs; likewise.
+            resolution: what to do with an output that is not of the labels' size; None: it is.
+            positions: where such an output lies in the image; None: from corner to corner.
+        """
+        raise NotImplementedError
+
+    @property
+    def counts(self) -> bool:
+        """Whether it needs to know how often the classes occur."""
+        return False
+
+    def problems(self, labels: Labels) -> Iterator[tuple[tuple[str, ...], str]]:
+        """What does not fit the labels, each as (path, message)."""
+        yield from ()
+
+
+class OptimizerSpec:
+    """From gradients to changes of the weights. One of your own needs `type`, `learning_rate` and `__call__`."""
+
+    type: str
+    ASKED: ClassVar[tuple[str, ...]] = ("__call__", "learning_rate")
+    multipliers: Mapping[str, float] = MappingProxyType({})
+    """Factors of the learning rate by expressions that are searched for in a variable's path."""
+
+    learning_rate: float
+    """The rate that the schedule starts from."""
+
+    def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
+        """The Keras optimizer.
+
+        Args:
+            schedule: its learning rate, a number or a schedule of updates.
+            scaled: scale losses, for float16.
+            accumulate: take the mean of the gradients of so many batches for one update.
+        """
+        raise NotImplementedError
+
+
+class ScheduleSpec:
+    """How the learning rate goes from the first step to the last. One of your own needs `type` and `__call__`."""
+
+    type: str
+    ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
+
+    def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
+        """A number, or a Keras schedule that starts from `learning_rate`."""
+        raise NotImplementedError
