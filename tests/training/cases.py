@@ -8,6 +8,7 @@ import tensorflow as tf
 from tests.checks import Given, SpecCase
 from tests.training import toy
 from tfseg.training import Training
+from tfseg.training.keras_optimizer import KerasOptimizer
 from tfseg.training.objectives import CrossEntropy, TopKCrossEntropy
 from tfseg.training.optimizers import AdamW, Sgd
 from tfseg.training.schedules import Constant, Poly, Step
@@ -79,6 +80,11 @@ CASES = [
             "undecayed": Given(("conv",), {"weight_decay": 0.1}),
             "multipliers": {"score": 10.0},
         },
+    ),
+    SpecCase(
+        KerasOptimizer(class_="Lion"),
+        updated,
+        {"type": Sgd(), "class_": "Nadam", "learning_rate": 0.5, "arguments": {"weight_decay": 0.1}},
     ),
     SpecCase(
         Training(),

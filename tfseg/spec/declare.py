@@ -15,7 +15,7 @@ from tfseg.spec.validate import refusal
 
 T = TypeVar("T")
 
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

@@ -13,7 +13,7 @@ WIDTH = 110
 
 def dump(value: Any) -> str:
     """The YAML of a spec's value, defaults included. Readers of YAML 1.1 and of YAML 1.2 take it alike."""
-    plain = _plain(adapter(type(value)).dump_python(value, warnings="none"))
+    plain = _plain(adapter(type(value)).dump_python(value, warnings="none", by_alias=True))
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH)
 
 

@@ -48,7 +48,9 @@ class Schemas:
     def fields(self, schema: Schema) -> dict[str, Schema]:
         """The fields of a `dataclass-args` or `model-fields` schema."""
         fields = schema["fields"]
-        return fields if isinstance(fields, dict) else {field["name"]: field for field in fields}
+        if isinstance(fields, dict):
+            return fields
+        return {field.get("validation_alias", field["name"]): field for field in fields}
 
     def choices(self, schema: Schema) -> list[Schema]:
         """The schemas of a union; none for anything else."""

@@ -1,7 +1,7 @@
 """The optimisers a pipeline file can name."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import keras
 from pydantic import AfterValidator, Field
@@ -35,6 +35,7 @@ class Sgd(OptimizerSpec):
     """Stochastic gradient descent with momentum; weight decay is an L2 penalty, as in Caffe."""
 
     type: Literal["sgd"] = "sgd"
+    scales: ClassVar[bool] = True  # type: ignore[misc]  # no field
     learning_rate: Rate = 0.01
     """The rate that the schedule starts from."""
     momentum: Share = 0.9
@@ -71,6 +72,7 @@ class AdamW(OptimizerSpec):
     """Adam with decoupled weight decay."""
 
     type: Literal["adamw"] = "adamw"
+    scales: ClassVar[bool] = True  # type: ignore[misc]  # no field
     learning_rate: Rate = 1e-3
     """The rate that the schedule starts from."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4

@@ -31,6 +31,12 @@ def impossible(training: "Training") -> Iterator[tuple[str, str]]:
             f"Received: accumulate={training.accumulate}, strategy=mirrored. Leave out one of the two; with mirrored a "
             "larger data.batch_size does the same",
         )
+    if training.precision == "mixed_float16" and not training.optimizer.scales:
+        yield (
+            "precision",
+            f"needs an optimizer that scales losses, and {training.optimizer.type} does not. Received: mixed_float16. "
+            "Set it to mixed_bfloat16, or the optimizer to sgd or adamw",
+        )
     if training.batch_norm_batches and training.batch_norm == "frozen":
         yield (
             "batch_norm_batches",

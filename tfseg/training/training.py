@@ -19,6 +19,7 @@ from tfseg.spec.problems import Misfit
 from tfseg.training.checkpoints import Checkpoints
 from tfseg.training.contracts import Objective, OptimizerSpec, ScheduleSpec
 from tfseg.training.history import History
+from tfseg.training.keras_optimizer import KerasOptimizer
 from tfseg.training.layers import BatchNorm, prepare
 from tfseg.training.length import End, Length
 from tfseg.training.objectives import CrossEntropy, TopKCrossEntropy
@@ -45,7 +46,7 @@ class Training:
     """Ends the training after so many updates of the weights, within an epoch if need be: the iterations of papers."""
     validate_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between two validations; the last epoch is always validated."""
-    optimizer: Annotated[Sgd | AdamW, ByType("adamw", OptimizerSpec)] = AdamW()
+    optimizer: Annotated[Sgd | AdamW | KerasOptimizer, ByType("adamw", OptimizerSpec)] = AdamW()
     """What turns gradients into changes of the weights."""
     schedule: Annotated[Constant | Poly | Step, ByType("poly", ScheduleSpec)] = Poly()
     """How the learning rate goes from the first step to the last."""

@@ -1,0 +1,86 @@
+"""Optimizers of Keras by name: what the file says is what its constructor takes."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tfseg.pipeline import load
+from tfseg.spec.problems import SpecError
+from tfseg.spec.show import dump
+from tfseg.training import Training
+from tfseg.training.keras_optimizer import KerasOptimizer, arguments, optimizers
+
+LION = ["beta_1", "beta_2", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum"]
+
+
+def loaded(text: str, *more: str):
+    return load("shapes", (f"training.optimizer={text}", *more))
+
+
+def problems(text: str, *more: str) -> list[str]:
+    with pytest.raises(SpecError) as error:
+        loaded(text, *more)
+    return [f"{each.path}: {each.message}" for each in error.value.problems]
+
+
+def test_it_is_built_as_the_file_says() -> None:
+    spec = loaded("{type: keras, class: Lion, learning_rate: 3e-4, beta_1: 0.8, weight_decay: 0.01}").training.optimizer
+    assert spec == KerasOptimizer(class_="Lion", learning_rate=3e-4, arguments={"beta_1": 0.8, "weight_decay": 0.01})
+    optimizer = spec(3e-4, scaled=False)
+    assert type(optimizer) is keras.optimizers.Lion
+    assert (optimizer.beta_1, optimizer.weight_decay) == (0.8, 0.01)
+    np.testing.assert_allclose(optimizer.learning_rate, 3e-4)
+    assert spec(3e-4, scaled=False, accumulate=4).gradient_accumulation_steps == 4
+
+
+def test_it_is_shown_as_it_is_read(tmp_path: Path) -> None:
+    pipeline = loaded("{type: keras, class: Lion, arguments: {beta_1: 0.8}}")
+    (tmp_path / "again.yaml").write_text(dump(pipeline))
+    assert "class: Lion" in dump(pipeline) and "class_" not in dump(pipeline)
+    assert load(tmp_path / "again.yaml") == pipeline == loaded("{type: keras, class: Lion, beta_1: 0.8}")
+
+
+@pytest.mark.parametrize("name", sorted(optimizers()))
+def test_every_one_of_them_can_be_named(name: str) -> None:
+    spec = KerasOptimizer(class_=name)
+    assert type(spec(0.1, scaled=False)).__name__ == name
+    assert "learning_rate" not in arguments(optimizers()[name])
+
+
+def test_what_does_not_fit() -> None:
+    (told,) = problems("{type: keras, class: Lin}")
+    assert told.startswith("training.optimizer.class: expected an optimizer of Keras (Adadelta, ")
+    assert told.endswith('); received "Lin"; did you mean "Lion"?')
+    beta, parts = problems("{type: keras, class: Lion, beta1: 0.8, multipliers: 3}")
+    assert beta.startswith(
+        'training.optimizer.beta1: Lion takes no such argument; did you mean "beta_1"? Its arguments: beta_1, beta_2, '
+    )
+    assert parts == (
+        "training.optimizer.multipliers: tfseg's own optimizers have parts, sgd and adamw. Received: 3. Leave it out"
+    )
+    assert problems("{type: keras, class: Lion, beta_1: 7}")[0].startswith(
+        "training.optimizer.arguments: Lion refuses them: "
+    )
+    assert problems("{type: keras, class: Lion, name: x, loss_scale_factor: 2.0}") == [
+        'training.optimizer.name: an optimizer has none here. Received: "x". Leave it out',
+        "training.optimizer.loss_scale_factor: tfseg's own optimizers scale losses. Received: 2.0. Leave it out",
+    ]
+    assert problems("{type: keras, class: Lion, gradient_accumulation_steps: 2}") == [
+        "training.optimizer.gradient_accumulation_steps: training.accumulate sets it. Received: 2. Leave it out"
+    ]
+    assert problems("{type: keras, class: Lion, kwargs: 2}") == [
+        "training.optimizer.kwargs: it is no argument. Received: 2. Leave it out"
+    ]
+    assert problems("{type: keras}") == ["training.optimizer.class: missing; expected text"]
+
+
+def test_float16_needs_an_optimizer_that_scales_losses() -> None:
+    words = (
+        "precision: needs an optimizer that scales losses, and keras does not. Received: mixed_float16. Set it to "
+        "mixed_bfloat16, or the optimizer to sgd or adamw"
+    )
+    with pytest.raises(SpecError) as error:
+        Training(optimizer=KerasOptimizer(class_="Lion"), precision="mixed_float16")
+    assert [str(each).partition(": ")[2] for each in error.value.problems] == [words]
