@@ -88,7 +88,8 @@ def overrides(kind: type, name: str, spec: Any) -> Overrides:
     """What a user writes to give a field the value that `spec` has."""
     if name == "type":
         return (f"{path(kind).removesuffix('.')}={dump(spec)}",)
-    key, both = f"{path(kind)}{name}", ("data.source.channels", "model.channels")  # always the same number
+    word = name.removesuffix("_")  # `class` is no name in Python
+    key, both = f"{path(kind)}{word}", ("data.source.channels", "model.channels")  # always the same number
     return tuple(f"{each}={dump(getattr(spec, name))}" for each in (both if key in both else (key,)))
 
 
