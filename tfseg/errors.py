@@ -21,3 +21,13 @@ class RunError(TfsegError):
 
 class ExportError(TfsegError):
     """An artefact that could not be written, or that does not compute what the model computes."""
+
+
+def one_line(error: BaseException | str) -> str:
+    """What a library said, on one line; the name of its error where it said nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_line(error: BaseException | str) -> str:
+    """The first line of what a library said, where the others would not help; as `one_line` where it said nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

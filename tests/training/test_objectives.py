@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from tests.training import toy
-from tfseg.training.objectives import CrossEntropy, balanced
+from tfseg.losses.balance import balanced
+from tfseg.training.objectives import CrossEntropy
 
 
 def test_median_frequency_by_hand():

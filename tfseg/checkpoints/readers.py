@@ -9,7 +9,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 import tfseg.layers  # noqa: F401  # registers what a saved model names
-from tfseg.errors import WeightsError
+from tfseg.errors import WeightsError, one_line
 
 Arrays = dict[str, np.ndarray]
 
@@ -47,7 +47,7 @@ def read_arrays(path: Path) -> Arrays:
     try:
         return reader(found)
     except Exception as error:  # a damaged file can fail in any part of NumPy, zlib, h5py, Keras or TensorFlow
-        raise WeightsError(f"{path}: cannot be read as weights: {_line(error)}. Fetch or write it again.") from error
+        raise WeightsError(f"{path}: cannot be read as weights: {one_line(error)}. Fetch or write it again.") from error
 
 
 def _reader(path: Path) -> tuple[Callable[[Path], Arrays], Path]:
@@ -104,7 +104,3 @@ def _keras_layout(array: np.ndarray, kind: str) -> np.ndarray:
     if array.ndim != 4:
         return array
     return array.transpose(1, 2, 3, 0)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -11,12 +11,12 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from tempfile import TemporaryFile
 from typing import Any
 
 import click
 
 from tfseg.cli.arguments import hint
+from tfseg.descriptors import STDERR, turned_away
 from tfseg.errors import TfsegError
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -104,18 +104,17 @@ def _start_up_hidden() -> Iterator[None]:
         yield
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # at 2, a machine without a GPU is told so as an error; real ones raise
-    kept = os.dup(2)
-    with TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            said.seek(0)
-            os.write(kept, said.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    failed = b""
+    try:
+        with turned_away((STDERR,)) as said:
+            try:
+                yield
+            except Exception:
+                said.seek(0)
+                failed = said.read()
+                raise
+    finally:
+        os.write(STDERR, failed)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from tfseg.data.masks import Ids
 from tfseg.data.reading import FIXED, PARALLEL, Tensors, explained, read, survey
 from tfseg.errors import DataError
 from tfseg.labels import Labels
+from tfseg.losses.balance import balanced
 
 BENCH_IMAGES = 200
 WARM_UP = 16
@@ -177,10 +178,8 @@ def _by_class(labels: Labels, values: np.ndarray) -> dict[str, int]:
 
 
 def _weights(labels: Labels, counts: PixelCounts) -> dict[str, float]:
-    found = zip(labels.names, counts.classes, counts.pictures, strict=True)
-    frequency = {name: pixels / pictures for name, pixels, pictures in found if pictures}
-    median = np.median(list(frequency.values()))
-    return {name: round(float(median / value), 4) for name, value in frequency.items()}
+    weights = balanced("median_frequency", counts.classes, counts.pictures)
+    return {name: round(weight, 4) for name, weight in zip(labels.names, weights, strict=True) if weight}
 
 
 def _bytes(examples: Examples) -> tf.data.Dataset:

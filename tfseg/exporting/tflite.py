@@ -11,8 +11,8 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from tfseg.errors import ExportError
-from tfseg.exporting.quiet import quiet
+from tfseg.descriptors import turned_away
+from tfseg.errors import ExportError, first_line
 from tfseg.exporting.saved_model import write_endpoints
 from tfseg.exporting.signatures import Signatures
 
@@ -27,7 +27,7 @@ def write_tflite(model: keras.Model, path: Path, size: tuple[int, int]) -> None:
     """
     signatures = Signatures(model, shape=(1, *size))
     image = tf.TensorSpec((1, *size, signatures.channels), tf.float32, name="image")  # of the size the network sees
-    with TemporaryDirectory(prefix=".static-", dir=path.parent) as folder, quiet():
+    with TemporaryDirectory(prefix=".static-", dir=path.parent) as folder, turned_away():
         write_endpoints(Path(folder), {SIGNATURE: (signatures.probabilities, image)})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -61,7 +61,7 @@ def _refused(error: ConverterError, graph: tf.Graph, layers: Iterable[str]) -> s
     """What the converter's error means: which operation, of which layers, is not TFLite's."""
     found = sorted({fault.operator.name.removeprefix("tf.") for fault in error.errors} - {""})
     if not found:
-        return f"the TFLite converter failed: {str(error).strip().splitlines()[0]}"
+        return f"the TFLite converter failed: {first_line(error)}"
     places = _places(graph, set(layers))
     return _not_builtin(f"{name} (layers {', '.join(sorted(places[name]))})" for name in found)
 

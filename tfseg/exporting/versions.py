@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfseg.atomic import atomic_directory, sweep_directories
-from tfseg.errors import ExportError
+from tfseg.errors import ExportError, first_line
 
 
 @contextmanager
@@ -50,4 +50,4 @@ def _reason(error: Exception) -> str:
     """What the system said; TensorFlow puts its operation and a temporary path around it."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    return str(error).splitlines()[0].rsplit("; ", 1)[-1].split(" [Op:")[0]
+    return first_line(error).rsplit("; ", 1)[-1].split(" [Op:")[0]

@@ -13,7 +13,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 import tfseg.layers  # noqa: F401  # registers what a saved model names
-from tfseg.errors import RunError
+from tfseg.errors import RunError, first_line
 from tfseg.labels import LABELS, Labels, read_labels
 from tfseg.layers.settled import settled
 
@@ -52,7 +52,7 @@ def labels_of(path: Path) -> Labels | None:
                 return read_labels(path, archive.read(LABELS)) if LABELS in archive.namelist() else None
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError) as error:
             raise RunError(
-                f"{path}: the labels at its end are damaged ({_line(error)}). "
+                f"{path}: the labels at its end are damaged ({first_line(error)}). "
                 "Expected a file as `tfseg export` writes it."
             ) from error
     file = path / LABELS if path.is_dir() else path.with_name(LABELS)
@@ -74,13 +74,9 @@ def load_model(path: Path) -> keras.Model:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # a damaged file can fail in any part of Keras, h5py and zlib
         raise RunError(
-            f"{path}: Keras cannot read it as a model: {_line(error)}. Expected a .keras file as `tfseg fit` writes it."
+            f"{path}: Keras cannot read it as a model: {first_line(error)}. Expected a .keras file as `tfseg fit` "
+            "writes it."
         ) from error
-
-
-def _line(error: Exception) -> str:
-    """The first line of what a library said."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class KerasEngine:
@@ -140,7 +136,7 @@ class SavedModelEngine:
             self._loaded = tf.saved_model.load(str(path))  # the signatures live as long as this does
         except Exception as error:  # a damaged file can fail in any part of TensorFlow's loader
             raise RunError(
-                f"{path}: TensorFlow cannot read it as a SavedModel: {_line(error)}. Expected a folder as `tfseg "
+                f"{path}: TensorFlow cannot read it as a SavedModel: {first_line(error)}. Expected a folder as `tfseg "
                 "export` writes it."
             ) from error
         signatures = self._loaded.signatures
@@ -173,7 +169,7 @@ class TfliteEngine:
             self._run = self._interpreter.get_signature_runner("probabilities")
         except ValueError as error:
             raise RunError(
-                f"{path}: cannot be run as a TFLite file ({_line(error)}). Expected the "
+                f"{path}: cannot be run as a TFLite file ({first_line(error)}). Expected the "
                 "signature `probabilities` of an `image`, as `tfseg export` writes it."
             ) from error
         _, height, width, self.channels = (int(side) for side in self._run.get_input_details()["image"]["shape"])

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from tfseg.errors import DataError
+from tfseg.errors import DataError, first_line
 from tfseg.images import decode_image, is_supported
 from tfseg.images.decode import BROKEN, NUMPY
 
@@ -103,5 +103,5 @@ def _array(path: Path, channels: int) -> np.ndarray:
 
 def _first_line(error: BaseException | str, path: Path) -> str:
     """What the library said, without repeating the path."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.splitlines()[0].replace(f" '{path}'", "").replace(f" {str(path)!r}", "")
+    text = first_line(getattr(error, "strerror", None) or error)
+    return text.replace(f" '{path}'", "").replace(f" {str(path)!r}", "")

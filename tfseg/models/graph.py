@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from pydantic import Field, model_validator
 
+from tfseg.errors import one_line
 from tfseg.labels import Labels
 from tfseg.layers import CrfRnn, CropLike, McDropout
 from tfseg.models.coordinates import NoCoordinates, mapped, seen
@@ -108,7 +109,7 @@ class Graph:
                 inputs = [shapes[name][output] for name, output in sources]
                 shapes[node.name] = output_shapes(layer, inputs, len(node.outputs))
             except Exception as error:  # noqa: BLE001 - whatever a layer raises about shapes, its inputs do not fit
-                yield ("layers", index), f"{type(layer).__name__} cannot read its inputs: {_line(error)}"
+                yield ("layers", index), f"{type(layer).__name__} cannot read its inputs: {one_line(error)}"
                 return
         found = shapes[self.layers[-1].name][0]
         if found is not None and (len(found) != 4 or found[-1] != labels.count):
@@ -160,7 +161,7 @@ def _called(index: int, layer: keras.Layer, inputs: list[keras.KerasTensor]) -> 
     try:
         outputs = layer(inputs[0] if len(inputs) == 1 else inputs)
     except Exception as error:  # whatever a layer raises here, its inputs do not fit
-        problem = f"{type(layer).__name__} cannot read its inputs: {_line(error)}"
+        problem = f"{type(layer).__name__} cannot read its inputs: {one_line(error)}"
         raise ModelError(f"model.layers.{index}: {problem}") from error
     return tuple(outputs) if isinstance(outputs, tuple | list) else (outputs,)
 
@@ -181,9 +182,5 @@ def _wrong_crop(layer: CropLike, inputs: list[CoordinateMap | None]) -> str | No
     try:
         right = crop_offset(x, reference)
     except ValueError as error:
-        return _line(error)
+        return one_line(error)
     return None if layer.offset == right else f"the places of both inputs coincide at {right}. Received: {layer.offset}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

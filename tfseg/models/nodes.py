@@ -12,6 +12,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from tfseg import layers as tl
+from tfseg.errors import one_line
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Misfit
 from tfseg.spec.wording import listed, nearest
@@ -68,7 +69,7 @@ class Node:
         try:
             self.make(classes=2)
         except Exception as error:  # whatever a constructor raises, an argument is wrong
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise ValueError(f"{self.LAYER.__name__} refuses these arguments: {reason}") from error
         return self
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tfseg.data import explain as explain_data
-from tfseg.errors import RunError
+from tfseg.errors import RunError, first_line
 from tfseg.training import explain
 
 
@@ -28,5 +28,5 @@ def _memory(error: Exception, smaller: str) -> RunError | None:
     """What to say of memory that a network, or an image, would need and that is not there."""
     if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's
         return None
-    said = (str(error).strip() or "out of memory").splitlines()[0].split("{{node")[0].strip()
+    said = first_line(error).split("{{node")[0].strip()
     return RunError(f"there is not enough memory ({said}). Make smaller: {smaller}")

@@ -2,7 +2,7 @@
 
 import re
 
-from tfseg.errors import RunError
+from tfseg.errors import RunError, first_line
 
 _LABELS = re.compile(r"(Labels must be classes [^\]\n]*Received:)[\]'\s\[]*(-?\d+)(?:,? (-?\d+))?")
 
@@ -15,7 +15,7 @@ def explain(error: BaseException) -> RunError | None:
     kind, text = type(error).__name__, str(getattr(error, "message", error))
     if kind == "ResourceExhaustedError":
         return RunError(
-            f"training ran out of memory ({text.splitlines()[0]}). Use a smaller data.batch_size or data.crop, or "
+            f"training ran out of memory ({first_line(text)}). Use a smaller data.batch_size or data.crop, or "
             "training.precision: mixed_bfloat16"
         )
     if kind == "InvalidArgumentError" and (match := _LABELS.search(text)):

@@ -7,6 +7,7 @@ import keras
 from pydantic import Field, model_validator
 from pydantic_core import ArgsKwargs
 
+from tfseg.errors import first_line
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Misfit
 from tfseg.spec.wording import listed, nearest, received
@@ -104,5 +105,5 @@ def _refused(spec_: KerasOptimizer) -> list[tuple[str, str]]:
     try:
         spec_(spec_.learning_rate, scaled=False)
     except (TypeError, ValueError) as error:
-        return [("arguments", f"{spec_.class_} refuses them: {str(error).splitlines()[0]}")]
+        return [("arguments", f"{spec_.class_} refuses them: {first_line(error)}")]
     return []

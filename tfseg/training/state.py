@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from tfseg.atomic import atomic_file
-from tfseg.errors import RunError
+from tfseg.errors import RunError, one_line
 from tfseg.training.checkpoints import Checkpoints, writing
 from tfseg.training.files import STATE, states
 from tfseg.training.history import History
@@ -105,7 +105,7 @@ def restore(model: keras.Model, folder: Path) -> State:
         try:
             state, arrays = _read(path)
         except DAMAGES as error:
-            damaged.append(f"{path}: is not a state that a training can go on from ({_line(error)})")
+            damaged.append(f"{path}: is not a state that a training can go on from ({one_line(error)})")
             continue
         for fault in damaged:
             logging.getLogger("tfseg").warning("%s. The training goes on from the end of epoch %d", fault, state.epoch)
@@ -142,10 +142,6 @@ def _digest(path: Path) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _variables(model: keras.Model) -> list[Any]:
