@@ -1,6 +1,6 @@
 """A trained network as a function of an image, whatever file it came in."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,12 @@ import keras
 import numpy as np
 
 from tfseg.errors import RunError
+from tfseg.inference.chain import Boxed, Link, Refined, Sampled, Together, Whole, scored
 from tfseg.inference.crf import Crf, channels_problem
 from tfseg.inference.engines import MODELS, Engine, KerasEngine, SavedModelEngine, TfliteEngine
 from tfseg.inference.ensemble import Ensemble
 from tfseg.inference.proposals import Proposals
-from tfseg.inference.sampling import mean_and_uncertainty
 from tfseg.labels import Labels, names_problem
-from tfseg.ops.resize import resize
 
 
 class Predictor:
@@ -58,19 +57,19 @@ class Predictor:
         crf: Crf | None = None,
     ) -> None:
         self._engine: Engine = KerasEngine(network) if isinstance(network, keras.Model) else network
-        self._size = self._engine.size or size
-        self._proposals, self._partner, self._crf = proposals, partner, crf
-        if proposals is not None:
-            _check_proposals(self._engine, proposals)
+        self._own = _own(self._engine, self._engine.size or size, proposals, samples, seed)
+        self._chain: Link = self._own
         if partner is not None:
-            check_partner(partner[1], self.classes, self.channels, self.labels)
-            for each in (self, partner[1]) if partner[0].rule == "score_product" else ():
-                _scoring(each._engine)
-        if crf is not None and (problem := channels_problem(self.channels)) is not None:
-            raise RunError(f"inference.crf: {problem}")
-        self._sampler: KerasEngine | None = None
-        if samples is not None:
-            self._sampler, self._samples, self._seed = _stochastic(self._engine, samples), samples, seed
+            how, other = partner
+            check_partner(other, self.classes, self.channels, self.labels)
+            for each in (self, other) if how.rule == "score_product" else ():
+                scored(each._engine)
+            self._chain = Together(self._own, other._chain, how)
+        self._crf = crf
+        if crf is not None:
+            if (problem := channels_problem(self.channels)) is not None:
+                raise RunError(f"inference.crf: {problem}")
+            self._chain = Refined(self._chain, crf)
 
     @classmethod
     def open(cls, path: Path, size: tuple[int, int] | None = None, **how: Any) -> "Predictor":
@@ -115,7 +114,7 @@ class Predictor:
 
     def probabilities(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
         """uint8 `[height, width, channels]` to float32 `[height, width, classes]`; arguments as of `predict`."""
-        return self._probabilities(self._checked(image[None]), (name,))[0]
+        return self._chain.probabilities(self._checked(image[None])[0], name)
 
     def scores(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
         """float32 `[height, width, classes]` before softmax, of this network alone; arguments as of `predict`.
@@ -123,12 +122,7 @@ class Predictor:
         Raises:
             RunError: the network's file gives probabilities only.
         """
-        images, engine = self._checked(image[None]), _scoring(self._engine)
-        if self._proposals is not None:
-            return self._proposals(image, engine.scores, self.classes, name)
-        if self._size in (None, image.shape[:2]):
-            return engine.scores(images)[0]
-        return _resized(engine.scores(_resized(images, self._size)), image.shape[:2])[0]
+        return self._own.scores(self._checked(image[None])[0], name)
 
     def predict_with_uncertainty(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The mask of `predict`, and float32 `[height, width]`: the samples' variance, averaged over the classes.
@@ -136,56 +130,24 @@ class Predictor:
         Raises:
             ValueError: the predictor takes no samples.
         """
-        if self._sampler is None:
+        if not isinstance(self._own, Sampled):
             raise ValueError("Expected a predictor of several samples, Predictor(network, samples=8). Received: none")
-        images = self._checked(image[None])
-        mean, uncertainty = mean_and_uncertainty(self._passes(images))
-        return self._best(self._refined(mean, images))[0], uncertainty[0]
+        image = self._checked(image[None])[0]
+        mean, uncertainty = self._own.with_uncertainty(image)
+        refined = mean if self._crf is None else self._crf(mean[None], image[None])[0]
+        return self._best(refined), uncertainty
 
     def masks(self, images: np.ndarray, names: Sequence[str | None] | None = None) -> np.ndarray:
         """A batch of images of one size, and their names as of `predict`, to a batch of masks."""
         images = self._checked(images)
-        plain = all(one is None for one in (self._sampler, self._proposals, self._partner, self._crf))
-        if plain and self._size in (None, images.shape[1:3]):
+        plain = type(self._chain) is Whole and self._chain.sees(images.shape[1:3])
+        if plain:  # the best class is found in the network's own graph
             return self._engine.masks(images)
-        return self._best(self._probabilities(images, names or (None,) * len(images)))
+        pairs = zip(images, names or (None,) * len(images), strict=True)
+        return np.stack([self._best(self._chain.probabilities(*pair)) for pair in pairs])
 
     def _best(self, probabilities: np.ndarray) -> np.ndarray:
         return probabilities.argmax(-1).astype(np.min_scalar_type(self.classes - 1))
-
-    def _probabilities(self, images: np.ndarray, names: Sequence[str | None]) -> np.ndarray:
-        return self._refined(self._together(images, names), images)
-
-    def _refined(self, probabilities: np.ndarray, images: np.ndarray) -> np.ndarray:
-        return probabilities if self._crf is None else self._crf(probabilities, images)
-
-    def _together(self, images: np.ndarray, names: Sequence[str | None]) -> np.ndarray:
-        """The probabilities of all networks."""
-        if self._partner is None:
-            return self._own(images, names)
-        how, other = self._partner
-        pairs = list(zip(images, names, strict=True))
-        if how.rule == "mean_prob":
-            return how(self._own(images, names), np.stack([other.probabilities(*pair) for pair in pairs]))
-        return _softmax(np.stack([how(self.scores(*pair), other.scores(*pair)) for pair in pairs]))
-
-    def _own(self, images: np.ndarray, names: Sequence[str | None]) -> np.ndarray:
-        """The probabilities of this network alone."""
-        if self._proposals is not None:
-            return _softmax(np.stack([self.scores(*pair) for pair in zip(images, names, strict=True)]))
-        return mean_and_uncertainty(self._passes(images))[0] if self._sampler else next(self._passes(images))
-
-    def _passes(self, images: np.ndarray) -> Iterator[np.ndarray]:
-        """The probabilities at the size of `images`: of each sample, or of the one pass without dropout."""
-        size = images.shape[1:3]
-        own = self._size in (None, size)
-        seen = images if own else _resized(images, self._size)
-        if self._sampler is None:
-            found: Iterable[np.ndarray] = (self._engine.probabilities(seen),)
-        else:
-            found = self._sampler.passes(seen, self._samples, self._seed)
-        for probabilities in found:
-            yield probabilities if own else _resized(probabilities, size)
 
     def _checked(self, images: np.ndarray) -> np.ndarray:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != self.channels:
@@ -194,6 +156,15 @@ class Predictor:
                 f"Received: {images.dtype} {list(images.shape[1:])}"
             )
         return images
+
+
+def _own(
+    engine: Engine, size: tuple[int, int] | None, proposals: Proposals | None, samples: int | None, seed: int
+) -> Whole | Boxed:
+    """How the network itself sees an image."""
+    if proposals is not None:
+        return Boxed(engine, proposals)
+    return Whole(engine, size) if samples is None else Sampled(engine, size, samples, seed)
 
 
 def _engine(path: Path) -> Engine:
@@ -220,48 +191,3 @@ def check_partner(other: Predictor, classes: int, channels: int, labels: Labels 
         raise RunError(
             f"inference.ensemble.network: {problem}, as in the first network. Train both with labels in one order."
         )
-
-
-def _check_proposals(engine: Engine, proposals: Proposals) -> None:
-    _scoring(engine)
-    if engine.size not in (None, (proposals.size, proposals.size)):
-        height, width = engine.size
-        raise RunError(
-            f"inference.proposals.size: the network sees images of {height}x{width} (height x width) only, and boxes "
-            f"are resized to squares. Received: {proposals.size}."
-        )
-
-
-def _scoring(engine: Engine) -> KerasEngine:
-    if isinstance(engine, KerasEngine):
-        return engine
-    raise RunError(
-        "inference: proposals and the ensemble's score_product need scores before the softmax, and a SavedModel or a "
-        "TFLite file gives probabilities. Use the run directory or its .keras file, or set inference.proposals to null "
-        "and inference.ensemble.rule to mean_prob."
-    )
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    return np.asarray(keras.ops.softmax(scores))
-
-
-def _stochastic(engine: Engine, samples: int) -> KerasEngine:
-    """`engine`, which can give samples.
-
-    Raises:
-        RunError: it answers the same every time.
-    """
-    if isinstance(engine, KerasEngine) and engine.stochastic:
-        return engine
-    raise RunError(
-        "inference.samples: passes differ by dropout that stays on, and this network has none: a SavedModel, a TFLite "
-        "file, or a network without mc_dropout. Predict with the .keras file of one that has it, or set "
-        f"inference.samples to null. Received: {samples}"
-    )
-
-
-def _resized(images: np.ndarray, size: Any) -> np.ndarray:
-    """Bilinear; bytes are rounded to the nearest, which the cast back to bytes would not do."""
-    resized = resize(images.astype(np.float32), size).numpy()
-    return np.rint(resized).astype(np.uint8) if images.dtype == np.uint8 else resized

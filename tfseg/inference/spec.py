@@ -1,11 +1,13 @@
 """How images are predicted."""
 
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from tfseg.inference.crf import Crf
 from tfseg.inference.ensemble import Ensemble
+from tfseg.inference.predictor import Predictor
 from tfseg.inference.proposals import Proposals
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Misfit
@@ -56,6 +58,27 @@ class Inference:
                 )
             )
         return self
+
+    def open(self, path: Path, seed: int = 0, partner: Predictor | None = None) -> Predictor:
+        """The network at `path`, used so.
+
+        Args:
+            path: a `.keras` file, a SavedModel folder or a `.tflite` file.
+            seed: what `samples` draw their dropout from.
+            partner: the second network, where there is an `ensemble`.
+
+        Raises:
+            RunError: there is no such network, or it cannot be used so.
+        """
+        return Predictor.open(
+            path,
+            self.sides,
+            samples=self.samples,
+            seed=seed,
+            proposals=self.proposals,
+            partner=None if self.ensemble is None or partner is None else (self.ensemble, partner),
+            crf=self.crf,
+        )
 
     @property
     def sides(self) -> tuple[int, int] | None:

@@ -12,15 +12,7 @@ Source = str | os.PathLike[str] | Run
 
 def predictor_of(path: Path, use: Inference, seed: int, *, allow_plugins: bool = False) -> Predictor:
     """The network at `path`, used as `use` says; its ensemble's second network may need plugins too."""
-    return Predictor.open(
-        path,
-        use.sides,
-        samples=use.samples,
-        seed=seed,
-        proposals=use.proposals,
-        partner=None if use.ensemble is None else (use.ensemble, partner(use.ensemble, allow_plugins)),
-        crf=use.crf,
-    )
+    return use.open(path, seed, partner(use.ensemble, allow_plugins) if use.ensemble else None)
 
 
 def partner(ensemble: Ensemble, allow_plugins: bool = False) -> Predictor:
