@@ -9,7 +9,7 @@ import pytest
 from tfseg.pipeline import load
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGES = ("foreign_weights.md", "from_model_garden.md", "from_tensorflow_addons.md")
+PAGES = ("foreign_weights.md", "from_model_garden.md", "from_tensorflow_addons.md", "pipelines.md")
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -51,3 +51,16 @@ def test_names_of_tfseg_exist(page: str) -> None:
         value = keras
         for part in name.split("."):
             value = getattr(value, part)
+
+
+def test_diffs_are_of_the_sources_as_they_are() -> None:
+    """What a diff in the plan of the house takes away, or leaves, is there."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    diffs = re.findall(r"^```diff\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(diffs) == 4
+    for diff in diffs:
+        file = re.search(r"^\+\+\+ b/(.*)$", diff, re.MULTILINE)
+        assert file is not None
+        source = (DOCS.parent / file[1]).read_text(encoding="utf-8").splitlines()
+        kept = [line[1:] for line in diff.splitlines() if line[:1] in (" ", "-") and not line.startswith("---")]
+        assert [line for line in kept if line not in source] == []
