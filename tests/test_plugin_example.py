@@ -13,6 +13,7 @@ from PIL import Image
 
 import tfseg
 from tests.processes import plain_environment
+from tfseg.inference import Ensemble, Inference
 from tfseg.pipeline import Pipeline, load
 from tfseg.spec.slots import slots
 
@@ -57,6 +58,11 @@ def test_every_component_works_from_the_file_to_the_export(pipeline: Pipeline, t
     assert masks == [tmp_path / "masks" / "a.png"]
     report = tfseg.export(tmp_path / "run", tmp_path / "saved", allow_plugins=True)
     assert report.tflite is not None and all(one.mask_agreement == 1 for one in report.comparisons)
+    use = Inference(ensemble=Ensemble(network=tmp_path / "run"))
+    with pytest.raises(tfseg.SpecError, match="the file runs the code of tfseg_example; allow it with --allow-plugins"):
+        tfseg.evaluate(run, inference=use)
+    both = tfseg.evaluate(run, inference=use, allow_plugins=True)
+    assert both["miou"] == run.metrics["val"]["miou"], "of a network and itself"
     again = tfseg.fit(pipeline, tmp_path / "again", verbose=False)
     assert again.history[-1]["loss"] == run.history[-1]["loss"], "the same seed, the same training"
 

@@ -17,7 +17,7 @@ from tfseg.models import Description, Model, ModelError, describe, retargeted
 from tfseg.shipped import check_named, find
 from tfseg.spec.declare import spec
 from tfseg.spec.plugins import plugged
-from tfseg.spec.problems import SpecError
+from tfseg.spec.problems import Fault, SpecError, told, under
 from tfseg.spec.source import read
 from tfseg.spec.validate import validate
 from tfseg.symbolic import weightless
@@ -64,20 +64,19 @@ class Pipeline:
 
         def built() -> Description:
             trained = self.training.network(self.build(training=True))
-            if problems := list(self.training.model_problems(trained)):
-                raise ModelError("\n".join(f"training.{'.'.join(path)}: {message}" for path, message in problems))
+            if problems := told(under("training", self.training.model_problems(trained))):
+                raise ModelError(problems)
             return describe(self.build())
 
         return weightless(built)
 
-    def problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def problems(self) -> Iterator[Fault]:
         """What no section can see alone, each as (path, message)."""
         for section in ("data", "model", "training"):
-            for path, message in getattr(self, section).problems(self.labels):
-                yield (section, *path), message
+            yield from under(section, getattr(self, section).problems(self.labels))
         if (problem := self.model.crop_problem(self.data.crop)) is not None:
             yield ("data", "crop"), problem
-        yield from ((("model", *path), message) for path, message in self.model.reach_problems(self.data.crop))
+        yield from under("model", self.model.reach_problems(self.data.crop))
         if self.inference.samples is not None and not self.model.stochastic:
             message = "the network has no mc_dropout, and every pass would give the same; set it to null"
             yield ("inference", "samples"), f"{message}. Received: {self.inference.samples}"
@@ -89,9 +88,9 @@ class Pipeline:
             message = f"the images of the source {self.data.source.type} have {self.data.channels} channels"
             yield ("model", "channels"), f"{message}. Received: {self.model.channels}"
 
-    def split_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def split_problems(self) -> Iterator[Fault]:
         """Which splits the files do not have, where they are there already, each as (path, message)."""
-        yield from ((("data", *path), message) for path, message in self.data.split_problems())
+        yield from under("data", self.data.split_problems())
 
 
 def load(

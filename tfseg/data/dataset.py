@@ -22,7 +22,7 @@ from tfseg.data.voc import Voc
 from tfseg.errors import DataError
 from tfseg.labels import Labels, Level
 from tfseg.spec.declare import ByType, Location, spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit, under
 
 Sources = Annotated[Shapes | Folder | CamVid | Voc, ByType(contract=Source)]
 Side = Annotated[int, Field(ge=1)]
@@ -107,18 +107,17 @@ class Data:
         """`fill` as a tuple of one value, or of one for each channel."""
         return (self.fill,) if isinstance(self.fill, int) else self.fill
 
-    def problems(self, labels: Labels) -> Iterator[tuple[tuple[str, ...], str]]:
+    def problems(self, labels: Labels) -> Iterator[Fault]:
         """What does not fit the classes, as (path, message)."""
         mask = getattr(self.source, "mask", None)
-        for path, message in mask.problems(labels) if mask is not None else ():
-            yield ("source", "mask", *path), message
+        yield from under(("source", "mask"), mask.problems(labels) if mask is not None else ())
 
     @property
     def is_there(self) -> bool:
         """Whether there is something to read; a shipped pipeline cannot know where the files lie."""
         return not self.source.NEEDS_ROOT or (self.root is not None and self.root.is_dir())
 
-    def split_problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+    def split_problems(self) -> Iterator[Fault]:
         """Which splits the files do not have, where they are there already, as (path, message)."""
         if not self.is_there:
             return

@@ -10,9 +10,9 @@ from pydantic import Field
 from tfseg.images.png import is_png, samples
 from tfseg.labels import Colour, Labels
 from tfseg.spec.declare import ByType, spec
+from tfseg.spec.problems import Fault
 
 Decoded = tuple[tf.Tensor, tf.Tensor]
-Problem = tuple[tuple[str, ...], str]
 
 _SHOWN = 10
 _NOT_PNG = "the mask is not a PNG; other formats lose or shift ids. Save it as PNG."
@@ -31,7 +31,7 @@ class MaskSpec:
         """The file `data` as int32 ids `[height, width]`, and a fault: a text, empty where all is well."""
         raise NotImplementedError
 
-    def problems(self, labels: Labels) -> Iterator[Problem]:
+    def problems(self, labels: Labels) -> Iterator[Fault]:
         """What does not fit the classes, as (path, message)."""
         yield from ()
 
@@ -70,7 +70,7 @@ class Ids(MaskSpec):
             table[raw] = identity
         return table
 
-    def problems(self, labels: Labels) -> Iterator[Problem]:
+    def problems(self, labels: Labels) -> Iterator[Fault]:
         """What does not fit the classes, as (path, message)."""
         for raw, identity in (self.mapping or {}).items():
             if not _is_id(identity, labels):
@@ -89,7 +89,7 @@ class Binary(MaskSpec):
         """The file `data` as int32 ids `[height, width]`, and a fault."""
         return Ids(mapping={0: 0, 1: 1, 255: 1})(data, labels)
 
-    def problems(self, labels: Labels) -> Iterator[Problem]:
+    def problems(self, labels: Labels) -> Iterator[Fault]:
         """What does not fit the classes, as (path, message)."""
         if labels.count != 2:
             yield ("type",), f"a mask in black and white has 2 classes, but `labels` has {labels.count}"
@@ -127,7 +127,7 @@ class Colours(MaskSpec):
         known = np.array(sorted(ids), np.int32)
         return known, np.array([ids[code] for code in known.tolist()], np.int32)
 
-    def problems(self, labels: Labels) -> Iterator[Problem]:
+    def problems(self, labels: Labels) -> Iterator[Fault]:
         """What does not fit the classes, as (path, message)."""
         if self.table is not None and len(self.table) != labels.count:
             yield ("table",), f"expected {labels.count} colours, one for each class; received {len(self.table)}"

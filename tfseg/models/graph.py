@@ -14,11 +14,11 @@ from tfseg.models.coordinates import NoCoordinates, mapped, seen
 from tfseg.models.crops import crop_problem
 from tfseg.models.nodes import IMAGE, AnyNode, Node, Shape, output_shapes
 from tfseg.models.outputs import functional
-from tfseg.models.problems import ModelError, Problem, refuse
+from tfseg.models.problems import ModelError, refuse
 from tfseg.models.refine import LATTICE_REFUSAL
 from tfseg.ops.geometry import CoordinateMap, ReceptiveField, crop_offset
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.wording import listed, nearest
 
 
@@ -100,7 +100,7 @@ class Graph:
                 return LATTICE_REFUSAL.format(f"kernel of the layer {node.name}")
         return None
 
-    def problems(self, labels: Labels) -> Iterator[Problem]:
+    def problems(self, labels: Labels) -> Iterator[Fault]:
         """What keeps the layers from working together, each as (path, message)."""
         yield from self._wrong_crops()
         shapes: dict[str, tuple[Shape | None, ...]] = {IMAGE: ((None, None, None, self.channels),)}
@@ -116,7 +116,7 @@ class Graph:
             expected = f"[batch, height, width, {labels.count}], a score for each class"
             yield ("layers", len(self.layers) - 1), f"the last layer must give {expected}. Received: {list(found)}"
 
-    def _wrong_crops(self) -> Iterator[Problem]:
+    def _wrong_crops(self) -> Iterator[Fault]:
         """Crops that put places onto others that lie elsewhere in the image."""
         maps: dict[str, CoordinateMap | None] = {IMAGE: CoordinateMap()}
         for index, (node, layer, sources) in enumerate(self._resolved(classes=2)):
@@ -130,7 +130,7 @@ class Graph:
         crops = any(isinstance(layer, CropLike) for _, layer, _ in self._resolved(classes=2))
         return None if crops else crop_problem(crop, self.output_stride)
 
-    def reach_problems(self, crop: int | tuple[int, int] | None) -> Iterator[Problem]:
+    def reach_problems(self, crop: int | tuple[int, int] | None) -> Iterator[Fault]:
         """Nothing: a graph says the rates of each of its layers, and may mean them for larger images."""
         yield from ()
 

@@ -4,9 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from tfseg.backbones.features import Backbone
 from tfseg.errors import TfsegError
-
-Problem = tuple[tuple[str | int, ...], str]
-"""The path of a value, seen from the model's spec, and what is wrong there."""
+from tfseg.spec.problems import Fault, told, under
 
 
 class ModelError(TfsegError):
@@ -15,10 +13,10 @@ class ModelError(TfsegError):
     exit_code = 2
 
 
-def refuse(problems: Iterable[Problem]) -> None:
+def refuse(problems: Iterable[Fault]) -> None:
     """Raises one ModelError for all `problems`, if there are any."""
-    if lines := [f"model.{'.'.join(map(str, path))}: {message}" for path, message in problems]:
-        raise ModelError("\n".join(lines))
+    if lines := told(under("model", problems)):
+        raise ModelError(lines)
 
 
 def overhanging(backbone: Backbone) -> str | None:
@@ -32,7 +30,7 @@ def overhanging(backbone: Backbone) -> str | None:
     )
 
 
-def beyond_the_image(backbone: Backbone) -> Iterator[Problem]:
+def beyond_the_image(backbone: Backbone) -> Iterator[Fault]:
     """Why a decoder cannot be put on a backbone that pads by more than its kernels, if it does."""
     if backbone.padded:
         yield (

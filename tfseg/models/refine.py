@@ -7,12 +7,11 @@ import keras
 from pydantic import Field, model_validator
 
 from tfseg import layers
-from tfseg.models.problems import Problem
 from tfseg.ops.crf.arguments import LARGEST_THETA_GAMMA, LARGEST_WEIGHT
 from tfseg.ops.crf.crf_rnn import KernelForm
 from tfseg.ops.crf.mean_field import Normalization
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit
 
 Theta = Annotated[float, Field(gt=0)]
 ThetaGamma = Annotated[float, Field(gt=0, le=LARGEST_THETA_GAMMA)]
@@ -36,7 +35,7 @@ class Refinement:
         """Logits of the same shape; `image` is what the network was given, 0 to 255."""
         raise NotImplementedError
 
-    def problems(self, channels: int, classes: int) -> Iterator[Problem]:
+    def problems(self, channels: int, classes: int) -> Iterator[Fault]:
         """What keeps it from refining logits of `classes` on images of `channels`, each as (path, message)."""
         yield from ()
 
@@ -97,7 +96,7 @@ class CrfRnn(Refinement):
         arguments = {name: value for name, value in vars(self).items() if name != "type"}
         return layers.CrfRnn(**arguments, dtype="float32", name="crf_rnn")([logits, image])
 
-    def problems(self, channels: int, classes: int) -> Iterator[Problem]:
+    def problems(self, channels: int, classes: int) -> Iterator[Fault]:
         """What keeps it from refining logits of `classes` on images of `channels`, each as (path, message)."""
         if channels not in (1, 3):
             yield (), f"the CRF compares colours of 1 or 3 channels, and model.channels is {channels}. Set it to null"

@@ -39,11 +39,11 @@ from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.grid import continued, multiple
 from tfseg.models.heads import HEADS, OURS, Crop, Head, Interp, Remainder, Resize, Zoom, cut
 from tfseg.models.outputs import Scores, functional
-from tfseg.models.problems import Problem, refuse
+from tfseg.models.problems import refuse
 from tfseg.models.refine import CrfRnn, Refinement
 from tfseg.models.scales import Fusion, multi_scale
 from tfseg.spec.declare import ByType, spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit, under
 
 
 @spec
@@ -149,26 +149,25 @@ class Segmenter:
         """Whether dropout stays on when it predicts, so that several passes differ."""
         return any(getattr(part, "mc_dropout", None) is not None for part in (self.backbone, self.decoder))
 
-    def problems(self, labels: Labels) -> Iterator[Problem]:
+    def problems(self, labels: Labels) -> Iterator[Fault]:
         """What keeps the parts from working together, each as (path, message)."""
         if (refusal := self.backbone.refusal(self.channels)) is not None:
             yield ("backbone", "weights"), refusal
-        yield from ((("decoder", *path), message) for path, message in self.decoder.problems(self.backbone))
+        yield from under("decoder", self.decoder.problems(self.backbone))
         needed = None if self.decoder.head is None else HEADS[self.decoder.head].type
         if self.head is not None and needed is None:
             yield ("head",), f"these scores have the image's size already; set it to null. Received: {self.head.type}"
         elif self.head is not None and self.head.type != needed and (self.head.type in OURS or needed == "crop"):
             yield ("head",), f"these scores come to the image's size by {needed}. Received: {self.head.type}"
         if self.refine is not None:
-            found = self.refine.problems(self.channels, labels.count)
-            yield from ((("refine", *path), message) for path, message in found)
+            yield from under("refine", self.refine.problems(self.channels, labels.count))
         if len(self.scales) > 1 and self.decoder.head == "crop":
             message = "scores of several scales are resized onto each other, and those of this decoder must be cropped"
             yield ("scales",), f"{message}. Set its upsampling to another one. Received: {list(self.scales)}"
         elif len(self.scales) > 1:
             yield from self._scaled_grid()
 
-    def _scaled_grid(self) -> Iterator[Problem]:
+    def _scaled_grid(self) -> Iterator[Fault]:
         """Why the positions of several scales would not lie on each other."""
         why = "the image is scaled with its corners aligned"
         if self._remainder != 1:
@@ -189,7 +188,7 @@ class Segmenter:
             return None
         return crop_problem(crop, self.output_stride, self._multiple, self._remainder)
 
-    def reach_problems(self, crop: int | tuple[int, int] | None) -> Iterator[Problem]:
+    def reach_problems(self, crop: int | tuple[int, int] | None) -> Iterator[Fault]:
         """What counts more places of the deepest map than it has on such crops, each as (path, message)."""
         rates, pool_size = (getattr(self.decoder, name, None) for name in ("rates", "pool_size"))
         if (problem := rates_problem(rates or (), crop, self.output_stride)) is not None:

@@ -1,6 +1,6 @@
 """A mistake in a pipeline file, and the error that carries all of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tfseg.errors import TfsegError
@@ -23,6 +23,21 @@ class Problem:
     def __str__(self) -> str:
         line = ": ".join(part for part in (self.where, self.path, self.message) if part)
         return line.encode("utf-8", "backslashreplace").decode("utf-8")  # a file name may hold what no terminal prints
+
+
+Fault = tuple[tuple[str | int, ...], str]
+"""What does not fit, as the path of a value, seen from the spec that says so, and a message."""
+
+
+def under(key: str | tuple[str | int, ...], faults: Iterable[Fault]) -> Iterator[Fault]:
+    """Faults of a section, seen from the spec that has the section under `key`."""
+    keys = (key,) if isinstance(key, str) else key
+    return (((*keys, *path), message) for path, message in faults)
+
+
+def told(faults: Iterable[Fault]) -> str:
+    """A line for each fault; nothing where there is none."""
+    return "\n".join(f"{'.'.join(map(str, path))}: {message}" for path, message in faults)
 
 
 class SpecError(TfsegError):

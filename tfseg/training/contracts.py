@@ -9,6 +9,7 @@ import numpy as np
 
 from tfseg.labels import Labels
 from tfseg.losses.sizes import Positions, Resolution
+from tfseg.spec.problems import Fault
 
 
 class Objective:
@@ -44,7 +45,7 @@ class Objective:
         """Whether it needs to know how often the classes occur."""
         return False
 
-    def problems(self, labels: Labels) -> Iterator[tuple[tuple[str, ...], str]]:
+    def problems(self, labels: Labels) -> Iterator[Fault]:
         """What does not fit the labels, each as (path, message)."""
         yield from ()
 

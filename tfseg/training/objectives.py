@@ -12,6 +12,7 @@ from tfseg.labels import Labels
 from tfseg.losses.balance import Balance, balanced
 from tfseg.losses.sizes import Positions, Resolution
 from tfseg.spec.declare import spec
+from tfseg.spec.problems import Fault
 from tfseg.training.contracts import Objective
 
 Weight = Annotated[float, Field(ge=0)]
@@ -34,7 +35,7 @@ class CrossEntropy(Objective):
         """Whether the loss needs to know how often the classes occur."""
         return isinstance(self.class_weights, str)
 
-    def problems(self, labels: Labels) -> Iterator[tuple[tuple[str, ...], str]]:
+    def problems(self, labels: Labels) -> Iterator[Fault]:
         """What does not fit the labels."""
         given = self.class_weights
         if isinstance(given, tuple) and len(given) != labels.count:

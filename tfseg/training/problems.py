@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 import keras
 
 from tfseg.layers import CrfRnn, CropLike
+from tfseg.spec.problems import Fault
 from tfseg.training.layers import flat_layers
 from tfseg.training.outputs import SCORES, auxiliary
 from tfseg.training.partwise import found
 
 if TYPE_CHECKING:
     from tfseg.training.training import Training
-
-Problem = tuple[tuple[str, ...], str]
 
 
 def impossible(training: "Training") -> Iterator[tuple[str, str]]:
@@ -45,7 +44,7 @@ def impossible(training: "Training") -> Iterator[tuple[str, str]]:
         )
 
 
-def misfits(training: "Training", model: keras.Model) -> Iterator[Problem]:
+def misfits(training: "Training", model: keras.Model) -> Iterator[Fault]:
     """What does not fit the network to be trained, each as (path, message)."""
     yield from _found_nowhere(training, model)
     if training.loss.resolution == "scores":
@@ -54,7 +53,7 @@ def misfits(training: "Training", model: keras.Model) -> Iterator[Problem]:
         yield from _beyond_xla(training, model)
 
 
-def _found_nowhere(training: "Training", model: keras.Model) -> Iterator[Problem]:
+def _found_nowhere(training: "Training", model: keras.Model) -> Iterator[Fault]:
     """Expressions that are found nowhere in the network."""
     layers = [layer.name for layer in flat_layers(model)]
     weights = [weight.path for weight in model.weights]
@@ -70,7 +69,7 @@ def _found_nowhere(training: "Training", model: keras.Model) -> Iterator[Problem
             yield path, f"found in none of the {len(names)} {kind} of the network ({_some(names)}). Received: {pattern}"
 
 
-def _scores(model: keras.Model) -> Iterator[Problem]:
+def _scores(model: keras.Model) -> Iterator[Fault]:
     """A network whose scores cannot meet labels at their own places."""
     path = ("loss", "resolution")
     if not isinstance(model.output, dict) or SCORES not in model.output:
@@ -88,7 +87,7 @@ def _scores(model: keras.Model) -> Iterator[Problem]:
         )
 
 
-def _beyond_xla(training: "Training", model: keras.Model) -> Iterator[Problem]:
+def _beyond_xla(training: "Training", model: keras.Model) -> Iterator[Fault]:
     """Interpolation that XLA compiles wrongly, see tfseg/ops/resize.py, and lattices, which it does not compile."""
     layers = [layer for layer in flat_layers(model) if not layer.supports_jit or _interpolates(layer)]
     if crfs := [layer.name for layer in layers if isinstance(layer, CrfRnn)]:

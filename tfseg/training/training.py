@@ -15,7 +15,7 @@ from tfseg.labels import Labels
 from tfseg.losses import Positions
 from tfseg.metrics import SegmentationMetrics
 from tfseg.spec.declare import ByType, spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit, told, under
 from tfseg.training.checkpoints import Checkpoints
 from tfseg.training.contracts import Objective, OptimizerSpec, ScheduleSpec
 from tfseg.training.history import History
@@ -25,7 +25,7 @@ from tfseg.training.length import End, Length
 from tfseg.training.objectives import CrossEntropy, TopKCrossEntropy
 from tfseg.training.optimizers import AdamW, Expression, Sgd
 from tfseg.training.outputs import LOGITS, auxiliary, for_each, main, pruned, with_targets
-from tfseg.training.problems import Problem, impossible, misfits
+from tfseg.training.problems import impossible, misfits
 from tfseg.training.schedules import Constant, Poly, Step
 from tfseg.training.state import Snapshots, State
 from tfseg.training.strategy import Precision, Scope, Strategy, scope
@@ -83,12 +83,11 @@ class Training:
         """Whether `compile` must be told how often the classes occur in the training split."""
         return self.loss.counts
 
-    def problems(self, labels: Labels) -> Iterator[Problem]:
+    def problems(self, labels: Labels) -> Iterator[Fault]:
         """What does not fit the labels, each as (path, message)."""
-        for path, message in self.loss.problems(labels):
-            yield ("loss", *path), message
+        yield from under("loss", self.loss.problems(labels))
 
-    def model_problems(self, model: keras.Model) -> Iterator[Problem]:
+    def model_problems(self, model: keras.Model) -> Iterator[Fault]:
         """What does not fit the network to be trained, each as (path, message)."""
         yield from misfits(self, model)
 
@@ -140,9 +139,8 @@ class Training:
         Raises:
             RunError: an expression of `freeze` or `multipliers` is found nowhere, or the network does not fit.
         """
-        problems = [*self.problems(labels), *self.model_problems(model)]
-        if problems:
-            raise RunError("\n".join(f"training.{'.'.join(path)}: {message}" for path, message in problems))
+        if problems := told(under("training", (*self.problems(labels), *self.model_problems(model)))):
+            raise RunError(problems)
         prepare(model, batch_norm=self.batch_norm, freeze=self.freeze, synchronized=self.strategy == "mirrored")
         length, counts = self.length(steps_per_epoch), (class_pixels, image_pixels)
         rate = self.schedule(

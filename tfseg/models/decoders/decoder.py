@@ -7,7 +7,7 @@ import keras
 
 from tfseg.backbones.features import Backbone, Features
 from tfseg.models.outputs import Scores
-from tfseg.models.problems import Problem
+from tfseg.spec.problems import Fault
 
 Needed = Literal["crop", "interp", "resize", "resize_corners", "zoom"]
 """Heads that a decoder may ask for, see `tfseg.models.heads`."""
@@ -28,6 +28,6 @@ class Decoder:
         """How its scores come to the image's size; None where they have it."""
         return "resize"
 
-    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+    def problems(self, backbone: Backbone) -> Iterator[Fault]:
         """What keeps it from working on `backbone`, each as (path, message)."""
         yield from ()

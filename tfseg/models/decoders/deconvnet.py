@@ -10,8 +10,8 @@ from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import CropLike, PadToSize
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.decoders.unpooling import normalized, pools, unpool, unpooling_problems
-from tfseg.models.problems import Problem
 from tfseg.spec.declare import spec
+from tfseg.spec.problems import Fault
 
 EPSILON, SHIFT = 1e-9, 0.001
 """What BatchNorm adds to variances and what its beta starts from, as released."""
@@ -41,7 +41,7 @@ class DeconvNet(Decoder):
     def head(self) -> None:
         """Its scores have the image's size."""
 
-    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+    def problems(self, backbone: Backbone) -> Iterator[Fault]:
         """What keeps it from working on `backbone`, each as (path, message)."""
         yield from unpooling_problems(backbone, "deconvnet")
 

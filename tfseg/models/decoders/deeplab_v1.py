@@ -9,8 +9,9 @@ from pydantic import Field
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import AtrousConv2D
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.problems import Problem, beyond_the_image
+from tfseg.models.problems import beyond_the_image
 from tfseg.spec.declare import spec
+from tfseg.spec.problems import Fault
 
 BRANCHES = ("data", "pool1", "pool2", "pool3", "pool4")
 """The stages that multi-scale features come from."""
@@ -45,7 +46,7 @@ class DeepLabV1(Decoder):
         """How its scores come to the image's size."""
         return "interp"
 
-    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+    def problems(self, backbone: Backbone) -> Iterator[Fault]:
         """What keeps it from working on `backbone`, each as (path, message)."""
         yield from beyond_the_image(backbone)
         if self.multi_scale and (set(STRIDES) - set(backbone.strides) or backbone.output_stride != STRIDES[-1]):

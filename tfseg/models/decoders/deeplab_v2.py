@@ -9,8 +9,9 @@ from pydantic import Field
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import ParallelAtrousClassifier
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.problems import Problem, beyond_the_image
+from tfseg.models.problems import beyond_the_image
 from tfseg.spec.declare import spec
+from tfseg.spec.problems import Fault
 
 
 @spec
@@ -35,7 +36,7 @@ class DeepLabV2(Decoder):
         """How its scores come to the image's size."""
         return "interp"
 
-    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+    def problems(self, backbone: Backbone) -> Iterator[Fault]:
         """What keeps it from working on `backbone`, each as (path, message)."""
         yield from beyond_the_image(backbone)
 

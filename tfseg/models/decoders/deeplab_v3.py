@@ -9,9 +9,8 @@ from pydantic import Field, model_validator
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import AtrousSpatialPyramidPooling
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.problems import Problem
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit
 
 Side = Annotated[int, Field(ge=1)]
 
@@ -89,7 +88,7 @@ class DeepLabV3(Decoder):
         """How its scores come to the image's size."""
         return "resize_corners" if self.align_corners else "resize"
 
-    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+    def problems(self, backbone: Backbone) -> Iterator[Fault]:
         """What keeps it from working on `backbone`, each as (path, message)."""
         if backbone.padded:
             problem = f"scores of {backbone.type} in this form reach beyond the image, and {self.type} does not crop"

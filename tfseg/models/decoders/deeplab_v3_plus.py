@@ -9,8 +9,9 @@ from pydantic import Field
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import ResizeLike
 from tfseg.models.decoders.deeplab_v3 import DeepLabV3
-from tfseg.models.problems import Problem, overhanging
+from tfseg.models.problems import overhanging
 from tfseg.spec.declare import spec
+from tfseg.spec.problems import Fault
 from tfseg.spec.wording import listed
 from tfseg.symbolic import weightless
 
@@ -32,7 +33,7 @@ class DeepLabV3Plus(DeepLabV3):
     refinements: Annotated[int, Field(ge=0)] = 2
     """3x3 convolutions over both (table 2)."""
 
-    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+    def problems(self, backbone: Backbone) -> Iterator[Fault]:
         """What keeps it from working on `backbone`, each as (path, message)."""
         yield from super().problems(backbone)
         if isinstance(self.low_level, int) and self.low_level not in backbone.strides:

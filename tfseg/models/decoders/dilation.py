@@ -9,8 +9,9 @@ from pydantic import Field
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import BilinearConv2DTranspose, DilatedContext
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.problems import Problem, beyond_the_image
+from tfseg.models.problems import beyond_the_image
 from tfseg.spec.declare import spec
+from tfseg.spec.problems import Fault
 
 
 @spec
@@ -37,7 +38,7 @@ class Dilation(Decoder):
         """How its scores come to the image's size."""
         return "zoom" if self.upsampling == "zoom" else "crop"
 
-    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+    def problems(self, backbone: Backbone) -> Iterator[Fault]:
         """What keeps it from working on `backbone`, each as (path, message)."""
         yield from beyond_the_image(backbone)
         if self.upsampling == "deconv" and not backbone.fixed_grid:

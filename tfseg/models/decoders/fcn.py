@@ -11,10 +11,10 @@ from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import BilinearConv2DTranspose, CropLike, FixedScale, ResizeLike
 from tfseg.models.coordinates import coordinate_map, offset
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.problems import Problem, overhanging
+from tfseg.models.problems import overhanging
 from tfseg.ops.geometry import deconv_map
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.wording import listed
 
 MOMENTUM = 0.9
@@ -72,7 +72,7 @@ class Fcn(Decoder):
         """How its scores come to the image's size."""
         return "crop" if self.upsampling == "deconv" else "resize"
 
-    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+    def problems(self, backbone: Backbone) -> Iterator[Fault]:
         """What keeps it from working on `backbone`, each as (path, message)."""
         if absent := [stride for stride in self.strides if stride not in backbone.strides]:
             has = f"{backbone.type} with output stride {backbone.output_stride} has strides {listed(backbone.strides)}"

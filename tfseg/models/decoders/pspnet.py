@@ -10,8 +10,9 @@ from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import PyramidPooling
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.outputs import Scores
-from tfseg.models.problems import Problem, overhanging
+from tfseg.models.problems import overhanging
 from tfseg.spec.declare import spec
+from tfseg.spec.problems import Fault
 
 MOMENTUM = 0.9
 """Of BatchNorm's moving averages, as in the backbones."""
@@ -40,7 +41,7 @@ class PspNet(Decoder):
         """How its scores come to the image's size."""
         return "resize_corners"
 
-    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+    def problems(self, backbone: Backbone) -> Iterator[Fault]:
         """What keeps it from working on `backbone`, each as (path, message)."""
         if backbone.padded:
             yield (

@@ -10,8 +10,8 @@ from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import McDropout
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.decoders.unpooling import normalized, pools, unpool, unpooling_problems
-from tfseg.models.problems import Problem
 from tfseg.spec.declare import spec
+from tfseg.spec.problems import Fault
 
 EPSILON = 1e-3
 RATE = 0.5
@@ -40,7 +40,7 @@ class SegNet(Decoder):
     def head(self) -> None:
         """Its scores have the image's size."""
 
-    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+    def problems(self, backbone: Backbone) -> Iterator[Fault]:
         """What keeps it from working on `backbone`, each as (path, message)."""
         faults = list(unpooling_problems(backbone, "segnet"))
         yield from faults

@@ -10,9 +10,8 @@ from pydantic import Field, model_validator
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import CropLike
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.problems import Problem
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.wording import listed
 
 MOMENTUM = 0.9
@@ -49,7 +48,7 @@ class Unet(Decoder):
         """How its scores come to the image's size; at stride 1 they have it already."""
         return "resize"
 
-    def problems(self, backbone: Backbone) -> Iterator[Problem]:
+    def problems(self, backbone: Backbone) -> Iterator[Fault]:
         """What keeps it from working on `backbone`, each as (path, message)."""
         strides = self._strides(backbone.strides)
         if absent := [stride for stride in strides if stride not in backbone.strides]:

@@ -6,7 +6,7 @@ import keras
 
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import MaxUnpooling2D
-from tfseg.models.problems import Problem
+from tfseg.spec.problems import Fault
 
 MOMENTUM = 0.9
 """Of BatchNorm's moving averages, as in the backbones."""
@@ -22,7 +22,7 @@ def unpool(x: keras.KerasTensor, pool: Stage, name: str) -> keras.KerasTensor:
     return MaxUnpooling2D(2, padding="same", name=name)([x, pool.indices, pool.source])
 
 
-def unpooling_problems(backbone: Backbone, decoder: str) -> Iterator[Problem]:
+def unpooling_problems(backbone: Backbone, decoder: str) -> Iterator[Fault]:
     """What keeps a decoder that unpools from working on `backbone`."""
     if not backbone.indexed:
         yield (
