@@ -203,7 +203,7 @@ def test_components_are_those_of_the_slots() -> None:
     backbones = {"alexnet", "applications", "contracting_path", "googlenet", "mobilenet_v2", "resnet", "small_cnn"}
     assert backbones | {"vgg16"} == set(found["backbone"])
     assert {"shapes", "folder", "camvid", "voc"} == set(found["source"])
-    assert {"sgd", "adamw"} == set(found["optimizer"])
+    assert {"sgd", "adamw", "keras"} == set(found["optimizer"])
     assert {"scale", "rotate", "flip", "colour"} == set(found["augment"])
     silent = [word for slot in found.values() for word, line in slot.items() if not line]
     assert not silent, f"a spec says in its first line what it is: {silent}"
