@@ -70,7 +70,7 @@ def fit(
             train(pipeline, model, batches, [*saving, *callbacks], state.epoch, verbose)
         run = Run(folder, allow_plugins=bool(pipeline.plugins))
         measure_batch_norm(pipeline, run, verbose)
-        evaluate(run, data.validation_split, verbose=verbose)
+        evaluate(run, data.validation_split, allow_plugins=bool(pipeline.plugins), verbose=verbose)
         claimed.finish()
     return run
 
