@@ -108,7 +108,7 @@ def test_a_crf_that_helps_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Single wrong pixels within clean edges are what a CRF is for."""
     folder = saved(tmp_path / "run")
     noisy = Noisy(truths(tfseg.Run(folder).pipeline))
-    monkeypatch.setattr(tuning, "predictor_of", lambda *_: noisy)
+    monkeypatch.setattr(tuning, "predictor_of", lambda *_, **how: noisy)
     monkeypatch.setattr(crf_search, "HALVINGS", 1)
     lines: list[str] = []
     ranges = {**ONE, "bilateral_weight": (0, 4, 2.0), "spatial_weight": (0, 0, 0)}
