@@ -25,7 +25,10 @@ FLOORS = {
     "runs": 6,
     "cli": 7,
 }  # fmt: skip
-GROUND = {"errors", "atomic", "labels", "symbolic", "keras_internals", "descriptors", "spec.declare", "spec.problems"}
+GROUND = {
+    "errors", "atomic", "labels", "context", "symbolic", "keras_internals", "descriptors",
+    "spec.declare", "spec.problems",
+}  # fmt: skip
 """What everybody may import."""
 SIDE_ROOMS = {
     "shipped": "pipeline", "__main__": "cli",

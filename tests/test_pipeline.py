@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import tfseg
-from tfseg.pipeline import load
+from tfseg.pipeline import check, load
 from tfseg.shipped import shipped
 from tfseg.spec.show import dump
 
@@ -25,7 +25,7 @@ def problems(folder: Path, text: str = STREETS, *overrides: str) -> list[str]:
     file = folder / "streets.yaml"
     file.write_text(text)
     with pytest.raises(tfseg.SpecError) as caught:
-        load(file, overrides)
+        check(file, overrides)
     return [str(problem).removeprefix(f"{folder}/") for problem in caught.value.problems]
 
 
@@ -105,7 +105,9 @@ def test_samples_of_a_network_that_answers_the_same_every_time(tmp_path: Path) -
     file = tmp_path / "streets.yaml"
     for layers in (graph, graph.replace("0.5", "0.5, always_on: false")):
         overrides = (f"model={layers}", f"model.layers.1.filters={len(load(file).labels.names)}")
-        assert load(file, overrides).model.stochastic == ("always_on" not in layers)
+        pipeline = load(file, [*overrides, "inference.samples=8"])
+        sampled = "always_on" not in layers
+        assert bool(list(pipeline.network_problems(pipeline.build()))) != sampled
 
 
 def test_strides_that_the_backbone_does_not_have(tmp_path: Path) -> None:
@@ -124,8 +126,6 @@ def test_plugins_of_a_file_are_imported_only_when_allowed(tmp_path: Path, monkey
         "class Plain:\n"
         "    type: Literal['plain'] = 'plain'\n"
         "    head = 'resize'\n"
-        "    def problems(self, backbone):\n"
-        "        return ()\n"
         "    def __call__(self, features, image, classes):\n"
         "        return keras.layers.Conv2D(classes, 1, name='score')(features.deepest.tensor)\n"
         "COMPONENTS = {'decoder': [Plain]}\n"
@@ -153,3 +153,5 @@ def test_what_the_training_asks_of_the_network_in_vain_is_found_before_it_begins
         "Received: fc8/"
     )
     assert caught.value.exit_code == 2
+    [told] = problems(tmp_path, STREETS, "training.freeze=[fc8]")
+    assert told.startswith('override "training.freeze=[fc8]": training.freeze: found in none of the 45 layer names')

@@ -8,17 +8,17 @@ from typing import Annotated
 import keras
 from pydantic import Field
 
+from tfseg.context import Context
 from tfseg.data import Data
 from tfseg.exporting import Export
 from tfseg.inference import Inference
-from tfseg.inference.crf import channels_problem
 from tfseg.labels import Labels
 from tfseg.models import Description, Model, ModelError, describe, retargeted
 from tfseg.shipped import check_named, find
 from tfseg.spec.declare import spec
 from tfseg.spec.plugins import plugged
 from tfseg.spec.problems import Fault, SpecError, told, under
-from tfseg.spec.source import read
+from tfseg.spec.source import Document, read
 from tfseg.spec.validate import validate
 from tfseg.symbolic import weightless
 from tfseg.training import Training
@@ -59,34 +59,41 @@ class Pipeline:
         """The numbers of the network. It is built without values for its weights: in a second and little memory.
 
         Raises:
-            ModelError: the parts do not fit, or the training asks for what this network has not.
+            ModelError: the parts do not fit, or the network cannot do what is asked of it.
         """
+        description, faults = self.looked_at()
+        if faults:
+            raise ModelError(told(faults))
+        return description
 
-        def built() -> Description:
+    def looked_at(self) -> tuple[Description, list[Fault]]:
+        """The numbers of the network, and what it cannot do of what is asked of it."""
+
+        def built() -> tuple[Description, list[Fault]]:
             trained = self.training.network(self.build(training=True))
-            if problems := told(under("training", self.training.model_problems(trained))):
-                raise ModelError(problems)
-            return describe(self.build())
+            return describe(self.build()), list(self.network_problems(trained))
 
         return weightless(built)
 
     def problems(self) -> Iterator[Fault]:
-        """What no section can see alone, each as (path, message)."""
-        for section in ("data", "model", "training"):
-            yield from under(section, getattr(self, section).problems(self.labels))
-        if (problem := self.model.crop_problem(self.data.crop)) is not None:
-            yield ("data", "crop"), problem
-        yield from under("model", self.model.reach_problems(self.data.crop))
-        if self.inference.samples is not None and not self.model.stochastic:
-            message = "the network has no mc_dropout, and every pass would give the same; set it to null"
-            yield ("inference", "samples"), f"{message}. Received: {self.inference.samples}"
-        if self.inference.crf is not None and (problem := channels_problem(self.data.channels)) is not None:
-            yield ("inference", "crf"), problem
-        if self.export.tflite is not None and (refusal := self.model.tflite_refusal) is not None:
-            yield ("export", "tflite"), f"{refusal}. Received: a TFLite file, which is the default"
+        """What the sections cannot see alone, each as (path, message); the network as a whole is not built for it."""
+        grid = None if self.data.crop is None else self.model.crop_grid
+        context = Context(self.labels, self.data.channels, self.data.crop, grid)
+        for section in ("data", "model", "training", "inference"):
+            yield from under(section, getattr(self, section).problems(context))
         if self.data.channels != self.model.channels:
             message = f"the images of the source {self.data.source.type} have {self.data.channels} channels"
             yield ("model", "channels"), f"{message}. Received: {self.model.channels}"
+
+    def network_problems(self, model: keras.Model) -> Iterator[Fault]:
+        """What the network to be trained cannot do of what is asked of it, read off its layers, as (path, message)."""
+        yield from under("training", self.training.network_problems(model))
+        yield from self.use_problems(model)
+
+    def use_problems(self, model: keras.Model) -> Iterator[Fault]:
+        """What a trained network cannot do of what is asked of it, read off its layers, each as (path, message)."""
+        yield from under("inference", self.inference.network_problems(model))
+        yield from under("export", self.export.network_problems(model))
 
     def split_problems(self) -> Iterator[Fault]:
         """Which splits the files do not have, where they are there already, each as (path, message)."""
@@ -107,14 +114,37 @@ def load(
     Raises:
         SpecError: every mistake at once, each with file, line and dotted path.
     """
+    document, pipeline = _read(path, overrides, allow_plugins)
+    _refuse(document, [*pipeline.problems(), *(pipeline.split_problems() if look else ())])
+    return pipeline
+
+
+def check(
+    path: str | os.PathLike[str], overrides: Iterable[str] = (), *, allow_plugins: bool = False
+) -> tuple[Pipeline, Description]:
+    """Reads a pipeline file as `load` does, builds its network without values for its weights, and looks at all of it.
+
+    Raises:
+        SpecError: as `load` does; and where the network cannot do what the file asks of it.
+        ModelError: the parts of the network do not fit.
+    """
+    document, pipeline = _read(path, overrides, allow_plugins)
+    _refuse(document, [*pipeline.problems(), *pipeline.split_problems()])
+    description, faults = pipeline.looked_at()
+    _refuse(document, faults)
+    return pipeline, description
+
+
+def _read(path: str | os.PathLike[str], overrides: Iterable[str], allow_plugins: bool) -> tuple[Document, Pipeline]:
     check_named(path)
     document = read(find(path), tuple(overrides))
-    pipeline = validate(plugged(Pipeline, document, allow_plugins=allow_plugins), document)
-    found = [*pipeline.problems(), *(pipeline.split_problems() if look else ())]
-    problems = [document.problem(keys, message, within=()) for keys, message in found]
-    if problems:
+    return document, validate(plugged(Pipeline, document, allow_plugins=allow_plugins), document)
+
+
+def _refuse(document: Document, faults: Iterable[Fault]) -> None:
+    """Raises one SpecError for all faults, each at its line, if there are any."""
+    if problems := [document.problem(keys, message, within=()) for keys, message in faults]:
         raise SpecError(problems)
-    return pipeline
 
 
 def retarget(pipeline: Pipeline, output_stride: int) -> Pipeline:

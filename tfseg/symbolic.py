@@ -1,5 +1,6 @@
 """Networks whose weights have shapes but no values, for whoever wants to look at them only."""
 
+import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -14,6 +15,7 @@ def weightless(build: Callable[[], T]) -> T:
 
     Keras keeps a list of variables without values, for each thread its own, and gives them values at the next
     occasion, which for a large network is seconds and gigabytes for nothing. The list of a thread that ends is gone.
+    Layers draw their seeds from `random`, which is left as it was: to look at a network changes no other.
 
     Example:
 
@@ -25,5 +27,9 @@ def weightless(build: Callable[[], T]) -> T:
         with keras.StatelessScope(initialize_variables=False):
             return build()
 
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(without_values).result()
+    drawn = random.getstate()
+    try:
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(without_values).result()
+    finally:
+        random.setstate(drawn)

@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+from tests.models.conftest import LABELS
 from tfseg.backbones import AlexNet, GoogLeNet
+from tfseg.context import Context
 from tfseg.labels import Labels
 from tfseg.models import Segmenter
 from tfseg.models.decoders import Fcn
@@ -110,7 +112,7 @@ def test_grouped_convolutions_keep_their_halves_apart_and_learn() -> None:
 def test_channels(name: str) -> None:
     for channels, mode in ((3, "caffe"), (1, "tf"), (4, "tf")):
         assert built(NETS[name](width=0.02), channels).get_layer("normalize").mode == mode
-        assert NETS[name]().refusal(channels) is None
+        assert not list(NETS[name]().problems(Context(LABELS, channels)))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import pytest
 
+from tests.models.conftest import LABELS
 from tfseg.backbones import Resnet
 from tfseg.backbones.resnet_weights import caffe_names
+from tfseg.context import Context
 from tfseg.layers import AtrousConv2D
 from tfseg.spec.problems import SpecError
 
@@ -51,10 +53,9 @@ def test_stages() -> None:
 
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
-def test_strides_are_what_they_say(output_stride: int) -> None:
+def test_strides_are_those_of_the_maps(output_stride: int) -> None:
     backbone = Resnet(**TINY, output_stride=output_stride)
     stages = backbone(keras.Input((None, None, 3)))
-    assert stages.strides == backbone.strides
     assert stages.deepest.stride == output_stride
     for stage, output in zip(stages.stages, built(backbone)(image()), strict=True):
         assert output.shape[1:3] == (-(-65 // stage.stride),) * 2
@@ -185,10 +186,9 @@ def test_weights_under_names_of_caffe(tmp_path: Path) -> None:
 def test_other_channels_are_scaled() -> None:
     modes = [built(Resnet(**TINY), channels).get_layer("normalize").mode for channels in (3, 4)]
     assert modes == ["caffe", "tf"]
-    assert Resnet(weights="imagenet").refusal(4) == (
-        "ImageNet weights read 3 channels, the images have 4; set backbone.weights to null"
-    )
-    assert Resnet(weights="imagenet").refusal(3) is None
+    message = "ImageNet weights read 3 channels, the images have 4; set backbone.weights to null"
+    assert list(Resnet(weights="imagenet").problems(Context(LABELS, 4))) == [(("weights",), message)]
+    assert not list(Resnet(weights="imagenet").problems(Context(LABELS, 3)))
 
 
 @pytest.mark.parametrize(

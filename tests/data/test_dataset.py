@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tfseg.context import Context
 from tfseg.data import Data
 from tfseg.errors import DataError
 from tfseg.labels import Labels
@@ -99,13 +100,13 @@ def test_what_does_not_fit_is_said_at_its_line(tmp_path: Path, text: str, proble
 )
 def test_what_does_not_fit_the_classes(tmp_path: Path, text: str, problems: list[object]) -> None:
     data = loaded(tmp_path, text)
-    assert [*data.problems(TWO), *data.split_problems()] == problems
+    assert [*data.problems(Context(TWO, 3)), *data.split_problems()] == problems
 
 
 def test_black_and_white_is_for_two_classes(tmp_path: Path) -> None:
     three = Labels(names=("a", "b", "c"))
     data = loaded(tmp_path, "root: nowhere\nsource: {type: folder, mask: binary}")
-    assert list(data.problems(three)) == [
+    assert list(data.problems(Context(three, 3))) == [
         (("source", "mask", "type"), "a mask in black and white has 2 classes, but `labels` has 3")
     ]
 

@@ -8,9 +8,11 @@ import pytest
 
 from tests.models.conftest import LABELS
 from tfseg.backbones import Resnet, SmallCnn, Vgg16
+from tfseg.context import Context
 from tfseg.layers import AtrousConv2D
 from tfseg.models import Segmenter
 from tfseg.models.decoders import DeepLabV3, DeepLabV3Plus, Fcn, PspNet
+from tfseg.models.encoded import encoded, overhanging
 from tfseg.pipeline import load
 from tfseg.shipped import shipped
 from tfseg.spec.problems import SpecError
@@ -38,21 +40,21 @@ def test_what_the_refused_rates_would_do() -> None:
 
 def test_windows_beyond_the_map_are_found_by_name() -> None:
     spec = Segmenter(backbone=Resnet(output_stride=16), decoder=DeepLabV3(rates=(), pool_size=(16, 17)))
-    assert list(spec.reach_problems((256, 272))) == []
-    assert list(spec.reach_problems(256)) == [
+    assert list(spec.problems(Context(LABELS, 3, (256, 272)))) == []
+    assert list(spec.problems(Context(LABELS, 3, 256))) == [
         (
             ("decoder", "pool_size"),
             "on crops of 256 the map of output stride 16 has 16 rows and 16 columns, on which no larger window has a "
             "place. Set it to null for the mean of the whole map. Received: [16, 17]",
         )
     ]
-    assert list(spec.reach_problems(None)) == []
+    assert list(spec.problems(Context(LABELS, 3))) == []
 
 
 @pytest.mark.parametrize("file", shipped(), ids=lambda file: file.stem)
 def test_shipped_rates_fit(file: Path) -> None:
     pipeline = load(file)
-    assert list(pipeline.model.reach_problems(pipeline.data.crop)) == []
+    assert list(pipeline.model.problems(Context(pipeline.labels, 3, pipeline.data.crop))) == []
 
 
 OVERHANGING = Vgg16(form="dilation", output_stride=8, width=0.02)
@@ -74,10 +76,10 @@ BEYOND = (
     ],
 )
 def test_finer_stages_that_reach_beyond_the_image(decoder: Fcn, expected: list[tuple[tuple[str, ...], str]]) -> None:
-    assert list(Segmenter(backbone=OVERHANGING, decoder=decoder).problems(LABELS)) == expected
+    assert list(Segmenter(backbone=OVERHANGING, decoder=decoder).problems(Context(LABELS, 3))) == expected
 
 
 @pytest.mark.parametrize("backbone", [OVERHANGING, Vgg16(width=0.02), SmallCnn(width=2)], ids=lambda each: each.type)
 def test_overhanging_is_what_the_maps_are(backbone: Vgg16 | SmallCnn) -> None:
     stages = backbone(keras.Input((64, 64, 3))).stages
-    assert any(stage.tensor.shape[1] > 64 // stage.stride for stage in stages) == backbone.overhanging
+    assert any(stage.tensor.shape[1] > 64 // stage.stride for stage in stages) == overhanging(encoded(backbone, 3))

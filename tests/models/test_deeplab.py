@@ -7,6 +7,7 @@ import pytest
 from tests.models.conftest import LABELS
 from tfseg import layers as tl
 from tfseg.backbones import FullyConnected, MobileNetV2, Resnet, SmallCnn, Vgg16
+from tfseg.context import Context
 from tfseg.labels import Labels
 from tfseg.models import ModelError, Segmenter, describe
 from tfseg.models.coordinates import coordinate_map, receptive_field
@@ -245,7 +246,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("spec", "path", "message"), FAULTS)
 def test_parts_that_do_not_fit(spec: Segmenter, path: tuple[str, ...], message: str) -> None:
-    assert list(spec.problems(LABELS)) == [(path, message)]
+    assert list(spec.problems(Context(LABELS, 3))) == [(path, message)]
     with pytest.raises(ModelError) as error:
         spec.build(LABELS)
     assert str(error.value) == f"model.{'.'.join(path)}: {message}"

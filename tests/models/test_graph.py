@@ -15,6 +15,7 @@ import yaml
 from tests.models.conftest import LABELS
 from tfseg import layers as tl
 from tfseg.backbones import Vgg16
+from tfseg.context import Context, Grid
 from tfseg.labels import Labels
 from tfseg.models import Graph, Model, ModelError, Segmenter, describe
 from tfseg.models.coordinates import coordinate_map, receptive_field, seen
@@ -96,7 +97,7 @@ def test_the_training_form() -> None:
 
 def test_stride_and_crops(tmp_path: Path) -> None:
     original = loaded(FCN8S, tmp_path)
-    assert (original.output_stride, original.crop_problem(100)) == (32, None)
+    assert (original.output_stride, original.crop_grid) == (32, None)
     resized = Graph(
         layers=(
             {
@@ -110,12 +111,7 @@ def test_stride_and_crops(tmp_path: Path) -> None:
             {"name": "up", "layer": "resize_like", "inputs": ("down", "image")},
         )
     )
-    assert resized.output_stride == 4
-    assert resized.crop_problem(9) is None
-    assert resized.crop_problem(10) == (
-        "with output stride 4, height and width must be a multiple of 4, or that plus one. "
-        "Nearest: 9 or 12. Received: 10"
-    )
+    assert (resized.output_stride, resized.crop_grid) == (4, Grid(4, 4, None))
 
 
 class Halves(keras.layers.Layer):
@@ -220,7 +216,7 @@ PROBLEMS = [
 
 @pytest.mark.parametrize(("spec", "path", "message"), PROBLEMS)
 def test_layers_that_do_not_fit(spec: Graph, path: tuple[str | int, ...], message: str) -> None:
-    assert list(spec.problems(LABELS)) == [(path, message)]
+    assert list(spec.problems(Context(LABELS, 3))) == [(path, message)]
     with pytest.raises(ModelError) as error:
         spec.build(LABELS)
     assert str(error.value) == f"model.{'.'.join(map(str, path))}: {message}"
@@ -228,7 +224,7 @@ def test_layers_that_do_not_fit(spec: Graph, path: tuple[str | int, ...], messag
 
 def test_layers_that_cannot_read_their_inputs() -> None:
     [(path, message)] = graph(SCORE, {"layer": "add", "inputs": ("layer0", "image.output")}, SCORE).problems(
-        Labels(names=("a", "b"))
+        Context(Labels(names=("a", "b")), 3)
     )
     assert path == ("layers", 1)
     assert message.startswith("Add cannot read its inputs: ")

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tests.models.test_unpooling import LABELS, VOC, image
 from tfseg.backbones import Resnet, SmallCnn, Vgg16
+from tfseg.context import Context
 from tfseg.models import Segmenter, describe
 from tfseg.models.decoders import PspNet
 from tfseg.models.outputs import Scores
@@ -92,4 +93,4 @@ def test_a_backbone_that_reaches_beyond_the_image() -> None:
         "Set model.backbone.form to same, or the decoder to fcn"
     )
     spec = Segmenter(backbone=Vgg16(form="original"), decoder=PspNet())
-    assert list(spec.problems(LABELS)) == [(("decoder",), message)]
+    assert list(spec.problems(Context(LABELS, 3))) == [(("decoder",), message)]

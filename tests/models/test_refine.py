@@ -11,13 +11,14 @@ import tfseg
 from tests.models.conftest import LABELS
 from tfseg import layers
 from tfseg.backbones import SmallCnn
+from tfseg.context import Context
 from tfseg.exporting import Export
 from tfseg.models import Graph, ModelError, Segmenter, describe
 from tfseg.models.coordinates import NoCoordinates, coordinate_map, receptive_field
 from tfseg.models.decoders import Fcn
 from tfseg.models.refine import CrfRnn
 from tfseg.ops.geometry import CoordinateMap
-from tfseg.pipeline import Pipeline, load
+from tfseg.pipeline import Pipeline, check, load
 from tfseg.training import Training
 from tfseg.training.optimizers import Sgd
 
@@ -146,7 +147,7 @@ def test_its_parts_learn_at_rates_of_their_own_or_not_at_all() -> None:
     ],
 )
 def test_faults_are_told_before_anything_is_built(model: Segmenter, path: tuple[str, ...], message: str) -> None:
-    assert list(model.problems(LABELS)) == [(path, message)]
+    assert list(model.problems(Context(LABELS, 3))) == [(path, message)]
     with pytest.raises(ModelError):
         model.build(LABELS)
 
@@ -174,8 +175,8 @@ GRAPH = (
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("export={}",), LATTICE.format("model.refine")),
-        (("export={}", GRAPH), LATTICE.format("the layer crf")),
+        (("export={}",), LATTICE.format("crf_rnn")),
+        (("export={}", GRAPH), LATTICE.format("crf")),
         (("model.refine.window=4",), "model.refine.window: must be odd, with the pixel in the middle. Received: 4"),
         (
             ("model.refine.compatibility=[[0, 1]]",),
@@ -187,9 +188,9 @@ GRAPH = (
 def test_what_check_refuses_in_a_file(overrides: tuple[str, ...], message: str, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(FILE)
     with pytest.raises(tfseg.SpecError) as caught:
-        load(tmp_path / "tiny.yaml", overrides)
+        check(tmp_path / "tiny.yaml", overrides)
     assert message in str(caught.value)
-    load(tmp_path / "tiny.yaml", ("export={}", "model.refine.kernel=convolutional"))
+    check(tmp_path / "tiny.yaml", ("export={}", "model.refine.kernel=convolutional"))
 
 
 def test_what_a_training_may_not_ask_of_it() -> None:
@@ -200,7 +201,7 @@ def test_what_a_training_may_not_ask_of_it() -> None:
     xla = (
         "XLA cannot compile the lattice of crf_rnn. Received: true. Set it to false, or the layer's kernel to convolut"
     )
-    told = [message for _, message in Training(jit_compile=True).model_problems(model)]
+    told = [message for _, message in Training(jit_compile=True).network_problems(model)]
     assert told[0].startswith(xla)
     assert "crf_rnn" not in told[1]
 
@@ -211,7 +212,7 @@ def test_a_graph_says_the_same() -> None:
         {"name": "crf", "layer": "crf_rnn", "inputs": ("score", "image"), **THETAS, "kernel": "convolutional"},
     )
     graph = Graph(layers=nodes)
-    assert graph.tflite_refusal is None and not list(graph.problems(LABELS))
+    assert not list(graph.problems(Context(LABELS, 3)))
     assert graph.build(LABELS)(IMAGE).shape == (2, 33, 41, 3)
 
 

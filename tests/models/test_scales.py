@@ -8,6 +8,7 @@ from keras import ops
 
 from tests.models.conftest import LABELS
 from tfseg.backbones import Resnet, SmallCnn, Vgg16
+from tfseg.context import Context
 from tfseg.layers import MultiScale
 from tfseg.models import Segmenter, describe
 from tfseg.models.decoders import DeepLabV2, Fcn, PspNet
@@ -112,7 +113,7 @@ def test_other_decoders_see_several_scales() -> None:
     spec = Segmenter(**parts, head=Resize(align_corners=True))
     assert spec.build(LABELS)(image(40, 33)).shape == (1, 40, 33, 3)
     words = "the image is scaled with its corners aligned"
-    assert list(Segmenter(**parts).problems(LABELS)) == [
+    assert list(Segmenter(**parts).problems(Context(LABELS, 3))) == [
         (
             ("head",),
             f"{words}, and so must scores be resized: {{type: resize, align_corners: true}}. "
@@ -120,7 +121,7 @@ def test_other_decoders_see_several_scales() -> None:
         )
     ]
     for grid, received in ((0, "0"), (None, "null")):
-        assert list(Segmenter(**parts, head=spec.head, grid=grid).problems(LABELS)) == [
+        assert list(Segmenter(**parts, head=spec.head, grid=grid).problems(Context(LABELS, 3))) == [
             (("grid",), f"{words}, where sizes must leave 1. Received: {received}. Set it to auto")
         ]
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.models.conftest import LABELS, SMALL
 from tfseg.backbones import MobileNetV2, SmallCnn, Vgg16
+from tfseg.context import Context
+from tfseg.data.crops import crop_problem
 from tfseg.layers import ResizeBy
 from tfseg.models import ModelError, Segmenter
 from tfseg.models.decoders import DeepLabV3, Fcn, Unet
@@ -170,7 +172,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("spec", "path", "message"), FAULTS)
 def test_parts_that_do_not_fit(spec: Segmenter, path: tuple[str, ...], message: str) -> None:
-    assert list(spec.problems(LABELS)) == [(path, message)]
+    assert list(spec.problems(Context(LABELS, 3))) == [(path, message)]
     with pytest.raises(ModelError) as error:
         spec.build(LABELS)
     assert str(error.value) == f"model.{'.'.join(path)}: {message}"
@@ -178,7 +180,7 @@ def test_parts_that_do_not_fit(spec: Segmenter, path: tuple[str, ...], message: 
 
 
 def test_parts_that_fit(segmenter: Segmenter) -> None:
-    assert list(segmenter.problems(LABELS)) == []
+    assert list(segmenter.problems(Context(LABELS, 3))) == []
 
 
 def test_all_faults_are_told_at_once() -> None:
@@ -215,10 +217,9 @@ def test_all_faults_are_told_at_once() -> None:
 )
 def test_crops_fit_the_grid(grid, crop, problem: str | None) -> None:
     rule = "with output stride 16, height and width must be "
-    found = Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16,)), grid=grid).crop_problem(crop)
-    assert found == (None if problem is None else rule + problem)
-    original = Segmenter(backbone=Vgg16(form="original"), decoder=Fcn(upsampling="deconv"))
-    assert original.crop_problem(crop) is None
+    model = Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16,)), grid=grid)
+    assert crop_problem(crop, model.crop_grid) == (None if problem is None else rule + problem)
+    assert Segmenter(backbone=Vgg16(form="original"), decoder=Fcn(upsampling="deconv")).crop_grid is None
 
 
 FOLDED = "weights/mobilenet_v2_imagenet/mobilenet_v2_1.0_imagenet_qat_dequant_keras.npz"

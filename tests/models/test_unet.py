@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tests.models.test_unpooling import LABELS, image
 from tfseg.backbones import ContractingPath, MobileNetV2, Resnet, SmallCnn, Vgg16
+from tfseg.context import Context
 from tfseg.labels import Labels
 from tfseg.models import Segmenter, describe
 from tfseg.models.coordinates import coordinate_map
@@ -63,7 +64,7 @@ def test_maps() -> None:
 @pytest.mark.parametrize("name", BACKBONES)
 def test_any_backbone_and_any_size(name: str) -> None:
     spec = Segmenter(backbone=BACKBONES[name], decoder=Unet())
-    assert list(spec.problems(LABELS)) == []
+    assert list(spec.problems(Context(LABELS, 3))) == []
     model = spec.build(LABELS)
     finest = model.get_layer("score").output
     assert finest.shape[-1] == 3
@@ -128,7 +129,7 @@ def test_parts_that_do_not_fit() -> None:
         ),
     ]
     for spec, path, message in faults:
-        assert list(spec.problems(LABELS)) == [(path, message)]
+        assert list(spec.problems(Context(LABELS, 3))) == [(path, message)]
 
 
 @pytest.mark.parametrize("strides", [(8, 16), (16, 16), (16, 6)])

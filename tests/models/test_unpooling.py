@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tests.models.test_graph import loaded, narrow, weights
 from tfseg.backbones import SmallCnn, Vgg16
+from tfseg.context import Context
 from tfseg.labels import Labels
 from tfseg.layers import McDropout
 from tfseg.models import Description, Segmenter, describe
@@ -181,14 +182,14 @@ def test_both_levels_build_the_same_net(tmp_path: Path) -> None:
 
 def test_the_graph_of_full_width_has_the_published_number(tmp_path: Path) -> None:
     graph = loaded(DECONVNET, tmp_path)
-    assert list(graph.problems(VOC)) == []
+    assert list(graph.problems(Context(VOC, 3))) == []
     with keras.StatelessScope(initialize_variables=False):
         assert describe(graph.build(VOC)).trainable == 251_805_653
 
 
 def test_the_graph_knows_the_shapes_behind_an_unpooling(tmp_path: Path) -> None:
     graph = loaded(narrow(DECONVNET, 32).replace('"${classes}"', "7"), tmp_path)
-    [(path, message)] = graph.problems(LABELS)
+    [(path, message)] = graph.problems(Context(LABELS, 3))
     assert path == ("layers", 100)
     assert message == (
         "the last layer must give [batch, height, width, 3], a score for each class. Received: [None, None, None, 7]"
@@ -210,16 +211,17 @@ def test_backbones_that_cannot_be_undone(decoder: DeconvNet | SegNet) -> None:
         "Set model.backbone.form to same": Vgg16(form="original", indices=True, fc=None),
     }
     for message, backbone in faults.items():
-        assert list(Segmenter(backbone=backbone, decoder=decoder).problems(LABELS)) == [(("decoder",), message)]
+        model = Segmenter(backbone=backbone, decoder=decoder)
+        assert list(model.problems(Context(LABELS, 3))) == [(("decoder",), message)]
 
 
 def test_a_head_where_there_is_nothing_to_resize() -> None:
     spec = Segmenter(backbone=encoder(), decoder=SegNet(), head=Resize())
     message = "these scores have the image's size already; set it to null. Received: resize"
-    assert list(spec.problems(LABELS)) == [(("head",), message)]
+    assert list(spec.problems(Context(LABELS, 3))) == [(("head",), message)]
 
 
 def test_one_number_of_convolutions_for_each_pool() -> None:
     spec = Segmenter(backbone=encoder(), decoder=SegNet(convolutions=(3, 3)))
     message = "expected 5 numbers, one for each pool of vgg16. Received: 2"
-    assert list(spec.problems(LABELS)) == [(("decoder", "convolutions"), message)]
+    assert list(spec.problems(Context(LABELS, 3))) == [(("decoder", "convolutions"), message)]

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.training import toy
+from tfseg.context import Context
 from tfseg.losses.balance import balanced
 from tfseg.training.objectives import CrossEntropy
 
@@ -60,6 +61,6 @@ def test_counts_must_be_given():
 
 
 def test_problems():
-    problems = list(CrossEntropy(class_weights=(1.0, 2.0)).problems(toy.LABELS))
+    problems = list(CrossEntropy(class_weights=(1.0, 2.0)).problems(Context(toy.LABELS, 3)))
     assert problems == [(("class_weights",), "must be 3 weights, one for each class. Received: 2")]
-    assert not list(CrossEntropy(class_weights=(1.0, 2.0, 3.0)).problems(toy.LABELS))
+    assert not list(CrossEntropy(class_weights=(1.0, 2.0, 3.0)).problems(Context(toy.LABELS, 3)))

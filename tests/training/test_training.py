@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.training import toy
+from tfseg.context import Context
 from tfseg.errors import RunError
 from tfseg.losses import CrossEntropy
 from tfseg.metrics import SegmentationMetrics
@@ -185,7 +186,7 @@ def test_a_pattern_that_is_found_nowhere():
 
 def test_class_weights_that_do_not_fit():
     training = Training(loss={"type": "cross_entropy", "class_weights": (1.0, 2.0)})
-    assert list(training.problems(toy.LABELS)) == [
+    assert list(training.problems(Context(toy.LABELS, 3))) == [
         (("loss", "class_weights"), "must be 3 weights, one for each class. Received: 2")
     ]
     with pytest.raises(RunError) as caught:

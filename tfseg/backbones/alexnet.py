@@ -42,27 +42,19 @@ class AlexNet(Backbone):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.padded and self.output_stride < 32:
+        if self._padded and self.output_stride < 32:
             received = f"Received: {self.output_stride}"
             raise Misfit(("output_stride", f"the original form has 32; set form to same for another. {received}"))
         return self
 
     @property
-    def strides(self) -> tuple[int, ...]:
-        return tuple(stride for stride in (4, 8, 16, 32) if stride <= self.output_stride)
-
-    @property
-    def fixed_grid(self) -> bool:
-        return True
-
-    @property
-    def padded(self) -> bool:
+    def _padded(self) -> bool:
         return self.form == "original"
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         _, pool1, pool2, pool5, fc = dilate((4, 2, 2, 2, 1), self.output_stride)
         x = Normalize("caffe" if image.shape[-1] == 3 else "tf", name="normalize")(image)
-        x = self._conv(x, "conv1", 96, 11, step=4, padding=100 if self.padded else 5)
+        x = self._conv(x, "conv1", 96, 11, step=4, padding=100 if self._padded else 5)
         stages = [Stage("conv1", 4, x)]
         x = self._pooled(x, "pool1", pool1, stages)
         x = self._conv(LocalResponseNormalization(name="norm1")(x), "conv2", 256, 5)
@@ -71,7 +63,7 @@ class AlexNet(Backbone):
         for name, filters in (("conv3", 384), ("conv4", 384), ("conv5", 256)):
             x = self._conv(x, name, filters, 3, rate=pool5[1])
         x = self._pooled(x, "pool5", pool5, stages)
-        return Features((*stages, Stage("fc7", stages[-1].stride, self._fully_connected(x, fc[1]))))
+        return Features((*stages, Stage("fc7", stages[-1].stride, self._fully_connected(x, fc[1]))), form=self.form)
 
     def load_weights(self, model: keras.Model) -> WeightsReport | None:
         """Fills these layers within `model` from `weights`."""
@@ -80,7 +72,7 @@ class AlexNet(Backbone):
         return fill(model, read_layers(self.weights), CONVS, str(self.weights))
 
     def _fully_connected(self, x: keras.KerasTensor, rate: int) -> keras.KerasTensor:
-        if not self.padded:  # 6 places around the seam between two; dilated, `same` would move the seam
+        if not self._padded:  # 6 places around the seam between two; dilated, `same` would move the seam
             x = keras.layers.ZeroPadding2D(((2 * rate, 3 * rate), (2 * rate, 3 * rate)), name="fc6_pad")(x)
         x = self._conv(x, "fc6", 4096, 6, rate=rate, padding=0)
         x = keras.layers.Dropout(self.dropout, name="drop6")(x)
@@ -105,6 +97,6 @@ class AlexNet(Backbone):
 
     def _pooled(self, x: keras.KerasTensor, name: str, plan: tuple[int, int], stages: list[Stage]) -> keras.KerasTensor:
         """The pool `name` on `x`, which becomes a stage."""
-        x = CaffeMaxPooling2D(3, 2, name=name)(x) if self.padded else halving(x, name, *plan)
+        x = CaffeMaxPooling2D(3, 2, name=name)(x) if self._padded else halving(x, name, *plan)
         stages.append(Stage(name, stages[-1].stride * plan[0], x))
         return x

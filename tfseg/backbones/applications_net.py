@@ -13,10 +13,11 @@ from pydantic import Field, model_validator
 from tfseg.backbones.applications import classifier
 from tfseg.backbones.applications_graph import Rebuilding, Rigid, flat, stable_names
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, read_layers, variables
+from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_problems, read_layers, variables
+from tfseg.context import Context
 from tfseg.layers import Normalize
 from tfseg.spec.declare import Location, spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.wording import nearest
 from tfseg.symbolic import weightless
 
@@ -75,13 +76,9 @@ class Applications(Backbone):
         except Rigid as error:
             yield "output_stride", f"{self.name} has 32 only: {error}. Received: {self.output_stride}"
 
-    @property
-    def strides(self) -> tuple[int, ...]:
-        return tuple(sorted({min(stride, self.output_stride) for stride in _layout(self.name, self.output_stride)[0]}))
-
-    def refusal(self, channels: int) -> str | None:
-        """Why it cannot read images of that many channels, or None."""
-        return imagenet_refusal(self.weights, channels)
+    def problems(self, context: Context) -> Iterator[Fault]:
+        """What keeps it from reading the images of the context, each as (path, message)."""
+        yield from imagenet_problems(self.weights, context.channels)
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         channels = image.shape[-1]

@@ -33,18 +33,6 @@ class ContractingPath(Backbone):
     weights: Location | None = None
     """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
 
-    @property
-    def strides(self) -> tuple[int, ...]:
-        return tuple(2**level for level in range(LEVELS))
-
-    @property
-    def output_stride(self) -> int:
-        return 2 ** (LEVELS - 1)
-
-    @property
-    def fixed_grid(self) -> bool:
-        return True
-
     def __call__(self, image: keras.KerasTensor) -> Features:
         x = Normalize("tf", name="normalize")(image)
         stages = []

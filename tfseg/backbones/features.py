@@ -1,15 +1,15 @@
 """What a backbone gives to a decoder: named tensors with their strides."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
 import keras
 
 from tfseg.backbones.weights import WeightsReport
-from tfseg.symbolic import weightless
-
-RGB = 3
+from tfseg.context import Context
+from tfseg.spec.problems import Fault
+from tfseg.spec.wording import listed
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,35 @@ class Stage:
 
 @dataclass(frozen=True)
 class Features:
-    """The stages of a backbone, shallow ones first. Two stages may have one stride once a backbone is dilated."""
+    """The stages of a backbone, shallow ones first. Two stages may have one stride once a backbone is dilated.
+
+    Args:
+        stages: one or more.
+        backbone: what messages call the backbone; by default its type.
+        form: what they call its form, where it has several.
+    """
 
     stages: tuple[Stage, ...]
+    backbone: str = ""
+    form: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.backbone} with output stride {self.output_stride} has strides {listed(self.strides)}"
 
     @property
     def deepest(self) -> Stage:
         """The last stage."""
         return self.stages[-1]
+
+    @property
+    def output_stride(self) -> int:
+        """The stride of the last stage."""
+        return self.deepest.stride
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the stages."""
+        return tuple(stage.name for stage in self.stages)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -67,15 +88,13 @@ class Features:
         for stage in self.stages:
             if stage.name == name:
                 return stage
-        names = tuple(stage.name for stage in self.stages)
-        raise ValueError(f"No stage of the backbone has this name; it has {names}. Received: {name=}")
+        raise ValueError(f"No stage of the backbone has this name; it has {self.names}. Received: {name=}")
 
 
 class Backbone:
     """What a model asks of a backbone spec. One of your own needs `type` and `__call__`; all else has an answer here.
 
-    Numbers are read off what `__call__` builds, once, without values for its weights; a backbone that knows them from
-    its fields says so itself.
+    Strides, pool indices and places are read off what `__call__` makes.
     """
 
     type: str
@@ -85,48 +104,9 @@ class Backbone:
         """Puts its layers on `image`, `[batch, height, width, channels]`, values 0..255."""
         raise NotImplementedError
 
-    @cached_property
-    def _built(self) -> tuple[tuple[int, bool], ...]:
-        """Of each stage the stride, and whether it keeps pool indices."""
-        image = keras.Input((None, None, RGB), name="image")
-        return weightless(lambda: tuple((stage.stride, stage.indices is not None) for stage in self(image).stages))
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """The strides of its stages, finest first."""
-        return tuple(stride for stride, _ in self._built)
-
-    @property
-    def output_stride(self) -> int:
-        """The stride of its deepest stage."""
-        return self.strides[-1]
-
-    @property
-    def fixed_grid(self) -> bool:
-        """Whether its positions lie at the same image coordinates at every image size.
-
-        A 3x3 convolution of stride 2 with `same` padding pads 0 or 1 pixels on the left, by the parity of the width.
-        """
-        return False
-
-    @property
-    def padded(self) -> bool:
-        """Whether its deepest stage reaches beyond the image (its first layer pads by 100): scores must be cropped."""
-        return False
-
-    @property
-    def overhanging(self) -> bool:
-        """Whether stages before its deepest reach beyond the image, so that they cannot just be resized onto it."""
-        return self.padded
-
-    @property
-    def indexed(self) -> bool:
-        """Whether its pools keep the positions of their maxima, for decoders that unpool."""
-        return any(indexed for _, indexed in self._built)
-
-    def refusal(self, channels: int) -> str | None:
-        """Why it cannot read images of that many channels, or None."""
-        return None
+    def problems(self, context: Context) -> Iterator[Fault]:
+        """What keeps it from reading the images of the context, each as (path, message)."""
+        yield from ()
 
     def load_weights(self, model: keras.Model) -> WeightsReport | None:
         """Fills its layers within `model` from its `weights`; None when it names none."""

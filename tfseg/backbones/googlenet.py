@@ -58,29 +58,21 @@ class GoogLeNet(Backbone):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        kept = "the original form has" if self.padded else "the 7x7 average pool is for" if self.average_pool else None
+        kept = "the original form has" if self._padded else "the 7x7 average pool is for" if self.average_pool else None
         if kept is not None and self.output_stride < 32:
-            change = "form to same" if self.padded else "average_pool to false"
+            change = "form to same" if self._padded else "average_pool to false"
             received = f"Received: {self.output_stride}"
             raise Misfit(("output_stride", f"{kept} 32; set {change} for another. {received}"))
         return self
 
     @property
-    def strides(self) -> tuple[int, ...]:
-        return tuple(stride for stride in (2, 4, 8, 16, 32) if stride <= self.output_stride)
-
-    @property
-    def fixed_grid(self) -> bool:
-        return True
-
-    @property
-    def padded(self) -> bool:
+    def _padded(self) -> bool:
         return self.form == "original"
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         _, pool1, pool2, pool3, pool4, end = dilate((2, 2, 2, 2, 2, 1), self.output_stride)
         x = Normalize("caffe" if image.shape[-1] == 3 else "tf", name="normalize")(image)
-        x = self._conv(x, *STEM[0], step=2, padding=100 if self.padded else 3)
+        x = self._conv(x, *STEM[0], step=2, padding=100 if self._padded else 3)
         stages = [Stage("conv1_7x7_s2", 2, x)]
         x = LocalResponseNormalization(name="pool1_norm1")(self._pool(x, "pool1_3x3_s2", pool1))
         x = self._conv(self._conv(x, *STEM[1]), *STEM[2])
@@ -92,7 +84,7 @@ class GoogLeNet(Backbone):
         stages.append(Stage("inception_4e_output", 8 * pool3[0], x))
         x = self._inceptions(self._pool(x, "pool4_3x3_s2", pool4), ("5a", "5b"), end[1])
         x = keras.layers.Dropout(self.dropout, name="pool5_drop_7x7_s1")(self._averaged(x))
-        return Features((*stages, Stage("pool5_drop_7x7_s1", 8 * pool3[0] * pool4[0], x)))
+        return Features((*stages, Stage("pool5_drop_7x7_s1", 8 * pool3[0] * pool4[0], x)), form=self.form)
 
     def load_weights(self, model: keras.Model) -> WeightsReport | None:
         """Fills these layers within `model` from `weights`."""
@@ -121,12 +113,12 @@ class GoogLeNet(Backbone):
     def _averaged(self, x: keras.KerasTensor) -> keras.KerasTensor:
         if not self.average_pool:
             return x
-        if self.padded:
+        if self._padded:
             x = PadToSize(7, name="pool5_pad")(x)  # 28 pixels and fewer give a map of 6 places
-        return CaffeAveragePooling2D(7, 1, 0 if self.padded else 3, name="pool5_7x7_s1")(x)
+        return CaffeAveragePooling2D(7, 1, 0 if self._padded else 3, name="pool5_7x7_s1")(x)
 
     def _pool(self, x: keras.KerasTensor, name: str, plan: tuple[int, int]) -> keras.KerasTensor:
-        return CaffeMaxPooling2D(3, 2, name=name)(x) if self.padded else halving(x, name, *plan)
+        return CaffeMaxPooling2D(3, 2, name=name)(x) if self._padded else halving(x, name, *plan)
 
     def _conv(
         self,

@@ -1,5 +1,6 @@
 """MobileNetV2 with the layer names of `keras.applications`, `same` padding and an output stride of one's choice."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -10,10 +11,12 @@ from pydantic import Field, model_validator
 from tfseg.backbones.applications import classifier
 from tfseg.backbones.batch_norm import only_adds, split_folded
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, layer_arrays, read_layers
+from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_problems, layer_arrays, read_layers
+from tfseg.context import Context
 from tfseg.layers import Normalize
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
+from tfseg.spec.problems import Fault
 
 EPSILON = 1e-3
 Dilation = Literal["consistent", "early"]
@@ -98,13 +101,9 @@ class MobileNetV2(Backbone):
             raise ValueError(f"ImageNet weights exist for alpha {', '.join(map(str, PUBLISHED))}, not for {self.alpha}")
         return self
 
-    @property
-    def strides(self) -> tuple[int, ...]:
-        return tuple(stride for stride in (2, 4, 8, 16, 32) if stride <= self.output_stride)
-
-    def refusal(self, channels: int) -> str | None:
-        """Why it cannot read images of that many channels, or None."""
-        return imagenet_refusal(self.weights, channels)
+    def problems(self, context: Context) -> Iterator[Fault]:
+        """What keeps it from reading the images of the context, each as (path, message)."""
+        yield from imagenet_problems(self.weights, context.channels)
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         x = Normalize(self.normalize if image.shape[-1] == 3 else "tf", name="normalize")(image)

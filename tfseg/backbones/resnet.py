@@ -11,11 +11,12 @@ from pydantic import Field, model_validator
 from tfseg.backbones.applications import classifier
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.resnet_weights import caffe_renamed, without_biases
-from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, layer_arrays, read_layers
+from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_problems, layer_arrays, read_layers
+from tfseg.context import Context
 from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, Normalize
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit
 
 UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Units of the stages `conv2` to `conv5`, by depth."""
@@ -98,17 +99,9 @@ class Resnet(Backbone):
             received = f"Received: {list(self.multi_grid)}"
             yield "multi_grid", f"the first 3x3 has a stride at output stride 32 and cannot dilate too. {received}"
 
-    @property
-    def strides(self) -> tuple[int, ...]:
-        return tuple(stride for stride in (2, 4, 8, 16, 32) if stride <= self.output_stride)
-
-    @property
-    def fixed_grid(self) -> bool:
-        return self.padding == "caffe"
-
-    def refusal(self, channels: int) -> str | None:
-        """Why it cannot read images of that many channels, or None."""
-        return imagenet_refusal(self.weights, channels)
+    def problems(self, context: Context) -> Iterator[Fault]:
+        """What keeps it from reading the images of the context, each as (path, message)."""
+        yield from imagenet_problems(self.weights, context.channels)
 
     @property
     def stages(self) -> tuple[tuple[Unit, ...], ...]:

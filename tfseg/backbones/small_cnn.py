@@ -31,10 +31,6 @@ class SmallCnn(Backbone):
     weights: Location | None = None
     """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
 
-    @property
-    def strides(self) -> tuple[int, ...]:
-        return tuple(stride for stride in (2, 4, 8, 16, 32) if stride <= self.output_stride)
-
     def __call__(self, image: keras.KerasTensor) -> Features:
         x = Normalize("tf", name="normalize")(image)
         stages, stride = [], 1

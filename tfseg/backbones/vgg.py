@@ -11,11 +11,12 @@ from tfseg.backbones.applications import classifier
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.vgg_forms import FORMS, convolution, entered, pool
 from tfseg.backbones.vgg_weights import CONVS, decimated, vgg16_arrays
-from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, read_layers
+from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_problems, read_layers
+from tfseg.context import Context
 from tfseg.layers import CaffeAveragePooling2D, MaxPoolingWithArgmax2D, McDropout
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit
 
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 """Convolutions and channels of each block."""
@@ -117,30 +118,9 @@ class Vgg16(Backbone):
         """Of `fc6`, at the greatest output stride of the form."""
         return FORMS[self.form].rate if self.fc is None or self.fc.rate is None else self.fc.rate
 
-    @property
-    def strides(self) -> tuple[int, ...]:
-        first = (1,) if self.form == "deeplab" else ()
-        return first + tuple(stride for stride in (2, 4, 8, 16, 32) if stride <= self.output_stride)
-
-    @property
-    def fixed_grid(self) -> bool:
-        return True
-
-    @property
-    def padded(self) -> bool:
-        return self.form == "original"
-
-    @property
-    def overhanging(self) -> bool:
-        return self.form in ("original", "dilation")
-
-    @property
-    def indexed(self) -> bool:
-        return self.indices
-
-    def refusal(self, channels: int) -> str | None:
-        """Why it cannot read images of that many channels, or None."""
-        return imagenet_refusal(self.weights, channels)
+    def problems(self, context: Context) -> Iterator[Fault]:
+        """What keeps it from reading the images of the context, each as (path, message)."""
+        yield from imagenet_problems(self.weights, context.channels)
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         x = entered(image, self.form)
@@ -157,7 +137,7 @@ class Vgg16(Backbone):
             stages[-1] = Stage("pool5a", stride, x)
         if self.fc is not None:
             stages.append(Stage("fc7", stride, self._fully_connected(x, self.fc)))
-        return Features(tuple(stages))
+        return Features(tuple(stages), form=self.form)
 
     def load_weights(self, model: keras.Model) -> WeightsReport | None:
         """Fills these layers within `model` from `weights`, also the branches of a decoder that are made of `fc6`."""

@@ -1,6 +1,6 @@
 """Weights from a file into the layers of a model, by layer name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from tfseg.errors import WeightsError
 from tfseg.keras_internals import layers_within, own_variables
+from tfseg.spec.problems import Fault
 
 Arrays = dict[str, dict[str, np.ndarray]]
 """The variables of layers: `{layer: {variable: array}}`."""
@@ -63,11 +64,11 @@ def check_exists(path: Path) -> None:
         )
 
 
-def imagenet_refusal(weights: str | Path | None, channels: int) -> str | None:
-    """Why ImageNet weights cannot read images of that many channels, or None."""
+def imagenet_problems(weights: str | Path | None, channels: int) -> Iterator[Fault]:
+    """What keeps ImageNet weights from reading images of that many channels, as (path, message)."""
     if weights == "imagenet" and channels != 3:
-        return f"ImageNet weights read 3 channels, the images have {channels}; set backbone.weights to null"
-    return None
+        message = f"ImageNet weights read 3 channels, the images have {channels}; set backbone.weights to null"
+        yield ("weights",), message
 
 
 def _read_npz(path: Path) -> Arrays:

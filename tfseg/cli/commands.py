@@ -51,9 +51,9 @@ def tfseg() -> None:
 @verb(tfseg, "check")
 @files_and_overrides
 @allow_plugins
-def check(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
+def check_(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
     """Validate files and build their networks symbolically."""
-    from tfseg.pipeline import load
+    from tfseg.pipeline import check
 
     files, overrides = split(words)
     if not files:
@@ -61,7 +61,7 @@ def check(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
     worst = 0
     for file in files:
         try:
-            description = load(file, overrides, allow_plugins=allow_plugins).describe()
+            _, description = check(file, overrides, allow_plugins=allow_plugins)
         except TfsegError as error:
             if manner.debug:
                 raise
@@ -115,14 +115,14 @@ def fit(
 
     To go on with a run that was stopped, its folder may stand for FILE: tfseg fit runs/streets --resume
     """
-    from tfseg.pipeline import load
+    from tfseg.pipeline import check
     from tfseg.runs.directory import pipeline_of
     from tfseg.runs.fit import fit
     from tfseg.training.files import states
 
     file, overrides = one(words)
     own, path = pipeline_of(Path(file)) if resume else (None, Path(file))
-    pipeline = load(path, overrides, allow_plugins=allow_plugins)
+    pipeline, _ = check(path, overrides, allow_plugins=allow_plugins)
     folder = run_dir or own or Path("runs") / pipeline.name
     try:
         done = fit(pipeline, folder, resume=resume, overwrite=overwrite, verbose=not manner.quiet)

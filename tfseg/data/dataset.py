@@ -9,10 +9,12 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field, model_validator
 
+from tfseg.context import Context
 from tfseg.data.augment import FILL, Augment, Colour, View, changed
 from tfseg.data.batches import Training, copied, whole
 from tfseg.data.boxes import TrainingBoxes, boxed
 from tfseg.data.camvid import CamVid
+from tfseg.data.crops import crop_problem
 from tfseg.data.examples import Examples, Listing, Source
 from tfseg.data.folder import Folder
 from tfseg.data.memory import in_memory
@@ -107,10 +109,12 @@ class Data:
         """`fill` as a tuple of one value, or of one for each channel."""
         return (self.fill,) if isinstance(self.fill, int) else self.fill
 
-    def problems(self, labels: Labels) -> Iterator[Fault]:
-        """What does not fit the classes, as (path, message)."""
+    def problems(self, context: Context) -> Iterator[Fault]:
+        """What does not fit the classes or the network, as (path, message)."""
         mask = getattr(self.source, "mask", None)
-        yield from under(("source", "mask"), mask.problems(labels) if mask is not None else ())
+        yield from under(("source", "mask"), mask.problems(context) if mask is not None else ())
+        if context.grid is not None and (problem := crop_problem(self.crop, context.grid)) is not None:
+            yield ("crop",), problem
 
     @property
     def is_there(self) -> bool:

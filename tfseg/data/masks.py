@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field
 
+from tfseg.context import Context
 from tfseg.images.png import is_png, samples
 from tfseg.labels import Colour, Labels
 from tfseg.spec.declare import ByType, spec
@@ -31,7 +32,7 @@ class MaskSpec:
         """The file `data` as int32 ids `[height, width]`, and a fault: a text, empty where all is well."""
         raise NotImplementedError
 
-    def problems(self, labels: Labels) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[Fault]:
         """What does not fit the classes, as (path, message)."""
         yield from ()
 
@@ -70,8 +71,9 @@ class Ids(MaskSpec):
             table[raw] = identity
         return table
 
-    def problems(self, labels: Labels) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[Fault]:
         """What does not fit the classes, as (path, message)."""
+        labels = context.labels
         for raw, identity in (self.mapping or {}).items():
             if not _is_id(identity, labels):
                 yield ("mapping", str(raw)), f"{_expected(labels)}; received {identity}"
@@ -89,10 +91,10 @@ class Binary(MaskSpec):
         """The file `data` as int32 ids `[height, width]`, and a fault."""
         return Ids(mapping={0: 0, 1: 1, 255: 1})(data, labels)
 
-    def problems(self, labels: Labels) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[Fault]:
         """What does not fit the classes, as (path, message)."""
-        if labels.count != 2:
-            yield ("type",), f"a mask in black and white has 2 classes, but `labels` has {labels.count}"
+        if (count := context.labels.count) != 2:
+            yield ("type",), f"a mask in black and white has 2 classes, but `labels` has {count}"
 
 
 @spec
@@ -127,10 +129,11 @@ class Colours(MaskSpec):
         known = np.array(sorted(ids), np.int32)
         return known, np.array([ids[code] for code in known.tolist()], np.int32)
 
-    def problems(self, labels: Labels) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[Fault]:
         """What does not fit the classes, as (path, message)."""
-        if self.table is not None and len(self.table) != labels.count:
-            yield ("table",), f"expected {labels.count} colours, one for each class; received {len(self.table)}"
+        count = context.labels.count
+        if self.table is not None and len(self.table) != count:
+            yield ("table",), f"expected {count} colours, one for each class; received {len(self.table)}"
 
 
 Mask = Annotated[Ids | Binary | Colours, ByType(contract=MaskSpec)]

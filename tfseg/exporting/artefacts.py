@@ -19,6 +19,7 @@ from tfseg.exporting.verify import Comparison, ask, compare, expectations, quest
 from tfseg.exporting.versions import new_version
 from tfseg.labels import LABELS, Labels, labels_text
 from tfseg.layers.settled import settled
+from tfseg.spec.problems import told, under
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def export(
             cannot be written. Nothing is left behind then, and earlier versions are as they were.
     """
     images = images[: spec.examples]
+    if faults := told(under("export", spec.network_problems(model))):
+        raise ExportError(faults)
     _check(model, labels, images)
     model = settled(in_float32(model))
     size = (spec.tflite.size or seen or images[0].shape[:2]) if spec.tflite else None

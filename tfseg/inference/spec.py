@@ -1,16 +1,20 @@
 """How images are predicted."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Self
 
+import keras
 from pydantic import Field, model_validator
 
-from tfseg.inference.crf import Crf
+from tfseg.context import Context
+from tfseg.inference.crf import Crf, channels_problem
 from tfseg.inference.ensemble import Ensemble
 from tfseg.inference.predictor import Predictor
 from tfseg.inference.proposals import Proposals
+from tfseg.layers.settled import stochastic
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit
 
 Side = Annotated[int, Field(ge=1)]
 
@@ -58,6 +62,17 @@ class Inference:
                 )
             )
         return self
+
+    def problems(self, context: Context) -> Iterator[Fault]:
+        """What does not fit the images, each as (path, message)."""
+        if self.crf is not None and (problem := channels_problem(context.channels)) is not None:
+            yield ("crf",), problem
+
+    def network_problems(self, model: keras.Model) -> Iterator[Fault]:
+        """What the network cannot do of what is asked of it, each as (path, message)."""
+        if self.samples is not None and not stochastic(model):
+            message = "the network has no mc_dropout, and every pass would give the same; set it to null"
+            yield ("samples",), f"{message}. Received: {self.samples}"
 
     def open(self, path: Path, seed: int = 0, partner: Predictor | None = None) -> Predictor:
         """The network at `path`, used so.

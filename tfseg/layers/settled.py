@@ -4,9 +4,15 @@ from typing import Any
 
 import keras
 
+from tfseg.keras_internals import layers_within
 from tfseg.layers.dropout import McDropout
 
 NAME = keras.saving.get_registered_name(McDropout)
+
+
+def stochastic(model: keras.Model) -> bool:
+    """Whether dropout stays on when the model predicts, so that several passes differ."""
+    return any(isinstance(layer, McDropout) and layer.always_on for layer in layers_within(model))
 
 
 def settled(model: keras.Model) -> keras.Model:

@@ -43,6 +43,14 @@ class Unbounded(NoCoordinates):
     """A layer that sees the whole image."""
 
 
+class SizeDependent(NoCoordinates):
+    """A layer that samples its input elsewhere at one size of it than at another."""
+
+
+class UnknownLayer(NoCoordinates):
+    """A kind of layer that is not known here."""
+
+
 def coordinate_map(tensor: keras.KerasTensor, axis: int = 0) -> CoordinateMap:
     """How the places of `tensor` along `axis` (0: height, 1: width) follow from image pixels.
 
@@ -172,7 +180,7 @@ def _window_map(layer: keras.Operation, look: Window) -> CoordinateMap:
     if isinstance(layer, TRANSPOSED):
         return deconv_map(look.size, look.stride, 0 if look.padding == "valid" else (look.size - look.stride) // 2)
     if look.before is None:
-        raise NoCoordinates(
+        raise SizeDependent(
             f"Where layer {layer.name!r} samples its input depends on the image's size: padding='same' with stride "
             f"{look.stride} and a window of {look.size} pads before the first pixel at some sizes only."
         )
@@ -210,8 +218,8 @@ def seen(layer: keras.Operation, inputs: list[ReceptiveField], axis: int) -> Rec
     return x
 
 
-def _unknown(layer: keras.Operation) -> NoCoordinates:
-    return NoCoordinates(
+def _unknown(layer: keras.Operation) -> UnknownLayer:
+    return UnknownLayer(
         f"The places of layer {layer.name!r} are not known: {type(layer).__name__} is no convolution, pool, padding, "
         "crop, resize or layer that works place by place."
     )

@@ -7,15 +7,14 @@ import keras
 import numpy as np
 from pydantic import Field, model_validator
 
+from tfseg.context import Context, Grid
 from tfseg.errors import one_line
 from tfseg.labels import Labels
-from tfseg.layers import CrfRnn, CropLike, McDropout
+from tfseg.layers import CropLike
 from tfseg.models.coordinates import NoCoordinates, mapped, seen
-from tfseg.models.crops import crop_problem
 from tfseg.models.nodes import IMAGE, AnyNode, Node, Shape, output_shapes
 from tfseg.models.outputs import functional
 from tfseg.models.problems import ModelError, refuse
-from tfseg.models.refine import LATTICE_REFUSAL
 from tfseg.ops.geometry import CoordinateMap, ReceptiveField, crop_offset
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
@@ -68,7 +67,7 @@ class Graph:
             ModelError: a layer cannot read its inputs, or the last one does not score each class; `problems` says so
                 in advance as far as shapes tell.
         """
-        refuse(self.problems(labels))
+        refuse(self.problems(Context(labels, self.channels)))
         image = keras.Input((None, None, self.channels), name="image")
         tensors: dict[str, Any] = {IMAGE: (image,)}
         for index, (node, layer, sources) in enumerate(self._resolved(labels.count)):
@@ -87,21 +86,14 @@ class Graph:
         """Scores are logits here, of the image's size."""
 
     @property
-    def stochastic(self) -> bool:
-        """Whether dropout stays on when it predicts, so that several passes differ."""
-        layers = (layer for _, layer, _ in self._resolved(classes=2))
-        return any(isinstance(layer, McDropout) and layer.always_on for layer in layers)
+    def crop_grid(self) -> Grid | None:
+        """The sizes that crops of images should have; None: any."""
+        crops = any(isinstance(layer, CropLike) for _, layer, _ in self._resolved(classes=2))
+        return None if crops else Grid(self.output_stride, self.output_stride, None)
 
-    @property
-    def tflite_refusal(self) -> str | None:
-        """Why no TFLite file can hold the network, or None."""
-        for node, layer, _ in self._resolved(classes=2):
-            if isinstance(layer, CrfRnn) and layer.kernel == "permutohedral":
-                return LATTICE_REFUSAL.format(f"kernel of the layer {node.name}")
-        return None
-
-    def problems(self, labels: Labels) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[Fault]:
         """What keeps the layers from working together, each as (path, message)."""
+        labels = context.labels
         yield from self._wrong_crops()
         shapes: dict[str, tuple[Shape | None, ...]] = {IMAGE: ((None, None, None, self.channels),)}
         for index, (node, layer, sources) in enumerate(self._resolved(labels.count)):
@@ -124,15 +116,6 @@ class Graph:
             maps[node.name] = _map(layer, inputs)
             if isinstance(layer, CropLike) and (fault := _wrong_crop(layer, inputs)) is not None:
                 yield ("layers", index, "offset"), fault
-
-    def crop_problem(self, crop: int | tuple[int, int] | None) -> str | None:
-        """Why images should not be cropped to that height and width for training, or None."""
-        crops = any(isinstance(layer, CropLike) for _, layer, _ in self._resolved(classes=2))
-        return None if crops else crop_problem(crop, self.output_stride)
-
-    def reach_problems(self, crop: int | tuple[int, int] | None) -> Iterator[Fault]:
-        """Nothing: a graph says the rates of each of its layers, and may mean them for larger images."""
-        yield from ()
 
     def load_weights(self, model: keras.Model, images: Iterable[np.ndarray] = ()) -> None:
         """Nothing: a graph names no weights."""

@@ -1,13 +1,17 @@
 """How a decoder's scores come to the size of the image."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import keras
 
-from tfseg.backbones.features import Backbone
+from tfseg.backbones.features import Features
+from tfseg.context import Context
 from tfseg.layers import CropLike, ResizeLike, ZoomLike
 from tfseg.models.coordinates import offset
+from tfseg.models.encoded import moving
 from tfseg.spec.declare import spec
+from tfseg.spec.problems import Fault
 
 Remainder = int | None
 """What is left of the sizes that a network sees when they are divided by its output stride; None: any size is seen."""
@@ -27,9 +31,13 @@ class Head:
         """Scores of the height and width of `image`; `seen` is the image as the backbone saw it, continued."""
         raise NotImplementedError
 
-    def grid(self, backbone: Backbone) -> Remainder:
+    def grid(self, features: Features) -> Remainder:
         """The sizes that the backbone should see: multiples of the output stride."""
         return 0
+
+    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+        """What keeps it from bringing scores of `features` to the image, each as (path, message)."""
+        yield from ()
 
 
 @spec
@@ -44,7 +52,7 @@ class Crop(Head):
     align_corners: ClassVar[bool] = True  # type: ignore[misc]  # no field here
     """The first place lies on the first pixel."""
 
-    def grid(self, backbone: Backbone) -> Remainder:
+    def grid(self, features: Features) -> Remainder:
         """Any size is seen: places do not move with it."""
         return None
 
@@ -62,7 +70,7 @@ class Resize(Head):
     align_corners: bool = False
     """Put the corner places onto the image's corner pixels, as DeepLab does, rather than halves of pixels beside."""
 
-    def grid(self, backbone: Backbone) -> Remainder:
+    def grid(self, features: Features) -> Remainder:
         """A multiple of the stride is divided evenly by half-pixel places; one more, by places on both corners."""
         return 1 if self.align_corners else 0
 
@@ -81,9 +89,9 @@ class Zoom(Head):
     align_corners: ClassVar[bool] = True  # type: ignore[misc]  # no field here
     """The first place lies on the first pixel."""
 
-    def grid(self, backbone: Backbone) -> Remainder:
+    def grid(self, features: Features) -> Remainder:
         """One more than a multiple of the stride, at which places lie so, unless they do at every size."""
-        return None if backbone.fixed_grid else 1
+        return 1 if moving(features) else None
 
     def __call__(
         self, scores: keras.KerasTensor, seen: keras.KerasTensor, image: keras.KerasTensor, stride: int
@@ -101,7 +109,7 @@ class Interp(Zoom):
 
     type: Literal["interp"] = "interp"  # type: ignore[assignment]  # another word in a file
 
-    def grid(self, backbone: Backbone) -> Remainder:
+    def grid(self, features: Features) -> Remainder:
         """One more than a multiple of the stride."""
         return 1
 

@@ -7,6 +7,7 @@ import keras
 from pydantic import Field, model_validator
 
 from tfseg import layers
+from tfseg.context import Context
 from tfseg.ops.crf.arguments import LARGEST_THETA_GAMMA, LARGEST_WEIGHT
 from tfseg.ops.crf.crf_rnn import KernelForm
 from tfseg.ops.crf.mean_field import Normalization
@@ -17,12 +18,6 @@ Theta = Annotated[float, Field(gt=0)]
 ThetaGamma = Annotated[float, Field(gt=0, le=LARGEST_THETA_GAMMA)]
 Weight = Annotated[float, Field(ge=-LARGEST_WEIGHT, le=LARGEST_WEIGHT)]
 Count = Annotated[int, Field(ge=1)]
-
-LATTICE_REFUSAL = (
-    "TFLite has no operations for the lattice of a CRF. Set the {} to convolutional, or this to null to export the "
-    "SavedModel alone"
-)
-"""Of which part, is to be filled in."""
 
 
 class Refinement:
@@ -35,14 +30,9 @@ class Refinement:
         """Logits of the same shape; `image` is what the network was given, 0 to 255."""
         raise NotImplementedError
 
-    def problems(self, channels: int, classes: int) -> Iterator[Fault]:
-        """What keeps it from refining logits of `classes` on images of `channels`, each as (path, message)."""
+    def problems(self, context: Context) -> Iterator[Fault]:
+        """What keeps it from refining the logits of the context's classes on its images, each as (path, message)."""
         yield from ()
-
-    @property
-    def tflite_refusal(self) -> str | None:
-        """Why no TFLite file can hold it, or None."""
-        return None
 
 
 @spec
@@ -96,15 +86,11 @@ class CrfRnn(Refinement):
         arguments = {name: value for name, value in vars(self).items() if name != "type"}
         return layers.CrfRnn(**arguments, dtype="float32", name="crf_rnn")([logits, image])
 
-    def problems(self, channels: int, classes: int) -> Iterator[Fault]:
-        """What keeps it from refining logits of `classes` on images of `channels`, each as (path, message)."""
+    def problems(self, context: Context) -> Iterator[Fault]:
+        """What keeps it from refining the logits of the context's classes on its images, each as (path, message)."""
+        channels, classes = context.channels, context.labels.count
         if channels not in (1, 3):
             yield (), f"the CRF compares colours of 1 or 3 channels, and model.channels is {channels}. Set it to null"
         if not isinstance(self.compatibility, str) and len(self.compatibility) != classes:
             rows = len(self.compatibility)
             yield ("compatibility",), f"must have a row and a column for each of {classes} classes. Received: {rows}"
-
-    @property
-    def tflite_refusal(self) -> str | None:
-        """Why no TFLite file can hold it, or None."""
-        return LATTICE_REFUSAL.format("kernel of model.refine") if self.kernel == "permutohedral" else None

@@ -9,9 +9,6 @@ from tfseg.models.problems import ModelError
 from tfseg.models.segmenter import Segmenter
 from tfseg.spec.problems import SpecError
 
-IN_PLACES = ("rates", "pool_size")
-"""Fields of decoders that count places of the backbone's map; to see the same pixels they follow its stride."""
-
 
 def retargeted(model: Segmenter | Graph, output_stride: int) -> Segmenter:
     """`model` with its backbone at `output_stride`, and its decoder's dilation rates changed with it.
@@ -27,14 +24,14 @@ def retargeted(model: Segmenter | Graph, output_stride: int) -> Segmenter:
     backbone = model.backbone
     if "output_stride" not in {field.name for field in dataclasses.fields(backbone)}:
         raise ModelError(
-            f"model.backbone.type: {backbone.type} has output stride {backbone.output_stride} only. "
+            f"model.backbone.type: {backbone.type} has output stride {model.output_stride} only. "
             f"Received: {output_stride}"
         )
-    ratio = Fraction(backbone.output_stride, output_stride)
+    ratio = Fraction(model.output_stride, output_stride)
     backbone = _changed("backbone", backbone, output_stride=output_stride)
     counted = {field.name: getattr(model.decoder, field.name) for field in dataclasses.fields(model.decoder)}
-    changes = {name: _scaled(name, counted[name], ratio) for name in IN_PLACES if counted.get(name)}
-    if counted.get("strides") == (model.backbone.output_stride,):
+    changes = {name: _scaled(name, counted[name], ratio) for name in model.decoder.PLACES if counted.get(name)}
+    if counted.get("strides") == (model.output_stride,):
         changes["strides"] = (output_stride,)  # it scores the deepest map
     return dataclasses.replace(model, backbone=backbone, decoder=_changed("decoder", model.decoder, **changes))
 

@@ -1,6 +1,7 @@
 """The family level: a backbone, a decoder, a head and perhaps a CRF make a network."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import keras
@@ -19,10 +20,10 @@ from tfseg.backbones import (
     WeightsReport,
     unfold_batch_norm,
 )
-from tfseg.backbones.features import Backbone
+from tfseg.backbones.features import Backbone, Features
+from tfseg.context import Context, Grid
 from tfseg.labels import Labels
 from tfseg.losses import Positions
-from tfseg.models.crops import crop_problem, pool_problem, rates_problem
 from tfseg.models.decoders import (
     DeconvNet,
     DeepLabV1,
@@ -36,6 +37,7 @@ from tfseg.models.decoders import (
     Unet,
 )
 from tfseg.models.decoders.decoder import Decoder
+from tfseg.models.encoded import NoFeatures, beyond, encoded
 from tfseg.models.grid import continued, multiple
 from tfseg.models.heads import HEADS, OURS, Crop, Head, Interp, Remainder, Resize, Zoom, cut
 from tfseg.models.outputs import Scores, functional
@@ -95,7 +97,7 @@ class Segmenter:
         Raises:
             ModelError: the parts do not fit; `problems` says so in advance.
         """
-        refuse(self.problems(labels))
+        refuse(self.problems(Context(labels, self.channels)))
         image = keras.Input((None, None, self.channels), name="image")
         head = self._head
         seen = continued(image, self._multiple, self._remainder)
@@ -112,6 +114,11 @@ class Segmenter:
         return score(image) if len(self.scales) == 1 else multi_scale(image, score, self.scales, self.fusion)
 
     @property
+    def _features(self) -> Features:
+        """What the backbone makes of an image, without values."""
+        return encoded(self.backbone, self.channels)
+
+    @property
     def _head(self) -> Head | None:
         """What the file names, or what the decoder needs; None where scores have the image's size."""
         return None if self.decoder.head is None else self.head or HEADS[self.decoder.head]
@@ -123,7 +130,7 @@ class Segmenter:
             return self.grid
         if len(self.scales) > 1:
             return 1
-        return None if self._head is None else self._head.grid(self.backbone)
+        return None if self._head is None else self._head.grid(self._features)
 
     @property
     def _multiple(self) -> int:
@@ -142,30 +149,52 @@ class Segmenter:
     @property
     def output_stride(self) -> int:
         """Image pixels between two places of the backbone's deepest stage."""
-        return self.backbone.output_stride
+        return self._features.output_stride
 
     @property
-    def stochastic(self) -> bool:
-        """Whether dropout stays on when it predicts, so that several passes differ."""
-        return any(getattr(part, "mc_dropout", None) is not None for part in (self.backbone, self.decoder))
+    def crop_grid(self) -> Grid | None:
+        """The sizes that crops of images should have; None: any, or what they are is not known."""
+        try:
+            features = self._features
+        except NoFeatures:  # as `problems` says
+            return None
+        if self._remainder is None and beyond(features):
+            return None
+        return Grid(features.output_stride, self._multiple, self._remainder)
 
-    def problems(self, labels: Labels) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[Fault]:
         """What keeps the parts from working together, each as (path, message)."""
-        if (refusal := self.backbone.refusal(self.channels)) is not None:
-            yield ("backbone", "weights"), refusal
-        yield from under("decoder", self.decoder.problems(self.backbone))
-        needed = None if self.decoder.head is None else HEADS[self.decoder.head].type
-        if self.head is not None and needed is None:
-            yield ("head",), f"these scores have the image's size already; set it to null. Received: {self.head.type}"
-        elif self.head is not None and self.head.type != needed and (self.head.type in OURS or needed == "crop"):
-            yield ("head",), f"these scores come to the image's size by {needed}. Received: {self.head.type}"
+        context = replace(context, channels=self.channels)
+        yield from under("backbone", self.backbone.problems(context))
         if self.refine is not None:
-            yield from under("refine", self.refine.problems(self.channels, labels.count))
+            yield from under("refine", self.refine.problems(context))
+        try:
+            features = self._features
+        except NoFeatures as error:
+            yield ("backbone",), str(error)
+            return
+        yield from under("decoder", self.decoder.problems(features, context))
+        yield from self._head_problems(features, context)
+        yield from self._scale_problems()
+
+    def _scale_problems(self) -> Iterator[Fault]:
+        """Why scores of several scales cannot be laid onto each other."""
         if len(self.scales) > 1 and self.decoder.head == "crop":
             message = "scores of several scales are resized onto each other, and those of this decoder must be cropped"
             yield ("scales",), f"{message}. Set its upsampling to another one. Received: {list(self.scales)}"
         elif len(self.scales) > 1:
             yield from self._scaled_grid()
+
+    def _head_problems(self, features: Features, context: Context) -> Iterator[Fault]:
+        """Why the file's head cannot bring the decoder's scores to the image."""
+        if self.head is None:
+            return
+        yield from under("head", self.head.problems(features, context))
+        needed = None if self.decoder.head is None else HEADS[self.decoder.head].type
+        if needed is None:
+            yield ("head",), f"these scores have the image's size already; set it to null. Received: {self.head.type}"
+        elif self.head.type != needed and (self.head.type in OURS or needed == "crop"):
+            yield ("head",), f"these scores come to the image's size by {needed}. Received: {self.head.type}"
 
     def _scaled_grid(self) -> Iterator[Fault]:
         """Why the positions of several scales would not lie on each other."""
@@ -176,25 +205,6 @@ class Segmenter:
         elif self._head is not None and not self._head.align_corners:
             message = f"{why}, and so must scores be resized: {{type: resize, align_corners: true}}"
             yield ("head",), f"{message}. Received: {self._head.type} of half pixels"
-
-    @property
-    def tflite_refusal(self) -> str | None:
-        """Why no TFLite file can hold the network, or None."""
-        return None if self.refine is None else self.refine.tflite_refusal
-
-    def crop_problem(self, crop: int | tuple[int, int] | None) -> str | None:
-        """Why images should not be cropped to that height and width for training, or None."""
-        if self._remainder is None and self.backbone.padded:
-            return None
-        return crop_problem(crop, self.output_stride, self._multiple, self._remainder)
-
-    def reach_problems(self, crop: int | tuple[int, int] | None) -> Iterator[Fault]:
-        """What counts more places of the deepest map than it has on such crops, each as (path, message)."""
-        rates, pool_size = (getattr(self.decoder, name, None) for name in ("rates", "pool_size"))
-        if (problem := rates_problem(rates or (), crop, self.output_stride)) is not None:
-            yield ("decoder", "rates"), problem
-        if (problem := pool_problem(pool_size, crop, self.output_stride)) is not None:
-            yield ("decoder", "pool_size"), problem
 
     def load_weights(self, model: keras.Model, images: Iterable[np.ndarray] = ()) -> WeightsReport | None:
         """Fills the backbone's layers within `model`, as its `weights` say.

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfseg.atomic import write_text
+from tfseg.errors import RunError
 from tfseg.inference import check_partner
 from tfseg.labels import LABELS, labels_text
 from tfseg.pipeline import Pipeline
@@ -18,6 +19,7 @@ from tfseg.runs.evaluate import evaluate
 from tfseg.runs.lock import claim
 from tfseg.runs.predictors import partner
 from tfseg.runs.wording import in_words
+from tfseg.spec.problems import told
 from tfseg.spec.show import dump
 from tfseg.training import State, estimate_batch_norm, restore, save_model
 from tfseg.training.files import BEST, LAST, states
@@ -58,6 +60,8 @@ def fit(
         _check_use(pipeline)
         with pipeline.training.scope(pipeline.seed) as scope:
             model = pipeline.training.network(pipeline.build(training=True))
+            if faults := told(pipeline.network_problems(model)):
+                raise RunError(faults)
             if not (resume and states(folder)):  # a training may be resumed before its first epoch has ended
                 load_weights(pipeline, model)
             compile_for(pipeline, model, steps)

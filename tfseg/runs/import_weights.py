@@ -14,6 +14,7 @@ from tfseg.models import Segmenter
 from tfseg.pipeline import Pipeline
 from tfseg.runs.directory import PIPELINE
 from tfseg.runs.lock import claim
+from tfseg.spec.problems import told
 from tfseg.spec.show import dump
 from tfseg.symbolic import weightless
 from tfseg.training.files import BEST, STATE
@@ -49,6 +50,8 @@ def import_weights(
             raise RunError(f"{weights}: {problem}, as in the pipeline. Give that the labels of the weights, in order.")
         arrays = read_arrays(Path(weights))
         model = pipeline.build()
+        if faults := told(pipeline.use_problems(model)):
+            raise RunError(faults)
         report = fill_from(
             model, arrays, str(weights), backbone=_backbone_layers(pipeline), classes=pipeline.labels.count
         )

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from tfseg.context import Context
 from tfseg.labels import Labels
 from tfseg.losses.sizes import Positions, Resolution
 from tfseg.spec.problems import Fault
@@ -45,8 +46,8 @@ class Objective:
         """Whether it needs to know how often the classes occur."""
         return False
 
-    def problems(self, labels: Labels) -> Iterator[Fault]:
-        """What does not fit the labels, each as (path, message)."""
+    def problems(self, context: Context) -> Iterator[Fault]:
+        """What does not fit the classes, each as (path, message)."""
         yield from ()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from tfseg import losses
+from tfseg.context import Context
 from tfseg.labels import Labels
 from tfseg.losses.balance import Balance, balanced
 from tfseg.losses.sizes import Positions, Resolution
@@ -35,11 +36,11 @@ class CrossEntropy(Objective):
         """Whether the loss needs to know how often the classes occur."""
         return isinstance(self.class_weights, str)
 
-    def problems(self, labels: Labels) -> Iterator[Fault]:
-        """What does not fit the labels."""
-        given = self.class_weights
-        if isinstance(given, tuple) and len(given) != labels.count:
-            yield ("class_weights",), f"must be {labels.count} weights, one for each class. Received: {len(given)}"
+    def problems(self, context: Context) -> Iterator[Fault]:
+        """What does not fit the classes, each as (path, message)."""
+        given, count = self.class_weights, context.labels.count
+        if isinstance(given, tuple) and len(given) != count:
+            yield ("class_weights",), f"must be {count} weights, one for each class. Received: {len(given)}"
 
     def __call__(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 from pydantic import Field, model_validator
 
+from tfseg.context import Context
 from tfseg.errors import RunError
 from tfseg.labels import Labels
 from tfseg.losses import Positions
@@ -83,11 +84,11 @@ class Training:
         """Whether `compile` must be told how often the classes occur in the training split."""
         return self.loss.counts
 
-    def problems(self, labels: Labels) -> Iterator[Fault]:
-        """What does not fit the labels, each as (path, message)."""
-        yield from under("loss", self.loss.problems(labels))
+    def problems(self, context: Context) -> Iterator[Fault]:
+        """What does not fit the classes, each as (path, message)."""
+        yield from under("loss", self.loss.problems(context))
 
-    def model_problems(self, model: keras.Model) -> Iterator[Fault]:
+    def network_problems(self, model: keras.Model) -> Iterator[Fault]:
         """What does not fit the network to be trained, each as (path, message)."""
         yield from misfits(self, model)
 
@@ -139,7 +140,8 @@ class Training:
         Raises:
             RunError: an expression of `freeze` or `multipliers` is found nowhere, or the network does not fit.
         """
-        if problems := told(under("training", (*self.problems(labels), *self.model_problems(model)))):
+        context = Context(labels, model.input.shape[-1])
+        if problems := told(under("training", (*self.problems(context), *self.network_problems(model)))):
             raise RunError(problems)
         prepare(model, batch_norm=self.batch_norm, freeze=self.freeze, synchronized=self.strategy == "mirrored")
         length, counts = self.length(steps_per_epoch), (class_pixels, image_pixels)

@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 
 import keras
 
-from tfseg.backbones.features import Backbone, Features
+from tfseg.backbones.features import Features
+from tfseg.context import Context
 from tfseg.models.outputs import Scores
 from tfseg.spec.problems import Fault
 
@@ -18,6 +19,8 @@ class Decoder:
 
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
+    PLACES: ClassVar[tuple[str, ...]] = ()
+    """The fields that count places of the deepest map; to see the same pixels at another stride, they follow it."""
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor | Scores:
         """Scores, one channel for each class, of whatever height and width; the head brings them to the image's."""
@@ -28,6 +31,6 @@ class Decoder:
         """How its scores come to the image's size; None where they have it."""
         return "resize"
 
-    def problems(self, backbone: Backbone) -> Iterator[Fault]:
-        """What keeps it from working on `backbone`, each as (path, message)."""
+    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+        """What keeps it from scoring `features`, which have no values, each as (path, message)."""
         yield from ()

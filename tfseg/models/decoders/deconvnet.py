@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import keras
 from pydantic import Field
 
-from tfseg.backbones.features import Backbone, Features
+from tfseg.backbones.features import Features
+from tfseg.context import Context
 from tfseg.layers import CropLike, PadToSize
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.decoders.unpooling import normalized, pools, unpool, unpooling_problems
@@ -41,9 +42,9 @@ class DeconvNet(Decoder):
     def head(self) -> None:
         """Its scores have the image's size."""
 
-    def problems(self, backbone: Backbone) -> Iterator[Fault]:
-        """What keeps it from working on `backbone`, each as (path, message)."""
-        yield from unpooling_problems(backbone, "deconvnet")
+    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+        """What keeps it from scoring `features`, each as (path, message)."""
+        yield from unpooling_problems(features, "deconvnet")
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         stages = pools(features)

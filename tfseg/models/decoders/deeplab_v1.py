@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 import keras
 from pydantic import Field
 
-from tfseg.backbones.features import Backbone, Features, Stage
+from tfseg.backbones.features import Features, Stage
+from tfseg.context import Context
 from tfseg.layers import AtrousConv2D
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.problems import beyond_the_image
+from tfseg.models.encoded import beyond_the_image
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 
@@ -46,17 +47,15 @@ class DeepLabV1(Decoder):
         """How its scores come to the image's size."""
         return "interp"
 
-    def problems(self, backbone: Backbone) -> Iterator[Fault]:
-        """What keeps it from working on `backbone`, each as (path, message)."""
-        yield from beyond_the_image(backbone)
-        if self.multi_scale and (set(STRIDES) - set(backbone.strides) or backbone.output_stride != STRIDES[-1]):
-            strides = ", ".join(map(str, backbone.strides))
+    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+        """What keeps it from scoring `features`, each as (path, message)."""
+        yield from beyond_the_image(features)
+        if self.multi_scale and (set(STRIDES) - set(features.strides) or features.output_stride != STRIDES[-1]):
+            strides = ", ".join(map(str, features.strides))
             yield (
                 ("multi_scale",),
-                (
-                    f"it reads the stages {', '.join(BRANCHES)} of strides 1 to 8; this {backbone.type} has strides "
-                    f"{strides}. Set model.backbone to vgg16 in the form deeplab, or this to false. Received: true"
-                ),
+                f"it reads the stages {', '.join(BRANCHES)} of strides 1 to 8; this {features.backbone} has strides "
+                f"{strides}. Set model.backbone to vgg16 in the form deeplab, or this to false. Received: true",
             )
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:

@@ -1,15 +1,17 @@
 """DeepLab v2: atrous spatial pyramid pooling as parallel classifiers whose scores are summed."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import keras
 from pydantic import Field
 
-from tfseg.backbones.features import Backbone, Features
+from tfseg.backbones.features import Features
+from tfseg.context import Context
 from tfseg.layers import ParallelAtrousClassifier
+from tfseg.models.crops import rates_problems
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.problems import beyond_the_image
+from tfseg.models.encoded import beyond_the_image
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 
@@ -23,6 +25,7 @@ class DeepLabV2(Decoder):
     """
 
     type: Literal["deeplab_v2"] = "deeplab_v2"
+    PLACES: ClassVar[tuple[str, ...]] = ("rates",)
     rates: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (6, 12, 18, 24)
     """Places between two taps of each branch's 3x3 convolution: [6, 12, 18, 24] is ASPP-L, [2, 4, 8, 12] ASPP-S, [12]
     LargeFOV."""
@@ -36,9 +39,10 @@ class DeepLabV2(Decoder):
         """How its scores come to the image's size."""
         return "interp"
 
-    def problems(self, backbone: Backbone) -> Iterator[Fault]:
-        """What keeps it from working on `backbone`, each as (path, message)."""
-        yield from beyond_the_image(backbone)
+    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+        """What keeps it from scoring `features`, each as (path, message)."""
+        yield from beyond_the_image(features)
+        yield from rates_problems(self.rates, context.crop, features.output_stride)
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         classifier = ParallelAtrousClassifier(classes, self.rates, self.hidden, self.dropout, name="aspp")

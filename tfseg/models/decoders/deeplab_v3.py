@@ -1,14 +1,17 @@
 """DeepLab v3: the deepest features at several scales and in the light of the whole image, and a score."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.features import Backbone, Features
+from tfseg.backbones.features import Features
+from tfseg.context import Context
 from tfseg.layers import AtrousSpatialPyramidPooling
+from tfseg.models.crops import pool_problems, rates_problems
 from tfseg.models.decoders.decoder import Decoder
+from tfseg.models.encoded import beyond
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
 
@@ -24,6 +27,7 @@ class DeepLabV3(Decoder):
     """
 
     type: Literal["deeplab_v3"] = "deeplab_v3"
+    PLACES: ClassVar[tuple[str, ...]] = ("rates", "pool_size")
     # Descriptions stand in the annotations, because docstrings below fields are not inherited by DeepLab v3+.
     rates: Annotated[
         tuple[Annotated[int, Field(ge=1)], ...],
@@ -88,11 +92,16 @@ class DeepLabV3(Decoder):
         """How its scores come to the image's size."""
         return "resize_corners" if self.align_corners else "resize"
 
-    def problems(self, backbone: Backbone) -> Iterator[Fault]:
-        """What keeps it from working on `backbone`, each as (path, message)."""
-        if backbone.padded:
-            problem = f"scores of {backbone.type} in this form reach beyond the image, and {self.type} does not crop"
-            yield ("type",), f"{problem}. Set model.backbone.form to same. Received: {self.type}"
+    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+        """What keeps it from scoring `features`, each as (path, message)."""
+        if beyond(features):
+            problem = f"scores of {features.backbone} in this form reach beyond the image"
+            yield (
+                ("type",),
+                f"{problem}, and {self.type} does not crop. Set model.backbone.form to same. Received: {self.type}",
+            )
+        yield from rates_problems(self.rates, context.crop, features.output_stride)
+        yield from pool_problems(self.pool_size, context.crop, features.output_stride)
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         return self._score(self._pyramid(features), classes)

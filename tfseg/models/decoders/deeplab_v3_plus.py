@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 import keras
 from pydantic import Field
 
-from tfseg.backbones.features import Backbone, Features, Stage
+from tfseg.backbones.features import Features, Stage
+from tfseg.context import Context
 from tfseg.layers import ResizeLike
 from tfseg.models.decoders.deeplab_v3 import DeepLabV3
-from tfseg.models.problems import overhanging
+from tfseg.models.encoded import overhanging_problem
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 from tfseg.spec.wording import listed
-from tfseg.symbolic import weightless
 
 
 @spec
@@ -33,19 +33,15 @@ class DeepLabV3Plus(DeepLabV3):
     refinements: Annotated[int, Field(ge=0)] = 2
     """3x3 convolutions over both (table 2)."""
 
-    def problems(self, backbone: Backbone) -> Iterator[Fault]:
-        """What keeps it from working on `backbone`, each as (path, message)."""
-        yield from super().problems(backbone)
-        if isinstance(self.low_level, int) and self.low_level not in backbone.strides:
-            has = f"{backbone.type} with output stride {backbone.output_stride} has strides"
-            yield ("low_level",), f"{has} {listed(backbone.strides)}. Received: {self.low_level}"
-        elif isinstance(self.low_level, str):
-            stages = weightless(lambda: backbone(keras.Input((None, None, 3))).stages)
-            names = [stage.name for stage in stages]
-            if self.low_level not in names:
-                yield ("low_level",), f"{backbone.type} has the stages {listed(names)}. Received: {self.low_level}"
-
-        if (fault := overhanging(backbone)) is not None:
+    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+        """What keeps it from scoring `features`, each as (path, message)."""
+        yield from super().problems(features, context)
+        if isinstance(self.low_level, int) and self.low_level not in features.strides:
+            yield ("low_level",), f"{features}. Received: {self.low_level}"
+        elif isinstance(self.low_level, str) and self.low_level not in features.names:
+            has = f"{features.backbone} has the stages {listed(features.names)}"
+            yield ("low_level",), f"{has}. Received: {self.low_level}"
+        if (fault := overhanging_problem(features)) is not None:
             yield ("low_level",), f"{fault}. Received: {self.low_level}"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:

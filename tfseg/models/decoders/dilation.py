@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 import keras
 from pydantic import Field
 
-from tfseg.backbones.features import Backbone, Features
+from tfseg.backbones.features import Features
+from tfseg.context import Context
 from tfseg.layers import BilinearConv2DTranspose, DilatedContext
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.problems import beyond_the_image
+from tfseg.models.encoded import beyond_the_image, moving_problem
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 
@@ -38,17 +39,11 @@ class Dilation(Decoder):
         """How its scores come to the image's size."""
         return "zoom" if self.upsampling == "zoom" else "crop"
 
-    def problems(self, backbone: Backbone) -> Iterator[Fault]:
-        """What keeps it from working on `backbone`, each as (path, message)."""
-        yield from beyond_the_image(backbone)
-        if self.upsampling == "deconv" and not backbone.fixed_grid:
-            yield (
-                ("upsampling",),
-                (
-                    f"deconv crops at fixed places, but where {backbone.type} samples the image depends on the image's "
-                    "size. Set it to zoom. Received: deconv"
-                ),
-            )
+    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+        """What keeps it from scoring `features`, each as (path, message)."""
+        yield from beyond_the_image(features)
+        if self.upsampling == "deconv" and (fault := moving_problem(features)) is not None:
+            yield ("upsampling",), f"{fault}. Set it to zoom. Received: deconv"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         gaussian = keras.initializers.RandomNormal(stddev=0.001)

@@ -7,11 +7,12 @@ from typing import Annotated, Literal, Self
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.features import Backbone, Features, Stage
+from tfseg.backbones.features import Features, Stage
+from tfseg.context import Context
 from tfseg.layers import BilinearConv2DTranspose, CropLike, FixedScale, ResizeLike
 from tfseg.models.coordinates import coordinate_map, offset
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.problems import overhanging
+from tfseg.models.encoded import beyond, moving_problem, overhanging_problem
 from tfseg.ops.geometry import deconv_map
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
@@ -72,30 +73,21 @@ class Fcn(Decoder):
         """How its scores come to the image's size."""
         return "crop" if self.upsampling == "deconv" else "resize"
 
-    def problems(self, backbone: Backbone) -> Iterator[Fault]:
-        """What keeps it from working on `backbone`, each as (path, message)."""
-        if absent := [stride for stride in self.strides if stride not in backbone.strides]:
-            has = f"{backbone.type} with output stride {backbone.output_stride} has strides {listed(backbone.strides)}"
-            yield ("strides",), f"{has}, not {listed(absent)}. Received: {list(self.strides)}"
-        if self.upsampling == "deconv" and not backbone.fixed_grid:
+    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+        """What keeps it from scoring `features`, each as (path, message)."""
+        if absent := [stride for stride in self.strides if stride not in features.strides]:
+            yield ("strides",), f"{features}, not {listed(absent)}. Received: {list(self.strides)}"
+        if self.upsampling == "deconv" and (fault := moving_problem(features)) is not None:
+            yield ("upsampling",), f"{fault}. Set it to resize. Received: deconv"
+        if self.upsampling == "resize" and beyond(features):
             yield (
                 ("upsampling",),
-                (
-                    f"deconv crops at fixed places, but where {backbone.type} samples the image depends on the image's "
-                    "size. Set it to resize. Received: deconv"
-                ),
+                f"scores of {features.backbone} in its {features.form or 'padded'} form reach beyond the image and "
+                "must be cropped, not resized. Set it to deconv, or model.backbone.form to same. Received: resize",
             )
-        if self.upsampling == "resize" and backbone.padded:
-            yield (
-                ("upsampling",),
-                (
-                    f"scores of {backbone.type} in its original form reach beyond the image and must be cropped, not "
-                    "resized. Set it to deconv, or model.backbone.form to same. Received: resize"
-                ),
-            )
-
-        if self.upsampling == "resize" and len(self.strides) > 1 and (fault := overhanging(backbone)) is not None:
-            yield ("strides",), f"{fault}, or this to [{backbone.output_stride}]. Received: {list(self.strides)}"
+        beside = self.upsampling == "resize" and len(self.strides) > 1
+        if beside and (fault := overhanging_problem(features)) is not None:
+            yield ("strides",), f"{fault}, or this to [{features.output_stride}]. Received: {list(self.strides)}"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         stages = [features.at(stride) for stride in self.strides]

@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 import keras
 from pydantic import Field
 
-from tfseg.backbones.features import Backbone, Features
+from tfseg.backbones.features import Features
+from tfseg.context import Context
 from tfseg.layers import PyramidPooling
 from tfseg.models.decoders.decoder import Decoder
+from tfseg.models.encoded import beyond, overhanging_problem
 from tfseg.models.outputs import Scores
-from tfseg.models.problems import overhanging
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 
@@ -41,18 +42,15 @@ class PspNet(Decoder):
         """How its scores come to the image's size."""
         return "resize_corners"
 
-    def problems(self, backbone: Backbone) -> Iterator[Fault]:
-        """What keeps it from working on `backbone`, each as (path, message)."""
-        if backbone.padded:
+    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+        """What keeps it from scoring `features`, each as (path, message)."""
+        if beyond(features):
             yield (
                 (),
-                (
-                    f"scores of {backbone.type} in its {getattr(backbone, 'form', 'padded')} form reach beyond the "
-                    "image and must be cropped, not resized. Set model.backbone.form to same, or the decoder to fcn"
-                ),
+                f"scores of {features.backbone} in its {features.form or 'padded'} form reach beyond the image and "
+                "must be cropped, not resized. Set model.backbone.form to same, or the decoder to fcn",
             )
-
-        if self.auxiliary and (fault := overhanging(backbone)) is not None:
+        if self.auxiliary and (fault := overhanging_problem(features)) is not None:
             yield ("auxiliary",), f"{fault}, or this to false. Received: true"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import keras
 from pydantic import Field
 
-from tfseg.backbones.features import Backbone, Features
+from tfseg.backbones.features import Features
+from tfseg.context import Context
 from tfseg.layers import McDropout
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.decoders.unpooling import normalized, pools, unpool, unpooling_problems
@@ -40,12 +41,13 @@ class SegNet(Decoder):
     def head(self) -> None:
         """Its scores have the image's size."""
 
-    def problems(self, backbone: Backbone) -> Iterator[Fault]:
-        """What keeps it from working on `backbone`, each as (path, message)."""
-        faults = list(unpooling_problems(backbone, "segnet"))
+    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+        """What keeps it from scoring `features`, each as (path, message)."""
+        faults = list(unpooling_problems(features, "segnet"))
         yield from faults
-        if not faults and len(self.convolutions) != len(backbone.strides):
-            expected = f"expected {len(backbone.strides)} numbers, one for each pool of {backbone.type}"
+        count = len(pools(features))
+        if not faults and len(self.convolutions) != count:
+            expected = f"expected {count} numbers, one for each pool of {features.backbone}"
             yield ("convolutions",), f"{expected}. Received: {len(self.convolutions)}"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:

@@ -7,9 +7,11 @@ from typing import Annotated, Literal, Self
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.features import Backbone, Features, Stage
+from tfseg.backbones.features import Features, Stage
+from tfseg.context import Context
 from tfseg.layers import CropLike
 from tfseg.models.decoders.decoder import Decoder
+from tfseg.models.encoded import beyond, overhanging
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.wording import listed
@@ -48,23 +50,20 @@ class Unet(Decoder):
         """How its scores come to the image's size; at stride 1 they have it already."""
         return "resize"
 
-    def problems(self, backbone: Backbone) -> Iterator[Fault]:
-        """What keeps it from working on `backbone`, each as (path, message)."""
-        strides = self._strides(backbone.strides)
-        if absent := [stride for stride in strides if stride not in backbone.strides]:
-            has = f"{backbone.type} with output stride {backbone.output_stride} has strides {listed(backbone.strides)}"
-            yield ("strides",), f"{has}, not {listed(absent)}. Received: {list(strides)}"
+    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+        """What keeps it from scoring `features`, each as (path, message)."""
+        strides = self._strides(features.strides)
+        if absent := [stride for stride in strides if stride not in features.strides]:
+            yield ("strides",), f"{features}, not {listed(absent)}. Received: {list(strides)}"
         if self.channels is not None and len(self.channels) != len(strides) - 1:
             expected = f"expected {len(strides) - 1} numbers, one for each stride after the first"
             yield ("channels",), f"{expected}. Received: {len(self.channels)}"
-        if backbone.overhanging:
+        if overhanging(features) or beyond(features):
             yield (
                 (),
-                (
-                    f"a U-Net lays features of all strides onto the image, but those of {backbone.type} in its "
-                    f"{getattr(backbone, 'form', 'padded')} form reach beyond it. Set model.backbone.form to same, or "
-                    "the decoder to fcn"
-                ),
+                f"a U-Net lays features of all strides onto the image, but those of {features.backbone} in its "
+                f"{features.form or 'padded'} form reach beyond it. Set model.backbone.form to same, or the decoder to "
+                "fcn",
             )
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:

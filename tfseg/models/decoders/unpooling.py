@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import keras
 
-from tfseg.backbones.features import Backbone, Features, Stage
+from tfseg.backbones.features import Features, Stage
 from tfseg.layers import MaxUnpooling2D
+from tfseg.models.encoded import beyond
 from tfseg.spec.problems import Fault
 
 MOMENTUM = 0.9
@@ -22,31 +23,26 @@ def unpool(x: keras.KerasTensor, pool: Stage, name: str) -> keras.KerasTensor:
     return MaxUnpooling2D(2, padding="same", name=name)([x, pool.indices, pool.source])
 
 
-def unpooling_problems(backbone: Backbone, decoder: str) -> Iterator[Fault]:
-    """What keeps a decoder that unpools from working on `backbone`."""
-    if not backbone.indexed:
-        yield (
-            (),
-            (
-                f"{decoder} puts values back where pools found them, and the pools of {backbone.type} keep no places. "
-                "Set model.backbone to {type: vgg16, indices: true, fc: null}"
-            ),
+def unpooling_problems(features: Features, decoder: str) -> Iterator[Fault]:
+    """What keeps a decoder that unpools from scoring `features`."""
+    if not pools(features):
+        message = (
+            f"{decoder} puts values back where pools found them, and the pools of {features.backbone} keep no places. "
+            "Set model.backbone to {type: vgg16, indices: true, fc: null}"
         )
-    elif getattr(backbone, "fc", None) is not None:
-        yield (
-            (),
-            f"{decoder} begins at the last pool, where fc6 and fc7 of {backbone.type} would be left unused. Set "
-            "model.backbone.fc to null",
+    elif features.deepest.indices is None:
+        message = (
+            f"{decoder} begins at the last pool, where fc6 and fc7 of {features.backbone} would be left unused. Set "
+            "model.backbone.fc to null"
         )
-    elif backbone.padded:
-        yield (
-            (),
-            (
-                f"{decoder} ends at the size of the padded image, which {backbone.type} in its "
-                f"{getattr(backbone, 'form', 'padded')} form makes larger than the image. Set model.backbone.form to "
-                "same"
-            ),
+    elif beyond(features):
+        message = (
+            f"{decoder} ends at the size of the padded image, which {features.backbone} in its "
+            f"{features.form or 'padded'} form makes larger than the image. Set model.backbone.form to same"
         )
+    else:
+        return
+    yield (), message
 
 
 def normalized(x: keras.KerasTensor, name: str, relu: str, *, epsilon: float, shift: float) -> keras.KerasTensor:

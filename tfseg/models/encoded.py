@@ -1,0 +1,116 @@
+"""What a backbone is like, read off the layers that it makes."""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+import keras
+
+from tfseg.backbones.features import Backbone, Features, Stage
+from tfseg.errors import first_line
+from tfseg.models.coordinates import NoCoordinates, SizeDependent, coordinate_map
+from tfseg.spec.problems import Fault
+from tfseg.symbolic import weightless
+
+AXES = (0, 1)
+
+
+class NoFeatures(ValueError):
+    """A backbone that makes no features of the image that it is given."""
+
+
+def encoded(backbone: Backbone, channels: int) -> Features:
+    """The features of an image of `channels`, without values for weights: once for each backbone, in 0.02 to 0.4 s.
+
+    Raises:
+        NoFeatures: it makes none of such an image.
+    """
+    try:
+        hash(backbone)
+    except TypeError:  # one of a user's own may hold a list
+        return _features(backbone, channels)
+    return _kept(backbone, channels)
+
+
+def _features(backbone: Backbone, channels: int) -> Features:
+    image = keras.Input((None, None, channels), name="image")
+    try:
+        features = weightless(lambda: backbone(image))
+    except Exception as error:  # one of a user's own can fail in any way
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise NoFeatures(
+            f"{backbone.type} makes no features of an image of {channels} channels ({reason}). Correct it, or take "
+            "another backbone"
+        ) from error
+    if not isinstance(features, Features) or not features.stages:
+        raise NoFeatures(f"{backbone.type} must return `Features` of one stage or more. Received: {features!r}")
+    return replace(features, backbone=features.backbone or backbone.type)
+
+
+_kept = functools.lru_cache(maxsize=32)(_features)
+
+
+def moving(features: Features) -> NoCoordinates | None:
+    """Why the places of the deepest stage do not lie at the same pixels of every image; None where they do."""
+    try:
+        for axis in AXES:
+            coordinate_map(features.deepest.tensor, axis)
+    except NoCoordinates as reason:
+        return reason
+    return None
+
+
+def overhanging(features: Features) -> bool:
+    """Whether a stage begins beyond the image, so that it cannot just be resized onto it."""
+    return any(first < 0 for stage in features.stages for first in _firsts(stage))
+
+
+def beyond(features: Features) -> bool:
+    """Whether scores of the deepest stage must be cropped: maps begin beyond the image, and this one is still off.
+
+    Where later layers took away what the first had padded, its first place lies half a stride from the border again, or
+    on the first pixel, and it can be resized onto the image.
+    """
+    aligned = (0, Fraction(features.output_stride - 1, 2))
+    return overhanging(features) and any(first not in aligned for first in _firsts(features.deepest))
+
+
+def moving_problem(features: Features) -> str | None:
+    """Why scores cannot be cropped at fixed places, or None."""
+    if (reason := moving(features)) is None:
+        return None
+    if isinstance(reason, SizeDependent):
+        return (
+            f"deconv crops at fixed places, but where {features.backbone} samples the image depends on the image's size"
+        )
+    return f"deconv crops at fixed places, and those of {features.backbone} are not known ({reason})"
+
+
+def overhanging_problem(features: Features) -> str | None:
+    """Why a decoder cannot lay finer stages beside the deepest one without cropping them, or None."""
+    if not overhanging(features) or beyond(features):  # whose deepest stage is refused by itself
+        return None
+    return (
+        f"finer stages of {features.backbone} in its {features.form or 'overhanging'} form reach beyond the image, and "
+        "this decoder does not crop them. Set model.backbone.form to same"
+    )
+
+
+def beyond_the_image(features: Features) -> Iterator[Fault]:
+    """Why a decoder cannot be put on a backbone that pads by more than its kernels, if it does."""
+    if beyond(features):
+        yield (
+            (),
+            f"places of {features.backbone} in its {features.form or 'padded'} form lie beyond the image, and this "
+            "decoder's scores are not cropped. Set model.backbone.form to another one, or the decoder to fcn",
+        )
+
+
+def _firsts(stage: Stage) -> list[Fraction]:
+    """The pixel, in both directions, on which its first place lies; none where that is not known."""
+    try:
+        maps = [coordinate_map(stage.tensor, axis) for axis in AXES]
+    except NoCoordinates:
+        return []
+    return [-each.offset / each.scale for each in maps]
