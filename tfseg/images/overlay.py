@@ -78,7 +78,7 @@ def blend(
             f"Received: image {list(image.shape)}, ids {list(ids.shape)}"
         )
     picture = np.broadcast_to(image.reshape(*ids.shape, -1), (*ids.shape, 3))
-    colours = np.asarray(palette, np.uint8)[ids % len(palette)]
+    colours = np.asarray(palette, np.uint8)[ids.astype(np.intp) % len(palette)]
     below, above = (Image.fromarray(np.ascontiguousarray(each)) for each in (_bytes(picture), colours))
     shown = colours.any(-1) if ignore is None else colours.any(-1) & (ids != ignore)
     return np.asarray(Image.composite(Image.blend(below, above, alpha), below, Image.fromarray(shown)))
