@@ -1,9 +1,13 @@
 """The doctor finds what is wrong, all of it."""
 
+import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from tfseg.data import Binary, Data, Folder, Shapes
 from tfseg.data.check import check, faults
@@ -61,6 +65,20 @@ def test_files_that_are_passed_over(folder: Path, labels: Labels) -> None:
         f"{folder}: 1 mask of the split val without an image, {folder}/val/masks/0.png for one. Expected "
         "`{split}/images/{name}.png`. Add the images, or take the masks out."
     )
+
+
+def test_folders_are_walked_once(folder: Path, data: Data, labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: Counter[str] = Counter()
+    scandir = os.scandir
+
+    def counted(path: Path) -> Any:
+        if Path(path).is_relative_to(folder):  # others look for threads
+            walked[str(Path(path).relative_to(folder))] += 1
+        return scandir(path)
+
+    monkeypatch.setattr("tfseg.data.patterns.os.scandir", counted)
+    assert check(data.open(labels)) == ()
+    assert walked == dict.fromkeys(("train/images", "train/masks", "val/images", "val/masks"), 1)
 
 
 def test_black_and_white_masks_that_are_taken_for_ids(folder: Path, write: Write) -> None:
