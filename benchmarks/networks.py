@@ -41,8 +41,8 @@ def row(name: str, size: int, repeats: int) -> str:
     mask = np.random.default_rng(1).integers(0, pipeline.labels.count, (1, size, size)).astype(np.int32)
     with pipeline.training.scope(0):
         model = pipeline.training.network(pipeline.build(training=True))
-        classes = np.ones(pipeline.labels.count)
-        pipeline.training.compile(model, pipeline.labels, steps_per_epoch=1, class_pixels=classes, image_pixels=classes)
+        even = np.ones(pipeline.labels.count)
+        pipeline.training.compile(model, pipeline.labels, steps_per_epoch=1, counts=lambda: (even, even))
     predict = tf.function(keras.Model(model.input, logits(model)), reduce_retracing=True)
     shown = [milliseconds(lambda: predict(image, training=False), repeats)]
     target = dict.fromkeys(model.output, mask) if isinstance(model.output, dict) else mask

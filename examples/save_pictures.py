@@ -18,9 +18,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     pipeline = tfseg.load(arguments.pipeline)
-    names = pipeline.data.evaluation_names(arguments.split)
-    images = pipeline.data.evaluation(arguments.split, pipeline.labels).take(arguments.count).as_numpy_iterator()
-    for name, (image, _) in zip(names, images, strict=False):
+    data = pipeline.data.open(pipeline.labels)
+    images = data.evaluation(arguments.split).take(arguments.count).as_numpy_iterator()
+    for name, (image, _) in zip(data.names(arguments.split), images, strict=False):
         write_image(arguments.output / f"{Path(name).stem}.png", image[0])
 
 

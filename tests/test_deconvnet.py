@@ -9,7 +9,7 @@ import pytest
 import tfseg
 from tfseg.inference import Predictor
 from tfseg.pipeline import load
-from tfseg.runs.fit import load_weights
+from tfseg.runs.fit import pictures
 
 pytestmark = pytest.mark.slow
 
@@ -38,12 +38,12 @@ def test_the_second_stage_goes_on_from_the_first(first: tfseg.Run, tmp_path: Pat
     """Every layer is filled, the decoder's and the statistics included; then it trains on proposals."""
     pipeline = load("deconvnet_vgg16_voc", (*TINY, *SECOND, f"model.backbone.weights={first.best}"))
     model = pipeline.build()
-    load_weights(pipeline, model)
+    pipeline.model.load_weights(model, pictures(pipeline.data.open(pipeline.labels, pipeline.seed)))
     for weight, expected in zip(model.get_weights(), first.model().get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
     second = tfseg.fit(pipeline, tmp_path / "second", verbose=False)
-    names = second.pipeline.data.training_examples(pipeline.labels).listing.names
-    assert len(names) > first.pipeline.data.training_examples(pipeline.labels).count
+    names = second.pipeline.data.open(pipeline.labels).training_examples.listing.names
+    assert len(names) > first.pipeline.data.open(pipeline.labels).training_examples.count
     assert any(np.any(a != b) for a, b in zip(second.model().get_weights(), model.get_weights(), strict=True))
     assert second.metrics["val"]["images"] == 2
 
@@ -51,9 +51,9 @@ def test_the_second_stage_goes_on_from_the_first(first: tfseg.Run, tmp_path: Pat
 def test_statistics_are_those_of_boxes(first: tfseg.Run) -> None:
     """The first BatchNorm has seen one batch of boxes: its mean is the mean of what the layer below makes of them."""
     pipeline, model = first.pipeline, first.model()
-    steps = pipeline.data.steps_per_epoch(pipeline.labels)
+    steps = pipeline.data.open(pipeline.labels).steps_per_epoch
     epoch = pipeline.training.length(steps).epochs
-    image, _ = pipeline.data.training_batch(pipeline.labels, epoch, 0, seed=pipeline.seed)
+    image, _ = pipeline.data.open(pipeline.labels, pipeline.seed).training_batch(epoch, 0)
     below = keras.Model(model.input, model.get_layer("conv1_1").output)(image.astype(np.float32))
     norm = model.get_layer("conv1_1_bn")
     np.testing.assert_allclose(norm.moving_mean, np.mean(below, (0, 1, 2)), rtol=1e-3, atol=1e-3)
@@ -77,6 +77,6 @@ def test_the_ensemble_is_measured(first: tfseg.Run, tmp_path: Path) -> None:
         assert use.ensemble is not None
         partner = (use.ensemble, Predictor.open(tmp_path / "fcn.keras"))
         together = Predictor(first.model(), proposals=use.proposals, partner=partner)
-        pairs = pipeline.data.evaluation("val", pipeline.labels).as_numpy_iterator()
+        pairs = pipeline.data.open(pipeline.labels).evaluation("val").as_numpy_iterator()
         right = sum(int((together.predict(image[0]) == mask[0]).sum()) for image, mask in pairs)
         assert report["pixel_accuracy"] == pytest.approx(right / (2 * 64 * 64))

@@ -27,12 +27,10 @@ from tfseg.labels import LABELS, labels_text
 from tfseg.models.nodes import IMAGE, NODES, Node
 from tfseg.pipeline import Pipeline, load
 from tfseg.runs.directory import PIPELINE as FILE
-from tfseg.runs.fit import training_and_validation
 from tfseg.spec.problems import SpecError
 from tfseg.spec.show import dump
 from tfseg.spec.slots import slots
 from tfseg.symbolic import weightless
-from tfseg.training import State
 from tfseg.training.files import BEST
 from tfseg.training.length import End
 from tfseg.training.outputs import for_each
@@ -168,9 +166,9 @@ def fed(pipeline: Pipeline, folder: Path) -> Any:
 
 def prepared(pipeline: Pipeline, folder: Path) -> Any:
     """The same pictures, without a network to hand them to, which takes longer."""
-    with pipeline.training.scope(pipeline.seed) as scope:
-        training, validation = training_and_validation(pipeline, State(), scope)
-    return pictures(training, validation, pipeline.data.steps_per_epoch(pipeline.labels))
+    data = pipeline.data.open(pipeline.labels, pipeline.seed)
+    validation = data.evaluation(pipeline.data.validation_split)
+    return pictures(data.training(epochs=1), validation, data.steps_per_epoch)
 
 
 def pictures(training: tf.data.Dataset, validation: tf.data.Dataset, steps: int) -> Any:
@@ -179,7 +177,7 @@ def pictures(training: tf.data.Dataset, validation: tf.data.Dataset, steps: int)
 
 def read(pipeline: Pipeline, folder: Path) -> Any:
     """The files that training reads."""
-    return pipeline.data.files(pipeline.data.train_split)
+    return pipeline.data.open(pipeline.labels).files(pipeline.data.train_split)
 
 
 def finished(pipeline: Pipeline, folder: Path) -> Path:

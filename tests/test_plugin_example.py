@@ -52,7 +52,7 @@ def test_every_component_works_from_the_file_to_the_export(pipeline: Pipeline, t
     run = tfseg.fit(pipeline, tmp_path / "run", callbacks=[seen], verbose=False)
     assert seen.found == [(0, True, True), (1, True, True)], "callbacks come after what saves"
     assert run.metrics["val"]["images"] == 8
-    assert pipeline.data.training_examples(pipeline.labels).count == 32, "quarters"
+    assert pipeline.data.open(pipeline.labels).training_examples.count == 32, "quarters"
     model = run.model()
     assert {"stage1", "stage2", "score", "nearest", "smoothed"} <= {layer.name for layer in model.layers}
     assert model(np.zeros((1, 30, 21, 3))).shape == (1, 30, 21, 3)
@@ -82,7 +82,7 @@ def test_masks_of_ones_own(pipeline: Pipeline, tmp_path: Path) -> None:
         (*OVERRIDES, f"data={{source: {{type: folder, mask: one_higher}}, root: {tmp_path}}}"),
         allow_plugins=True,
     )
-    ((_, mask),) = other.data.evaluation("val", other.labels).as_numpy_iterator()
+    ((_, mask),) = other.data.open(other.labels).evaluation("val").as_numpy_iterator()
     np.testing.assert_array_equal(mask[0, ::2, 0], [255, 0, 1, 2])
 
 

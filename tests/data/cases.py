@@ -48,14 +48,14 @@ def decoded(mask: Any) -> Any:
     """Ids and fault of a grey mask with few ids, and of a coloured one."""
     grey = np.array([[0, 1, 9, 200]], np.uint8)
     colours = np.array([[[0, 0, 0], [1, 2, 3], [128, 0, 0]]], np.uint8)
-    made = [mask(tf.io.encode_png(values), LABELS) for values in (grey[:, :, None], colours)]
+    made = [mask(LABELS)(tf.io.encode_png(values)) for values in (grey[:, :, None], colours)]
     return [[ids.numpy().tolist(), fault.numpy().decode()] for ids, fault in made]
 
 
 def cut_out(boxes: Any) -> Any:
     """The boxes of a few scenes and what lies in the first one."""
     files()
-    examples = Data(source=Shapes(size=32, train=3), boxes=boxes).training_examples(LABELS)
+    examples = Data(source=Shapes(size=32, train=3), boxes=boxes).open(LABELS).training_examples
     image, mask, _ = examples.load(tf.constant(0, tf.int64))
     return [examples.listing.names, image.numpy().tolist(), mask.numpy().tolist()]
 

@@ -1,5 +1,6 @@
 """The order of training, the same for everybody; full batches; whole pictures for evaluation."""
 
+import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.data import Colour, Data, Flip, Folder, Scale, Shapes, reading
+from tfseg.data import Colour, Data, Flip, Folder, ObjectBoxes, Scale, Shapes, reading
 from tfseg.data.augment import FILL
 from tfseg.data.batches import Training
 from tfseg.errors import DataError
@@ -20,7 +21,7 @@ Batch = tuple[np.ndarray, np.ndarray]
 
 def batches(data: Data, labels: Labels, **options: int) -> list[Batch]:
     options = {"seed": 3, "epochs": 2, **options}
-    return list(data.training(labels, **options).as_numpy_iterator())
+    return list(data.open(labels, options.pop("seed")).training(**options).as_numpy_iterator())
 
 
 def equal(one: list[Batch], other: list[Batch]) -> bool:
@@ -48,7 +49,7 @@ def test_what_runs_beside_it_changes_nothing(
 
 def test_a_training_can_go_on_at_any_epoch(augmented: Data, labels: Labels) -> None:
     expected = batches(augmented, labels, epochs=4)
-    steps = augmented.steps_per_epoch(labels)
+    steps = augmented.open(labels).steps_per_epoch
     assert (steps, len(expected)) == (3, 12)
     for epoch in (1, 3):
         assert equal(batches(augmented, labels, epochs=4, initial_epoch=epoch), expected[epoch * steps :])
@@ -81,7 +82,28 @@ def test_every_epoch_shows_every_example_once(data: Data, labels: Labels) -> Non
 def stream(count: int) -> Training:
     labels = Labels(names=("ground", "disc", "square"))
     data = Data(source=Shapes(size=16, train=count, val=1), batch_size=5)
-    return data.stream(data.training_examples(labels), labels, 3)
+    return data.open(labels, 3).stream
+
+
+@pytest.mark.parametrize(
+    ("boxes", "expected"),
+    [
+        (None, "fc7e8735c0577782563e9a9640acbfea5e395c959ed215673ded1334f529e3be"),
+        (ObjectBoxes(smallest=9, size=24), "ea8cb142d1d8c592cac22c9aa1d44fa5aa054ce16555cead303d87f349d4deaa"),
+    ],
+)
+def test_a_seed_gives_the_batches_that_it_always_gave(boxes: ObjectBoxes | None, expected: str) -> None:
+    """Order, boxes, crop and flip: whole numbers only, so a training of an earlier version can be repeated.
+
+    Of boxes the masks alone, whose nearest neighbours are whole numbers too.
+    """
+    labels = Labels(names=("ground", "disc", "square"))
+    data = Data(source=Shapes(size=32, train=5), batch_size=2, crop=20, augment=(Flip(),), boxes=boxes)
+    digest = hashlib.sha256()
+    for image, mask in batches(data, labels):
+        digest.update(image.tobytes() if boxes is None else b"")
+        digest.update(mask.astype("<i4").tobytes())
+    assert digest.hexdigest() == expected
 
 
 @pytest.mark.parametrize("count", [367, 10_582])
@@ -107,7 +129,7 @@ def test_orders_are_uniform() -> None:
 def test_batches_are_full_and_filled_with_their_own_pictures(folder: Path, labels: Labels, batch_size: int) -> None:
     data = Data(source=Folder(), root=folder, batch_size=batch_size)
     seen = batches(data, labels, epochs=1)
-    assert len(seen) == data.steps_per_epoch(labels) == -(-5 // batch_size)
+    assert len(seen) == data.open(labels).steps_per_epoch == -(-5 // batch_size)
     assert all(len(image) == len(mask) == batch_size for image, mask in seen)
     image, mask = seen[-1]
     real = 5 - batch_size * (len(seen) - 1)
@@ -120,7 +142,7 @@ def test_batches_are_full_and_filled_with_their_own_pictures(folder: Path, label
 def test_batches_know_their_names(augmented: Data, labels: Labels) -> None:
     data = Data(source=augmented.source, root=augmented.root, batch_size=2)
     for number, (image, _) in enumerate(batches(data, labels)):
-        names = data.batch_names(labels, *divmod(number, 3), seed=3)
+        names = data.open(labels, 3).batch_names(*divmod(number, 3))
         assert [str(picture[0, 0, 0]) for picture in image][: len(names)] == list(names)
         assert len(names) == (1 if number % 3 == 2 else 2)
 
@@ -128,7 +150,7 @@ def test_batches_know_their_names(augmented: Data, labels: Labels) -> None:
 def test_a_batch_can_be_had_again(augmented: Data, labels: Labels) -> None:
     expected = batches(augmented, labels)
     for number in (0, 2, 4):
-        assert equal([augmented.training_batch(labels, *divmod(number, 3), seed=3)], [expected[number]])
+        assert equal([augmented.open(labels, 3).training_batch(*divmod(number, 3))], [expected[number]])
 
 
 def test_what_is_kept_in_memory_is_what_was_read(augmented: Data, labels: Labels) -> None:
@@ -137,7 +159,7 @@ def test_what_is_kept_in_memory_is_what_was_read(augmented: Data, labels: Labels
 
 
 def test_nothing_is_read_again_from_memory(folder: Path, labels: Labels) -> None:
-    dataset = Data(source=Folder(), root=folder, batch_size=2, cache=True).training(labels, seed=0, epochs=1)
+    dataset = Data(source=Folder(), root=folder, batch_size=2, cache=True).open(labels).training(epochs=1)
     for file in (folder / "train").rglob("*.png"):
         file.unlink()
     assert len(list(dataset)) == 3
@@ -145,35 +167,35 @@ def test_nothing_is_read_again_from_memory(folder: Path, labels: Labels) -> None
 
 def test_shapes_are_known_to_whoever_builds_a_model(augmented: Data, data: Data, labels: Labels) -> None:
     def spec(data: Data) -> list[tuple[list[int | None], tf.DType]]:
-        return [(part.shape.as_list(), part.dtype) for part in data.training(labels, seed=0, epochs=1).element_spec]
+        return [(part.shape.as_list(), part.dtype) for part in data.open(labels).training(epochs=1).element_spec]
 
     assert spec(augmented) == [([2, 16, 18, 3], tf.uint8), ([2, 16, 18], tf.int32)]
     assert spec(data) == [([2, None, None, 3], tf.uint8), ([2, None, None], tf.int32)]
     assert spec(Data(source=Shapes(size=16), batch_size=2)) == [([2, 16, 16, 3], tf.uint8), ([2, 16, 16], tf.int32)]
-    assert data.training(labels, seed=0, epochs=4, initial_epoch=1).cardinality() == 9
+    assert data.open(labels).training(epochs=4, initial_epoch=1).cardinality() == 9
 
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("fill", [pytest.param(FILL, marks=pytest.mark.slow), 0, (123, 117, 104)])
 def test_sizes_in_one_batch_are_filled_up(data: Data, labels: Labels, fill: int | tuple[int, ...]) -> None:
     data = replace(data, fill=fill)
-    image, mask = next(iter(data.evaluation("train", labels, batch_size=5).as_numpy_iterator()))
+    image, mask = next(iter(data.open(labels).evaluation("train", batch_size=5).as_numpy_iterator()))
     assert image.shape == (5, 24, 30, 3)
     for number in range(5):
         height, width = 20 + number, 30 - number
         assert (mask[number, :height, :width] < 4).all()
         assert (mask[number, height:] == 255).all() and (mask[number, :, width:] == 255).all()
         assert (image[number, height:] == fill).all() and (image[number, :, width:] == fill).all()
-        (alone, _), *_ = data.evaluation("train", labels).skip(number).as_numpy_iterator()
+        (alone, _), *_ = data.open(labels).evaluation("train").skip(number).as_numpy_iterator()
         np.testing.assert_array_equal(image[number, :height, :width], alone[0])
 
 
 def test_evaluation_shows_every_picture_once_in_file_order(data: Data, labels: Labels) -> None:
-    assert data.evaluation_names("train") == ("0", "1", "2", "3", "4")
+    assert data.open(labels).names("train") == ("0", "1", "2", "3", "4")
     for batch_size in (1, 2, 5, 8):
         seen = [
             (int(picture[0, 0, 0]), int((ids != 255).sum()))
-            for image, mask in data.evaluation("train", labels, batch_size=batch_size).as_numpy_iterator()
+            for image, mask in data.open(labels).evaluation("train", batch_size=batch_size).as_numpy_iterator()
             for picture, ids in zip(image, mask, strict=True)
         ]
         assert len(seen) == -(-5 // batch_size) * batch_size
@@ -182,13 +204,13 @@ def test_evaluation_shows_every_picture_once_in_file_order(data: Data, labels: L
 
 
 def test_a_batch_must_be_shared_out_evenly(data: Data, labels: Labels) -> None:
-    assert next(iter(data.training(labels, seed=0, epochs=1, batch_multiple=2)))[0].shape[0] == 2
+    assert next(iter(data.open(labels).training(epochs=1, batch_multiple=2)))[0].shape[0] == 2
     text = (
         "data.batch_size: expected a multiple of 3, the number of devices. "
         "Received: 2. Change the batch size or `training.strategy`."
     )
     with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
-        data.training(labels, seed=0, epochs=1, batch_multiple=3)
+        data.open(labels).training(epochs=1, batch_multiple=3)
 
 
 def test_binary_grey_real_data(shared: Path) -> None:
@@ -199,22 +221,22 @@ def test_binary_grey_real_data(shared: Path) -> None:
     )  # fmt: skip
     two = Labels(names=("membrane", "cell"))
     data = Data(source=source, root=shared / "data" / "isbi2012_membrane", batch_size=4, crop=128)
-    assert (data.count("train"), data.count("val")) == (8, 2)
+    assert (data.open(two).count("train"), data.open(two).count("val")) == (8, 2)
     for image, mask in batches(data, two, epochs=1):
         assert image.shape == (4, 128, 128, 1) and mask.shape == (4, 128, 128)
         assert set(np.unique(mask)) == {0, 1}
-    counts = data.pixel_counts("train", two)
+    counts = data.open(two).pixel_counts("train")
     assert counts.classes.sum() == 8 * 512 * 512 and counts.ignored == 0
     assert counts.classes[1] > 3 * counts.classes[0]
 
 
 def test_no_dataset_is_autotuned(data: Data, labels: Labels) -> None:
     """Nor what is made of one for `model.fit`: an iterator that is autotuned waits for its tuning thread to wake up."""
-    training, evaluation = data.training(labels, seed=0, epochs=1), data.evaluation("train", labels)
+    training, evaluation = data.open(labels).training(epochs=1), data.open(labels).evaluation("train")
     for dataset in (
         training,
         evaluation,
-        data.evaluation("train", labels, replicas=2),
+        data.open(labels).evaluation("train", replicas=2),
         training.map(lambda *pair: pair),
     ):
         assert dataset.options().autotune.enabled is False

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from tfseg.boxes import overlaps
 from tfseg.data import Data, Flip, Folder, ObjectBoxes, ProposalBoxes
+from tfseg.data.benchmark import bench
 from tfseg.data.boxes import large
+from tfseg.data.check import check
 from tfseg.data.components import components
-from tfseg.data.inspect import bench, check
 from tfseg.errors import DataError
 from tfseg.labels import Labels
 
@@ -39,11 +40,11 @@ def scenes(tmp_path: Path, write: Callable[..., Path]) -> Data:
 
 def stored(data: Data, labels: Labels) -> list[tuple[np.ndarray, np.ndarray]]:
     """The whole pictures."""
-    return [(image[0], mask[0]) for image, mask in data.evaluation("train", labels).as_numpy_iterator()]
+    return [(image[0], mask[0]) for image, mask in data.open(labels).evaluation("train").as_numpy_iterator()]
 
 
 def loaded(data: Data, labels: Labels) -> list[tuple[np.ndarray, ...]]:
-    examples = data.training_examples(labels)
+    examples = data.open(labels).training_examples
     found = [examples.load(tf.constant(index, tf.int64)) for index in range(examples.count)]
     for index, (_, mask, _) in enumerate(found):
         np.testing.assert_array_equal(mask, examples.mask(tf.constant(index, tf.int64))[0])
@@ -61,15 +62,13 @@ def cut(values: np.ndarray, sides: list[int], beyond: int) -> np.ndarray:
 
 
 def test_objects_in_their_context(scenes: Data, labels: Labels) -> None:
-    data = replace(scenes, boxes=ObjectBoxes(smallest=9))
-    names = data.training_examples(labels).listing.names
+    data = replace(scenes, boxes=ObjectBoxes(smallest=9)).open(labels)
+    names = data.training_examples.listing.names
     assert names == ("0 [8, 4, 32, 16]", "0 [39, 18, 51, 38]", "1 [49, -2, 61, 22]")
-    kept = replace(scenes, boxes=ObjectBoxes(smallest=1)).training_examples(labels)
+    kept = replace(scenes, boxes=ObjectBoxes(smallest=1)).open(labels).training_examples
     assert kept.count == 4, "the two pixels wide part of class 2 lies over class 1"
-    assert data.steps_per_epoch(labels) == 2
-    assert (data.count("train"), len(list(data.evaluation("train", labels)))) == (2, 2), (
-        "evaluation sees whole pictures"
-    )
+    assert data.steps_per_epoch == 2
+    assert (data.count("train"), len(list(data.evaluation("train")))) == (2, 2), "evaluation sees whole pictures"
 
 
 def test_only_the_class_in_the_middle_is_kept(scenes: Data, labels: Labels) -> None:
@@ -107,7 +106,7 @@ def test_boxes_are_resized(scenes: Data, labels: Labels) -> None:
 def test_proposals_overlap_objects_and_keep_all_classes(scenes: Data, labels: Labels) -> None:
     boxes = ProposalBoxes(smallest=9, overlap=0.7, per_object=20)
     data = replace(scenes, boxes=boxes)
-    examples, whole = data.training_examples(labels), stored(scenes, labels)
+    examples, whole = data.open(labels).training_examples, stored(scenes, labels)
     assert 6 < examples.count < 60
     for name, (image, mask, _) in zip(examples.listing.names, loaded(data, labels), strict=True):
         picture, sides = int(name[0]), [int(side) for side in name[3:-1].split(",")]
@@ -117,14 +116,14 @@ def test_proposals_overlap_objects_and_keep_all_classes(scenes: Data, labels: La
         assert image.shape == (250, 250, 3)
     held = {tuple(np.unique(mask)) for _, mask, _ in loaded(data, labels)}
     assert any(2 in ids and 1 in ids for ids in held)
-    looser = replace(scenes, boxes=replace(boxes, overlap=0.5)).training_examples(labels)
+    looser = replace(scenes, boxes=replace(boxes, overlap=0.5)).open(labels).training_examples
     assert looser.count > examples.count
 
 
 def test_boxes_depend_on_the_files_alone(scenes: Data, labels: Labels) -> None:
     first, again = (replace(scenes, boxes=ProposalBoxes(smallest=9)) for _ in range(2))
-    names = first.training_examples(labels).listing.names
-    assert names == again.training_examples(labels).listing.names
+    names = first.open(labels).training_examples.listing.names
+    assert names == again.open(labels).training_examples.listing.names
     one, other = ({name[3:] for name in names if name.startswith(picture)} for picture in ("0 ", "1 "))
     assert one and other and not one & other
 
@@ -132,7 +131,7 @@ def test_boxes_depend_on_the_files_alone(scenes: Data, labels: Labels) -> None:
 def test_a_file_gives_the_objects(scenes: Data, labels: Labels) -> None:
     file = scenes.root / "objects.csv"
     file.write_text(f"{HEADER}1,50,0,60,20,square\n0,10,5,30,15,1\n")
-    examples = replace(scenes, boxes=ObjectBoxes(file=file, context=1.0)).training_examples(labels)
+    examples = replace(scenes, boxes=ObjectBoxes(file=file, context=1.0)).open(labels).training_examples
     assert examples.listing.names == ("0 [10, 5, 30, 15]", "1 [50, 0, 60, 20]")
     kept = [set(np.unique(mask)) for _, mask, _ in loaded(replace(scenes, boxes=ObjectBoxes(file=file)), labels)]
     assert kept == [{0, 1, 255}, {0, 2, 255}]
@@ -141,7 +140,7 @@ def test_a_file_gives_the_objects(scenes: Data, labels: Labels) -> None:
 def test_a_file_gives_the_proposals(scenes: Data, labels: Labels) -> None:
     file = scenes.root / "proposals.csv"
     file.write_text("image,left,top,right,bottom\n0,9,4,31,16\n0,0,0,60,40\n0,40,20,50,36\n")
-    examples = replace(scenes, boxes=ProposalBoxes(file=file)).training_examples(labels)
+    examples = replace(scenes, boxes=ProposalBoxes(file=file)).open(labels).training_examples
     assert examples.listing.names == ("0 [9, 4, 31, 16]", "0 [40, 20, 50, 36]")
 
 
@@ -150,44 +149,43 @@ def test_seed_epoch_and_example_decide(scenes: Data, labels: Labels) -> None:
     data = replace(scenes, boxes=ObjectBoxes(smallest=9), crop=224, augment=(Flip(),))
 
     def batches(**given: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-        return list(data.training(labels, seed=3, epochs=3, **given).as_numpy_iterator())
+        return list(data.open(labels, 3).training(epochs=3, **given).as_numpy_iterator())
 
     row = batches()
     assert len(row) == 6 and row[0][0].shape == (2, 224, 224, 3)
     assert all(np.array_equal(a, b) for one, other in zip(batches(initial_epoch=2), row[4:], strict=True)
                for a, b in zip(one, other, strict=True))  # fmt: skip
-    image, mask = data.training_batch(labels, 1, 0, seed=3)
+    image, mask = data.open(labels, 3).training_batch(1, 0)
     np.testing.assert_array_equal(image, row[2][0])
     np.testing.assert_array_equal(mask, row[2][1])
     assert any(np.any(one[0] != other[0]) for one, other in zip(row[:2], row[2:4], strict=True))
-    names = [name for step in range(2) for name in data.batch_names(labels, 0, step, seed=3)]
-    assert sorted(names) == sorted(data.training_examples(labels).listing.names)
+    names = [name for step in range(2) for name in data.open(labels, 3).batch_names(0, step)]
+    assert sorted(names) == sorted(data.open(labels).training_examples.listing.names)
 
 
 def test_a_mask_is_read_once_for_all_its_boxes(scenes: Data, labels: Labels) -> None:
     """With `cache`, pictures are held once, however many boxes they have, and no file is read again."""
-    data = replace(scenes, boxes=ProposalBoxes(smallest=9), cache=True)
-    dataset = data.training(labels, seed=0, epochs=1)
-    steps = data.steps_per_epoch(labels)
-    for file in [file for files in scenes.files("train") for file in files]:
+    data = replace(scenes, boxes=ProposalBoxes(smallest=9), cache=True).open(labels)
+    dataset, steps = data.training(epochs=1), data.steps_per_epoch
+    for file in [file for files in data.files("train") for file in files]:
         Path(file).unlink()
-    assert sum(1 for _ in dataset) == steps > 4
+    assert sum(1 for _ in dataset) == sum(1 for _ in data.training(epochs=1)) == steps > 4
 
 
 def test_class_counts_are_of_what_training_sees(scenes: Data, labels: Labels) -> None:
     data = replace(scenes, boxes=ObjectBoxes(smallest=9, size=(20, 12)))
-    counts = data.pixel_counts("train", labels).classes
+    counts = data.open(labels).pixel_counts("train").classes
     np.testing.assert_array_equal(
         counts, sum(np.bincount(mask.ravel(), minlength=256)[:4] for _, mask, _ in loaded(data, labels))
     )
-    assert data.pixel_counts("val", labels).classes.sum() == scenes.pixel_counts("val", labels).classes.sum()
-    assert set(bench(data, labels, 4)) == {"read", "decode", "augment", "batch"}
+    assert data.open(labels).pixel_counts("val").classes.sum() == scenes.open(labels).pixel_counts("val").classes.sum()
+    assert set(bench(data.open(labels), 4)) == {"read", "decode", "augment", "batch"}
 
 
 def refusal(data: Data, labels: Labels) -> str:
     with pytest.raises(DataError) as error:
-        data.training_examples(labels)
-    assert check(data, labels) == (str(error.value),), "the doctor says the same"
+        _ = data.open(labels).training_examples
+    assert check(data.open(labels)) == (str(error.value),), "the doctor says the same"
     return str(error.value)
 
 
@@ -236,13 +234,13 @@ def test_no_box_at_all(scenes: Data, labels: Labels) -> None:
 
 
 def test_a_broken_picture_is_named(scenes: Data, labels: Labels) -> None:
-    data = replace(scenes, boxes=ObjectBoxes(smallest=9))
-    data.training_examples(labels)
-    image, mask = scenes.files("train")[0]
+    data = replace(scenes, boxes=ObjectBoxes(smallest=9)).open(labels)
+    assert data.training_examples.count == 3
+    image, mask = data.files("train")[0]
     Path(image).write_bytes(b"nothing")
     with pytest.raises(tf.errors.OpError) as error:
-        list(data.training(labels, seed=0, epochs=1))
+        list(data.training(epochs=1))
     assert image in str(error.value)
     Path(mask).write_bytes(b"nothing")
     with pytest.raises(DataError, match="the mask is not a PNG"):
-        replace(data, batch_size=3).training_examples(labels)
+        _ = data.spec.open(labels).training_examples

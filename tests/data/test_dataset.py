@@ -1,8 +1,10 @@
 """The section `data:` of a pipeline file: what it refuses, and what it says."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tfseg.context import Context
@@ -130,11 +132,30 @@ def test_who_reads_has_to_say_where(tmp_path: Path) -> None:
         "Add it to the file, or data.root=FOLDER to the command"
     )
     with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
-        data.names("train")
+        data.open(TWO).names("train")
+
+
+def test_what_was_found_is_kept_by_what_was_opened(data: Data, labels: Labels) -> None:
+    """A spec is a value: two of the same fields are equal, whatever was read through them."""
+    before = dict(vars(data))
+    opened = data.open(labels, seed=3)
+    assert opened.training_examples is opened.training_examples
+    opened.pixel_counts("val")
+    assert vars(data) == before
+    assert data.open(labels, seed=3).training_examples is not opened.training_examples
+
+
+def test_a_loss_is_given_the_counts_of_what_it_is_trained_on(data: Data, labels: Labels) -> None:
+    opened = replace(data, train_split="val", validation_split="train").open(labels)
+    counts = opened.pixel_counts("val")
+    pixels, image_pixels = opened.class_counts()
+    np.testing.assert_array_equal(pixels, counts.classes)
+    np.testing.assert_array_equal(image_pixels, counts.pictures)
 
 
 def test_a_folder_is_listed_once(data: Data, folder: Path) -> None:
-    names = data.names("train")
+    opened = data.open(TWO)
+    names = opened.names("train")
     for file in (folder / "train" / "images").iterdir():
         file.unlink()
-    assert data.names("train") == names and data.count("train") == 5
+    assert opened.names("train") == names and opened.count("train") == 5

@@ -64,8 +64,8 @@ def test_lists_of_names(shared: Path) -> None:
         wanted = (root / "splits" / f"{split}.txt").read_text().split()
         assert list(layout.listing(root, split).names) == wanted
     labels = Labels(names=tuple("abcd"))
-    data = Data(source=layout, root=root, batch_size=2)
-    assert data.pixel_counts("train", labels).classes.sum() == data.count("train") * 128 * 256
+    data = Data(source=layout, root=root, batch_size=2).open(labels)
+    assert data.pixel_counts("train").classes.sum() == data.count("train") * 128 * 256
 
 
 def test_lists_of_paths(tmp_path: Path, write: Write) -> None:
@@ -100,20 +100,23 @@ def test_other_files_are_passed_over(folder: Path) -> None:
     assert len(Folder().listing(folder, "train").names) == 5
 
 
+TWO = Labels(names=("a", "b"))
+
+
 def raises(text: str) -> object:
     return pytest.raises(DataError, match=f"^{re.escape(text)}$")
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
     with raises(f"{tmp_path / 'no'}: no such folder. Correct `data.root`, or put the data there."):
-        Data(source=Folder(), root=tmp_path / "no").splits()
+        _ = Data(source=Folder(), root=tmp_path / "no").open(TWO).splits
 
 
 def test_an_unknown_split(data: Data, folder: Path) -> None:
     with raises(f'{folder}: no split "vaal"; expected one of: train, val; did you mean "val"?'):
-        data.names("vaal")
+        data.open(TWO).names("vaal")
     with raises('no split "x"; expected one of: train, val, test'):
-        Data().names("x")
+        Data().open(TWO).names("x")
 
 
 def test_no_split_at_all(tmp_path: Path) -> None:
@@ -122,7 +125,7 @@ def test_no_split_at_all(tmp_path: Path) -> None:
         f"{tmp_path}: no split is here. Expected something by `{{split}}/images/{{name}}.*` and "
         "`{split}/masks/{name}.png`. Correct the patterns or `data.root`."
     ):
-        Data(source=Folder(), root=tmp_path).names("train")
+        Data(source=Folder(), root=tmp_path).open(TWO).names("train")
     with raises(
         f"{tmp_path}: no split is here. Expected something by `{{split}}.txt`. Correct the patterns or `data.root`."
     ):
@@ -215,14 +218,13 @@ def test_lists_as_other_tools_leave_them(folder: Path, write: Write) -> None:
     assert listing.names == ("0", "my image", odd)
     assert layout.listing(folder, "train").files[2][0] == str(folder / "train" / "images" / f"{odd}.png")
     assert "a\nb" in Folder().listing(folder, "train").names
-    data = Data(source=Folder(), root=folder, batch_size=2)
-    labels = Labels(names=tuple("abcd"))
-    assert len(list(data.evaluation("train", labels).as_numpy_iterator())) == 8
+    data = Data(source=Folder(), root=folder, batch_size=2).open(Labels(names=tuple("abcd")))
+    assert len(list(data.evaluation("train").as_numpy_iterator())) == 8
     (folder / "train" / "images" / f"{odd}.png").write_bytes(b"")
     with pytest.raises(DataError) as error:
-        data.pixel_counts("train", labels)
+        data.pixel_counts("train")
         with explained():
-            list(data.training(labels, seed=0, epochs=1).as_numpy_iterator())
+            list(data.training(epochs=1).as_numpy_iterator())
     assert str(error.value).startswith(f"{folder}/train/images/{odd}.png: cannot be decoded (0 bytes).")
 
 

@@ -1,7 +1,6 @@
 """Masks of every kind come back as the ids that were meant."""
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfseg.data import Binary, Colours, Ids
+from tfseg.data.masks import MaskSpec
 from tfseg.images.png import header, samples
 from tfseg.labels import Labels, voc_palette
 
@@ -29,16 +29,16 @@ def palette(ids: np.ndarray, colours: np.ndarray, **options: object) -> bytes:
     return png(picture, **options)
 
 
-def decoded(kind: Callable[..., tuple[tf.Tensor, tf.Tensor]], data: bytes, labels: Labels = FOUR) -> np.ndarray:
+def decoded(kind: MaskSpec, data: bytes, labels: Labels = FOUR) -> np.ndarray:
     """The ids, computed inside a graph, as tf.data does."""
-    ids, fault = tf.function(lambda data: kind(data, labels))(tf.constant(data))
+    ids, fault = tf.function(kind(labels))(tf.constant(data))
     assert fault.numpy() == b""
     assert ids.dtype == tf.int32
     return ids.numpy()
 
 
-def fault(kind: Callable[..., tuple[tf.Tensor, tf.Tensor]], data: bytes, labels: Labels = FOUR) -> str:
-    return tf.function(lambda data: kind(data, labels))(tf.constant(data))[1].numpy().decode()
+def fault(kind: MaskSpec, data: bytes, labels: Labels = FOUR) -> str:
+    return tf.function(kind(labels))(tf.constant(data))[1].numpy().decode()
 
 
 def in_colour(ids: np.ndarray, colours: np.ndarray) -> Image.Image:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.data import Data, Flip, Folder, explain, explained
+from tfseg.data import Data, Dataset, Flip, Folder, explain, explained
 from tfseg.data.reading import survey
 from tfseg.errors import DataError
 from tfseg.labels import Labels
@@ -17,10 +17,11 @@ from tfseg.labels import Labels
 Write = Callable[..., Path]
 
 
-def words(data: Data, labels: Labels) -> str:
+def words(data: Data | Dataset, labels: Labels) -> str:
     """What training says, epochs after the first included."""
+    opened = data.open(labels) if isinstance(data, Data) else data
     with pytest.raises(DataError) as caught, explained():
-        list(data.training(labels, seed=0, epochs=2))
+        list(opened.training(epochs=2))
     return str(caught.value)
 
 
@@ -46,21 +47,23 @@ def test_an_empty_file_is_named(folder: Path, data: Data, labels: Labels) -> Non
 
 
 def test_a_file_that_went_away_is_named(folder: Path, data: Data, labels: Labels) -> None:
-    data.files("train")
+    opened = data.open(labels)
+    opened.files("train")
     path = folder / "train" / "masks" / "2.png"
     path.unlink()
-    assert words(data, labels) == (
+    assert words(opened, labels) == (
         f"{path}: cannot be read: No such file or directory. Restore the file, or take the example out of the data."
     )
 
 
 def test_a_file_that_came_back_is_no_riddle(folder: Path, data: Data, labels: Labels) -> None:
-    data.files("train")
+    opened = data.open(labels)
+    opened.files("train")
     path = folder / "train" / "masks" / "2.png"
     content = path.read_bytes()
     path.unlink()
     try:
-        list(data.training(labels, seed=0, epochs=1))
+        list(opened.training(epochs=1))
     except tf.errors.OpError as error:
         path.write_bytes(content)
         image = folder / "train" / "images" / "2.png"
@@ -113,7 +116,7 @@ def test_a_training_of_keras_names_the_file(folder: Path, data: Data, labels: La
     model = keras.Model(image, keras.layers.Conv2D(4, 1)(keras.layers.Rescaling(1 / 255)(image)))
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255))
     with pytest.raises(tf.errors.OpError) as caught:
-        model.fit(data.training(labels, seed=0, epochs=1), epochs=1, steps_per_epoch=3, shuffle=False, verbose=0)
+        model.fit(data.open(labels).training(epochs=1), epochs=1, steps_per_epoch=3, shuffle=False, verbose=0)
     assert str(explain(caught.value)) == undecodable(path)
 
 
@@ -121,12 +124,12 @@ def test_evaluation_counting_and_memory_name_the_file_too(folder: Path, data: Da
     path = folder / "val" / "masks" / "2.png"
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(DataError, match=re.escape(str(path))), explained():
-        list(data.evaluation("val", labels))
+        list(data.open(labels).evaluation("val"))
     with pytest.raises(DataError, match=re.escape(str(path))):
-        data.pixel_counts("val", labels)
+        data.open(labels).pixel_counts("val")
     kept = Data(source=Folder(), root=folder, batch_size=2, cache=True, train_split="val")
     with pytest.raises(DataError, match=re.escape(str(path))):
-        kept.training(labels, seed=0, epochs=1)
+        kept.open(labels).training(epochs=1)
 
 
 def test_other_errors_are_nobody_elses() -> None:

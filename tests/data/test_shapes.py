@@ -14,7 +14,7 @@ SIX = Labels(names=tuple("abcdef"))
 
 
 def scenes(shapes: Shapes, labels: Labels = SIX, split: str = "train", count: int = 8) -> tuple[np.ndarray, np.ndarray]:
-    pairs = Data(source=shapes).evaluation(split, labels).take(count).as_numpy_iterator()
+    pairs = Data(source=shapes).open(labels).evaluation(split).take(count).as_numpy_iterator()
     images, masks = zip(*pairs, strict=True)
     return np.concatenate(images), np.concatenate(masks)
 
@@ -30,7 +30,7 @@ def test_a_scene_depends_on_nothing_but_seed_split_and_index() -> None:
     images, masks = scenes(Shapes(size=32, train=8))
     few, _ = scenes(Shapes(size=32, train=3, val=1), count=3)
     np.testing.assert_array_equal(images[:3], few)
-    examples = Data(source=Shapes(size=32, train=8)).examples("train", SIX)
+    examples = Data(source=Shapes(size=32, train=8)).open(SIX).examples("train")
     for index in (7, 2):
         image, mask, _ = examples.load(tf.constant(index, tf.int64))
         np.testing.assert_array_equal(image, images[index])
@@ -60,7 +60,7 @@ def test_any_size_any_number_of_classes_any_channels(classes: int, size: int, ch
 
 def test_every_class_occurs_and_none_fills_everything() -> None:
     labels = Labels(names=tuple(map(str, range(12))))
-    counts = Data(source=Shapes(size=64, train=200)).pixel_counts("train", labels)
+    counts = Data(source=Shapes(size=64, train=200)).open(labels).pixel_counts("train")
     shares = counts.classes / counts.classes.sum()
     assert 0.4 < shares[0] < 0.85
     assert shares[1:].min() > 0.004

@@ -116,7 +116,7 @@ def test_runs_are_refined_once(model: keras.Model, tmp_path: Path) -> None:
     how = Ensemble(network=other)
     refined = Predictor(model, partner=(how, Predictor(network(seed=2))), crf=CRF)
     pipeline = tfseg.Run(first).pipeline
-    pairs = list(pipeline.data.evaluation("val", pipeline.labels).as_numpy_iterator())
+    pairs = list(pipeline.data.open(pipeline.labels).evaluation("val").as_numpy_iterator())
     right = sum(int((refined.predict(one[0]) == mask[0]).sum()) for one, mask in pairs)
     assert report["pixel_accuracy"] == pytest.approx(right / (2 * 32 * 32))
 

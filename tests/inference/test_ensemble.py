@@ -121,7 +121,7 @@ def test_runs_answer_together(tmp_path: Path) -> None:
     report = tfseg.evaluate(first)
     together = Predictor(network(seed=1), partner=(MEAN, Predictor(network(seed=2), (8, 8))))
     pipeline = tfseg.Run(first).pipeline
-    pairs = list(pipeline.data.evaluation("val", pipeline.labels).as_numpy_iterator())
+    pairs = list(pipeline.data.open(pipeline.labels).evaluation("val").as_numpy_iterator())
     right = sum(int((together.predict(one[0]) == mask[0]).sum()) for one, mask in pairs)
     assert report["pixel_accuracy"] == pytest.approx(right / (2 * 32 * 32))
 

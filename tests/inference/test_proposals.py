@@ -88,7 +88,7 @@ def test_scores_meet_on_the_canvas(model: keras.Model, tmp_path: Path, merge: An
 
 def test_many_boxes_are_as_few(model: keras.Model) -> None:
     """More than the network sees at once."""
-    boxes = SMALL.chosen(40, 52, None)
+    boxes = SMALL.open().chosen(40, 52, None)
     assert len(boxes) > 16
     expected = canvas(model, image(2), boxes.tolist(), "max", 16)
     np.testing.assert_allclose(Predictor(model, proposals=SMALL).scores(image(2)), expected, atol=2e-4)
@@ -121,7 +121,7 @@ def test_windows_cover_every_place(height: int, width: int) -> None:
 @pytest.mark.parametrize(("height", "width"), [(100, 300), (111, 500), (30, 30)])
 def test_small_images_are_seen_whole(model: keras.Model, height: int, width: int) -> None:
     """No window of theirs is large enough; without one all pixels would be of the first class."""
-    assert Proposals().chosen(height, width, None).tolist() == [[0, 0, width, height]]
+    assert Proposals().open().chosen(height, width, None).tolist() == [[0, 0, width, height]]
     picture = image(height, width)
     whole = Proposals(scales=(1.0,), min_side=1)
     np.testing.assert_array_equal(
@@ -132,8 +132,8 @@ def test_small_images_are_seen_whole(model: keras.Model, height: int, width: int
 
 def test_defaults_are_those_of_the_released_code() -> None:
     assert (Proposals().count, Proposals().min_side, Proposals().size, Proposals().merge) == (50, 112, 224, "max")
-    assert len(Proposals().chosen(375, 500, None)) == 39
-    assert len(Proposals().chosen(300, 500, None)) == 14, "windows of less than 112 rows are passed over"
+    assert len(Proposals().open().chosen(375, 500, None)) == 39
+    assert len(Proposals().open().chosen(300, 500, None)) == 14, "windows of less than 112 rows are passed over"
 
 
 def test_files_are_predicted_under_their_names(model: keras.Model, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_run_trains_and_is_measured_by_boxes(tmp_path: Path) -> None:
     pipeline = load(tmp_path / "tiny.yaml")
     done = tfseg.fit(pipeline, tmp_path / "run", verbose=False)
     predictor = Predictor(done.model(), proposals=pipeline.inference.proposals)
-    pairs = list(pipeline.data.evaluation("val", pipeline.labels).as_numpy_iterator())
+    pairs = list(pipeline.data.open(pipeline.labels).evaluation("val").as_numpy_iterator())
     assert done.metrics["val"]["images"] == 2
     right = sum(int((predictor.predict(one[0]) == mask[0]).sum()) for one, mask in pairs)
     assert done.metrics["val"]["pixel_accuracy"] == pytest.approx(right / (2 * 32 * 32))

@@ -148,7 +148,7 @@ def test_every_size_is_the_size_of_the_grid(name: str, tmp_path: Path) -> None:
 def test_no_side_is_worse_than_another(tmp_path: Path) -> None:
     """The demo's network, trained at 96 pixels, on its scenes cut to other sides, two of which have its remainder."""
     run = tfseg.fit(load("shapes", ["training.epochs=10"]), tmp_path / "run", verbose=False)
-    pairs = list(run.pipeline.data.evaluation("val", run.pipeline.labels).as_numpy_iterator())
+    pairs = list(run.pipeline.data.open(run.pipeline.labels).evaluation("val").as_numpy_iterator())
     model, miou = run.model(), {}
     for side in (96, 95, 93, 92, 90, 88, 82, 80):
         metric = SegmentationMetrics(run.pipeline.labels.count)

@@ -85,7 +85,7 @@ def test_the_metrics_file_tells_of_boundaries(run: tfseg.Run) -> None:
     data, labels = run.pipeline.data, run.pipeline.labels
     metrics = BoundaryIoU(labels.count), TrimapMeanIoU(labels.count)
     predictor = Predictor.open(run.best)
-    for image, mask in data.evaluation("val", labels).as_numpy_iterator():
+    for image, mask in data.open(labels).evaluation("val").as_numpy_iterator():
         for metric in metrics:
             metric.update_state(mask, predictor.masks(image).astype(int))
     boundary = run.metrics["val"]["boundary"]
@@ -268,13 +268,13 @@ def test_a_first_state_that_cannot_be_written(
     with monkeypatch.context() as patched:
         patched.setattr("tfseg.training.state.np.savez", full)
         words = refusal(tfseg.fit, pipeline, tmp_path / "run", verbose=False)
-    steps = pipeline.data.steps_per_epoch(pipeline.labels)
+    steps = pipeline.data.open(pipeline.labels).steps_per_epoch
     assert words == (
         f"{tmp_path}/run/state/{steps}.npz: could not be written (No space left on device); nothing was left behind. "
         "Make room, and start again, since no epoch was finished"
     )
     begun = []
-    monkeypatch.setattr("tfseg.runs.fit.train", lambda pipeline, model, *_: begun.append(model.get_weights()))
+    monkeypatch.setattr(keras.Model, "fit", lambda model, *_, **__: begun.append(model.get_weights()))
     monkeypatch.setattr("tfseg.runs.fit.measure_batch_norm", lambda *_: (_ for _ in ()).throw(InterruptedError))
     with pytest.raises(InterruptedError):
         tfseg.fit(pipeline, tmp_path / "run", resume=resume, verbose=False)

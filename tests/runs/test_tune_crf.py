@@ -42,7 +42,7 @@ def saved(folder: Path, *overrides: str, model: keras.Model | None = None) -> Pa
 
 
 def truths(pipeline: Pipeline) -> dict[bytes, np.ndarray]:
-    pairs = pipeline.data.evaluation("val", pipeline.labels).as_numpy_iterator()
+    pairs = pipeline.data.open(pipeline.labels).evaluation("val").as_numpy_iterator()
     return {image[0].tobytes(): mask[0] for image, mask in pairs}
 
 
@@ -161,7 +161,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert ("No CRF that was tried does better than none." in said) is not helps
     picture = tmp_path / "a.png"
     image, _ = next(
-        tfseg.Run(folder).pipeline.data.evaluation("val", load(folder / PIPELINE).labels).as_numpy_iterator()
+        tfseg.Run(folder).pipeline.data.open(load(folder / PIPELINE).labels).evaluation("val").as_numpy_iterator()
     )
     Image.fromarray(image[0]).save(picture)
     masks = []

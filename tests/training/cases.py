@@ -14,7 +14,6 @@ from tfseg.training.optimizers import AdamW, Sgd
 from tfseg.training.schedules import Constant, Poly, Step
 
 PIXELS = (np.array([900, 90, 10]), np.array([1000, 600, 500]))
-COUNTS = dict(zip(("class_pixels", "image_pixels"), PIXELS, strict=True))
 MASK = np.arange(32).reshape(2, 4, 4) % 7 % 3
 SCORES = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
 
@@ -39,8 +38,8 @@ def loss(spec: CrossEntropy | TopKCrossEntropy) -> list[Any]:
     """Its value, and the outputs of a network that it looks at."""
     training = Training(loss=spec)
     model = training.network(toy.several())
-    training.compile(model, toy.LABELS, steps_per_epoch=2, **COUNTS)
-    return [float(spec(toy.LABELS, *PIXELS)(MASK, SCORES)), sorted(model.output)]
+    training.compile(model, toy.LABELS, steps_per_epoch=2, counts=lambda: PIXELS)
+    return [float(spec(toy.LABELS, lambda: PIXELS)(MASK, SCORES)), sorted(model.output)]
 
 
 CASES = [

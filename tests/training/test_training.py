@@ -132,11 +132,28 @@ def test_multipliers_reach_the_weights():
 def test_class_weights_reach_the_loss():
     pixels, image_pixels = np.array([60, 30, 10]), np.array([100, 60, 50])
     training = Training(loss={"type": "cross_entropy", "class_weights": "median_frequency"})
-    assert training.needs_class_counts
     with training.scope():
         model = toy.network()
-        training.compile(model, toy.LABELS, steps_per_epoch=1, class_pixels=pixels, image_pixels=image_pixels)
+        training.compile(model, toy.LABELS, steps_per_epoch=1, counts=lambda: (pixels, image_pixels))
     assert model.loss.class_weights == pytest.approx((0.5 / 0.6, 1.0, 2.5))
+
+
+def test_classes_are_counted_once_and_only_for_a_loss_that_weighs_them():
+    """Of the network's scores and its auxiliary ones, each loss has the weights; counting reads every mask."""
+    calls = []
+
+    def counts():
+        calls.append(None)
+        return np.array([60, 30, 10]), np.array([100, 60, 50])
+
+    for loss, times in (({"class_weights": "median_frequency"}, 1), ({}, 0), ({"class_weights": (1.0, 2.0, 3.0)}, 0)):
+        calls.clear()
+        training = Training(loss={"type": "cross_entropy", **loss})
+        with training.scope():
+            model = training.network(toy.several())
+            training.compile(model, toy.LABELS, steps_per_epoch=1, counts=counts)
+        assert len(model.loss) == 2 and len({each.class_weights for each in model.loss.values()}) == 1
+        assert len(calls) == times
 
 
 def test_a_batch_without_any_label_changes_nothing():

@@ -11,7 +11,7 @@ from tfseg.cli.console import Manner, verb
 from tfseg.cli.formatting import table
 
 if TYPE_CHECKING:
-    from tfseg.pipeline import Pipeline
+    from tfseg.data import Dataset
 
 
 @click.group()
@@ -19,11 +19,12 @@ def data() -> None:
     """Look at the data of FILE before training on them."""
 
 
-def _loaded(words: Sequence[str], allow_plugins: bool) -> "Pipeline":
+def _opened(words: Sequence[str], allow_plugins: bool) -> "Dataset":
     from tfseg.pipeline import load
 
     file, overrides = one(words)
-    return load(file, overrides, allow_plugins=allow_plugins)
+    pipeline = load(file, overrides, allow_plugins=allow_plugins)
+    return pipeline.data.open(pipeline.labels, pipeline.seed)
 
 
 @verb(data, "check")
@@ -31,10 +32,9 @@ def _loaded(words: Sequence[str], allow_plugins: bool) -> "Pipeline":
 @allow_plugins
 def check_data(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
     """Read every example of the training and the validation split and report what is wrong."""
-    from tfseg.data.inspect import check, faults
+    from tfseg.data.check import check, faults
 
-    pipeline = _loaded(words, allow_plugins)
-    found = check(pipeline.data, pipeline.labels)
+    found = check(_opened(words, allow_plugins))
     for each in found:
         click.echo(each, err=True)
     count = len(faults(found))
@@ -48,12 +48,10 @@ def check_data(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int
 @allow_plugins
 def data_statistics(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
     """Print classes, sizes and channel statistics of the training and the validation split, as YAML."""
-    from tfseg.data.inspect import statistics
+    from tfseg.data.statistics import statistics
 
-    pipeline = _loaded(words, allow_plugins)
-    click.echo(
-        yaml.safe_dump(statistics(pipeline.data, pipeline.labels), sort_keys=False, allow_unicode=True), nl=False
-    )
+    figures = statistics(_opened(words, allow_plugins))
+    click.echo(yaml.safe_dump(figures, sort_keys=False, allow_unicode=True), nl=False)
 
 
 @verb(data, "bench")
@@ -61,8 +59,7 @@ def data_statistics(_: Manner, words: Sequence[str], allow_plugins: bool) -> Non
 @allow_plugins
 def bench_data(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
     """Measure the images per second of the training input up to each of its stages."""
-    from tfseg.data.inspect import bench
+    from tfseg.data.benchmark import bench
 
-    pipeline = _loaded(words, allow_plugins)
-    rates = bench(pipeline.data, pipeline.labels)
+    rates = bench(_opened(words, allow_plugins))
     click.echo("\n".join(["images per second", *table({stage: f"{rate:.0f}" for stage, rate in rates.items()})]))

@@ -3,11 +3,13 @@
 from tfseg.data.augment import Colour, Flip, Rotate, Scale
 from tfseg.data.boxes import ObjectBoxes, ProposalBoxes
 from tfseg.data.camvid import CamVid
-from tfseg.data.dataset import Data, PixelCounts
+from tfseg.data.counting import PixelCounts
+from tfseg.data.dataset import Dataset
 from tfseg.data.folder import Folder
 from tfseg.data.masks import Binary, Colours, Ids
 from tfseg.data.reading import explain, explained
 from tfseg.data.shapes import Shapes
+from tfseg.data.spec import Data
 from tfseg.data.voc import Voc
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "Colour",
     "Colours",
     "Data",
+    "Dataset",
     "Flip",
     "Folder",
     "Ids",

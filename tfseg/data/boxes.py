@@ -69,7 +69,7 @@ class ObjectBoxes(BoxSpec):
         elif given is None:
             return _NOTHING
         else:
-            tight, classes = given.sides, _classes(given, labels)
+            tight, classes = given.sides, _classes(given, labels.names)
         margin = np.rint((tight[:, 2:] - tight[:, :2]) * (self.context - 1) / 2).astype(np.int64)
         return np.concatenate([tight[:, :2] - margin, tight[:, 2:] + margin], 1), classes
 
@@ -165,13 +165,13 @@ def _masks(pictures: Examples) -> Iterator[np.ndarray]:
             yield ids
 
 
-def _classes(given: Boxes, labels: Labels) -> np.ndarray:
+def _classes(given: Boxes, names: tuple[str, ...]) -> np.ndarray:
     """The ids of the classes that the file names."""
-    ids = {word: place for place, name in enumerate(labels.names) for word in (str(place), name)}
+    ids = {word: place for place, name in enumerate(names) for word in (str(place), name)}
     for word, line in zip(given.words, given.lines, strict=True):
         if ids.get(word, 0) == 0:
             raise DataError(
                 f"{given.file}:{line}: the column class of a box of data.boxes: objects must hold a class's name or "
-                f"id, from {labels.names[1]!r} (1) to {labels.names[-1]!r} ({labels.count - 1}). Received: {word!r}."
+                f"id, from {names[1]!r} (1) to {names[-1]!r} ({len(names) - 1}). Received: {word!r}."
             )
     return np.array([ids[word] for word in given.words], np.int64)

@@ -34,17 +34,18 @@ def components(mask: np.ndarray, ignore: int) -> Components:
         mask: integers `[height, width]`.
         ignore: the ignore id.
     """
-    parts, classes = np.zeros(mask.shape, np.int64), [np.zeros(0, np.int64)]
+    parts, classes = np.zeros(mask.shape, np.int64), list[int]()
     for identity, where in enumerate(ndimage.find_objects(mask.astype(np.int64)), start=1):  # 0 is the background
         if where is None or identity == ignore:
             continue
         found, count = ndimage.label(mask[where] == identity, CORNERS)
-        parts[where] += np.where(found > 0, found + sum(map(len, classes)), 0)
-        classes.append(np.full(count, identity, np.int64))
-    of, pixels = np.concatenate(classes), np.bincount(parts.reshape(-1), minlength=1)[1:]
+        parts[where] += np.where(found > 0, found + len(classes), 0)
+        classes += [identity] * count
+    pixels = np.bincount(parts.reshape(-1), minlength=1)[1:]
     boxes = [(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(parts)]
-    order = np.argsort(_first_pixels(parts, len(of)))
-    return Components(np.array(boxes, np.int64).reshape(-1, 4)[order], of[order], pixels[order])
+    order = np.argsort(_first_pixels(parts, len(classes)))
+    columns = (np.array(boxes, np.int64).reshape(-1, 4), np.array(classes, np.int64), pixels)
+    return Components(*(column[order] for column in columns))
 
 
 def _first_pixels(parts: np.ndarray, count: int) -> np.ndarray:

@@ -25,11 +25,13 @@ class Listing:
         split: the split.
         names: what each example is called: a file's name, or a number.
         files: the files that each example is read from, image first; none for examples that are computed.
+        passed_over: what looks like an example and is none, each as a sentence of `tfseg data check`.
     """
 
     split: str
     names: tuple[str, ...]
     files: tuple[tuple[str, ...], ...]
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,7 +11,7 @@ from pydantic import Field, model_validator
 
 from tfseg.data.examples import Checked, Examples, Listing, Loaded, Source, first_fault
 from tfseg.data.masks import Ids, Mask
-from tfseg.data.patterns import files, splits, unreadable
+from tfseg.data.patterns import Matches, splits
 from tfseg.errors import DataError
 from tfseg.images import decode_image
 from tfseg.labels import Labels
@@ -83,39 +82,25 @@ class Folder(Source):
 
     def listing(self, root: Path, split: str) -> Listing:
         """The examples of a split, by name. Every image has a mask, and there is at least one."""
-        pairs = self._listed(root, split) if self.lists is not None else self._found(root, split)
+        images, masks = (Matches(root, pattern, split) for pattern in (self.images, self.masks))
+        if self.lists is None:
+            pairs, over = self._found(images, masks, split), tuple(self._passed_over(images, masks, root, split))
+        else:  # which may well name a part of the files
+            pairs, over = _listed(root, self.lists.replace("{split}", split), images, masks), ()
         if not pairs:
-            places = f"`{self.images}` and `{self.masks}`" if self.lists is None else f"`{self.lists}`"
-            told, others = places.replace("{split}", split), "" if self.lists else unreadable(root, self.images, split)
+            places = f"`{images.place}` and `{masks.place}`" if self.lists is None else f"`{self.lists}`"
+            told, others = places.replace("{split}", split), "" if self.lists else images.unreadable()
             raise DataError(f"{root}: the split `{split}` is empty. Expected at least one example by {told}.{others}")
         texts = tuple((str(image), str(mask)) for image, mask in pairs.values())
-        return Listing(split, tuple(pairs), texts)
-
-    def passed_over(self, root: Path, split: str) -> Iterator[str]:
-        """What the patterns match in a split and no example is made of; lists may well name a part of the files."""
-        if self.lists is not None:
-            return
-        try:
-            images, masks = (files(root, pattern, split) for pattern in (self.images, self.masks))
-        except DataError:
-            return  # which `listing` raises
-        alone = [path for name, path in masks.items() if name not in images]
-        told = "" if self.fractions else f" of the split {split}"
-        if others := unreadable(root, self.images, split):
-            yield f"{root}: some images{told} are left out.{others}"
-        if alone:
-            what = "1 mask" if len(alone) == 1 else f"{len(alone)} masks"
-            yield (
-                f"{root}: {what}{told} without an image, {alone[0]} for one. Expected `{self.images}`. Add the images, "
-                "or take the masks out."
-            )
+        return Listing(split, tuple(pairs), texts, over)
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
         """The examples of a listing, to be read."""
         images, masks = (tf.constant(list(map(os.fsencode, paths))) for paths in zip(*listing.files, strict=True))
+        ids_of = self.mask(labels)
 
         def mask(index: tf.Tensor) -> Checked:
-            ids, fault = self.mask(tf.io.read_file(masks[index]), labels)
+            ids, fault = ids_of(tf.io.read_file(masks[index]))
             return ids, _at(masks[index], fault)
 
         def load(index: tf.Tensor) -> Loaded:
@@ -126,53 +111,60 @@ class Folder(Source):
 
         return Examples(listing, load, mask)
 
-    def _found(self, root: Path, split: str) -> dict[str, Pair]:
+    def _found(self, images: Matches, masks: Matches, split: str) -> dict[str, Pair]:
         """All pairs that the patterns match, or the split's part of them."""
-        images, masks = files(root, self.images, split), files(root, self.masks, split)
-        pairs = {name: (path, self._partner(masks, name, path, root, split)) for name, path in images.items()}
+        pairs = {name: (path, _partner(masks, name, path)) for name, path in images.files.items()}
         if self.fractions is None:
             return pairs
         return {name: pairs[name] for name in sorted(_part(list(pairs), self.fractions, split))}
 
-    def _listed(self, root: Path, split: str) -> dict[str, Pair]:
-        """The pairs that the split's list names."""
-        file = root / str(self.lists).replace("{split}", split)
-        found: Callable[[str], dict[str, Path]] = cache(lambda pattern: files(root, pattern, split))
-        pairs: dict[str, Pair] = {}
-        for number, line in enumerate(_lines(file), 1):
-            words, where = line.split(), f"{file}:{number}"
-            if len(words) == 2 and ((root / words[0].lstrip("/")).is_file() or line not in found(self.images)):
-                image, mask = (_existing(root / word.lstrip("/"), where) for word in words)
-                if image.stem in pairs:
-                    told = f"two images are called {image.stem!r}: {pairs[image.stem][0]} and {image}"
-                    raise DataError(f"{where}: {told}. Examples go by the names of their images; rename one.")
-                pairs[image.stem] = image, mask
-            elif len(words) > 2 and line not in found(self.images):
-                raise DataError(
-                    f"{where}: cannot read the line {line!r}. Expected a name, or the paths of an image and its mask."
-                )
-            elif words:
-                images, masks = found(self.images), found(self.masks)
-                pairs[line] = self._named(images, masks, line, where, root, split)
-        return pairs
-
-    def _named(
-        self, images: dict[str, Path], masks: dict[str, Path], name: str, where: str, root: Path, split: str
-    ) -> Pair:
-        if name not in images:
-            place = self.images.replace("{split}", split).replace("{name}", name)
-            others = unreadable(root, self.images, split, name)
-            raise DataError(
-                f"{where}: `{name}` has no image. Expected `{place}`. Correct the list or add the image.{others}"
+    def _passed_over(self, images: Matches, masks: Matches, root: Path, split: str) -> Iterator[str]:
+        """What the patterns match in a split and no example is made of."""
+        told = "" if self.fractions else f" of the split {split}"
+        if others := images.unreadable():
+            yield f"{root}: some images{told} are left out.{others}"
+        if alone := [path for name, path in masks.files.items() if name not in images.files]:
+            what = "1 mask" if len(alone) == 1 else f"{len(alone)} masks"
+            yield (
+                f"{root}: {what}{told} without an image, {alone[0]} for one. Expected `{self.images}`. Add the images, "
+                "or take the masks out."
             )
-        return images[name], self._partner(masks, name, images[name], root, split)
 
-    def _partner(self, masks: dict[str, Path], name: str, image: Path, root: Path, split: str) -> Path:
-        if name not in masks:
-            place = self.masks.replace("{split}", split).replace("{name}", name)
-            others = unreadable(root, self.masks, split, name)
-            raise DataError(f"{image}: has no mask. Expected `{place}`. Add the mask or take the image out.{others}")
-        return masks[name]
+
+def _listed(root: Path, place: str, images: Matches, masks: Matches) -> dict[str, Pair]:
+    """The pairs that a split's list names."""
+    pairs: dict[str, Pair] = {}
+    for number, line in enumerate(_lines(root / place), 1):
+        words, where = line.split(), f"{root / place}:{number}"
+        if len(words) == 2 and ((root / words[0].lstrip("/")).is_file() or line not in images.files):
+            image, mask = (_existing(root / word.lstrip("/"), where) for word in words)
+            if image.stem in pairs:
+                told = f"two images are called {image.stem!r}: {pairs[image.stem][0]} and {image}"
+                raise DataError(f"{where}: {told}. Examples go by the names of their images; rename one.")
+            pairs[image.stem] = image, mask
+        elif len(words) > 2 and line not in images.files:
+            raise DataError(
+                f"{where}: cannot read the line {line!r}. Expected a name, or the paths of an image and its mask."
+            )
+        elif words:
+            pairs[line] = _named(images, masks, line, where)
+    return pairs
+
+
+def _named(images: Matches, masks: Matches, name: str, where: str) -> Pair:
+    if name not in images.files:
+        place, others = images.place.replace("{name}", name), images.unreadable(name)
+        raise DataError(
+            f"{where}: `{name}` has no image. Expected `{place}`. Correct the list or add the image.{others}"
+        )
+    return images.files[name], _partner(masks, name, images.files[name])
+
+
+def _partner(masks: Matches, name: str, image: Path) -> Path:
+    if name not in masks.files:
+        place, others = masks.place.replace("{name}", name), masks.unreadable(name)
+        raise DataError(f"{image}: has no mask. Expected `{place}`. Add the mask or take the image out.{others}")
+    return masks.files[name]
 
 
 def _lines(file: Path) -> list[str]:

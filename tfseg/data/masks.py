@@ -14,6 +14,9 @@ from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import Fault
 
 Decoded = tuple[tf.Tensor, tf.Tensor]
+"""int32 ids `[height, width]`, and a fault: a text, empty where all is well."""
+Reader = Callable[[tf.Tensor], Decoded]
+"""The content of a mask file to what it says."""
 
 _SHOWN = 10
 _NOT_PNG = "the mask is not a PNG; other formats lose or shift ids. Save it as PNG."
@@ -28,8 +31,8 @@ class MaskSpec:
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
 
-    def __call__(self, data: tf.Tensor, labels: Labels) -> Decoded:
-        """The file `data` as int32 ids `[height, width]`, and a fault: a text, empty where all is well."""
+    def __call__(self, labels: Labels) -> Reader:
+        """What reads the content of a mask file inside the TensorFlow graph: ids and a fault."""
         raise NotImplementedError
 
     def problems(self, context: Context) -> Iterator[Fault]:
@@ -47,19 +50,22 @@ class Ids(MaskSpec):
     rest: RawId | None = None
     """The id for raw ids that `mapping` does not name, usually the ignore id. By default they are an error."""
 
-    def __call__(self, data: tf.Tensor, labels: Labels) -> Decoded:
-        """The file `data` as int32 ids `[height, width]`, and a fault."""
-        return _if_png(data, lambda: self._decode(data, labels))
+    def __call__(self, labels: Labels) -> Reader:
+        """What reads ids."""
+        count, ignore, expected = labels.count, labels.ignore, _expected(labels)
+        table = None if self.mapping is None and self.rest is None else self.table(labels)
 
-    def _decode(self, data: tf.Tensor, labels: Labels) -> Decoded:
-        raw, fault = samples(data)
-        if self.mapping is None and self.rest is None:  # a look-up for each pixel would take as long as decoding
-            ids, wrong = raw, tf.logical_and(raw >= labels.count, tf.not_equal(raw, labels.ignore))
-        else:
-            ids = tf.gather(tf.constant(self.table(labels)), raw)
-            wrong = ids < 0
-        found = tf.logical_and(tf.reduce_any(wrong), tf.equal(fault, ""))
-        return ids, tf.cond(found, lambda: _wrong_ids(raw, wrong, labels), lambda: fault)
+        def decode(data: tf.Tensor) -> Decoded:
+            raw, fault = samples(data)
+            if table is None:  # a look-up for each pixel would take as long as decoding
+                ids, wrong = raw, tf.logical_and(raw >= count, tf.not_equal(raw, ignore))
+            else:
+                ids = tf.gather(tf.constant(table), raw)
+                wrong = ids < 0
+            found = tf.logical_and(tf.reduce_any(wrong), tf.equal(fault, ""))
+            return ids, tf.cond(found, lambda: _wrong_ids(raw, wrong, expected), lambda: fault)
+
+        return _png(decode)
 
     def table(self, labels: Labels) -> np.ndarray:
         """int32 `[65536]`: the id of every raw value; -1 for those that must not occur."""
@@ -87,9 +93,9 @@ class Binary(MaskSpec):
 
     type: Literal["binary"] = "binary"
 
-    def __call__(self, data: tf.Tensor, labels: Labels) -> Decoded:
-        """The file `data` as int32 ids `[height, width]`, and a fault."""
-        return Ids(mapping={0: 0, 1: 1, 255: 1})(data, labels)
+    def __call__(self, labels: Labels) -> Reader:
+        """What reads black and white."""
+        return Ids(mapping={0: 0, 1: 1, 255: 1})(labels)
 
     def problems(self, context: Context) -> Iterator[Fault]:
         """What does not fit the classes, as (path, message)."""
@@ -107,18 +113,19 @@ class Colours(MaskSpec):
     ignore: tuple[Colour, ...] = ()
     """Colours of pixels that count nowhere, beside the one that `labels` gives to the ignore id."""
 
-    def __call__(self, data: tf.Tensor, labels: Labels) -> Decoded:
-        """The file `data` as int32 ids `[height, width]`, and a fault."""
-        return _if_png(data, lambda: self._decode(data, labels))
-
-    def _decode(self, data: tf.Tensor, labels: Labels) -> Decoded:
-        codes = _code(tf.cast(tf.io.decode_png(data, 3), tf.int32))
+    def __call__(self, labels: Labels) -> Reader:
+        """What reads colours."""
         known, ids = self.codes(labels)
-        place = tf.searchsorted(tf.constant(known), tf.reshape(codes, [-1]))
-        place = tf.reshape(tf.minimum(place, len(known) - 1), tf.shape(codes))
-        right = tf.equal(tf.gather(tf.constant(known), place), codes)
-        decoded = tf.where(right, tf.gather(tf.constant(ids), place), _INVALID)
-        return decoded, tf.cond(tf.reduce_all(right), lambda: "", lambda: _wrong_colours(codes, right))
+
+        def decode(data: tf.Tensor) -> Decoded:
+            codes = _code(tf.cast(tf.io.decode_png(data, 3), tf.int32))
+            place = tf.searchsorted(tf.constant(known), tf.reshape(codes, [-1]))
+            place = tf.reshape(tf.minimum(place, len(known) - 1), tf.shape(codes))
+            right = tf.equal(tf.gather(tf.constant(known), place), codes)
+            decoded = tf.where(right, tf.gather(tf.constant(ids), place), _INVALID)
+            return decoded, tf.cond(tf.reduce_all(right), lambda: "", lambda: _wrong_colours(codes, right))
+
+        return _png(decode)
 
     def codes(self, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
         """The known colours as sorted 24-bit numbers, and their ids. A class wins over an equal colour for ignore."""
@@ -155,17 +162,22 @@ def _code(colours: tf.Tensor) -> tf.Tensor:
     return colours[:, :, 0] * 65536 + colours[:, :, 1] * 256 + colours[:, :, 2]
 
 
-def _if_png(data: tf.Tensor, decode: Callable[[], Decoded]) -> Decoded:
-    blank = tf.zeros([0, 0], tf.int32)
-    ids, fault = tf.cond(is_png(data), decode, lambda: (blank, tf.constant(_NOT_PNG)))
-    return tf.ensure_shape(ids, [None, None]), tf.convert_to_tensor(fault)
+def _png(decode: Reader) -> Reader:
+    """`decode` for files that are PNG; the fault of all others is that they are not."""
+
+    def read(data: tf.Tensor) -> Decoded:
+        blank = tf.zeros([0, 0], tf.int32)
+        ids, fault = tf.cond(is_png(data), lambda: decode(data), lambda: (blank, tf.constant(_NOT_PNG)))
+        return tf.ensure_shape(ids, [None, None]), tf.convert_to_tensor(fault)
+
+    return read
 
 
-def _wrong_ids(raw: tf.Tensor, wrong: tf.Tensor, labels: Labels) -> tf.Tensor:
+def _wrong_ids(raw: tf.Tensor, wrong: tf.Tensor, expected: str) -> tf.Tensor:
     wrong = tf.sort(tf.unique(tf.boolean_mask(raw, wrong)).y)
     shown = tf.strings.reduce_join(tf.strings.as_string(wrong[:_SHOWN]), separator=", ")
     more = tf.where(tf.size(wrong) > _SHOWN, ", ...", "")
-    told = f"; {_expected(labels)}. Correct the mask or `labels`, or translate the ids with `data.source.mask`."
+    told = f"; {expected}. Correct the mask or `labels`, or translate the ids with `data.source.mask`."
     return tf.strings.join(["the mask holds ", shown, more, told])
 
 

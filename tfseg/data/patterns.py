@@ -4,6 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from tfseg.errors import DataError
@@ -12,44 +13,60 @@ from tfseg.images.suffixes import SUFFIXES
 _KNOWN = {"{split}": "(?P<split>[^/]+)", "{name}": "(?P<name>.+)", "*": "[^/]*"}
 
 
-def files(root: Path, pattern: str, split: str) -> dict[str, Path]:
-    """The images that a pattern stands for in one split, by name.
-
-    Raises:
-        DataError: two files have one name, or something else than a file has the name of an image.
-    """
-    pattern, found = pattern.replace("{split}", split), dict[str, Path]()
-    for name, path in sorted(_matches(root, pattern, split), key=lambda match: match[1]):
-        if path.suffix.lower() not in SUFFIXES:
-            continue
-        if not path.is_file():
-            told = "a link that leads nowhere" if path.is_symlink() else "no file with content, such as a pipe"
-            raise DataError(f"{path}: is {told}. Expected an image. Restore the file, or take it out.")
-        if name in found:
-            raise DataError(f"{path}: has the name `{name}`, as has {found[name]}. Let `{pattern}` match one of them.")
-        found[name] = path
-    return found
-
-
-def unreadable(root: Path, pattern: str, split: str, name: str | None = None) -> str:
-    """What to say of files that a pattern matches and whose suffix is that of no image that can be read.
+class Matches:
+    """What a pattern stands for in one split; folders are walked once, and not before something asks.
 
     Args:
         root: the folder below which the pattern holds.
         pattern: the pattern.
         split: the split.
-        name: the only name to look for; by default every one.
-
-    Returns:
-        A sentence, or nothing where there are no such files.
     """
-    matches = _matches(root, pattern, split)
-    counts = Counter(path.suffix.lower() for found, path in matches if name in (None, found))
-    others = {suffix or "no suffix": count for suffix, count in counts.items() if suffix not in SUFFIXES}
-    if not others:
-        return ""
-    told = ", ".join(f"{count} with {suffix}" for suffix, count in sorted(others.items()))
-    return f" Files of that name cannot be read: {told}. Convert them to PNG; readable are {', '.join(SUFFIXES)}."
+
+    def __init__(self, root: Path, pattern: str, split: str) -> None:
+        self.place = pattern.replace("{split}", split)
+        self._root = root
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """The images, by name.
+
+        Raises:
+            DataError: two files have one name, or something else than a file has the name of an image.
+        """
+        found = dict[str, Path]()
+        for name, path in self._all:
+            if path.suffix.lower() not in SUFFIXES:
+                continue
+            if not path.is_file():
+                told = "a link that leads nowhere" if path.is_symlink() else "no file with content, such as a pipe"
+                raise DataError(f"{path}: is {told}. Expected an image. Restore the file, or take it out.")
+            if name in found:
+                raise DataError(
+                    f"{path}: has the name `{name}`, as has {found[name]}. Let `{self.place}` match one of them."
+                )
+            found[name] = path
+        return found
+
+    def unreadable(self, name: str | None = None) -> str:
+        """What to say of files whose suffix is that of no image that can be read; nothing where there are none.
+
+        Args:
+            name: the only name to look for; by default every one.
+        """
+        counts = Counter(path.suffix.lower() for found, path in self._all if name in (None, found))
+        others = {suffix or "no suffix": count for suffix, count in counts.items() if suffix not in SUFFIXES}
+        if not others:
+            return ""
+        told = ", ".join(f"{count} with {suffix}" for suffix, count in sorted(others.items()))
+        return f" Files of that name cannot be read: {told}. Convert them to PNG; readable are {', '.join(SUFFIXES)}."
+
+    @cached_property
+    def _all(self) -> list[tuple[str, Path]]:
+        """Name and path of all that the pattern matches, whatever it is, by name."""
+        shape = re.compile(_expression(self.place), re.DOTALL)
+        below = ((path, path.relative_to(self._root).as_posix()) for path in _below(self._root / _fixed(self.place)))
+        matches = [(match["name"], path) for path, text in below if (match := shape.fullmatch(text))]
+        return sorted(matches, key=lambda match: match[0])
 
 
 def splits(root: Path, pattern: str) -> set[str]:
@@ -64,15 +81,6 @@ def splits(root: Path, pattern: str) -> set[str]:
         for entry in entries
         if (match := shape.fullmatch(entry.name)) and (not goes_on or (entry / _fixed(rest)).is_dir())
     }
-
-
-def _matches(root: Path, pattern: str, split: str) -> Iterator[tuple[str, Path]]:
-    """Name and path of all that a pattern matches, whatever it is."""
-    pattern = pattern.replace("{split}", split)
-    shape = re.compile(_expression(pattern), re.DOTALL)
-    for path in _below(root / _fixed(pattern)):
-        if match := shape.fullmatch(path.relative_to(root).as_posix()):
-            yield match["name"], path
 
 
 def _below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfseg.errors import DataError
@@ -86,6 +87,12 @@ def explained() -> Iterator[None]:
         if known is None:
             raise
         raise known from error
+
+
+def arrays(dataset: tf.data.Dataset) -> Iterator[tuple[np.ndarray, ...]]:
+    """The elements as NumPy arrays; a bad file is a DataError."""
+    with explained():
+        yield from dataset.as_numpy_iterator()
 
 
 def _message(error: BaseException) -> str:

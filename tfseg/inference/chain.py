@@ -109,7 +109,7 @@ class Boxed:
     """
 
     def __init__(self, engine: Engine, proposals: Proposals) -> None:
-        self.engine, self.proposals = scored(engine), proposals
+        self.engine, self.by_boxes = scored(engine), proposals.open()
         if engine.size not in (None, (proposals.size, proposals.size)):
             height, width = engine.size
             raise RunError(
@@ -118,7 +118,7 @@ class Boxed:
             )
 
     def scores(self, image: np.ndarray, name: str | None) -> np.ndarray:
-        return self.proposals(image, self.engine.scores, self.engine.classes, name)
+        return self.by_boxes(image, self.engine.scores, self.engine.classes, name)
 
     def probabilities(self, image: np.ndarray, name: str | None) -> np.ndarray:
         return softmax(self.scores(image, name))

@@ -1,8 +1,8 @@
 """Prediction box by box: DeconvNet's way to see objects of any size at one (Noh, Hong & Han 2015, section 3.3)."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -45,6 +45,27 @@ class Proposals:
     merge: Literal["max", "mean"] = "max"
     """How scores of several boxes meet at a pixel."""
 
+    def open(self) -> "ByBoxes":
+        """These boxes put to use; reads their file.
+
+        Raises:
+            DataError: the file of boxes cannot be used.
+        """
+        return ByBoxes(self, None if self.boxes is None else read_boxes(self.boxes))
+
+
+@dataclass(frozen=True)
+class ByBoxes:
+    """Images seen box by box.
+
+    Args:
+        how: which boxes, and how their scores meet.
+        given: the boxes of each image by its name, where a file has them; None for windows.
+    """
+
+    how: Proposals
+    given: Mapping[str, Boxes] | None
+
     def __call__(self, image: np.ndarray, scores: Scores, classes: int, name: str | None = None) -> np.ndarray:
         """The canvas, float32 `[height, width, classes]`.
 
@@ -55,48 +76,43 @@ class Proposals:
             name: what the file of boxes calls the image.
 
         Raises:
-            DataError: the file of boxes cannot be used, or has none of this image.
+            DataError: the file of boxes has none of this image, or one that lies outside it.
         """
         boxes = self.chosen(image.shape[0], image.shape[1], name)
         canvas = np.zeros((*image.shape[:2], classes), np.float32)
         covered = np.zeros((*image.shape[:2], 1), np.float32)
-        for sides, found in _seen(image, boxes, scores, self.size):
+        for sides, found in _seen(image, boxes, scores, self.how.size):
             place, part = _within(sides, canvas.shape[0], canvas.shape[1])
-            if self.merge == "max":
+            if self.how.merge == "max":
                 canvas[place] = np.maximum(canvas[place], found[part])
             else:
                 canvas[place] += found[part]
                 covered[place] += 1
-        return canvas if self.merge == "max" else canvas / np.maximum(covered, 1)
+        return canvas if self.how.merge == "max" else canvas / np.maximum(covered, 1)
 
     def chosen(self, height: int, width: int, name: str | None) -> np.ndarray:
         """int64 `[boxes, 4]`: the boxes that the network is to see."""
-        sides = windows(height, width, self.scales) if self.boxes is None else self._given(height, width, name)
-        large = sides[np.minimum(sides[:, 2] - sides[:, 0], sides[:, 3] - sides[:, 1]) >= self.min_side]
-        return large[: self.count] if len(large) else np.array([[0, 0, width, height]], np.int64)
+        sides = self._sides(height, width, str(name))
+        large = sides[np.minimum(sides[:, 2] - sides[:, 0], sides[:, 3] - sides[:, 1]) >= self.how.min_side]
+        return large[: self.how.count] if len(large) else np.array([[0, 0, width, height]], np.int64)
 
-    def _given(self, height: int, width: int, name: str | None) -> np.ndarray:
-        self.check([str(name)])
-        given = self._read[str(name)]
-        given.check_inside(height, width, str(name))
-        return given.sides
+    def _sides(self, height: int, width: int, name: str) -> np.ndarray:
+        if self.given is None:
+            return windows(height, width, self.how.scales)
+        self.check([name])
+        boxes = self.given[name]
+        boxes.check_inside(height, width, name)
+        return boxes.sides
 
     def check(self, names: Iterable[str]) -> None:
-        """Raises DataError where there is a file of boxes and it cannot be used for images of these names."""
-        if self.boxes is None:
-            return
-        missing = [name for name in names if name not in self._read]
+        """Raises DataError where there is a file of boxes and it has none of an image of these names."""
+        missing = [] if self.given is None else [name for name in names if name not in self.given]
         if missing:
             raise DataError(
-                f"{self.boxes}: has no box of the image {missing[0]!r}. Expected at least one line for each image that "
-                "is predicted, under the name of its file without suffix. Add them, or set inference.proposals.boxes "
-                "to null for sliding windows."
+                f"{self.how.boxes}: has no box of the image {missing[0]!r}. Expected at least one line for each image "
+                "that is predicted, under the name of its file without suffix. Add them, or set "
+                "inference.proposals.boxes to null for sliding windows."
             )
-
-    @cached_property
-    def _read(self) -> dict[str, Boxes]:
-        """The content of the file of boxes."""
-        return {} if self.boxes is None else read_boxes(self.boxes)
 
 
 def windows(height: int, width: int, scales: tuple[float, ...]) -> np.ndarray:

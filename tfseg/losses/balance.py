@@ -1,10 +1,14 @@
 """Class weights from how often the classes occur."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 
 Balance = Literal["inverse_frequency", "median_frequency"]
+Counts = Callable[[], tuple[np.ndarray, np.ndarray]]
+"""Counts classes in the training split, which takes as long as reading its masks: `pixels` and `image_pixels` of
+`balanced`."""
 
 
 def balanced(balance: Balance, pixels: np.ndarray, image_pixels: np.ndarray) -> tuple[float, ...]:

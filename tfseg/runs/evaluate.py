@@ -70,8 +70,8 @@ def evaluate(
 
 
 def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, verbose: bool) -> dict[str, Any]:
-    data, labels = pipeline.data, pipeline.labels
-    received, expected = (predictor.classes, predictor.channels), (labels.count, data.channels)
+    labels = pipeline.labels
+    received, expected = (predictor.classes, predictor.channels), (labels.count, pipeline.data.channels)
     if received != expected:
         raise RunError(
             f"{path}: tells {received[0]} classes apart in images of {received[1]} channels. Received: a pipeline of "
@@ -82,12 +82,12 @@ def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, v
             f"{path}: {problem}, as in the pipeline whose data measure it. Give that pipeline the labels of the "
             "training, in their order."
         )
-    measurement, images = Measurement(labels), data.count(split)
-    progress = keras.utils.Progbar(images, verbose=verbosity(verbose), unit_name="image")
+    data, measurement = pipeline.data.open(labels), Measurement(labels)
+    names = data.names(split)
+    progress = keras.utils.Progbar(len(names), verbose=verbosity(verbose), unit_name="image")
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        batches = data.evaluation(split, labels).as_numpy_iterator()
-        for name, (image, mask) in zip(data.evaluation_names(split), batches, strict=True):
+        for name, (image, mask) in zip(names, data.evaluation(split).as_numpy_iterator(), strict=True):
             yield mask, predictor.masks(image, (name,))
             progress.add(1)
 
@@ -95,7 +95,7 @@ def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, v
         measurement.count(pairs())
     return {
         "split": split,
-        "images": images,
+        "images": len(names),
         **measurement.report(),
         "pipeline_sha256": sha256(dump(pipeline).encode()).hexdigest(),
         "versions": versions(),

@@ -72,7 +72,7 @@ def export(
 
 def _examples(pipeline: Pipeline) -> list[np.ndarray]:
     """The first validation images."""
-    dataset = pipeline.data.evaluation(pipeline.data.validation_split, pipeline.labels)
+    dataset = pipeline.data.open(pipeline.labels).evaluation(pipeline.data.validation_split)
     with explained():
         return [image[0] for image, _ in islice(dataset.as_numpy_iterator(), pipeline.export.examples)]
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 
 from tfseg.atomic import write_text
+from tfseg.data import Dataset
 from tfseg.errors import RunError
 from tfseg.inference import check_partner
 from tfseg.labels import LABELS, labels_text
@@ -24,7 +24,6 @@ from tfseg.spec.show import dump
 from tfseg.training import State, estimate_batch_norm, restore, save_model
 from tfseg.training.files import BEST, LAST, states
 from tfseg.training.progress import Progress, verbosity
-from tfseg.training.strategy import Scope
 
 SAMPLES = 4
 """Validation images that TensorBoard shows with the network's masks."""
@@ -54,126 +53,84 @@ def fit(
     Raises:
         TfsegError: data, weights or `run_dir` cannot be used, or the training had to stop; the text says what to do.
     """
-    folder, data, labels = Path(run_dir), pipeline.data, pipeline.labels
+    folder, recipe, labels = Path(run_dir), pipeline.training, pipeline.labels
     with claim(folder, pipeline, resume=resume, overwrite=overwrite) as claimed, in_words():
-        steps, _ = data.steps_per_epoch(labels), data.count(data.validation_split)  # missing files show here
-        _check_use(pipeline)
-        with pipeline.training.scope(pipeline.seed) as scope:
-            model = pipeline.training.network(pipeline.build(training=True))
+        data = pipeline.data.open(labels, pipeline.seed)
+        steps, _ = data.steps_per_epoch, data.count(pipeline.data.validation_split)  # missing files show here
+        length = recipe.length(steps)
+        _check_use(pipeline, data)
+        with recipe.scope(pipeline.seed) as scope:
+            model = recipe.network(pipeline.build(training=True))
             if faults := told(pipeline.network_problems(model)):
                 raise RunError(faults)
             if not (resume and states(folder)):  # a training may be resumed before its first epoch has ended
-                load_weights(pipeline, model)
-            compile_for(pipeline, model, steps)
+                pipeline.model.load_weights(model, pictures(data))
+            positions = pipeline.model.positions
+            recipe.compile(model, labels, steps_per_epoch=steps, counts=data.class_counts, positions=positions)
             state = restore(model, folder) if resume else State()
-            batches = training_and_validation(pipeline, state, scope)
+            training = data.training(epochs=length.epochs, initial_epoch=state.epoch, batch_multiple=scope.replicas)
+            validation = data.evaluation(pipeline.data.validation_split, replicas=scope.replicas)
             claimed.begin()
             write_text(folder / PIPELINE, dump(pipeline))
             write_text(folder / LABELS, labels_text(labels))
-            saving = watchers(pipeline, folder, state, batches[1], steps)
-            train(pipeline, model, batches, [*saving, *callbacks], state.epoch, verbose)
+            saving = watchers(pipeline, data, folder, state, samples=validation.take(SAMPLES))
+            model.fit(
+                recipe.targets(training, model),
+                steps_per_epoch=steps,
+                initial_epoch=state.epoch,
+                epochs=length.epochs,
+                validation_data=recipe.targets(validation, model),
+                validation_freq=list(recipe.validated_epochs(steps)),
+                callbacks=[*saving, *callbacks, *([Progress(length)] if verbose else [])],
+                verbose=verbosity(verbose),
+                shuffle=False,  # the dataset is in its own random order already
+            )
         run = Run(folder, allow_plugins=bool(pipeline.plugins))
-        measure_batch_norm(pipeline, run, verbose)
-        evaluate(run, data.validation_split, allow_plugins=bool(pipeline.plugins), verbose=verbose)
+        measure_batch_norm(pipeline, data, run, verbose)
+        evaluate(run, pipeline.data.validation_split, allow_plugins=bool(pipeline.plugins), verbose=verbose)
         claimed.finish()
     return run
 
 
-def _check_use(pipeline: Pipeline) -> None:
+def _check_use(pipeline: Pipeline, data: Dataset) -> None:
     """What evaluation will need beside the network is looked for before the network is trained, which may take days."""
-    data, use = pipeline.data, pipeline.inference
+    use = pipeline.inference
     if use.proposals is not None:
-        use.proposals.check(data.evaluation_names(data.validation_split))
+        use.proposals.open().check(data.names(pipeline.data.validation_split))
     if use.ensemble is not None:
         other = partner(use.ensemble, bool(pipeline.plugins))
-        check_partner(other, pipeline.labels.count, data.channels, pipeline.labels)
+        check_partner(other, pipeline.labels.count, pipeline.data.channels, pipeline.labels)
 
 
-def load_weights(pipeline: Pipeline, model: keras.Model) -> None:
-    """Fills the network as its spec says. Folded BatchNorm is measured on the pictures that training will see."""
-
-    def pictures() -> Iterator[np.ndarray]:
-        data = replace(pipeline.data, cache=False)  # a few batches are not worth reading all pictures
-        for image, _ in (
-            data.training(pipeline.labels, seed=pipeline.seed, epochs=1).take(UNFOLDING).as_numpy_iterator()
-        ):
-            yield image
-
-    pipeline.model.load_weights(model, pictures())
-
-
-def compile_for(pipeline: Pipeline, model: keras.Model, steps: int) -> None:
-    """Compiles the network for the pipeline's training, of `steps` batches an epoch; counts classes where it must."""
-    counts = {}
-    if pipeline.training.needs_class_counts:
-        counted = pipeline.data.pixel_counts(pipeline.data.train_split, pipeline.labels)
-        counts = {"class_pixels": counted.classes, "image_pixels": counted.pictures}
-    positions = pipeline.model.positions
-    pipeline.training.compile(model, pipeline.labels, steps_per_epoch=steps, positions=positions, **counts)
-
-
-def training_and_validation(pipeline: Pipeline, state: State, scope: Scope) -> tuple[Any, Any]:
-    """The pictures to train on from the epoch where the training stands, and those to validate on."""
-    data, labels = pipeline.data, pipeline.labels
-    training = data.training(
-        labels,
-        seed=pipeline.seed,
-        epochs=pipeline.training.length(data.steps_per_epoch(labels)).epochs,
-        initial_epoch=state.epoch,
-        batch_multiple=scope.replicas,
-    )
-    return training, data.evaluation(data.validation_split, labels, replicas=scope.replicas)
+def pictures(data: Dataset) -> Iterator[np.ndarray]:
+    """The first batches that training will see, for what is measured on pictures: folded BatchNorm."""
+    for image, _ in data.training(epochs=1).take(UNFOLDING).as_numpy_iterator():
+        yield image
 
 
 def watchers(
-    pipeline: Pipeline, folder: Path, state: State, validation: Any, steps: int
+    pipeline: Pipeline, data: Dataset, folder: Path, state: State, samples: Any
 ) -> list[keras.callbacks.Callback]:
     """What writes the run directory while the network is trained, and ends the training where it must."""
-    data, labels, seed = pipeline.data, pipeline.labels, pipeline.seed
     return pipeline.training.callbacks(
         folder,
-        labels,
-        steps_per_epoch=steps,
+        pipeline.labels,
+        steps_per_epoch=data.steps_per_epoch,
         state=state,
-        batch_names=lambda epoch, step: data.batch_names(labels, epoch, step, seed=seed),
-        batch=lambda epoch, step: data.training_batch(labels, epoch, step, seed=seed),
-        samples=[(image[0], mask[0]) for image, mask in validation.take(SAMPLES).as_numpy_iterator()],
+        batch_names=data.batch_names,
+        batch=data.training_batch,
+        samples=[(image[0], mask[0]) for image, mask in samples.as_numpy_iterator()],
     )
 
 
-def train(
-    pipeline: Pipeline,
-    model: keras.Model,
-    batches: tuple[Any, Any],
-    callbacks: Sequence[keras.callbacks.Callback],
-    epoch: int,
-    verbose: bool,
-) -> None:
-    """Fits the compiled network, from the end of an `epoch` to that of the training."""
-    recipe, (training, validation) = pipeline.training, batches
-    length = recipe.length(pipeline.data.steps_per_epoch(pipeline.labels))
-    model.fit(
-        recipe.targets(training, model),
-        steps_per_epoch=length.batches_per_epoch,
-        initial_epoch=epoch,
-        epochs=length.epochs,
-        validation_data=recipe.targets(validation, model),
-        validation_freq=list(recipe.validated_epochs(length.batches_per_epoch)),
-        callbacks=[*callbacks, *([Progress(length)] if verbose else [])],
-        verbose=verbosity(verbose),
-        shuffle=False,  # the dataset is in its own random order already
-    )
-
-
-def measure_batch_norm(pipeline: Pipeline, run: Run, verbose: bool) -> None:
+def measure_batch_norm(pipeline: Pipeline, data: Dataset, run: Run, verbose: bool) -> None:
     """Gives both saved networks the statistics of further training batches, where the pipeline asks for it."""
-    count, data = pipeline.training.batch_norm_batches, pipeline.data
-    steps = data.steps_per_epoch(pipeline.labels)
+    count, steps = pipeline.training.batch_norm_batches, data.steps_per_epoch
     ended = pipeline.training.length(steps).epochs
     epochs = ended + -(-count // steps)
     progress = keras.utils.Progbar(2 * count, verbose=verbosity(verbose), unit_name="batch")
     for name in (BEST, LAST) if count else ():
-        training = data.training(pipeline.labels, seed=pipeline.seed, epochs=epochs, initial_epoch=ended)
+        training = data.training(epochs=epochs, initial_epoch=ended)
         model = run.model(name)
         estimate_batch_norm(model, _counted(training.take(count).as_numpy_iterator(), progress))
         save_model(model, run.folder / name)

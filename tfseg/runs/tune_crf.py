@@ -120,7 +120,8 @@ class _Found:
     def fill(self, run: Run, split: str, images: int, tell: Tell) -> None:
         """Lets the network see evenly spaced images of a split, once each."""
         pipeline = run.pipeline
-        data, names = pipeline.data, pipeline.data.evaluation_names(split)
+        data = pipeline.data.open(pipeline.labels)
+        names = data.names(split)
         chosen = set(np.linspace(0, len(names) - 1, min(images, len(names))).round().astype(int).tolist())
         tell(f"{split}: {len(chosen)} of {len(names)} images")
         predictor = predictor_of(
@@ -128,8 +129,7 @@ class _Found:
         )
         labelled = False
         with explained():
-            pairs = data.evaluation(split, pipeline.labels).as_numpy_iterator()
-            for index, (image, mask) in enumerate(pairs):
+            for index, (image, mask) in enumerate(data.evaluation(split).as_numpy_iterator()):
                 if index in chosen:
                     probabilities = predictor.probabilities(image[0], names[index]).astype(np.float16)
                     arrays = {"probabilities": probabilities[None], "image": image, "mask": mask}

@@ -5,10 +5,10 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import keras
-import numpy as np
 
 from tfseg.context import Context
 from tfseg.labels import Labels
+from tfseg.losses.balance import Counts
 from tfseg.losses.sizes import Positions, Resolution
 from tfseg.spec.problems import Fault
 
@@ -24,8 +24,7 @@ class Objective:
     def __call__(
         self,
         labels: Labels,
-        pixels: np.ndarray | None = None,
-        image_pixels: np.ndarray | None = None,
+        counts: Counts | None = None,
         *,
         resolution: Resolution | None = None,
         positions: Positions | None = None,
@@ -34,17 +33,11 @@ class Objective:
 
         Args:
             labels: the classes.
-            pixels: how many pixels of the training split each class has; where `counts`.
-            image_pixels: how many pixels the images have, in sum, in which each class occurs; likewise.
+            counts: counts the classes of the training split, for a loss that weighs them; others do not call it.
             resolution: what to do with an output that is not of the labels' size; None: it is.
             positions: where such an output lies in the image; None: from corner to corner.
         """
         raise NotImplementedError
-
-    @property
-    def counts(self) -> bool:
-        """Whether it needs to know how often the classes occur."""
-        return False
 
     def problems(self, context: Context) -> Iterator[Fault]:
         """What does not fit the classes, each as (path, message)."""

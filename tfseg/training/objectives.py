@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import keras
-import numpy as np
 from pydantic import Field
 
 from tfseg import losses
 from tfseg.context import Context
 from tfseg.labels import Labels
-from tfseg.losses.balance import Balance, balanced
+from tfseg.losses.balance import Balance, Counts, balanced
 from tfseg.losses.sizes import Positions, Resolution
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
@@ -31,11 +30,6 @@ class CrossEntropy(Objective):
     resolution: Resolution = "image"
     """`image`: scores are brought to the image. `scores`: labels are taken at the scores' places, as in DeepLab."""
 
-    @property
-    def counts(self) -> bool:
-        """Whether the loss needs to know how often the classes occur."""
-        return isinstance(self.class_weights, str)
-
     def problems(self, context: Context) -> Iterator[Fault]:
         """What does not fit the classes, each as (path, message)."""
         given, count = self.class_weights, context.labels.count
@@ -45,8 +39,7 @@ class CrossEntropy(Objective):
     def __call__(
         self,
         labels: Labels,
-        pixels: np.ndarray | None = None,
-        image_pixels: np.ndarray | None = None,
+        counts: Counts | None = None,
         *,
         resolution: Resolution | None = None,
         positions: Positions | None = None,
@@ -55,16 +48,15 @@ class CrossEntropy(Objective):
 
         Args:
             labels: the classes.
+            counts: counts the classes of the training split; called where `class_weights` follow from that.
             resolution: what to do with an output that is not of the labels' size; None: it is.
             positions: where such an output lies in the image; None: from corner to corner.
-            pixels: how many pixels of the training split each class has; needed where `counts`.
-            image_pixels: how many pixels the images have, in sum, in which each class occurs; likewise.
         """
         weights = self.class_weights
         if isinstance(weights, str):
-            if pixels is None or image_pixels is None:
-                raise ValueError(f"class_weights={weights!r} needs `pixels` and `image_pixels`. Received: None")
-            weights = balanced(weights, pixels, image_pixels)
+            if counts is None:
+                raise ValueError(f"class_weights={weights!r} needs `counts`. Received: None")
+            weights = balanced(weights, *counts())
         return losses.CrossEntropy(labels.ignore, weights, self.reduction, resolution, positions)
 
 
@@ -81,8 +73,7 @@ class TopKCrossEntropy(Objective):
     def __call__(
         self,
         labels: Labels,
-        pixels: np.ndarray | None = None,
-        image_pixels: np.ndarray | None = None,
+        counts: Counts | None = None,
         *,
         resolution: Resolution | None = None,
         positions: Positions | None = None,
@@ -91,8 +82,7 @@ class TopKCrossEntropy(Objective):
 
         Args:
             labels: the classes.
-            pixels: not needed.
-            image_pixels: not needed.
+            counts: not called.
             resolution: what to do with an output that is not of the labels' size; None: it is.
             positions: where such an output lies in the image; None: from corner to corner.
         """

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import keras
-import numpy as np
 from keras import ops
 from pydantic import Field, model_validator
 
@@ -14,6 +14,7 @@ from tfseg.context import Context
 from tfseg.errors import RunError
 from tfseg.labels import Labels
 from tfseg.losses import Positions
+from tfseg.losses.balance import Counts
 from tfseg.metrics import SegmentationMetrics
 from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import Fault, Misfit, told, under
@@ -79,11 +80,6 @@ class Training:
             raise Misfit(*problems)
         return self
 
-    @property
-    def needs_class_counts(self) -> bool:
-        """Whether `compile` must be told how often the classes occur in the training split."""
-        return self.loss.counts
-
     def problems(self, context: Context) -> Iterator[Fault]:
         """What does not fit the classes, each as (path, message)."""
         yield from under("loss", self.loss.problems(context))
@@ -123,8 +119,7 @@ class Training:
         labels: Labels,
         *,
         steps_per_epoch: int,
-        class_pixels: np.ndarray | None = None,
-        image_pixels: np.ndarray | None = None,
+        counts: Counts | None = None,
         positions: Positions | None = None,
     ) -> None:
         """Freezes what shall not learn and compiles `model`, built in the same `scope`, for `model.fit`.
@@ -133,8 +128,7 @@ class Training:
             model: what `network` gave.
             labels: the classes.
             steps_per_epoch: the batches of an epoch; how long the schedule is follows from it.
-            class_pixels: the pixels of each class in the training split; where `needs_class_counts`.
-            image_pixels: the pixels of the images in which each class occurs; likewise.
+            counts: counts the classes of the training split; called, once, where the loss weighs classes by that.
             positions: where the scores of its outputs lie in the image; None: from corner to corner.
 
         Raises:
@@ -144,7 +138,7 @@ class Training:
         if problems := told(under("training", (*self.problems(context), *self.network_problems(model)))):
             raise RunError(problems)
         prepare(model, batch_norm=self.batch_norm, freeze=self.freeze, synchronized=self.strategy == "mirrored")
-        length, counts = self.length(steps_per_epoch), (class_pixels, image_pixels)
+        length = self.length(steps_per_epoch)
         rate = self.schedule(
             self.optimizer.learning_rate, steps=length.total_steps, steps_per_epoch=length.steps_per_epoch
         )
@@ -152,7 +146,7 @@ class Training:
         metrics = [SegmentationMetrics(labels.count, labels.ignore)]
         model.compile(
             optimizer=optimizer,
-            **self._objective(model, labels, counts, positions),
+            **self._objective(model, partial(self.loss, labels, counts and cache(counts)), positions),
             metrics={LOGITS: metrics} if isinstance(model.output, dict) else metrics,
             jit_compile=self.jit_compile,
             auto_scale_loss=False,
@@ -161,18 +155,14 @@ class Training:
         _build_compiled(model, labels)
 
     def _objective(
-        self,
-        model: keras.Model,
-        labels: Labels,
-        counts: Sequence[np.ndarray | None],
-        positions: Positions | None,
+        self, model: keras.Model, loss: Callable[..., keras.losses.Loss], positions: Positions | None
     ) -> dict[str, Any]:
-        """The losses of the outputs and their weights."""
+        """The losses of the outputs and their weights; `loss` makes one, of classes that are known."""
         if not isinstance(model.output, dict):
-            return {"loss": self.loss(labels, *counts)}
+            return {"loss": loss()}
         chosen = self.loss.resolution
-        principal = self.loss(labels, *counts, resolution="scores" if chosen == "scores" else None, positions=positions)
-        others = {name: self.loss(labels, *counts, resolution=chosen, positions=positions) for name in auxiliary(model)}
+        principal = loss(resolution="scores" if chosen == "scores" else None, positions=positions)
+        others = {name: loss(resolution=chosen, positions=positions) for name in auxiliary(model)}
         return {
             "loss": {main(chosen): principal, **others},
             "loss_weights": {main(chosen): 1.0, **dict.fromkeys(others, self.auxiliary_weight)},

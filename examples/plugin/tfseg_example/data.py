@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tfseg.data.augment import View
 from tfseg.data.examples import NO_FAULT, Examples, Listing
-from tfseg.data.masks import Ids
+from tfseg.data.masks import Ids, Reader
 from tfseg.data.windows import ALL
 from tfseg.labels import Labels
 from tfseg.spec import spec
@@ -55,9 +55,9 @@ class OneHigher:
 
     type: Literal["one_higher"] = "one_higher"
 
-    def __call__(self, data: tf.Tensor, labels: Labels) -> Pair:
+    def __call__(self, labels: Labels) -> Reader:
         mapping = {0: labels.ignore} | {identity + 1: identity for identity in range(labels.count)}
-        return Ids(mapping=mapping)(data, labels)
+        return Ids(mapping=mapping)(labels)
 
 
 @spec

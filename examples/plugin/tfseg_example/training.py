@@ -39,7 +39,7 @@ class Focal:
     gamma: Annotated[float, Field(ge=0)] = 2.0
     """How much less the sure pixels count."""
 
-    def __call__(self, labels: Labels, *counts: Any, **how: Any) -> keras.losses.Loss:
+    def __call__(self, labels: Labels, counts: Any = None, **how: Any) -> keras.losses.Loss:
         return FocalLoss(self.gamma, labels.ignore)
 
 

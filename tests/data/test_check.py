@@ -1,21 +1,24 @@
-"""The doctor finds what is wrong, all of it; figures; the bench."""
+"""The doctor finds what is wrong, all of it."""
 
+import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tfseg.data import Binary, Data, Flip, Folder, Shapes
-from tfseg.data.inspect import bench, check, faults, statistics
+from tfseg.data import Binary, Data, Folder, Shapes
+from tfseg.data.check import check, faults
 from tfseg.labels import Labels
 
 Write = Callable[..., Path]
 
 
 def test_good_data_have_no_fault(data: Data, labels: Labels) -> None:
-    assert check(data, labels) == ()
-    assert check(Data(source=Shapes(size=32, train=20, val=2)), labels) == ()
+    assert check(data.open(labels)) == ()
+    assert check(Data(source=Shapes(size=32, train=20, val=2)).open(labels)) == ()
 
 
 def test_every_fault_is_found_at_once(folder: Path, data: Data, labels: Labels, write: Write) -> None:
@@ -26,7 +29,7 @@ def test_every_fault_is_found_at_once(folder: Path, data: Data, labels: Labels, 
     write(train / "masks" / "3.png", np.full((23, 27), 255), palette=True)
     (val / "images" / "1.png").write_bytes((train / "images" / "4.png").read_bytes())
     write(val / "masks" / "1.png", np.zeros((24, 26)), palette=True)
-    assert check(data, labels) == (
+    assert check(data.open(labels)) == (
         f"{train}/images/0.png: cannot be decoded (0 bytes). Expected JPEG, PNG, GIF, BMP or .npy "
         "(uint8). Restore the file, or take the example out of the data.",
         f"{train}/masks/1.png: the mask holds 77; expected a class (0 to 3) or 255 (ignore). "
@@ -40,7 +43,7 @@ def test_every_fault_is_found_at_once(folder: Path, data: Data, labels: Labels, 
 
 def test_a_class_that_cannot_be_learned(data: Data) -> None:
     five = Labels(names=("a", "b", "c", "d", "e"))
-    found = check(data, five)
+    found = check(data.open(five))
     assert found == ("train: no mask has the class 'e'. Correct `labels` or the masks.",)
     assert faults(found) == [], "a team that adds a class has no mask of it for a while"
 
@@ -49,7 +52,7 @@ def test_files_that_are_passed_over(folder: Path, labels: Labels) -> None:
     """Images of kinds that training does not read, and their masks, which nobody would miss."""
     for number in (1, 2):
         (folder / "train" / "images" / f"{number}.png").rename(folder / "train" / "images" / f"{number}.webp")
-    found = check(Data(source=Folder(images="{split}/images/{name}.*"), root=folder), labels)
+    found = check(Data(source=Folder(images="{split}/images/{name}.*"), root=folder).open(labels))
     assert faults(found) == []
     assert found == (
         f"{folder}: some images of the split train are left out. Files of that name cannot be read: 2 with .webp. "
@@ -58,10 +61,24 @@ def test_files_that_are_passed_over(folder: Path, labels: Labels) -> None:
         "`{split}/images/{name}.*`. Add the images, or take the masks out.",
     )
     (folder / "val" / "images" / "0.png").unlink()
-    assert check(Data(source=Folder(images="{split}/images/{name}.png"), root=folder), labels)[1] == (
+    assert check(Data(source=Folder(images="{split}/images/{name}.png"), root=folder).open(labels))[1] == (
         f"{folder}: 1 mask of the split val without an image, {folder}/val/masks/0.png for one. Expected "
         "`{split}/images/{name}.png`. Add the images, or take the masks out."
     )
+
+
+def test_folders_are_walked_once(folder: Path, data: Data, labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: Counter[str] = Counter()
+    scandir = os.scandir
+
+    def counted(path: Path) -> Any:
+        if Path(path).is_relative_to(folder):  # others look for threads
+            walked[str(Path(path).relative_to(folder))] += 1
+        return scandir(path)
+
+    monkeypatch.setattr("tfseg.data.patterns.os.scandir", counted)
+    assert check(data.open(labels)) == ()
+    assert walked == dict.fromkeys(("train/images", "train/masks", "val/images", "val/masks"), 1)
 
 
 def test_black_and_white_masks_that_are_taken_for_ids(folder: Path, write: Write) -> None:
@@ -69,58 +86,20 @@ def test_black_and_white_masks_that_are_taken_for_ids(folder: Path, write: Write
     for file in folder.rglob("masks/*.png"):
         write(file, np.where(np.random.default_rng(0).random((20 + int(file.stem), 30 - int(file.stem))) > 0.5, 255, 0))
     two = Labels(names=("a", "b"))
-    found = check(Data(source=Folder(), root=folder), two)
+    found = check(Data(source=Folder(), root=folder).open(two))
     assert faults(found) == list(found)
     assert found == (
         "train: no mask has the class 'b'. Correct `labels` or the masks. "
         "If they are black and white, set `data.source.mask: binary`.",
     )
-    assert check(Data(source=Folder(mask=Binary()), root=folder), two) == ()
+    assert check(Data(source=Folder(mask=Binary()), root=folder).open(two)) == ()
 
 
 def test_a_split_that_cannot_be_listed(folder: Path, data: Data, labels: Labels) -> None:
     (folder / "val" / "masks" / "2.png").unlink()
-    assert check(data, labels) == (
+    assert check(data.open(labels)) == (
         f"{folder}/val/images/2.png: has no mask. Expected `val/masks/2.png`. Add the mask or take the image out.",
     )
-    assert check(Data(source=Folder(), root=folder, validation_split="x"), labels) == (
+    assert check(Data(source=Folder(), root=folder, validation_split="x").open(labels)) == (
         f'{folder}: no split "x"; expected one of: train, val',
     )
-
-
-def test_statistics_count_what_is_there(folder: Path, data: Data, labels: Labels, write: Write) -> None:
-    mask = np.zeros((20, 30), np.uint8)
-    mask[:5], mask[5:7] = 2, 255
-    write(folder / "train" / "masks" / "0.png", mask, palette=True)
-    figures = statistics(data, labels)
-    assert list(figures) == ["train", "val"]
-    train = figures["train"]
-    pairs = [tuple(part[0] for part in pair) for pair in data.evaluation("train", labels).as_numpy_iterator()]
-    ids = np.concatenate([mask.ravel() for _, mask in pairs])
-    pixels = np.concatenate([image.reshape(-1, 3) for image, _ in pairs]) / 255
-    assert train["images"] == 5
-    assert train["sizes"] == {f"{30 - number}x{20 + number}": 1 for number in range(5)}
-    assert list(train["pixels"].values()) == np.bincount(ids, minlength=256)[:4].tolist()
-    assert train["images_with"] == {"ground": 5, "disc": 4, "square": 5, "ring": 4}
-    assert train["ignored"] == 60
-    np.testing.assert_allclose(train["mean"], pixels.mean(0), atol=6e-5)
-    np.testing.assert_allclose(train["deviation"], pixels.std(0), atol=6e-5)
-    whole = {name: sum(mask.size for _, mask in pairs if (mask == i).any()) for i, name in enumerate(labels.names)}
-    frequency = {name: train["pixels"][name] / whole[name] for name in labels.names}
-    median = np.median(list(frequency.values()))
-    weights = {name: round(median / value, 4) for name, value in frequency.items()}
-    assert train["median_frequency_weights"] == pytest.approx(weights, abs=1e-4)
-
-
-def test_a_class_that_is_absent_has_no_weight(data: Data) -> None:
-    five = Labels(names=("a", "b", "c", "d", "e"))
-    weights = statistics(data, five)["val"]["median_frequency_weights"]
-    assert list(weights) == ["a", "b", "c", "d"] and np.isfinite(list(weights.values())).all()
-
-
-def test_bench_measures_every_stage(data: Data, labels: Labels) -> None:
-    rates = bench(data, labels, images=10)
-    assert list(rates) == ["read", "decode", "augment", "batch"]
-    assert all(rate > 0 for rate in rates.values())
-    drawn = Data(source=Shapes(size=16), batch_size=4, augment=(Flip(),))
-    assert list(bench(drawn, labels, images=10)) == ["decode", "augment", "batch"]

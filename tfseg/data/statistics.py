@@ -1,0 +1,50 @@
+"""`tfseg data stats`: what is in the data."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfseg.data.counting import summed
+from tfseg.data.dataset import Dataset
+from tfseg.data.reading import Tensors, arrays, read
+from tfseg.losses.balance import balanced
+
+
+def statistics(data: Dataset) -> dict[str, dict[str, Any]]:
+    """Figures of the training and the validation split, by split, as plain values.
+
+    `images`; `sizes`: images of each `width x height`; `pixels` and `images_with`: of each class; `ignored`: pixels;
+    `mean` and `deviation` of each channel, 0..1; `median_frequency_weights` of each class that occurs (SegNet, section
+    3.2: the median of all frequencies over the class's own, which is its pixels over those of the images that have it).
+    """
+    return {split: _figures(data, split) for split in data.used_splits}
+
+
+def _figures(data: Dataset, split: str) -> dict[str, Any]:
+    examples = data.examples(split)
+
+    def load(index: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
+        image, mask, fault = examples.load(index)
+        pixels = tf.cast(tf.reshape(image, [-1, data.spec.channels]), tf.float64) / 255
+        sums = tf.stack([tf.reduce_sum(pixels, 0), tf.reduce_sum(pixels * pixels, 0)])
+        return (tf.shape(mask), data.histogram(mask), sums), fault
+
+    sizes, histograms, sums = zip(*arrays(read(0, examples.count, load, examples.files)), strict=True)
+    counts = summed(histograms)
+    mean, square = np.sum(sums, 0) / (counts.classes.sum() + counts.ignored)
+    weights = balanced("median_frequency", counts.classes, counts.pictures)
+    names = data.labels.names
+    return {
+        "images": examples.count,
+        "sizes": dict(Counter(f"{width}x{height}" for height, width in sizes).most_common()),
+        "pixels": dict(zip(names, counts.classes.tolist(), strict=True)),
+        "images_with": dict(zip(names, counts.images.tolist(), strict=True)),
+        "ignored": counts.ignored,
+        "mean": [round(float(value), 4) for value in mean],
+        "deviation": [round(float(value), 4) for value in np.sqrt(np.maximum(square - mean**2, 0))],
+        "median_frequency_weights": {
+            name: round(weight, 4) for name, weight in zip(names, weights, strict=True) if weight
+        },
+    }
