@@ -112,6 +112,22 @@ CASES = [
         float32_inside="the mean over the map",
     ),
     LayerCase(
+        layers.PyramidPooling,
+        {"filters": 4, "bins": [2], "norm": "group", "groups": 2},
+        (X,),
+        learned=3,
+        float32_inside=RESIZED,
+        unlike={"xla": "see ops/resize.py"},
+    ),
+    LayerCase(
+        layers.AtrousSpatialPyramidPooling,
+        {"filters": 6, "rates": [2], "separable": True, "norm": "group", "groups": 3},
+        (X,),
+        learned=3 * 5,
+        whole_since="2.21",
+        float32_inside="the mean over the map",
+    ),
+    LayerCase(
         layers.AtrousSpatialPyramidPooling,
         {"filters": 4, "rates": [2], "pointwise": False, "projection": False, "pool_size": 3, "align_corners": True},
         (X,),

@@ -38,6 +38,7 @@ from tfseg.models.decoders import (
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.grid import continued, multiple
 from tfseg.models.heads import HEADS, OURS, Crop, Head, Interp, Remainder, Resize, Zoom, cut
+from tfseg.models.norm import Norm
 from tfseg.models.outputs import Scores, functional
 from tfseg.models.problems import refuse
 from tfseg.models.refine import CrfRnn, Refinement
@@ -65,6 +66,8 @@ class Segmenter:
     """What turns features into scores of the classes."""
     head: Annotated[Crop | Interp | Resize | Zoom | None, ByType(contract=Head)] = None
     """What brings scores to the image's size; null takes the one that the decoder needs."""
+    norm: Norm = Norm()
+    """Which normalisation its layers have."""
     scales: Annotated[tuple[Annotated[float, Field(ge=0.01)], ...], Field(min_length=1)] = (1.0,)
     """Sizes at which the network sees the image, by one set of weights; one of them 1: [1, 0.75, 0.5] in DeepLab v2.
     In training the scores of each have a loss of their own."""
@@ -96,18 +99,21 @@ class Segmenter:
             ModelError: the parts do not fit; `problems` says so in advance.
         """
         refuse(self.problems(labels))
-        image = keras.Input((None, None, self.channels), name="image")
-        head = self._head
-        seen = continued(image, self._multiple, self._remainder)
-        scores = self._scores(seen, labels.count)
-        logits = scores.main
-        logits = cut(logits, seen, image) if head is None else head(logits, seen, image, self.output_stride)
-        refined = logits if self.refine is None else self.refine(logits, image)
-        return functional(image, refined, scores if training else None)
+        with self.norm.building("decoder"):
+            image = keras.Input((None, None, self.channels), name="image")
+            head = self._head
+            seen = continued(image, self._multiple, self._remainder)
+            scores = self._scores(seen, labels.count)
+            logits = scores.main
+            logits = cut(logits, seen, image) if head is None else head(logits, seen, image, self.output_stride)
+            refined = logits if self.refine is None else self.refine(logits, image)
+            return functional(image, refined, scores if training else None)
 
     def _scores(self, image: keras.KerasTensor, classes: int) -> Scores:
         def score(image: keras.KerasTensor) -> Scores:
-            return Scores.of(self.decoder(self.backbone(image), image, classes))
+            with self.norm.building("backbone"):
+                features = self.backbone(image)
+            return Scores.of(self.decoder(features, image, classes))
 
         return score(image) if len(self.scales) == 1 else multi_scale(image, score, self.scales, self.fusion)
 
@@ -153,6 +159,7 @@ class Segmenter:
         """What keeps the parts from working together, each as (path, message)."""
         if (refusal := self.backbone.refusal(self.channels)) is not None:
             yield ("backbone", "weights"), refusal
+        yield from under("norm", self.norm.problems(self.backbone, self.channels))
         yield from under("decoder", self.decoder.problems(self.backbone))
         needed = None if self.decoder.head is None else HEADS[self.decoder.head].type
         if self.head is not None and needed is None:

@@ -16,12 +16,10 @@ import keras
 from tfseg.errors import RunError
 from tfseg.inference import engines
 from tfseg.labels import LABELS
-from tfseg.pipeline import Pipeline, load
+from tfseg.pipeline import PIPELINE, Pipeline, load
 from tfseg.training.files import BEST, HISTORY
 
-PIPELINE = "pipeline.yaml"
 METRICS = "metrics-{split}.json"
-TUNED = "crf.yaml"
 RECORD = "crf.json"
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import CropLike, PadToSize
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.decoders.unpooling import normalized, pools, unpool, unpooling_problems
+from tfseg.models.decoders.unpooling import activated, pools, unpool, unpooling_problems
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 
@@ -60,7 +60,7 @@ class DeconvNet(Decoder):
         x = PadToSize(FULL, name="pad5")(pool)
         for name, size, relu in (("fc6", FULL, "relu6"), ("fc7", 1, "relu7")):
             x = keras.layers.Conv2D(self.filters, size, kernel_initializer="he_normal", name=name)(x)
-            x = normalized(x, name, relu, epsilon=EPSILON, shift=SHIFT)
+            x = activated(x, name, relu, epsilon=EPSILON, shift=SHIFT)
         x = _deconv(x, pool.shape[-1], FULL, "valid", "fc6_deconv", "fc6_deconv_relu")
         return CropLike(0, name="fc6_deconvc")([x, pool])
 
@@ -72,7 +72,7 @@ def _widths(number: int, channels: int, last: int) -> tuple[int, ...]:
 
 def _deconv(x: keras.KerasTensor, channels: int, size: int, padding: str, name: str, relu: str) -> keras.KerasTensor:
     deconv = keras.layers.Conv2DTranspose(channels, size, padding=padding, kernel_initializer=_gaussian(), name=name)
-    return normalized(deconv(x), name, relu, epsilon=EPSILON, shift=SHIFT)
+    return activated(deconv(x), name, relu, epsilon=EPSILON, shift=SHIFT)
 
 
 def _gaussian() -> keras.initializers.Initializer:

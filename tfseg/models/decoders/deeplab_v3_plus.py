@@ -8,7 +8,8 @@ from pydantic import Field
 
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import ResizeLike
-from tfseg.models.decoders.deeplab_v3 import DeepLabV3
+from tfseg.layers.norm import normalized
+from tfseg.models.decoders.deeplab_v3 import EPSILON, DeepLabV3
 from tfseg.models.problems import overhanging
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
@@ -70,5 +71,5 @@ class DeepLabV3Plus(DeepLabV3):
         return self._activated(conv(x), name)
 
     def _activated(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-        norm = keras.layers.BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, name=f"{name}_bn")
-        return keras.layers.Activation(self.activation, name=f"{name}_{self.activation}")(norm(x))
+        x = normalized(x, f"{name}_bn", epsilon=EPSILON)
+        return keras.layers.Activation(self.activation, name=f"{name}_{self.activation}")(x)

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import BilinearConv2DTranspose, CropLike, FixedScale, ResizeLike
+from tfseg.layers.norm import normalized
 from tfseg.models.coordinates import coordinate_map, offset
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.problems import overhanging
@@ -16,9 +17,6 @@ from tfseg.ops.geometry import deconv_map
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.wording import listed
-
-MOMENTUM = 0.9
-"""Of BatchNorm's moving averages: evaluation agrees with training after some dozen steps."""
 
 
 @spec
@@ -167,14 +165,13 @@ def _pyramid(stages: list[Stage], channels: int) -> keras.KerasTensor:
             lateral = keras.layers.Add(name=f"fuse_{stage.name}")([raised, lateral])
         name = f"smooth_{stage.name}"
         depthwise = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")
-        x = _pointwise(_normalized(depthwise(lateral), f"{name}_depthwise"), channels, name)
+        x = _pointwise(_activated(depthwise(lateral), f"{name}_depthwise"), channels, name)
     return x
 
 
 def _pointwise(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
-    return _normalized(keras.layers.Conv2D(channels, 1, use_bias=False, name=name)(x), name)
+    return _activated(keras.layers.Conv2D(channels, 1, use_bias=False, name=name)(x), name)
 
 
-def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
+def _activated(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return keras.layers.ReLU(name=f"{name}_relu")(normalized(x, f"{name}_bn"))

@@ -8,14 +8,12 @@ from pydantic import Field
 
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import PyramidPooling
+from tfseg.layers.norm import chosen, normalized
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.outputs import Scores
 from tfseg.models.problems import overhanging
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
-
-MOMENTUM = 0.9
-"""Of BatchNorm's moving averages, as in the backbones."""
 
 
 @spec
@@ -57,7 +55,7 @@ class PspNet(Decoder):
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         x = features.deepest.tensor
-        x = PyramidPooling(self.filters, self.bins, momentum=MOMENTUM, name="pyramid")(x)
+        x = PyramidPooling(self.filters, self.bins, **chosen(), name="pyramid")(x)
         scores = self._scored(x, self.filters, "", classes)
         if not self.auxiliary:
             return Scores(scores)
@@ -67,7 +65,6 @@ class PspNet(Decoder):
     def _scored(self, x: keras.KerasTensor, filters: int, prefix: str, classes: int) -> keras.KerasTensor:
         name = f"{prefix}conv"
         x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
-        x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
-        x = keras.layers.ReLU(name=f"{name}_relu")(x)
+        x = keras.layers.ReLU(name=f"{name}_relu")(normalized(x, f"{name}_bn"))
         x = keras.layers.Dropout(self.dropout, name=f"{prefix}drop")(x)
         return keras.layers.Conv2D(classes, 1, name=f"{prefix}score")(x)

@@ -9,11 +9,10 @@ from pydantic import Field
 from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import McDropout
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.decoders.unpooling import normalized, pools, unpool, unpooling_problems
+from tfseg.models.decoders.unpooling import activated, pools, unpool, unpooling_problems
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 
-EPSILON = 1e-3
 RATE = 0.5
 """Of Monte Carlo dropout, as released."""
 
@@ -65,4 +64,4 @@ class SegNet(Decoder):
 def _conv(x: keras.KerasTensor, channels: int, number: str) -> keras.KerasTensor:
     name = f"conv{number}_D"
     x = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="he_normal", name=name)(x)
-    return x if number == "1_1" else normalized(x, name, f"relu{number}_D", epsilon=EPSILON, shift=0.0)
+    return x if number == "1_1" else activated(x, name, f"relu{number}_D")

@@ -9,13 +9,11 @@ from pydantic import Field, model_validator
 
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import CropLike
+from tfseg.layers.norm import normalized
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.wording import listed
-
-MOMENTUM = 0.9
-"""Of BatchNorm's moving averages, as in the backbones."""
 
 
 @spec
@@ -34,7 +32,7 @@ class Unet(Decoder):
     channels: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = None
     """Channels at each stride after the coarsest; null takes as many as the backbone has there."""
     batch_norm: bool = False
-    """BatchNorm between convolution and ReLU, which the paper has not."""
+    """Normalise between convolution and ReLU, as `model.norm` says; the paper does not."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -93,5 +91,5 @@ class Unet(Decoder):
             channels, 3, padding="same", use_bias=not self.batch_norm, kernel_initializer="he_normal", name=name
         )(x)
         if self.batch_norm:
-            x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
+            x = normalized(x, f"{name}_bn")
         return keras.layers.ReLU(name=f"{name}_relu")(x)
