@@ -24,9 +24,7 @@ KERAS = (
     kl.Minimum, kl.Multiply, kl.PReLU, kl.ReLU, kl.Rescaling, kl.SeparableConv2D, kl.Softmax, kl.SpatialDropout2D,
     kl.Subtract, kl.UpSampling2D, kl.ZeroPadding2D,
 )  # fmt: skip
-TFSEG = tuple(
-    layer for layer in (getattr(tl, name) for name in tl.__all__) if not issubclass(layer, kl.Wrapper)
-)  # what wraps a layer has no plain arguments
+TFSEG = tuple(getattr(tl, name) for name in tl.__all__)
 
 CLASSES = "${classes}"
 """Stands for the number of classes in any argument of a layer."""

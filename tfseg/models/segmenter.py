@@ -1,6 +1,7 @@
 """The family level: a backbone, a decoder, a head and perhaps a CRF make a network."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import keras
@@ -76,7 +77,8 @@ class Segmenter:
     other sizes are continued in the mean colour, in training too. `auto`: 0 where scores are resized, 1 where the
     corners are aligned, null where they are cropped. null: the image as it is, as some networks were published."""
     fusion: Fusion = "max"
-    """How the scores of several scales become one."""
+    """How the scores of several scales become one: their `max` (DeepLab v2), their `mean`, or a sum in which
+    `attention` weighs each scale at each place by the features that are scored (Chen et al. 2016)."""
     refine: Annotated[CrfRnn | None, ByType(contract=Refinement)] = None
     """What refines the logits at the image's size; null: nothing."""
 
@@ -113,7 +115,8 @@ class Segmenter:
         def score(image: keras.KerasTensor) -> Scores:
             with self.norm.building("backbone"):
                 features = self.backbone(image)
-            return Scores.of(self.decoder(features, image, classes))
+            scores = Scores.of(self.decoder(features, image, classes))
+            return scores if scores.features is not None else replace(scores, features=features.deepest.tensor)
 
         return score(image) if len(self.scales) == 1 else multi_scale(image, score, self.scales, self.fusion)
 

@@ -10,6 +10,7 @@ from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import CropLike, PadToSize
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.decoders.unpooling import activated, pools, unpool, unpooling_problems
+from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 
@@ -45,7 +46,7 @@ class DeconvNet(Decoder):
         """What keeps it from working on `backbone`, each as (path, message)."""
         yield from unpooling_problems(backbone, "deconvnet")
 
-    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         stages = pools(features)
         x = self._fully_connected(stages[-1].tensor)
         for number in range(len(stages), 0, -1):
@@ -53,7 +54,8 @@ class DeconvNet(Decoder):
             last = stages[number - 2].tensor.shape[-1] if number > 1 else x.shape[-1]
             for index, channels in enumerate(_widths(number, x.shape[-1], last)):
                 x = _deconv(x, channels, 3, "same", f"deconv{number}_{index + 1}", f"derelu{number}_{index + 1}")
-        return keras.layers.Conv2D(classes, 1, kernel_initializer=_gaussian(), name="seg_score")(x)
+        score = keras.layers.Conv2D(classes, 1, kernel_initializer=_gaussian(), name="seg_score")
+        return Scores(score(x), features=x)
 
     def _fully_connected(self, pool: keras.KerasTensor) -> keras.KerasTensor:
         """From the last pool through its 7x7 windows and back to its size."""

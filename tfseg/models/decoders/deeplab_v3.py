@@ -10,6 +10,7 @@ from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import AtrousSpatialPyramidPooling
 from tfseg.layers.norm import chosen
 from tfseg.models.decoders.decoder import Decoder
+from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
 
@@ -88,7 +89,7 @@ class DeepLabV3(Decoder):
             problem = f"scores of {backbone.type} in this form reach beyond the image, and {self.type} does not crop"
             yield ("type",), f"{problem}. Set model.backbone.form to same. Received: {self.type}"
 
-    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         return self._score(self._pyramid(features), classes)
 
     def _pyramid(self, features: Features) -> keras.KerasTensor:
@@ -98,6 +99,6 @@ class DeepLabV3(Decoder):
         given = {**{name: getattr(self, name) for name in names}, **chosen(epsilon=EPSILON)}
         return AtrousSpatialPyramidPooling(self.channels, **given, name="aspp")(features.deepest.tensor)
 
-    def _score(self, x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def _score(self, x: keras.KerasTensor, classes: int) -> Scores:
         small = keras.initializers.RandomNormal(stddev=0.01)
-        return keras.layers.Conv2D(classes, 1, kernel_initializer=small, name="score")(x)
+        return Scores(keras.layers.Conv2D(classes, 1, kernel_initializer=small, name="score")(x), features=x)

@@ -10,6 +10,7 @@ from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import ResizeLike
 from tfseg.layers.norm import normalized
 from tfseg.models.decoders.deeplab_v3 import EPSILON, DeepLabV3
+from tfseg.models.outputs import Scores
 from tfseg.models.problems import overhanging
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
@@ -49,7 +50,7 @@ class DeepLabV3Plus(DeepLabV3):
         if (fault := overhanging(backbone)) is not None:
             yield ("low_level",), f"{fault}. Received: {self.low_level}"
 
-    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         low = self._unit(self._low_level(features).tensor, "low_level", self.low_level_channels)
         deep = ResizeLike(align_corners=self.align_corners, name="raise")([self._pyramid(features), low])
         x = keras.layers.Concatenate(name="join")([deep, low])

@@ -12,6 +12,7 @@ from tfseg.layers import BilinearConv2DTranspose, CropLike, FixedScale, ResizeLi
 from tfseg.layers.norm import normalized
 from tfseg.models.coordinates import coordinate_map, offset
 from tfseg.models.decoders.decoder import Decoder
+from tfseg.models.outputs import Scores
 from tfseg.models.problems import overhanging
 from tfseg.ops.geometry import deconv_map
 from tfseg.spec.declare import spec
@@ -95,16 +96,18 @@ class Fcn(Decoder):
         if self.upsampling == "resize" and len(self.strides) > 1 and (fault := overhanging(backbone)) is not None:
             yield ("strides",), f"{fault}, or this to [{backbone.output_stride}]. Received: {list(self.strides)}"
 
-    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         stages = [features.at(stride) for stride in self.strides]
         if self.channels is not None:
-            return _score(_pyramid(stages, self.channels), "score", classes)
+            x = _pyramid(stages, self.channels)
+            return Scores(_score(x, "score", classes), features=x)
         scores, name = _score(stages[0].tensor, "score_fr", classes), "upscore2"
         for index, stage in enumerate(stages[1:]):
             skip = _score(self._scaled(stage, index), f"score_{stage.name}", classes)
             both = self._aligned(scores, skip, self.strides[index] // stage.stride, (name, f"score_{stage.name}c"))
             scores, name = keras.layers.Add(name=f"fuse_{stage.name}")(both), f"upscore_{stage.name}"
-        return scores if self.upsampling == "resize" else self._on_image_grid(scores, image, name)
+        scores = scores if self.upsampling == "resize" else self._on_image_grid(scores, image, name)
+        return Scores(scores, features=stages[0].tensor)
 
     def _scaled(self, stage: Stage, index: int) -> keras.KerasTensor:
         if self.scales is None:

@@ -10,6 +10,7 @@ from tfseg.backbones.features import Backbone, Features
 from tfseg.layers import McDropout
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.decoders.unpooling import activated, pools, unpool, unpooling_problems
+from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 
@@ -47,9 +48,9 @@ class SegNet(Decoder):
             expected = f"expected {len(backbone.strides)} numbers, one for each pool of {backbone.type}"
             yield ("convolutions",), f"{expected}. Received: {len(self.convolutions)}"
 
-    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         stages = pools(features)
-        x = stages[-1].tensor
+        before = x = stages[-1].tensor
         for number in range(len(stages), 0, -1):
             if self.mc_dropout == "all" or (self.mc_dropout and number > 1):
                 x = McDropout(RATE, name=f"unpool{number}_drop")(x)
@@ -57,8 +58,8 @@ class SegNet(Decoder):
             after = stages[number - 2].tensor.shape[-1] if number > 1 else classes
             count = self.convolutions[len(stages) - number]
             for index in range(count, 0, -1):
-                x = _conv(x, after if index == 1 else x.shape[-1], f"{number}_{index}")
-        return x
+                before, x = x, _conv(x, after if index == 1 else x.shape[-1], f"{number}_{index}")
+        return Scores(x, features=before)
 
 
 def _conv(x: keras.KerasTensor, channels: int, number: str) -> keras.KerasTensor:

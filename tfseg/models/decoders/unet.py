@@ -11,6 +11,7 @@ from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.layers import CropLike
 from tfseg.layers.norm import normalized
 from tfseg.models.decoders.decoder import Decoder
+from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.wording import listed
@@ -65,13 +66,13 @@ class Unet(Decoder):
                 ),
             )
 
-    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         stages = [features.at(stride) for stride in self._strides(features.strides)]
         x = stages[0].tensor
         for index, (coarse, fine) in enumerate(pairwise(stages)):
             channels = fine.tensor.shape[-1] if self.channels is None else self.channels[index]
             x = self._merged(x, fine, coarse.stride // fine.stride, channels)
-        return keras.layers.Conv2D(classes, 1, name="score")(x)
+        return Scores(keras.layers.Conv2D(classes, 1, name="score")(x), features=x)
 
     def _strides(self, available: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(reversed(available)) if self.strides is None else self.strides
