@@ -58,6 +58,8 @@ class Run:
 
     def model(self, name: str = BEST) -> keras.Model:
         """The network with the best validation mIoU, or with `name="last.keras"` the one of the last epoch."""
+        if self._allow_plugins:
+            self.pipeline  # noqa: B018  # imports plugins, whose layers the network may have
         return load_model(self.folder / name)
 
     @property
