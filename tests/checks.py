@@ -545,8 +545,9 @@ def own_fields(value: Any) -> list[str]:
 
 
 def changeable(value: Any) -> set[str]:
-    """Its fields; `type` is one where its slot takes other specs, too."""
-    return {*own_fields(value), *(["type"] if type(value) in chosen_by_type() else [])}
+    """Its fields; `type` is one where its slot takes other specs, too, or where it may be another word."""
+    words = typing.get_args(typing.get_type_hints(type(value)).get("type"))
+    return {*own_fields(value), *(["type"] if type(value) in chosen_by_type() or len(words) > 1 else [])}
 
 
 @functools.cache

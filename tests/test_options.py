@@ -304,7 +304,7 @@ CANDIDATES: tuple[Any, ...] = (
     *("same", "valid", "relu", "tanh", "ones", "zeros", "l2", "l1", "non_neg", "unit_norm", "nearest", "bilinear"),
     *("caffe", "tf", "torch", "rgb", "bgr", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
     *("basic", "large", "once", "builtin", "native", "pooling_first", "pooling_last"),
-    *(7, "scalar", "per_class", "potts", "after", "symmetric", "permutohedral", "convolutional"),
+    *(7, "scalar", "per_class", "potts", "after", "symmetric", "permutohedral", "convolutional", "batch", "group"),
 )
 """Values of which each argument of a layer takes two."""
 REQUIRED = {

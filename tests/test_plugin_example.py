@@ -17,6 +17,7 @@ from tests.processes import plain_environment
 from tfseg.inference import Ensemble, Inference
 from tfseg.models.decoders.unpooling import pools
 from tfseg.models.encoded import encoded
+from tfseg.models.nodes import NODES
 from tfseg.pipeline import Pipeline, load
 from tfseg.spec.slots import slots
 
@@ -68,6 +69,107 @@ def test_every_component_works_from_the_file_to_the_export(pipeline: Pipeline, t
     assert both["miou"] == run.metrics["val"]["miou"], "of a network and itself"
     again = tfseg.fit(replace(pipeline, inference=use), tmp_path / "again", verbose=False)
     assert again.history[-1]["loss"] == run.history[-1]["loss"], "the same seed, the same training"
+
+
+def test_a_layer_of_ones_own_works_from_the_file_to_the_export(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its arguments are those of its constructor; a run keeps it, and knows it again in another process."""
+    monkeypatch.syspath_prepend(PLUGIN)
+    file, allowed = PLUGIN / "layer_by_layer.yaml", {"allow_plugins": True}
+    written = load(file, OVERRIDES, **allowed)
+    assert "softcap" not in NODES, "the plain type is untouched"
+    run = tfseg.fit(written, tmp_path / "run", verbose=False)
+    assert "layer: softcap" in (tmp_path / "run" / "pipeline.yaml").read_text()
+    layer = run.model().get_layer("capped")
+    assert (type(layer).__module__, layer.limit) == ("tfseg_example.layers", 8.0)
+    x = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.uint8)
+    assert float(np.abs(run.model()(x)).max()) <= 8
+    report = tfseg.export(tmp_path / "run", tmp_path / "saved", **allowed)
+    assert report.tflite is not None and all(one.mask_agreement == 1 for one in report.comparisons)
+    code = f"import tfseg; print(tfseg.Run({str(tmp_path / 'run')!r}, allow_plugins=True).model().count_params())"
+    environment = plain_environment() | {"PYTHONPATH": os.pathsep.join([str(PLUGIN), str(PLUGIN.parents[1])])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{run.model().count_params()}\n", done.stderr
+    with pytest.raises(tfseg.SpecError) as error:
+        load(file, (*OVERRIDES, "model.layers.3.limit=[[[1]]]"), **allowed)
+    assert "model.layers.3.limit.0.0: expected" in str(error.value)
+    with pytest.raises(tfseg.SpecError) as error:
+        load(file, (*OVERRIDES, "model.layers.3.layer=softcup"), **allowed)
+    assert 'model.layers.3.layer: expected a layer; did you mean "softcap"?' in str(error.value)
+
+
+LAYER = """
+import keras
+
+{register}
+class Own(keras.layers.Layer):
+    def __init__(self, {argument}, **kwargs):
+        super().__init__(**kwargs)
+        self.x = x
+
+    def call(self, inputs):
+        return inputs
+{config}
+
+COMPONENTS = {{"layers": [{component}]}}
+"""
+REGISTER = "@keras.saving.register_keras_serializable(package='own')"
+CONFIG = """
+    def get_config(self):
+        return {**super().get_config(), "x": self.x}
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"component": "3"}, "expected a list of Keras layers; received [3]"),
+        (
+            {"argument": "x=len"},
+            "Own has the argument x, whose default no file can write; expected a number, text, a list of them or a map. "
+            "Received: <built-in function len>",
+        ),
+        ({"config": ""}, "Own has no get_config, by which a saved network keeps its arguments; return x there"),
+        (
+            {"register": ""},
+            "Own is not registered, and a saved network finds its layers by name; put "
+            '@keras.saving.register_keras_serializable(package="…") above it',
+        ),
+    ],
+)
+def test_what_a_layer_of_ones_own_needs(
+    changes: dict[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"own_layer_{abs(hash((message, str(tmp_path))))}"
+    parts = {"register": REGISTER, "argument": "x=1", "config": CONFIG, "component": "Own", **changes}
+    (tmp_path / f"{name}.py").write_text(LAYER.format(**parts))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(tfseg.SpecError) as error:
+        load("shapes", (f"plugins=[{name}]",), allow_plugins=True)
+    assert [each.message for each in error.value.problems] == [f'the module "{name}", slot "layers": {message}']
+
+
+def test_a_layer_of_ones_own_under_a_word_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = LAYER.format(register=REGISTER, argument="x=1", config=CONFIG, component="Conv2D")
+    (tmp_path / "own_conv.py").write_text(text.replace("class Own", "class Conv2D"))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(tfseg.SpecError) as error:
+        load("shapes", ("plugins=[own_conv]",), allow_plugins=True)
+    (problem,) = error.value.problems
+    assert problem.message.startswith('two components have the type "conv": keras.') and "own_conv." in problem.message
+
+
+def test_a_layer_whose_config_leaves_something_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = CONFIG.replace('"x": self.x', "")
+    text = LAYER.format(register=REGISTER, argument="x=1", config=config, component="Own")
+    (tmp_path / "own_forgetful.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(tfseg.SpecError) as error:
+        load(
+            PLUGIN / "layer_by_layer.yaml",
+            ("plugins=[own_forgetful]", "model.layers=[{name: a, layer: own}]", "data.source=shapes"),
+            allow_plugins=True,
+        )
+    assert "Own could not be loaded again: its get_config lacks x" in str(error.value)
 
 
 def test_masks_of_ones_own(pipeline: Pipeline, tmp_path: Path) -> None:

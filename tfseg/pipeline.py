@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated
 
 import keras
@@ -12,7 +13,7 @@ from tfseg.context import Context
 from tfseg.data import Data
 from tfseg.exporting import Export
 from tfseg.inference import Inference
-from tfseg.labels import Labels
+from tfseg.labels import LABELS, Labels
 from tfseg.models import Description, Model, ModelError, describe, retargeted
 from tfseg.shipped import check_named, find
 from tfseg.spec.declare import spec
@@ -22,6 +23,9 @@ from tfseg.spec.source import Document, read
 from tfseg.spec.validate import validate
 from tfseg.symbolic import weightless
 from tfseg.training import Training
+
+PIPELINE, TUNED = "pipeline.yaml", "crf.yaml"
+"""Pipelines that tfseg writes into a run directory."""
 
 
 @spec
@@ -137,7 +141,7 @@ def check(
 
 def _read(path: str | os.PathLike[str], overrides: Iterable[str], allow_plugins: bool) -> tuple[Document, Pipeline]:
     check_named(path)
-    document = read(find(path), tuple(overrides))
+    document = read(find(path), tuple(overrides), earlier=_written)
     return document, validate(plugged(Pipeline, document, allow_plugins=allow_plugins), document)
 
 
@@ -145,6 +149,11 @@ def _refuse(document: Document, faults: Iterable[Fault]) -> None:
     """Raises one SpecError for all faults, each at its line, if there are any."""
     if problems := [document.problem(keys, message, within=()) for keys, message in faults]:
         raise SpecError(problems)
+
+
+def _written(path: Path) -> bool:
+    """Whether tfseg wrote the file into a run directory, perhaps an earlier version of it."""
+    return path.name in (PIPELINE, TUNED) and path.with_name(LABELS).is_file()
 
 
 def retarget(pipeline: Pipeline, output_stride: int) -> Pipeline:

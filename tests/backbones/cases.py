@@ -63,7 +63,7 @@ CASES = [
     ),
     case(
         Applications(name="MobileNet"),
-        {"type": SmallCnn(width=2), "name": "VGG16", "output_stride": 16, "momentum": 0.99},
+        {"type": SmallCnn(width=2), "name": "VGG16", "output_stride": 16},
     ),
     case(
         GoogLeNet(width=0.02),
@@ -82,7 +82,6 @@ CASES = [
             "type": SmallCnn(width=2),
             "width": 3,
             "batch_norm": True,
-            "momentum": Given(0.99, {"batch_norm": True}),
             "dropout": 0.1,
         },
     ),
@@ -95,7 +94,6 @@ CASES = [
             "output_stride": 16,
             "dilation": Given("early", {"output_stride": 16}),
             "normalize": "torch",
-            "momentum": 0.99,
         },
     ),
     case(
@@ -112,13 +110,11 @@ CASES = [
             "padding": "same",
             "activation": "swish",
             "normalize": "torch",
-            "momentum": 0.99,
-            "epsilon": 1e-3,
         },
     ),
     case(
         SmallCnn(width=2),
-        {"type": ContractingPath(width=2), "width": 3, "output_stride": 8, "momentum": 0.99},
+        {"type": ContractingPath(width=2), "width": 3, "output_stride": 8},
     ),
     case(
         Vgg16(width=0.01),
@@ -131,8 +127,6 @@ CASES = [
             "fc": None,
             "dropout": 0.1,
             "batch_norm": True,
-            "momentum": Given(0.99, {"batch_norm": True}),
-            "epsilon": Given(1e-9, {"batch_norm": True}),
             "shift": Given(0.5, {"batch_norm": True}),
             "indices": True,
             "mc_dropout": "all",

@@ -17,6 +17,7 @@ from tfseg.backbones.applications_graph import Rebuilding, Rigid
 from tfseg.backbones.applications_net import names, pixels_of
 from tfseg.context import Context
 from tfseg.layers import AtrousConv2D, Normalize
+from tfseg.layers.norm import Normalization, normalizing
 from tfseg.models.encoded import encoded
 from tfseg.spec.problems import SpecError
 
@@ -177,7 +178,8 @@ def test_weights_come_back_from_arrays(tmp_path: Path) -> None:
 
 
 def test_other_channels_and_another_momentum() -> None:
-    model = built(Applications(name="MobileNet", momentum=0.8), channels=5)
+    with normalizing(Normalization(momentum=0.8)):
+        model = built(Applications(name="MobileNet"), channels=5)
     assert model.get_layer("normalize").mode == "tf"
     assert model.get_layer("conv1").kernel.shape[2] == 5
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]

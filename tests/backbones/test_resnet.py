@@ -12,6 +12,7 @@ from tfseg.backbones import Resnet
 from tfseg.backbones.resnet_weights import caffe_names
 from tfseg.context import Context
 from tfseg.layers import AtrousConv2D
+from tfseg.layers.norm import Normalization, normalizing
 from tfseg.spec.problems import SpecError
 
 TINY = {"depth": 50, "width": 0.02}
@@ -138,8 +139,9 @@ def test_weights_of_keras_applications_fit(suffix: str, epsilon: float, tmp_path
     theirs = published()
     path = tmp_path / f"published{suffix}"
     theirs.save_weights(path) if suffix == ".weights.h5" else theirs.save(path)
-    backbone = Resnet(depth=50, epsilon=epsilon, weights=path)
-    model = built(backbone)
+    backbone = Resnet(depth=50, weights=path)
+    with normalizing(Normalization(epsilon=epsilon)):
+        model = built(backbone)
     report = backbone.load_weights(model)
     assert (len(report.loaded), report.unused, report.folded) == (106, (), False)
     pixels = keras.Model(model.input, model.get_layer("normalize").output)(image())

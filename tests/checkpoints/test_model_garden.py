@@ -10,7 +10,7 @@ import tensorflow as tf
 from tests.checkpoints.foreign import Random, built, save_checkpoint, scores
 from tfseg.backbones import Resnet
 from tfseg.checkpoints import fill_from, read_arrays
-from tfseg.models import Segmenter
+from tfseg.models import Norm, Segmenter
 from tfseg.models.decoders import DeepLabV3, DeepLabV3Plus
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -32,17 +32,17 @@ class Garden:
     @property
     def spec(self) -> Segmenter:
         activation = "relu" if self.plus else "swish"
-        garden = {"order": "pooling_last", "align_corners": False, "epsilon": 1e-3, "activation": activation}
+        garden = {"order": "pooling_last", "align_corners": False, "activation": activation}
         backbone = Resnet(
             depth=50, width=1 / 32, output_stride=self.stride, multi_grid=self.grid, dilation="every_unit",
             stem="7x7" if self.plus else "3x3", stride_on="3x3", padding="same", activation=activation,
-            normalize="tf", epsilon=1e-3,
+            normalize="tf",
         )  # fmt: skip
         if self.plus:
             decoder = DeepLabV3Plus(**garden, rates=self.rates, channels=4, depthwise_norm=False, low_level_channels=3)
         else:
             decoder = DeepLabV3(**garden, rates=self.rates, channels=4)
-        return Segmenter(backbone=backbone, decoder=decoder, grid=None)
+        return Segmenter(backbone=backbone, decoder=decoder, norm=Norm(epsilon=1e-3), grid=None)
 
     def file(self) -> Random:
         file = Random("kernel", "depthwise_kernel", "bias", "", VALUE)

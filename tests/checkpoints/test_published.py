@@ -12,7 +12,7 @@ import tfseg
 from tests.checkpoints.foreign import built, scores
 from tfseg.backbones import MobileNetV2
 from tfseg.checkpoints import fill_from, read_arrays
-from tfseg.models import Segmenter
+from tfseg.models import Norm, Segmenter
 from tfseg.models.decoders import DeepLabV3, DeepLabV3Plus
 from tfseg.pipeline import load
 
@@ -86,7 +86,7 @@ def test_the_golden_mask_of_the_turned_picture(published: keras.Model, interpret
 
 
 GARDEN = {
-    "deeplabv3_mobilenetv2_os16": (21, DeepLabV3(rates=(), order="pooling_last", align_corners=False, epsilon=1e-3)),
+    "deeplabv3_mobilenetv2_os16": (21, DeepLabV3(rates=(), order="pooling_last", align_corners=False)),
     "deeplabv3plus_mobilenetv2_pool_concat": (
         19,
         DeepLabV3Plus(
@@ -95,7 +95,6 @@ GARDEN = {
             pool_size=16,
             order="pooling_last",
             align_corners=False,
-            epsilon=1e-3,
             low_level="block_2_depthwise_relu",
             low_level_channels=64,
         ),
@@ -109,9 +108,8 @@ def test_model_garden(name: str, shared: Path) -> None:
     """Measured: 3e-7."""
     folder = shared / "golden" / "model_garden" / name
     count, decoder = GARDEN[name]
-    model, backbone = built(
-        Segmenter(backbone=MobileNetV2(output_stride=16, dilation="early"), decoder=decoder, grid=None), count
-    )
+    network = MobileNetV2(output_stride=16, dilation="early")
+    model, backbone = built(Segmenter(backbone=network, decoder=decoder, norm=Norm(epsilon=1e-3), grid=None), count)
     report = fill_from(model, read_arrays(folder / "ckpt"), name, backbone=backbone, classes=count)
     assert report.initial == ()
     assert {name.split("/")[1] for name in report.unused} == {

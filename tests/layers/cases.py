@@ -1,7 +1,5 @@
 """Every layer once, tiny; twice where an argument changes what is computed."""
 
-import keras
-
 from tests.checks import LayerCase
 from tfseg import layers
 
@@ -10,10 +8,6 @@ SMALL = (2, 5, 4, 3)
 VALUES = ("float32", "int32")
 ALL = "all, under every policy, as its docstring says"
 RESIZED = "what lies between pixels, see ops/resize.py"
-NET = keras.layers.Conv2D(4, 3, 2, padding="same", name="net")
-IMAGE = keras.Input((None, None, 3), name="image")
-CONV = keras.layers.Conv2D(4, 3, 2, padding="same", use_bias=False, name="conv")(IMAGE)
-NORMED_NET = keras.Model(IMAGE, keras.layers.BatchNormalization(name="norm")(CONV), name="net")
 
 CASES = [
     LayerCase(layers.Normalize, {"mode": "caffe"}, (X,), float32_inside=ALL),
@@ -95,10 +89,9 @@ CASES = [
     ),
     LayerCase(
         layers.PyramidPooling,
-        {"filters": 2, "bins": [6], "align_corners": False},
+        {"filters": 2, "bins": [6], "align_corners": False, "norm": "group", "groups": 2},
         (SMALL,),
         learned=3,
-        fixed=2,
         float32_inside=RESIZED,
         unlike={"xla": "see ops/resize.py"},
     ),
@@ -113,10 +106,18 @@ CASES = [
     ),
     LayerCase(
         layers.AtrousSpatialPyramidPooling,
-        {"filters": 4, "rates": [2], "pointwise": False, "projection": False, "pool_size": 3, "align_corners": True},
+        {
+            "filters": 4,
+            "rates": [2],
+            "pointwise": False,
+            "projection": False,
+            "pool_size": 3,
+            "align_corners": True,
+            "norm": "group",
+            "groups": 2,
+        },
         (X,),
         learned=3 * 2,
-        fixed=2 * 2,
         float32_inside=RESIZED,
         unlike={"xla": "see ops/resize.py"},
     ),
@@ -142,24 +143,7 @@ CASES = [
         ("uint8",),
         unlike={"gradient": "an integer image has no gradient"},
     ),
-    LayerCase(
-        layers.MultiScale,
-        {"layer": NORMED_NET, "scales": [1, 1.5, 0.5], "fusion": "mean", "outputs": "all"},
-        (X,),
-        learned=3,
-        fixed=2,
-        outputs=4,
-        float32_inside=RESIZED,
-        unlike={"xla": "see ops/resize.py"},
-    ),
-    LayerCase(
-        layers.MultiScale,
-        {"layer": NET, "scales": [0.75, 1], "fusion": "attention", "align_corners": False, "attention_filters": 6},
-        (X,),
-        learned=2 + 4,
-        float32_inside=RESIZED,
-        unlike={"xla": "see ops/resize.py"},
-    ),
+    LayerCase(layers.AttentionToScale, {"scales": 2, "filters": 5}, (X, X, X, X), learned=4),
     LayerCase(
         layers.CrfRnn,
         {"theta_alpha": 4.0, "theta_beta": 50.0, "theta_gamma": 2.0, "bilateral_weight": 2.0, "spatial_weight": 1.0},

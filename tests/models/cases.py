@@ -6,7 +6,7 @@ from tests.checks import Given, SpecCase, layout
 from tfseg.backbones import ContractingPath, SmallCnn, Vgg16
 from tfseg.exporting import Export
 from tfseg.labels import Labels
-from tfseg.models import Graph, Segmenter
+from tfseg.models import Graph, Norm, Segmenter
 from tfseg.models.decoders import (
     DeconvNet,
     DeepLabV1,
@@ -37,8 +37,6 @@ DEEPLAB = {
     "order": "pooling_last",
     "activation": "swish",
     "dropout": 0.5,
-    "momentum": 0.99,
-    "epsilon": 1e-3,
     "align_corners": False,
 }
 OTHER_HEADS = {"type": "test_a_head_that_the_decoder_does_not_need_is_refused"}
@@ -149,6 +147,18 @@ CASES = [
     part("head", Resize(), {"align_corners": True}, OTHER_HEADS, backbone=BACKBONE, decoder=Fcn()),
     part("head", Zoom(), {}, OTHER_HEADS, backbone=DILATED, decoder=Dilation()),
     part(
+        "norm",
+        Norm(),
+        {
+            "type": Norm(type="group", groups=2),
+            "groups": Given(1, {"type": "group", "groups": 2}),
+            "momentum": {"decoder": 0.5},
+            "epsilon": 0.1,
+        },
+        backbone=SMALL,
+        decoder=Fcn(strides=(16,), channels=4),
+    ),
+    part(
         "refine",
         CrfRnn(),
         {
@@ -177,6 +187,7 @@ CASES = [
             "backbone": Given(SMALL, {"decoder": Fcn(strides=(16,))}),
             "decoder": Fcn(strides=(32,)),
             "head": Resize(align_corners=True),
+            "norm": Given(Norm(momentum=0.5), {"backbone": SMALL, "decoder": Fcn(strides=(16,))}),
             "grid": 1,
             "scales": Given((1.0, 0.5), {"head": Resize(align_corners=True)}),
             "fusion": Given("mean", {"scales": (1.0, 0.5), "head": Resize(align_corners=True)}),

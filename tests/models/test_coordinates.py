@@ -179,12 +179,9 @@ def test_caffes_padding_of_an_atrous_convolution() -> None:
 
 
 def test_several_scales_lie_on_the_grid_of_scale_1() -> None:
-    inner = keras.Input((None, None, 3))
-    net = keras.Model(inner, keras.layers.Conv2D(4, 3, 2, padding="valid")(keras.layers.Conv2D(4, 5, 4)(inner)))
     image = keras.Input((None, None, 3))
-    before = keras.layers.Conv2D(3, 3, padding="valid")(image)
-    found = tl.MultiScale(net)(before)
-    assert coordinate_map(found) == coordinate_map(net.layers[2](net.layers[1](before)))
-    assert receptive_field(found) == ReceptiveField(3 + 4 + 8, 8)
-    alone = tl.MultiScale(keras.layers.Conv2D(4, 5, 4))(image)
-    assert coordinate_map(alone) == CoordinateMap(Fraction(1, 4), Fraction(-1, 2))
+    scores = keras.layers.Conv2D(4, 5, 4)(image)
+    half = tl.ResizeLike(align_corners=True)([keras.layers.Conv2D(4, 5, 4)(tl.ResizeBy(0.5)(image)), scores])
+    fused = tl.AttentionToScale(2, 3)([scores, half, scores, half])
+    assert coordinate_map(fused) == coordinate_map(scores)
+    assert receptive_field(fused) == ReceptiveField(5 + 4 + 2 * 4, 4)  # between two places of what was resized

@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jsonschema
 import keras
@@ -20,7 +20,7 @@ from tfseg.labels import Labels
 from tfseg.models import Graph, Model, ModelError, Segmenter, describe
 from tfseg.models.coordinates import coordinate_map, receptive_field, seen
 from tfseg.models.decoders import Fcn
-from tfseg.models.nodes import KERAS, NODES, TFSEG, AnyNode, node, word
+from tfseg.models.nodes import KERAS, NODES, TFSEG, ByLayer, Node, word
 from tfseg.ops.geometry import CoordinateMap, ReceptiveField
 from tfseg.spec.declare import spec
 from tfseg.spec.schema import json_schema
@@ -123,14 +123,12 @@ class Halves(keras.layers.Layer):
         return x, x / 2
 
 
-def test_a_layer_of_several_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(NODES, "halves", node(Halves))
-
+def test_a_layer_of_several_outputs() -> None:
     @spec
     class Wider(Graph):
         """A graph that knows one more layer."""
 
-        layers: tuple[AnyNode, ...]
+        layers: tuple[Annotated[Node, ByLayer((*KERAS, Halves))], ...]
         """The layers."""
 
     parts = {"name": "parts", "layer": "halves"}

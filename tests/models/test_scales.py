@@ -1,19 +1,25 @@
 """Multi-scale inputs: DeepLab v2's sizes, one set of weights, and a loss for each scale."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
 
+import tfseg
+from tests.layers.reference import interpolated
+from tests.layers.test_attention_to_scale import fused
 from tests.models.conftest import LABELS
-from tfseg.backbones import Resnet, SmallCnn, Vgg16
+from tfseg.backbones import ContractingPath, Resnet, SmallCnn, Vgg16
 from tfseg.context import Context
-from tfseg.layers import MultiScale
 from tfseg.models import Segmenter, describe
-from tfseg.models.decoders import DeepLabV2, Fcn, PspNet
+from tfseg.models.decoders import DeepLabV1, DeepLabV2, DeepLabV3, DeepLabV3Plus, Fcn, PspNet, SegNet, Unet
 from tfseg.models.heads import Resize
+from tfseg.pipeline import load
 from tfseg.spec.problems import SpecError
+from tfseg.symbolic import weightless
 
 SCALES = (1.0, 0.75, 0.5)
 BACKBONE = Vgg16(form="deeplab", output_stride=8, width=1 / 64, fc=None)
@@ -47,22 +53,90 @@ def test_sizes_of_the_paper() -> None:
     assert [each.shape[1] for each in scaled(image(513, 9))] == [385, 257]
 
 
-@pytest.mark.parametrize("fusion", ["max", "mean"])
-def test_it_is_the_single_scale_net_within_multi_scale(fusion: str) -> None:
-    """The layer `MultiScale` around the net of one scale, with the same weights."""
+def at_each_scale(net: keras.Model, x: np.ndarray, scales: tuple[float, ...]) -> list[list[np.ndarray]]:
+    """The outputs of a net of one scale for the image at each scale, by bilinear interpolation in loops."""
+    sides = [[(side - 1) * round(4 * scale) // 4 + 1 for side in x.shape[1:3]] for scale in scales]
+    seen = [x if scale == 1 else interpolated(x, tuple(size)) for scale, size in zip(scales, sides, strict=True)]
+    return [[np.asarray(each) for each in net(scaled.astype(np.float32))] for scaled in seen]
+
+
+def combined(
+    fusion: str, scores: list[np.ndarray], features: list[np.ndarray], weights: list[np.ndarray]
+) -> np.ndarray:
+    if fusion == "attention":
+        return fused(weights, scores, features)
+    return np.max(scores, axis=0) if fusion == "max" else np.mean(scores, axis=0)
+
+
+@pytest.mark.parametrize("fusion", ["max", "mean", "attention"])
+def test_it_is_the_single_scale_net_at_each_scale(fusion: str) -> None:
+    """Put together by hand, with the same weights and NumPy's resizing and fusing. 1e-4 of scores of some units."""
     single = SINGLE.build(LABELS)
     model = Segmenter(backbone=BACKBONE, decoder=SINGLE.decoder, scales=SCALES, fusion=fusion).build(
         LABELS, training=True
     )
-    assert [weight.path for weight in model.weights] == [weight.path for weight in single.weights]
-    model.set_weights(single.get_weights())
-    net = keras.Model(single.input, single.get_layer("aspp").output)
-    fused, *each = MultiScale(net, SCALES, fusion=fusion, outputs="all")(image(65, 33))
+    own = [weight.path for weight in single.weights]
+    assert [weight.path for weight in model.weights if not weight.path.startswith("attention/")] == own
+    random, by_path = np.random.default_rng(3), {weight.path: weight for weight in model.weights}
+    for weight in single.weights:
+        by_path[weight.path].assign(weight)
+    attention = [weight for weight in model.weights if weight.path not in own]
+    for weight in attention:
+        weight.assign(random.normal(size=weight.shape) / 30)
+    aspp = single.get_layer("aspp")
+    net = keras.Model(single.input, [aspp.output, aspp.input])
+    each = at_each_scale(net, image(65, 33), SCALES)
+    size = each[0][0].shape[1:3]
+    scores, features = ([interpolated(outputs[index], size) for outputs in each] for index in (0, 1))
+    expected = combined(fusion, scores, features, [weight.numpy() for weight in attention])
     outputs = model(image(65, 33))
-    np.testing.assert_allclose(outputs["scores"], fused, atol=1e-5)
-    for name, scores in zip(("1", "0_75", "0_5"), each, strict=True):
-        np.testing.assert_allclose(outputs[f"aux_scale_{name}"], scores, atol=1e-5)
-    np.testing.assert_allclose(outputs["logits"][:, ::8, ::8], fused, atol=1e-5)
+    np.testing.assert_allclose(outputs["scores"], expected, atol=1e-4)
+    for name, (alone, _) in zip(("1", "0_75", "0_5"), each, strict=True):
+        np.testing.assert_allclose(outputs[f"aux_scale_{name}"], alone, atol=1e-4)
+    np.testing.assert_allclose(outputs["logits"][:, ::8, ::8], expected, atol=1e-4)
+
+
+SEEN = {
+    "score": (SmallCnn(width=2), Fcn(strides=(16, 8))),
+    "pyramid": (SmallCnn(width=2), Fcn(strides=(16, 8), channels=5)),
+    "pspnet": (SmallCnn(width=2), PspNet(filters=6, bins=(1,))),
+    "deeplab_v3": (SmallCnn(width=2), DeepLabV3(channels=7, rates=(1,))),
+    "deeplab_v3_plus": (SmallCnn(width=2), DeepLabV3Plus(channels=9, rates=(1,))),
+    "unet": (ContractingPath(width=2), Unet()),
+    "segnet": (Vgg16(width=1 / 32, indices=True, fc=None), SegNet()),
+    "deeplab_v1": (Vgg16(form="deeplab", output_stride=8, width=1 / 64), DeepLabV1()),
+}
+CHANNELS = {"score": 16, "pyramid": 5, "pspnet": 6, "deeplab_v3": 7, "deeplab_v3_plus": 9, "unet": 2, "segnet": 2}
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_attention_reads_what_is_scored(name: str) -> None:
+    """The tensor that goes into the last convolution, of both scales."""
+    backbone, decoder = SEEN[name]
+    head = Resize(align_corners=True) if decoder.head == "resize" else None
+    spec = Segmenter(backbone=backbone, decoder=decoder, head=head, scales=(1.0, 0.5), fusion="attention")
+    model = weightless(lambda: spec.build(LABELS))
+    read = [each.shape[-1] for each in model.get_layer("attention").input[2:]]
+    assert read == [CHANNELS.get(name, 64)] * 2
+
+
+@pytest.mark.slow
+def test_attention_learns_and_is_exported(tmp_path: Path) -> None:
+    """On the drawn shapes, from the file to both artefacts, which are compared with the network."""
+    pipeline = load(
+        "shapes",
+        [
+            "data.source={type: shapes, size: 64, train: 32, val: 8}", "data.batch_size=8", "training.epochs=3",
+            "model.scales=[1, 0.75, 0.5]", "model.fusion=attention", "model.head={type: resize, align_corners: true}",
+        ],
+    )  # fmt: skip
+    run = tfseg.fit(pipeline, tmp_path / "run", verbose=False)
+    losses = [row["loss"] for row in run.history]
+    assert losses[-1] < 0.9 * losses[0], losses
+    assert {"loss", "aux_scale_0_75_loss", "aux_scale_0_5_loss"} <= set(run.history[0])
+    assert "attention" in {layer.name for layer in run.model().layers}
+    report = tfseg.export(run, tmp_path / "saved")
+    assert report.tflite is not None and all(one.mask_agreement == 1 for one in report.comparisons)
 
 
 def test_scales_add_no_weights_and_no_layers_but_resizes() -> None:

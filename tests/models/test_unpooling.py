@@ -12,7 +12,7 @@ from tfseg.backbones import SmallCnn, Vgg16
 from tfseg.context import Context
 from tfseg.labels import Labels
 from tfseg.layers import McDropout
-from tfseg.models import Description, Segmenter, describe
+from tfseg.models import Description, Norm, Segmenter, describe
 from tfseg.models.decoders import DeconvNet, SegNet
 from tfseg.models.heads import Resize
 
@@ -26,9 +26,8 @@ def encoder(width: float = 1 / 32, **options: object) -> Vgg16:
 
 
 def deconvnet(width: float = 1 / 32) -> Segmenter:
-    return Segmenter(
-        backbone=encoder(width, epsilon=1e-9, shift=0.001), decoder=DeconvNet(filters=max(1, round(4096 * width)))
-    )
+    backbone = encoder(width, shift=0.001)
+    return Segmenter(backbone=backbone, decoder=DeconvNet(filters=max(1, round(4096 * width))), norm=Norm(epsilon=1e-9))
 
 
 def segnet(width: float = 1 / 32, dropout: str | None = None) -> Segmenter:

@@ -14,11 +14,17 @@ from keras import layers as kl
 
 from tfseg.keras_internals import calls_of, producer, readers
 from tfseg.layers import AtrousConv2D, AtrousMaxPooling2D
+from tfseg.layers.norm import Normalization, check_groups, chosen
 
 CONVOLUTIONS = (kl.Conv2D, kl.DepthwiseConv2D, kl.SeparableConv2D)
 MEANS = (kl.GlobalAveragePooling2D, kl.GlobalMaxPooling2D)
 PIXELS = (kl.Rescaling, kl.Normalization)
 """What stands before the first convolution of some nets; tfseg brings pixels to their range itself."""
+
+OF_ANY_NORM = (
+    "axis", "center", "scale", "beta_initializer", "gamma_initializer", "beta_regularizer", "gamma_regularizer",
+)  # fmt: skip
+"""What a BatchNorm says of itself that holds for every normalisation."""
 
 Named = tuple[str, keras.KerasTensor]
 Place = tuple[int | None, keras.KerasTensor]
@@ -34,12 +40,10 @@ class Rebuilding:
 
     Args:
         output_stride: the greatest stride that a map may have.
-        momentum: of the moving averages of all BatchNorms.
     """
 
-    def __init__(self, output_stride: int, momentum: float) -> None:
+    def __init__(self, output_stride: int) -> None:
         self.output_stride = output_stride
-        self.momentum = momentum
         self.weighted: list[str] = []
         """The layers that have weights, in order."""
         self._last: dict[int, Named] = {}
@@ -108,6 +112,7 @@ class Rebuilding:
         return after, self._applied(clone, x)
 
     def _applied(self, layer: keras.Layer, x: list[keras.KerasTensor]) -> keras.KerasTensor:
+        check_groups(layer, x[0].shape[-1])
         output = layer(x[0] if len(x) == 1 else x)
         if layer.weights:
             self.weighted.append(layer.name)
@@ -124,7 +129,7 @@ class Rebuilding:
         if isinstance(layer, kl.ZeroPadding2D):
             return _clone(layer, name, padding=[[side * factor for side in pair] for pair in layer.padding])
         if isinstance(layer, kl.BatchNormalization):
-            return _clone(layer, name, momentum=self.momentum)
+            return _normalization(layer, name)
         return _clone(layer, name)
 
     def _convolution(self, layer: keras.Layer, name: str, factor: int, step: int) -> keras.Layer:
@@ -161,7 +166,7 @@ class Rebuilding:
 
 def stable_names(source: keras.Model) -> dict[str, str]:
     """The layers of a `keras.applications` network that have weights, and their names after a rebuilding."""
-    names = Rebuilding(32, 0.9)
+    names = Rebuilding(32)
     return {layer.name: names._name(layer) for layer in flat(source) if isinstance(layer, keras.Layer)}
 
 
@@ -199,6 +204,15 @@ def _clone(layer: keras.Operation, name: str, **changes: Any) -> keras.Layer:
     config.pop("dtype")  # the policy of this moment
     kind = AtrousConv2D if type(layer) is kl.Conv2D and _size(layer) > 1 else type(layer)
     return kind.from_config(config)
+
+
+def _normalization(layer: kl.BatchNormalization, name: str) -> keras.Layer:
+    """What stands for a BatchNorm of the published net: one like it, or the choice of the model that is built."""
+    choice = chosen(epsilon=layer.epsilon)
+    if choice["norm"] == "batch":
+        return _clone(layer, name, momentum=choice["momentum"], epsilon=choice["epsilon"])
+    config = layer.get_config()
+    return Normalization(**choice).layer(name=name, **{key: config[key] for key in OF_ANY_NORM})
 
 
 def _as_layer(operation: keras.Operation, name: str) -> keras.Layer:

@@ -5,10 +5,10 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import keras
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from tfseg.backbones.applications import classifier
 from tfseg.backbones.applications_graph import Rebuilding, Rigid, flat, stable_names
@@ -52,8 +52,6 @@ class Applications(Backbone):
     output_stride: Literal[8, 16, 32] = 32
     """Image pixels between two places of the deepest stage; below 32, layers dilate instead of halving the map. Nets
     that average over windows (DenseNet, Inception) only have 32."""
-    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Of BatchNorm's moving averages. The 0.99 and 0.999 of `keras.applications` need thousands of steps."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (fetched by Keras when training starts), or a file: `.h5` of `keras.applications` without top, `.npz`
     (`layer/variable`), or a `.keras` model that has these layers."""
@@ -83,7 +81,7 @@ class Applications(Backbone):
     def __call__(self, image: keras.KerasTensor) -> Features:
         channels = image.shape[-1]
         x = Normalize(**pixels_of(self.name) if channels == 3 else {"mode": "tf"}, name="normalize")(image)
-        net = Rebuilding(self.output_stride, self.momentum)
+        net = Rebuilding(self.output_stride)
         net.run(_source(self.name, channels), x)
         found = net.deepest.items()
         return Features(tuple(Stage(name, min(stride, self.output_stride), x) for stride, (name, x) in found))
@@ -149,6 +147,6 @@ def _source(name: str, channels: int) -> keras.Model:
 @functools.cache
 def _layout(name: str, output_stride: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """The published strides of its stages, and the names of its layers that have weights."""
-    net = Rebuilding(output_stride, 0.9)
+    net = Rebuilding(output_stride)
     weightless(lambda: net.run(_source(name, 3), keras.Input((None, None, 3))))
     return tuple(net.deepest), tuple(net.weighted)

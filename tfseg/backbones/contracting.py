@@ -8,6 +8,7 @@ from pydantic import Field
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import Normalize
+from tfseg.layers.norm import normalized
 from tfseg.spec.declare import Location, spec
 
 LEVELS = 5
@@ -25,9 +26,7 @@ class ContractingPath(Backbone):
     width: Annotated[int, Field(ge=1)] = 64
     """Channels of the first stage."""
     batch_norm: bool = False
-    """BatchNorm between convolution and ReLU, which the paper has not."""
-    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Of BatchNorm's moving averages."""
+    """Normalise between convolution and ReLU, as `model.norm` says; the paper does not."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of units left out at the end of the path in training."""
     weights: Location | None = None
@@ -64,5 +63,5 @@ class ContractingPath(Backbone):
             name=name,
         )(x)
         if self.batch_norm:
-            x = keras.layers.BatchNormalization(momentum=self.momentum, name=f"{name}_bn")(x)
+            x = normalized(x, f"{name}_bn")
         return keras.layers.ReLU(name=f"{name}_relu")(x)

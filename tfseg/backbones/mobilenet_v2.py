@@ -14,11 +14,11 @@ from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_problems, layer_arrays, read_layers
 from tfseg.context import Context
 from tfseg.layers import Normalize
+from tfseg.layers.norm import epsilon_of, normalized
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
 from tfseg.spec.problems import Fault
 
-EPSILON = 1e-3
 Dilation = Literal["consistent", "early"]
 PUBLISHED = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 """The width factors that ImageNet weights exist for."""
@@ -86,9 +86,6 @@ class MobileNetV2(Backbone):
     normalize: Literal["tf", "torch"] = "tf"
     """What three-channel pixels become: -1 to 1, or RGB less the mean over the deviation (Model Garden); images of
     other channels always the first."""
-    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Of BatchNorm's moving averages. The 0.999 of `keras.applications` needs thousands of steps before the net can be
-    evaluated."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (fetched by Keras when training starts), or a file: `.npz` (`layer/variable`, BatchNorm may be folded
     into `bias`), `.h5` of `keras.applications` without top, or a `.keras` model that has these layers."""
@@ -124,7 +121,7 @@ class MobileNetV2(Backbone):
         if self.weights is None:
             return None
         norms = batch_norms(self.output_stride)
-        layers, _ = split_folded(self._arrays(self.weights), norms, EPSILON)
+        layers, _ = split_folded(self._arrays(self.weights), norms, epsilon_of(model, tuple(norms.values())))
         report = fill(model, layers, (*norms, *norms.values()), str(self.weights))
         return replace(report, folded=any(only_adds(layer) for layer in model.layers if layer.name in norms.values()))
 
@@ -146,16 +143,13 @@ class MobileNetV2(Backbone):
         )(x)
         thinned = self._activated(x, f"{name}depthwise_BN", f"{name}depthwise_relu")
         x = keras.layers.Conv2D(self._filters(block.filters), 1, use_bias=False, name=f"{name}project")(thinned)
-        x = self._norm(f"{name}project_BN")(x)
+        x = normalized(x, f"{name}project_BN")
         if block.stride == 1 and x.shape[-1] == before.shape[-1]:
             x = keras.layers.Add(name=f"{name}add")([before, x])
         return wide, thinned, x
 
     def _activated(self, x: keras.KerasTensor, norm: str, relu: str) -> keras.KerasTensor:
-        return keras.layers.ReLU(6.0, name=relu)(self._norm(norm)(x))
-
-    def _norm(self, name: str) -> keras.layers.BatchNormalization:
-        return keras.layers.BatchNormalization(momentum=self.momentum, epsilon=EPSILON, name=name)
+        return keras.layers.ReLU(6.0, name=relu)(normalized(x, norm))
 
     def _filters(self, filters: int) -> int:
         """`alpha` times `filters`, to a multiple of `divisor` that loses a tenth at most, as the authors round."""

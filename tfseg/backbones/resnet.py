@@ -14,6 +14,7 @@ from tfseg.backbones.resnet_weights import caffe_renamed, without_biases
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_problems, layer_arrays, read_layers
 from tfseg.context import Context
 from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, Normalize
+from tfseg.layers.norm import epsilon_of, normalized
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
 from tfseg.spec.problems import Fault, Misfit
@@ -22,6 +23,8 @@ UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Units of the stages `conv2` to `conv5`, by depth."""
 STRIDES = (1, 2, 2, 2)
 """Of the first unit of each stage; two halvings come before."""
+EPSILON = 1e-5
+"""Added to variances, as the authors do; Model Garden adds 1e-3, and says so in `model.norm`."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,6 @@ class Resnet(Backbone):
     normalize: Literal["caffe", "torch", "tf"] = "caffe"
     """What three-channel pixels become: BGR less the mean, RGB less the mean over the deviation, or -1 to 1; images of
     other channels always the last."""
-    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Of BatchNorm's moving averages."""
-    epsilon: Annotated[float, Field(gt=0, lt=1)] = 1e-5
-    """Added to BatchNorm's variances; 1e-3 in Model Garden."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (fetched by Keras when training starts), or a file: `.h5` of `keras.applications` without top, `.npz`
     (`layer/variable`, Keras's or Caffe's layer names), or a `.keras` model that has these layers."""
@@ -139,9 +138,8 @@ class Resnet(Backbone):
         if self.weights is None:
             return None
         norms = self.batch_norms
-        layers, folded = without_biases(
-            caffe_renamed(self._arrays(self.weights), UNITS[self.depth]), norms, self.epsilon
-        )
+        epsilon, arrays = epsilon_of(model, tuple(norms.values())), self._arrays(self.weights)
+        layers, folded = without_biases(caffe_renamed(arrays, UNITS[self.depth]), norms, epsilon)
         return replace(fill(model, layers, (*norms, *norms.values()), str(self.weights)), folded=folded)
 
     @property
@@ -194,4 +192,4 @@ class Resnet(Backbone):
             max(1, round(filters * self.width)), size, step, padding, dilation_rate=rate, use_bias=False,
             kernel_initializer="he_normal", name=f"{name}_conv",
         )(x)  # fmt: skip
-        return keras.layers.BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, name=f"{name}_bn")(x)
+        return normalized(x, f"{name}_bn", epsilon=EPSILON)

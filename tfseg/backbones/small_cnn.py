@@ -8,6 +8,7 @@ from pydantic import Field
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import AtrousConv2D, Normalize
+from tfseg.layers.norm import normalized
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
 
@@ -26,8 +27,6 @@ class SmallCnn(Backbone):
     """Channels of the first stage."""
     output_stride: Literal[8, 16, 32] = 16
     """Image pixels between two places of the deepest stage; below 32, stages dilate instead of halving the map."""
-    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Of BatchNorm's moving averages."""
     weights: Location | None = None
     """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
 
@@ -57,5 +56,5 @@ class SmallCnn(Backbone):
         self, x: keras.KerasTensor, name: str, filters: int, step: int, rate: int, relu: bool = True
     ) -> keras.KerasTensor:
         x = AtrousConv2D(filters, 3, step, "same", dilation_rate=rate, use_bias=False, name=name)(x)
-        x = keras.layers.BatchNormalization(momentum=self.momentum, name=f"{name}_bn")(x)
+        x = normalized(x, f"{name}_bn")
         return keras.layers.ReLU(name=f"{name}_relu")(x) if relu else x

@@ -14,6 +14,7 @@ from tfseg.backbones.vgg_weights import CONVS, decimated, vgg16_arrays
 from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_problems, read_layers
 from tfseg.context import Context
 from tfseg.layers import CaffeAveragePooling2D, MaxPoolingWithArgmax2D, McDropout
+from tfseg.layers.norm import normalized
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
 from tfseg.spec.problems import Fault, Misfit
@@ -70,12 +71,8 @@ class Vgg16(Backbone):
     """Share of units left out after `fc6` and `fc7` in training."""
     batch_norm: bool = False
     """Normalise between every convolution and its ReLU, as DeconvNet and SegNet do."""
-    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Of BatchNorm's moving averages."""
-    epsilon: Annotated[float, Field(gt=0)] = 1e-3
-    """What BatchNorm adds to variances."""
     shift: float = 0.0
-    """What BatchNorm's beta starts from; 0.001 in DeconvNet."""
+    """What beta of a normalisation starts from; 0.001 in DeconvNet."""
     indices: bool = False
     """Pools keep where they found their maxima, for decoders that unpool."""
     mc_dropout: Literal["all", "central"] | None = None
@@ -166,12 +163,7 @@ class Vgg16(Backbone):
         x = convolution(self.form, scaled, size, rate, None if self.batch_norm else "relu", name)(x)
         if not self.batch_norm:
             return x
-        x = keras.layers.BatchNormalization(
-            momentum=self.momentum,
-            epsilon=self.epsilon,
-            beta_initializer=keras.initializers.Constant(self.shift),
-            name=f"{name}_bn",
-        )(x)
+        x = normalized(x, f"{name}_bn", beta_initializer=keras.initializers.Constant(self.shift))
         return keras.layers.ReLU(name=f"relu{number}")(x)
 
     def _dropped(self, x: keras.KerasTensor, where: str, block: int) -> keras.KerasTensor:

@@ -249,7 +249,7 @@ def tune_crf(
 
     It is written to a pipeline file as inference.crf. Apply it with: tfseg evaluate RUN --inference RUN/crf.yaml
     """
-    from tfseg.runs.directory import TUNED
+    from tfseg.pipeline import TUNED
     from tfseg.runs.tune_crf import tune_crf
 
     report = tune_crf(

@@ -2,13 +2,13 @@
 
 from tfseg.layers.aspp import AtrousSpatialPyramidPooling
 from tfseg.layers.atrous_pool import AtrousMaxPooling2D
+from tfseg.layers.attention_to_scale import AttentionToScale
 from tfseg.layers.context import DilatedContext
 from tfseg.layers.conv import AtrousConv2D, AtrousSeparableConv2D
 from tfseg.layers.crf_rnn import CrfRnn
 from tfseg.layers.crop import CropLike
 from tfseg.layers.dropout import McDropout
 from tfseg.layers.mirror import MirrorPadding2D
-from tfseg.layers.multi_scale import MultiScale
 from tfseg.layers.normalize import Normalize
 from tfseg.layers.pad_to_grid import PadToGrid
 from tfseg.layers.pad_to_size import PadToSize
@@ -26,6 +26,7 @@ __all__ = [
     "AtrousMaxPooling2D",
     "AtrousSeparableConv2D",
     "AtrousSpatialPyramidPooling",
+    "AttentionToScale",
     "BilinearConv2DTranspose",
     "CaffeAveragePooling2D",
     "CaffeMaxPooling2D",
@@ -38,7 +39,6 @@ __all__ = [
     "MaxUnpooling2D",
     "McDropout",
     "MirrorPadding2D",
-    "MultiScale",
     "Normalize",
     "PadToGrid",
     "PadToSize",

@@ -9,6 +9,7 @@ from keras import ops
 from tfseg.layers.arguments import pair, rates_of
 from tfseg.layers.composite import Composite
 from tfseg.layers.conv import AtrousConv2D
+from tfseg.layers.norm import Kind, Normalization, check_groups
 from tfseg.ops.resize import resize
 
 Shape = Sequence[int | None]
@@ -48,11 +49,13 @@ class AtrousSpatialPyramidPooling(Composite):
         dropout: share of values left out after the projection, in training.
         activation: after every BatchNorm.
         momentum: of BatchNorm's moving averages.
-        epsilon: of BatchNorm.
+        epsilon: what is added to variances.
         order: where the pooled branch stands in the concatenation. The authors put it first, the Model Garden last.
         pool_size: average over windows of that height and width instead of over the image, and resize bilinearly; along
             an axis of the map that is shorter, over all of it.
         align_corners: of that resize, see `ResizeLike`.
+        norm: `"batch"`, or `"group"` for group normalisation in its place.
+        groups: of channels, for `"group"`; they must divide `filters`, with `separable` the channels of the input too.
 
     Call arguments:
         x: a tensor.
@@ -65,8 +68,8 @@ class AtrousSpatialPyramidPooling(Composite):
         `[batch, height, width, filters]`, or as many `filters` as there are branches without the projection.
 
     Raises:
-        ValueError: rates that are no positive integers, no branch at all, another order, or arguments about something
-            that the layer is told not to have.
+        ValueError: rates that are no positive integers, no branch at all, another order, arguments about something
+            that the layer is told not to have, or groups that do not divide the channels.
 
     Reference:
         Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017, section 3.3; Chen et al.,
@@ -89,6 +92,8 @@ class AtrousSpatialPyramidPooling(Composite):
         order: Order = "pooling_last",
         pool_size: int | Sequence[int] | None = None,
         align_corners: bool = False,
+        norm: Kind = "batch",
+        groups: int = 32,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -97,6 +102,7 @@ class AtrousSpatialPyramidPooling(Composite):
         self.separable, self.depthwise_norm = separable, depthwise_norm
         self.dropout, self.activation, self.momentum, self.epsilon = dropout, activation, momentum, epsilon
         self.order, self.align_corners = order, align_corners
+        self.norm, self.groups = norm, groups
         self.pool_size = None if pool_size is None else pair("pool_size", pool_size)
         self._check()
         self.supports_jit = self.pool_size is None  # XLA interpolates wrongly, see tfseg/ops/resize.py
@@ -143,10 +149,9 @@ class AtrousSpatialPyramidPooling(Composite):
         return AtrousConv2D(self.filters, size, padding="same", dilation_rate=rate, use_bias=False, **plain)
 
     def _unit(self, name: str, conv: keras.layers.Layer) -> list[keras.layers.Layer]:
-        """A convolution, its BatchNorm and its activation."""
-        norm = keras.layers.BatchNormalization(
-            momentum=self.momentum, epsilon=self.epsilon, **self._plain(f"{name}_norm")
-        )
+        """A convolution, its normalisation and its activation."""
+        choice = Normalization(self.norm, self.groups, self.momentum, self.epsilon)
+        norm = choice.layer(**self._plain(f"{name}_norm"))
         activation = keras.layers.Activation(self.activation, **self._plain(f"{name}_activation"))
         return [conv, norm, activation]
 
@@ -162,6 +167,7 @@ class AtrousSpatialPyramidPooling(Composite):
         for names in self._calls:
             shape = self._joined(input_shape) if names[0] == "projection" else input_shape
             for name in names:
+                check_groups(self.parts[name], shape[-1])
                 self.parts[name].build(shape)
                 shape = self.parts[name].compute_output_shape(shape)
 
@@ -199,6 +205,7 @@ class AtrousSpatialPyramidPooling(Composite):
         names = (
             "filters", "rates", "pooling", "pointwise", "projection", "separable", "depthwise_norm", "dropout",
             "activation", "momentum", "epsilon", "order", "pool_size", "align_corners",
+            "norm", "groups",
         )  # fmt: skip
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 

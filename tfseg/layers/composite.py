@@ -23,7 +23,7 @@ class Composite(keras.layers.Layer):
         frozen = config.pop("frozen", None)
         layer = super().from_config(config)
         for inner in layer._inner() if frozen is not None else ():
-            if inner.trainable == (inner.name in frozen):  # a model inside has flags of its own, which setting it loses
+            if inner.trainable == (inner.name in frozen):  # those within it would lose theirs
                 inner.trainable = inner.name not in frozen
         return layer
 

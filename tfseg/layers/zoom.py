@@ -80,7 +80,7 @@ class ZoomLike(keras.layers.Layer):
 class ResizeBy(keras.layers.Layer):
     """Resizes bilinearly by a fraction `p / q`, with aligned corners: `n` pixels become `(n - 1) // q * p + 1`.
 
-    This is Caffe's `Interp`, and what `MultiScale` does to its input: 321 pixels become 241 and 161 for the factors
+    This is Caffe's `Interp`, and what `model.scales` does to an image: 321 pixels become 241 and 161 for the factors
     0.75 and 0.5 of DeepLab v2.
 
     Example:

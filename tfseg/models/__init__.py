@@ -4,6 +4,7 @@ from typing import Annotated
 
 from tfseg.models.describe import Description, describe
 from tfseg.models.graph import Graph
+from tfseg.models.norm import Norm
 from tfseg.models.problems import ModelError
 from tfseg.models.retarget import retargeted
 from tfseg.models.segmenter import Segmenter
@@ -12,4 +13,4 @@ from tfseg.spec.declare import ByType
 Model = Annotated[Segmenter | Graph, ByType(default="segmenter")]
 """The slot `model` of a pipeline."""
 
-__all__ = ["Description", "Graph", "Model", "ModelError", "Segmenter", "describe", "retargeted"]
+__all__ = ["Description", "Graph", "Model", "ModelError", "Norm", "Segmenter", "describe", "retargeted"]

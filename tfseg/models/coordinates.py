@@ -31,7 +31,10 @@ IN_PLACE = (
     tl.PadToGrid, tl.CrfRnn,
 )  # fmt: skip
 """Layers that leave every value, or every sum of values, where it was."""
-COMPOSITES = (tl.AtrousSpatialPyramidPooling, tl.ParallelAtrousClassifier, tl.DilatedContext, tl.PyramidPooling)
+COMPOSITES = (
+    tl.AtrousSpatialPyramidPooling, tl.ParallelAtrousClassifier, tl.DilatedContext, tl.PyramidPooling,
+    tl.AttentionToScale,
+)  # fmt: skip
 """Layers made of others that keep the grid of their input and say how much of it they see."""
 
 
@@ -157,8 +160,6 @@ def mapped(layer: keras.Operation, inputs: list[CoordinateMap], axis: int) -> Co
     if isinstance(layer, kl.UpSampling2D):  # half-pixel centres
         factor = Fraction(layer.size[axis])
         return inputs[0].then(CoordinateMap(factor, (factor - 1) / 2))
-    if isinstance(layer, tl.MultiScale):
-        return _wrapped(layer, inputs, lambda inner, values: mapped(inner, values, axis))
     look = window(layer, axis)
     if look is not None:
         return inputs[0].then(_window_map(layer, look))
@@ -167,13 +168,6 @@ def mapped(layer: keras.Operation, inputs: list[CoordinateMap], axis: int) -> Co
     if any(each != inputs[0] for each in inputs):
         raise NoCoordinates(f"The inputs of layer {layer.name!r} do not lie on one grid. Received: {inputs}")
     return inputs[0]
-
-
-def _wrapped(layer: keras.layers.Wrapper, inputs: list[T], rule: Callable[[keras.Operation, list[T]], T]) -> T:
-    """What the rule gives for the layer or the Functional model that another one wraps."""
-    if isinstance(layer.layer, keras.Model):
-        return fold(layer.layer.outputs[0], rule, inputs[0])
-    return rule(layer.layer, inputs)
 
 
 def _window_map(layer: keras.Operation, look: Window) -> CoordinateMap:
@@ -201,8 +195,6 @@ def seen(layer: keras.Operation, inputs: list[ReceptiveField], axis: int) -> Rec
         raise Unbounded(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} compares all pixels.")
     if isinstance(layer, (kl.GlobalAveragePooling2D, kl.GlobalMaxPooling2D)):
         raise Unbounded(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} pools all of it.")
-    if isinstance(layer, tl.MultiScale):  # at scale 1, as it is published
-        return _wrapped(layer, inputs, lambda inner, values: seen(inner, values, axis))
     if isinstance(layer, COMPOSITES):
         if layer.field is None:
             raise Unbounded(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} takes its mean.")

@@ -1,5 +1,6 @@
 """The layers of the graph level: one spec for each, derived from the constructor of the layer."""
 
+import functools
 import inspect
 import re
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from tfseg import layers as tl
 from tfseg.errors import one_line
-from tfseg.spec.declare import spec
+from tfseg.spec.declare import Slot, spec
 from tfseg.spec.problems import Misfit
 from tfseg.spec.wording import listed, nearest
 
@@ -24,9 +25,7 @@ KERAS = (
     kl.Minimum, kl.Multiply, kl.PReLU, kl.ReLU, kl.Rescaling, kl.SeparableConv2D, kl.Softmax, kl.SpatialDropout2D,
     kl.Subtract, kl.UpSampling2D, kl.ZeroPadding2D,
 )  # fmt: skip
-TFSEG = tuple(
-    layer for layer in (getattr(tl, name) for name in tl.__all__) if not issubclass(layer, kl.Wrapper)
-)  # what wraps a layer has no plain arguments
+TFSEG = tuple(getattr(tl, name) for name in tl.__all__)
 
 CLASSES = "${classes}"
 """Stands for the number of classes in any argument of a layer."""
@@ -67,10 +66,12 @@ class Node:
     @model_validator(mode="after")
     def _makes_a_layer(self) -> Self:
         try:
-            self.make(classes=2)
+            config = self.make(classes=2).get_config()
         except Exception as error:  # whatever a constructor raises, an argument is wrong
             reason = one_line(error)
             raise ValueError(f"{self.LAYER.__name__} refuses these arguments: {reason}") from error
+        if lost := [name for name in self.DEFAULTS if name not in config]:
+            raise ValueError(f"{self.LAYER.__name__} could not be loaded again: its get_config lacks {listed(lost)}")
         return self
 
 
@@ -90,6 +91,7 @@ def word(layer: type[keras.Layer]) -> str:
     return "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", name)).lower()
 
 
+@functools.cache  # equal values need one and the same class
 def node(layer: type[keras.Layer]) -> type[Node]:
     """The spec of `layer`: its name in the graph, its inputs, and the parameters of its constructor."""
     arguments = _arguments(layer)
@@ -115,6 +117,33 @@ def _arguments(layer: type[keras.Layer]) -> dict[str, inspect.Parameter]:
     return {name: each for name, each in {"trainable": trainable, **kept}.items() if name not in skipped}
 
 
+def layer_refusal(layer: type[keras.Layer]) -> str | None:
+    """Why a layer of a user's own cannot stand in a file, or None."""
+    own = {name: each.default for name, each in _arguments(layer).items() if name != "trainable"}
+    for name, default in own.items():
+        if default is not inspect.Parameter.empty and not _is_argument(default):
+            return (
+                f"has the argument {name}, whose default no file can write; expected a number, text, a list of them or "
+                f"a map. Received: {default!r}"
+            )
+    if layer.__module__.startswith("keras."):
+        return None
+    if own and layer.get_config is keras.Layer.get_config:
+        return f"has no get_config, by which a saved network keeps its arguments; return {listed(own)} there"
+    if keras.saving.get_registered_object(keras.saving.get_registered_name(layer)) is not layer:
+        return (
+            "is not registered, and a saved network finds its layers by name; put "
+            '@keras.saving.register_keras_serializable(package="…") above it'
+        )
+    return None
+
+
+def _is_argument(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and isinstance(each, Scalar) for key, each in value.items())
+    return isinstance(value, Scalar) or (isinstance(value, tuple) and all(map(_is_argument, value)))
+
+
 def _annotations(layer: type[keras.Layer], arguments: dict[str, inspect.Parameter]) -> dict[str, Any]:
     def described(annotation: Any, text: str) -> Any:
         return Annotated[annotation, Field(description=text)]
@@ -133,34 +162,63 @@ def _annotations(layer: type[keras.Layer], arguments: dict[str, inspect.Paramete
     }
 
 
-class ByLayer:
-    """Marks a list item whose `layer:` picks the spec."""
+class ByLayer(Slot):
+    """Marks a list item whose `layer:` picks the spec.
+
+    Args:
+        layers: the layer classes; those of one's own come from `COMPONENTS`.
+    """
+
+    WANTED = "Keras layers"
+
+    def __init__(self, layers: Sequence[type[keras.Layer]]) -> None:
+        self.layers = tuple(layers)
+        self.nodes = {word(layer): node(layer) for layer in sorted(self.layers, key=word)}
+        """The specs of the layers, by their names in a file."""
+
+    def members(self, annotation: Any) -> tuple[type, ...]:
+        return tuple(spec.LAYER for spec in self.nodes.values())
+
+    def word(self, member: type) -> str:
+        return word(member)
+
+    def takes(self, member: Any) -> bool:
+        return isinstance(member, type) and issubclass(member, keras.Layer)
+
+    def refusal(self, member: type) -> str | None:
+        return layer_refusal(member)
+
+    def opened(self, annotation: Any, added: tuple[type, ...]) -> tuple[Any, Slot]:
+        self.check_words(self.layers, added)
+        more = tuple(layer for layer in added if layer not in self.layers)
+        return annotation, ByLayer((*self.layers, *more)) if more else self
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        choices = {name: handler.generate_schema(member) for name, member in NODES.items()}
+        choices = {name: handler.generate_schema(member) for name, member in self.nodes.items()}
         tagged = core_schema.tagged_union_schema(choices, _layer)
-        return core_schema.no_info_before_validator_function(_checked, tagged)
+        return core_schema.no_info_before_validator_function(self._checked, tagged)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"anyOf": [handler(choice) for choice in schema["schema"]["choices"].values()]}
+
+    def _checked(self, value: Any) -> Any:
+        if not isinstance(value, dict | Node):
+            raise ValueError(f"expected a map with the keys name and layer. Received: {value!r}")
+        if (name := _layer(value)) not in self.nodes:
+            expected = f"expected a layer{nearest(name, self.nodes)}; layers: {listed(self.nodes)}"
+            raise Misfit(("layer", f"{expected}. Received: {name!r}"))
+        return value
 
 
 def _layer(value: Any) -> Any:
     return value.get("layer") if isinstance(value, dict) else getattr(value, "layer", None)
 
 
-def _checked(value: Any) -> Any:
-    if not isinstance(value, dict | Node):
-        raise ValueError(f"expected a map with the keys name and layer. Received: {value!r}")
-    if (name := _layer(value)) not in NODES:
-        raise Misfit(("layer", f"expected a layer{nearest(name, NODES)}; layers: {listed(NODES)}. Received: {name!r}"))
-    return value
+LAYERS = ByLayer((*KERAS, *TFSEG))
+NODES: dict[str, type[Node]] = LAYERS.nodes
+"""The layers that come with tfseg, by their names in a file."""
 
-
-NODES: dict[str, type[Node]] = {word(layer): node(layer) for layer in sorted((*KERAS, *TFSEG), key=word)}
-"""The closed list of layers, by their names in a file."""
-
-AnyNode = Annotated[Node, ByLayer()]
+AnyNode = Annotated[Node, LAYERS]
 
 
 def output_shapes(layer: keras.Layer, inputs: Sequence[Shape | None], outputs: int) -> tuple[Shape | None, ...]:

@@ -14,10 +14,14 @@ class Scores:
     Args:
         main: `[batch, height, width, classes]`: what the head brings to the image's size.
         auxiliary: scores of their own size each; the training form gives `{"name": …}` as its output `aux_name`.
+        features: what was scored, of any size, which attention to several scales reads; None: the backbone's deepest
+            stage. A decoder says so, because a graph does not: several of its tensors may be scored, and scores may
+            have as many channels as features.
     """
 
     main: keras.KerasTensor
     auxiliary: Mapping[str, keras.KerasTensor] = field(default_factory=dict)
+    features: keras.KerasTensor | None = None
 
     @classmethod
     def of(cls, scores: keras.KerasTensor | Self) -> Self:

@@ -1,15 +1,15 @@
 """Multi-scale inputs: one network, laid over an image at several scales."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
 from tfseg.keras_internals import rerun
-from tfseg.layers import ResizeBy, ResizeLike
+from tfseg.layers import AttentionToScale, ResizeBy, ResizeLike
 from tfseg.models.outputs import Scores
 
-Fusion = Literal["max", "mean"]
+Fusion = Literal["max", "mean", "attention"]
 
 
 def multi_scale(
@@ -24,28 +24,36 @@ def multi_scale(
     any others, under their own names, and a weight file of the single-scale network fits.
 
     The scores of each scale, at their own size, are auxiliary ones: each has a loss of its own (Chen et al. 2018,
-    section 4.3, and Chen et al., "Attention to Scale", 2016, section 3.3).
+    section 4.3, and Chen et al., "Attention to Scale", 2016, section 3.3). Attention reads the features that are scored
+    (section 3.2), brought to the size of the scores as well.
     """
     inner = keras.Input(image.shape[1:], name="scaled")
     network = score(inner)
-    layers = keras.Model(inner, {"main": network.main, **network.auxiliary})
+    wanted = {"main": network.main, "auxiliary": dict(network.auxiliary)}
+    layers = keras.Model(inner, wanted | ({"features": network.features} if fusion == "attention" else {}))
     seen = {scale: rerun(layers, [_scaled(image, scale)]) for scale in scales}
-    reference = seen[1.0]["main"]
-    raised = [
-        outputs["main"] if scale == 1 else _raised(outputs["main"], reference, scale) for scale, outputs in seen.items()
-    ]
-    fuse = keras.layers.Maximum if fusion == "max" else keras.layers.Average
-    auxiliary = {name: tensor for name, tensor in seen[1.0].items() if name != "main"}
     each = {f"scale_{_word(scale)}": outputs["main"] for scale, outputs in seen.items()}
-    return Scores(fuse(name="fused")(raised), {**auxiliary, **each})
+    return Scores(_fused(seen, fusion), {**seen[1.0]["auxiliary"], **each})
+
+
+def _fused(seen: dict[float, Any], fusion: Fusion) -> keras.KerasTensor:
+    reference = seen[1.0]["main"]
+    scores = [
+        outputs["main"] if scale == 1 else _raised(outputs["main"], reference, f"raised_{_word(scale)}")
+        for scale, outputs in seen.items()
+    ]
+    if fusion == "attention":  # features may be of another stride than scores, at scale 1 too
+        features = [_raised(outputs["features"], reference, f"seen_{_word(scale)}") for scale, outputs in seen.items()]
+        return AttentionToScale(len(scores), name="attention")([*scores, *features])
+    return (keras.layers.Maximum if fusion == "max" else keras.layers.Average)(name="fused")(scores)
 
 
 def _scaled(image: keras.KerasTensor, scale: float) -> keras.KerasTensor:
     return image if scale == 1 else ResizeBy(scale, dtype="float32", name=f"image_{_word(scale)}")(image)
 
 
-def _raised(scores: keras.KerasTensor, reference: keras.KerasTensor, scale: float) -> keras.KerasTensor:
-    return ResizeLike(align_corners=True, name=f"raised_{_word(scale)}")([scores, reference])
+def _raised(x: keras.KerasTensor, reference: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return ResizeLike(align_corners=True, name=name)([x, reference])
 
 
 def _word(scale: float) -> str:

@@ -40,6 +40,7 @@ from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.encoded import NoFeatures, beyond, encoded
 from tfseg.models.grid import continued, multiple
 from tfseg.models.heads import HEADS, OURS, Crop, Head, Interp, Remainder, Resize, Zoom, cut
+from tfseg.models.norm import Norm
 from tfseg.models.outputs import Scores, functional
 from tfseg.models.problems import refuse
 from tfseg.models.refine import CrfRnn, Refinement
@@ -67,6 +68,8 @@ class Segmenter:
     """What turns features into scores of the classes."""
     head: Annotated[Crop | Interp | Resize | Zoom | None, ByType(contract=Head)] = None
     """What brings scores to the image's size; null takes the one that the decoder needs."""
+    norm: Norm = Norm()
+    """Which normalisation its layers have."""
     scales: Annotated[tuple[Annotated[float, Field(ge=0.01)], ...], Field(min_length=1)] = (1.0,)
     """Sizes at which the network sees the image, by one set of weights; one of them 1: [1, 0.75, 0.5] in DeepLab v2.
     In training the scores of each have a loss of their own."""
@@ -75,7 +78,8 @@ class Segmenter:
     other sizes are continued in the mean colour, in training too. `auto`: 0 where scores are resized, 1 where the
     corners are aligned, null where they are cropped. null: the image as it is, as some networks were published."""
     fusion: Fusion = "max"
-    """How the scores of several scales become one."""
+    """How the scores of several scales become one: their `max` (DeepLab v2), their `mean`, or a sum in which
+    `attention` weighs each scale at each place by the features that are scored (Chen et al. 2016)."""
     refine: Annotated[CrfRnn | None, ByType(contract=Refinement)] = None
     """What refines the logits at the image's size; null: nothing."""
 
@@ -98,18 +102,22 @@ class Segmenter:
             ModelError: the parts do not fit; `problems` says so in advance.
         """
         refuse(self.problems(Context(labels, self.channels)))
-        image = keras.Input((None, None, self.channels), name="image")
-        head = self._head
-        seen = continued(image, self._multiple, self._remainder)
-        scores = self._scores(seen, labels.count)
-        logits = scores.main
-        logits = cut(logits, seen, image) if head is None else head(logits, seen, image, self.output_stride)
-        refined = logits if self.refine is None else self.refine(logits, image)
-        return functional(image, refined, scores if training else None)
+        with self.norm.building("decoder"):
+            image = keras.Input((None, None, self.channels), name="image")
+            head = self._head
+            seen = continued(image, self._multiple, self._remainder)
+            scores = self._scores(seen, labels.count)
+            logits = scores.main
+            logits = cut(logits, seen, image) if head is None else head(logits, seen, image, self.output_stride)
+            refined = logits if self.refine is None else self.refine(logits, image)
+            return functional(image, refined, scores if training else None)
 
     def _scores(self, image: keras.KerasTensor, classes: int) -> Scores:
         def score(image: keras.KerasTensor) -> Scores:
-            return Scores.of(self.decoder(self.backbone(image), image, classes))
+            with self.norm.building("backbone"):
+                features = self.backbone(image)
+            scores = Scores.of(self.decoder(features, image, classes))
+            return scores if scores.features is not None else replace(scores, features=features.deepest.tensor)
 
         return score(image) if len(self.scales) == 1 else multi_scale(image, score, self.scales, self.fusion)
 
@@ -166,6 +174,7 @@ class Segmenter:
         """What keeps the parts from working together, each as (path, message)."""
         context = replace(context, channels=self.channels)
         yield from under("backbone", self.backbone.problems(context))
+        yield from under("norm", self.norm.problems(self.backbone, context))
         if self.refine is not None:
             yield from under("refine", self.refine.problems(context))
         try:

@@ -16,12 +16,10 @@ import keras
 from tfseg.errors import RunError
 from tfseg.inference import engines
 from tfseg.labels import LABELS
-from tfseg.pipeline import Pipeline, load
+from tfseg.pipeline import PIPELINE, Pipeline, load
 from tfseg.training.files import BEST, HISTORY
 
-PIPELINE = "pipeline.yaml"
 METRICS = "metrics-{split}.json"
-TUNED = "crf.yaml"
 RECORD = "crf.json"
 
 
@@ -60,6 +58,8 @@ class Run:
 
     def model(self, name: str = BEST) -> keras.Model:
         """The network with the best validation mIoU, or with `name="last.keras"` the one of the last epoch."""
+        if self._allow_plugins:
+            self.pipeline  # noqa: B018  # imports plugins, whose layers the network may have
         return load_model(self.folder / name)
 
     @property

@@ -11,8 +11,8 @@ import yaml
 from tfseg.atomic import remove, sweep
 from tfseg.errors import RunError
 from tfseg.labels import LABELS
-from tfseg.pipeline import Pipeline
-from tfseg.runs.directory import METRICS, PIPELINE, RECORD, TUNED, Run
+from tfseg.pipeline import PIPELINE, TUNED, Pipeline
+from tfseg.runs.directory import METRICS, RECORD, Run
 from tfseg.spec.show import dump
 from tfseg.training.files import BEST, HISTORY, LAST, LOGS, STATE, states
 

@@ -21,8 +21,8 @@ from tfseg.inference.crf import KERNELS, channels_problem
 from tfseg.inference.crf_search import Setting, checked, most, search
 from tfseg.labels import Labels
 from tfseg.metrics import SegmentationMetrics, TrimapMeanIoU
-from tfseg.pipeline import Pipeline
-from tfseg.runs.directory import TUNED, Run
+from tfseg.pipeline import TUNED, Pipeline
+from tfseg.runs.directory import Run
 from tfseg.runs.predictors import predictor_of
 from tfseg.spec.show import dump
 

@@ -1,10 +1,12 @@
 """How a spec is declared: a frozen, strict dataclass, and a slot that picks one of several by its `type:`."""
 
 import functools
+import operator
 import os
 import types
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 from pydantic import BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, PlainSerializer, ValidationError
 from pydantic.dataclasses import dataclass
@@ -91,7 +93,47 @@ def completed(member: type, contract: type | None) -> type:
     return spec(type(member.__name__, (member, contract), body), docstrings=False)
 
 
-class ByType:
+class Slot:
+    """Marks what takes one of several things in a file, and which a user's own may join."""
+
+    WANTED: ClassVar[str]
+    """What its components are, in the plural."""
+
+    def members(self, annotation: Any) -> tuple[type, ...]:
+        """What it takes, of the annotation that it marks."""
+        raise NotImplementedError
+
+    def word(self, member: type) -> str:
+        """What picks `member` in a file."""
+        raise NotImplementedError
+
+    def takes(self, member: Any) -> bool:
+        """Whether it is a thing of this kind at all."""
+        raise NotImplementedError
+
+    def refusal(self, member: type) -> str | None:
+        """Why a component that is of this kind cannot be used all the same, or None."""
+        return None
+
+    def opened(self, annotation: Any, added: tuple[type, ...]) -> tuple[Any, "Slot"]:
+        """The annotation without this mark, and the mark, where `added` may stand too.
+
+        Raises:
+            TypeError: the word of one is taken, or it lacks what the slot asks for.
+        """
+        raise NotImplementedError
+
+    def check_words(self, there: Iterable[type], added: Iterable[type]) -> None:
+        """Raises TypeError where two components would be picked by one word."""
+        taken = {self.word(member): member for member in there}
+        for member in added:
+            if (other := taken.get(self.word(member), member)) is not member:
+                names = [f"{found.__module__}.{found.__qualname__}" for found in (other, member)]
+                raise TypeError(f'two components have the type "{self.word(member)}": {" and ".join(names)}')
+            taken[self.word(member)] = member
+
+
+class ByType(Slot):
     """Marks a slot whose `type:` picks the spec; `decoder: fcn` is short for `decoder: {type: fcn}`.
 
     Args:
@@ -103,6 +145,23 @@ class ByType:
     def __init__(self, default: str | None = None, contract: type | None = None) -> None:
         self.default = default
         self.contract = contract
+
+    WANTED = "specs with a type"
+
+    def members(self, annotation: Any) -> tuple[type, ...]:
+        return members(annotation)
+
+    def word(self, member: type) -> str:
+        return type_name(member)
+
+    def takes(self, member: Any) -> bool:
+        fields = getattr(member, "__dataclass_fields__", {}) if isinstance(member, type) else {}
+        return "type" in fields and isinstance(fields["type"].default, str)
+
+    def opened(self, annotation: Any, added: tuple[type, ...]) -> tuple[Any, "Slot"]:
+        wide = tuple(completed(member, self.contract) for member in added)
+        self.check_words(members(annotation), wide)
+        return functools.reduce(operator.or_, wide, annotation), self
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         choices = {type_name(member): handler.generate_schema(member) for member in members(source)}

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from tfseg.spec.habits import KEYS
+from tfseg.spec.moved import moved
 from tfseg.spec.paths import Key, dotted, parts
 from tfseg.spec.problems import Misfit, Problem
 from tfseg.spec.source import Document
@@ -67,15 +68,21 @@ class Explainer:
     def field(self, fields: dict[str, Schema], path: Path, key: Key, faults: list[Fault]) -> Iterator[Problem]:
         kind = None if faults[0][0] else faults[0][1]["type"]
         if kind in _UNKNOWN:
-            elsewhere = [place for place in self.schemas.places(KEYS.get(str(key), key)) if place != (*path, key)]
-            message = unknown(key, fields, elsewhere) + self.choice(self.document.at((*path, key)))
-            yield self.document.problem((*path, key), message, within=(*path, "type"))
+            yield self.document.problem((*path, key), self.unknown(fields, path, key), within=(*path, "type"))
         elif kind == "missing":
             expected = self.schemas.expected(fields[str(key)]["schema"])
             message = "missing" + (f"; expected {expected}" if expected else "")
             yield self.document.problem((*path, key), message, within=(*path, "type"))
         else:
             yield from self.explain(fields[str(key)]["schema"], (*path, key), faults)
+
+    def unknown(self, fields: dict[str, Schema], path: Path, key: Key) -> str:
+        """What to say about a key that does not belong where it stands."""
+        value = self.document.at((*path, key))
+        if (new := moved((*path, key), self.document.at((*path, "type")))) is not None:
+            return f"{new}. Received: {received(value)}"
+        elsewhere = [place for place in self.schemas.places(KEYS.get(str(key), key)) if place != (*path, key)]
+        return unknown(key, fields, elsewhere) + self.choice(value)
 
     def union(self, schema: Schema, path: Path, faults: Sequence[Fault]) -> Iterator[Problem]:
         """The problems of the branch that the value was meant for, if that can be told; else all branches in one."""

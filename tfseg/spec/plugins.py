@@ -8,13 +8,15 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from tfseg.spec.problems import Problem, SpecError
-from tfseg.spec.slots import slots, widened
+from tfseg.spec.slots import marks, slots, widened
 from tfseg.spec.source import Document
 from tfseg.spec.wording import listed, nearest
 
 GROUP = "tfseg.components"
 KEY = "plugins"
 
+Table = tuple[str, Any]
+"""Where a table of components comes from, in words, and what stands there."""
 Components = dict[str, tuple[type, ...]]
 """Specs by the slot that they go into, such as `{"decoder": (MyDecoder,)}`."""
 
@@ -30,31 +32,32 @@ def plugged(type_: Any, document: Document, *, allow_plugins: bool = False) -> A
     try:
         if modules and not allow_plugins:
             raise _unfit(f"the file runs the code of {listed(modules)}; allow it with --allow-plugins")
-        return widen(type_, joined(installed(), *map(components, modules)))
+        tables = (*installed(), *map(table_of, modules))
+        return widen(type_, joined(*(components(type_, table, source) for source, table in tables)))
     except SpecError as error:
         where = document.where((KEY,)) if modules else ""
         raise SpecError(dataclasses.replace(problem, where=where) for problem in error.problems) from error
 
 
-def components(module: str) -> Components:
+def table_of(module: str) -> Table:
     """The `COMPONENTS = {slot: [Spec, …]}` of a module, which is imported.
 
     Raises:
-        SpecError: there is no such module, it fails when imported, or it has no such table.
+        SpecError: there is no such module, or it fails when imported.
     """
     try:
         found = importlib.import_module(module)
     except Exception as error:
         raise _unfit(f'cannot import "{module}": {type(error).__name__}: {error}') from error
-    return _checked(getattr(found, "COMPONENTS", None), f'the module "{module}"')
+    return f'the module "{module}"', getattr(found, "COMPONENTS", None)
 
 
 @functools.cache  # a search of every installed package
-def installed() -> Components:
-    """The components of installed packages, by their entry points of the group `tfseg.components`.
+def installed() -> tuple[Table, ...]:
+    """The tables of installed packages, by their entry points of the group `tfseg.components`.
 
     Raises:
-        SpecError: an entry point cannot be loaded, or is not a table of components.
+        SpecError: an entry point cannot be loaded.
     """
     found = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
@@ -63,8 +66,8 @@ def installed() -> Components:
         except Exception as error:
             message = f'cannot load the entry point "{entry.name} = {entry.value}": {type(error).__name__}: {error}'
             raise _unfit(message) from error
-        found.append(_checked(table, f'the entry point "{entry.name}"'))
-    return joined(*found)
+        found.append((f'the entry point "{entry.name}"', table))
+    return tuple(found)
 
 
 def joined(*tables: Components) -> Components:
@@ -97,18 +100,24 @@ def widen(type_: Any, components: Mapping[str, Iterable[type]]) -> Any:
         raise _unfit(str(error)) from error
 
 
-def _checked(table: Any, source: str) -> Components:
+def components(type_: Any, table: Any, source: str) -> Components:
+    """What a table adds to the slots of a spec type, each looked at by the slot that it is for.
+
+    Raises:
+        SpecError: it is no table, or holds what the slot cannot take.
+    """
     if not isinstance(table, Mapping):
         raise _unfit(f"{source} has no table of components; expected COMPONENTS = {{slot: [Spec, …]}}")
-    for slot, found in table.items():
-        if not isinstance(found, list | tuple) or not all(map(_is_component, found)):
-            raise _unfit(f'{source}, slot "{slot}": expected a list of specs with a type; received {found!r}')
-    return {str(slot): tuple(found) for slot, found in table.items()}
-
-
-def _is_component(member: Any) -> bool:
-    fields = getattr(member, "__dataclass_fields__", {}) if isinstance(member, type) else {}
-    return "type" in fields and isinstance(fields["type"].default, str)
+    known = marks(type_)
+    for name, found in table.items():
+        kind = known.get(name)
+        if not isinstance(found, list | tuple) or not all(kind is None or kind.takes(member) for member in found):
+            wanted = "components" if kind is None else kind.WANTED
+            raise _unfit(f'{source}, slot "{name}": expected a list of {wanted}; received {found!r}')
+        for member in found if kind is not None else ():
+            if (reason := kind.refusal(member)) is not None:
+                raise _unfit(f'{source}, slot "{name}": {member.__qualname__} {reason}')
+    return {str(name): tuple(found) for name, found in table.items()}
 
 
 def _unfit(message: str) -> SpecError:

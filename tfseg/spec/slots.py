@@ -5,12 +5,13 @@ import functools
 import inspect
 import operator
 import types
+from collections.abc import Iterator
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from tfseg.spec.declare import ByType, completed, members, spec, type_name
+from tfseg.spec.declare import Slot, spec
 
 More = tuple[tuple[str, tuple[type, ...]], ...]
 """Specs to add by slot, as pairs (which can be hashed)."""
@@ -19,20 +20,29 @@ More = tuple[tuple[str, tuple[type, ...]], ...]
 def slots(type_: Any) -> dict[str, tuple[type, ...]]:
     """The slots of a spec and of all specs in it, by field name, with the specs that each takes."""
     found: dict[str, tuple[type, ...]] = {}
-    for name, hint in get_type_hints(type_, include_extras=True).items() if _is_spec(type_) else ():
-        choices = tuple(member for union in _unions(hint) for member in members(union))
-        if choices:
-            found[name] = tuple(dict.fromkeys((*found.get(name, ()), *choices)))
-        for inner in _specs(hint):
-            for slot, more in slots(inner).items():
-                found[slot] = tuple(dict.fromkeys((*found.get(slot, ()), *more)))
+    for name, hint, mark in _marked(type_):
+        found[name] = tuple(dict.fromkeys((*found.get(name, ()), *mark.members(hint))))
     return found
+
+
+def marks(type_: Any) -> dict[str, Slot]:
+    """What marks each of the slots of a spec and of all specs in it."""
+    return {name: mark for name, _, mark in _marked(type_)}
+
+
+def _marked(type_: Any) -> Iterator[tuple[str, Any, Slot]]:
+    """Every slot, as the name of its field, the annotation and what marks it."""
+    for name, hint in get_type_hints(type_, include_extras=True).items() if _is_spec(type_) else ():
+        yield from ((name, *found) for found in _unions(hint))
+        for inner in _specs(hint):
+            yield from _marked(inner)
 
 
 def described(type_: Any) -> dict[str, dict[str, str]]:
     """The slots of a spec and of all specs in it, with the types that each takes and the first line about each."""
+    kinds = marks(type_)
     return {
-        slot: {type_name(choice): (inspect.getdoc(choice) or "").split("\n", 1)[0] for choice in choices}
+        slot: {kinds[slot].word(choice): (inspect.getdoc(choice) or "").split("\n", 1)[0] for choice in choices}
         for slot, choices in slots(type_).items()
     }
 
@@ -78,12 +88,12 @@ def _rebuilt(hint: Any, added: tuple[type, ...], components: More) -> Any:
         return widened(hint, components)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        inner, *marks = arguments
-        slot = next((mark for mark in marks if isinstance(mark, ByType)), None)
+        inner, *others = arguments
+        slot = next((mark for mark in others if isinstance(mark, Slot)), None)
         if slot is None:
-            return Annotated[_rebuilt(inner, added, components), *marks]
-        members_ = tuple(completed(member, slot.contract) for member in added)
-        return Annotated[_union(_rebuilt(inner, (), components), members_), *marks]
+            return Annotated[_rebuilt(inner, added, components), *others]
+        wide, mark = slot.opened(_rebuilt(inner, (), components), added)
+        return Annotated[wide, *(mark if each is slot else each for each in others)]
     if origin in (types.UnionType, Union):
         return functools.reduce(operator.or_, (_rebuilt(argument, added, components) for argument in arguments))
     if origin is tuple:
@@ -91,20 +101,10 @@ def _rebuilt(hint: Any, added: tuple[type, ...], components: More) -> Any:
     return hint
 
 
-def _union(inner: Any, added: tuple[type, ...]) -> Any:
-    taken = {type_name(member): member for member in members(inner)}
-    for member in added:
-        if type_name(member) in taken and taken[type_name(member)] is not member:
-            names = [f"{found.__module__}.{found.__qualname__}" for found in (taken[type_name(member)], member)]
-            raise TypeError(f'two components have the type "{type_name(member)}": {" and ".join(names)}')
-    return functools.reduce(operator.or_, added, inner)
-
-
-def _unions(hint: Any) -> list[Any]:
-    """The annotations of the slots in a field's annotation."""
-    if get_origin(hint) is Annotated and any(isinstance(mark, ByType) for mark in get_args(hint)[1:]):
-        return [hint]
-    return [union for argument in get_args(hint) for union in _unions(argument)]
+def _unions(hint: Any) -> list[tuple[Any, Slot]]:
+    """The annotations of the slots in a field's annotation, and what marks them."""
+    found = [mark for mark in get_args(hint)[1:] if isinstance(mark, Slot)] if get_origin(hint) is Annotated else []
+    return [(hint, found[0])] if found else [union for argument in get_args(hint) for union in _unions(argument)]
 
 
 def _specs(hint: Any) -> list[type]:

@@ -2,11 +2,12 @@
 
 import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tfseg.spec.moved import renewed
 from tfseg.spec.nodes import Node, NoSuchPlace, Place, merge, put
 from tfseg.spec.paths import Key, dotted, index, parts, split_override
 from tfseg.spec.problems import Problem, SpecError
@@ -71,30 +72,65 @@ class Document:
         return Problem(where, dotted(path), message + (f" (with {' and '.join(others)})" if others else ""))
 
 
-def read(path: str | Path, overrides: Iterable[str] = ()) -> Document:
+def read(path: str | Path, overrides: Iterable[str] = (), earlier: Callable[[Path], bool] | None = None) -> Document:
     """Reads a pipeline file, the files that it includes, and overrides such as `model.backbone.width=0.5`.
+
+    Args:
+        path: the file.
+        overrides: texts, put into their places one after another.
+        earlier: whether a file may have been written by an earlier version: its keys are read where they are now.
 
     Raises:
         SpecError: a file is missing or is not YAML. Lesser faults are kept in `Document.problems`.
     """
     problems: list[Problem] = []
-    root = _included(_parsed(Path(path), problems), Path(path), problems)
+    files = _Files(problems, earlier or (lambda _: False))
+    root = files.included(files.parsed(Path(path)), Path(path))
     for text in overrides:
         root = _overridden(root, text, problems)
     places = {keys: node.place for keys, node in root.walk()}
     return Document(root.plain, tuple(problems), places)
 
 
-def _parsed(path: Path, problems: list[Problem], named_at: Place | None = None) -> Node:
-    """A file's tree, a map. `named_at` is the place of the `include` that names the file."""
-    text = _decoded(path, problems, named_at)
-    folder = path.resolve().parent
-    root = compose(text, lambda line: Place(str(path), line), folder, (), problems)
-    if not isinstance(root.value, dict):
-        shown = received(root.plain) if named_at is None else "something else"
-        found = "the file is empty" if root.value is None else f"received {shown}"
-        raise SpecError([*problems, Problem(str(root.place), "", f"expected a map of keys at the top; {found}")])
-    return root
+@dataclass(frozen=True)
+class _Files:
+    """Files of one reading."""
+
+    problems: list[Problem]
+    earlier: Callable[[Path], bool]
+
+    def parsed(self, path: Path, named_at: Place | None = None) -> Node:
+        """A file's tree, a map. `named_at` is the place of the `include` that names the file."""
+        problems = self.problems
+        text = _decoded(path, problems, named_at)
+        folder = path.resolve().parent
+        root = compose(text, lambda line: Place(str(path), line), folder, (), problems)
+        if not isinstance(root.value, dict):
+            shown = received(root.plain) if named_at is None else "something else"
+            found = "the file is empty" if root.value is None else f"received {shown}"
+            raise SpecError([*problems, Problem(str(root.place), "", f"expected a map of keys at the top; {found}")])
+        return renewed(root) if self.earlier(path) else root
+
+    def included(self, root: Node, path: Path) -> Node:
+        """`root` laid over the files that its `include` names, later ones over earlier ones."""
+        named, problems = root.value.get(INCLUDE), self.problems
+        if named is None:
+            return root
+        own = replace(root, value={key: node for key, node in root.value.items() if key != INCLUDE})
+        names = named.value if isinstance(named.value, tuple) else (named,)
+        if not all(isinstance(node.value, str) for node in names):
+            message = f"expected the path of a file, or a list of paths; received {received(named.plain)}"
+            problems.append(Problem(str(named.place), INCLUDE, message))
+            return own
+        below = Node({}, root.place)
+        for node in names:
+            file = Path(os.path.normpath(path.parent / os.path.expanduser(node.value)))
+            if file.suffix not in INCLUDABLE:
+                message = f"expected files that end in {' or '.join(INCLUDABLE)}; received {received(node.value)}"
+                problems.append(Problem(str(named.place), INCLUDE, message))
+                continue
+            below = merge(below, _leaf(self.parsed(file, node.place), path, problems))
+        return merge(below, own)
 
 
 def _decoded(path: Path, problems: list[Problem], named_at: Place | None) -> str:
@@ -125,28 +161,6 @@ def _neighbour(path: Path) -> str:
         return ""
     near = difflib.get_close_matches(path.name, sorted(names), n=1)
     return f'; did you mean "{path.parent / near[0]}"?' if near else ""
-
-
-def _included(root: Node, path: Path, problems: list[Problem]) -> Node:
-    """`root` laid over the files that its `include` names, later ones over earlier ones."""
-    named = root.value.get(INCLUDE)
-    if named is None:
-        return root
-    own = replace(root, value={key: node for key, node in root.value.items() if key != INCLUDE})
-    names = named.value if isinstance(named.value, tuple) else (named,)
-    if not all(isinstance(node.value, str) for node in names):
-        message = f"expected the path of a file, or a list of paths; received {received(named.plain)}"
-        problems.append(Problem(str(named.place), INCLUDE, message))
-        return own
-    below = Node({}, root.place)
-    for node in names:
-        file = Path(os.path.normpath(path.parent / os.path.expanduser(node.value)))
-        if file.suffix not in INCLUDABLE:
-            message = f"expected files that end in {' or '.join(INCLUDABLE)}; received {received(node.value)}"
-            problems.append(Problem(str(named.place), INCLUDE, message))
-            continue
-        below = merge(below, _leaf(_parsed(file, problems, node.place), path, problems))
-    return merge(below, own)
 
 
 def _leaf(root: Node, by: Path, problems: list[Problem]) -> Node:

@@ -47,6 +47,7 @@ def impossible(training: "Training") -> Iterator[tuple[str, str]]:
 def misfits(training: "Training", model: keras.Model) -> Iterator[Fault]:
     """What does not fit the network to be trained, each as (path, message)."""
     yield from _found_nowhere(training, model)
+    yield from _without_statistics(training, model)
     if training.loss.resolution == "scores":
         yield from _scores(model)
     if training.jit_compile:
@@ -67,6 +68,20 @@ def _found_nowhere(training: "Training", model: keras.Model) -> Iterator[Fault]:
     for path, pattern, kind, names in searched:
         if not any(found((pattern,), name) for name in names):
             yield path, f"found in none of the {len(names)} {kind} of the network ({_some(names)}). Received: {pattern}"
+
+
+def _without_statistics(training: "Training", model: keras.Model) -> Iterator[Fault]:
+    """What keeps or measures statistics of batches, for a network that normalises by those of each image alone."""
+    layers = list(flat_layers(model))
+    if any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers):
+        return
+    grouped = [layer.name for layer in layers if isinstance(layer, keras.layers.GroupNormalization)]
+    why = f"the network has group normalisation ({_some(grouped)}), which keeps no statistics of batches"
+    if grouped and training.batch_norm == "frozen":
+        yield ("batch_norm",), f"{why}. Received: frozen. Set it to train, or model.norm.type to batch"
+    if grouped and training.batch_norm_batches:
+        message = f"{why}. Received: {training.batch_norm_batches}. Set it to 0, or model.norm.type to batch"
+        yield ("batch_norm_batches",), message
 
 
 def _scores(model: keras.Model) -> Iterator[Fault]:

@@ -10,7 +10,8 @@ from tfseg.backbones.features import Features
 from tfseg.context import Context
 from tfseg.layers import CropLike, PadToSize
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.decoders.unpooling import normalized, pools, unpool, unpooling_problems
+from tfseg.models.decoders.unpooling import activated, pools, unpool, unpooling_problems
+from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 
@@ -46,7 +47,7 @@ class DeconvNet(Decoder):
         """What keeps it from scoring `features`, each as (path, message)."""
         yield from unpooling_problems(features, "deconvnet")
 
-    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         stages = pools(features)
         x = self._fully_connected(stages[-1].tensor)
         for number in range(len(stages), 0, -1):
@@ -54,14 +55,15 @@ class DeconvNet(Decoder):
             last = stages[number - 2].tensor.shape[-1] if number > 1 else x.shape[-1]
             for index, channels in enumerate(_widths(number, x.shape[-1], last)):
                 x = _deconv(x, channels, 3, "same", f"deconv{number}_{index + 1}", f"derelu{number}_{index + 1}")
-        return keras.layers.Conv2D(classes, 1, kernel_initializer=_gaussian(), name="seg_score")(x)
+        score = keras.layers.Conv2D(classes, 1, kernel_initializer=_gaussian(), name="seg_score")
+        return Scores(score(x), features=x)
 
     def _fully_connected(self, pool: keras.KerasTensor) -> keras.KerasTensor:
         """From the last pool through its 7x7 windows and back to its size."""
         x = PadToSize(FULL, name="pad5")(pool)
         for name, size, relu in (("fc6", FULL, "relu6"), ("fc7", 1, "relu7")):
             x = keras.layers.Conv2D(self.filters, size, kernel_initializer="he_normal", name=name)(x)
-            x = normalized(x, name, relu, epsilon=EPSILON, shift=SHIFT)
+            x = activated(x, name, relu, epsilon=EPSILON, shift=SHIFT)
         x = _deconv(x, pool.shape[-1], FULL, "valid", "fc6_deconv", "fc6_deconv_relu")
         return CropLike(0, name="fc6_deconvc")([x, pool])
 
@@ -73,7 +75,7 @@ def _widths(number: int, channels: int, last: int) -> tuple[int, ...]:
 
 def _deconv(x: keras.KerasTensor, channels: int, size: int, padding: str, name: str, relu: str) -> keras.KerasTensor:
     deconv = keras.layers.Conv2DTranspose(channels, size, padding=padding, kernel_initializer=_gaussian(), name=name)
-    return normalized(deconv(x), name, relu, epsilon=EPSILON, shift=SHIFT)
+    return activated(deconv(x), name, relu, epsilon=EPSILON, shift=SHIFT)
 
 
 def _gaussian() -> keras.initializers.Initializer:

@@ -9,12 +9,16 @@ from pydantic import Field, model_validator
 from tfseg.backbones.features import Features
 from tfseg.context import Context
 from tfseg.layers import AtrousSpatialPyramidPooling
+from tfseg.layers.norm import chosen
 from tfseg.models.crops import pool_problems, rates_problems
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.encoded import beyond
+from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
 
+EPSILON = 1e-5
+"""Added to variances, as in the authors' release; Model Garden adds 1e-3, and says so in `model.norm`."""
 Side = Annotated[int, Field(ge=1)]
 
 
@@ -23,7 +27,7 @@ class DeepLabV3(Decoder):
     """DeepLab v3 (Chen et al. 2017, section 3.3): atrous spatial pyramid pooling and a 1x1 score.
 
     The defaults are those of the authors' TensorFlow release at output stride 16; at 8 they double the rates. Model
-    Garden's networks take `order: pooling_last`, `align_corners: false` and `epsilon: 1e-3`.
+    Garden's networks take `order: pooling_last`, `align_corners: false` and `model.norm.epsilon: 1e-3`.
     """
 
     type: Literal["deeplab_v3"] = "deeplab_v3"
@@ -59,15 +63,6 @@ class DeepLabV3(Decoder):
         float,
         Field(ge=0, lt=1, description="Share of values left out before what follows the branches, in training."),
     ] = 0.1
-    momentum: Annotated[
-        float,
-        Field(
-            gt=0,
-            lt=1,
-            description="Of BatchNorm's moving averages; the authors' 0.9997 needs thousands of steps.",
-        ),
-    ] = 0.9
-    epsilon: Annotated[float, Field(gt=0, lt=1, description="Added to BatchNorm's variances.")] = 1e-5
     align_corners: Annotated[
         bool,
         Field(
@@ -103,17 +98,16 @@ class DeepLabV3(Decoder):
         yield from rates_problems(self.rates, context.crop, features.output_stride)
         yield from pool_problems(self.pool_size, context.crop, features.output_stride)
 
-    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         return self._score(self._pyramid(features), classes)
 
     def _pyramid(self, features: Features) -> keras.KerasTensor:
         names = (
-            "rates", "separable", "depthwise_norm", "pool_size", "order", "activation", "dropout", "momentum",
-            "epsilon", "align_corners",
+            "rates", "separable", "depthwise_norm", "pool_size", "order", "activation", "dropout", "align_corners",
         )  # fmt: skip
-        given = {name: getattr(self, name) for name in names}
+        given = {**{name: getattr(self, name) for name in names}, **chosen(epsilon=EPSILON)}
         return AtrousSpatialPyramidPooling(self.channels, **given, name="aspp")(features.deepest.tensor)
 
-    def _score(self, x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def _score(self, x: keras.KerasTensor, classes: int) -> Scores:
         small = keras.initializers.RandomNormal(stddev=0.01)
-        return keras.layers.Conv2D(classes, 1, kernel_initializer=small, name="score")(x)
+        return Scores(keras.layers.Conv2D(classes, 1, kernel_initializer=small, name="score")(x), features=x)

@@ -9,8 +9,10 @@ from pydantic import Field
 from tfseg.backbones.features import Features, Stage
 from tfseg.context import Context
 from tfseg.layers import ResizeLike
-from tfseg.models.decoders.deeplab_v3 import DeepLabV3
+from tfseg.layers.norm import normalized
+from tfseg.models.decoders.deeplab_v3 import EPSILON, DeepLabV3
 from tfseg.models.encoded import overhanging_problem
+from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 from tfseg.spec.wording import listed
@@ -44,7 +46,7 @@ class DeepLabV3Plus(DeepLabV3):
         if (fault := overhanging_problem(features)) is not None:
             yield ("low_level",), f"{fault}. Received: {self.low_level}"
 
-    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         low = self._unit(self._low_level(features).tensor, "low_level", self.low_level_channels)
         deep = ResizeLike(align_corners=self.align_corners, name="raise")([self._pyramid(features), low])
         x = keras.layers.Concatenate(name="join")([deep, low])
@@ -66,5 +68,5 @@ class DeepLabV3Plus(DeepLabV3):
         return self._activated(conv(x), name)
 
     def _activated(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-        norm = keras.layers.BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, name=f"{name}_bn")
-        return keras.layers.Activation(self.activation, name=f"{name}_{self.activation}")(norm(x))
+        x = normalized(x, f"{name}_bn", epsilon=EPSILON)
+        return keras.layers.Activation(self.activation, name=f"{name}_{self.activation}")(x)

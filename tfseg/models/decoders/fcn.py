@@ -10,16 +10,15 @@ from pydantic import Field, model_validator
 from tfseg.backbones.features import Features, Stage
 from tfseg.context import Context
 from tfseg.layers import BilinearConv2DTranspose, CropLike, FixedScale, ResizeLike
+from tfseg.layers.norm import normalized
 from tfseg.models.coordinates import coordinate_map, offset
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.encoded import beyond, moving_problem, overhanging_problem
+from tfseg.models.outputs import Scores
 from tfseg.ops.geometry import deconv_map
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.wording import listed
-
-MOMENTUM = 0.9
-"""Of BatchNorm's moving averages: evaluation agrees with training after some dozen steps."""
 
 
 @spec
@@ -89,16 +88,18 @@ class Fcn(Decoder):
         if beside and (fault := overhanging_problem(features)) is not None:
             yield ("strides",), f"{fault}, or this to [{features.output_stride}]. Received: {list(self.strides)}"
 
-    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         stages = [features.at(stride) for stride in self.strides]
         if self.channels is not None:
-            return _score(_pyramid(stages, self.channels), "score", classes)
+            x = _pyramid(stages, self.channels)
+            return Scores(_score(x, "score", classes), features=x)
         scores, name = _score(stages[0].tensor, "score_fr", classes), "upscore2"
         for index, stage in enumerate(stages[1:]):
             skip = _score(self._scaled(stage, index), f"score_{stage.name}", classes)
             both = self._aligned(scores, skip, self.strides[index] // stage.stride, (name, f"score_{stage.name}c"))
             scores, name = keras.layers.Add(name=f"fuse_{stage.name}")(both), f"upscore_{stage.name}"
-        return scores if self.upsampling == "resize" else self._on_image_grid(scores, image, name)
+        scores = scores if self.upsampling == "resize" else self._on_image_grid(scores, image, name)
+        return Scores(scores, features=stages[0].tensor)
 
     def _scaled(self, stage: Stage, index: int) -> keras.KerasTensor:
         if self.scales is None:
@@ -159,14 +160,13 @@ def _pyramid(stages: list[Stage], channels: int) -> keras.KerasTensor:
             lateral = keras.layers.Add(name=f"fuse_{stage.name}")([raised, lateral])
         name = f"smooth_{stage.name}"
         depthwise = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")
-        x = _pointwise(_normalized(depthwise(lateral), f"{name}_depthwise"), channels, name)
+        x = _pointwise(_activated(depthwise(lateral), f"{name}_depthwise"), channels, name)
     return x
 
 
 def _pointwise(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
-    return _normalized(keras.layers.Conv2D(channels, 1, use_bias=False, name=name)(x), name)
+    return _activated(keras.layers.Conv2D(channels, 1, use_bias=False, name=name)(x), name)
 
 
-def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
+def _activated(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return keras.layers.ReLU(name=f"{name}_relu")(normalized(x, f"{name}_bn"))

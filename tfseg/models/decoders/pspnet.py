@@ -9,14 +9,12 @@ from pydantic import Field
 from tfseg.backbones.features import Features
 from tfseg.context import Context
 from tfseg.layers import PyramidPooling
+from tfseg.layers.norm import chosen, normalized
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.encoded import beyond, overhanging_problem
 from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
-
-MOMENTUM = 0.9
-"""Of BatchNorm's moving averages, as in the backbones."""
 
 
 @spec
@@ -55,17 +53,16 @@ class PspNet(Decoder):
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         x = features.deepest.tensor
-        x = PyramidPooling(self.filters, self.bins, momentum=MOMENTUM, name="pyramid")(x)
+        x = PyramidPooling(self.filters, self.bins, **chosen(), name="pyramid")(x)
         scores = self._scored(x, self.filters, "", classes)
         if not self.auxiliary:
-            return Scores(scores)
-        before = features.stages[-2].tensor
-        return Scores(scores, auxiliary={"stage": self._scored(before, self.filters // 2, "aux_", classes)})
+            return scores
+        before = self._scored(features.stages[-2].tensor, self.filters // 2, "aux_", classes)
+        return Scores(scores.main, {"stage": before.main}, scores.features)
 
-    def _scored(self, x: keras.KerasTensor, filters: int, prefix: str, classes: int) -> keras.KerasTensor:
+    def _scored(self, x: keras.KerasTensor, filters: int, prefix: str, classes: int) -> Scores:
         name = f"{prefix}conv"
         x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
-        x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
-        x = keras.layers.ReLU(name=f"{name}_relu")(x)
+        x = keras.layers.ReLU(name=f"{name}_relu")(normalized(x, f"{name}_bn"))
         x = keras.layers.Dropout(self.dropout, name=f"{prefix}drop")(x)
-        return keras.layers.Conv2D(classes, 1, name=f"{prefix}score")(x)
+        return Scores(keras.layers.Conv2D(classes, 1, name=f"{prefix}score")(x), features=x)

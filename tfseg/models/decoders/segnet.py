@@ -10,11 +10,11 @@ from tfseg.backbones.features import Features
 from tfseg.context import Context
 from tfseg.layers import McDropout
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.decoders.unpooling import normalized, pools, unpool, unpooling_problems
+from tfseg.models.decoders.unpooling import activated, pools, unpool, unpooling_problems
+from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 
-EPSILON = 1e-3
 RATE = 0.5
 """Of Monte Carlo dropout, as released."""
 
@@ -50,9 +50,9 @@ class SegNet(Decoder):
             expected = f"expected {count} numbers, one for each pool of {features.backbone}"
             yield ("convolutions",), f"{expected}. Received: {len(self.convolutions)}"
 
-    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         stages = pools(features)
-        x = stages[-1].tensor
+        before = x = stages[-1].tensor
         for number in range(len(stages), 0, -1):
             if self.mc_dropout == "all" or (self.mc_dropout and number > 1):
                 x = McDropout(RATE, name=f"unpool{number}_drop")(x)
@@ -60,11 +60,11 @@ class SegNet(Decoder):
             after = stages[number - 2].tensor.shape[-1] if number > 1 else classes
             count = self.convolutions[len(stages) - number]
             for index in range(count, 0, -1):
-                x = _conv(x, after if index == 1 else x.shape[-1], f"{number}_{index}")
-        return x
+                before, x = x, _conv(x, after if index == 1 else x.shape[-1], f"{number}_{index}")
+        return Scores(x, features=before)
 
 
 def _conv(x: keras.KerasTensor, channels: int, number: str) -> keras.KerasTensor:
     name = f"conv{number}_D"
     x = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="he_normal", name=name)(x)
-    return x if number == "1_1" else normalized(x, name, f"relu{number}_D", epsilon=EPSILON, shift=0.0)
+    return x if number == "1_1" else activated(x, name, f"relu{number}_D")

@@ -10,14 +10,13 @@ from pydantic import Field, model_validator
 from tfseg.backbones.features import Features, Stage
 from tfseg.context import Context
 from tfseg.layers import CropLike
+from tfseg.layers.norm import normalized
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.encoded import beyond, overhanging
+from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.wording import listed
-
-MOMENTUM = 0.9
-"""Of BatchNorm's moving averages, as in the backbones."""
 
 
 @spec
@@ -36,7 +35,7 @@ class Unet(Decoder):
     channels: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = None
     """Channels at each stride after the coarsest; null takes as many as the backbone has there."""
     batch_norm: bool = False
-    """BatchNorm between convolution and ReLU, which the paper has not."""
+    """Normalise between convolution and ReLU, as `model.norm` says; the paper does not."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -66,13 +65,13 @@ class Unet(Decoder):
                 "fcn",
             )
 
-    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         stages = [features.at(stride) for stride in self._strides(features.strides)]
         x = stages[0].tensor
         for index, (coarse, fine) in enumerate(pairwise(stages)):
             channels = fine.tensor.shape[-1] if self.channels is None else self.channels[index]
             x = self._merged(x, fine, coarse.stride // fine.stride, channels)
-        return keras.layers.Conv2D(classes, 1, name="score")(x)
+        return Scores(keras.layers.Conv2D(classes, 1, name="score")(x), features=x)
 
     def _strides(self, available: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(reversed(available)) if self.strides is None else self.strides
@@ -92,5 +91,5 @@ class Unet(Decoder):
             channels, 3, padding="same", use_bias=not self.batch_norm, kernel_initializer="he_normal", name=name
         )(x)
         if self.batch_norm:
-            x = keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
+            x = normalized(x, f"{name}_bn")
         return keras.layers.ReLU(name=f"{name}_relu")(x)

@@ -6,11 +6,9 @@ import keras
 
 from tfseg.backbones.features import Features, Stage
 from tfseg.layers import MaxUnpooling2D
+from tfseg.layers.norm import EPSILON, normalized
 from tfseg.models.encoded import beyond
 from tfseg.spec.problems import Fault
-
-MOMENTUM = 0.9
-"""Of BatchNorm's moving averages, as in the backbones."""
 
 
 def pools(features: Features) -> tuple[Stage, ...]:
@@ -45,9 +43,9 @@ def unpooling_problems(features: Features, decoder: str) -> Iterator[Fault]:
     yield (), message
 
 
-def normalized(x: keras.KerasTensor, name: str, relu: str, *, epsilon: float, shift: float) -> keras.KerasTensor:
-    """BatchNorm, whose beta starts at `shift`, and ReLU."""
-    norm = keras.layers.BatchNormalization(
-        momentum=MOMENTUM, epsilon=epsilon, beta_initializer=keras.initializers.Constant(shift), name=f"{name}_bn"
-    )
-    return keras.layers.ReLU(name=relu)(norm(x))
+def activated(
+    x: keras.KerasTensor, name: str, relu: str, *, epsilon: float = EPSILON, shift: float = 0.0
+) -> keras.KerasTensor:
+    """A normalisation, whose beta starts at `shift`, and ReLU."""
+    start = keras.initializers.Constant(shift)
+    return keras.layers.ReLU(name=relu)(normalized(x, f"{name}_bn", epsilon=epsilon, beta_initializer=start))

@@ -1,0 +1,92 @@
+"""The normalisation that is chosen once: against NumPy, and wherever a layer stands."""
+
+import re
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tfseg.layers import AtrousSpatialPyramidPooling, PyramidPooling
+from tfseg.layers.norm import Indivisible, Normalization, check_groups, chosen, normalized, normalizing
+
+X = np.random.default_rng(0).normal(2, 3, (2, 5, 4, 6)).astype("float32")
+
+
+def layer(choice: Normalization | None = None, **published: Any) -> keras.layers.Layer:
+    """What `normalized` puts onto six channels."""
+    image = keras.Input((None, None, 6))
+    with normalizing(choice or Normalization()):
+        return keras.Model(image, normalized(image, "norm", **published)).layers[-1]
+
+
+def test_without_a_choice_it_is_batch_norm_as_published() -> None:
+    found = layer(momentum=0.99, epsilon=1e-5)
+    assert type(found) is keras.layers.BatchNormalization
+    assert (found.name, found.momentum, found.epsilon) == ("norm", 0.99, 1e-5)
+    assert (layer().momentum, layer().epsilon) == (0.9, 1e-3)
+
+
+def test_the_choice_goes_before_what_was_published() -> None:
+    found = layer(Normalization(momentum=0.7, epsilon=0.1), momentum=0.99, epsilon=1e-5)
+    assert (found.momentum, found.epsilon) == (0.7, 0.1)
+    half = layer(Normalization(epsilon=0.1), momentum=0.99)
+    assert (half.momentum, half.epsilon) == (0.99, 0.1)
+
+
+def test_group_norm_in_numpy() -> None:
+    """Mean and variance of each image and each pair of channels; 1e-5 for float32 sums of 40 values."""
+    found = layer(Normalization("group", 3), epsilon=0.5, beta_initializer="ones")
+    groups = X.astype(np.float64).reshape(2, 5, 4, 3, 2)
+    mean = groups.mean((1, 2, 4), keepdims=True)
+    variance = groups.var((1, 2, 4), keepdims=True)
+    expected = ((groups - mean) / np.sqrt(variance + 0.5)).reshape(X.shape) + 1
+    np.testing.assert_allclose(found(X), expected, atol=1e-5)
+    np.testing.assert_array_equal(found(X, training=True), found(X))
+
+
+def test_choices_end_where_they_began() -> None:
+    with normalizing(Normalization(momentum=0.5)):
+        with pytest.raises(RuntimeError), normalizing(Normalization("group")):
+            raise RuntimeError
+        assert chosen() == {"norm": "batch", "groups": 32, "momentum": 0.5, "epsilon": 1e-3}
+    assert chosen(0.99, 0.1) == {"norm": "batch", "groups": 32, "momentum": 0.99, "epsilon": 0.1}
+
+
+@pytest.mark.parametrize("kind", [AtrousSpatialPyramidPooling, PyramidPooling])
+def test_layers_of_layers_do_not_depend_on_where_they_are_loaded(kind: type) -> None:
+    with normalizing(Normalization("group", 2)):
+        made = kind(filters=4, **chosen(epsilon=0.25))
+    again = kind.from_config(made.get_config())
+    norms = [each for each in again._flatten_layers() if isinstance(each, keras.layers.GroupNormalization)]
+    assert {(each.groups, each.epsilon) for each in norms} == {(2, 0.25)}
+    with normalizing(Normalization("group", 2)):
+        other = kind.from_config(kind(filters=4).get_config())
+    assert any(isinstance(each, keras.layers.BatchNormalization) for each in other._flatten_layers())
+
+
+INDIVISIBLE = "must divide the channels of every layer that is normalised, and what {} reads has {}. Received: {}"
+
+
+def test_groups_that_do_not_divide() -> None:
+    with pytest.raises(Indivisible, match=f"^{re.escape(INDIVISIBLE.format('norm', 6, 4))}$"):
+        layer(Normalization("group", 4))
+    aspp = AtrousSpatialPyramidPooling(4, separable=True, norm="group", groups=2)
+    with pytest.raises(ValueError, match=re.escape(INDIVISIBLE.format("atrous_1_depthwise_norm", 3, 2))):
+        aspp(X[..., :3])
+    with pytest.raises(ValueError, match=re.escape(INDIVISIBLE.format("conv1_bn", 4, 3))):
+        PyramidPooling(4, norm="group", groups=3)(X)
+    check_groups(keras.layers.ReLU(), 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"norm": "layer"}, '`norm` must be "batch" or "group". Received: norm=\'layer\''),
+        ({"groups": 0}, "`groups` must be an integer of at least 1. Received: groups=0"),
+    ],
+)
+@pytest.mark.parametrize("kind", [AtrousSpatialPyramidPooling, PyramidPooling])
+def test_mistakes(kind: type, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        kind(**arguments)

@@ -1,0 +1,165 @@
+"""One normalisation for a whole network, chosen by `model.norm`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.models.conftest import LABELS
+from tfseg.backbones import Applications, ContractingPath, MobileNetV2, Resnet, SmallCnn, Vgg16
+from tfseg.keras_internals import layers_within
+from tfseg.models import ModelError, Norm, Segmenter
+from tfseg.models.decoders import DeconvNet, DeepLabV3, DeepLabV3Plus, Fcn, PspNet, SegNet, Unet
+from tfseg.spec.problems import SpecError
+from tfseg.symbolic import weightless
+from tfseg.training import Training
+
+UNPOOLED = Vgg16(width=1 / 32, batch_norm=True, indices=True, fc=None)
+NETWORKS = {
+    "fcn": (SmallCnn(width=4), Fcn(strides=(16, 8), channels=8)),
+    "unet": (ContractingPath(width=4, batch_norm=True), Unet(batch_norm=True)),
+    "pspnet": (Resnet(depth=50, width=1 / 16), PspNet(filters=8, bins=(1, 2))),
+    "deeplab_v3": (MobileNetV2(alpha=0.35), DeepLabV3(channels=8, rates=(1,), separable=True)),
+    "deeplab_v3_plus": (Applications(name="MobileNetV3Small"), DeepLabV3Plus(channels=8, rates=(1,))),
+    "segnet": (UNPOOLED, SegNet()),
+    "deconvnet": (UNPOOLED, DeconvNet(filters=8)),
+}
+"""Every place where something is normalised."""
+
+
+def norms(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    kinds = (keras.layers.BatchNormalization, keras.layers.GroupNormalization)
+    return (layer for layer in layers_within(model) if isinstance(layer, kinds))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_layer_asks(name: str) -> None:
+    """The same layers under the same names, of the other kind, and with the numbers that the file says."""
+    backbone, decoder = NETWORKS[name]
+
+    def built(**norm: object) -> list[keras.layers.Layer]:
+        parts = {"backbone": backbone, "decoder": decoder, "norm": Norm(**norm)}
+        return list(norms(weightless(lambda: Segmenter(**parts).build(LABELS, training=True))))
+
+    published, named = built(), built(momentum=0.7, epsilon=0.25)
+    grouped = built(type="group", groups=1, epsilon=0.25)
+    assert published and {type(each) for each in published} == {keras.layers.BatchNormalization}
+    assert {each.momentum for each in published} == {0.9}
+    assert {(each.momentum, each.epsilon) for each in named} == {(0.7, 0.25)}
+    assert {(type(each), each.groups, each.epsilon) for each in grouped} == {(keras.layers.GroupNormalization, 1, 0.25)}
+    assert [each.name for each in published] == [each.name for each in named] == [each.name for each in grouped]
+
+
+def test_each_part_has_its_own_numbers() -> None:
+    norm = Norm(momentum={"backbone": 0.5}, epsilon={"backbone": 0.25, "decoder": 0.125})
+    model = Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,), channels=2), norm=norm).build(LABELS)
+    found = {(each.name.startswith("stage"), each.momentum, each.epsilon) for each in norms(model)}
+    assert found == {(True, 0.5, 0.25), (False, 0.9, 0.125)}
+
+
+def test_published_numbers() -> None:
+    """What each network adds to variances where the file says nothing."""
+    parts = {"resnet": Resnet(depth=50, width=1 / 64), "mobilenet_v2": MobileNetV2(alpha=0.1)}
+    for name, backbone in parts.items():
+        spec = Segmenter(backbone=backbone, decoder=DeepLabV3(channels=2))
+        model = weightless(lambda spec=spec: spec.build(LABELS))
+        inside = {each.epsilon for each in norms(model.get_layer("aspp"))}
+        assert inside == {1e-5}
+        assert {each.epsilon for each in norms(model)} - inside == {"resnet": set(), "mobilenet_v2": {1e-3}}[name]
+
+
+GROUPED = Segmenter(
+    backbone=SmallCnn(width=4), decoder=DeepLabV3(channels=8, rates=(1,)), norm=Norm(type="group", groups=4)
+)
+
+
+def test_a_network_with_group_norm_is_saved_and_loaded(tmp_path: Path) -> None:
+    model = GROUPED.build(LABELS)
+    model.save(tmp_path / "model.keras")
+    image = np.random.default_rng(0).integers(0, 256, (1, 40, 33, 3)).astype(np.uint8)
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(image), model(image))
+    assert {type(each) for each in norms(loaded)} == {keras.layers.GroupNormalization}
+
+
+def test_one_image_does_not_depend_on_the_others() -> None:
+    model = GROUPED.build(LABELS)
+    images = np.random.default_rng(0).integers(0, 256, (2, 33, 33, 3)).astype(np.uint8)
+    together = model(images, training=False)
+    np.testing.assert_allclose(together[:1], model(images[:1]), atol=1e-5)
+
+
+def test_groups_must_divide_the_channels() -> None:
+    """The backbone is looked at when the file is read, the decoder when it is built."""
+    words = "must divide the channels of every layer that is normalised, and what {} reads has {}. Received: {}"
+    faulty = Segmenter(backbone=SmallCnn(width=6), decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=4))
+    assert list(faulty.problems(LABELS)) == [(("norm", "groups"), words.format("stage1_down_bn", 6, 4))]
+    decoder = Fcn(strides=(16,), channels=6)
+    with pytest.raises(ModelError) as error:
+        Segmenter(backbone=SmallCnn(width=4), decoder=decoder, norm=Norm(type="group", groups=4)).build(LABELS)
+    assert str(error.value) == f"model.norm.groups: {words.format('lateral_stage5_bn', 6, 4)}"
+
+
+def test_pretrained_weights_do_not_fit_group_norm(tmp_path: Path) -> None:
+    backbone = SmallCnn(width=4, weights=tmp_path / "weights.npz")
+    spec = Segmenter(backbone=backbone, decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=4))
+    assert list(spec.problems(LABELS)) == [
+        (
+            ("norm", "type"),
+            "the weights that small_cnn starts from were found with batch normalisation. Set it to batch, or "
+            "model.backbone.weights to null. Received: group",
+        )
+    ]
+    plain = Vgg16(width=1 / 64, weights=tmp_path / "weights.npz")
+    assert not list(Segmenter(backbone=plain, decoder=Fcn(), norm=Norm(type="group")).problems(LABELS))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"type": "group", "momentum": 0.9},
+            "momentum: group normalisation keeps no moving averages; set it to null, or type to batch. Received: 0.9",
+        ),
+        ({"groups": 8}, "groups: belongs to type group. Set type to group. Received: 8, type=batch"),
+        (
+            {"momentum": {"head": 0.9}},
+            'momentum.head: expected one of "backbone", "decoder" as the key; received "head"',
+        ),
+    ],
+)
+def test_mistakes(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError) as error:
+        Norm(**fields)
+    assert [f"{each.path}: {each.message}" for each in error.value.problems] == [message]
+
+
+def test_what_needs_batch_norm_says_so() -> None:
+    model = GROUPED.build(LABELS, training=True)
+    why = (
+        "the network has group normalisation (stage1_down_bn, stage1_mix_bn, stage2_down_bn, …, pooling_norm, "
+        "atrous_1_norm, pointwise_norm), which keeps no statistics of batches"
+    )
+    frozen, measured = Training(batch_norm="frozen"), Training(batch_norm_batches=3)
+    instead = "or model.norm.type to batch"
+    assert list(frozen.model_problems(model)) == [
+        (("batch_norm",), f"{why}. Received: frozen. Set it to train, {instead}")
+    ]
+    assert list(measured.model_problems(model)) == [
+        (("batch_norm_batches",), f"{why}. Received: 3. Set it to 0, {instead}")
+    ]
+    other = Segmenter(backbone=SmallCnn(width=4), decoder=Fcn(strides=(16,))).build(LABELS, training=True)
+    assert not list(frozen.model_problems(other))
+
+
+def test_group_norm_learns() -> None:
+    keras.utils.set_random_seed(0)
+    model = GROUPED.build(LABELS)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(np.full((1, 33, 33, 3), 9.0, np.float32), training=True) - 1.0))
+    gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+    assert all(gradient is not None for gradient in gradients)
+    assert not model.non_trainable_weights

@@ -1,0 +1,87 @@
+"""Which normalisation the layers of a network have: one answer for all of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal, Self
+
+import keras
+from pydantic import Field, model_validator
+
+from tfseg.backbones.features import Backbone
+from tfseg.context import Context
+from tfseg.layers.norm import Indivisible, Normalization, normalizing
+from tfseg.models.problems import ModelError
+from tfseg.spec.declare import spec
+from tfseg.spec.problems import Fault, Misfit
+from tfseg.symbolic import weightless
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Part = Literal["backbone", "decoder"]
+GROUPS = 32
+"""As in the paper."""
+
+
+@spec
+class Norm:
+    """What stands behind convolutions, in every network that has something there."""
+
+    type: Literal["batch", "group"] = "batch"
+    """`batch`: batch normalisation. `group`: group normalisation (Wu & He 2018), whose statistics are those of each
+    image, for batches of a few images; no pretrained weights fit it."""
+    groups: Annotated[int, Field(ge=1)] = GROUPS
+    """Of channels, for `group`; they divide the channels of every layer that is normalised."""
+    momentum: Share | dict[Part, Share] | None = None
+    """Of the moving averages of `batch`; null: 0.9, with which evaluation agrees with training after some dozen steps,
+    while the 0.99 to 0.9997 of publications take thousands. A map gives `backbone` and `decoder` one each."""
+    epsilon: Share | dict[Part, Share] | None = None
+    """What is added to variances; null: as each network was published. A map gives `backbone` and `decoder` one
+    each."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.type == "group" and self.momentum is not None:
+            message = "group normalisation keeps no moving averages; set it to null, or type to batch"
+            raise Misfit(("momentum", f"{message}. Received: {self.momentum}"))
+        if self.type == "batch" and self.groups != GROUPS:
+            raise Misfit(("groups", f"belongs to type group. Set type to group. Received: {self.groups}, type=batch"))
+        return self
+
+    def choice(self, part: Part) -> Normalization:
+        """What the layers of a part are to be."""
+        momentum, epsilon = (
+            value.get(part) if isinstance(value, dict) else value for value in (self.momentum, self.epsilon)
+        )
+        return Normalization(self.type, self.groups, momentum, epsilon)
+
+    @contextmanager
+    def building(self, part: Part) -> Iterator[None]:
+        """Inside, the layers of a part are built.
+
+        Raises:
+            ModelError: the groups do not divide the channels of one.
+        """
+        try:
+            with normalizing(self.choice(part)):
+                yield
+        except Indivisible as error:
+            raise ModelError(f"model.norm.groups: {error}") from error
+
+    def problems(self, backbone: Backbone, context: Context) -> Iterator[Fault]:
+        """What keeps it from `backbone`, which is built for this question, each as (path, message)."""
+        if self.type == "batch":
+            return
+        try:
+            names = weightless(lambda: self._normalized(backbone, context.channels))
+        except Indivisible as error:
+            yield ("groups",), str(error)
+            return
+        if names and getattr(backbone, "weights", None) is not None:
+            message = f"the weights that {backbone.type} starts from were found with batch normalisation"
+            yield ("type",), f"{message}. Set it to batch, or model.backbone.weights to null. Received: group"
+
+    def _normalized(self, backbone: Backbone, channels: int) -> list[str]:
+        """The layers of the backbone that normalise groups."""
+        image = keras.Input((None, None, channels))
+        with normalizing(self.choice("backbone")):
+            model = keras.Model(image, [stage.tensor for stage in backbone(image).stages])
+        return [layer.name for layer in model.layers if isinstance(layer, keras.layers.GroupNormalization)]
