@@ -319,6 +319,7 @@ REQUIRED = {
     "rate": 0.1,
     "rates": (1, 2),
     "scale": 0.5,
+    "scales": 2,
     "stddev": 0.1,
 }
 """Values for arguments without default."""

@@ -89,6 +89,17 @@ def test_a_layer_of_ones_own_works_from_the_file_to_the_export(monkeypatch: pyte
     environment = plain_environment() | {"PYTHONPATH": os.pathsep.join([str(PLUGIN), str(PLUGIN.parents[1])])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout == f"{run.model().count_params()}\n", done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("True", "False")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        "model.keras: Keras knows no Softcap, which the network is made of. Expected a class that a module registers, "
+        "and that the module was imported: of a run by allow_plugins=True or --allow-plugins."
+    ) in done.stderr
     with pytest.raises(tfseg.SpecError) as error:
         load(file, (*OVERRIDES, "model.layers.3.limit=[[[1]]]"), **allowed)
     assert "model.layers.3.limit.0.0: expected" in str(error.value)
@@ -125,8 +136,8 @@ CONFIG = """
         ({"component": "3"}, "expected a list of Keras layers; received [3]"),
         (
             {"argument": "x=len"},
-            "Own has the argument x, whose default no file can write; expected a number, text, a list of them or a map. "
-            "Received: <built-in function len>",
+            "Own has the argument x, whose default no file can write; expected a number, text, a list of them or a "
+            "map. Received: <built-in function len>",
         ),
         ({"config": ""}, "Own has no get_config, by which a saved network keeps its arguments; return x there"),
         (

@@ -278,7 +278,16 @@ def test_coordinates_know_every_layer(name: str) -> None:
         "scale": 2.0,
         "pool_size": 2,
     }
-    required |= {"factor": 2, "offset": 0, "mode": "tf", "classes": 3, "multiple": 8, "padding": 1, "size": 9}
+    required |= {
+        "factor": 2,
+        "offset": 0,
+        "mode": "tf",
+        "classes": 3,
+        "multiple": 8,
+        "padding": 1,
+        "size": 9,
+        "scales": 2,
+    }
     kind = NODES[name]
     missing = [each for each, value in kind.DEFAULTS.items() if value is inspect.Parameter.empty]
     needs_mode = ["mode"] if name == "normalize" else []

@@ -1,6 +1,7 @@
 """The three kinds of file that a trained network comes in, each as the same two functions of a batch of images."""
 
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from tfseg.layers.settled import settled
 
 MODELS = "a run directory, a .keras file, a SavedModel folder or a .tflite file"
 """In what a trained network comes."""
+UNKNOWN_CLASS = re.compile(r"Could not locate class '(\w+)'")
+"""How Keras says that nobody has registered one."""
 SEED_STATE = "seed_generator_state"
 """What Keras calls the variable that a layer draws its random numbers from."""
 
@@ -73,6 +76,11 @@ def load_model(path: Path) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # a damaged file can fail in any part of Keras, h5py and zlib
+        if unknown := UNKNOWN_CLASS.search(str(error)):
+            raise RunError(
+                f"{path}: Keras knows no {unknown[1]}, which the network is made of. Expected a class that a module "
+                "registers, and that the module was imported: of a run by allow_plugins=True or --allow-plugins."
+            ) from error
         raise RunError(
             f"{path}: Keras cannot read it as a model: {first_line(error)}. Expected a .keras file as `tfseg fit` "
             "writes it."

@@ -1,8 +1,31 @@
 """Checks that several layers share, so that one mistake has one wording."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+def extends(layer: type) -> Callable[[F], F]:
+    """Gives a constructor, whose `**kwargs` go to that of `layer`, the signature that it has so.
+
+    `help`, editors and the layers of a graph read it; those that it does not name itself are keywords.
+    """
+
+    def signed(constructor: F) -> F:
+        own = inspect.signature(constructor).parameters
+        theirs = inspect.signature(layer.__init__).parameters  # type: ignore[misc]
+        keywords = inspect.Parameter.KEYWORD_ONLY
+        found = [
+            own.get(name, each if each.kind is each.VAR_KEYWORD else each.replace(kind=keywords))
+            for name, each in theirs.items()
+        ]
+        constructor.__signature__ = inspect.Signature(found)  # type: ignore[attr-defined]
+        return constructor
+
+    return signed
 
 
 def pair(name: str, value: int | Sequence[int], least: int = 1) -> tuple[int, int]:

@@ -38,22 +38,26 @@ class AtrousSpatialPyramidPooling(Composite):
     (1, 33, 45, 4)
 
     Args:
-        filters: channels of each branch, and of the projection.
-        rates: the dilation rates: `(6, 12, 18)` at output stride 16, twice that at 8; none is allowed.
+        filters: channels of each branch, and of what follows.
+        rates: dilation rates of the 3x3 branches: 6, 12 and 18 at output stride 16, twice that at 8; none leaves the
+            1x1 branch and the image's mean, as on MobileNetV2.
         pooling: whether there is a branch of the image's mean.
         pointwise: whether there is a 1x1 branch.
         projection: whether to project; the concatenated branches otherwise.
-        separable: depthwise dilated convolutions followed by 1x1 ones, as in DeepLab v3+.
-        depthwise_norm: BatchNorm and activation also between the two, as the authors of v3+ have them; the Model Garden
-            has not.
-        dropout: share of values left out after the projection, in training.
-        activation: after every BatchNorm.
+        separable: depthwise (dilated) 3x3 convolutions followed by 1x1 ones, where a full 3x3 would be, as in DeepLab
+            v3+.
+        depthwise_norm: normalisation and activation also between a branch's two, as the authors of v3+ have them; the
+            Model Garden has not.
+        dropout: share of values left out after the projection, before what follows, in training.
+        activation: what follows each normalisation.
         momentum: of BatchNorm's moving averages.
         epsilon: what is added to variances.
-        order: where the pooled branch stands in the concatenation. The authors put it first, the Model Garden last.
-        pool_size: average over windows of that height and width instead of over the image, and resize bilinearly; along
-            an axis of the map that is shorter, over all of it.
-        align_corners: of that resize, see `ResizeLike`.
+        order: where the image's mean stands among the branches: `pooling_first` (authors) or `pooling_last` (Model
+            Garden).
+        pool_size: average over windows of so many places, in height and width, rather than over the whole image, and
+            resize bilinearly; along an axis of the map that is shorter, over all of it.
+        align_corners: resize with the corner places on the corner pixels, as the authors do, rather than halves of
+            pixels beside.
         norm: `"batch"`, or `"group"` for group normalisation in its place.
         groups: of channels, for `"group"`; they must divide `filters`, with `separable` the channels of the input too.
 

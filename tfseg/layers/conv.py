@@ -11,7 +11,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from tfseg.layers.arguments import pair
+from tfseg.layers.arguments import extends, pair
 from tfseg.ops.convolution import atrous_conv
 from tfseg.ops.geometry import conv_size
 
@@ -49,18 +49,9 @@ class AtrousConv2D(keras.layers.Conv2D):
         kernel_size: height and width of the kernel.
         strides: rows and columns from one place to the next; with a `dilation_rate` above 1 they must be 1.
         padding: `"valid"`, `"same"`, or rows and columns of zeros, one number for both or two.
-        data_format: as of `keras.layers.Conv2D`, like all that follow.
         dilation_rate: rows and columns from one tap of the kernel to the next.
-        groups: of channels that do not see each other.
-        activation: of the result.
-        use_bias: whether to add one.
-        kernel_initializer: of the kernel.
-        bias_initializer: of the bias.
-        kernel_regularizer: of the kernel.
-        bias_regularizer: of the bias.
-        activity_regularizer: of the result.
-        kernel_constraint: of the kernel.
-        bias_constraint: of the bias.
+        **kwargs: as of `keras.layers.Conv2D`: `data_format`, `groups`, `activation`, `use_bias`, initializers,
+            regularizers and constraints of `kernel` and `bias`, and what every layer takes.
 
     Call arguments:
         inputs: a tensor.
@@ -80,46 +71,18 @@ class AtrousConv2D(keras.layers.Conv2D):
         Connected CRFs", PAMI 2018, section 3.1.
     """
 
+    @extends(keras.layers.Conv2D)
     def __init__(
         self,
         filters: int,
         kernel_size: Sizes,
         strides: Sizes = (1, 1),
         padding: Padding = "valid",
-        data_format: str | None = None,
+        *,
         dilation_rate: Sizes = (1, 1),
-        groups: int = 1,
-        activation: Any = None,
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Long, because a graph written layer by layer reads its arguments here."""
-        super().__init__(
-            filters,
-            kernel_size,
-            strides,
-            _word(padding),
-            data_format,
-            dilation_rate,
-            groups,
-            activation,
-            use_bias,
-            kernel_initializer,
-            bias_initializer,
-            kernel_regularizer,
-            bias_regularizer,
-            activity_regularizer,
-            kernel_constraint,
-            bias_constraint,
-            **kwargs,
-        )
+        super().__init__(filters, kernel_size, strides, _word(padding), dilation_rate=dilation_rate, **kwargs)
         self.padding: Any = _numbers(padding) or self.padding
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
@@ -153,21 +116,10 @@ class AtrousSeparableConv2D(keras.layers.SeparableConv2D):
         kernel_size: height and width of the kernel.
         strides: rows and columns from one place to the next.
         padding: `"valid"`, `"same"`, or rows and columns of zeros, one number for both or two.
-        data_format: as of `keras.layers.SeparableConv2D`, like all that follow.
         dilation_rate: rows and columns from one tap of the kernel to the next.
-        depth_multiplier: how many channels the first step makes of each.
-        activation: of the result.
-        use_bias: whether to add one.
-        depthwise_initializer: of the first kernel.
-        pointwise_initializer: of the second kernel.
-        bias_initializer: of the bias.
-        depthwise_regularizer: of the first kernel.
-        pointwise_regularizer: of the second kernel.
-        bias_regularizer: of the bias.
-        activity_regularizer: of the result.
-        depthwise_constraint: of the first kernel.
-        pointwise_constraint: of the second kernel.
-        bias_constraint: of the bias.
+        **kwargs: as of `keras.layers.SeparableConv2D`: `data_format`,
+            `depth_multiplier`, `activation`, `use_bias`, initializers, regularizers and constraints of `depthwise`,
+            `pointwise` and `bias`, and what every layer takes.
 
     Call arguments:
         inputs: a tensor.
@@ -187,52 +139,18 @@ class AtrousSeparableConv2D(keras.layers.SeparableConv2D):
         section 3.1.
     """
 
+    @extends(keras.layers.SeparableConv2D)
     def __init__(
         self,
         filters: int,
         kernel_size: Sizes,
         strides: Sizes = (1, 1),
         padding: Padding = "valid",
-        data_format: str | None = None,
+        *,
         dilation_rate: Sizes = (1, 1),
-        depth_multiplier: int = 1,
-        activation: Any = None,
-        use_bias: bool = True,
-        depthwise_initializer: Any = "glorot_uniform",
-        pointwise_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        depthwise_regularizer: Any = None,
-        pointwise_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        depthwise_constraint: Any = None,
-        pointwise_constraint: Any = None,
-        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Long, because a graph written layer by layer reads its arguments here."""
-        super().__init__(
-            filters,
-            kernel_size,
-            strides,
-            _word(padding),
-            data_format,
-            dilation_rate,
-            depth_multiplier,
-            activation,
-            use_bias,
-            depthwise_initializer,
-            pointwise_initializer,
-            bias_initializer,
-            depthwise_regularizer,
-            pointwise_regularizer,
-            bias_regularizer,
-            activity_regularizer,
-            depthwise_constraint,
-            pointwise_constraint,
-            bias_constraint,
-            **kwargs,
-        )
+        super().__init__(filters, kernel_size, strides, _word(padding), dilation_rate=dilation_rate, **kwargs)
         self.padding: Any = _numbers(padding) or self.padding
 
     def build(self, input_shape: Shape) -> None:

@@ -53,11 +53,12 @@ class CrfRnn(keras.layers.Layer):
             `"potts"`: that for good. A matrix: this one for good; a positive entry sets two classes against each other.
         iterations: of mean field in training.
         inference_iterations: of mean field otherwise.
-        normalization: `"none"`, `"before"`, `"after"` or `"symmetric"`, see `tfseg.ops.crf.mean_field`.
+        normalization: of the kernels: `"none"`, `"before"`, `"after"` or `"symmetric"`, see `tfseg.ops.crf.mean_field`;
+            weights that were found under one are wrong under another.
         kernel: `"permutohedral"`: the bilateral kernel over the whole image, by a lattice, with TensorFlow.
             `"convolutional"`: over a window and exactly, on every backend, under XLA and in TFLite. The spatial kernel
             is the same in both, a separable convolution.
-        window: height and width of that window.
+        window: height and width of the window of `"convolutional"`; odd.
         image_gradient: let a gradient through to the image, for features that are learned themselves.
 
     Call arguments:

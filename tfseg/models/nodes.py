@@ -70,7 +70,7 @@ class Node:
         except Exception as error:  # whatever a constructor raises, an argument is wrong
             reason = one_line(error)
             raise ValueError(f"{self.LAYER.__name__} refuses these arguments: {reason}") from error
-        if lost := [name for name in self.DEFAULTS if name not in config]:
+        if lost := [name for name in self.DEFAULTS if name not in (*config, "trainable")]:
             raise ValueError(f"{self.LAYER.__name__} could not be loaded again: its get_config lacks {listed(lost)}")
         return self
 
@@ -173,11 +173,11 @@ class ByLayer(Slot):
 
     def __init__(self, layers: Sequence[type[keras.Layer]]) -> None:
         self.layers = tuple(layers)
-        self.nodes = {word(layer): node(layer) for layer in sorted(self.layers, key=word)}
+        self.nodes = {word(layer): node(layer) for layer in sorted(self.layers, key=word)}  # type: ignore[arg-type]
         """The specs of the layers, by their names in a file."""
 
     def members(self, annotation: Any) -> tuple[type, ...]:
-        return tuple(spec.LAYER for spec in self.nodes.values())
+        return tuple(each.LAYER for each in self.nodes.values())
 
     def word(self, member: type) -> str:
         return word(member)

@@ -8,12 +8,17 @@ from pydantic import Field, model_validator
 
 from tfseg import layers
 from tfseg.context import Context
+from tfseg.layers.crf_rnn import Compatibility, KernelWeights
 from tfseg.ops.crf.arguments import LARGEST_THETA_GAMMA, LARGEST_WEIGHT
 from tfseg.ops.crf.crf_rnn import KernelForm
 from tfseg.ops.crf.mean_field import Normalization
 from tfseg.spec.declare import spec
+from tfseg.spec.derive import Arguments
 from tfseg.spec.problems import Fault, Misfit
 
+LAYER = Arguments(layers.CrfRnn)
+"""What the fields mean and where they begin: as in the layer. `image_gradient` is none of them: the image is what the
+network was given."""
 Theta = Annotated[float, Field(gt=0)]
 ThetaGamma = Annotated[float, Field(gt=0, le=LARGEST_THETA_GAMMA)]
 Weight = Annotated[float, Field(ge=-LARGEST_WEIGHT, le=LARGEST_WEIGHT)]
@@ -44,32 +49,18 @@ class CrfRnn(Refinement):
     """
 
     type: Literal["crf_rnn"] = "crf_rnn"
-    theta_alpha: Theta = 160.0
-    """Standard deviation of the bilateral kernel in pixels."""
-    theta_beta: Theta = 3.0
-    """Standard deviation of the bilateral kernel in intensities of 0 to 255."""
-    theta_gamma: ThetaGamma = 3.0
-    """Standard deviation of the spatial kernel in pixels."""
-    bilateral_weight: Weight = 5.0
-    """Where the weights of the bilateral kernel start."""
-    spatial_weight: Weight = 3.0
-    """Where the weights of the spatial kernel start."""
-    kernel_weights: Literal["scalar", "per_class", "full"] = "full"
-    """What is learned of each kernel: one weight, one for each class, or a matrix over pairs of classes."""
-    compatibility: Literal["learned", "potts"] | tuple[tuple[float, ...], ...] = "learned"
-    """`learned`, from minus the identity; `potts`: that for good; or a matrix for good, a row for each class, whose
-    positive entries set two classes against each other."""
-    iterations: Count = 5
-    """Of mean field in training."""
-    inference_iterations: Count = 10
-    """Of mean field otherwise."""
-    normalization: Normalization = "after"
-    """Of the kernels; weights that were found under one are wrong under another."""
-    kernel: KernelForm = "permutohedral"
-    """`permutohedral`: the bilateral kernel over the whole image. `convolutional`: over a window, which TFLite and XLA
-    can do as well."""
-    window: Annotated[int, Field(ge=3)] = 11
-    """Height and width of the window of `kernel: convolutional`; odd."""
+    theta_alpha: Theta = LAYER("theta_alpha")
+    theta_beta: Theta = LAYER("theta_beta")
+    theta_gamma: ThetaGamma = LAYER("theta_gamma")
+    bilateral_weight: Weight = LAYER("bilateral_weight")
+    spatial_weight: Weight = LAYER("spatial_weight")
+    kernel_weights: KernelWeights = LAYER("kernel_weights")
+    compatibility: Compatibility | tuple[tuple[float, ...], ...] = LAYER("compatibility")
+    iterations: Count = LAYER("iterations")
+    inference_iterations: Count = LAYER("inference_iterations")
+    normalization: Normalization = LAYER("normalization")
+    kernel: KernelForm = LAYER("kernel")
+    window: Annotated[int, Field(ge=3)] = LAYER("window")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -83,8 +74,7 @@ class CrfRnn(Refinement):
         return self
 
     def __call__(self, logits: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:
-        arguments = {name: value for name, value in vars(self).items() if name != "type"}
-        return layers.CrfRnn(**arguments, dtype="float32", name="crf_rnn")([logits, image])
+        return layers.CrfRnn(**LAYER.of(self), dtype="float32", name="crf_rnn")([logits, image])
 
     def problems(self, context: Context) -> Iterator[Fault]:
         """What keeps it from refining the logits of the context's classes on its images, each as (path, message)."""

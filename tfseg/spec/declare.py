@@ -96,7 +96,7 @@ def completed(member: type, contract: type | None) -> type:
 class Slot:
     """Marks what takes one of several things in a file, and which a user's own may join."""
 
-    WANTED: ClassVar[str]
+    WANTED: ClassVar[str] = "components"
     """What its components are, in the plural."""
 
     def members(self, annotation: Any) -> tuple[type, ...]:
@@ -109,7 +109,7 @@ class Slot:
 
     def takes(self, member: Any) -> bool:
         """Whether it is a thing of this kind at all."""
-        raise NotImplementedError
+        return True
 
     def refusal(self, member: type) -> str | None:
         """Why a component that is of this kind cannot be used all the same, or None."""

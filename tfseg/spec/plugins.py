@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
+from tfseg.spec.declare import Slot
 from tfseg.spec.problems import Problem, SpecError
 from tfseg.spec.slots import marks, slots, widened
 from tfseg.spec.source import Document
@@ -110,11 +111,10 @@ def components(type_: Any, table: Any, source: str) -> Components:
         raise _unfit(f"{source} has no table of components; expected COMPONENTS = {{slot: [Spec, …]}}")
     known = marks(type_)
     for name, found in table.items():
-        kind = known.get(name)
-        if not isinstance(found, list | tuple) or not all(kind is None or kind.takes(member) for member in found):
-            wanted = "components" if kind is None else kind.WANTED
-            raise _unfit(f'{source}, slot "{name}": expected a list of {wanted}; received {found!r}')
-        for member in found if kind is not None else ():
+        kind = known.get(name, Slot())  # `widen` says that there is no such slot
+        if not isinstance(found, list | tuple) or not all(map(kind.takes, found)):
+            raise _unfit(f'{source}, slot "{name}": expected a list of {kind.WANTED}; received {found!r}')
+        for member in found:
             if (reason := kind.refusal(member)) is not None:
                 raise _unfit(f'{source}, slot "{name}": {member.__qualname__} {reason}')
     return {str(name): tuple(found) for name, found in table.items()}

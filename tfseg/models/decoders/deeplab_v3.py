@@ -9,16 +9,20 @@ from pydantic import Field, model_validator
 from tfseg.backbones.features import Features
 from tfseg.context import Context
 from tfseg.layers import AtrousSpatialPyramidPooling
+from tfseg.layers.aspp import Order
 from tfseg.layers.norm import chosen
 from tfseg.models.crops import pool_problems, rates_problems
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.encoded import beyond
 from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
+from tfseg.spec.derive import Arguments
 from tfseg.spec.problems import Fault, Misfit
 
 EPSILON = 1e-5
 """Added to variances, as in the authors' release; Model Garden adds 1e-3, and says so in `model.norm`."""
+PYRAMID = Arguments(AtrousSpatialPyramidPooling)
+"""What the pyramid's fields mean, and where they begin unless the authors' release begins elsewhere."""
 Side = Annotated[int, Field(ge=1)]
 
 
@@ -32,44 +36,15 @@ class DeepLabV3(Decoder):
 
     type: Literal["deeplab_v3"] = "deeplab_v3"
     PLACES: ClassVar[tuple[str, ...]] = ("rates", "pool_size")
-    # Descriptions stand in the annotations, because docstrings below fields are not inherited by DeepLab v3+.
-    rates: Annotated[
-        tuple[Annotated[int, Field(ge=1)], ...],
-        Field(
-            description="Dilation rates of the 3x3 branches; none leaves the 1x1 branch and the image's mean, as on "
-            "MobileNetV2."
-        ),
-    ] = (6, 12, 18)
-    channels: Annotated[int, Field(ge=1, description="Of every branch and of what follows.")] = 256
-    separable: Annotated[
-        bool, Field(description="Depthwise 3x3 convolutions followed by 1x1 ones, where a full 3x3 would be.")
-    ] = False
-    depthwise_norm: Annotated[
-        bool,
-        Field(
-            description="BatchNorm and activation also between a branch's two; the authors have them, Model Garden not."
-        ),
-    ] = True
-    pool_size: Annotated[
-        Side | tuple[Side, Side] | None,
-        Field(description="Average over windows of so many places rather than over the whole image."),
-    ] = None
-    order: Annotated[
-        Literal["pooling_first", "pooling_last"],
-        Field(description="Where the image's mean stands among the branches: first (authors) or last (Model Garden)."),
-    ] = "pooling_first"
-    activation: Annotated[Literal["relu", "swish"], Field(description="What follows each BatchNorm.")] = "relu"
-    dropout: Annotated[
-        float,
-        Field(ge=0, lt=1, description="Share of values left out before what follows the branches, in training."),
-    ] = 0.1
-    align_corners: Annotated[
-        bool,
-        Field(
-            description="Resize with the corner places on the corner pixels, as the authors do, rather than halves of "
-            "pixels beside."
-        ),
-    ] = True
+    rates: tuple[Annotated[int, Field(ge=1)], ...] = PYRAMID("rates")
+    channels: Annotated[int, Field(ge=1)] = PYRAMID("filters")
+    separable: bool = PYRAMID("separable")
+    depthwise_norm: bool = PYRAMID("depthwise_norm")
+    pool_size: Side | tuple[Side, Side] | None = PYRAMID("pool_size")
+    order: Order = PYRAMID("order", "pooling_first")
+    activation: Literal["relu", "swish"] = PYRAMID("activation")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = PYRAMID("dropout", 0.1)
+    align_corners: bool = PYRAMID("align_corners", True)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -102,11 +77,8 @@ class DeepLabV3(Decoder):
         return self._score(self._pyramid(features), classes)
 
     def _pyramid(self, features: Features) -> keras.KerasTensor:
-        names = (
-            "rates", "separable", "depthwise_norm", "pool_size", "order", "activation", "dropout", "align_corners",
-        )  # fmt: skip
-        given = {**{name: getattr(self, name) for name in names}, **chosen(epsilon=EPSILON)}
-        return AtrousSpatialPyramidPooling(self.channels, **given, name="aspp")(features.deepest.tensor)
+        given = {**PYRAMID.of(self), **chosen(epsilon=EPSILON), "filters": self.channels}
+        return AtrousSpatialPyramidPooling(**given, name="aspp")(features.deepest.tensor)
 
     def _score(self, x: keras.KerasTensor, classes: int) -> Scores:
         small = keras.initializers.RandomNormal(stddev=0.01)

@@ -10,7 +10,7 @@ from tfseg.backbones.features import Features, Stage
 from tfseg.context import Context
 from tfseg.layers import ResizeLike
 from tfseg.layers.norm import normalized
-from tfseg.models.decoders.deeplab_v3 import EPSILON, DeepLabV3
+from tfseg.models.decoders.deeplab_v3 import EPSILON, PYRAMID, DeepLabV3
 from tfseg.models.encoded import overhanging_problem
 from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
@@ -26,8 +26,7 @@ class DeepLabV3Plus(DeepLabV3):
     """
 
     type: Literal["deeplab_v3_plus"] = "deeplab_v3_plus"  # type: ignore[assignment]  # another word in a file
-    separable: bool = True
-    """Depthwise (dilated) 3x3 convolutions followed by 1x1 ones, where a full 3x3 would be."""
+    separable: bool = PYRAMID("separable", True)
     low_level: Annotated[int, Field(ge=1)] | Annotated[str, Field(min_length=1)] = 4
     """The finer stage: its stride, or its name."""
     low_level_channels: Annotated[int, Field(ge=1)] = 48

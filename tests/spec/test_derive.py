@@ -1,0 +1,69 @@
+"""Fields whose defaults and texts are those of what a spec builds."""
+
+import inspect
+from typing import Literal
+
+import pytest
+
+from tfseg.layers import AtrousSpatialPyramidPooling, CrfRnn
+from tfseg.models import refine
+from tfseg.models.decoders import DeepLabV3, DeepLabV3Plus
+from tfseg.spec import spec
+from tfseg.spec.derive import Arguments
+
+
+class Blur:
+    """Blurs.
+
+    Args:
+        size: height and width
+            of the window.
+        times: how often.
+
+    Raises:
+        size: never.
+    """
+
+    def __init__(self, size: int = 3, times: int = 1, **kwargs: object) -> None:
+        self.size, self.times = size, times
+
+
+BLUR = Arguments(Blur)
+
+
+@spec
+class Blurred:
+    """A spec of it."""
+
+    type: Literal["blurred"] = "blurred"
+    size: int = BLUR("size", ge=1)
+    times: int = BLUR("times", 2)
+
+
+def test_defaults_and_texts() -> None:
+    fields = Blurred.__pydantic_fields__  # type: ignore[attr-defined]
+    assert (fields["size"].description, fields["times"].description) == (
+        "Height and width of the window.",
+        "How often.",
+    )
+    assert BLUR.of(Blurred()) == {"size": 3, "times": 2}
+    with pytest.raises(Exception, match="size: expected a whole number of at least 1; received 0"):
+        Blurred(size=0)
+    with pytest.raises(KeyError):
+        BLUR("no_such_argument")
+
+
+@pytest.mark.parametrize("kind", [DeepLabV3, DeepLabV3Plus, refine.CrfRnn])
+def test_what_begins_differently(kind: type) -> None:
+    """Everything else begins as the layer does."""
+    layer = CrfRnn if kind is refine.CrfRnn else AtrousSpatialPyramidPooling
+    parameters, names = inspect.signature(layer).parameters, {"channels": "filters"}
+    fields = kind.__pydantic_fields__  # type: ignore[attr-defined]
+    both = {name: names.get(name, name) for name in fields if names.get(name, name) in parameters}
+    other = {name for name, theirs in both.items() if fields[name].default != parameters[theirs].default}
+    assert len(both) >= 9
+    assert other == {
+        DeepLabV3: {"order", "dropout", "align_corners"},
+        DeepLabV3Plus: {"order", "dropout", "align_corners", "separable"},
+        refine.CrfRnn: set(),
+    }[kind]  # fmt: skip
