@@ -2,26 +2,30 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
-from tfseg.backbones.weights import check_exists
 from tfseg.errors import WeightsError
 
 
-def classifier(build: Callable[..., keras.Model], weights: Literal["imagenet"] | Path, **arguments: Any) -> keras.Model:
+def classifier(build: Callable[..., keras.Model], weights: str | Path, **arguments: Any) -> keras.Model:
     """The published classifier `build(weights=…, **arguments)`.
 
     Raises:
         WeightsError: the weights cannot be fetched, or the file does not fit.
     """
-    if isinstance(weights, Path):
-        check_exists(weights)
     try:
         return build(weights=weights if weights == "imagenet" else str(weights), **arguments)
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise WeightsError(_explanation(build.__name__, weights, error)) from error
+
+
+def imagenet_refusal(weights: str | Path | None, channels: int) -> str | None:
+    """Why ImageNet weights cannot read images of that many channels, or None."""
+    if weights == "imagenet" and channels != 3:
+        return f"ImageNet weights read 3 channels, the images have {channels}; set backbone.weights to null"
+    return None
 
 
 def _explanation(name: str, weights: str | Path, error: Exception) -> str:

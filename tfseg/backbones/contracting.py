@@ -6,7 +6,6 @@ import keras
 from pydantic import Field
 
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import Normalize
 from tfseg.spec.declare import Location, spec
 
@@ -57,14 +56,6 @@ class ContractingPath(Backbone):
                 x = keras.layers.Dropout(self.dropout, name=f"{name}_drop")(x)
             stages.append(Stage(name, 2**level, x))
         return Features(tuple(stages))
-
-    def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills these layers within `model` from `weights`."""
-        if self.weights is None:
-            return None
-        parts = ("1", "1_bn", "2", "2_bn") if self.batch_norm else ("1", "2")
-        required = [f"down{level + 1}_{part}" for level in range(LEVELS) for part in parts]
-        return fill(model, read_layers(self.weights), required, str(self.weights))
 
     def _conv(self, x: keras.KerasTensor, name: str, level: int) -> keras.KerasTensor:
         x = keras.layers.Conv2D(

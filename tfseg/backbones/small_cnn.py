@@ -6,7 +6,6 @@ import keras
 from pydantic import Field
 
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import AtrousConv2D, Normalize
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
@@ -43,14 +42,6 @@ class SmallCnn(Backbone):
             x = self._stage(x, f"stage{index + 1}", self.width * 2 ** min(index, 3), step, rate)
             stages.append(Stage(f"stage{index + 1}", stride, x))
         return Features(tuple(stages))
-
-    def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills these layers within `model` from `weights`."""
-        if self.weights is None:
-            return None
-        parts = ("down", "down_bn", "mix", "mix_bn")
-        required = [f"stage{index + 1}_{part}" for index in range(STAGES) for part in parts]
-        return fill(model, read_layers(self.weights), required, str(self.weights))
 
     def _stage(self, x: keras.KerasTensor, name: str, filters: int, step: int, rate: int) -> keras.KerasTensor:
         x = shortcut = self._conv(x, f"{name}_down", filters, step, rate)

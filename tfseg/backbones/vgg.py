@@ -7,15 +7,14 @@ from typing import Annotated, Literal, Self
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.applications import classifier
+from tfseg.backbones.applications import classifier, imagenet_refusal
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.vgg_forms import FORMS, convolution, entered, pool
-from tfseg.backbones.vgg_weights import CONVS, decimated, vgg16_arrays
-from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_refusal, read_layers
 from tfseg.layers import CaffeAveragePooling2D, MaxPoolingWithArgmax2D, McDropout
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
 from tfseg.spec.problems import Misfit
+from tfseg.weights import Arrays, arrays_of
 
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 """Convolutions and channels of each block."""
@@ -159,17 +158,8 @@ class Vgg16(Backbone):
             stages.append(Stage("fc7", stride, self._fully_connected(x, self.fc)))
         return Features(tuple(stages))
 
-    def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills these layers within `model` from `weights`, also the branches of a decoder that are made of `fc6`."""
-        if self.weights is None:
-            return None
-        required = (*CONVS, "fc6", "fc7") if self.fc is not None else CONVS
-        return fill(model, decimated(self._arrays(self.weights), model), required, str(self.weights))
-
-    def _arrays(self, weights: Literal["imagenet"] | Path) -> Arrays:
-        if isinstance(weights, Path) and weights.suffix != ".h5":
-            return read_layers(weights)
-        return vgg16_arrays(classifier(keras.applications.VGG16, weights))
+    def _keras_arrays(self, weights: str | Path) -> Arrays:
+        return arrays_of(classifier(keras.applications.VGG16, weights))
 
     def _fully_connected(self, x: keras.KerasTensor, fc: FullyConnected) -> keras.KerasTensor:
         rate = self._fc_rate * max(FORMS[self.form].output_strides) // self.output_stride

@@ -9,12 +9,12 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 import tfseg
-from tests.checkpoints.foreign import built, scores
+from tests.weights.foreign import built, scores
 from tfseg.backbones import MobileNetV2
-from tfseg.checkpoints import fill_from, read_arrays
 from tfseg.models import Segmenter
 from tfseg.models.decoders import DeepLabV3, DeepLabV3Plus
 from tfseg.pipeline import load
+from tfseg.weights import fill, read_arrays
 
 FOLDED = ("deeplabv3_257_weights_hwio.npz", "deeplabv3_257_mv_gpu.tflite")
 PICTURES = ("rotation0", "rotation90_flop")
@@ -30,7 +30,7 @@ def published(request: pytest.FixtureRequest, folder: Path) -> keras.Model:
     """The shipped pipeline's network with the published weights: from arrays, and from the TFLite file itself."""
     pipeline = load("deeplab_v3_mobilenet_v2_257_voc")
     model, backbone = pipeline.build(), built(pipeline.model, 21)[1]
-    report = fill_from(model, read_arrays(folder / request.param), request.param, backbone=backbone, classes=21)
+    report = fill(model, read_arrays(folder / request.param), request.param, required=backbone, classes=21)
     assert (len(report.filled), report.initial, report.unused, len(report.folded)) == (109, (), (), 54)
     return model
 
@@ -112,7 +112,7 @@ def test_model_garden(name: str, shared: Path) -> None:
     model, backbone = built(
         Segmenter(backbone=MobileNetV2(output_stride=16, dilation="early"), decoder=decoder, grid=None), count
     )
-    report = fill_from(model, read_arrays(folder / "ckpt"), name, backbone=backbone, classes=count)
+    report = fill(model, read_arrays(folder / "ckpt"), name, required=backbone, classes=count)
     assert report.initial == ()
     assert {name.split("/")[1] for name in report.unused} == {
         "layer_with_weights-18"
@@ -126,7 +126,7 @@ def test_classifier_weights_fill_the_backbone_alone(shared: Path) -> None:
     file = shared / "weights/mobilenet_v2_imagenet/mobilenet_v2_1.0_imagenet_qat_dequant_keras.npz"
     model, backbone = built(Segmenter(backbone=MobileNetV2(), decoder=DeepLabV3(rates=(), channels=4)))
     before = {layer.name: layer.get_weights() for layer in model.layers if layer.name in ("aspp", "score")}
-    report = fill_from(model, read_arrays(file), file.name, backbone=backbone)
+    report = fill(model, read_arrays(file), file.name, required=backbone)
     assert (len(report.filled), len(report.folded)) == (102, 51)
     assert {name.split("/")[0] for name in report.initial} == {"aspp", "score"}
     assert str(report) == (

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.checkpoints.foreign import Random, built, save_checkpoint, scores
+from tests.weights.foreign import Random, built, save_checkpoint, scores
 from tfseg.backbones import MobileNetV2, Resnet
-from tfseg.checkpoints import fill_from, read_arrays
 from tfseg.models import Segmenter
 from tfseg.models.decoders import DeepLabV3, DeepLabV3Plus
+from tfseg.weights import fill, read_arrays
 
 Arrays = Mapping[str, np.ndarray]
 WIDTHS = ((8, 1, 1, 1), (8, 2, 6, 2), (8, 3, 6, 2), (8, 4, 6, 2), (12, 3, 6, 1), (20, 3, 6, 2), (40, 1, 6, 1))
@@ -110,7 +110,7 @@ def test_mobilenet_v2_computes_what_its_arrays_say(kind: str, tmp_path: Path) ->
     else:
         path = save_checkpoint(tmp_path / "model.ckpt-9", {**file.arrays, **state})
     model, backbone = built(MOBILE)
-    report = fill_from(model, read_arrays(path), str(path), backbone=backbone)
+    report = fill(model, read_arrays(path), str(path), required=backbone)
     assert (report.initial, report.unused, report.folded) == ((), (), ())
     assert len(report.filled) == 109
     image = np.random.default_rng(0).uniform(0, 255, (2, 65, 81, 3)).astype(np.float32)
@@ -177,7 +177,7 @@ def test_resnet_finds_every_array(depth: int, beta: bool, separable: bool, plus:
     stem = "3x3" if beta else "7x7"
     spec = Segmenter(backbone=Resnet(depth=depth, width=1 / 32, output_stride=16, stem=stem), decoder=decoder)
     model, backbone = built(spec)
-    report = fill_from(model, read_arrays(path), "checkpoint", backbone=backbone)
+    report = fill(model, read_arrays(path), "checkpoint", required=backbone)
     assert (report.initial, report.unused, report.folded) == ((), (), ())
     root = f"resnet_v1_{depth}"
     for layer, variable, name in (
@@ -235,7 +235,7 @@ def test_resnet_computes_what_its_arrays_say(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path / "model.ckpt", file.arrays)
     backbone = Resnet(depth=50, width=1 / 32, output_stride=16, multi_grid=(1, 2, 4), stem="3x3", normalize="tf")
     model, names = built(Segmenter(backbone=backbone, decoder=DeepLabV3(channels=4)))
-    fill_from(model, read_arrays(path), "checkpoint", backbone=names)
+    fill(model, read_arrays(path), "checkpoint", required=names)
     image = np.random.default_rng(0).uniform(0, 255, (1, 65, 97, 3)).astype(np.float32)
     expected = resnet_by_hand(file.arrays, image)
     assert float(tf.math.reduce_std(expected)) > 0.1
