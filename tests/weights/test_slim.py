@@ -68,14 +68,15 @@ def by_hand(arrays: Arrays, image: np.ndarray) -> tf.Tensor:
     """The scores of that DeepLab v3 at output stride 16, from its arrays, without a Keras layer."""
 
     def conv(x: tf.Tensor, scope: str, stride: int = 1, rate: int = 1, epsilon: float = 1e-3) -> tf.Tensor:
-        if scope.endswith("depthwise"):
-            kernel, rates = arrays[f"{scope}/depthwise_weights"], [rate, rate]
-            x = tf.nn.depthwise_conv2d(x, kernel, [1, stride, stride, 1], "SAME", dilations=rates)
-        else:
-            x = tf.nn.conv2d(x, arrays[f"{scope}/weights"], stride, "SAME")
-        return normed(x, arrays, scope, epsilon)
+        with tf.name_scope(scope):  # for whoever converts it
+            if scope.endswith("depthwise"):
+                kernel, options = arrays[f"{scope}/depthwise_weights"], {"dilations": [rate, rate], "name": "depthwise"}
+                x = tf.nn.depthwise_conv2d(x, kernel, [1, stride, stride, 1], "SAME", **options)
+            else:
+                x = tf.nn.conv2d(x, arrays[f"{scope}/weights"], stride, "SAME", name="Conv2D")
+            return normed(x, arrays, scope, epsilon)
 
-    x = tf.nn.relu6(conv(tf.constant(image) / 127.5 - 1, "MobilenetV2/Conv", 2))
+    x = tf.nn.relu6(conv(tf.convert_to_tensor(image) / 127.5 - 1, "MobilenetV2/Conv", 2))
     index, seen = 0, 2
     for _, count, expansion, stride in WIDTHS:
         for place in range(count):
@@ -92,7 +93,9 @@ def by_hand(arrays: Arrays, image: np.ndarray) -> tf.Tensor:
     mean = tf.nn.relu(conv(tf.reduce_mean(x, (1, 2), keepdims=True), "image_pooling", epsilon=1e-5))
     branches = [tf.broadcast_to(mean, (*x.shape[:3], 4)), tf.nn.relu(conv(x, "aspp0", epsilon=1e-5))]
     x = tf.nn.relu(conv(tf.concat(branches, -1), "concat_projection", epsilon=1e-5))
-    return tf.nn.conv2d(x, arrays["logits/semantic/weights"], 1, "SAME") + arrays["logits/semantic/biases"]
+    with tf.name_scope("logits/semantic"):
+        x = tf.nn.conv2d(x, arrays["logits/semantic/weights"], 1, "SAME", name="Conv2D")
+        return tf.add(x, arrays["logits/semantic/biases"], name="BiasAdd")
 
 
 MOBILE = Segmenter(

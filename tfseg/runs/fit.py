@@ -59,7 +59,7 @@ def fit(
         with pipeline.training.scope(pipeline.seed) as scope:
             model = pipeline.training.network(pipeline.build(training=True))
             if not (resume and states(folder)):  # a training may be resumed before its first epoch has ended
-                load_weights(pipeline, model)
+                load_weights(pipeline, model, verbose)
             compile_for(pipeline, model, steps)
             state = restore(model, folder) if resume else State()
             batches = training_and_validation(pipeline, state, scope)
@@ -85,8 +85,8 @@ def _check_use(pipeline: Pipeline) -> None:
         check_partner(other, pipeline.labels.count, data.channels, pipeline.labels)
 
 
-def load_weights(pipeline: Pipeline, model: keras.Model) -> None:
-    """Fills the network as its spec says. Folded BatchNorm is measured on the pictures that training will see."""
+def load_weights(pipeline: Pipeline, model: keras.Model, verbose: bool = False) -> None:
+    """Fills the network as its spec says, and reports. Folded BatchNorm is measured on the pictures of the training."""
 
     def pictures() -> Iterator[np.ndarray]:
         data = replace(pipeline.data, cache=False)  # a few batches are not worth reading all pictures
@@ -95,7 +95,9 @@ def load_weights(pipeline: Pipeline, model: keras.Model) -> None:
         ):
             yield image
 
-    pipeline.model.load_weights(model, pictures())
+    report = pipeline.model.load_weights(model, pictures())
+    if verbose and report is not None:
+        print(report, flush=True)
 
 
 def compile_for(pipeline: Pipeline, model: keras.Model, steps: int) -> None:

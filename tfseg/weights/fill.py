@@ -10,7 +10,7 @@ from tfseg.weights.folding import only_adds
 from tfseg.weights.found import Found, found_for
 from tfseg.weights.modules import Modules, uncounted
 from tfseg.weights.naming import Naming
-from tfseg.weights.pixels import of_the_network
+from tfseg.weights.pixels import as_the_network_reads
 from tfseg.weights.readers import Arrays
 from tfseg.weights.report import WeightsReport, listed, scopes
 from tfseg.weights.schemes import naming_of
@@ -48,7 +48,7 @@ def fill(
     modules, arrays = Modules.of(model), {uncounted(name): array for name, array in arrays.items()}
     naming = naming_of(arrays, modules)
     found = {name: found_for(name, modules, naming, arrays) for name in modules.variables}
-    found = of_the_network(model, found, arrays)
+    as_the_network_reads(model, found, arrays)
     needed = _needed(modules, found, required, whole)
     told = {name: _fault(name, each, modules, naming, name in needed, classes) for name, each in found.items()}
     faults = {name: text for name, text in told.items() if text is not None}

@@ -31,7 +31,7 @@ class Operation:
 
 @dataclass
 class Graph:
-    """The first graph of a file.
+    """The first graph of a file, which is the network.
 
     Args:
         names: of all tensors, by number.
@@ -51,7 +51,7 @@ class Graph:
         model = schema.Model.GetRootAs(contents, 0)
         graph = model.Subgraphs(0)
         tensors = [graph.Tensors(index) for index in range(graph.TensorsLength())]
-        found = cls([tensor.Name().decode() for tensor in tensors])
+        found = cls([(tensor.Name() or b"").decode() for tensor in tensors])
         for index, tensor in enumerate(tensors):
             if (array := _real(model.Buffers(tensor.Buffer()), tensor)) is not None:
                 found.constants[index] = array

@@ -16,71 +16,84 @@ from tfseg.weights.found import Found
 
 PIXELS = "pixels"
 """The variable beside a kernel that reads pixels: what is added to them, in the file."""
+ARITHMETIC = ("ADD", "SUB", "MUL", "DIV")
 PASSED = ("QUANTIZE", "DEQUANTIZE", "CAST", "PAD", "PADV2", "MIRROR_PAD", "SPACE_TO_BATCH_ND")
 """What may lie between pixels and their convolution."""
-TOLERANCE = 0.5
+TOLERANCE = 1.0
 """Of the mean, in pixel values of 0 to 255: a quantised file rounds it."""
-
+UNITS = (1.0, 255.0)
+"""What a pixel of 255 may be divided by before it enters the file."""
 SIZE = 65
+"""Height and width of the images by which the network is asked."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """`scale (pixel + offset)`, for each channel, by these constants of a file; None where it has no arithmetic."""
+    """`scale (pixel + offset)`, for each channel, by these constants of a file."""
 
-    scale: np.ndarray | None = None
-    offset: np.ndarray | None = None
+    scale: np.ndarray
+    offset: np.ndarray
     constants: tuple[int, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether a mean is taken off. Else the file is given pixels less their mean, as many were published."""
+        return bool(np.abs(self.offset).max() > 1e-3)
 
 
 def reading_pixels(graph: Graph, convolutions: Iterable[Operation]) -> dict[int, Pixels]:
     """What is done to pixels before each convolution that no other one precedes, by the tensor that it gives."""
+    given = {each.outputs[0] for each in convolutions}
+    found, behind = dict[int, Pixels](), set[int]()
+    for operation in graph.operations:
+        first = operation.outputs[0] in given and not behind.intersection(operation.inputs)
+        if first and (steps := _steps(graph, operation)):
+            found[operation.outputs[0]] = _pixels(graph, steps)
+        if first or behind.intersection(operation.inputs):
+            behind.update(operation.outputs)
+    return found
+
+
+def _steps(graph: Graph, convolution: Operation) -> list[tuple[str, int]]:
+    """The arithmetic with constants that a convolution reads the result of, in its order: operation and constant."""
     makers = {tensor: each for each in graph.operations for tensor in each.outputs}
-    first, later = [], set[int]()
-    kinds = {each.outputs[0] for each in convolutions}
-    for each in graph.operations:
-        if later.intersection(each.inputs):
-            later.update(each.outputs)
-        elif each.outputs[0] in kinds:
-            later.update(each.outputs)
-            first.append(each)
-    return {each.outputs[0]: found for each in first if (found := _before(each, makers, graph)).scale is not None}
-
-
-def _before(convolution: Operation, makers: dict[int, Operation], graph: Graph) -> Pixels:
-    tensor = convolution.inputs[2 if convolution.kind == "TRANSPOSE_CONV" else 0]
+    maker = makers.get(convolution.inputs[2 if convolution.kind == "TRANSPOSE_CONV" else 0])
     steps: list[tuple[str, int]] = []
-    while (maker := makers.get(tensor)) is not None:
+    while maker is not None:
         constants = [number for number in maker.inputs if number in graph.constants]
-        if maker.kind in ("ADD", "SUB", "MUL", "DIV") and constants == [maker.inputs[1]]:
-            steps.append((maker.kind, constants[0]))
+        if maker.kind in ARITHMETIC and constants == [maker.inputs[1]]:
+            steps.insert(0, (maker.kind, constants[0]))
         elif maker.kind not in PASSED:
             break
-        tensor = maker.inputs[0]
+        maker = makers.get(maker.inputs[0])
+    return steps
+
+
+def _pixels(graph: Graph, steps: Iterable[tuple[str, int]]) -> Pixels:
     scale, offset = np.ones(1), np.zeros(1)
-    for kind, number in reversed(steps):
+    for kind, number in steps:
         constant = graph.constants[number].astype(np.float64).reshape(-1)
-        scale = scale * constant if kind == "MUL" else scale / constant if kind == "DIV" else scale
-        offset = offset + (constant if kind == "ADD" else -constant) / scale if kind in ("ADD", "SUB") else offset
-    numbers = tuple(number for _, number in steps)
-    return Pixels(*np.broadcast_arrays(scale, offset), numbers) if steps else Pixels()
+        if kind in ("MUL", "DIV"):
+            scale = scale * constant if kind == "MUL" else scale / constant
+        else:
+            offset = offset + (constant if kind == "ADD" else -constant) / scale
+    return Pixels(scale, offset, tuple(number for _, number in steps))
 
 
-def of_the_network(
-    model: keras.Model, found: Mapping[str, Found], arrays: Mapping[str, np.ndarray]
-) -> Mapping[str, Found]:
-    """`found` with kernels as the network reads pixels, where the file says how it reads them."""
+def as_the_network_reads(model: keras.Model, found: Mapping[str, Found], arrays: Mapping[str, np.ndarray]) -> None:
+    """Makes kernels in `found` those of pixels as the network gives them, where the file says how it gives them."""
     for name, each in found.items():
         beside = each.origins.get("kernel", "").rpartition("/")[0] + f"/{PIXELS}"
         if beside in arrays:
             each.used.add(beside)
             _adapt(each, arrays[beside], *_arithmetic(model, name.partition("/")[0]))
-    return found
 
 
 def _adapt(found: Found, offset: np.ndarray, scale: np.ndarray, ours: np.ndarray) -> None:
-    found.values["kernel"] = (found.values["kernel"] / scale[:, None]).astype(np.float32)
-    if np.abs(offset - ours).max() > TOLERANCE:
+    units = [unit for unit in UNITS if np.abs(offset * unit - ours).max() < TOLERANCE]
+    if units:
+        found.values["kernel"] = (found.values["kernel"] / (units[0] * scale[:, None])).astype(np.float32)
+    else:
         theirs, own = (", ".join(f"{-value:.1f}" for value in np.atleast_1d(each)) for each in (offset, ours))
         found.fault = f"the file takes {theirs} off its pixels, the network {own}"
 

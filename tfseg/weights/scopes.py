@@ -7,14 +7,14 @@ from typing import TypeVar
 Key = TypeVar("Key", bound=Hashable)
 
 OPERATIONS = re.compile(
-    r"(?P<scope>.+)/"
-    r"(?:(?:depthwise_)?weights(?:/read|_quant/.+)?"  # variables of TF-slim, in training with quantisation too
-    r"|(?:convolution|Conv2D|depthwise|conv_transpose|conv2d_transpose|MatMul)(?:/ReadVariableOp\w*)?)\d*"
+    r"(?P<scope>.+?)/"
+    r"(?:(?:depthwise_)?(?:weights|kernel)(?:/read|/ReadVariableOp.*|_quant/.+)?"  # perhaps quantised in training
+    r"|(?:convolution|Conv2D|depthwise|conv_transpose|conv2d_transpose|(?:Tensordot/)?MatMul)(?:/ReadVariableOp\w*)?)\d*"
 )
 """A convolution, or the variable that it reads, within the scope of its layer. Repeated names get a number."""
 AROUND = re.compile(
     r"(?P<scope>.+?)/"
-    r"(?:BatchNorm(?:_Fold)?/.+|BatchNorm_Fold.*|act_quant/.+|\w*_Fold|add_fold|Relu6?|BiasAdd|\w*[bB]ias(?:es)?(?:/read)?|Conv2D_\w+)\d*"
+    r"(?:BatchNorm(?:_Fold)?/.+|act_quant/.+|\w*_Fold|add_fold|Relu6?|BiasAdd|\w*bias(?:es)?(?:/read)?|Conv2D_\w+)\d*"
 )
 """What TF-slim lays around a convolution, within the same scope."""
 

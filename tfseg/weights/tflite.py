@@ -47,9 +47,9 @@ def read_tflite(path: Path) -> dict[str, np.ndarray]:
     for each in found:
         if (scope := scopes.get(each.kernel)) is None:
             continue
-        seen = pixels.get(each.operation.outputs[0], Pixels())
+        seen = pixels.get(each.operation.outputs[0])
         arrays |= {f"{scope}/{name}": array for name, array in _arrays(graph, each, seen).items()}
-        read |= {each.kernel, *seen.constants} | ({each.bias} if each.bias is not None else set())
+        read |= {each.kernel, *(seen.constants if seen else ()), *(() if each.bias is None else (each.bias,))}
     return arrays | _unread(graph, read)
 
 
@@ -62,14 +62,24 @@ def _weighted(graph: Graph) -> Iterator[Weighted]:
 
 
 def _bias(graph: Graph, operation: Operation, place: int) -> int | None:
-    """The constant that is added to what a convolution gives: by itself, or by a sum behind batches made space."""
+    """The constant that is added to what a convolution gives: by itself, or by a sum behind batches made space.
+
+    In the second case converters give it zeros of its own.
+    """
     own = operation.inputs[place] if len(operation.inputs) > place else -1
-    if own in graph.constants:
+    if own in graph.constants and np.any(graph.constants[own]):
         return own
-    tensor = operation.outputs[0]
+    added = _added_behind(graph, operation)
+    return added if added is not None or own not in graph.constants else own
+
+
+def _added_behind(graph: Graph, operation: Operation) -> int | None:
+    tensor, kernel = operation.outputs[0], graph.constants[operation.inputs[1]]
+    filters = kernel.shape[-1 if operation.kind == "DEPTHWISE_CONV_2D" else 0]
     while len(behind := [each for each in graph.operations if tensor in each.inputs]) == 1:
         if behind[0].kind == "ADD":
-            return next((each for each in behind[0].inputs if each in graph.constants), None)
+            constants = [each for each in behind[0].inputs if each in graph.constants]
+            return next((each for each in constants if graph.constants[each].size == filters), None)
         if behind[0].kind not in BEHIND:
             return None
         tensor = behind[0].outputs[0]
@@ -82,10 +92,11 @@ def _names(graph: Graph, each: Weighted) -> tuple[str, ...]:
     return tuple(graph.names[number] for number in numbers if number is not None)
 
 
-def _arrays(graph: Graph, each: Weighted, pixels: "Pixels") -> dict[str, np.ndarray]:
-    kernel = _keras_layout(graph.constants[each.kernel], each.operation)
-    arrays = {"kernel": kernel if pixels.scale is None else kernel * pixels.scale[:, None]}
-    if pixels.offset is not None:
+def _arrays(graph: Graph, each: Weighted, pixels: Pixels | None) -> dict[str, np.ndarray]:
+    arrays = {"kernel": _keras_layout(graph.constants[each.kernel], each.operation)}
+    if pixels is not None:
+        arrays["kernel"] = arrays["kernel"] * pixels.scale[:, None]
+    if pixels is not None and pixels.whole:
         arrays[PIXELS] = pixels.offset
     if each.bias is not None:
         arrays["bias"] = graph.constants[each.bias].reshape(-1)
