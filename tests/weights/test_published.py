@@ -87,12 +87,13 @@ def test_the_golden_mask_of_the_turned_picture(published: keras.Model, interpret
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("published", FOLDED[:1], indirect=True)
 @pytest.mark.parametrize("kind", ["dynamic", "uint8"])
 def test_the_network_quantised_and_read_back(
     kind: str, folder: Path, shared: Path, published: keras.Model, tmp_path: Path
 ) -> None:
-    """Measured: the file and what was read off it differ in the class of 0.5 % and 1.6 % of the pixels, where the file
-    and the network that it was made of differ in as many."""
+    """Measured: the file and what was read off it have other classes at 0.2 % and 0.6 % of the pixels; the file and the
+    network that it was made of, at 0.7 % and 1.0 %."""
     photographs = pictures(folder, shared)
     path = tmp_path / "quantised.tflite"
     path.write_bytes(converted(published, kind, photographs))
@@ -105,8 +106,7 @@ def test_the_network_quantised_and_read_back(
     ]
     own = np.stack([computed(path.read_bytes(), picture).argmax(-1) for picture in photographs])
     apart, lost = np.mean(masks[1] != own), np.mean(masks[0] != own)
-    print("MEASURED", kind, apart, lost, np.mean(masks[0] != masks[1]))
-    assert apart < 0.03
+    assert apart < 0.01 and apart < lost
 
 
 GARDEN = {

@@ -20,11 +20,12 @@ from tests.weights.foreign import built, classes, scores
 from tests.weights.test_slim import MOBILE, by_hand, mobilenet_v2
 from tfseg.backbones import MobileNetV2
 from tfseg.errors import WeightsError
-from tfseg.exporting.tflite import operations
 from tfseg.layers import Normalize
 from tfseg.models import Segmenter
 from tfseg.models.decoders import DeepLabV3, Fcn
 from tfseg.weights import WeightsReport, fill, read_arrays
+from tfseg.weights.flatbuffer import Graph, Operation
+from tfseg.weights.tflite import arrays_in
 
 TOLERANCES = {"float32": 1e-5, "float16": 1e-3, "dynamic": 0.03, "int8": 0.03, "uint8": 0.03}
 DEEPLAB = Segmenter(
@@ -240,24 +241,23 @@ def test_kernels_that_were_dilated_by_zeros(kind: str, depthwise: bool, tmp_path
     assert largest_difference(model, content, images()) < TOLERANCES[kind]
 
 
-def test_a_convolution_between_space_and_batch(tmp_path: Path) -> None:
-    """Its bias is added behind. (It pads by more than it must, or the converter would make a dilation of it.)"""
-    random = np.random.default_rng(0)
-    kernel, bias = random.normal(size=(3, 3, 3, 1)).astype(np.float32), random.normal(size=3).astype(np.float32)
-
-    def between(x: tf.Tensor) -> tf.Tensor:
-        with tf.name_scope("deep"):
-            x = tf.space_to_batch(x, [2, 2], [[4, 5], [4, 5]])
-            x = tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], "VALID", name="depthwise")
-            x = tf.batch_to_space(x, [2, 2], [[2, 3], [2, 3]])
-            return tf.nn.relu(x + bias)
-
-    content = converted(between, "float32", images())
-    assert operations(content)[:4] == ("SPACE_TO_BATCH_ND", "DEPTHWISE_CONV_2D", "BATCH_TO_SPACE_ND", "ADD")
-    options = {"padding": "same", "dilation_rate": 2, "activation": "relu", "name": "deep"}
-    model = network(keras.layers.DepthwiseConv2D(3, **options))
-    assert filled(model, content, tmp_path).unused == ()
-    assert largest_difference(model, content, images()) < TOLERANCES["float32"]
+@pytest.mark.parametrize("zeros", [False, True])
+def test_a_convolution_between_space_and_batch(zeros: bool) -> None:
+    """As older converters left them: the bias is added behind, and the convolution may have zeros of its own."""
+    scope = "MobilenetV2/expanded_conv_14/depthwise"
+    names = ["x", f"{scope}/depthwise/SpaceToBatchND", f"{scope}/depthwise_weights", "zeros", f"{scope}/depthwise", "y",
+             f"{scope}/BatchNorm/add", f"{scope}/Relu6"]  # fmt: skip
+    kernel, bias = np.arange(27, dtype=np.float32).reshape(1, 3, 3, 3), np.arange(3, dtype=np.float32)
+    operations = [
+        Operation("SPACE_TO_BATCH_ND", (0,), (1,)),
+        Operation("DEPTHWISE_CONV_2D", (1, 2, 3) if zeros else (1, 2), (4,)),
+        Operation("BATCH_TO_SPACE_ND", (4,), (5,)),
+        Operation("ADD", (5, 6), (7,)),
+    ]
+    arrays = arrays_in(Graph(names, operations, {2: kernel, 6: bias, **({3: 0 * bias} if zeros else {})}))
+    np.testing.assert_array_equal(arrays[f"{scope}/kernel"][..., 0], kernel[0])
+    np.testing.assert_array_equal(arrays[f"{scope}/bias"], bias)
+    assert set(arrays) == {f"{scope}/kernel", f"{scope}/bias"}
 
 
 def test_constants_that_no_layer_has_are_listed(tmp_path: Path) -> None:

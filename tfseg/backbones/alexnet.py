@@ -36,7 +36,8 @@ class AlexNet(Backbone):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of units left out after `fc6` and `fc7` in training."""
     weights: Location | None = None
-    """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
+    """A file to start from: `.npz` (`layer/variable`), a `.keras` model that has these layers, or whatever else
+    `tfseg import` reads."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -55,7 +55,7 @@ class Applications(Backbone):
     """Of BatchNorm's moving averages. The 0.99 and 0.999 of `keras.applications` need thousands of steps."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (fetched by Keras when training starts), or a file: `.h5` of `keras.applications` without top, `.npz`
-    (`layer/variable`), or a `.keras` model that has these layers."""
+    (`layer/variable`), a `.keras` model that has these layers, or whatever else `tfseg import` reads."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

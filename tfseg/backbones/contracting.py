@@ -30,7 +30,8 @@ class ContractingPath(Backbone):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of units left out at the end of the path in training."""
     weights: Location | None = None
-    """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
+    """A file to start from: `.npz` (`layer/variable`), a `.keras` model that has these layers, or whatever else
+    `tfseg import` reads."""
 
     @property
     def strides(self) -> tuple[int, ...]:

@@ -53,7 +53,8 @@ class GoogLeNet(Backbone):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
     """Share of units left out at the end in training."""
     weights: Location | None = None
-    """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
+    """A file to start from: `.npz` (`layer/variable`), a `.keras` model that has these layers, or whatever else
+    `tfseg import` reads."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -77,7 +77,8 @@ class MobileNetV2(Backbone):
     evaluated."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (fetched by Keras when training starts), or a file: `.npz` (`layer/variable`, BatchNorm may be folded
-    into `bias`), `.h5` of `keras.applications` without top, or a `.keras` model that has these layers."""
+    into `bias`), `.h5` of `keras.applications` without top, a `.keras` model that has these layers, or whatever else
+    `tfseg import` reads, such as `.tflite`."""
 
     @model_validator(mode="after")
     def _published(self) -> Self:

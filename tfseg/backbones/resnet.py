@@ -78,7 +78,8 @@ class Resnet(Backbone):
     """Added to BatchNorm's variances; 1e-3 in Model Garden."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (fetched by Keras when training starts), or a file: `.h5` of `keras.applications` without top, `.npz`
-    (`layer/variable`, Keras's or Caffe's layer names), or a `.keras` model that has these layers."""
+    (`layer/variable`, Keras's or Caffe's layer names), a `.keras` model that has these layers, or whatever else
+    `tfseg import` reads."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -28,7 +28,8 @@ class SmallCnn(Backbone):
     momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Of BatchNorm's moving averages."""
     weights: Location | None = None
-    """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
+    """A file to start from: `.npz` (`layer/variable`), a `.keras` model that has these layers, or whatever else
+    `tfseg import` reads."""
 
     @property
     def strides(self) -> tuple[int, ...]:

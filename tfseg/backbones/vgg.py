@@ -81,8 +81,9 @@ class Vgg16(Backbone):
     `pool3` and `pool4` (`central`, CamVid)."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (fetched by Keras when training starts), or a file: `.h5` of `keras.applications` with top, `.npz`
-    (`layer/variable`), or a `.keras` model that has these layers, such as FCN-32s for FCN-16s. Where `fc6` and `fc7`
-    are smaller than the file's, every so-manieth tap and a random choice of filters is taken."""
+    (`layer/variable`), a `.keras` model that has these layers, such as FCN-32s for FCN-16s, or whatever else
+    `tfseg import` reads. Where `fc6` and `fc7` are smaller than the file's, every so-manieth tap and a random choice
+    of filters is taken."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -51,10 +51,9 @@ def found_for(module: str, modules: Modules, naming: Naming, arrays: Mapping[str
 def _take_bias(found: Found, norm: str, modules: Modules, naming: Naming, arrays: Mapping[str, np.ndarray]) -> None:
     """Gives a BatchNorm the bias of the convolution before it, where only the file has one."""
     conv, epsilon = modules.norms[norm], modules.epsilon(norm)
-    bias = None if "bias" in modules.variables[conv] else Found.take(found, naming, conv, "bias", arrays)
+    bias = None if "bias" in modules.variables[conv] else found.take(naming, conv, "bias", arrays)
     if bias is None:
         return
-    found.origins.pop("bias")
     if "moving_mean" in found.values:
         found.values = with_bias(found.values, bias, epsilon, naming.epsilon or epsilon)
     else:

@@ -31,14 +31,18 @@ class Weighted:
 
 
 def read_tflite(path: Path) -> dict[str, np.ndarray]:
-    """The kernels and biases of the file's convolutions, as Keras lays them out, `scope/kernel` and `scope/bias`.
+    """The weights in the file, see `arrays_in`."""
+    return arrays_in(Graph.of(path.read_bytes()))
+
+
+def arrays_in(graph: Graph) -> dict[str, np.ndarray]:
+    """The kernels and biases of the graph's convolutions, as Keras lays them out, `scope/kernel` and `scope/bias`.
 
     Scopes are those of the names that the converter left, see `candidates`. Float16 and quantised constants become
     float32. Where the first convolution reads what the file makes of pixels, `scope/pixels` says what that is. All
     other constants that stand for real numbers come under their own names: whoever reports sees that they were not
     read.
     """
-    graph = Graph.of(path.read_bytes())
     found = list(_weighted(graph))
     scopes = settled({each.kernel: candidates(*_names(graph, each)) for each in found})
     pixels = reading_pixels(graph, [each.operation for each in found])
@@ -113,7 +117,7 @@ def _keras_layout(kernel: np.ndarray, operation: Operation) -> np.ndarray:
 
 
 def _unread(graph: Graph, read: set[int]) -> dict[str, np.ndarray]:
-    """The constants of real numbers that are neither in `read` nor the source of one of these."""
+    """The constants of real numbers that are neither in `read` nor the source of one of these. Zeros say nothing."""
     known = read | {graph.copies[number] for number in read if number in graph.copies} | graph.copies.keys()
-    rest = {number: array for number, array in graph.constants.items() if number not in known}
+    rest = {number: array for number, array in graph.constants.items() if number not in known and np.any(array)}
     return {graph.names[number].partition(";")[0] or f"constant {number}": array for number, array in rest.items()}
