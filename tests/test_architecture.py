@@ -18,9 +18,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
     "ops": 1, "images": 1, "boxes": 1, "spec": 1,
-    "layers": 2, "losses": 2, "metrics": 2,
+    "layers": 2, "losses": 2, "metrics": 2, "weights": 2,
     "backbones": 3,
-    "models": 4, "data": 4, "training": 4, "inference": 4, "exporting": 4, "checkpoints": 4,
+    "models": 4, "data": 4, "training": 4, "inference": 4, "exporting": 4,
     "pipeline": 5,
     "runs": 6,
     "cli": 7,
@@ -46,7 +46,7 @@ RUNTIME = {
     "click",
     "ai_edge_litert",
 }
-WITH_TENSORFLOW = {"ops", "images", "data", "inference", "exporting", "checkpoints"}
+WITH_TENSORFLOW = {"ops", "images", "data", "inference", "exporting", "weights"}
 WITH_TENSORFLOW_IN_TRAINING = {"strategy", "tensorboard"}
 NAMELESS = {"utils", "util", "common", "helpers", "helper", "misc", "base", "tools", "shared"}
 FUNCTION_LINES, FILE_LINES = 50, 300

@@ -44,7 +44,6 @@ _HOMES = {
 }
 _ROOMS = {
     "backbones",
-    "checkpoints",
     "data",
     "exporting",
     "inference",
@@ -56,6 +55,7 @@ _ROOMS = {
     "runs",
     "spec",
     "training",
+    "weights",
 }
 
 __all__ = [

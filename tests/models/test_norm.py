@@ -145,14 +145,14 @@ def test_what_needs_batch_norm_says_so() -> None:
     )
     frozen, measured = Training(batch_norm="frozen"), Training(batch_norm_batches=3)
     instead = "or model.norm.type to batch"
-    assert list(frozen.model_problems(model)) == [
+    assert list(frozen.network_problems(model)) == [
         (("batch_norm",), f"{why}. Received: frozen. Set it to train, {instead}")
     ]
-    assert list(measured.model_problems(model)) == [
+    assert list(measured.network_problems(model)) == [
         (("batch_norm_batches",), f"{why}. Received: 3. Set it to 0, {instead}")
     ]
     other = Segmenter(backbone=SmallCnn(width=4), decoder=Fcn(strides=(16,))).build(LABELS, training=True)
-    assert not list(frozen.model_problems(other))
+    assert not list(frozen.network_problems(other))
 
 
 def test_group_norm_learns() -> None:

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 import tfseg
-from tests.checkpoints.foreign import save_checkpoint
-from tests.checkpoints.test_slim import mobilenet_v2
+from tests.weights.foreign import save_checkpoint
+from tests.weights.test_slim import mobilenet_v2
 from tfseg.cli.commands import main
 from tfseg.pipeline import load
+from tfseg.runs.fit import load_weights
 
 TINY = """\
 name: tiny
@@ -129,9 +130,26 @@ def test_an_imported_run_is_a_start_for_training(file: Path, weights: Path, tmp_
     pipeline = load(file, [f"model.backbone.weights={run}/model.keras", "model.backbone.output_stride=8"])
     model = pipeline.build()
     report = pipeline.model.load_weights(model)
-    assert (report.unused, report.folded) == ((), False)
+    assert (report.unused, report.folded) == ((), ())
     for first, second in zip(model.get_weights(), tfseg.load_model(run / "model.keras").get_weights(), strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+def test_a_training_starts_from_what_can_be_imported(
+    file: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And says the same about it."""
+    pipeline = load(file, [f"model.backbone.weights={weights}", "model.decoder={type: fcn, strides: [16]}"])
+    model = pipeline.build()
+    load_weights(pipeline, model, verbose=True)
+    assert capsys.readouterr().out == (
+        f"{weights}: TF-slim names\n  filled     102 of 103 layers with weights\n"
+        "  initial    score_fr\n"
+        "  left over  aspp0/BatchNorm, aspp0, concat_projection/BatchNorm, concat_projection, "
+        "image_pooling/BatchNorm, image_pooling … and 1 more\n"
+    )
+    arrays = mobilenet_v2().arrays
+    np.testing.assert_array_equal(model.get_layer("Conv1").kernel, arrays["MobilenetV2/Conv/weights"])
 
 
 def test_a_network_written_layer_by_layer(tmp_path: Path) -> None:

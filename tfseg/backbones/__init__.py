@@ -2,7 +2,6 @@
 
 from tfseg.backbones.alexnet import AlexNet
 from tfseg.backbones.applications_net import Applications
-from tfseg.backbones.batch_norm import unfold_batch_norm
 from tfseg.backbones.contracting import ContractingPath
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.googlenet import GoogLeNet
@@ -10,8 +9,7 @@ from tfseg.backbones.mobilenet_v2 import MobileNetV2
 from tfseg.backbones.resnet import Resnet
 from tfseg.backbones.small_cnn import SmallCnn
 from tfseg.backbones.vgg import FullyConnected, Vgg16
-from tfseg.backbones.vgg_weights import convert_vgg16
-from tfseg.backbones.weights import WeightsReport
+from tfseg.weights import WeightsReport, convert_vgg16, unfold_batch_norm
 
 __all__ = [
     "AlexNet",

@@ -7,13 +7,11 @@ from pydantic import Field, model_validator
 
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.overlapping import halving
-from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, LocalResponseNormalization, Normalize
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
 from tfseg.spec.problems import Misfit
 
-CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
 GROUPED = ("conv2", "conv4", "conv5")
 """In two halves that do not see each other, one for each GPU of 2012."""
 
@@ -38,7 +36,8 @@ class AlexNet(Backbone):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of units left out after `fc6` and `fc7` in training."""
     weights: Location | None = None
-    """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
+    """A file to start from: `.npz` (`layer/variable`), a `.keras` model that has these layers, or whatever else
+    `tfseg import` reads."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -64,12 +63,6 @@ class AlexNet(Backbone):
             x = self._conv(x, name, filters, 3, rate=pool5[1])
         x = self._pooled(x, "pool5", pool5, stages)
         return Features((*stages, Stage("fc7", stages[-1].stride, self._fully_connected(x, fc[1]))), form=self.form)
-
-    def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills these layers within `model` from `weights`."""
-        if self.weights is None:
-            return None
-        return fill(model, read_layers(self.weights), CONVS, str(self.weights))
 
     def _fully_connected(self, x: keras.KerasTensor, rate: int) -> keras.KerasTensor:
         if not self._padded:  # 6 places around the seam between two; dilated, `same` would move the seam

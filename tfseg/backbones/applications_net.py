@@ -10,16 +10,16 @@ from typing import Any, Literal, Self
 import keras
 from pydantic import model_validator
 
-from tfseg.backbones.applications import classifier
+from tfseg.backbones.applications import classifier, imagenet_problems
 from tfseg.backbones.applications_graph import Rebuilding, Rigid, flat, stable_names
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_problems, read_layers, variables
 from tfseg.context import Context
 from tfseg.layers import Normalize
 from tfseg.spec.declare import Location, spec
 from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.wording import nearest
 from tfseg.symbolic import weightless
+from tfseg.weights import Arrays
 
 CAFFE = {"mean": (103.939, 116.779, 123.68), "reverse": True}
 PIXELS: dict[str, dict[str, Any]] = {
@@ -54,7 +54,7 @@ class Applications(Backbone):
     that average over windows (DenseNet, Inception) only have 32."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (fetched by Keras when training starts), or a file: `.h5` of `keras.applications` without top, `.npz`
-    (`layer/variable`), or a `.keras` model that has these layers."""
+    (`layer/variable`), a `.keras` model that has these layers, or whatever else `tfseg import` reads."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -86,36 +86,15 @@ class Applications(Backbone):
         found = net.deepest.items()
         return Features(tuple(Stage(name, min(stride, self.output_stride), x) for stride, (name, x) in found))
 
-    def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills these layers within `model` from `weights`."""
-        if self.weights is None:
-            return None
-        _, weighted = _layout(self.name, self.output_stride)
-        return fill(model, _named(self._arrays(self.weights), model), weighted, str(self.weights))
-
-    def _arrays(self, weights: Literal["imagenet"] | Path) -> Arrays:
-        if isinstance(weights, Path) and weights.suffix != ".h5":
-            return read_layers(weights)
+    def _keras_arrays(self, weights: str | Path) -> Arrays:
         published = classifier(_build(self.name), weights, include_top=False, input_shape=(None, None, 3))
         renamed, (_, weighted) = stable_names(published), _layout(self.name, self.output_stride)
         return {
-            renamed[layer.name]: {each.name: keras.ops.convert_to_numpy(each) for each in layer.weights}
+            f"{renamed[layer.name]}/{each.name}": keras.ops.convert_to_numpy(each)
             for layer in flat(published)
             if isinstance(layer, keras.Layer) and renamed[layer.name] in weighted
+            for each in layer.weights
         }
-
-
-def _named(layers: Arrays, model: keras.Model) -> Arrays:
-    """`layers` with the model's names for the variables of layers that have one.
-
-    ConvNeXt's scales have no name, and Keras counts such variables from the start of the process.
-    """
-    own = variables(model)
-    single = {name for name, arrays in layers.items() if len(arrays) == len(own.get(name, ())) == 1}
-    return {
-        name: dict(zip(own[name], arrays.values(), strict=True)) if name in single else arrays
-        for name, arrays in layers.items()
-    }
 
 
 def pixels_of(name: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import keras
 from pydantic import Field
 
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import Normalize
 from tfseg.layers.norm import normalized
 from tfseg.spec.declare import Location, spec
@@ -30,7 +29,8 @@ class ContractingPath(Backbone):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of units left out at the end of the path in training."""
     weights: Location | None = None
-    """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
+    """A file to start from: `.npz` (`layer/variable`), a `.keras` model that has these layers, or whatever else
+    `tfseg import` reads."""
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         x = Normalize("tf", name="normalize")(image)
@@ -44,14 +44,6 @@ class ContractingPath(Backbone):
                 x = keras.layers.Dropout(self.dropout, name=f"{name}_drop")(x)
             stages.append(Stage(name, 2**level, x))
         return Features(tuple(stages))
-
-    def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills these layers within `model` from `weights`."""
-        if self.weights is None:
-            return None
-        parts = ("1", "1_bn", "2", "2_bn") if self.batch_norm else ("1", "2")
-        required = [f"down{level + 1}_{part}" for level in range(LEVELS) for part in parts]
-        return fill(model, read_layers(self.weights), required, str(self.weights))
 
     def _conv(self, x: keras.KerasTensor, name: str, level: int) -> keras.KerasTensor:
         x = keras.layers.Conv2D(

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import keras
 
-from tfseg.backbones.weights import WeightsReport
 from tfseg.context import Context
+from tfseg.errors import WeightsError
 from tfseg.spec.problems import Fault
 from tfseg.spec.wording import listed
+from tfseg.symbolic import weightless
+from tfseg.weights import Arrays, WeightsReport, fill, read_arrays
+from tfseg.weights.readers import exists
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,38 @@ class Backbone:
         """What keeps it from reading the images of the context, each as (path, message)."""
         yield from ()
 
+    def layer_names(self, channels: int) -> frozenset[str]:
+        """The names of the layers that it puts on images of that many channels."""
+
+        def names() -> frozenset[str]:
+            image = keras.Input((None, None, channels))
+            model = keras.Model(image, [stage.tensor for stage in self(image).stages])
+            return frozenset(layer.name for layer in model.layers)
+
+        return weightless(names)
+
     def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills its layers within `model` from its `weights`; None when it names none."""
+        """Fills its layers within `model` from its `weights`, and others that fit; None when it names none.
+
+        Raises:
+            WeightsError: the weights cannot be read, or do not fill all of its layers. Nothing was changed.
+        """
+        weights = getattr(self, "weights", None)
+        if weights is None:
+            return None
+        arrays = self._arrays(weights)
+        return fill(model, arrays, str(weights), required=self.layer_names(model.input.shape[-1]), whole=False)
+
+    def _arrays(self, weights: str | Path) -> Arrays:
+        if isinstance(weights, Path) and not exists(weights):
+            raise WeightsError(
+                f"{weights}: no such weight file. "
+                "Set model.backbone.weights to a file that exists, or to null to start from random weights."
+            )
+        by_keras = weights == "imagenet" or Path(weights).suffix == ".h5"
+        published = self._keras_arrays(weights) if by_keras else None
+        return read_arrays(Path(weights)) if published is None else published
+
+    def _keras_arrays(self, weights: str | Path) -> Arrays | None:
+        """The arrays of Keras's own network with the weights `imagenet` or of an `.h5` file; None where it has none."""
         return None

@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.overlapping import halving, widening
-from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import (
     AtrousConv2D,
     CaffeAveragePooling2D,
@@ -54,7 +53,8 @@ class GoogLeNet(Backbone):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
     """Share of units left out at the end in training."""
     weights: Location | None = None
-    """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
+    """A file to start from: `.npz` (`layer/variable`), a `.keras` model that has these layers, or whatever else
+    `tfseg import` reads."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -85,13 +85,6 @@ class GoogLeNet(Backbone):
         x = self._inceptions(self._pool(x, "pool4_3x3_s2", pool4), ("5a", "5b"), end[1])
         x = keras.layers.Dropout(self.dropout, name="pool5_drop_7x7_s1")(self._averaged(x))
         return Features((*stages, Stage("pool5_drop_7x7_s1", 8 * pool3[0] * pool4[0], x)), form=self.form)
-
-    def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills these layers within `model` from `weights`."""
-        if self.weights is None:
-            return None
-        inner = (f"inception_{name}_{branch}" for name in INCEPTIONS for branch in BRANCHES)
-        return fill(model, read_layers(self.weights), (*(name for name, *_ in STEM), *inner), str(self.weights))
 
     def _inceptions(self, x: keras.KerasTensor, names: tuple[str, ...], rate: int) -> keras.KerasTensor:
         for name in names:

@@ -1,23 +1,22 @@
 """MobileNetV2 with the layer names of `keras.applications`, `same` padding and an output stride of one's choice."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.applications import classifier
-from tfseg.backbones.batch_norm import only_adds, split_folded
+from tfseg.backbones.applications import classifier, imagenet_problems
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_problems, layer_arrays, read_layers
 from tfseg.context import Context
 from tfseg.layers import Normalize
-from tfseg.layers.norm import epsilon_of, normalized
+from tfseg.layers.norm import normalized
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
 from tfseg.spec.problems import Fault
+from tfseg.weights import Arrays, arrays_of
 
 Dilation = Literal["consistent", "early"]
 PUBLISHED = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
@@ -40,10 +39,6 @@ class Block:
     def prefix(self) -> str:
         return f"block_{self.index}_" if self.index else "expanded_conv_"
 
-    @property
-    def parts(self) -> tuple[str, ...]:
-        return ("expand", "depthwise", "project") if self.expansion > 1 else ("depthwise", "project")
-
 
 def blocks(output_stride: int, dilation: Dilation = "consistent") -> tuple[Block, ...]:
     """The 17 blocks of the paper's table 2, dilated where a step is taken away to keep `output_stride`."""
@@ -54,12 +49,6 @@ def blocks(output_stride: int, dilation: Dilation = "consistent") -> tuple[Block
         lost = next(i for i, (row, (step, _)) in enumerate(zip(rows, steps, strict=True)) if step < row[-1])
         steps[lost] = (1, rows[lost][-1])
     return tuple(Block(i, *row, *step) for i, (row, step) in enumerate(zip(rows, steps, strict=True)))
-
-
-def batch_norms(output_stride: int) -> dict[str, str]:
-    """The BatchNorm behind each convolution, by name: all layers that have weights."""
-    convs = (f"{block.prefix}{part}" for block in blocks(output_stride) for part in block.parts)
-    return {"Conv1": "bn_Conv1", **{conv: f"{conv}_BN" for conv in convs}}
 
 
 @spec
@@ -88,7 +77,8 @@ class MobileNetV2(Backbone):
     other channels always the first."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (fetched by Keras when training starts), or a file: `.npz` (`layer/variable`, BatchNorm may be folded
-    into `bias`), `.h5` of `keras.applications` without top, or a `.keras` model that has these layers."""
+    into `bias`), `.h5` of `keras.applications` without top, a `.keras` model that has these layers, or whatever else
+    `tfseg import` reads, such as `.tflite`."""
 
     @model_validator(mode="after")
     def _published(self) -> Self:
@@ -116,20 +106,9 @@ class MobileNetV2(Backbone):
                 stages.append(Stage(f"{block.prefix}depthwise_relu", stride, thinned))
         return Features((*stages, Stage("block_16_project_BN", stride, x)))
 
-    def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills these layers within `model` from `weights`; after folded weights, see `unfold_batch_norm`."""
-        if self.weights is None:
-            return None
-        norms = batch_norms(self.output_stride)
-        layers, _ = split_folded(self._arrays(self.weights), norms, epsilon_of(model, tuple(norms.values())))
-        report = fill(model, layers, (*norms, *norms.values()), str(self.weights))
-        return replace(report, folded=any(only_adds(layer) for layer in model.layers if layer.name in norms.values()))
-
-    def _arrays(self, weights: Literal["imagenet"] | Path) -> Arrays:
-        if isinstance(weights, Path) and weights.suffix != ".h5":
-            return read_layers(weights)
+    def _keras_arrays(self, weights: str | Path) -> Arrays:
         arguments = {"include_top": False, "alpha": self.alpha, "input_shape": (224, 224, 3)}
-        return layer_arrays(classifier(keras.applications.MobileNetV2, weights, **arguments))
+        return arrays_of(classifier(keras.applications.MobileNetV2, weights, **arguments))
 
     def _block(self, x: keras.KerasTensor, block: Block) -> tuple[keras.KerasTensor, ...]:
         """The widened input of `block`, what its depthwise convolution makes of that, and its output."""

@@ -1,23 +1,22 @@
 """ResNet-50, 101 and 152 with the layer names of `keras.applications` and an output stride of one's choice."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.applications import classifier
+from tfseg.backbones.applications import classifier, imagenet_problems
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.resnet_weights import caffe_renamed, without_biases
-from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_problems, layer_arrays, read_layers
 from tfseg.context import Context
 from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, Normalize
-from tfseg.layers.norm import epsilon_of, normalized
+from tfseg.layers.norm import normalized
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
 from tfseg.spec.problems import Fault, Misfit
+from tfseg.weights import Arrays, arrays_of
 
 UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Units of the stages `conv2` to `conv5`, by depth."""
@@ -79,7 +78,8 @@ class Resnet(Backbone):
     other channels always the last."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (fetched by Keras when training starts), or a file: `.h5` of `keras.applications` without top, `.npz`
-    (`layer/variable`, Keras's or Caffe's layer names), or a `.keras` model that has these layers."""
+    (`layer/variable`, Keras's or Caffe's layer names), a `.keras` model that has these layers, or whatever else
+    `tfseg import` reads."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -133,28 +133,9 @@ class Resnet(Backbone):
             found.append(Stage(f"{units[-1].name}_out", stride, x))
         return Features(tuple(found))
 
-    def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills these layers within `model` from `weights`; after folded weights, see `unfold_batch_norm`."""
-        if self.weights is None:
-            return None
-        norms = self.batch_norms
-        epsilon, arrays = epsilon_of(model, tuple(norms.values())), self._arrays(self.weights)
-        layers, folded = without_biases(caffe_renamed(arrays, UNITS[self.depth]), norms, epsilon)
-        return replace(fill(model, layers, (*norms, *norms.values()), str(self.weights)), folded=folded)
-
-    @property
-    def batch_norms(self) -> dict[str, str]:
-        """The BatchNorm behind each convolution, by name: all layers that have weights."""
-        stem = (name for name, *_ in self._stem_convs)
-        units = (unit for stage in self.stages for unit in stage)
-        parts = (f"{unit.name}_{part}" for unit in units for part in range(0 if unit.first else 1, 4))
-        return {f"{name}_conv": f"{name}_bn" for name in (*stem, *parts)}
-
-    def _arrays(self, weights: Literal["imagenet"] | Path) -> Arrays:
-        if isinstance(weights, Path) and weights.suffix != ".h5":
-            return read_layers(weights)
+    def _keras_arrays(self, weights: str | Path) -> Arrays:
         build = getattr(keras.applications, f"ResNet{self.depth}")
-        return layer_arrays(classifier(build, weights, include_top=False, input_shape=(224, 224, 3)))
+        return arrays_of(classifier(build, weights, include_top=False, input_shape=(224, 224, 3)))
 
     @property
     def _stem_convs(self) -> tuple[tuple[str, int, int, int], ...]:

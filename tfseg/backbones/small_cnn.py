@@ -6,7 +6,6 @@ import keras
 from pydantic import Field
 
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.weights import WeightsReport, fill, read_layers
 from tfseg.layers import AtrousConv2D, Normalize
 from tfseg.layers.norm import normalized
 from tfseg.ops.geometry import dilate
@@ -28,7 +27,8 @@ class SmallCnn(Backbone):
     output_stride: Literal[8, 16, 32] = 16
     """Image pixels between two places of the deepest stage; below 32, stages dilate instead of halving the map."""
     weights: Location | None = None
-    """A file to start from: `.npz` (`layer/variable`), or a `.keras` model that has these layers."""
+    """A file to start from: `.npz` (`layer/variable`), a `.keras` model that has these layers, or whatever else
+    `tfseg import` reads."""
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         x = Normalize("tf", name="normalize")(image)
@@ -38,14 +38,6 @@ class SmallCnn(Backbone):
             x = self._stage(x, f"stage{index + 1}", self.width * 2 ** min(index, 3), step, rate)
             stages.append(Stage(f"stage{index + 1}", stride, x))
         return Features(tuple(stages))
-
-    def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills these layers within `model` from `weights`."""
-        if self.weights is None:
-            return None
-        parts = ("down", "down_bn", "mix", "mix_bn")
-        required = [f"stage{index + 1}_{part}" for index in range(STAGES) for part in parts]
-        return fill(model, read_layers(self.weights), required, str(self.weights))
 
     def _stage(self, x: keras.KerasTensor, name: str, filters: int, step: int, rate: int) -> keras.KerasTensor:
         x = shortcut = self._conv(x, f"{name}_down", filters, step, rate)

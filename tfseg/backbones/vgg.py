@@ -7,17 +7,16 @@ from typing import Annotated, Literal, Self
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.applications import classifier
+from tfseg.backbones.applications import classifier, imagenet_problems
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.vgg_forms import FORMS, convolution, entered, pool
-from tfseg.backbones.vgg_weights import CONVS, decimated, vgg16_arrays
-from tfseg.backbones.weights import Arrays, WeightsReport, fill, imagenet_problems, read_layers
 from tfseg.context import Context
 from tfseg.layers import CaffeAveragePooling2D, MaxPoolingWithArgmax2D, McDropout
 from tfseg.layers.norm import normalized
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
 from tfseg.spec.problems import Fault, Misfit
+from tfseg.weights import Arrays, arrays_of
 
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 """Convolutions and channels of each block."""
@@ -80,8 +79,9 @@ class Vgg16(Backbone):
     `pool3` and `pool4` (`central`, CamVid)."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (fetched by Keras when training starts), or a file: `.h5` of `keras.applications` with top, `.npz`
-    (`layer/variable`), or a `.keras` model that has these layers, such as FCN-32s for FCN-16s. Where `fc6` and `fc7`
-    are smaller than the file's, every so-manieth tap and a random choice of filters is taken."""
+    (`layer/variable`), a `.keras` model that has these layers, such as FCN-32s for FCN-16s, or whatever else
+    `tfseg import` reads. Where `fc6` and `fc7` are smaller than the file's, every so-manieth tap and a random choice
+    of filters is taken."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -136,17 +136,8 @@ class Vgg16(Backbone):
             stages.append(Stage("fc7", stride, self._fully_connected(x, self.fc)))
         return Features(tuple(stages), form=self.form)
 
-    def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills these layers within `model` from `weights`, also the branches of a decoder that are made of `fc6`."""
-        if self.weights is None:
-            return None
-        required = (*CONVS, "fc6", "fc7") if self.fc is not None else CONVS
-        return fill(model, decimated(self._arrays(self.weights), model), required, str(self.weights))
-
-    def _arrays(self, weights: Literal["imagenet"] | Path) -> Arrays:
-        if isinstance(weights, Path) and weights.suffix != ".h5":
-            return read_layers(weights)
-        return vgg16_arrays(classifier(keras.applications.VGG16, weights))
+    def _keras_arrays(self, weights: str | Path) -> Arrays:
+        return arrays_of(classifier(keras.applications.VGG16, weights))
 
     def _fully_connected(self, x: keras.KerasTensor, fc: FullyConnected) -> keras.KerasTensor:
         rate = self._fc_rate * max(FORMS[self.form].output_strides) // self.output_stride

@@ -17,8 +17,6 @@ from tfseg.backbones import (
     Resnet,
     SmallCnn,
     Vgg16,
-    WeightsReport,
-    unfold_batch_norm,
 )
 from tfseg.backbones.features import Backbone, Features
 from tfseg.context import Context, Grid
@@ -47,6 +45,7 @@ from tfseg.models.refine import CrfRnn, Refinement
 from tfseg.models.scales import Fusion, multi_scale
 from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import Fault, Misfit, under
+from tfseg.weights import WeightsReport, unfold_batch_norm
 
 
 @spec

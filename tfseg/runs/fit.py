@@ -64,7 +64,9 @@ def fit(
             if faults := told(pipeline.network_problems(model)):
                 raise RunError(faults)
             if not (resume and states(folder)):  # a training may be resumed before its first epoch has ended
-                pipeline.model.load_weights(model, pictures(data))
+                report = pipeline.model.load_weights(model, pictures(data))
+                if verbose and report is not None:
+                    print(report, flush=True)
             positions = pipeline.model.positions
             recipe.compile(model, labels, steps_per_epoch=steps, counts=data.class_counts, positions=positions)
             state = restore(model, folder) if resume else State()

@@ -3,10 +3,7 @@
 import os
 from pathlib import Path
 
-import keras
-
 from tfseg.atomic import atomic_file, write_text
-from tfseg.checkpoints import ImportReport, fill_from, read_arrays
 from tfseg.errors import RunError
 from tfseg.inference.engines import labels_of
 from tfseg.labels import LABELS, labels_text, names_problem
@@ -16,8 +13,8 @@ from tfseg.runs.directory import PIPELINE
 from tfseg.runs.lock import claim
 from tfseg.spec.problems import told
 from tfseg.spec.show import dump
-from tfseg.symbolic import weightless
 from tfseg.training.files import BEST, STATE
+from tfseg.weights import WeightsReport, fill, read_arrays
 
 
 def import_weights(
@@ -26,7 +23,7 @@ def import_weights(
     run_dir: str | os.PathLike[str],
     *,
     overwrite: bool = False,
-) -> ImportReport:
+) -> WeightsReport:
     """Makes a finished run of a pipeline's network and foreign weights, to evaluate, predict with and export.
 
     Args:
@@ -52,9 +49,7 @@ def import_weights(
         model = pipeline.build()
         if faults := told(pipeline.use_problems(model)):
             raise RunError(faults)
-        report = fill_from(
-            model, arrays, str(weights), backbone=_backbone_layers(pipeline), classes=pipeline.labels.count
-        )
+        report = fill(model, arrays, str(weights), required=_backbone_layers(pipeline), classes=pipeline.labels.count)
         claimed.begin()
         write_text(folder / PIPELINE, dump(pipeline))
         write_text(folder / LABELS, labels_text(pipeline.labels))
@@ -68,12 +63,4 @@ def import_weights(
 def _backbone_layers(pipeline: Pipeline) -> frozenset[str]:
     """The names of the layers that the backbone makes; none where the network is written layer by layer."""
     network = pipeline.model
-    if not isinstance(network, Segmenter):
-        return frozenset()
-
-    def names() -> frozenset[str]:
-        image = keras.Input((None, None, network.channels))
-        stages = network.backbone(image).stages
-        return frozenset(layer.name for layer in keras.Model(image, [stage.tensor for stage in stages]).layers)
-
-    return weightless(names)
+    return network.backbone.layer_names(network.channels) if isinstance(network, Segmenter) else frozenset()

@@ -1,4 +1,4 @@
-"""What became of a file of foreign weights."""
+"""What became of a file of weights."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,16 +8,17 @@ SHOWN = 6
 
 
 @dataclass(frozen=True)
-class ImportReport:
+class WeightsReport:
     """What matched between a file and a network, and what did not.
 
     Args:
-        source: the file.
+        source: the file, or what was given instead.
         naming: how the file names its arrays.
         filled: the layers that it filled, by their paths in the network.
         initial: the layers that it has nothing for; they keep their initial weights.
-        unused: its arrays that the network has no place for.
-        folded: the BatchNorms that only add a bias, because their statistics were folded into the kernel before them.
+        unused: its arrays that the network has no place for, or that could not be read as weights.
+        folded: the BatchNorms that only add a bias, because their statistics were folded into the kernel before them;
+            see `unfold_batch_norm`.
     """
 
     source: str
@@ -27,6 +28,11 @@ class ImportReport:
     unused: tuple[str, ...] = ()
     folded: tuple[str, ...] = ()
 
+    @property
+    def left_over(self) -> tuple[str, ...]:
+        """The layers of the file that `unused` belongs to."""
+        return scopes(self.unused)
+
     def __str__(self) -> str:
         total = len(self.filled) + len(self.initial)
         folded = f", of them {len(self.folded)} BatchNorms that only add a folded bias" if self.folded else ""
@@ -34,7 +40,7 @@ class ImportReport:
             f"{self.source}: {self.naming}\n"
             f"  filled     {len(self.filled)} of {total} layers with weights{folded}\n"
             f"  initial    {listed(self.initial)}\n"
-            f"  left over  {listed(scopes(self.unused))}"
+            f"  left over  {listed(self.left_over)}"
         )
 
 

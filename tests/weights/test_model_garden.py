@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.checkpoints.foreign import Random, built, save_checkpoint, scores
+from tests.weights.foreign import Random, built, save_checkpoint, scores
 from tfseg.backbones import Resnet
-from tfseg.checkpoints import fill_from, read_arrays
 from tfseg.models import Norm, Segmenter
 from tfseg.models.decoders import DeepLabV3, DeepLabV3Plus
+from tfseg.weights import fill, read_arrays
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 UNITS = (3, 4, 6, 3)
@@ -160,7 +160,7 @@ def test_dilated_resnet_computes_what_its_checkpoint_says(plus: bool, tmp_path: 
     graph = {"_CHECKPOINTABLE_OBJECT_GRAPH": np.zeros(3, np.float32), f"save_counter{VALUE}": np.float32(1)}
     path = save_checkpoint(tmp_path / "ckpt-1", {**arrays, **graph})
     model, backbone = built(garden.spec)
-    report = fill_from(model, read_arrays(path), "ckpt-1", backbone=backbone)
+    report = fill(model, read_arrays(path), "ckpt-1", required=backbone)
     assert (report.initial, report.unused, report.folded) == ((), (), ())
     image = np.random.default_rng(0).uniform(0, 255, (1, 65, 97, 3)).astype(np.float32)
     expected = garden.by_hand(arrays, image)

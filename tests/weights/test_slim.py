@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.checkpoints.foreign import Random, built, save_checkpoint, scores
+from tests.weights.foreign import Random, built, save_checkpoint, scores
 from tfseg.backbones import MobileNetV2, Resnet
-from tfseg.checkpoints import fill_from, read_arrays
 from tfseg.models import Segmenter
 from tfseg.models.decoders import DeepLabV3, DeepLabV3Plus
+from tfseg.weights import fill, read_arrays
 
 Arrays = Mapping[str, np.ndarray]
 WIDTHS = ((8, 1, 1, 1), (8, 2, 6, 2), (8, 3, 6, 2), (8, 4, 6, 2), (12, 3, 6, 1), (20, 3, 6, 2), (40, 1, 6, 1))
@@ -68,14 +68,15 @@ def by_hand(arrays: Arrays, image: np.ndarray) -> tf.Tensor:
     """The scores of that DeepLab v3 at output stride 16, from its arrays, without a Keras layer."""
 
     def conv(x: tf.Tensor, scope: str, stride: int = 1, rate: int = 1, epsilon: float = 1e-3) -> tf.Tensor:
-        if scope.endswith("depthwise"):
-            kernel, rates = arrays[f"{scope}/depthwise_weights"], [rate, rate]
-            x = tf.nn.depthwise_conv2d(x, kernel, [1, stride, stride, 1], "SAME", dilations=rates)
-        else:
-            x = tf.nn.conv2d(x, arrays[f"{scope}/weights"], stride, "SAME")
-        return normed(x, arrays, scope, epsilon)
+        with tf.name_scope(scope):  # for whoever converts it
+            if scope.endswith("depthwise"):
+                kernel, options = arrays[f"{scope}/depthwise_weights"], {"dilations": [rate, rate], "name": "depthwise"}
+                x = tf.nn.depthwise_conv2d(x, kernel, [1, stride, stride, 1], "SAME", **options)
+            else:
+                x = tf.nn.conv2d(x, arrays[f"{scope}/weights"], stride, "SAME", name="Conv2D")
+            return normed(x, arrays, scope, epsilon)
 
-    x = tf.nn.relu6(conv(tf.constant(image) / 127.5 - 1, "MobilenetV2/Conv", 2))
+    x = tf.nn.relu6(conv(tf.convert_to_tensor(image) / 127.5 - 1, "MobilenetV2/Conv", 2))
     index, seen = 0, 2
     for _, count, expansion, stride in WIDTHS:
         for place in range(count):
@@ -92,7 +93,9 @@ def by_hand(arrays: Arrays, image: np.ndarray) -> tf.Tensor:
     mean = tf.nn.relu(conv(tf.reduce_mean(x, (1, 2), keepdims=True), "image_pooling", epsilon=1e-5))
     branches = [tf.broadcast_to(mean, (*x.shape[:3], 4)), tf.nn.relu(conv(x, "aspp0", epsilon=1e-5))]
     x = tf.nn.relu(conv(tf.concat(branches, -1), "concat_projection", epsilon=1e-5))
-    return tf.nn.conv2d(x, arrays["logits/semantic/weights"], 1, "SAME") + arrays["logits/semantic/biases"]
+    with tf.name_scope("logits/semantic"):
+        x = tf.nn.conv2d(x, arrays["logits/semantic/weights"], 1, "SAME", name="Conv2D")
+        return tf.add(x, arrays["logits/semantic/biases"], name="BiasAdd")
 
 
 MOBILE = Segmenter(
@@ -110,7 +113,7 @@ def test_mobilenet_v2_computes_what_its_arrays_say(kind: str, tmp_path: Path) ->
     else:
         path = save_checkpoint(tmp_path / "model.ckpt-9", {**file.arrays, **state})
     model, backbone = built(MOBILE)
-    report = fill_from(model, read_arrays(path), str(path), backbone=backbone)
+    report = fill(model, read_arrays(path), str(path), required=backbone)
     assert (report.initial, report.unused, report.folded) == ((), (), ())
     assert len(report.filled) == 109
     image = np.random.default_rng(0).uniform(0, 255, (2, 65, 81, 3)).astype(np.float32)
@@ -177,7 +180,7 @@ def test_resnet_finds_every_array(depth: int, beta: bool, separable: bool, plus:
     stem = "3x3" if beta else "7x7"
     spec = Segmenter(backbone=Resnet(depth=depth, width=1 / 32, output_stride=16, stem=stem), decoder=decoder)
     model, backbone = built(spec)
-    report = fill_from(model, read_arrays(path), "checkpoint", backbone=backbone)
+    report = fill(model, read_arrays(path), "checkpoint", required=backbone)
     assert (report.initial, report.unused, report.folded) == ((), (), ())
     root = f"resnet_v1_{depth}"
     for layer, variable, name in (
@@ -235,7 +238,7 @@ def test_resnet_computes_what_its_arrays_say(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path / "model.ckpt", file.arrays)
     backbone = Resnet(depth=50, width=1 / 32, output_stride=16, multi_grid=(1, 2, 4), stem="3x3", normalize="tf")
     model, names = built(Segmenter(backbone=backbone, decoder=DeepLabV3(channels=4)))
-    fill_from(model, read_arrays(path), "checkpoint", backbone=names)
+    fill(model, read_arrays(path), "checkpoint", required=names)
     image = np.random.default_rng(0).uniform(0, 255, (1, 65, 97, 3)).astype(np.float32)
     expected = resnet_by_hand(file.arrays, image)
     assert float(tf.math.reduce_std(expected)) > 0.1

@@ -12,6 +12,15 @@ CONVOLUTION_OF = ((r"bn_(.+)", r"\1"), (r"(.+)_bn", r"\1_conv"), (r"(.+)_(?:BN|b
 """Names of BatchNorms here, and the convolution that each stands behind."""
 
 
+def uncounted(path: str) -> str:
+    """The path of a variable; one without a name is counted by Keras from the start of the process, and not here.
+
+    >>> uncounted("scale/variable_12")
+    'scale/variable'
+    """
+    return re.sub(r"(?<=/)variable_\d+$", "variable", path)
+
+
 @dataclass(frozen=True)
 class Modules:
     """Layers with weights.
@@ -29,7 +38,7 @@ class Modules:
         """Those of `model`, in its order."""
         found: dict[str, dict[str, keras.Variable]] = {}
         for variable in model.weights:
-            path, _, name = variable.path.rpartition("/")
+            path, _, name = uncounted(variable.path).rpartition("/")
             found.setdefault(path, {})[name] = variable
         return cls(found, {layer.name: layer.epsilon for layer in model.layers if hasattr(layer, "epsilon")})
 
@@ -39,6 +48,13 @@ class Modules:
         return {
             name: conv for name, own in self.variables.items() if "moving_mean" in own and (conv := self._before(name))
         }
+
+    @cached_property
+    def resnet_units(self) -> tuple[int, ...]:
+        """How many units each stage of a ResNet has; nothing where this is none."""
+        found = [re.fullmatch(r"conv(\d)_block\d+_1_conv", name) for name in self.variables]
+        stages = [match[1] for match in found if match]
+        return tuple(stages.count(stage) for stage in dict.fromkeys(stages))
 
     def epsilon(self, name: str) -> float:
         """What the BatchNorm `name` adds to variances."""

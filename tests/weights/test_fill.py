@@ -6,14 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from tests.checkpoints.foreign import built, save_checkpoint
-from tests.checkpoints.test_slim import MOBILE, mobilenet_v2
+from tests.weights.foreign import built, save_checkpoint
+from tests.weights.test_slim import MOBILE, mobilenet_v2
 from tfseg.backbones import SmallCnn
-from tfseg.checkpoints import ImportReport, fill_from, read_arrays
-from tfseg.checkpoints.variables import Modules
 from tfseg.errors import WeightsError
 from tfseg.models import Segmenter
 from tfseg.models.decoders import Fcn
+from tfseg.weights import WeightsReport, fill, read_arrays
+from tfseg.weights.modules import Modules
 
 SMALL = Segmenter(backbone=SmallCnn(width=1), decoder=Fcn(strides=(16,)))
 
@@ -21,7 +21,7 @@ SMALL = Segmenter(backbone=SmallCnn(width=1), decoder=Fcn(strides=(16,)))
 def refusal(model: keras.Model, arrays: dict[str, np.ndarray], **arguments: object) -> str:
     before = model.get_weights()
     with pytest.raises(WeightsError) as error:
-        fill_from(model, arrays, "a file", **arguments)  # type: ignore[arg-type]
+        fill(model, arrays, "a file", **arguments)  # type: ignore[arg-type]
     assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
     return str(error.value)
 
@@ -32,7 +32,7 @@ def own(model: keras.Model) -> dict[str, np.ndarray]:
 
 def test_another_number_of_classes_is_named() -> None:
     model, backbone = built(MOBILE, 5)
-    assert refusal(model, mobilenet_v2(classes=3).arrays, backbone=backbone, classes=5) == (
+    assert refusal(model, mobilenet_v2(classes=3).arrays, required=backbone, classes=5) == (
         "a file: read by TF-slim names, does not fill 1 of the network's 109 layers with weights:\n"
         "  score: the file scores 3 classes (logits/semantic/weights), the labels of the pipeline are 5\n"
         "  left over in the file: none\n"
@@ -45,7 +45,7 @@ def test_what_is_missing_is_named_with_the_name_it_should_have() -> None:
     arrays = mobilenet_v2().arrays
     del arrays["MobilenetV2/expanded_conv_3/expand/weights"], arrays["MobilenetV2/Conv/BatchNorm/gamma"]
     arrays["MobilenetV2/Conv_1/weights"] = np.zeros((1, 1, 40, 80), np.float32)
-    assert refusal(model, arrays, backbone=backbone) == (
+    assert refusal(model, arrays, required=backbone) == (
         "a file: read by TF-slim names, does not fill 2 of the network's 109 layers with weights:\n"
         "  bn_Conv1: not in the file; expected MobilenetV2/Conv/BatchNorm/gamma\n"
         "  block_3_expand: not in the file; expected MobilenetV2/expanded_conv_3/expand/weights or "
@@ -58,7 +58,7 @@ def test_what_is_missing_is_named_with_the_name_it_should_have() -> None:
 def test_other_shapes_are_named() -> None:
     model, backbone = built(SMALL)
     arrays = own(built(Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,))))[0])
-    text = refusal(model, arrays, backbone=backbone)
+    text = refusal(model, arrays, required=backbone)
     assert text.startswith(
         "a file: read by the network's own names, does not fill 21 of the network's 21 layers with weights:\n"
         "  stage1_down: stage1_down/kernel is (3, 3, 3, 2) in the file, kernel is (3, 3, 3, 1) in the network\n"
@@ -75,7 +75,7 @@ def test_a_network_written_layer_by_layer_needs_every_layer() -> None:
 
 def test_a_layer_without_a_name_there_keeps_its_weights_while_the_backbone_is_filled() -> None:
     model, backbone = built(Segmenter(backbone=MOBILE.backbone, decoder=Fcn(strides=(16,))))
-    report = fill_from(model, mobilenet_v2().arrays, "a file", backbone=backbone)
+    report = fill(model, mobilenet_v2().arrays, "a file", required=backbone)
     assert report.initial == ("score_fr",)
     assert str(report) == (
         "a file: TF-slim names\n  filled     102 of 103 layers with weights\n  initial    score_fr\n"
@@ -88,7 +88,7 @@ def test_a_bias_before_a_whole_batch_norm_is_moved_into_its_mean() -> None:
     model, backbone = built(SMALL)
     arrays = own(model) | {"stage1_down/bias": np.full(1, 0.25, np.float32)}
     before = arrays["stage1_down_bn/moving_mean"]
-    report = fill_from(model, arrays, "a file", backbone=backbone)
+    report = fill(model, arrays, "a file", required=backbone)
     assert (report.folded, report.unused) == ((), ())
     np.testing.assert_array_equal(model.get_layer("stage1_down_bn").moving_mean, before - 0.25)
 
@@ -96,10 +96,10 @@ def test_a_bias_before_a_whole_batch_norm_is_moved_into_its_mean() -> None:
 @pytest.mark.slow
 def test_own_names_come_back_from_a_model_file(tmp_path: Path) -> None:
     model, backbone = built(MOBILE)
-    fill_from(model, mobilenet_v2().arrays, "a file", backbone=backbone)
+    fill(model, mobilenet_v2().arrays, "a file", required=backbone)
     model.save(tmp_path / "model.keras")
     again, _ = built(MOBILE)
-    report = fill_from(again, read_arrays(tmp_path / "model.keras"), "model.keras", backbone=backbone)
+    report = fill(again, read_arrays(tmp_path / "model.keras"), "model.keras", required=backbone)
     assert (report.initial, report.unused) == ((), ())
     for first, second in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(first, second)
@@ -113,7 +113,7 @@ def test_every_batch_norm_has_its_convolution() -> None:
 
 
 def test_a_short_report() -> None:
-    assert str(ImportReport("a file", "TF-slim names", ("conv",))) == (
+    assert str(WeightsReport("a file", "TF-slim names", ("conv",))) == (
         "a file: TF-slim names\n  filled     1 of 1 layers with weights\n  initial    none\n  left over  none"
     )
 

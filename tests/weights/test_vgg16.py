@@ -6,12 +6,11 @@ import pytest
 
 from tests.backbones.test_vgg import thin_classifier
 from tfseg.backbones import FullyConnected, Vgg16, convert_vgg16
-from tfseg.backbones.vgg_weights import decimated, vgg16_arrays
-from tfseg.backbones.weights import variables
 from tfseg.errors import WeightsError
 from tfseg.labels import Labels
 from tfseg.models import Segmenter
 from tfseg.models.decoders import DeepLabV1, DeepLabV2
+from tfseg.weights import WeightsReport
 
 LABELS = Labels(names=("road", "car", "sky"))
 TINY = 1 / 64
@@ -22,9 +21,27 @@ def net(fc: FullyConnected | None, **decoder) -> keras.Model:
     return Segmenter(backbone=backbone, decoder=DeepLabV2(**decoder) if decoder else DeepLabV1()).build(LABELS)
 
 
+def held(model: keras.Model, layer: str) -> dict[str, keras.Variable]:
+    """The variables of a layer, also of one within a composite layer."""
+    return {each.path.split("/")[-1]: each for each in model.weights if each.path.split("/")[-2] == layer}
+
+
 def values(model: keras.Model, layer: str) -> tuple[np.ndarray, np.ndarray]:
-    held = variables(model)[layer]
-    return np.array(held["kernel"]), np.array(held["bias"])
+    return np.array(held(model, layer)["kernel"]), np.array(held(model, layer)["bias"])
+
+
+def convolutions(classifier: keras.Model) -> dict[str, dict[str, np.ndarray]]:
+    """The classifier's fully connected layers as convolutions."""
+    arrays = {}
+    for theirs, ours, size in (("fc1", "fc6", 7), ("fc2", "fc7", 1), ("predictions", "score_fr", 1)):
+        matrix, bias = map(np.array, classifier.get_layer(theirs).weights)
+        arrays[ours] = {"kernel": matrix.reshape(size, size, -1, matrix.shape[1]), "bias": bias}
+    return arrays
+
+
+def filled(report: WeightsReport) -> set[str]:
+    """The last parts of the paths of what was filled."""
+    return {name.split("/")[-1] for name in report.filled}
 
 
 @pytest.mark.parametrize(("kernel", "taps"), [(7, range(7)), (4, [0, 2, 4, 6]), (3, [0, 3, 6]), (1, [0])])
@@ -33,7 +50,7 @@ def test_taps_lie_at_equal_distances(kernel: int, taps: list[int]) -> None:
     classifier = thin_classifier(classes=5)
     model = net(FullyConnected(kernel=kernel, rate=4))
     convert_vgg16(classifier, model)
-    whole = vgg16_arrays(classifier)["fc6"]
+    whole = convolutions(classifier)["fc6"]
     np.testing.assert_array_equal(values(model, "fc6")[0], whole["kernel"][np.ix_(taps, taps)])
     np.testing.assert_array_equal(values(model, "fc6")[1], whole["bias"])
 
@@ -43,9 +60,9 @@ def test_fewer_filters_are_a_choice_that_does_not_change() -> None:
     classifier = thin_classifier(classes=5)
     randomize(classifier)
     first, second = (net(FullyConnected(kernel=3, rate=12, filters=1024)) for _ in range(2))
-    assert convert_vgg16(classifier, first).loaded[-2:] == ("fc6", "fc7")
+    assert {"fc6", "fc7"} <= filled(convert_vgg16(classifier, first))
     convert_vgg16(classifier, second)
-    whole = vgg16_arrays(classifier)
+    whole = convolutions(classifier)
     kernel, bias = values(first, "fc6")
     chosen = [int(np.flatnonzero(whole["fc6"]["bias"] == each)[0]) for each in bias]
     assert len(set(chosen)) == 16 and chosen == sorted(chosen) and chosen != list(range(16))
@@ -62,8 +79,8 @@ def test_every_branch_begins_as_fc6_and_fc7() -> None:
     randomize(classifier)
     model = net(None, rates=(2, 4), hidden=16)
     report = convert_vgg16(classifier, model)
-    assert {"fc6_1", "fc6_2", "fc7_1", "fc7_2", "conv1_1"} <= set(report.loaded)
-    assert "fc8_1" not in report.loaded
+    assert {"fc6_1", "fc6_2", "fc7_1", "fc7_2", "conv1_1"} <= filled(report)
+    assert "fc8_1" not in filled(report)
     single = net(FullyConnected(kernel=3, rate=12, filters=1024))
     convert_vgg16(classifier, single)
     for name in ("fc6", "fc7"):
@@ -76,22 +93,20 @@ def test_a_backbone_fills_the_branches_of_its_decoder(tmp_path) -> None:
     """By its `weights`, from a file; a file that has the branches themselves is taken as it is."""
     classifier = thin_classifier(classes=5)
     randomize(classifier)
-    arrays = vgg16_arrays(classifier)
-    np.savez(
-        tmp_path / "vgg.npz", **{f"{name}/{key}": each for name, held in arrays.items() for key, each in held.items()}
-    )
+    np.savez(tmp_path / "vgg.npz", **{each.path: np.array(each) for each in classifier.weights})
     backbone = Vgg16(form="deeplab", output_stride=8, width=TINY, fc=None, weights=tmp_path / "vgg.npz")
     spec = Segmenter(backbone=backbone, decoder=DeepLabV2(rates=(2, 4), hidden=16))
     model = spec.build(LABELS)
     spec.load_weights(model)
-    expected = decimated(arrays, model)
-    np.testing.assert_array_equal(values(model, "fc6_2")[0], expected["fc6_2"]["kernel"])
-    variables(model)["fc6_2"]["bias"].assign(np.full(16, 3.0))
+    chosen = np.flatnonzero(np.isin(classifier.get_layer("fc1").bias, values(model, "fc6_2")[1]))
+    whole = convolutions(classifier)["fc6"]["kernel"]
+    np.testing.assert_array_equal(values(model, "fc6_2")[0], whole[::3, ::3][..., chosen])
+    held(model, "fc6_2")["bias"].assign(np.full(16, 3.0))
     model.save(tmp_path / "model.keras")
     again = Vgg16(form="deeplab", output_stride=8, width=TINY, fc=None, weights=tmp_path / "model.keras")
     other = Segmenter(backbone=again, decoder=spec.decoder).build(LABELS)
     report = again.load_weights(other)
-    assert report is not None and "fc8_2" in report.loaded
+    assert report is not None and "fc8_2" in filled(report)
     for name in ("fc6_2", "fc8_1", "conv5_3"):
         for found, taken in zip(values(other, name), values(model, name), strict=True):
             np.testing.assert_array_equal(found, taken)
@@ -104,8 +119,12 @@ def test_what_is_too_small_is_refused_by_name() -> None:
     with pytest.raises(WeightsError) as error:
         convert_vgg16(classifier, model)
     assert str(error.value) == (
-        f"classifier {classifier.name!r}: layer 'fc6': kernel is (7, 7, 8, 64) in the file and (7, 7, 8, 128) in the "
-        "model. Give weights of this very net."
+        f"classifier {classifier.name!r}: read by names of keras.applications' VGG16, does not fill 2 of the network's "
+        "16 layers with weights:\n"
+        "  fc6: fc1/kernel is (7, 7, 8, 64) in the file, kernel is (7, 7, 8, 128) in the network\n"
+        "  fc7: fc2/kernel is (1, 1, 64, 64) in the file, kernel is (1, 1, 128, 128) in the network\n"
+        "  left over in the file: fc1, fc2, predictions\n"
+        "  Nothing was written. Give weights of this very network, or change the pipeline to the file's network."
     )
 
 
@@ -120,8 +139,8 @@ def test_the_real_classifier_becomes_large_fov() -> None:
         decoder=DeepLabV1(),
     ).build(LABELS)
     report = convert_vgg16(classifier, model)
-    assert len(report.loaded) == 15
-    assert report.unused == ("score_fr",)
+    assert len(report.filled) == 15
+    assert report.left_over == ("predictions",)
     assert np.std(values(model, "fc7")[0]) == pytest.approx(np.std(classifier.get_layer("fc2").kernel), rel=0.02)
 
 

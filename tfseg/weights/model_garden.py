@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from tfseg.checkpoints.naming import Naming, translated
-from tfseg.checkpoints.variables import Modules
+from tfseg.weights.modules import Modules
+from tfseg.weights.naming import Naming, alone, translated
 
 MARK = re.compile(r"(backbone/layer_with_weights-|decoder/aspp/|head/_classifier/)")
 """How these names are known."""
@@ -60,7 +60,7 @@ def model_garden(modules: Modules) -> Naming:
     decoder = translated(names, DECODER + (SEPARABLE if separable else PLAIN))
     rates = sum(bool(re.fullmatch(r"aspp/atrous_\d+", name)) for name in names)
     last = {name: theirs.replace("LAST", str(rates + 1)) for name, theirs in decoder.items()}
-    return Naming("names of Model Garden", {**_backbone(names), **last, **_refinements(names)}, VARIABLES)
+    return Naming("names of Model Garden", alone({**_backbone(names), **last, **_refinements(names)}), VARIABLES)
 
 
 def _backbone(names: Iterable[str]) -> dict[str, str]:

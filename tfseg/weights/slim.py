@@ -1,10 +1,9 @@
 """The names of TF-slim, under which the authors of DeepLab v3 and v3+ published their checkpoints."""
 
 import re
-from collections.abc import Mapping
 
-from tfseg.checkpoints.naming import Naming, translated
-from tfseg.checkpoints.variables import Modules
+from tfseg.weights.modules import Modules
+from tfseg.weights.naming import Naming, alone, translated
 
 MARK = re.compile(r"(MobilenetV2|resnet_v1_\d+)/")
 """How these names are known."""
@@ -43,7 +42,7 @@ PLAIN = (
     (r"refine(\d+)", r"decoder/decoder_conv0/decoder_conv0_\1"),
 )
 VARIABLES = {"kernel": ("weights", "depthwise_weights", "kernel"), "bias": ("biases", "bias")}
-"""Ours and theirs. Arrays taken out of a TFLite file may be called as ours are."""
+"""Ours and theirs. Arrays taken out of a TFLite file are called as ours are."""
 
 
 def slim(modules: Modules) -> Naming:
@@ -52,12 +51,8 @@ def slim(modules: Modules) -> Naming:
     table = CONVOLUTIONS + (SEPARABLE if separable else PLAIN)
     scopes = {name: _deep(scope, modules) for name, scope in translated(modules.variables, table).items()}
     norms = {norm: f"{scopes[conv]}/BatchNorm" for norm, conv in modules.norms.items() if conv in scopes}
-    return Naming("TF-slim names", {**scopes, **norms}, VARIABLES)
+    return Naming("TF-slim names", alone({**scopes, **norms}), VARIABLES)
 
 
 def _deep(scope: str, modules: Modules) -> str:
-    return scope.replace("DEPTH", str(UNITS.get(_units(modules.variables), "unknown")))
-
-
-def _units(names: Mapping[str, object]) -> int:
-    return sum(bool(re.fullmatch(r"conv\d_block\d+_1_conv", name)) for name in names)
+    return scope.replace("DEPTH", str(UNITS.get(sum(modules.resnet_units), "unknown")))

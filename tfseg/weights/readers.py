@@ -6,10 +6,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 
-import tfseg.layers  # noqa: F401  # registers what a saved model names
 from tfseg.errors import WeightsError, one_line
+from tfseg.weights.tflite import read_tflite
 
 Arrays = dict[str, np.ndarray]
 
@@ -18,13 +17,6 @@ TRAINING_STATE = (
     "/Momentum", "/Adam", "/RMSProp", "/ExponentialMovingAverage",
 )  # fmt: skip
 """What checkpoints hold besides the network's own variables, by parts of their names."""
-TFLITE_VARIABLES = {
-    "weights": "weights",
-    "Conv2D_bias": "biases",
-    "depthwise_weights": "depthwise_weights",
-    "depthwise_bias": "biases",
-}
-"""The last part of a constant's name in a TFLite file made from TF-slim, and the variable that it came from."""
 EXPECTED = (
     "Expected an .npz of named arrays, a .tflite file, a .keras model, or a TensorFlow checkpoint: its prefix, as in "
     "run/model.ckpt-30000, its .index file, or its folder."
@@ -34,7 +26,7 @@ EXPECTED = (
 def read_arrays(path: Path) -> Arrays:
     """The arrays in an `.npz`, the weights of a `.tflite` or `.keras` file, or the variables of a TF checkpoint.
 
-    TFLite's kernels are turned into Keras's layout and get the names of the TF-slim variables that they came from.
+    A `.keras` file is a model: layers of tfseg in it are known after `import tfseg.layers`.
 
     Args:
         path: the file; of a checkpoint its prefix, its `.index` file, or its folder.
@@ -50,8 +42,18 @@ def read_arrays(path: Path) -> Arrays:
         raise WeightsError(f"{path}: cannot be read as weights: {one_line(error)}. Fetch or write it again.") from error
 
 
+def exists(path: Path) -> bool:
+    """Whether something lies at `path`: a file, a folder, or the checkpoint of that prefix."""
+    return path.exists() or _checkpoint(path) is not None
+
+
+def arrays_of(model: keras.Model) -> Arrays:
+    """The values of a model's variables, by their paths: `aspp/pointwise/kernel`."""
+    return {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
+
+
 def _reader(path: Path) -> tuple[Callable[[Path], Arrays], Path]:
-    readers = {".npz": _read_npz, ".tflite": _read_tflite, ".keras": _read_keras}
+    readers = {".npz": _read_npz, ".tflite": read_tflite, ".keras": _read_keras}
     if path.suffix in readers and path.is_file():
         return readers[path.suffix], path
     prefix = _checkpoint(path)
@@ -78,29 +80,10 @@ def _read_npz(path: Path) -> Arrays:
 
 
 def _read_keras(path: Path) -> Arrays:
-    model = keras.models.load_model(path, compile=False)
-    return {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
+    return arrays_of(keras.models.load_model(path, compile=False))
 
 
 def _read_checkpoint(prefix: Path) -> Arrays:
     reader = tf.train.load_checkpoint(str(prefix))
     names = sorted(reader.get_variable_to_shape_map())
     return {name: reader.get_tensor(name) for name in names if not any(part in name for part in TRAINING_STATE)}
-
-
-def _read_tflite(path: Path) -> Arrays:
-    interpreter = Interpreter(model_path=str(path))
-    arrays: Arrays = {}
-    for detail in interpreter.get_tensor_details():
-        scope, _, last = detail["name"].rpartition("/")
-        if last in TFLITE_VARIABLES and detail["dtype"] == np.float32:
-            array = interpreter.get_tensor(detail["index"])
-            arrays[f"{scope}/{TFLITE_VARIABLES[last]}"] = _keras_layout(array, last)
-    return arrays
-
-
-def _keras_layout(array: np.ndarray, kind: str) -> np.ndarray:
-    """TFLite has `[filters, height, width, channels]`, and `[1, height, width, channels]` for depthwise kernels."""
-    if array.ndim != 4:
-        return array
-    return array.transpose(1, 2, 3, 0)

@@ -5,30 +5,45 @@ from collections.abc import Iterable, Mapping
 import keras
 import numpy as np
 
-from tfseg.backbones.weights import Arrays
 from tfseg.keras_internals import calls
 
 
-def split_folded(layers: Arrays, norms: Mapping[str, str], epsilon: float) -> tuple[Arrays, bool]:
-    """Gives the bias of every convolution in `norms` to the BatchNorm behind it, and says whether there was any.
+def adding(bias: np.ndarray, epsilon: float) -> dict[str, np.ndarray]:
+    """A BatchNorm that adds the bias and does nothing else.
 
-    The BatchNorm adds the bias and does nothing else: `gamma (x - mean) / sqrt(variance + epsilon) + beta` with
-    gamma 1, mean 0, variance `1 - epsilon` and beta `bias`.
+    `gamma (x - mean) / sqrt(variance + epsilon) + beta` with gamma 1, mean 0, variance `1 - epsilon` and beta `bias`.
     """
-    split: Arrays = {name: dict(arrays) for name, arrays in layers.items()}
-    folded = [conv for conv in norms if "bias" in layers.get(conv, {})]
-    for conv in folded:
-        split[norms[conv]] = _adding(split[conv].pop("bias"), epsilon)
-    return split, bool(folded)
-
-
-def _adding(bias: np.ndarray, epsilon: float) -> dict[str, np.ndarray]:
     return {
         "gamma": np.ones_like(bias),
         "beta": bias,
         "moving_mean": np.zeros_like(bias),
         "moving_variance": np.full_like(bias, 1.0 - epsilon),
     }
+
+
+def only_adds(mean: np.ndarray, variance: np.ndarray, epsilon: float) -> bool:
+    """Whether a BatchNorm of these statistics holds folded weights: it adds a bias and does nothing else.
+
+    A fresh one has variance 1, which is not `1 - epsilon`: the two are told apart.
+    """
+    return not mean.any() and np.allclose(variance + epsilon, 1.0, rtol=0.0, atol=epsilon / 100)
+
+
+def with_bias(
+    norm: Mapping[str, np.ndarray], bias: np.ndarray, epsilon: float, published: float
+) -> dict[str, np.ndarray]:
+    """A BatchNorm behind a convolution without bias, that computes what it computed behind one with `bias`.
+
+    `gamma (x + bias - mean) / sqrt(variance + published) + beta` is, without bias and with another `epsilon`, the mean
+    `mean - bias` and the variance `variance + published - epsilon`; where that would be negative it is 0 and gamma
+    makes up for it.
+    """
+    moved = {**norm, "moving_mean": norm["moving_mean"] - bias}
+    if published == epsilon or "moving_variance" not in norm or "gamma" not in norm:
+        return moved
+    total = norm["moving_variance"].astype(np.float64) + published
+    variance = np.maximum(total - epsilon, 0.0)
+    return {**moved, "gamma": norm["gamma"] * np.sqrt((variance + epsilon) / total), "moving_variance": variance}
 
 
 def unfold_batch_norm(model: keras.Model, images: Iterable[np.ndarray]) -> tuple[str, ...]:
@@ -46,7 +61,7 @@ def unfold_batch_norm(model: keras.Model, images: Iterable[np.ndarray]) -> tuple
     Returns:
         The names of the layers that were unfolded.
     """
-    layers = [layer for layer in model.layers if only_adds(layer)]
+    layers = [layer for layer in model.layers if _folded(layer)]
     if layers:
         for layer, (mean, variance) in zip(layers, _statistics(model, layers, images), strict=True):
             layer.gamma.assign(np.sqrt(variance + layer.epsilon))
@@ -56,13 +71,11 @@ def unfold_batch_norm(model: keras.Model, images: Iterable[np.ndarray]) -> tuple
     return tuple(layer.name for layer in layers)
 
 
-def only_adds(layer: keras.Layer) -> bool:
-    """Whether it is a BatchNorm that holds folded weights: it adds a bias and does nothing else."""
+def _folded(layer: keras.Layer) -> bool:
     if not isinstance(layer, keras.layers.BatchNormalization):
         return False
-    mean, variance = (keras.ops.convert_to_numpy(v) for v in (layer.moving_mean, layer.moving_variance))
-    # A fresh BatchNorm has variance 1, which is not 1 - epsilon: the two are told apart.
-    return not mean.any() and np.allclose(variance + layer.epsilon, 1.0, rtol=0.0, atol=layer.epsilon / 100)
+    mean, variance = (keras.ops.convert_to_numpy(each) for each in (layer.moving_mean, layer.moving_variance))
+    return only_adds(mean, variance, layer.epsilon)
 
 
 def _statistics(

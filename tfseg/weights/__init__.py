@@ -1,0 +1,9 @@
+"""Weights that others trained, or this project did, put into the networks built here."""
+
+from tfseg.weights.classifier import convert_vgg16
+from tfseg.weights.fill import fill
+from tfseg.weights.folding import unfold_batch_norm
+from tfseg.weights.readers import Arrays, arrays_of, read_arrays
+from tfseg.weights.report import WeightsReport
+
+__all__ = ["Arrays", "WeightsReport", "arrays_of", "convert_vgg16", "fill", "read_arrays", "unfold_batch_norm"]

@@ -1,0 +1,77 @@
+"""What a file has for one layer of the network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tfseg.weights.folding import adding, with_bias
+from tfseg.weights.modules import Modules
+from tfseg.weights.naming import Naming
+
+
+@dataclass
+class Found:
+    """The arrays for a layer's variables: all of them, or those that there are.
+
+    Args:
+        values: the arrays, by the names of the variables.
+        origins: what each is called in the file.
+        used: what was taken from the file.
+        fault: what keeps them from being right, although their shapes fit.
+    """
+
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    fault: str | None = None
+
+    def take(self, naming: Naming, module: str, variable: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """The array of the file for that variable, marked as used."""
+        name = next((name for name in naming.candidates(module, variable) if name in arrays), None)
+        if name is None:
+            return None
+        self.used.add(name)
+        self.origins[variable] = name
+        return arrays[name]
+
+
+def found_for(module: str, modules: Modules, naming: Naming, arrays: Mapping[str, np.ndarray]) -> Found:
+    """What the file has for `module`, in the shapes of its variables where it can be brought into them."""
+    found = Found()
+    for name, variable in modules.variables[module].items():
+        if (array := found.take(naming, module, name, arrays)) is not None:
+            shape = tuple(variable.shape)
+            found.values[name] = naming.fit(module, name, undilated(array, shape), shape)
+    if module in modules.norms:
+        _take_bias(found, module, modules, naming, arrays)
+    return found
+
+
+def _take_bias(found: Found, norm: str, modules: Modules, naming: Naming, arrays: Mapping[str, np.ndarray]) -> None:
+    """Gives a BatchNorm the bias of the convolution before it, where only the file has one."""
+    conv, epsilon = modules.norms[norm], modules.epsilon(norm)
+    bias = None if "bias" in modules.variables[conv] else found.take(naming, conv, "bias", arrays)
+    if bias is None:
+        return
+    if "moving_mean" in found.values:
+        found.values = with_bias(found.values, bias, epsilon, naming.epsilon or epsilon)
+    else:
+        found.values = adding(bias, epsilon)
+
+
+def undilated(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A kernel that was dilated by filling with zeros, without them, where it then has that shape; else as it is.
+
+    >>> undilated(np.array([1, 0, 2, 0, 3]).reshape(1, 5, 1, 1), (1, 3, 1, 1)).ravel()
+    array([1, 2, 3])
+    """
+    if kernel.ndim != 4 or len(shape) != 4 or kernel.shape[2:] != shape[2:]:
+        return kernel
+    steps = [_step(have, wanted) for have, wanted in zip(kernel.shape[:2], shape[:2], strict=True)]
+    taps = kernel[:: steps[0], :: steps[1]]
+    return taps if taps.shape == shape and np.count_nonzero(taps) == np.count_nonzero(kernel) else kernel
+
+
+def _step(have: int, wanted: int) -> int:
+    return max(1, (have - 1) // (wanted - 1) if wanted > 1 else have)
