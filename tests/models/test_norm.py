@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tests.models.conftest import LABELS
 from tfseg.backbones import Applications, ContractingPath, MobileNetV2, Resnet, SmallCnn, Vgg16
+from tfseg.context import Context
 from tfseg.keras_internals import layers_within
 from tfseg.models import ModelError, Norm, Segmenter
 from tfseg.models.decoders import DeconvNet, DeepLabV3, DeepLabV3Plus, Fcn, PspNet, SegNet, Unet
@@ -96,7 +97,7 @@ def test_groups_must_divide_the_channels() -> None:
     """The backbone is looked at when the file is read, the decoder when it is built."""
     words = "must divide the channels of every layer that is normalised, and what {} reads has {}. Received: {}"
     faulty = Segmenter(backbone=SmallCnn(width=6), decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=4))
-    assert list(faulty.problems(LABELS)) == [(("norm", "groups"), words.format("stage1_down_bn", 6, 4))]
+    assert list(faulty.problems(Context(LABELS, 3))) == [(("norm", "groups"), words.format("stage1_down_bn", 6, 4))]
     decoder = Fcn(strides=(16,), channels=6)
     with pytest.raises(ModelError) as error:
         Segmenter(backbone=SmallCnn(width=4), decoder=decoder, norm=Norm(type="group", groups=4)).build(LABELS)
@@ -106,7 +107,7 @@ def test_groups_must_divide_the_channels() -> None:
 def test_pretrained_weights_do_not_fit_group_norm(tmp_path: Path) -> None:
     backbone = SmallCnn(width=4, weights=tmp_path / "weights.npz")
     spec = Segmenter(backbone=backbone, decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=4))
-    assert list(spec.problems(LABELS)) == [
+    assert list(spec.problems(Context(LABELS, 3))) == [
         (
             ("norm", "type"),
             "the weights that small_cnn starts from were found with batch normalisation. Set it to batch, or "
@@ -114,7 +115,7 @@ def test_pretrained_weights_do_not_fit_group_norm(tmp_path: Path) -> None:
         )
     ]
     plain = Vgg16(width=1 / 64, weights=tmp_path / "weights.npz")
-    assert not list(Segmenter(backbone=plain, decoder=Fcn(), norm=Norm(type="group")).problems(LABELS))
+    assert not list(Segmenter(backbone=plain, decoder=Fcn(), norm=Norm(type="group")).problems(Context(LABELS, 3)))
 
 
 @pytest.mark.parametrize(
