@@ -53,20 +53,20 @@ class Labels:
             hint = f'; did you mean "{near[0]}"?' if near else ""
             known = ", ".join(PUBLISHED)
             message = f"expected names, or a published set ({known}); received {json.dumps(name, default=repr)}{hint}"
-            raise Misfit(("" if isinstance(value, str) else "type", message))
+            raise Misfit((() if isinstance(value, str) else ("type",), message))
         return {**PUBLISHED[name], **{key: part for key, part in given.items() if key != "type"}}
 
     @model_validator(mode="after")
     def _consistent(self) -> "Labels":
         faults = []
         if twice := [name for name, times in Counter(self.names).items() if times > 1]:
-            faults.append(("names", f"each class needs a name of its own; received twice: {', '.join(twice)}"))
+            faults.append((("names",), f"each class needs a name of its own; received twice: {', '.join(twice)}"))
         if self.ignore < self.count:
             message = f"{self.ignore} is the id of the class {self.names[self.ignore]!r}; expected {self.count} or more"
-            faults.append(("ignore", message))
+            faults.append((("ignore",), message))
         if self.colours is not None and len(self.colours) != self.count:
             message = f"expected {self.count} colours, one for each name; received {len(self.colours)}"
-            faults.append(("colours", message))
+            faults.append((("colours",), message))
         if faults:
             raise Misfit(*faults)
         return self

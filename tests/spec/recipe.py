@@ -66,7 +66,15 @@ class Net:
         if isinstance(self.backbone, Deep) and isinstance(self.decoder, Skips):
             deepest = max(self.decoder.strides)
             if deepest > self.backbone.output_stride:
-                raise Misfit(("decoder.strides", f"stride {deepest} is deeper than output_stride; name less"))
+                raise Misfit(
+                    (
+                        (
+                            "decoder",
+                            "strides",
+                        ),
+                        f"stride {deepest} is deeper than output_stride; name less",
+                    )
+                )
         return self
 
 

@@ -59,7 +59,21 @@ def test_a_path_from_python_is_left_alone() -> None:
 
 
 def test_a_misfit_reads_well_outside_files_too() -> None:
-    assert str(Misfit(("a.b", "is 1"), ("c", "is 2"))) == "a.b: is 1; c: is 2"
+    assert (
+        str(
+            Misfit(
+                (
+                    (
+                        "a",
+                        "b",
+                    ),
+                    "is 1",
+                ),
+                (("c",), "is 2"),
+            )
+        )
+        == "a.b: is 1\nc: is 2"
+    )
 
 
 def test_values_can_be_hashed_and_compared() -> None:

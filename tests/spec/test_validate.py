@@ -52,7 +52,16 @@ class Outer:
     @model_validator(mode="after")
     def _alike(self) -> "Outer":
         if self.a.step != self.b.step:
-            raise Misfit(("a.step", f"is {self.a.step}"), ("b.step", f"is {self.b.step}; make them alike"))
+            raise Misfit(
+                (
+                    (
+                        "a",
+                        "step",
+                    ),
+                    f"is {self.a.step}",
+                ),
+                (("b", "step"), f"is {self.b.step}; make them alike"),
+            )
         return self
 
 

@@ -43,7 +43,7 @@ class AlexNet(Backbone):
     def _possible(self) -> Self:
         if self._padded and self.output_stride < 32:
             received = f"Received: {self.output_stride}"
-            raise Misfit(("output_stride", f"the original form has 32; set form to same for another. {received}"))
+            raise Misfit((("output_stride",), f"the original form has 32; set form to same for another. {received}"))
         return self
 
     @property

@@ -62,17 +62,17 @@ class Applications(Backbone):
             raise Misfit(*problems)
         return self
 
-    def _own_problems(self) -> Iterator[tuple[str, str]]:
+    def _own_problems(self) -> Iterator[Fault]:
         if self.name not in names():
             close = nearest(self.name, names()) or "."
             if self.name.startswith("NASNet") and hasattr(keras.applications, self.name):
                 close = " for images of any size: Keras builds it for one size."
-            yield "name", f"no network of keras.applications{close} Received: {self.name}"
+            yield ("name",), f"no network of keras.applications{close} Received: {self.name}"
             return
         try:
             _layout(self.name, self.output_stride)
         except Rigid as error:
-            yield "output_stride", f"{self.name} has 32 only: {error}. Received: {self.output_stride}"
+            yield ("output_stride",), f"{self.name} has 32 only: {error}. Received: {self.output_stride}"
 
     def problems(self, context: Context) -> Iterator[Fault]:
         """What keeps it from reading the images of the context, each as (path, message)."""

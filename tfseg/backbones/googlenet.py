@@ -62,7 +62,7 @@ class GoogLeNet(Backbone):
         if kept is not None and self.output_stride < 32:
             change = "form to same" if self._padded else "average_pool to false"
             received = f"Received: {self.output_stride}"
-            raise Misfit(("output_stride", f"{kept} 32; set {change} for another. {received}"))
+            raise Misfit((("output_stride",), f"{kept} 32; set {change} for another. {received}"))
         return self
 
     @property

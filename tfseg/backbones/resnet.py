@@ -87,16 +87,19 @@ class Resnet(Backbone):
             raise Misfit(*problems)
         return self
 
-    def _own_problems(self) -> Iterator[tuple[str, str]]:
+    def _own_problems(self) -> Iterator[Fault]:
         published = {"width": 1.0, "stem": "7x7", "stride_on": "first", "activation": "relu"}
         for name, value in published.items() if self.weights == "imagenet" else ():
             if getattr(self, name) != value:
-                yield name, f"ImageNet weights exist for {value}. Received: {getattr(self, name)}"
+                yield (name,), f"ImageNet weights exist for {value}. Received: {getattr(self, name)}"
         if len(self.multi_grid) != UNITS[self.depth][-1]:
-            yield "multi_grid", f"the last stage has 3 units, each takes one factor. Received: {list(self.multi_grid)}"
+            yield (
+                ("multi_grid",),
+                f"the last stage has 3 units, each takes one factor. Received: {list(self.multi_grid)}",
+            )
         elif self.multi_grid[0] > 1 and self.stride_on == "3x3" and self.output_stride == 32:
             received = f"Received: {list(self.multi_grid)}"
-            yield "multi_grid", f"the first 3x3 has a stride at output stride 32 and cannot dilate too. {received}"
+            yield ("multi_grid",), f"the first 3x3 has a stride at output stride 32 and cannot dilate too. {received}"
 
     def problems(self, context: Context) -> Iterator[Fault]:
         """What keeps it from reading the images of the context, each as (path, message)."""

@@ -89,23 +89,26 @@ class Vgg16(Backbone):
             raise Misfit(*problems)
         return self
 
-    def _own_problems(self) -> Iterator[tuple[str, str]]:
+    def _own_problems(self) -> Iterator[Fault]:
         if self.weights == "imagenet" and self.width != 1.0:
-            yield "weights", f"ImageNet weights exist for width 1.0, not for {self.width}"
+            yield ("weights",), f"ImageNet weights exist for width 1.0, not for {self.width}"
         if self.output_stride not in FORMS[self.form].output_strides:
             strides = " or ".join(map(str, FORMS[self.form].output_strides))
-            yield "output_stride", f"must be {strides} in the form {self.form}. Received: {self.output_stride}"
+            yield ("output_stride",), f"must be {strides} in the form {self.form}. Received: {self.output_stride}"
         if self.pool5a and self.form != "deeplab":
-            yield "pool5a", f"belongs to the form deeplab; in the form {self.form} set it to false. Received: true"
+            yield ("pool5a",), f"belongs to the form deeplab; in the form {self.form} set it to false. Received: true"
         if self.indices and (self.form not in ("original", "same") or self.output_stride != 32):
             yield (
-                "indices",
+                ("indices",),
                 "places are kept by pools that halve the map: set form to original or same, and output_stride to 32. "
                 f"Received: true, form={self.form}, output_stride={self.output_stride}",
             )
         if self.fc is not None and (self.fc.kernel - 1) * self._fc_rate % 2:
             yield (
-                "fc.rate",
+                (
+                    "fc",
+                    "rate",
+                ),
                 f"with an even kernel it must be even, or no place lies in the middle of the window. "
                 f"Received: kernel={self.fc.kernel}, rate={self._fc_rate}",
             )

@@ -77,9 +77,9 @@ class Scale(AugmentSpec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.min > self.max:
-            raise Misfit(("min", f"expected at most max, which is {self.max}; received {self.min}"))
+            raise Misfit((("min",), f"expected at most max, which is {self.max}; received {self.min}"))
         if self.factors == ():
-            raise Misfit(("factors", "expected at least one factor; received none"))
+            raise Misfit((("factors",), "expected at least one factor; received none"))
         return self
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:

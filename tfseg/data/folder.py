@@ -16,7 +16,7 @@ from tfseg.errors import DataError
 from tfseg.images import decode_image
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit
 
 Pair = tuple[Path, Path]
 
@@ -48,19 +48,19 @@ class Folder(Source):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        faults = []
+        faults: list[Fault] = []
         for field in ("images", "masks"):
             if getattr(self, field).count("{name}") != 1:
-                faults.append((field, f"expected {{name}} once in the pattern; received {getattr(self, field)!r}"))
+                faults.append(((field,), f"expected {{name}} once in the pattern; received {getattr(self, field)!r}"))
         if self.lists is not None and "{split}" not in self.lists:
-            faults.append(("lists", f"expected {{split}} in the path; received {self.lists!r}"))
+            faults.append((("lists",), f"expected {{split}} in the path; received {self.lists!r}"))
         if self.lists is not None and self.fractions is not None:
-            faults.append(("fractions", f"{_WAYS}; received lists and fractions"))
+            faults.append((("fractions",), f"{_WAYS}; received lists and fractions"))
         if self.lists is None and ("{split}" in self.images) == (self.fractions is not None):
             received = "none" if self.fractions is None else "{split} and fractions"
-            faults.append(("images", f"{_WAYS}; received {received}"))
+            faults.append((("images",), f"{_WAYS}; received {received}"))
         if self.fractions is not None and sum(self.fractions.values()) > 1 + 1e-9:
-            faults.append(("fractions", f"expected a sum of at most 1; received {sum(self.fractions.values()):g}"))
+            faults.append((("fractions",), f"expected a sum of at most 1; received {sum(self.fractions.values()):g}"))
         if faults:
             raise Misfit(*faults)
         return self

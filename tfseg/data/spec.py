@@ -54,16 +54,17 @@ class Data:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        kind, faults = self.source.type, []
+        kind = self.source.type
+        faults: list[Fault] = []
         if not self.source.NEEDS_ROOT and self.root is not None:
-            faults.append(("root", f'the source {kind} reads no files; expected none; received "{self.root}"'))
+            faults.append((("root",), f'the source {kind} reads no files; expected none; received "{self.root}"'))
         if len(self.fills) not in (1, self.channels):
             told = f"expected one value, or {self.channels}: one for each channel of the images"
-            faults.append(("fill", f"{told}; received {len(self.fills)}"))
+            faults.append((("fill",), f"{told}; received {len(self.fills)}"))
         for place, op in enumerate(self.augment):
             if isinstance(op, Colour) and self.channels != 3 and (op.saturation or op.hue):
                 told = f"saturation and hue must be 0 for images of {self.channels} channels"
-                faults.append((f"augment.{place}", f"{told}; received {op.saturation} and {op.hue}"))
+                faults.append((("augment", place), f"{told}; received {op.saturation} and {op.hue}"))
         if faults:
             raise Misfit(*faults)
         return self

@@ -52,10 +52,10 @@ class Crf:
     def _whole(self) -> Self:
         known = f"expected one of {', '.join(sorted(PARAMETERS))}"
         if self.parameters is not None and self.parameters not in PARAMETERS:
-            raise Misfit(("parameters", f"{known}. Received: {self.parameters}"))
+            raise Misfit((("parameters",), f"{known}. Received: {self.parameters}"))
         missing = [name for name in KERNELS if getattr(self, name) is None]
         if self.parameters is None and missing:
-            raise Misfit(("parameters", f"{known}, or values for {', '.join(missing)} as well. Received: null"))
+            raise Misfit((("parameters",), f"{known}, or values for {', '.join(missing)} as well. Received: null"))
         return self
 
     def __call__(self, probabilities: np.ndarray, images: np.ndarray) -> np.ndarray:

@@ -50,14 +50,14 @@ class Inference:
         for field in ("size", "samples"):
             if self.proposals is not None and getattr(self, field) is not None:
                 told = f"boxes are seen once each, at proposals.size; set {field} to null, or proposals"
-                raise Misfit((field, f"{told}. Received: {getattr(self, field)}"))
+                raise Misfit(((field,), f"{told}. Received: {getattr(self, field)}"))
         if self.ensemble is not None and self.samples is not None:
             told = "the networks of an ensemble answer once each; set samples to null, or ensemble"
-            raise Misfit(("samples", f"{told}. Received: {self.samples}"))
+            raise Misfit((("samples",), f"{told}. Received: {self.samples}"))
         if self.uncertainty and (self.samples or 0) < 2:
             raise Misfit(
                 (
-                    "uncertainty",
+                    ("uncertainty",),
                     f"one pass does not differ from itself; set samples to 2 or more. Received: samples={self.samples}",
                 )
             )

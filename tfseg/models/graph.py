@@ -17,7 +17,7 @@ from tfseg.models.outputs import functional
 from tfseg.models.problems import ModelError, refuse
 from tfseg.ops.geometry import CoordinateMap, ReceptiveField, crop_offset
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault, Misfit
+from tfseg.spec.problems import Fault, Misfit, under
 from tfseg.spec.wording import listed, nearest
 
 
@@ -37,23 +37,23 @@ class Graph:
 
     @model_validator(mode="after")
     def _connected(self) -> Self:
-        if problems := [(f"layers.{index}.{key}", message) for index, key, message in self._loose_ends()]:
-            raise Misfit(*problems)
+        if faults := list(under("layers", self._loose_ends())):
+            raise Misfit(*faults)
         return self
 
-    def _loose_ends(self) -> Iterator[tuple[int, str, str]]:
-        """Names that are taken and inputs that do not exist, each as (index, key, message)."""
+    def _loose_ends(self) -> Iterator[Fault]:
+        """Names that are taken and inputs that do not exist, each as (path, message)."""
         known: dict[str, tuple[str, ...]] = {IMAGE: ("output",)}
         for index, node in enumerate(self.layers):
             if node.name in known or node.name == "logits":
                 taken = "names the network's output" if node.name == "logits" else "is taken"
-                yield index, "name", f"{node.name!r} {taken}; give every layer a name of its own"
+                yield (index, "name"), f"{node.name!r} {taken}; give every layer a name of its own"
             for source in node.sources(IMAGE):
                 name, _, output = source.partition(".")
                 if name not in known:
-                    yield index, "inputs", f"no layer above is called {name!r}{nearest(name, known)}"
+                    yield (index, "inputs"), f"no layer above is called {name!r}{nearest(name, known)}"
                 elif output and output not in known[name]:
-                    yield index, "inputs", f"{name!r} has no output {output!r}; it has {listed(known[name])}"
+                    yield (index, "inputs"), f"{name!r} has no output {output!r}; it has {listed(known[name])}"
             known[node.name] = node.outputs
 
     def build(self, labels: Labels, training: bool = False) -> keras.Model:

@@ -206,7 +206,7 @@ class ByLayer(Slot):
             raise ValueError(f"expected a map with the keys name and layer. Received: {value!r}")
         if (name := _layer(value)) not in self.nodes:
             expected = f"expected a layer{nearest(name, self.nodes)}; layers: {listed(self.nodes)}"
-            raise Misfit(("layer", f"{expected}. Received: {name!r}"))
+            raise Misfit((("layer",), f"{expected}. Received: {name!r}"))
         return value
 
 

@@ -41,9 +41,11 @@ class Norm:
     def _consistent(self) -> Self:
         if self.type == "group" and self.momentum is not None:
             message = "group normalisation keeps no moving averages; set it to null, or type to batch"
-            raise Misfit(("momentum", f"{message}. Received: {self.momentum}"))
+            raise Misfit((("momentum",), f"{message}. Received: {self.momentum}"))
         if self.type == "batch" and self.groups != GROUPS:
-            raise Misfit(("groups", f"belongs to type group. Set type to group. Received: {self.groups}, type=batch"))
+            raise Misfit(
+                (("groups",), f"belongs to type group. Set type to group. Received: {self.groups}, type=batch")
+            )
         return self
 
     def choice(self, part: Part) -> Normalization:

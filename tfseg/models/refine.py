@@ -65,12 +65,12 @@ class CrfRnn(Refinement):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.window % 2 == 0:
-            raise Misfit(("window", f"must be odd, with the pixel in the middle. Received: {self.window}"))
+            raise Misfit((("window",), f"must be odd, with the pixel in the middle. Received: {self.window}"))
         if not isinstance(self.compatibility, str) and {len(row) for row in self.compatibility} != {
             len(self.compatibility)
         }:
             shape = [len(row) for row in self.compatibility]
-            raise Misfit(("compatibility", f"must be as long as wide. Received: rows of {shape} values"))
+            raise Misfit((("compatibility",), f"must be as long as wide. Received: rows of {shape} values"))
         return self
 
     def __call__(self, logits: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:

@@ -86,7 +86,7 @@ class Segmenter:
     def _consistent(self) -> Self:
         if 1 not in self.scales or len(set(self.scales)) < len(self.scales):
             expected = "must be different numbers, one of them 1, whose scores set the size"
-            raise Misfit(("scales", f"{expected}. Received: {list(self.scales)}"))
+            raise Misfit((("scales",), f"{expected}. Received: {list(self.scales)}"))
         return self
 
     def build(self, labels: Labels, training: bool = False) -> keras.Model:

@@ -8,13 +8,13 @@ from pydantic_core import ErrorDetails
 
 from tfseg.spec.habits import KEYS
 from tfseg.spec.moved import moved
-from tfseg.spec.paths import Key, dotted, parts
+from tfseg.spec.paths import Key, dotted
 from tfseg.spec.problems import Misfit, Problem
 from tfseg.spec.source import Document
 from tfseg.spec.wording import Schema, Schemas, nearest, one_of, received, unknown
 
 Path = tuple[Key, ...]
-Fault = tuple[Path, dict[str, Any]]
+Finding = tuple[Path, dict[str, Any]]
 """What pydantic found: where, seen from the schema at hand (a union's tags included), and what."""
 
 _ANY: Schema = {"type": "any"}
@@ -32,7 +32,7 @@ class Explainer:
         """The problems that pydantic's errors tell of."""
         return list(self.explain(self.schemas.root, (), [(found["loc"], dict(found)) for found in errors]))
 
-    def explain(self, schema: Schema, path: Path, faults: Sequence[Fault]) -> Iterator[Problem]:
+    def explain(self, schema: Schema, path: Path, faults: Sequence[Finding]) -> Iterator[Problem]:
         """The problems of the value at `path`, which `schema` did not take."""
         core = self.schemas.core(schema)
         if core["type"] == "union":
@@ -44,7 +44,7 @@ class Explainer:
         for key, group in groupby((fault for fault in faults if fault[0]), key=lambda fault: fault[0][0]):
             yield from self.into(schema, path, key, [(loc[1:], found) for loc, found in group])
 
-    def into(self, schema: Schema, path: Path, key: Key, faults: list[Fault]) -> Iterator[Problem]:
+    def into(self, schema: Schema, path: Path, key: Key, faults: list[Finding]) -> Iterator[Problem]:
         """The problems behind `key`, the first step of their locations: a field, an index, a tag."""
         core = self.schemas.core(schema)
         if core["type"] == "tagged-union":
@@ -65,7 +65,7 @@ class Explainer:
             for loc, found in faults:
                 yield from self.here(_ANY, (*path, key, *loc), found)
 
-    def field(self, fields: dict[str, Schema], path: Path, key: Key, faults: list[Fault]) -> Iterator[Problem]:
+    def field(self, fields: dict[str, Schema], path: Path, key: Key, faults: list[Finding]) -> Iterator[Problem]:
         kind = None if faults[0][0] else faults[0][1]["type"]
         if kind in _UNKNOWN:
             yield self.document.problem((*path, key), self.unknown(fields, path, key), within=(*path, "type"))
@@ -84,7 +84,7 @@ class Explainer:
         elsewhere = [place for place in self.schemas.places(KEYS.get(str(key), key)) if place != (*path, key)]
         return unknown(key, fields, elsewhere) + self.choice(value)
 
-    def union(self, schema: Schema, path: Path, faults: Sequence[Fault]) -> Iterator[Problem]:
+    def union(self, schema: Schema, path: Path, faults: Sequence[Finding]) -> Iterator[Problem]:
         """The problems of the branch that the value was meant for, if that can be told; else all branches in one."""
         branches = [list(group) for _, group in groupby(faults, key=lambda fault: fault[0][:1])]
         choices = self.schemas.choices(self.schemas.core(schema))
@@ -107,8 +107,8 @@ class Explainer:
         """The problems that one of pydantic's errors tells of, all at `path` unless the spec's own check says more."""
         error = found.get("ctx", {}).get("error")
         if isinstance(error, Misfit):
-            for place, message in error.problems:
-                keys = self.document.keys(dotted((*path, *parts(place))))
+            for place, message in error.faults:
+                keys = self.document.keys(dotted((*path, *place)))
                 yield self.document.problem(keys, message, within=path)
         elif error is not None:
             yield self.document.problem(path, str(error), within=path)

@@ -57,9 +57,9 @@ class Misfit(ValueError):
     """Values that are right one by one and do not fit each other: raised by a spec's own check, to point at keys.
 
     Args:
-        problems: pairs of a dotted path, seen from the spec that checks, and what is wrong there.
+        faults: what is wrong, as paths seen from the spec that checks.
     """
 
-    def __init__(self, *problems: tuple[str, str]) -> None:
-        self.problems = problems
-        super().__init__("; ".join(f"{path}: {message}" for path, message in problems))
+    def __init__(self, *faults: Fault) -> None:
+        self.faults = faults
+        super().__init__(told(faults))

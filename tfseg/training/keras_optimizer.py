@@ -9,7 +9,7 @@ from pydantic_core import ArgsKwargs
 
 from tfseg.errors import first_line
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.wording import listed, nearest, received
 from tfseg.training.contracts import OptimizerSpec
 from tfseg.training.schedules import per_update
@@ -56,15 +56,15 @@ class KerasOptimizer(OptimizerSpec):
         classes = optimizers()
         if self.class_ not in classes:
             told = f"expected an optimizer of Keras ({listed(classes)}); received {received(self.class_)}"
-            raise Misfit(("class", told + nearest(self.class_, classes)))
+            raise Misfit((("class",), told + nearest(self.class_, classes)))
         taken = arguments(classes[self.class_])
-        faults = []
+        faults: list[Fault] = []
         for name in self.arguments:
             if name in OURS:
-                faults.append((name, f"{OURS[name]}. Received: {received(self.arguments[name])}. Leave it out"))
+                faults.append(((name,), f"{OURS[name]}. Received: {received(self.arguments[name])}. Leave it out"))
             elif name not in taken:
                 near = nearest(name, taken) or "."
-                faults.append((name, f"{self.class_} takes no such argument{near} Its arguments: {listed(taken)}"))
+                faults.append(((name,), f"{self.class_} takes no such argument{near} Its arguments: {listed(taken)}"))
         if not faults:
             faults = _refused(self)
         if faults:
@@ -100,10 +100,10 @@ def arguments(optimizer: type[keras.optimizers.Optimizer]) -> list[str]:
     return [name for name in names if name != "learning_rate" and name not in OURS]
 
 
-def _refused(spec_: KerasOptimizer) -> list[tuple[str, str]]:
+def _refused(spec_: KerasOptimizer) -> list[Fault]:
     """What the constructor itself says of the arguments."""
     try:
         spec_(spec_.learning_rate, scaled=False)
     except (TypeError, ValueError) as error:
-        return [("arguments", f"{spec_.class_} refuses them: {first_line(error)}")]
+        return [(("arguments",), f"{spec_.class_} refuses them: {first_line(error)}")]
     return []

@@ -15,30 +15,30 @@ if TYPE_CHECKING:
     from tfseg.training.training import Training
 
 
-def impossible(training: "Training") -> Iterator[tuple[str, str]]:
-    """Values that exclude each other, each as (key, message)."""
+def impossible(training: "Training") -> Iterator[Fault]:
+    """Values that exclude each other, each as (path, message)."""
     if training.jit_compile and training.strategy == "mirrored":
         yield (
-            "jit_compile",
+            ("jit_compile",),
             "does not work under strategy: mirrored, because XLA cannot reach the variables of another device. "
             "Received: jit_compile=true, strategy=mirrored. Leave out one of the two",
         )
     if training.accumulate > 1 and training.strategy == "mirrored":
         yield (
-            "accumulate",
+            ("accumulate",),
             "gradients cannot be accumulated under strategy: mirrored. "
             f"Received: accumulate={training.accumulate}, strategy=mirrored. Leave out one of the two; with mirrored a "
             "larger data.batch_size does the same",
         )
     if training.precision == "mixed_float16" and not training.optimizer.scales:
         yield (
-            "precision",
+            ("precision",),
             f"needs an optimizer that scales losses, and {training.optimizer.type} does not. Received: mixed_float16. "
             "Set it to mixed_bfloat16, or the optimizer to sgd or adamw",
         )
     if training.batch_norm_batches and training.batch_norm == "frozen":
         yield (
-            "batch_norm_batches",
+            ("batch_norm_batches",),
             "averages the statistics of batch normalisation anew, which batch_norm: frozen keeps as they are. "
             f"Received: batch_norm_batches={training.batch_norm_batches}, batch_norm=frozen. Leave out one of the two",
         )

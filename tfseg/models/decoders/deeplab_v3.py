@@ -52,10 +52,10 @@ class DeepLabV3(Decoder):
             raise Misfit(*problems)
         return self
 
-    def _own_problems(self) -> Iterator[tuple[str, str]]:
+    def _own_problems(self) -> Iterator[Fault]:
         if not self.depthwise_norm and not (self.separable and self.rates):
             missing = "separable: true" if self.rates else "rates"
-            yield "depthwise_norm", f"nothing is depthwise here without {missing}. Received: false"
+            yield ("depthwise_norm",), f"nothing is depthwise here without {missing}. Received: false"
 
     @property
     def head(self) -> Literal["resize", "resize_corners"]:

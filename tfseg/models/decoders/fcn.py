@@ -49,23 +49,23 @@ class Fcn(Decoder):
             raise Misfit(*problems)
         return self
 
-    def _own_problems(self) -> Iterator[tuple[str, str]]:
+    def _own_problems(self) -> Iterator[Fault]:
         skips = len(self.strides) - 1
         if any(fine >= coarse or coarse % fine for coarse, fine in pairwise(self.strides)):
             received = f"Received: {list(self.strides)}"
-            yield "strides", f"each stride must be a proper divisor of the one before, as in [32, 16, 8]. {received}"
+            yield ("strides",), f"each stride must be a proper divisor of the one before, as in [32, 16, 8]. {received}"
         if self.scales is not None and len(self.scales) != skips:
             received = f"Received: {len(self.scales)}"
-            yield "scales", f"expected {skips} factors, one for each stride after the first. {received}"
+            yield ("scales",), f"expected {skips} factors, one for each stride after the first. {received}"
         if self.channels is not None and self.upsampling == "deconv":
             yield (
-                "channels",
+                ("channels",),
                 f"transposed convolutions raise scores; set upsampling to resize. Received: {self.channels}",
             )
         if self.channels is not None and self.scales is not None:
-            yield "scales", f"scales are for scores; with channels set them to null. Received: {list(self.scales)}"
+            yield ("scales",), f"scales are for scores; with channels set them to null. Received: {list(self.scales)}"
         if self.learned_upsampling and self.upsampling == "resize":
-            yield "learned_upsampling", "a resize has no weights; set upsampling to deconv. Received: true"
+            yield ("learned_upsampling",), "a resize has no weights; set upsampling to deconv. Received: true"
 
     @property
     def head(self) -> Literal["crop", "resize"]:

@@ -41,7 +41,7 @@ class Unet(Decoder):
     def _consistent(self) -> Self:
         if self.strides is not None and any(fine >= coarse or coarse % fine for coarse, fine in pairwise(self.strides)):
             message = "each stride must be a proper divisor of the one before, as in [16, 8, 4]"
-            raise Misfit(("strides", f"{message}. Received: {list(self.strides)}"))
+            raise Misfit((("strides",), f"{message}. Received: {list(self.strides)}"))
         return self
 
     @property
