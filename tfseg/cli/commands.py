@@ -11,7 +11,6 @@ from textwrap import indent
 
 import click
 
-from tfseg import __version__
 from tfseg.cli.arguments import (
     RANGE,
     Verbs,
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="tfseg", message="%(prog)s %(version)s")
+@click.version_option(package_name="tfseg", prog_name="tfseg", message="%(prog)s %(version)s")
 @flags
 def tfseg() -> None:
     """Semantic segmentation from one YAML file: train, evaluate, predict, export.
