@@ -67,7 +67,7 @@ def _operations(model: schema.Model, graph: schema.SubGraph) -> Iterator[Operati
     for index in range(graph.OperatorsLength()):
         operator = graph.Operators(index)
         code = model.OperatorCodes(operator.OpcodeIndex())
-        kind = KINDS[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]  # there are more than a byte's of them
+        kind = KINDS.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "unknown")  # two fields: one is a byte
         multiplier = _multiplier(operator) if kind == "DEPTHWISE_CONV_2D" else 1
         inputs = tuple(operator.Inputs(place) for place in range(operator.InputsLength()))
         outputs = tuple(operator.Outputs(place) for place in range(operator.OutputsLength()))

@@ -90,6 +90,8 @@ def as_the_network_reads(model: keras.Model, found: Mapping[str, Found], arrays:
 
 
 def _adapt(found: Found, offset: np.ndarray, scale: np.ndarray, ours: np.ndarray) -> None:
+    if found.values["kernel"].shape[-2] != len(scale):
+        return  # of other channels, which is told by its shape
     units = [unit for unit in UNITS if np.abs(offset * unit - ours).max() < TOLERANCE]
     if units:
         found.values["kernel"] = (found.values["kernel"] / (units[0] * scale[:, None])).astype(np.float32)
