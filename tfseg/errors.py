@@ -1,5 +1,7 @@
 """What can go wrong by a user's hand, in words: where, what was received, what was expected, what to do."""
 
+import re
+
 
 class TfsegError(Exception):
     """A mistake that the user can mend. The command line prints its text alone and leaves with `exit_code`."""
@@ -25,9 +27,14 @@ class ExportError(TfsegError):
 
 def one_line(error: BaseException | str) -> str:
     """What a library said, on one line; the name of its error where it said nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(_plain(error).split()) or type(error).__name__
 
 
 def first_line(error: BaseException | str) -> str:
     """The first line of what a library said, where the others would not help; as `one_line` where it said nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (_plain(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _plain(error: BaseException | str) -> str:
+    """Without the colours that Keras puts into its messages."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", str(error))

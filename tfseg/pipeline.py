@@ -15,10 +15,11 @@ from tfseg.exporting import Export
 from tfseg.inference import Inference
 from tfseg.labels import LABELS, Labels
 from tfseg.models import Description, Model, ModelError, describe, retargeted
+from tfseg.models.reloading import reloading_problems
 from tfseg.shipped import check_named, find
 from tfseg.spec.declare import spec
 from tfseg.spec.plugins import plugged
-from tfseg.spec.problems import Fault, SpecError, told, under
+from tfseg.spec.problems import Fault, Problem, SpecError, told, under
 from tfseg.spec.source import Document, read
 from tfseg.spec.validate import validate
 from tfseg.symbolic import weightless
@@ -91,6 +92,9 @@ class Pipeline:
 
     def network_problems(self, model: keras.Model) -> Iterator[Fault]:
         """What the network to be trained cannot do of what is asked of it, read off its layers, as (path, message)."""
+        if self.plugins:
+            yield from under("model", reloading_problems(model))
+        yield from under("model", self.model.network_problems(model))
         yield from under("training", self.training.network_problems(model))
         yield from self.use_problems(model)
 
@@ -134,13 +138,20 @@ def check(
     """
     document, pipeline = _read(path, overrides, allow_plugins)
     _refuse(document, [*pipeline.problems(), *pipeline.split_problems()])
-    description, faults = pipeline.looked_at()
+    try:
+        description, faults = pipeline.looked_at()
+    except ModelError as error:
+        _refuse(document, error.faults)
+        raise
     _refuse(document, faults)
     return pipeline, description
 
 
 def _read(path: str | os.PathLike[str], overrides: Iterable[str], allow_plugins: bool) -> tuple[Document, Pipeline]:
     check_named(path)
+    if (own := Path(path) / PIPELINE).is_file():
+        message = f"is a run directory: `tfseg fit {path} --resume` goes on with it, and its file is {own}"
+        raise SpecError([Problem(str(path), "", message)])
     document = read(find(path), tuple(overrides), earlier=_written)
     return document, validate(plugged(Pipeline, document, allow_plugins=allow_plugins), document)
 

@@ -237,7 +237,7 @@ def test_layers_that_no_dilation_stands_for() -> None:
     )
     for output, message in zip((even, bare), messages, strict=True):
         with pytest.raises(Rigid) as error:
-            Rebuilding(8, 0.9).run(keras.Model(x, output), keras.Input((None, None, 3)))
+            Rebuilding(8).run(keras.Model(x, output), keras.Input((None, None, 3)))
         assert str(error.value) == message
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field, model_validator
 
+from tfseg.errors import DataError, first_line
 from tfseg.ops.resize import resize
 from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import Misfit
@@ -192,12 +193,27 @@ def changed(image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor, ops: tuple[Any, .
     fold = tf.random.experimental.stateless_fold_in
     numbered = list(enumerate(ops))
     for number, op in (pair for pair in numbered if pair[1].BEFORE_CROP):
-        image, mask = op(image, mask, fold(key, number), view)
+        image, mask = _applied(op, image, mask, fold(key, number), view)
     if view.crop is not None:
         image, mask = cropped(image, mask, fold(key, _CROP), view.crop, view.ignore, view.fill)
     for number, op in (pair for pair in numbered if not pair[1].BEFORE_CROP):
-        image, mask = op(image, mask, fold(key, number), view)
+        image, mask = _applied(op, image, mask, fold(key, number), view)
     return image, mask
+
+
+def _applied(op: AugmentSpec, image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor, view: View) -> Pair:
+    """What `op` makes, looked at while the graph is made; one of a user's own may fail, or give something else."""
+    try:
+        pair = op(image, mask, key, view)
+    except Exception as error:
+        raise DataError(f"data.augment: {op.type} fails ({type(error).__name__}: {first_line(error)})") from error
+    forms = [(each.dtype, each.shape.rank) if isinstance(each, tf.Tensor) else each for each in tf.nest.flatten(pair)]
+    if forms != [(tf.uint8, 3), (tf.int32, 2)] or pair[0].shape[-1] not in (None, image.shape[-1]):
+        raise DataError(
+            f"data.augment: {op.type} must return an image, uint8 [height, width, {image.shape[-1]}], and a mask, "
+            f"int32 [height, width]. Received: {pair}"
+        )
+    return pair
 
 
 def cropped(

@@ -114,13 +114,22 @@ class Dataset:
 
     def training_batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
         """One training batch once more, as arrays; `epoch` and `step` count from 0."""
+        self._check_step(epoch, step)
         ((image, mask),) = arrays(self.stream.batches(epoch, step, 1))
         return image, mask
 
     def batch_names(self, epoch: int, step: int) -> tuple[str, ...]:
         """What the examples of a training batch are called, without those that only fill it up."""
+        self._check_step(epoch, step)
         names = self.training_examples.listing.names
         return tuple(names[index] for index in self.stream.indices(epoch, step))
+
+    def _check_step(self, epoch: int, step: int) -> None:
+        if epoch < 0 or not 0 <= step < self.steps_per_epoch:
+            raise ValueError(
+                f"Expected `epoch` to be 0 or more and `step` to be from 0 to {self.steps_per_epoch - 1}. "
+                f"Received: epoch={epoch}, step={step}"
+            )
 
     def evaluation(self, split: str, *, batch_size: int = 1, replicas: int = 1) -> tf.data.Dataset:
         """All examples of a split, in file order, whole and unchanged; the last batch is filled up as in training.

@@ -19,7 +19,7 @@ from tfseg.data.voc import Voc
 from tfseg.errors import DataError
 from tfseg.labels import Labels, Level
 from tfseg.spec.declare import ByType, Location, spec
-from tfseg.spec.problems import Fault, Misfit, under
+from tfseg.spec.problems import Fault, Misfit, asked, under
 
 Sources = Annotated[Shapes | Folder | CamVid | Voc, ByType(contract=Source)]
 Side = Annotated[int, Field(ge=1)]
@@ -87,7 +87,7 @@ class Data:
     def problems(self, context: Context) -> Iterator[Fault]:
         """What does not fit the classes or the network, as (path, message)."""
         mask = getattr(self.source, "mask", None)
-        yield from under(("source", "mask"), mask.problems(context) if mask is not None else ())
+        yield from under(("source", "mask"), asked(mask, context) if mask is not None else ())
         if context.grid is not None and (problem := crop_problem(self.crop, context.grid)) is not None:
             yield ("crop",), problem
 
@@ -115,4 +115,8 @@ class Data:
             labels: the classes.
             seed: the seed of order and augmentation in training.
         """
+        if not isinstance(labels, Labels):
+            raise TypeError(f"Expected `labels` to be tfseg.Labels, such as pipeline.labels. Received: {labels!r}")
+        if not isinstance(seed, int) or not 0 <= seed < 2**31:
+            raise ValueError(f"Expected `seed` to be an integer from 0 to 2**31 - 1. Received: {seed!r}")
         return Dataset(self, labels, seed)

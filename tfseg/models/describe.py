@@ -59,7 +59,8 @@ class Description:
         ]
         if self.grid is not None:
             multiple, remainder = self.grid
-            lines.append(f"grid             images are continued to sides of {multiple} k + {remainder} pixels")
+            rest = f" + {remainder}" if remainder else ""
+            lines.append(f"grid             images are continued to sides of {multiple} k{rest} pixels")
         if self.drifting:
             more = f" and {len(self.drifting) - 1} more" if len(self.drifting) > 1 else ""
             lines.append(

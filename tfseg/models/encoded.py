@@ -4,12 +4,13 @@ import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import keras
 
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.errors import first_line
-from tfseg.models.coordinates import NoCoordinates, SizeDependent, coordinate_map
+from tfseg.models.coordinates import NoCoordinates, SizeDependent, coordinate_map, receptive_field
 from tfseg.spec.problems import Fault
 from tfseg.symbolic import weightless
 
@@ -43,9 +44,36 @@ def _features(backbone: Backbone, channels: int) -> Features:
             f"{backbone.type} makes no features of an image of {channels} channels ({reason}). Correct it, or take "
             "another backbone"
         ) from error
-    if not isinstance(features, Features) or not features.stages:
-        raise NoFeatures(f"{backbone.type} must return `Features` of one stage or more. Received: {features!r}")
+    if (fault := _fault(features)) is not None:
+        raise NoFeatures(f"{backbone.type} {fault}")
     return replace(features, backbone=features.backbone or backbone.type)
+
+
+def _fault(features: Any) -> str | None:
+    """What is wrong with what a backbone of a user's own returned, or None."""
+    if not isinstance(features, Features) or not isinstance(features.stages, tuple) or not features.stages:
+        return f"must return `Features` of a tuple of one stage or more. Received: {features!r}"
+    for stage in features.stages:
+        if not isinstance(stage, Stage):
+            return f"must return stages as `Stage`. Received: {stage!r}"
+        if not isinstance(stage.tensor, keras.KerasTensor) or len(stage.tensor.shape) != 4:
+            return f"must give stage {stage.name!r} [batch, height, width, channels]. Received: {stage.tensor!r}"
+        if isinstance(stage.stride, bool) or not isinstance(stage.stride, int) or stage.stride < 1:
+            return f"must give stage {stage.name!r} an integer stride of at least 1. Received: {stage.stride!r}"
+        for axis, sides in zip(AXES, ("rows", "columns"), strict=True):
+            if (measured := _stride(stage, axis)) not in (None, stage.stride):
+                told = f"but its layers put {measured} pixels between two {sides} of it"
+                return f"gives stage {stage.name!r} the stride {stage.stride}, {told}"
+    return None
+
+
+def _stride(stage: Stage, axis: int) -> int | float | None:
+    """Image pixels between two of its places; None where a layer is of a kind that is not known."""
+    try:
+        jump = receptive_field(stage.tensor, axis).jump
+    except NoCoordinates:
+        return None
+    return int(jump) if jump == int(jump) else float(jump)
 
 
 _kept = functools.lru_cache(maxsize=32)(_features)
@@ -79,7 +107,10 @@ def beyond(features: Features) -> bool:
 def moving_problem(features: Features) -> str | None:
     """Why scores cannot be cropped at fixed places, or None."""
     if (reason := moving(features)) is None:
-        return None
+        first, second = (coordinate_map(features.deepest.tensor, axis) for axis in AXES)
+        if first == second:
+            return None
+        return f"deconv crops alike in both directions, and {features.backbone} pads rows otherwise than columns"
     if isinstance(reason, SizeDependent):
         return (
             f"deconv crops at fixed places, but where {features.backbone} samples the image depends on the image's size"

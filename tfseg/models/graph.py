@@ -17,7 +17,7 @@ from tfseg.models.outputs import functional
 from tfseg.models.problems import ModelError, refuse
 from tfseg.ops.geometry import CoordinateMap, ReceptiveField, crop_offset
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault, Misfit, under
+from tfseg.spec.problems import Fault, Misfit, told, under
 from tfseg.spec.wording import listed, nearest
 
 
@@ -107,6 +107,14 @@ class Graph:
         if found is not None and (len(found) != 4 or found[-1] != labels.count):
             expected = f"[batch, height, width, {labels.count}], a score for each class"
             yield ("layers", len(self.layers) - 1), f"the last layer must give {expected}. Received: {list(found)}"
+        fields = list(self._fields())
+        if len(fields) > len(self.layers) and (jump := fields[-1].jump) != 1:  # all layers are known
+            message = f"must score every pixel, and what it gives lies {float(jump):g} pixels apart"
+            yield ("layers", len(self.layers) - 1), f"the last layer {message}. Add a resize_like that reads image too"
+
+    def network_problems(self, model: keras.Model) -> Iterator[Fault]:
+        """Nothing: a graph says everything of each of its layers."""
+        yield from ()
 
     def _wrong_crops(self) -> Iterator[Fault]:
         """Crops that put places onto others that lie elsewhere in the image."""
@@ -144,8 +152,8 @@ def _called(index: int, layer: keras.Layer, inputs: list[keras.KerasTensor]) -> 
     try:
         outputs = layer(inputs[0] if len(inputs) == 1 else inputs)
     except Exception as error:  # whatever a layer raises here, its inputs do not fit
-        problem = f"{type(layer).__name__} cannot read its inputs: {one_line(error)}"
-        raise ModelError(f"model.layers.{index}: {problem}") from error
+        fault = ("model", "layers", index), f"{type(layer).__name__} cannot read its inputs: {one_line(error)}"
+        raise ModelError(told([fault]), [fault]) from error
     return tuple(outputs) if isinstance(outputs, tuple | list) else (outputs,)
 
 

@@ -110,7 +110,8 @@ def node(layer: type[keras.Layer]) -> type[Node]:
 
 def _arguments(layer: type[keras.Layer]) -> dict[str, inspect.Parameter]:
     """The constructor's own parameters, and `trainable` of every layer."""
-    own = dict(list(inspect.signature(layer.__init__).parameters.items())[1:])
+    bare = layer.__init__ is kl.Layer.__init__  # whose own arguments are no layer's in particular
+    own = {} if bare else dict(list(inspect.signature(layer.__init__).parameters.items())[1:])
     trainable = inspect.signature(kl.Layer.__init__).parameters["trainable"]
     kept = {name: each for name, each in own.items() if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
     skipped = ("name", "dtype", "data_format")
@@ -126,6 +127,8 @@ def layer_refusal(layer: type[keras.Layer]) -> str | None:
                 f"has the argument {name}, whose default no file can write; expected a number, text, a list of them or "
                 f"a map. Received: {default!r}"
             )
+    if not word(layer):
+        return "has no capital letter in its name, of which the word in a file is made; call it as Keras calls layers"
     if layer.__module__.startswith("keras."):
         return None
     if own and layer.get_config is keras.Layer.get_config:
@@ -204,7 +207,7 @@ class ByLayer(Slot):
     def _checked(self, value: Any) -> Any:
         if not isinstance(value, dict | Node):
             raise ValueError(f"expected a map with the keys name and layer. Received: {value!r}")
-        if (name := _layer(value)) not in self.nodes:
+        if not isinstance(name := _layer(value), str) or name not in self.nodes:
             expected = f"expected a layer{nearest(name, self.nodes)}; layers: {listed(self.nodes)}"
             raise Misfit((("layer",), f"{expected}. Received: {name!r}"))
         return value

@@ -1,5 +1,6 @@
 """Which normalisation the layers of a network have: one answer for all of them."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Literal, Self
@@ -9,10 +10,11 @@ from pydantic import Field, model_validator
 
 from tfseg.backbones.features import Backbone
 from tfseg.context import Context
+from tfseg.keras_internals import layers_within
 from tfseg.layers.norm import Indivisible, Normalization, normalizing
 from tfseg.models.problems import ModelError
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault, Misfit
+from tfseg.spec.problems import Fault, Misfit, told
 from tfseg.symbolic import weightless
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -66,7 +68,8 @@ class Norm:
             with normalizing(self.choice(part)):
                 yield
         except Indivisible as error:
-            raise ModelError(f"model.norm.groups: {error}") from error
+            fault = ("model", "norm", "groups"), str(error)
+            raise ModelError(told([fault]), [fault]) from error
 
     def problems(self, backbone: Backbone, context: Context) -> Iterator[Fault]:
         """What keeps it from `backbone`, which is built for this question, each as (path, message)."""
@@ -77,9 +80,24 @@ class Norm:
         except Indivisible as error:
             yield ("groups",), str(error)
             return
-        if names and getattr(backbone, "weights", None) is not None:
+        if names and getattr(backbone, "weights", None) == "imagenet":  # those of a file are looked at with the file
             message = f"the weights that {backbone.type} starts from were found with batch normalisation"
             yield ("type",), f"{message}. Set it to batch, or model.backbone.weights to null. Received: group"
+
+    def network_problems(self, model: keras.Model) -> Iterator[Fault]:
+        """What it says of layers that the network does not have, each as (path, message)."""
+        layers = list(layers_within(model))
+        grouped = [layer for layer in layers if isinstance(layer, keras.layers.GroupNormalization)]
+        kind = keras.layers.GroupNormalization if self.type == "group" else keras.layers.BatchNormalization
+        normal = [layer for layer in layers if isinstance(layer, kind)]
+        why = "no layer of this network takes it from here"
+        if self.type == "group" and not grouped:
+            yield ("type",), f"{why}. Received: group. Leave it out, or build layers with tfseg.layers.norm.normalized"
+        for key in ("momentum", "epsilon"):
+            given = getattr(self, key)
+            for value in given.values() if isinstance(given, dict) else () if given is None else (given,):
+                if not any(math.isclose(getattr(layer, key, math.nan), value) for layer in normal):
+                    yield (key,), f"{why}. Received: {value}. Leave it out"
 
     def _normalized(self, backbone: Backbone, channels: int) -> list[str]:
         """The layers of the backbone that normalise groups."""

@@ -29,6 +29,18 @@ class Scores:
         return scores if isinstance(scores, cls) else cls(scores)
 
 
+def scored(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """`x`, which must be scores: `[batch, height, width, classes]`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(x, keras.KerasTensor) or len(x.shape) != 4 or x.shape[-1] != classes:
+        shown = list(x.shape) if isinstance(x, keras.KerasTensor) else repr(x)
+        raise ValueError(f"expected scores [batch, height, width, {classes}]. Received: {shown}")
+    return x
+
+
 def functional(
     image: keras.KerasTensor, logits: keras.KerasTensor, scores: keras.KerasTensor | Scores | None = None
 ) -> keras.Model:

@@ -39,12 +39,13 @@ from tfseg.models.encoded import NoFeatures, beyond, encoded
 from tfseg.models.grid import continued, multiple
 from tfseg.models.heads import HEADS, OURS, Crop, Head, Interp, Remainder, Resize, Zoom, cut
 from tfseg.models.norm import Norm
-from tfseg.models.outputs import Scores, functional
-from tfseg.models.problems import refuse
+from tfseg.models.outputs import Scores, functional, scored
+from tfseg.models.problems import refuse, telling
 from tfseg.models.refine import CrfRnn, Refinement
 from tfseg.models.scales import Fusion, multi_scale
 from tfseg.spec.declare import ByType, spec
-from tfseg.spec.problems import Fault, Misfit, under
+from tfseg.spec.problems import Fault, Misfit, asked, under
+from tfseg.spec.wording import listed
 from tfseg.weights import WeightsReport, unfold_batch_norm
 
 
@@ -106,16 +107,23 @@ class Segmenter:
             head = self._head
             seen = continued(image, self._multiple, self._remainder)
             scores = self._scores(seen, labels.count)
-            logits = scores.main
-            logits = cut(logits, seen, image) if head is None else head(logits, seen, image, self.output_stride)
-            refined = logits if self.refine is None else self.refine(logits, image)
-            return functional(image, refined, scores if training else None)
+            if head is None:
+                logits = cut(scores.main, seen, image)
+            else:
+                with telling("head", head.type):
+                    logits = scored(head(scores.main, seen, image, self.output_stride), labels.count)
+            if self.refine is not None:
+                with telling("refine", self.refine.type):
+                    logits = scored(self.refine(logits, image), labels.count)
+            return functional(image, logits, scores if training else None)
 
     def _scores(self, image: keras.KerasTensor, classes: int) -> Scores:
         def score(image: keras.KerasTensor) -> Scores:
             with self.norm.building("backbone"):
                 features = self.backbone(image)
-            scores = Scores.of(self.decoder(features, image, classes))
+            with telling("decoder", self.decoder.type):
+                scores = Scores.of(self.decoder(features, image, classes))
+                scored(scores.main, classes)
             return scores if scores.features is not None else replace(scores, features=features.deepest.tensor)
 
         return score(image) if len(self.scales) == 1 else multi_scale(image, score, self.scales, self.fusion)
@@ -128,7 +136,7 @@ class Segmenter:
     @property
     def _head(self) -> Head | None:
         """What the file names, or what the decoder needs; None where scores have the image's size."""
-        return None if self.decoder.head is None else self.head or HEADS[self.decoder.head]
+        return None if self.decoder.head is None else self.head or HEADS.get(self.decoder.head)
 
     @property
     def _remainder(self) -> Remainder:
@@ -172,21 +180,27 @@ class Segmenter:
     def problems(self, context: Context) -> Iterator[Fault]:
         """What keeps the parts from working together, each as (path, message)."""
         context = replace(context, channels=self.channels)
-        yield from under("backbone", self.backbone.problems(context))
-        yield from under("norm", self.norm.problems(self.backbone, context))
+        yield from under("backbone", asked(self.backbone, context))
         if self.refine is not None:
-            yield from under("refine", self.refine.problems(context))
+            yield from under("refine", asked(self.refine, context))
         try:
             features = self._features
         except NoFeatures as error:
             yield ("backbone",), str(error)
             return
-        yield from under("decoder", self.decoder.problems(features, context))
+        yield from under("norm", self.norm.problems(self.backbone, context))
+        yield from under("decoder", asked(self.decoder, features, context))
         yield from self._head_problems(features, context)
         yield from self._scale_problems()
 
+    def network_problems(self, model: keras.Model) -> Iterator[Fault]:
+        """What is said of layers that the network does not have, each as (path, message)."""
+        yield from under("norm", self.norm.network_problems(model))
+
     def _scale_problems(self) -> Iterator[Fault]:
         """Why scores of several scales cannot be laid onto each other."""
+        if len(self.scales) == 1 and self.fusion != "max":
+            yield ("fusion",), f"there is one scale, and nothing to fuse. Received: {self.fusion}. Leave it out"
         if len(self.scales) > 1 and self.decoder.head == "crop":
             message = "scores of several scales are resized onto each other, and those of this decoder must be cropped"
             yield ("scales",), f"{message}. Set its upsampling to another one. Received: {list(self.scales)}"
@@ -194,10 +208,14 @@ class Segmenter:
             yield from self._scaled_grid()
 
     def _head_problems(self, features: Features, context: Context) -> Iterator[Fault]:
-        """Why the file's head cannot bring the decoder's scores to the image."""
+        """Why the head cannot bring the decoder's scores to the image."""
+        if self.decoder.head is not None and self.decoder.head not in HEADS:
+            message = f"{self.decoder.type} asks for no head that there is: {listed(HEADS)}, or None"
+            yield ("decoder",), f"{message}. Received: {self.decoder.head!r}"
+            return
         if self.head is None:
             return
-        yield from under("head", self.head.problems(features, context))
+        yield from under("head", asked(self.head, features, context))
         needed = None if self.decoder.head is None else HEADS[self.decoder.head].type
         if needed is None:
             yield ("head",), f"these scores have the image's size already; set it to null. Received: {self.head.type}"

@@ -53,7 +53,7 @@ def fit(
     Raises:
         TfsegError: data, weights or `run_dir` cannot be used, or the training had to stop; the text says what to do.
     """
-    folder, recipe, labels = Path(run_dir), pipeline.training, pipeline.labels
+    folder, recipe, labels, callbacks = Path(run_dir), pipeline.training, pipeline.labels, _checked(callbacks)
     with claim(folder, pipeline, resume=resume, overwrite=overwrite) as claimed, in_words():
         data = pipeline.data.open(labels, pipeline.seed)
         steps, _ = data.steps_per_epoch, data.count(pipeline.data.validation_split)  # missing files show here
@@ -92,6 +92,15 @@ def fit(
         evaluate(run, pipeline.data.validation_split, allow_plugins=bool(pipeline.plugins), verbose=verbose)
         claimed.finish()
     return run
+
+
+def _checked(callbacks: Sequence[keras.callbacks.Callback]) -> tuple[keras.callbacks.Callback, ...]:
+    """The callbacks, if they are such: before an earlier run is overwritten."""
+    found = tuple(callbacks) if isinstance(callbacks, Iterable) and not isinstance(callbacks, str) else (callbacks,)
+    for each in found:
+        if not isinstance(each, keras.callbacks.Callback):
+            raise TypeError(f"Expected `callbacks` to be a list of keras.callbacks.Callback. Received: {each!r}")
+    return found
 
 
 def _check_use(pipeline: Pipeline, data: Dataset) -> None:

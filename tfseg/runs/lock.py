@@ -40,9 +40,11 @@ class Claim:
     def __init__(self, folder: Path, resume: bool) -> None:
         self.folder = folder
         self.resume = resume
+        self.begun = False
 
     def begin(self) -> None:
         """Makes room. Called when the training is ready to start: until then an earlier run is untouched."""
+        self.begun = True
         try:
             (self.folder / LOCK).write_text(MARK, encoding="utf-8")
         except OSError as error:
@@ -84,7 +86,13 @@ def claim(folder: Path, pipeline: Pipeline, *, resume: bool, overwrite: bool) ->
             if fresh:  # a folder that is not ours stays as it was
                 (folder / LOCK).unlink(missing_ok=True)
             raise
-        yield Claim(folder, resume)
+        claimed = Claim(folder, resume)
+        try:
+            yield claimed
+        except BaseException:
+            if fresh and not claimed.begun:
+                (folder / LOCK).unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 from pydantic import BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, PlainSerializer, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 from pydantic_core import CoreSchema, core_schema
 
 from tfseg.spec.docstrings import field_docstrings
@@ -157,6 +157,11 @@ class ByType(Slot):
     def takes(self, member: Any) -> bool:
         fields = getattr(member, "__dataclass_fields__", {}) if isinstance(member, type) else {}
         return "type" in fields and isinstance(fields["type"].default, str)
+
+    def refusal(self, member: type) -> str | None:
+        if is_pydantic_dataclass(member):
+            return None
+        return "is no spec: put @spec, of tfseg.spec, above it rather than @dataclass"
 
     def opened(self, annotation: Any, added: tuple[type, ...]) -> tuple[Any, "Slot"]:
         wide = tuple(completed(member, self.contract) for member in added)

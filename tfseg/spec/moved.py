@@ -69,9 +69,22 @@ def renewed(root: Node) -> Node:
             continue
         value = holder[key]
         root = _without(root, (*above, key))
-        if value.plain != each.default:
+        if value.plain != each.default and _is_free(root, parts(each.new)):
             root = put(root, parts(each.new), value)
     return root
+
+
+def _is_free(node: Node, path: Sequence[str]) -> bool:
+    """Whether nothing stands at the path or above it: what the new place says already counts."""
+    for key in path:
+        if node.value is None:
+            return True
+        if not isinstance(node.value, dict):
+            return False
+        if key not in node.value:
+            return True
+        node = node.value[key]
+    return node.value is None
 
 
 def _at(node: Node, path: Sequence[str]) -> dict[Key, Node] | None:

@@ -48,8 +48,10 @@ def table_of(module: str) -> Table:
     """
     try:
         found = importlib.import_module(module)
-    except Exception as error:
-        raise _unfit(f'cannot import "{module}": {type(error).__name__}: {error}') from error
+    except (Exception, SystemExit) as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+        hint = ". Modules are found where Python finds them: install it, or set PYTHONPATH" if missing else ""
+        raise _unfit(f'cannot import "{module}": {type(error).__name__}: {error}{hint}') from error
     return f'the module "{module}"', getattr(found, "COMPONENTS", None)
 
 
@@ -112,8 +114,9 @@ def components(type_: Any, table: Any, source: str) -> Components:
     known = marks(type_)
     for name, found in table.items():
         kind = known.get(name, Slot())  # `widen` says that there is no such slot
-        if not isinstance(found, list | tuple) or not all(map(kind.takes, found)):
-            raise _unfit(f'{source}, slot "{name}": expected a list of {kind.WANTED}; received {found!r}')
+        wrong = [each for each in found if not kind.takes(each)] if isinstance(found, list | tuple) else [found]
+        if wrong:
+            raise _unfit(f'{source}, slot "{name}": expected a list of {kind.WANTED}; received {wrong[0]!r}')
         for member in found:
             if (reason := kind.refusal(member)) is not None:
                 raise _unfit(f'{source}, slot "{name}": {member.__qualname__} {reason}')

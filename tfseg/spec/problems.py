@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from tfseg.errors import TfsegError
+from tfseg.errors import TfsegError, first_line
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,25 @@ def under(key: str | tuple[str | int, ...], faults: Iterable[Fault]) -> Iterator
     """Faults of a section, seen from the spec that has the section under `key`."""
     keys = (key,) if isinstance(key, str) else key
     return (((*keys, *path), message) for path, message in faults)
+
+
+def asked(part: Any, *about: Any) -> Iterator[Fault]:
+    """What a component says of itself; one of a user's own may fail at it, or say it in another form."""
+    try:
+        found = list(part.problems(*about))
+    except Exception as error:  # noqa: BLE001 - the code of a user's own
+        yield (), _own_fault(f"fails with {type(error).__name__}: {first_line(error)}")
+        return
+    for fault in found:
+        if isinstance(fault, tuple) and len(fault) == 2 and isinstance(fault[0], str | tuple):
+            path = tuple(fault[0].split(".")) if isinstance(fault[0], str) else fault[0]
+            yield path, str(fault[1])
+        else:
+            yield (), _own_fault(f"gives {fault!r}")
+
+
+def _own_fault(what: str) -> str:
+    return f'its `problems` {what}. Expected pairs of a path, such as ("width",), and a message, or none at all'
 
 
 def told(faults: Iterable[Fault]) -> str:

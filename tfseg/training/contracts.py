@@ -7,10 +7,31 @@ from typing import Any, ClassVar
 import keras
 
 from tfseg.context import Context
+from tfseg.errors import RunError, first_line
 from tfseg.labels import Labels
 from tfseg.losses.balance import Counts
 from tfseg.losses.sizes import Positions, Resolution
 from tfseg.spec.problems import Fault
+
+RATES = (int, float, keras.optimizers.schedules.LearningRateSchedule)
+"""What a learning rate may be."""
+
+
+def made(slot: str, kind: type | tuple[type, ...], spec: Any, *arguments: Any, **options: Any) -> Any:
+    """What a spec makes; one of a user's own may fail, or make something else.
+
+    Raises:
+        RunError: it does.
+    """
+    try:
+        found = spec(*arguments, **options)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise RunError(f"training.{slot}: {spec.type} fails ({reason}). Correct it, or take another one") from error
+    if not isinstance(found, kind):
+        expected = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+        raise RunError(f"training.{slot}: {spec.type} must make a {expected}. Received: {found!r}")
+    return found
 
 
 class Objective:

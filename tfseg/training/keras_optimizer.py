@@ -1,6 +1,7 @@
 """Any optimizer of Keras, by the name of its class."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import keras
@@ -14,13 +15,16 @@ from tfseg.spec.wording import listed, nearest, received
 from tfseg.training.contracts import OptimizerSpec
 from tfseg.training.schedules import per_update
 
-Value = bool | int | float | str | None
+Value = bool | int | float | str | None | tuple[Any, ...] | dict[str, Any]
 OURS = {
     "gradient_accumulation_steps": "training.accumulate sets it",
     "loss_scale_factor": "tfseg's own optimizers scale losses",
     "name": "an optimizer has none here",
     "multipliers": "tfseg's own optimizers have parts, sgd and adamw",
     "kwargs": "it is no argument",
+    "use_ema": "the averages would not be in what a run saves",
+    "ema_momentum": "the averages would not be in what a run saves",
+    "ema_overwrite_frequency": "the averages would not be in what a run saves",
 }
 """What Keras's classes take and a file does not say."""
 WRAPPERS = ("LossScaleOptimizer", "MultiOptimizer")
@@ -49,27 +53,38 @@ class KerasOptimizer(OptimizerSpec):
         own = {"type", "class", "class_", "learning_rate", "arguments"}
         beside = {key: value for key, value in given.items() if key not in own}
         rest = {key: value for key, value in given.items() if key in own}
+        if twice := sorted(beside.keys() & given.get("arguments", {}).keys()):
+            raise Misfit(((twice[0],), "is given twice: beside class and under arguments. Leave out one of the two"))
         return {**rest, "arguments": {**given.get("arguments", {}), **beside}} if beside else data
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         classes = optimizers()
         if self.class_ not in classes:
-            told = f"expected an optimizer of Keras ({listed(classes)}); received {received(self.class_)}"
-            raise Misfit((("class",), told + nearest(self.class_, classes)))
+            message = f"expected an optimizer of Keras ({listed(classes)}); received {received(self.class_)}"
+            raise Misfit((("class",), message + nearest(self.class_, classes)))
         taken = arguments(classes[self.class_])
-        faults: list[Fault] = []
-        for name in self.arguments:
-            if name in OURS:
-                faults.append(((name,), f"{OURS[name]}. Received: {received(self.arguments[name])}. Leave it out"))
-            elif name not in taken:
-                near = nearest(name, taken) or "."
-                faults.append(((name,), f"{self.class_} takes no such argument{near} Its arguments: {listed(taken)}"))
-        if not faults:
-            faults = _refused(self)
-        if faults:
+        faults: list[Fault] = [((name,), told) for name in self.arguments if (told := self._fault(name, taken))]
+        if faults := faults or _refused(self):
             raise Misfit(*faults)
         return self
+
+    def _fault(self, name: str, taken: Mapping[str, Any]) -> str | None:
+        """Why that argument cannot be given, or None. `taken` are those that there are, and their defaults."""
+        value = self.arguments[name]
+        if name in OURS:
+            return f"{OURS[name]}. Received: {received(value)}. Leave it out"
+        if name not in taken:
+            near = nearest(name, taken) or "."
+            return f"{self.class_} takes no such argument{near} Its arguments: {listed(taken)}"
+        default, kind = taken[name], type(taken[name])
+        if isinstance(default, bool) and not isinstance(value, bool):
+            return f"expected true or false; received {received(value)}"
+        if not isinstance(default, bool | str) and value is not None and type(value) not in (int, float):
+            return f"expected a number; received {received(value)}"
+        if kind is str and not isinstance(value, str):
+            return f"expected text; received {received(value)}"
+        return None
 
     def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
         """The Keras optimizer.
@@ -94,10 +109,10 @@ def optimizers() -> dict[str, type[keras.optimizers.Optimizer]]:
     }
 
 
-def arguments(optimizer: type[keras.optimizers.Optimizer]) -> list[str]:
-    """What a file may say to an optimizer, from the signature of its constructor."""
-    names = list(inspect.signature(optimizer.__init__).parameters)[1:]
-    return [name for name in names if name != "learning_rate" and name not in OURS]
+def arguments(optimizer: type[keras.optimizers.Optimizer]) -> dict[str, Any]:
+    """What a file may say to an optimizer and what it says itself, from the signature of its constructor."""
+    own = list(inspect.signature(optimizer.__init__).parameters.items())[1:]
+    return {name: each.default for name, each in own if name != "learning_rate" and name not in OURS}
 
 
 def _refused(spec_: KerasOptimizer) -> list[Fault]:
@@ -105,5 +120,5 @@ def _refused(spec_: KerasOptimizer) -> list[Fault]:
     try:
         spec_(spec_.learning_rate, scaled=False)
     except (TypeError, ValueError) as error:
-        return [(("arguments",), f"{spec_.class_} refuses them: {first_line(error)}")]
+        return [((), f"{spec_.class_} refuses these arguments: {first_line(error)}")]
     return []

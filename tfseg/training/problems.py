@@ -33,8 +33,8 @@ def impossible(training: "Training") -> Iterator[Fault]:
     if training.precision == "mixed_float16" and not training.optimizer.scales:
         yield (
             ("precision",),
-            f"needs an optimizer that scales losses, and {training.optimizer.type} does not. Received: mixed_float16. "
-            "Set it to mixed_bfloat16, or the optimizer to sgd or adamw",
+            f"needs an optimizer that scales losses, and the type {training.optimizer.type} does not. "
+            "Received: mixed_float16. Set it to mixed_bfloat16, or the optimizer to sgd or adamw",
         )
     if training.batch_norm_batches and training.batch_norm == "frozen":
         yield (
@@ -71,17 +71,18 @@ def _found_nowhere(training: "Training", model: keras.Model) -> Iterator[Fault]:
 
 
 def _without_statistics(training: "Training", model: keras.Model) -> Iterator[Fault]:
-    """What keeps or measures statistics of batches, for a network that normalises by those of each image alone."""
+    """What keeps or measures statistics of batches, for a network that has none."""
     layers = list(flat_layers(model))
     if any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers):
         return
     grouped = [layer.name for layer in layers if isinstance(layer, keras.layers.GroupNormalization)]
-    why = f"the network has group normalisation ({_some(grouped)}), which keeps no statistics of batches"
-    if grouped and training.batch_norm == "frozen":
-        yield ("batch_norm",), f"{why}. Received: frozen. Set it to train, or model.norm.type to batch"
-    if grouped and training.batch_norm_batches:
-        message = f"{why}. Received: {training.batch_norm_batches}. Set it to 0, or model.norm.type to batch"
-        yield ("batch_norm_batches",), message
+    why = "the network has no batch normalisation"
+    if grouped:
+        why += f" but group normalisation ({_some(grouped)}), which keeps no statistics of batches"
+    if training.batch_norm == "frozen":
+        yield ("batch_norm",), f"{why}. Received: frozen. Set it to train"
+    if training.batch_norm_batches:
+        yield ("batch_norm_batches",), f"{why}. Received: {training.batch_norm_batches}. Set it to 0"
 
 
 def _scores(model: keras.Model) -> Iterator[Fault]:

@@ -17,9 +17,9 @@ from tfseg.losses import Positions
 from tfseg.losses.balance import Counts
 from tfseg.metrics import SegmentationMetrics
 from tfseg.spec.declare import ByType, spec
-from tfseg.spec.problems import Fault, Misfit, told, under
+from tfseg.spec.problems import Fault, Misfit, asked, told, under
 from tfseg.training.checkpoints import Checkpoints
-from tfseg.training.contracts import Objective, OptimizerSpec, ScheduleSpec
+from tfseg.training.contracts import RATES, Objective, OptimizerSpec, ScheduleSpec, made
 from tfseg.training.history import History
 from tfseg.training.keras_optimizer import KerasOptimizer
 from tfseg.training.layers import BatchNorm, prepare
@@ -82,7 +82,7 @@ class Training:
 
     def problems(self, context: Context) -> Iterator[Fault]:
         """What does not fit the classes, each as (path, message)."""
-        yield from under("loss", self.loss.problems(context))
+        yield from under("loss", asked(self.loss, context))
 
     def network_problems(self, model: keras.Model) -> Iterator[Fault]:
         """What does not fit the network to be trained, each as (path, message)."""
@@ -139,14 +139,16 @@ class Training:
             raise RunError(problems)
         prepare(model, batch_norm=self.batch_norm, freeze=self.freeze, synchronized=self.strategy == "mirrored")
         length = self.length(steps_per_epoch)
-        rate = self.schedule(
-            self.optimizer.learning_rate, steps=length.total_steps, steps_per_epoch=length.steps_per_epoch
-        )
-        optimizer = self.optimizer(rate, scaled=self.precision == "mixed_float16", accumulate=self.accumulate)
+        steps = {"steps": length.total_steps, "steps_per_epoch": length.steps_per_epoch}
+        rate = made("schedule", RATES, self.schedule, self.optimizer.learning_rate, **steps)
+        scaling = {"scaled": self.precision == "mixed_float16", "accumulate": self.accumulate}
+        optimizer = made("optimizer", keras.optimizers.Optimizer, self.optimizer, rate, **scaling)
         metrics = [SegmentationMetrics(labels.count, labels.ignore)]
         model.compile(
             optimizer=optimizer,
-            **self._objective(model, partial(self.loss, labels, counts and cache(counts)), positions),
+            **self._objective(
+                model, partial(made, "loss", keras.losses.Loss, self.loss, labels, counts and cache(counts)), positions
+            ),
             metrics={LOGITS: metrics} if isinstance(model.output, dict) else metrics,
             jit_compile=self.jit_compile,
             auto_scale_loss=False,

@@ -15,6 +15,8 @@ from tfseg.weights.readers import Arrays
 from tfseg.weights.report import WeightsReport, listed, scopes
 from tfseg.weights.schemes import naming_of
 
+WHOLE = "Nothing was written. Give weights of this very network, or change the pipeline to the file's network."
+PART = "Nothing was changed. Give weights of this very backbone, or set model.backbone.weights to null."
 SHOWN = 8
 """Lines about layers that do not match, before the rest is counted."""
 
@@ -55,7 +57,8 @@ def fill(
     filled = {name: each for name, each in found.items() if each.values and name not in faults}
     unused = _unused(arrays, filled.values() if not whole else found.values())
     if refused := [f"{name}: {text}" for name, text in faults.items() if whole or name in needed]:
-        raise WeightsError(_refusal(source, naming, len(modules.variables), refused, unused))
+        ending = WHOLE if whole else PART
+        raise WeightsError(_refusal(source, naming, len(modules.variables), refused, unused, ending))
     for name, each in filled.items():
         for variable, value in each.values.items():
             modules.variables[name][variable].assign(value)
@@ -82,13 +85,25 @@ def _fault(name: str, found: Found, modules: Modules, naming: Naming, needed: bo
     variables = modules.variables[name]
     missing = [each for each in variables if each not in found.values]
     if missing and (needed or found.values):
-        expected = " or ".join(naming.candidates(name, missing[0])) or f"{naming.title} have no word for it"
-        return f"not in the file; expected {expected}"
+        expected = " or ".join(naming.candidates(name, missing[0]))
+        return f"not in the file; expected {expected}" if expected else f"{naming.title} have no word for it"
     for variable, value in found.values.items():
         ours, theirs = tuple(variables[variable].shape), tuple(value.shape)
         if ours != theirs:
             return _misfit(variable, ours, theirs, found.origins.get(variable, "the bias"), classes)
+        if wrong := _no_weights(variable, value):
+            return f"{found.origins.get(variable, 'the bias')} {wrong}"
     return found.fault
+
+
+def _no_weights(variable: str, value: np.ndarray) -> str | None:
+    """Why numbers of the right shape are no weights, or None."""
+    if not np.issubdtype(value.dtype, np.floating):
+        return f"holds {value.dtype}, and weights are floating-point numbers"
+    with np.errstate(over="ignore"):
+        if not np.isfinite(value.astype(np.float32)).all():
+            return "holds numbers that are not finite in float32"
+    return "is negative, and a variance cannot be" if variable == "moving_variance" and value.min() < 0 else None
 
 
 def _misfit(name: str, ours: tuple[int, ...], theirs: tuple[int, ...], origin: str, classes: int | None) -> str:
@@ -112,7 +127,7 @@ def _unused(arrays: Arrays, found: Collection[Found]) -> tuple[str, ...]:
     )
 
 
-def _refusal(source: str, naming: Naming, total: int, faults: list[str], unused: tuple[str, ...]) -> str:
+def _refusal(source: str, naming: Naming, total: int, faults: list[str], unused: tuple[str, ...], ending: str) -> str:
     more = [f"… and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
     return "\n  ".join(
         [
@@ -121,6 +136,6 @@ def _refusal(source: str, naming: Naming, total: int, faults: list[str], unused:
             *faults[:SHOWN],
             *more,
             f"left over in the file: {listed(scopes(unused))}",
-            "Nothing was written. Give weights of this very network, or change the pipeline to the file's network.",
+            ending,
         ]
     )

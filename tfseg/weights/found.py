@@ -43,6 +43,9 @@ def found_for(module: str, modules: Modules, naming: Naming, arrays: Mapping[str
         if (array := found.take(naming, module, name, arrays)) is not None:
             shape = tuple(variable.shape)
             found.values[name] = naming.fit(module, name, undilated(array, shape), shape)
+    means = naming.candidates(module, "moving_mean")
+    if "gamma" in found.values and "moving_mean" not in modules.variables[module] and arrays.keys() & set(means):
+        found.fault = "the file normalises by batch, and the network does not"
     if module in modules.norms:
         _take_bias(found, module, modules, naming, arrays)
     return found
