@@ -155,3 +155,20 @@ def test_what_the_training_asks_of_the_network_in_vain_is_found_before_it_begins
     assert caught.value.exit_code == 2
     [told] = problems(tmp_path, STREETS, "training.freeze=[fc8]")
     assert told.startswith('override "training.freeze=[fc8]": training.freeze: found in none of the 45 layer names')
+
+
+def test_a_run_directory_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text(STREETS)
+    with pytest.raises(tfseg.SpecError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: is a run directory: `tfseg fit {tmp_path} --resume` goes on with it, and its file is "
+        f"{tmp_path}/pipeline.yaml"
+    )
+
+
+def test_groups_of_the_decoder_are_told_at_their_line(tmp_path: Path) -> None:
+    [told] = problems(tmp_path, STREETS, "model.norm={type: group, groups: 4}", "model.decoder.channels=6")
+    assert told.startswith(
+        'override "model.norm={type: group, groups: 4}": model.norm.groups: must divide the channels'
+    )

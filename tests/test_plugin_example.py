@@ -133,7 +133,7 @@ CONFIG = """
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"component": "3"}, "expected a list of Keras layers; received [3]"),
+        ({"component": "3"}, "expected a list of Keras layers; received 3"),
         (
             {"argument": "x=len"},
             "Own has the argument x, whose default no file can write; expected a number, text, a list of them or a "

@@ -81,7 +81,7 @@ def test_missing_layers_are_counted(model: keras.Model, tmp_path: Path) -> None:
         "  stage1_mix: not in the file; expected stage1_mix/kernel\n"
         "  stage1_mix_bn: not in the file; expected stage1_mix_bn/gamma\n"
         "  left over in the file: none\n"
-        "  Nothing was written. Give weights of this very network, or change the pipeline to the file's network."
+        "  Nothing was changed. Give weights of this very backbone, or start without."
     )
 
 

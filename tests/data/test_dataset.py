@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfseg.context import Context
-from tfseg.data import Data
+from tfseg.data import Data, Shapes
 from tfseg.errors import DataError
 from tfseg.labels import Labels
 from tfseg.spec.problems import SpecError
@@ -159,3 +159,20 @@ def test_a_folder_is_listed_once(data: Data, folder: Path) -> None:
     for file in (folder / "train" / "images").iterdir():
         file.unlink()
     assert opened.names("train") == names and opened.count("train") == 5
+
+
+def test_what_cannot_be_opened_or_does_not_exist() -> None:
+    data = Data(source=Shapes(size=16, train=4), batch_size=2)
+    with pytest.raises(TypeError, match=r"Expected `labels` to be tfseg.Labels, such as pipeline.labels. Received: 'v"):
+        data.open("voc")
+    for seed in (-1, 2**31, 1.5, None):
+        with pytest.raises(
+            ValueError, match=re.escape(f"Expected `seed` to be an integer from 0 to 2**31 - 1. Received: {seed!r}")
+        ):
+            data.open(TWO, seed)
+    opened = data.open(Labels(names=("ground", "disc", "square")))
+    for epoch, step in ((0, 2), (0, -1), (-1, 0)):
+        words = f"Expected `epoch` to be 0 or more and `step` to be from 0 to 1. Received: epoch={epoch}, step={step}"
+        for ask in (opened.training_batch, opened.batch_names):
+            with pytest.raises(ValueError, match=words):
+                ask(epoch, step)

@@ -4,6 +4,7 @@ import random
 from typing import Any, Literal
 
 import keras
+import numpy as np
 import pytest
 
 from tests.models.conftest import LABELS
@@ -132,7 +133,7 @@ def test_a_backbone_that_returns_something_else(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Own, "__call__", lambda self, image: image)
     [(path, message)] = with_backbone(Own(before=keras.layers.Identity())).problems(Context(LABELS, 3))
     assert path == ("backbone",)
-    assert message.startswith("own must return `Features` of one stage or more. Received: <KerasTensor")
+    assert message.startswith("own must return `Features` of a tuple of one stage or more. Received: <KerasTensor")
 
 
 def with_backbone(backbone: Backbone, decoder: Fcn = DECODER) -> Segmenter:
@@ -166,3 +167,51 @@ def test_the_grid_of_crops() -> None:
     assert Segmenter(backbone=SmallCnn(), decoder=Dilation()).crop_grid == Grid(16, 16, 1)  # places move
     fixed = Segmenter(backbone=Resnet(depth=50, output_stride=8), decoder=Dilation())
     assert isinstance(fixed._head, Zoom) and fixed.crop_grid == Grid(8, 8, None)
+
+
+def test_to_look_at_a_network_changes_no_other() -> None:
+    """Two networks of one seed have the same weights, whether a third was looked at between or not."""
+
+    def weights(look: bool) -> list[np.ndarray]:
+        keras.utils.set_random_seed(3)
+        if look:
+            encoded(SmallCnn(width=11), 3)
+        return Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,), channels=4)).build(LABELS).get_weights()
+
+    for first, second in zip(weights(False), weights(True), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_stage_must_be_what_its_layers_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(stages: object) -> str:
+        monkeypatch.setattr(Own, "__call__", lambda self, image: Features(stages(image)))
+        [(path, message)] = with_backbone(Own(before=keras.layers.Identity())).problems(Context(LABELS, 3))
+        assert path == ("backbone",)
+        return message
+
+    def conv(image: keras.KerasTensor, steps: object = 2) -> keras.KerasTensor:
+        return keras.layers.Conv2D(4, 3, steps, "same")(image)
+
+    assert told(lambda image: (Stage("a", 4, conv(image)),)) == (
+        "own gives stage 'a' the stride 4, but its layers put 2 pixels between two rows of it"
+    )
+    assert told(lambda image: (Stage("a", 4, conv(image, (4, 2))),)) == (
+        "own gives stage 'a' the stride 4, but its layers put 2 pixels between two columns of it"
+    )
+    assert told(lambda image: Stage("a", 2, conv(image))).startswith(
+        "own must return `Features` of a tuple of one stage or more. Received: Features("
+    )
+    assert told(lambda image: (("a", 2, image),)).startswith("own must return stages as `Stage`. Received: ('a', 2, ")
+    assert told(lambda image: (Stage("a", 2, None),)) == (
+        "own must give stage 'a' [batch, height, width, channels]. Received: None"
+    )
+    assert told(lambda image: (Stage("a", 2.0, conv(image)),)) == (
+        "own must give stage 'a' an integer stride of at least 1. Received: 2.0"
+    )
+
+
+def test_paddings_that_differ_between_rows_and_columns() -> None:
+    backbone = Own(before=keras.layers.ZeroPadding2D(((1, 0), (0, 0))))
+    [(path, message)] = with_backbone(backbone, Fcn(strides=(4,), upsampling="deconv")).problems(Context(LABELS, 3))
+    assert path == ("decoder", "upsampling")
+    assert message.startswith("deconv crops alike in both directions, and own pads rows otherwise than columns")

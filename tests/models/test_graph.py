@@ -318,3 +318,18 @@ def test_upsampling_and_average_pooling_are_layers_of_a_graph() -> None:
     assert coordinate_map(model.get_layer("up").output) == CoordinateMap()
     assert describe(model).receptive_field == 2
     assert receptive_field(model.get_layer("up").output).size == 4
+
+
+def test_the_last_layer_scores_every_pixel() -> None:
+    half = {**SCORE, "strides": 2}
+    [(path, message)] = graph(half).problems(Context(Labels(names=("a", "b", "c")), 3))
+    assert path == ("layers", 0)
+    assert message == (
+        "the last layer must score every pixel, and what it gives lies 2 pixels apart. Add a resize_like that reads "
+        "image too"
+    )
+
+
+def test_a_layer_that_is_no_word() -> None:
+    with pytest.raises(SpecError, match="expected a layer; layers: activation"):
+        Graph(layers=({"name": "a", "layer": {"type": "conv"}},))

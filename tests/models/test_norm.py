@@ -104,17 +104,22 @@ def test_groups_must_divide_the_channels() -> None:
     assert str(error.value) == f"model.norm.groups: {words.format('lateral_stage5_bn', 6, 4)}"
 
 
-def test_pretrained_weights_do_not_fit_group_norm(tmp_path: Path) -> None:
-    backbone = SmallCnn(width=4, weights=tmp_path / "weights.npz")
-    spec = Segmenter(backbone=backbone, decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=4))
-    assert list(spec.problems(Context(LABELS, 3))) == [
+def test_pretrained_weights_do_not_fit_group_norm() -> None:
+    """Weights of a file are looked at when it is read: they may have been found with group normalisation."""
+
+    def told(weights: object) -> list[tuple[tuple[str, ...], str]]:
+        parts = {"decoder": Fcn(), "norm": Norm(type="group", groups=4)}
+        return list(Segmenter(backbone=MobileNetV2(weights=weights), **parts).problems(Context(LABELS, 3)))
+
+    assert told("imagenet") == [
         (
             ("norm", "type"),
-            "the weights that small_cnn starts from were found with batch normalisation. Set it to batch, or "
+            "the weights that mobilenet_v2 starts from were found with batch normalisation. Set it to batch, or "
             "model.backbone.weights to null. Received: group",
         )
     ]
-    plain = Vgg16(width=1 / 64, weights=tmp_path / "weights.npz")
+    assert told(Path("weights.npz")) == []
+    plain = Vgg16(width=1.0, weights="imagenet")
     assert not list(Segmenter(backbone=plain, decoder=Fcn(), norm=Norm(type="group")).problems(Context(LABELS, 3)))
 
 
@@ -141,17 +146,12 @@ def test_mistakes(fields: dict[str, object], message: str) -> None:
 def test_what_needs_batch_norm_says_so() -> None:
     model = GROUPED.build(LABELS, training=True)
     why = (
-        "the network has group normalisation (stage1_down_bn, stage1_mix_bn, stage2_down_bn, …, pooling_norm, "
-        "atrous_1_norm, pointwise_norm), which keeps no statistics of batches"
+        "the network has no batch normalisation but group normalisation (stage1_down_bn, stage1_mix_bn, "
+        "stage2_down_bn, …, pooling_norm, atrous_1_norm, pointwise_norm), which keeps no statistics of batches"
     )
     frozen, measured = Training(batch_norm="frozen"), Training(batch_norm_batches=3)
-    instead = "or model.norm.type to batch"
-    assert list(frozen.network_problems(model)) == [
-        (("batch_norm",), f"{why}. Received: frozen. Set it to train, {instead}")
-    ]
-    assert list(measured.network_problems(model)) == [
-        (("batch_norm_batches",), f"{why}. Received: 3. Set it to 0, {instead}")
-    ]
+    assert list(frozen.network_problems(model)) == [(("batch_norm",), f"{why}. Received: frozen. Set it to train")]
+    assert list(measured.network_problems(model)) == [(("batch_norm_batches",), f"{why}. Received: 3. Set it to 0")]
     other = Segmenter(backbone=SmallCnn(width=4), decoder=Fcn(strides=(16,))).build(LABELS, training=True)
     assert not list(frozen.network_problems(other))
 
@@ -164,3 +164,21 @@ def test_group_norm_learns() -> None:
     gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
     assert all(gradient is not None for gradient in gradients)
     assert not model.non_trainable_weights
+
+
+def test_a_choice_that_no_layer_takes_is_refused() -> None:
+    def told(**norm: object) -> list[tuple[tuple[str, ...], str]]:
+        spec = Segmenter(backbone=Vgg16(width=1 / 64), decoder=Fcn(), norm=Norm(**norm))
+        return list(spec.network_problems(weightless(lambda: spec.build(LABELS))))
+
+    why = "no layer of this network takes it from here"
+    assert told() == []
+    assert told(momentum=0.5) == [(("norm", "momentum"), f"{why}. Received: 0.5. Leave it out")]
+    assert told(type="group", groups=1) == [
+        (
+            ("norm", "type"),
+            f"{why}. Received: group. Leave it out, or build layers with tfseg.layers.norm.normalized",
+        )
+    ]
+    normal = Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,)), norm=Norm(momentum=0.5, epsilon=0.25))
+    assert not list(normal.network_problems(normal.build(LABELS)))

@@ -38,6 +38,13 @@ def image(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (1, height, width, 3)).astype(np.float32)
 
 
+def test_one_scale_has_nothing_to_fuse() -> None:
+    spec = Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,)), fusion="attention")
+    assert list(spec.problems(Context(LABELS, 3))) == [
+        (("fusion",), "there is one scale, and nothing to fuse. Received: attention. Leave it out")
+    ]
+
+
 def test_sizes_of_the_paper() -> None:
     """321 pixels are seen as 321, 241 and 161; their scores have 41, 31 and 21 places."""
     model = MULTI.build(LABELS, training=True)

@@ -599,3 +599,20 @@ def test_a_training_that_ends_within_an_epoch(pipeline: Pipeline, tmp_path: Path
     assert [row["epoch"] for row in run.history] == [1.0, 2.0]
     np.testing.assert_allclose([row["learning_rate"] for row in run.history], [1e-3 * (1 / 3) ** 0.9, 0], rtol=1e-5)
     assert "val_miou" in run.history[-1]
+
+
+@pytest.mark.parametrize("callbacks", [[3], "x", [keras.callbacks.Callback], None])
+def test_callbacks_are_looked_at_before_an_earlier_run_goes(callbacks: Any, pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("run\n")
+    (tmp_path / "history.csv").write_text("kept")
+    with pytest.raises(TypeError, match=r"Expected `callbacks` to be a list of keras.callbacks.Callback. Received: "):
+        tfseg.fit(pipeline, tmp_path, overwrite=True, callbacks=callbacks, verbose=False)
+    assert (tmp_path / "history.csv").read_text() == "kept"
+
+
+def test_a_training_that_never_began_leaves_no_lock(pipeline: Pipeline, tmp_path: Path) -> None:
+    backbone = replace(pipeline.model.backbone, weights=tmp_path / "none.npz")
+    lost = replace(pipeline, model=replace(pipeline.model, backbone=backbone))
+    with pytest.raises(tfseg.WeightsError):
+        tfseg.fit(lost, tmp_path / "run", verbose=False)
+    assert not list((tmp_path / "run").iterdir())

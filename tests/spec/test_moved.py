@@ -88,3 +88,17 @@ def test_a_plain_renaming(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert document.where("c.y") == f"{tmp_path}/x.yaml:2"
     assert str(moved(("x",), None)) == "moved to c.y"
     assert renewed.__doc__
+
+
+def test_what_the_new_place_says_already_counts(tmp_path: Path) -> None:
+    """A file of a run to which somebody added the new key."""
+    from tfseg.labels import labels_text
+    from tfseg.pipeline import load
+    from tfseg.spec.show import dump
+
+    pipeline = load("shapes", ["model.norm.momentum=0.5"])
+    text = dump(pipeline).replace("    type: small_cnn\n", "    type: small_cnn\n    momentum: 0.7\n", 1)
+    (tmp_path / "pipeline.yaml").write_text(text)
+    (tmp_path / "labels.json").write_text(labels_text(pipeline.labels))
+    assert "momentum: 0.7" in text
+    assert load(tmp_path / "pipeline.yaml").model.norm.momentum == 0.5

@@ -113,7 +113,7 @@ def test_python_code_is_run_only_when_that_is_allowed(module: Any) -> None:
         ("", 'the module "NAME" has no table of components; expected COMPONENTS = {slot: [Spec, …]}'),
         (
             "COMPONENTS = {'backbone': [int]}",
-            'the module "NAME", slot "backbone": expected a list of specs with a type; received [<class \'int\'>]',
+            'the module "NAME", slot "backbone": expected a list of specs with a type; received <class \'int\'>',
         ),
         (
             "COMPONENTS = {'backbone': int}",
@@ -140,7 +140,8 @@ def test_a_module_that_does_not_exist() -> None:
     with pytest.raises(SpecError) as caught:
         plugged(Recipe, _document(plugins=("no_such_module_here",)), allow_plugins=True)
     message = (
-        "plugins: cannot import \"no_such_module_here\": ModuleNotFoundError: No module named 'no_such_module_here'"
+        "plugins: cannot import \"no_such_module_here\": ModuleNotFoundError: No module named 'no_such_module_here'. "
+        "Modules are found where Python finds them: install it, or set PYTHONPATH"
     )
     assert str(caught.value) == message
 

@@ -61,7 +61,7 @@ def test_what_does_not_fit() -> None:
         "training.optimizer.multipliers: tfseg's own optimizers have parts, sgd and adamw. Received: 3. Leave it out"
     )
     (told,) = problems("{type: keras, class: Lion, beta_1: 7}")
-    assert told.startswith("training.optimizer.arguments: Lion refuses them: ")
+    assert told.startswith("training.optimizer: Lion refuses these arguments: ")
     assert problems("{type: keras, class: Lion, name: x, loss_scale_factor: 2.0}") == [
         'training.optimizer.name: an optimizer has none here. Received: "x". Leave it out',
         "training.optimizer.loss_scale_factor: tfseg's own optimizers scale losses. Received: 2.0. Leave it out",
@@ -77,9 +77,29 @@ def test_what_does_not_fit() -> None:
 
 def test_float16_needs_an_optimizer_that_scales_losses() -> None:
     words = (
-        "precision: needs an optimizer that scales losses, and keras does not. Received: mixed_float16. Set it to "
-        "mixed_bfloat16, or the optimizer to sgd or adamw"
+        "precision: needs an optimizer that scales losses, and the type keras does not. Received: mixed_float16. Set it "
+        "to mixed_bfloat16, or the optimizer to sgd or adamw"
     )
     with pytest.raises(SpecError) as error:
         Training(optimizer=KerasOptimizer(class_="Lion"), precision="mixed_float16")
     assert [str(each).partition(": ")[2] for each in error.value.problems] == [words]
+
+
+def test_values_of_another_kind() -> None:
+    assert problems("{type: keras, class: Adam, beta_1: high}") == [
+        'training.optimizer.beta_1: expected a number; received "high"'
+    ]
+    assert problems("{type: keras, class: Adam, amsgrad: 3}") == [
+        "training.optimizer.amsgrad: expected true or false; received 3"
+    ]
+    assert problems("{type: keras, class: Adam, clipvalue: [1]}")[0].startswith(
+        "training.optimizer.clipvalue: expected a number; received "
+    )
+    assert problems("{type: keras, class: Adam, use_ema: true}") == [
+        "training.optimizer.use_ema: the averages would not be in what a run saves. Received: true. Leave it out"
+    ]
+    assert problems("{type: keras, class: Lion, beta_1: 0.8, arguments: {beta_1: 0.9}}") == [
+        "training.optimizer.beta_1: is given twice: beside class and under arguments. Leave out one of the two"
+    ]
+    [told] = problems("{type: keras, class: Lion, beta_1: 1.5}")
+    assert told.startswith("training.optimizer: Lion refuses these arguments: ")

@@ -1,5 +1,6 @@
 """What does not fit is named, and then nothing is changed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -10,7 +11,7 @@ from tests.weights.foreign import built, save_checkpoint
 from tests.weights.test_slim import MOBILE, mobilenet_v2
 from tfseg.backbones import SmallCnn
 from tfseg.errors import WeightsError
-from tfseg.models import Segmenter
+from tfseg.models import Norm, Segmenter
 from tfseg.models.decoders import Fcn
 from tfseg.weights import WeightsReport, fill, read_arrays
 from tfseg.weights.modules import Modules
@@ -156,3 +157,39 @@ def test_a_damaged_file(name: str, tmp_path: Path) -> None:
         read_arrays(path)
     assert str(error.value).startswith(f"{path}: cannot be read as weights: ")
     assert str(error.value).endswith(". Fetch or write it again.")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda kernel: kernel * np.nan, "stage1_down/kernel holds numbers that are not finite in float32"),
+        (lambda kernel: kernel.astype(np.float64) + 1e300, "stage1_down/kernel holds numbers that are not finite"),
+        (
+            lambda kernel: kernel.astype(np.int8),
+            "stage1_down/kernel holds int8, and weights are floating-point",
+        ),
+        (lambda kernel: kernel.astype(np.complex64), "stage1_down/kernel holds complex64, and weights are"),
+    ],
+)
+def test_numbers_that_are_no_weights(change: Callable[[np.ndarray], np.ndarray], words: str) -> None:
+    model, backbone = built(SMALL)
+    arrays = own(model)
+    arrays["stage1_down/kernel"] = change(arrays["stage1_down/kernel"])
+    assert words in refusal(model, arrays, required=backbone)
+
+
+def test_variances_below_zero() -> None:
+    model, _ = built(SMALL)
+    arrays = own(model)
+    arrays["stage1_down_bn/moving_variance"] *= -1
+    assert "stage1_down_bn/moving_variance is negative, and a variance cannot be" in refusal(model, arrays)
+
+
+def test_a_file_of_another_normalisation() -> None:
+    """Its gammas have the right names and shapes, and mean something else."""
+    grouped, _ = built(
+        Segmenter(backbone=SmallCnn(width=4), decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=1))
+    )
+    batch, _ = built(Segmenter(backbone=SmallCnn(width=4), decoder=Fcn(strides=(16,))))
+    assert "stage1_down_bn: the file normalises by batch, and the network does not" in refusal(grouped, own(batch))
+    assert fill(grouped, own(grouped), "a file").initial == ()

@@ -124,7 +124,7 @@ def test_what_is_too_small_is_refused_by_name() -> None:
         "  fc6: fc1/kernel is (7, 7, 8, 64) in the file, kernel is (7, 7, 8, 128) in the network\n"
         "  fc7: fc2/kernel is (1, 1, 64, 64) in the file, kernel is (1, 1, 128, 128) in the network\n"
         "  left over in the file: fc1, fc2, predictions\n"
-        "  Nothing was written. Give weights of this very network, or change the pipeline to the file's network."
+        "  Nothing was changed. Give weights of this very backbone, or start without."
     )
 
 

@@ -94,7 +94,8 @@ class Graph:
     def problems(self, context: Context) -> Iterator[Fault]:
         """What keeps the layers from working together, each as (path, message)."""
         labels = context.labels
-        yield from self._wrong_crops()
+        crops = list(self._wrong_crops())
+        yield from crops
         shapes: dict[str, tuple[Shape | None, ...]] = {IMAGE: ((None, None, None, self.channels),)}
         for index, (node, layer, sources) in enumerate(self._resolved(labels.count)):
             try:
@@ -108,7 +109,7 @@ class Graph:
             expected = f"[batch, height, width, {labels.count}], a score for each class"
             yield ("layers", len(self.layers) - 1), f"the last layer must give {expected}. Received: {list(found)}"
         fields = list(self._fields())
-        if len(fields) > len(self.layers) and (jump := fields[-1].jump) != 1:  # all layers are known
+        if not crops and len(fields) > len(self.layers) and (jump := fields[-1].jump) != 1:  # all layers are known
             message = f"must score every pixel, and what it gives lies {float(jump):g} pixels apart"
             yield ("layers", len(self.layers) - 1), f"the last layer {message}. Add a resize_like that reads image too"
 

@@ -16,7 +16,7 @@ from tfseg.weights.report import WeightsReport, listed, scopes
 from tfseg.weights.schemes import naming_of
 
 WHOLE = "Nothing was written. Give weights of this very network, or change the pipeline to the file's network."
-PART = "Nothing was changed. Give weights of this very backbone, or set model.backbone.weights to null."
+PART = "Nothing was changed. Give weights of this very backbone, or start without."
 SHOWN = 8
 """Lines about layers that do not match, before the rest is counted."""
 
