@@ -77,8 +77,8 @@ def test_what_does_not_fit() -> None:
 
 def test_float16_needs_an_optimizer_that_scales_losses() -> None:
     words = (
-        "precision: needs an optimizer that scales losses, and the type keras does not. Received: mixed_float16. Set it "
-        "to mixed_bfloat16, or the optimizer to sgd or adamw"
+        "precision: needs an optimizer that scales losses, and the type keras does not. Received: mixed_float16. "
+        "Set it to mixed_bfloat16, or the optimizer to sgd or adamw"
     )
     with pytest.raises(SpecError) as error:
         Training(optimizer=KerasOptimizer(class_="Lion"), precision="mixed_float16")
