@@ -14,6 +14,7 @@ from tfseg.context import Context
 from tfseg.keras_internals import layers_within
 from tfseg.models import ModelError, Norm, Segmenter
 from tfseg.models.decoders import DeconvNet, DeepLabV3, DeepLabV3Plus, Fcn, PspNet, SegNet, Unet
+from tfseg.pipeline import load
 from tfseg.spec.problems import SpecError
 from tfseg.symbolic import weightless
 from tfseg.training import Training
@@ -182,3 +183,7 @@ def test_a_choice_that_no_layer_takes_is_refused() -> None:
     ]
     normal = Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,)), norm=Norm(momentum=0.5, epsilon=0.25))
     assert not list(normal.network_problems(normal.build(LABELS)))
+
+
+def test_the_type_alone_is_short_for_the_map() -> None:
+    assert load("shapes", ["model.norm=group", "model.norm.groups=8"]).model.norm == Norm(type="group", groups=8)

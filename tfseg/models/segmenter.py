@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 import keras
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tfseg.backbones import (
     AlexNet,
@@ -68,7 +68,7 @@ class Segmenter:
     """What turns features into scores of the classes."""
     head: Annotated[Crop | Interp | Resize | Zoom | None, ByType(contract=Head)] = None
     """What brings scores to the image's size; null takes the one that the decoder needs."""
-    norm: Norm = Norm()
+    norm: Annotated[Norm, BeforeValidator(ByType.expand)] = Norm()
     """Which normalisation its layers have."""
     scales: Annotated[tuple[Annotated[float, Field(ge=0.01)], ...], Field(min_length=1)] = (1.0,)
     """Sizes at which the network sees the image, by one set of weights; one of them 1: [1, 0.75, 0.5] in DeepLab v2.
