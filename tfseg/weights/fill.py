@@ -98,7 +98,7 @@ def _fault(name: str, found: Found, modules: Modules, naming: Naming, needed: bo
 
 def _no_weights(variable: str, value: np.ndarray) -> str | None:
     """Why numbers of the right shape are no weights, or None."""
-    if not np.issubdtype(value.dtype, np.floating):
+    if not np.issubdtype(value.dtype, np.floating) and value.dtype not in (np.int32, np.int64):  # NumPy's own ints
         return f"holds {value.dtype}, and weights are floating-point numbers"
     with np.errstate(over="ignore"):
         if not np.isfinite(value.astype(np.float32)).all():
