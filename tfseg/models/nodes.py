@@ -70,7 +70,7 @@ class Node:
         except Exception as error:  # whatever a constructor raises, an argument is wrong
             reason = one_line(error)
             raise ValueError(f"{self.LAYER.__name__} refuses these arguments: {reason}") from error
-        theirs = self.LAYER.__module__.startswith("keras.")  # of some versions, a layer leaves out what is at its default
+        theirs = self.LAYER.__module__.startswith("keras.")  # older versions leave out what is at its default
         if lost := [name for name in self.DEFAULTS if not theirs and name not in (*config, "trainable")]:
             raise ValueError(f"{self.LAYER.__name__} could not be loaded again: its get_config lacks {listed(lost)}")
         return self
