@@ -35,6 +35,11 @@ def first_line(error: BaseException | str) -> str:
     return (_plain(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def reason(error: BaseException) -> str:
+    """The kind of an error that nobody foresaw, and the first line of what it says."""
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
 def _plain(error: BaseException | str) -> str:
     """Without the colours that Keras puts into its messages."""
     return re.sub(r"\x1b\[[0-9;]*m", "", str(error))

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field, model_validator
 
-from tfseg.errors import DataError, first_line
+from tfseg.errors import DataError, reason
 from tfseg.ops.resize import resize
 from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import Misfit
@@ -206,7 +206,7 @@ def _applied(op: AugmentSpec, image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor,
     try:
         pair = op(image, mask, key, view)
     except Exception as error:
-        raise DataError(f"data.augment: {op.type} fails ({type(error).__name__}: {first_line(error)})") from error
+        raise DataError(f"data.augment: {op.type} fails ({reason(error)})") from error
     forms = [(each.dtype, each.shape.rank) if isinstance(each, tf.Tensor) else each for each in tf.nest.flatten(pair)]
     if forms != [(tf.uint8, 3), (tf.int32, 2)] or pair[0].shape[-1] not in (None, image.shape[-1]):
         raise DataError(

@@ -15,6 +15,7 @@ from tfseg.descriptors import turned_away
 from tfseg.errors import ExportError, first_line
 from tfseg.exporting.saved_model import write_endpoints
 from tfseg.exporting.signatures import Signatures
+from tfseg.weights.flatbuffer import kind_of
 
 SIGNATURE = "probabilities"
 
@@ -44,17 +45,15 @@ def write_tflite(model: keras.Model, path: Path, size: tuple[int, int]) -> None:
 def operations(contents: bytes) -> tuple[str, ...]:
     """The operations of a TFLite file in the order in which they run; a custom one by its own name."""
     model = schema.Model.GetRootAs(contents, 0)
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    codes = [model.OperatorCodes(index) for index in range(model.OperatorCodesLength())]
-    words = [_word(code, names) for code in codes]
+    words = [_word(model.OperatorCodes(index)) for index in range(model.OperatorCodesLength())]
     graphs = [model.Subgraphs(index) for index in range(model.SubgraphsLength())]
     return tuple(words[graph.Operators(i).OpcodeIndex()] for graph in graphs for i in range(graph.OperatorsLength()))
 
 
-def _word(code: schema.OperatorCode, names: Mapping[int, str]) -> str:
-    """A custom operation has a name; a builtin one a number, in a wide field since there are more than 127 of them."""
+def _word(code: schema.OperatorCode) -> str:
+    """A custom operation has a name of its own."""
     custom = code.CustomCode()
-    return custom.decode() if custom else names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+    return custom.decode() if custom else kind_of(code)
 
 
 def _refused(error: ConverterError, graph: tf.Graph, layers: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.errors import first_line
+from tfseg.errors import reason
 from tfseg.models.coordinates import NoCoordinates, SizeDependent, coordinate_map, receptive_field
 from tfseg.spec.problems import Fault
 from tfseg.symbolic import weightless
@@ -39,10 +39,9 @@ def _features(backbone: Backbone, channels: int) -> Features:
     try:
         features = weightless(lambda: backbone(image))
     except Exception as error:  # one of a user's own can fail in any way
-        reason = f"{type(error).__name__}: {first_line(error)}"
         raise NoFeatures(
-            f"{backbone.type} makes no features of an image of {channels} channels ({reason}). Correct it, or take "
-            "another backbone"
+            f"{backbone.type} makes no features of an image of {channels} channels ({reason(error)}). Correct it, or "
+            "take another backbone"
         ) from error
     if (fault := _fault(features)) is not None:
         raise NoFeatures(f"{backbone.type} {fault}")
@@ -101,7 +100,7 @@ def beyond(features: Features) -> bool:
     on the first pixel, and it can be resized onto the image.
     """
     aligned = (0, Fraction(features.output_stride - 1, 2))
-    return overhanging(features) and any(first not in aligned for first in _firsts(features.deepest))
+    return any(first not in aligned for first in _firsts(features.deepest)) and overhanging(features)
 
 
 def moving_problem(features: Features) -> str | None:

@@ -86,12 +86,10 @@ class Norm:
 
     def network_problems(self, model: keras.Model) -> Iterator[Fault]:
         """What it says of layers that the network does not have, each as (path, message)."""
-        layers = list(layers_within(model))
-        grouped = [layer for layer in layers if isinstance(layer, keras.layers.GroupNormalization)]
         kind = keras.layers.GroupNormalization if self.type == "group" else keras.layers.BatchNormalization
-        normal = [layer for layer in layers if isinstance(layer, kind)]
+        normal = [layer for layer in layers_within(model) if isinstance(layer, kind)]
         why = "no layer of this network takes it from here"
-        if self.type == "group" and not grouped:
+        if self.type == "group" and not normal:
             yield ("type",), f"{why}. Received: group. Leave it out, or build layers with tfseg.layers.norm.normalized"
         for key in ("momentum", "epsilon"):
             given = getattr(self, key)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from tfseg.errors import TfsegError, first_line
+from tfseg.errors import TfsegError, reason
 from tfseg.layers.norm import Indivisible
 from tfseg.spec.problems import Fault, told, under
 
@@ -37,5 +37,5 @@ def telling(part: str, name: str) -> Iterator[None]:
     except (TfsegError, Indivisible):
         raise
     except Exception as error:  # noqa: BLE001 - the code of a user's own
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        refuse([((part,), f"{name} cannot be built into this network ({reason}). Correct it, or take another one")])
+        message = f"{name} cannot be built into this network ({reason(error)}). Correct it, or take another one"
+        refuse([((part,), message)])

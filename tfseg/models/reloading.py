@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tfseg.errors import first_line
+from tfseg.errors import reason
 from tfseg.keras_internals import layers_within
 from tfseg.spec.problems import Fault
 from tfseg.symbolic import weightless
@@ -22,7 +22,7 @@ def reloading_problems(model: keras.Model) -> Iterator[Fault]:
         message = "the network could not be loaded again once it is saved"
         yield (
             (),
-            f"{message} ({type(error).__name__}: {first_line(error)}). Register its layers, and give them get_config",
+            f"{message} ({reason(error)}). Register its layers, and give them get_config",
         )
         return
     others = {layer.name: layer for layer in layers_within(again)}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tfseg.errors import TfsegError, first_line
+from tfseg.errors import TfsegError, reason
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def asked(part: Any, *about: Any) -> Iterator[Fault]:
     try:
         found = list(part.problems(*about))
     except Exception as error:  # noqa: BLE001 - the code of a user's own
-        yield (), _own_fault(f"fails with {type(error).__name__}: {first_line(error)}")
+        yield (), _own_fault(f"fails with {reason(error)}")
         return
     for fault in found:
         if isinstance(fault, tuple) and len(fault) == 2 and isinstance(fault[0], str | tuple):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import keras
 
 from tfseg.context import Context
-from tfseg.errors import RunError, first_line
+from tfseg.errors import RunError, reason
 from tfseg.labels import Labels
 from tfseg.losses.balance import Counts
 from tfseg.losses.sizes import Positions, Resolution
@@ -26,8 +26,8 @@ def made(slot: str, kind: type | tuple[type, ...], spec: Any, *arguments: Any, *
     try:
         found = spec(*arguments, **options)
     except Exception as error:
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        raise RunError(f"training.{slot}: {spec.type} fails ({reason}). Correct it, or take another one") from error
+        message = f"training.{slot}: {spec.type} fails ({reason(error)}). Correct it, or take another one"
+        raise RunError(message) from error
     if not isinstance(found, kind):
         expected = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
         raise RunError(f"training.{slot}: {spec.type} must make a {expected}. Received: {found!r}")

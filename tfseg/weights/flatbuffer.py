@@ -63,11 +63,15 @@ class Graph:
         return found
 
 
+def kind_of(code: schema.OperatorCode) -> str:
+    """What the schema calls a builtin operation: a number, in a wide field since there are more than 127 of them."""
+    return KINDS.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "unknown")
+
+
 def _operations(model: schema.Model, graph: schema.SubGraph) -> Iterator[Operation]:
     for index in range(graph.OperatorsLength()):
         operator = graph.Operators(index)
-        code = model.OperatorCodes(operator.OpcodeIndex())
-        kind = KINDS.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "unknown")  # two fields: one is a byte
+        kind = kind_of(model.OperatorCodes(operator.OpcodeIndex()))
         multiplier = _multiplier(operator) if kind == "DEPTHWISE_CONV_2D" else 1
         inputs = tuple(operator.Inputs(place) for place in range(operator.InputsLength()))
         outputs = tuple(operator.Outputs(place) for place in range(operator.OutputsLength()))
