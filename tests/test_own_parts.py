@@ -147,6 +147,16 @@ def test_what_a_training_makes_is_looked_at() -> None:
     )
 
 
+def test_what_is_said_in_words_already_stays() -> None:
+    """Counting classes, a loss reads masks."""
+
+    def counting(*_: object) -> None:
+        raise DataError("a.png: cannot be decoded")
+
+    with pytest.raises(DataError, match=r"^a\.png: cannot be decoded$"):
+        made("loss", keras.losses.Loss, OwnDecoder(call=counting), 1, 2, 3)
+
+
 class Op:
     """An augmentation of a user's own."""
 

@@ -59,14 +59,6 @@ def layers_within(layer: keras.layers.Layer, *, deep: bool = True) -> Iterator[k
     return iter(layer._flatten_layers(include_self=False, recursive=deep))
 
 
-def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
-    """The variables of a layer without those of the layers within it.
-
-    `layer.variables` has them all. Without these lists: leave out the variables of `layers_within`.
-    """
-    return [*layer._trainable_variables, *layer._non_trainable_variables]
-
-
 class BetweenSumAndUpdate:
     """Before a Keras optimizer among the bases: lets `around` decide whether an update, of summed gradients, is made.
 

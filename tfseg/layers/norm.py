@@ -114,8 +114,3 @@ def check_groups(layer: keras.layers.Layer, channels: int | None) -> None:
             "must divide the channels of every layer that is normalised, and what "
             f"{layer.name} reads has {channels}. Received: {layer.groups}"
         )
-
-
-def epsilon_of(model: keras.Model, names: tuple[str, ...]) -> float:
-    """What the first layer of `names` that is in `model` adds to variances."""
-    return next(float(layer.epsilon) for layer in model.layers if layer.name in names)

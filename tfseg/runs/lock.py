@@ -77,20 +77,15 @@ def claim(folder: Path, pipeline: Pipeline, *, resume: bool, overwrite: bool) ->
     if resume and overwrite:
         raise RunError("--resume and --overwrite: expected one. The first goes on with a run, the second deletes it.")
     with _locked(folder) as fresh:
+        claimed = Claim(folder, resume)
         try:
             if resume:
                 _check_resumable(folder, pipeline)
             else:
                 _check_free(folder, overwrite)
-        except RunError:
-            if fresh:  # a folder that is not ours stays as it was
-                (folder / LOCK).unlink(missing_ok=True)
-            raise
-        claimed = Claim(folder, resume)
-        try:
             yield claimed
         except BaseException:
-            if fresh and not claimed.begun:
+            if fresh and not claimed.begun:  # a folder that is not ours stays as it was
                 (folder / LOCK).unlink(missing_ok=True)
             raise
 

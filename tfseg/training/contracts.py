@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import keras
 
 from tfseg.context import Context
-from tfseg.errors import RunError, reason
+from tfseg.errors import RunError, TfsegError, reason
 from tfseg.labels import Labels
 from tfseg.losses.balance import Counts
 from tfseg.losses.sizes import Positions, Resolution
@@ -25,6 +25,8 @@ def made(slot: str, kind: type | tuple[type, ...], spec: Any, *arguments: Any, *
     """
     try:
         found = spec(*arguments, **options)
+    except TfsegError:  # it has its own words: counting classes, a loss may meet a mask that cannot be read
+        raise
     except Exception as error:
         message = f"training.{slot}: {spec.type} fails ({reason(error)}). Correct it, or take another one"
         raise RunError(message) from error
