@@ -21,7 +21,7 @@ from tfseg.labels import Labels
 from tfseg.pipeline import load
 from tfseg.shipped import shipped
 from tfseg.symbolic import weightless
-from tfseg.training.layers import prepare
+from tfseg.training.freezing import prepare
 from tfseg.training.outputs import for_each
 
 TABLE = {

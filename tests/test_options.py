@@ -32,7 +32,7 @@ from tfseg.spec.show import dump
 from tfseg.spec.slots import slots
 from tfseg.symbolic import weightless
 from tfseg.training.files import BEST
-from tfseg.training.length import End
+from tfseg.training.duration import End
 from tfseg.training.outputs import for_each
 
 Overrides = tuple[str, ...]

@@ -16,7 +16,7 @@ import tfseg
 from tests.processes import plain_environment
 from tfseg.inference import Ensemble, Inference
 from tfseg.models.decoders.unpooling import pools
-from tfseg.models.encoded import encoded
+from tfseg.models.backbone_features import encoded
 from tfseg.models.nodes import NODES
 from tfseg.pipeline import Pipeline, load
 from tfseg.spec.slots import slots

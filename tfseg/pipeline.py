@@ -116,7 +116,7 @@ def load(
     Args:
         path: a YAML file, or the bare name of a shipped pipeline such as `shapes`.
         overrides: texts such as `"model.backbone.output_stride=8"`, applied before validation.
-        allow_plugins: import the modules that the file names under `plugins`; a file from a stranger could run code so.
+        allow_plugins: import the modules that the file names under `plugins`; an untrusted file could run code so.
         look: look whether `data.root`, where it exists, has the splits; a network that is trained needs none of them.
 
     Raises:

@@ -18,7 +18,7 @@ from tfseg.backbones.applications_net import names, pixels_of
 from tfseg.context import Context
 from tfseg.layers import AtrousConv2D, Normalize
 from tfseg.layers.norm import Normalization, normalizing
-from tfseg.models.encoded import encoded
+from tfseg.models.backbone_features import encoded
 from tfseg.spec.problems import SpecError
 
 NAMES = tuple(name for name in dir(keras.applications) if name[0].isupper() and not name.startswith("NASNet"))

@@ -12,7 +12,7 @@ from tfseg.context import Context
 from tfseg.layers import AtrousConv2D
 from tfseg.models import Segmenter
 from tfseg.models.decoders import DeepLabV3, DeepLabV3Plus, Fcn, PspNet
-from tfseg.models.encoded import encoded, overhanging
+from tfseg.models.backbone_features import encoded, overhanging
 from tfseg.pipeline import load
 from tfseg.shipped import shipped
 from tfseg.spec.problems import SpecError

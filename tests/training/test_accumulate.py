@@ -13,7 +13,7 @@ from tests.training import toy
 from tests.training.test_callbacks import Kill
 from tfseg.errors import RunError
 from tfseg.spec.problems import SpecError
-from tfseg.training import State, Training, partwise, restore
+from tfseg.training import State, Training, lr_multipliers, restore
 from tfseg.training.objectives import CrossEntropy
 from tfseg.training.optimizers import AdamW, Sgd
 from tfseg.training.schedules import Poly

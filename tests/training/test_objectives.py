@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.training import toy
 from tfseg.context import Context
-from tfseg.losses.balance import balanced
+from tfseg.losses.class_weights import balanced
 from tfseg.training.objectives import CrossEntropy
 
 

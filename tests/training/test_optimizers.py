@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfseg.spec.problems import SpecError
-from tfseg.training import partwise
+from tfseg.training import lr_multipliers
 from tfseg.training.optimizers import AdamW, Sgd
 
 MULTIPLIERS = {"score": 10.0, "bias": 2.0}

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfseg.training.length import End, Length
+from tfseg.training.duration import End, Length
 from tfseg.training.progress import Progress, verbosity
 
 

@@ -9,7 +9,7 @@ from tfseg.data import Data
 from tfseg.spec.source import read
 from tfseg.spec.validate import validate
 from tfseg.training import Training
-from tfseg.training.partwise import learning_rate_factor
+from tfseg.training.lr_multipliers import learning_rate_factor
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = (ROOT / "docs" / "training.md").read_text().partition("## Recipes of the papers")[2]

@@ -2,7 +2,7 @@
 
 from tfseg.backbones.alexnet import AlexNet
 from tfseg.backbones.applications_net import Applications
-from tfseg.backbones.contracting import ContractingPath
+from tfseg.backbones.unet_encoder import ContractingPath
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.googlenet import GoogLeNet
 from tfseg.backbones.mobilenet_v2 import MobileNetV2

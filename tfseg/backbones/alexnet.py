@@ -6,7 +6,7 @@ import keras
 from pydantic import Field, model_validator
 
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.overlapping import halving
+from tfseg.backbones.pooling import halving
 from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, LocalResponseNormalization, Normalize
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec

@@ -17,7 +17,7 @@ from tfseg.context import Context
 from tfseg.layers import Normalize
 from tfseg.spec.declare import Location, spec
 from tfseg.spec.problems import Fault, Misfit
-from tfseg.spec.wording import nearest
+from tfseg.spec.messages import nearest
 from tfseg.symbolic import weightless
 from tfseg.weights import Arrays
 

@@ -10,7 +10,7 @@ import keras
 from tfseg.context import Context
 from tfseg.errors import WeightsError
 from tfseg.spec.problems import Fault
-from tfseg.spec.wording import listed
+from tfseg.spec.messages import listed
 from tfseg.symbolic import weightless
 from tfseg.weights import Arrays, WeightsReport, fill, read_arrays
 from tfseg.weights.readers import exists

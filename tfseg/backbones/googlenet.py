@@ -6,7 +6,7 @@ import keras
 from pydantic import Field, model_validator
 
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.overlapping import halving, widening
+from tfseg.backbones.pooling import halving, widening
 from tfseg.layers import (
     AtrousConv2D,
     CaffeAveragePooling2D,

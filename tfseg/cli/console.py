@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from tfseg.cli.arguments import hint
-from tfseg.descriptors import STDERR, turned_away
+from tfseg.redirection import STDERR, turned_away
 from tfseg.errors import TfsegError
 
 INTERRUPTED, TERMINATED = 130, 143

@@ -1,7 +1,7 @@
 """Pictures and masks, from files or drawn, to batches."""
 
 from tfseg.data.augment import Colour, Flip, Rotate, Scale
-from tfseg.data.boxes import ObjectBoxes, ProposalBoxes
+from tfseg.data.box_sampling import ObjectBoxes, ProposalBoxes
 from tfseg.data.camvid import CamVid
 from tfseg.data.counting import PixelCounts
 from tfseg.data.dataset import Dataset

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfseg.data.augment import View, changed
 from tfseg.data.batches import Training, copied, whole
-from tfseg.data.boxes import boxed
+from tfseg.data.box_sampling import boxed
 from tfseg.data.counting import PixelCounts, histogram, summed
 from tfseg.data.examples import Examples
 from tfseg.data.listings import Listings

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from tfseg.context import Context
 from tfseg.data.augment import FILL, Augment, Colour
-from tfseg.data.boxes import TrainingBoxes
+from tfseg.data.box_sampling import TrainingBoxes
 from tfseg.data.camvid import CamVid
 from tfseg.data.crops import crop_problem
 from tfseg.data.dataset import Dataset

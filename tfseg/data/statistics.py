@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfseg.data.counting import summed
 from tfseg.data.dataset import Dataset
 from tfseg.data.reading import Tensors, arrays, read
-from tfseg.losses.balance import balanced
+from tfseg.losses.class_weights import balanced
 
 
 def statistics(data: Dataset) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from tfseg.exporting.tflite import write_tflite
 from tfseg.exporting.verify import Comparison, ask, compare, expectations, questions
 from tfseg.exporting.versions import new_version
 from tfseg.labels import LABELS, Labels, labels_text
-from tfseg.layers.settled import settled
+from tfseg.layers.deterministic import settled
 from tfseg.spec.problems import told, under
 
 

@@ -10,7 +10,7 @@ from tfseg.keras_internals import layers_within
 from tfseg.layers import CrfRnn
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
-from tfseg.spec.wording import listed
+from tfseg.spec.messages import listed
 
 Side = Annotated[int, Field(ge=1)]
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from tfseg.descriptors import turned_away
+from tfseg.redirection import turned_away
 from tfseg.errors import ExportError, first_line
 from tfseg.exporting.saved_model import write_endpoints
 from tfseg.exporting.signatures import Signatures

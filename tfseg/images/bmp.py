@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfseg.images.parts import digits, part
+from tfseg.images.byte_strings import digits, part
 
 PIXELS, HEADER, WIDTH, DEPTH, COMPRESSION = 10, 14, 18, 28, 30
 """Where a file says where its pixels begin, how long its second header is, its width (height follows; negative, from

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfseg.images import exif, png
 from tfseg.images.bmp import decode_bmp
-from tfseg.images.parts import digits, part
+from tfseg.images.byte_strings import digits, part
 
 JPEG, PNG, NUMPY, BMP, GIF = b"\xff\xd8\xff", png.SIGNATURE, b"\x93NUMPY", b"BM", b"GIF8"
 MAGIC = (JPEG, PNG, NUMPY, BMP, GIF)

@@ -9,7 +9,7 @@ import zlib
 
 import tensorflow as tf
 
-from tfseg.images.parts import digits
+from tfseg.images.byte_strings import digits
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DEPTH, COLOUR_TYPE, CHECKSUM = 24, 25, 29

@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 import tfseg.layers  # noqa: F401  # registers what a saved model names
 from tfseg.errors import RunError, first_line
 from tfseg.labels import LABELS, Labels, read_labels
-from tfseg.layers.settled import settled
+from tfseg.layers.deterministic import settled
 
 MODELS = "a run directory, a .keras file, a SavedModel folder or a .tflite file"
 """In what a trained network comes."""

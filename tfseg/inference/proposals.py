@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from tfseg.boxes import Boxes, read_boxes
+from tfseg.box_file import Boxes, read_boxes
 from tfseg.errors import DataError
 from tfseg.ops.resize import resize
 from tfseg.spec.declare import Location, spec

@@ -12,7 +12,7 @@ from tfseg.inference.crf import Crf, channels_problem
 from tfseg.inference.ensemble import Ensemble
 from tfseg.inference.predictor import Predictor
 from tfseg.inference.proposals import Proposals
-from tfseg.layers.settled import stochastic
+from tfseg.layers.deterministic import stochastic
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
 

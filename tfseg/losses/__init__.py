@@ -1,7 +1,7 @@
 """Losses that know which pixels have no label."""
 
 from tfseg.losses.cross_entropy import CrossEntropy
-from tfseg.losses.sizes import Positions, subsample
+from tfseg.losses.resolution import Positions, subsample
 from tfseg.losses.top_k import TopKCrossEntropy
 
 __all__ = ["CrossEntropy", "Positions", "TopKCrossEntropy", "subsample"]

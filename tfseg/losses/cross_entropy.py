@@ -8,7 +8,7 @@ from keras import ops
 
 from tfseg.labels import IGNORE
 from tfseg.losses.pixels import pixel_labels, weighted
-from tfseg.losses.sizes import Positions, check, matched
+from tfseg.losses.resolution import Positions, check, matched
 from tfseg.ops.runtime import sum_over_replicas
 
 

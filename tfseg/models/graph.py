@@ -18,7 +18,7 @@ from tfseg.models.problems import ModelError, refuse
 from tfseg.ops.geometry import CoordinateMap, ReceptiveField, crop_offset
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit, told, under
-from tfseg.spec.wording import listed, nearest
+from tfseg.spec.messages import listed, nearest
 
 
 @spec

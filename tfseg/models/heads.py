@@ -9,7 +9,7 @@ from tfseg.backbones.features import Features
 from tfseg.context import Context
 from tfseg.layers import CropLike, ResizeLike, ZoomLike
 from tfseg.models.coordinates import offset
-from tfseg.models.encoded import moving
+from tfseg.models.backbone_features import moving
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 

@@ -16,7 +16,7 @@ from tfseg import layers as tl
 from tfseg.errors import one_line
 from tfseg.spec.declare import Slot, spec
 from tfseg.spec.problems import Misfit
-from tfseg.spec.wording import listed, nearest
+from tfseg.spec.messages import listed, nearest
 
 KERAS = (
     kl.Activation, kl.Add, kl.Average, kl.AveragePooling2D, kl.BatchNormalization, kl.Concatenate, kl.Conv2D,

@@ -35,7 +35,7 @@ from tfseg.models.decoders import (
     Unet,
 )
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.encoded import NoFeatures, beyond, encoded
+from tfseg.models.backbone_features import NoFeatures, beyond, encoded
 from tfseg.models.grid import continued, multiple
 from tfseg.models.heads import HEADS, OURS, Crop, Head, Interp, Remainder, Resize, Zoom, cut
 from tfseg.models.norm import Norm
@@ -45,7 +45,7 @@ from tfseg.models.refine import CrfRnn, Refinement
 from tfseg.models.scales import Fusion, multi_scale
 from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import Fault, Misfit, asked, under
-from tfseg.spec.wording import listed
+from tfseg.spec.messages import listed
 from tfseg.weights import WeightsReport, unfold_batch_norm
 
 

@@ -20,7 +20,7 @@ from tfseg.labels import names_problem
 from tfseg.pipeline import Pipeline
 from tfseg.runs.directory import METRICS, Run, network, run_of
 from tfseg.runs.predictors import Source, predictor_of
-from tfseg.runs.wording import in_words
+from tfseg.runs.user_errors import in_words
 from tfseg.spec.show import dump
 from tfseg.training.progress import verbosity
 

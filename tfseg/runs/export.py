@@ -15,7 +15,7 @@ from tfseg.inference import read_image
 from tfseg.inference.files import image_files
 from tfseg.pipeline import Pipeline, load
 from tfseg.runs.directory import PIPELINE, Run
-from tfseg.runs.wording import in_words
+from tfseg.runs.user_errors import in_words
 from tfseg.spec.show import dump
 
 NOT_EXPORTED = ("samples", "proposals", "ensemble", "crf")

@@ -18,7 +18,7 @@ from tfseg.runs.directory import PIPELINE, Run
 from tfseg.runs.evaluate import evaluate
 from tfseg.runs.lock import claim
 from tfseg.runs.predictors import partner
-from tfseg.runs.wording import in_words
+from tfseg.runs.user_errors import in_words
 from tfseg.spec.problems import told
 from tfseg.spec.show import dump
 from tfseg.training import State, estimate_batch_norm, restore, save_model

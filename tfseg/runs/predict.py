@@ -7,7 +7,7 @@ from pathlib import Path
 from tfseg.inference import Inference, predict_files
 from tfseg.runs.directory import Run, network, run_of
 from tfseg.runs.predictors import Source, predictor_of
-from tfseg.runs.wording import in_words
+from tfseg.runs.user_errors import in_words
 
 Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 

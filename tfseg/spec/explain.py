@@ -7,11 +7,11 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from tfseg.spec.habits import KEYS
-from tfseg.spec.moved import moved
+from tfseg.spec.renamed import moved
 from tfseg.spec.paths import Key, dotted
 from tfseg.spec.problems import Misfit, Problem
 from tfseg.spec.source import Document
-from tfseg.spec.wording import Schema, Schemas, nearest, one_of, received, unknown
+from tfseg.spec.messages import Schema, Schemas, nearest, one_of, received, unknown
 
 Path = tuple[Key, ...]
 Finding = tuple[Path, dict[str, Any]]

@@ -11,7 +11,7 @@ from tfseg.spec.declare import Slot
 from tfseg.spec.problems import Problem, SpecError
 from tfseg.spec.slots import marks, slots, widened
 from tfseg.spec.source import Document
-from tfseg.spec.wording import listed, nearest
+from tfseg.spec.messages import listed, nearest
 
 GROUP = "tfseg.components"
 KEY = "plugins"

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tfseg.spec.moved import renewed
+from tfseg.spec.renamed import renewed
 from tfseg.spec.nodes import Node, NoSuchPlace, Place, merge, put
 from tfseg.spec.paths import Key, dotted, index, parts, split_override
 from tfseg.spec.problems import Problem, SpecError
-from tfseg.spec.wording import received
+from tfseg.spec.messages import received
 from tfseg.spec.yaml12 import DEPTH, compose
 
 INCLUDE = "include"

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from tfseg.errors import RunError
-from tfseg.training.layers import flat_layers
+from tfseg.training.freezing import flat_layers
 
 
 def estimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> int:

@@ -12,7 +12,7 @@ import keras
 from tfseg.atomic import atomic_file
 from tfseg.errors import RunError
 from tfseg.training.files import BEST, LAST, states
-from tfseg.training.layers import unsynchronized
+from tfseg.training.freezing import unsynchronized
 from tfseg.training.outputs import kept
 
 

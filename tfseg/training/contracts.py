@@ -9,8 +9,8 @@ import keras
 from tfseg.context import Context
 from tfseg.errors import RunError, TfsegError, reason
 from tfseg.labels import Labels
-from tfseg.losses.balance import Counts
-from tfseg.losses.sizes import Positions, Resolution
+from tfseg.losses.class_weights import Counts
+from tfseg.losses.resolution import Positions, Resolution
 from tfseg.spec.problems import Fault
 
 RATES = (int, float, keras.optimizers.schedules.LearningRateSchedule)

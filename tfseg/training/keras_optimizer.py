@@ -11,7 +11,7 @@ from pydantic_core import ArgsKwargs
 from tfseg.errors import first_line
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
-from tfseg.spec.wording import listed, nearest, received
+from tfseg.spec.messages import listed, nearest, received
 from tfseg.training.contracts import OptimizerSpec
 from tfseg.training.schedules import per_update
 

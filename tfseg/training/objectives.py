@@ -9,8 +9,8 @@ from pydantic import Field
 from tfseg import losses
 from tfseg.context import Context
 from tfseg.labels import Labels
-from tfseg.losses.balance import Balance, Counts, balanced
-from tfseg.losses.sizes import Positions, Resolution
+from tfseg.losses.class_weights import Balance, Counts, balanced
+from tfseg.losses.resolution import Positions, Resolution
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 from tfseg.training.contracts import Objective

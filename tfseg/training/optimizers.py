@@ -7,7 +7,7 @@ import keras
 from pydantic import AfterValidator, Field
 
 from tfseg.spec.declare import spec
-from tfseg.training import partwise
+from tfseg.training import lr_multipliers
 from tfseg.training.contracts import OptimizerSpec
 from tfseg.training.schedules import per_update
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tfseg.losses.sizes import Resolution
+from tfseg.losses.resolution import Resolution
 
 LOGITS, SCORES, AUXILIARY = "logits", "scores", "aux_"
 

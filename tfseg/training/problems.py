@@ -7,9 +7,9 @@ import keras
 
 from tfseg.layers import CrfRnn, CropLike
 from tfseg.spec.problems import Fault
-from tfseg.training.layers import flat_layers
+from tfseg.training.freezing import flat_layers
 from tfseg.training.outputs import SCORES, auxiliary
-from tfseg.training.partwise import found
+from tfseg.training.lr_multipliers import found
 
 if TYPE_CHECKING:
     from tfseg.training.training import Training

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tfseg.training.length import Length
+from tfseg.training.duration import Length
 
 
 def verbosity(verbose: bool) -> int:

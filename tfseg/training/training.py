@@ -14,7 +14,7 @@ from tfseg.context import Context
 from tfseg.errors import RunError
 from tfseg.labels import Labels
 from tfseg.losses import Positions
-from tfseg.losses.balance import Counts
+from tfseg.losses.class_weights import Counts
 from tfseg.metrics import SegmentationMetrics
 from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import Fault, Misfit, asked, told, under
@@ -22,8 +22,8 @@ from tfseg.training.checkpoints import Checkpoints
 from tfseg.training.contracts import RATES, Objective, OptimizerSpec, ScheduleSpec, made
 from tfseg.training.history import History
 from tfseg.training.keras_optimizer import KerasOptimizer
-from tfseg.training.layers import BatchNorm, prepare
-from tfseg.training.length import End, Length
+from tfseg.training.freezing import BatchNorm, prepare
+from tfseg.training.duration import End, Length
 from tfseg.training.objectives import CrossEntropy, TopKCrossEntropy
 from tfseg.training.optimizers import AdamW, Expression, Sgd
 from tfseg.training.outputs import LOGITS, auxiliary, for_each, main, pruned, with_targets
@@ -32,7 +32,7 @@ from tfseg.training.schedules import Constant, Poly, Step
 from tfseg.training.state import Snapshots, State
 from tfseg.training.strategy import Precision, Scope, Strategy, scope
 from tfseg.training.tensorboard import TensorBoardEvents
-from tfseg.training.watch import Watch
+from tfseg.training.nan_guard import Watch
 
 EPOCHS = 30
 """How often each training image is seen where neither `epochs` nor `steps` say it."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfseg.errors import WeightsError
 from tfseg.weights.folding import only_adds
-from tfseg.weights.found import Found, found_for
+from tfseg.weights.lookup import Found, found_for
 from tfseg.weights.modules import Modules, uncounted
 from tfseg.weights.naming import Naming
 from tfseg.weights.pixels import as_the_network_reads

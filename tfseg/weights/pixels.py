@@ -12,7 +12,7 @@ import numpy as np
 
 from tfseg.keras_internals import calls
 from tfseg.weights.flatbuffer import Graph, Operation
-from tfseg.weights.found import Found
+from tfseg.weights.lookup import Found
 
 PIXELS = "pixels"
 """The variable beside a kernel that reads pixels: what is added to them, in the file."""

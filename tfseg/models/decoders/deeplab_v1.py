@@ -10,7 +10,7 @@ from tfseg.backbones.features import Features, Stage
 from tfseg.context import Context
 from tfseg.layers import AtrousConv2D
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.encoded import beyond_the_image
+from tfseg.models.backbone_features import beyond_the_image
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 

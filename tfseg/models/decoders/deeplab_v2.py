@@ -11,7 +11,7 @@ from tfseg.context import Context
 from tfseg.layers import ParallelAtrousClassifier
 from tfseg.models.crops import rates_problems
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.encoded import beyond_the_image
+from tfseg.models.backbone_features import beyond_the_image
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
 

@@ -13,7 +13,7 @@ from tfseg.layers.aspp import Order
 from tfseg.layers.norm import chosen
 from tfseg.models.crops import pool_problems, rates_problems
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.encoded import beyond
+from tfseg.models.backbone_features import beyond
 from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.derive import Arguments

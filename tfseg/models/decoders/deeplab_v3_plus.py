@@ -11,11 +11,11 @@ from tfseg.context import Context
 from tfseg.layers import ResizeLike
 from tfseg.layers.norm import normalized
 from tfseg.models.decoders.deeplab_v3 import EPSILON, PYRAMID, DeepLabV3
-from tfseg.models.encoded import overhanging_problem
+from tfseg.models.backbone_features import overhanging_problem
 from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault
-from tfseg.spec.wording import listed
+from tfseg.spec.messages import listed
 
 
 @spec

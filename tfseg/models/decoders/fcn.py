@@ -13,12 +13,12 @@ from tfseg.layers import BilinearConv2DTranspose, CropLike, FixedScale, ResizeLi
 from tfseg.layers.norm import normalized
 from tfseg.models.coordinates import coordinate_map, offset
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.encoded import beyond, moving_problem, overhanging_problem
+from tfseg.models.backbone_features import beyond, moving_problem, overhanging_problem
 from tfseg.models.outputs import Scores
 from tfseg.ops.geometry import deconv_map
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
-from tfseg.spec.wording import listed
+from tfseg.spec.messages import listed
 
 
 @spec

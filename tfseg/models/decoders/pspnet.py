@@ -11,7 +11,7 @@ from tfseg.context import Context
 from tfseg.layers import PyramidPooling
 from tfseg.layers.norm import chosen, normalized
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.encoded import beyond, overhanging_problem
+from tfseg.models.backbone_features import beyond, overhanging_problem
 from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault

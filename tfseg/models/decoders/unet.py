@@ -12,11 +12,11 @@ from tfseg.context import Context
 from tfseg.layers import CropLike
 from tfseg.layers.norm import normalized
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.encoded import beyond, overhanging
+from tfseg.models.backbone_features import beyond, overhanging
 from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import Fault, Misfit
-from tfseg.spec.wording import listed
+from tfseg.spec.messages import listed
 
 
 @spec

@@ -7,7 +7,7 @@ import keras
 from tfseg.backbones.features import Features, Stage
 from tfseg.layers import MaxUnpooling2D
 from tfseg.layers.norm import EPSILON, normalized
-from tfseg.models.encoded import beyond
+from tfseg.models.backbone_features import beyond
 from tfseg.spec.problems import Fault
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.boxes import overlaps
+from tfseg.box_file import overlaps
 from tfseg.data import Data, Flip, Folder, ObjectBoxes, ProposalBoxes
 from tfseg.data.benchmark import bench
-from tfseg.data.boxes import large
+from tfseg.data.box_sampling import large
 from tfseg.data.check import check
 from tfseg.data.components import components
 from tfseg.errors import DataError

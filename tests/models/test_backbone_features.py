@@ -14,7 +14,7 @@ from tfseg.context import Context, Grid
 from tfseg.models import Segmenter
 from tfseg.models.coordinates import SizeDependent, UnknownLayer
 from tfseg.models.decoders import Dilation, Fcn
-from tfseg.models.encoded import beyond, encoded, moving, overhanging
+from tfseg.models.backbone_features import beyond, encoded, moving, overhanging
 from tfseg.models.heads import Zoom
 from tfseg.pipeline import load
 from tfseg.spec.declare import spec

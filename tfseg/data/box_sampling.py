@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field
 
-from tfseg.boxes import Boxes, overlaps, read_boxes
+from tfseg.box_file import Boxes, overlaps, read_boxes
 from tfseg.data.components import Components, components
 from tfseg.data.examples import Examples
 from tfseg.data.reading import explained, read

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfseg.boxes import overlaps, read_boxes
+from tfseg.box_file import overlaps, read_boxes
 from tfseg.errors import DataError
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import tfseg
 from tfseg.pipeline import load
-from tfseg.spec.moved import MOVED, Moved, moved, renewed
+from tfseg.spec.renamed import MOVED, Moved, moved, renewed
 from tfseg.spec.show import dump
 from tfseg.spec.source import read
 
@@ -81,7 +81,7 @@ def test_only_those_types_had_it(tmp_path: Path) -> None:
 
 
 def test_a_plain_renaming(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tfseg.spec.moved.MOVED", (Moved("a.b", "c"), Moved("x", "c.y"), Moved("no.such", "z")))
+    monkeypatch.setattr("tfseg.spec.renamed.MOVED", (Moved("a.b", "c"), Moved("x", "c.y"), Moved("no.such", "z")))
     (tmp_path / "x.yaml").write_text("a: {b: {d: 1}}\nx: 2\n")
     document = read(tmp_path / "x.yaml", earlier=lambda _: True)
     assert document.data == {"a": {}, "c": {"d": 1, "y": 2}}

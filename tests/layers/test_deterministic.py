@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from tfseg.layers import McDropout
-from tfseg.layers.settled import settled
+from tfseg.layers.deterministic import settled
 
 X = np.random.default_rng(0).normal(size=(2, 5, 6, 3)).astype(np.float32)
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.training import toy
 from tfseg.training import Training
-from tfseg.training.length import Length
+from tfseg.training.duration import Length
 from tfseg.training.optimizers import Sgd
 from tfseg.training.schedules import Poly, Step
 
