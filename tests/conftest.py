@@ -25,7 +25,7 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def one_stranger() -> Iterator[None]:
+def one_isolated_worker() -> Iterator[None]:
     """Exports of the session are answered for by one process instead of one each; see `tests/exports.py`."""
     exports = importlib.import_module("tests.exports")
     answers = exports.Answers()

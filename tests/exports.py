@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.exporting.verify import STRANGER, Arrays
+from tfseg.exporting.verify import ISOLATED_WORKER, Arrays
 
 SERVE = f"""
 import importlib.util, os, pickle, sys
 for name in ("tfseg", "keras", "tf_keras"):
     sys.modules[name] = None
-spec = importlib.util.spec_from_file_location("stranger", {str(STRANGER)!r})
-stranger = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(stranger)
+spec = importlib.util.spec_from_file_location("isolated_worker", {str(ISOLATED_WORKER)!r})
+isolated_worker = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(isolated_worker)
 out = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)
 while True:
@@ -28,9 +28,9 @@ while True:
         saved_model, tflite, asked = pickle.load(sys.stdin.buffer)
     except EOFError:
         break
-    answers = stranger.ask_saved_model(saved_model, asked)
+    answers = isolated_worker.run_saved_model(saved_model, asked)
     if tflite:
-        answers |= stranger.ask_tflite(tflite, asked)
+        answers |= isolated_worker.run_tflite(tflite, asked)
     pickle.dump(answers, out)
     out.flush()
 """

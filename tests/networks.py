@@ -7,7 +7,7 @@ import keras
 
 from tfseg.models.describe import Description, describe
 from tfseg.pipeline import Pipeline, load
-from tfseg.symbolic import weightless
+from tfseg.symbolic import symbolically
 
 NARROW = {
     "alexnet": {"width": 0.25},
@@ -43,7 +43,7 @@ def narrow(file: str | Path, *overrides: str) -> Pipeline:
 @functools.cache
 def symbolic(file: str | Path, *overrides: str) -> keras.Model:
     """Network of a pipeline whose weights have shapes and no values, built once per session."""
-    return weightless(load(file, overrides).build)
+    return symbolically(load(file, overrides).build)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "tfseg"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
-    "ops": 1, "images": 1, "boxes": 1, "spec": 1,
+    "ops": 1, "images": 1, "box_file": 1, "spec": 1,
     "layers": 2, "losses": 2, "metrics": 2, "weights": 2,
     "backbones": 3,
     "models": 4, "data": 4, "training": 4, "inference": 4, "exporting": 4,
@@ -26,7 +26,7 @@ FLOORS = {
     "cli": 7,
 }  # fmt: skip
 GROUND = {
-    "errors", "atomic", "labels", "context", "symbolic", "keras_internals", "descriptors",
+    "errors", "atomic", "labels", "context", "symbolic", "keras_internals", "redirection",
     "spec.declare", "spec.problems",
 }  # fmt: skip
 """What everybody may import."""

@@ -9,7 +9,7 @@ import pytest
 import tfseg
 from tfseg.inference import Predictor
 from tfseg.pipeline import load
-from tfseg.runs.fit import pictures
+from tfseg.runs.fit import training_images
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def test_the_second_stage_goes_on_from_the_first(first: tfseg.Run, tmp_path: Pat
     """Every layer is filled, the decoder's and the statistics included; then it trains on proposals."""
     pipeline = load("deconvnet_vgg16_voc", (*TINY, *SECOND, f"model.backbone.weights={first.best}"))
     model = pipeline.build()
-    pipeline.model.load_weights(model, pictures(pipeline.data.open(pipeline.labels, pipeline.seed)))
+    pipeline.model.load_weights(model, training_images(pipeline.data.open(pipeline.labels, pipeline.seed)))
     for weight, expected in zip(model.get_weights(), first.model().get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
     second = tfseg.fit(pipeline, tmp_path / "second", verbose=False)

@@ -20,7 +20,7 @@ from tfseg.exporting import verify
 from tfseg.labels import Labels
 from tfseg.pipeline import load
 from tfseg.shipped import shipped
-from tfseg.symbolic import weightless
+from tfseg.symbolic import symbolically
 from tfseg.training.freezing import prepare
 from tfseg.training.outputs import for_each
 
@@ -111,14 +111,14 @@ FITTED_AT_EVERY_PUSH = {
 """Five structurally different networks, light ones where a shipped one takes long."""
 
 
-@pytest.mark.usefixtures("one_stranger")
+@pytest.mark.usefixtures("one_isolated_worker")
 @pytest.mark.parametrize("structure", FITTED_AT_EVERY_PUSH)
 def test_a_network_takes_a_step_is_saved_reloaded_measured_and_exported(structure: str, tmp_path: Path) -> None:
     check_fit_and_export(tmp_path, *FITTED_AT_EVERY_PUSH[structure], size=33)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_stranger")
+@pytest.mark.usefixtures("one_isolated_worker")
 @pytest.mark.parametrize("name", sorted({*SHIPPED} - {"shapes", "fcn8s_vgg16_voc", "crf_rnn_fcn8s_voc"}))
 def test_a_shipped_network_takes_a_step_is_saved_reloaded_measured_and_exported(name: str, tmp_path: Path) -> None:
     check_fit_and_export(tmp_path, name)
@@ -136,7 +136,7 @@ def test_an_export_is_checked_by_a_process_of_its_own(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(subprocess, "run", recorded)
     check_fit_and_export(tmp_path, "shapes")
-    assert [command[:3] for command in started] == [[sys.executable, "-P", str(verify.STRANGER)]]
+    assert [command[:3] for command in started] == [[sys.executable, "-P", str(verify.ISOLATED_WORKER)]]
 
 
 def check_fit_and_export(folder: Path, name: str, *overrides: str, size: int = 65) -> None:
@@ -159,7 +159,7 @@ def check_fit_and_export(folder: Path, name: str, *overrides: str, size: int = 6
     lite = pipeline.export.tflite is not None
     run = tfseg.fit(pipeline, folder / "run", verbose=False)
     assert 0 <= run.metrics["val"]["miou"] <= 1
-    before = weightless(pipeline.build)
+    before = symbolically(pipeline.build)
     after = run.model()
     assert [weight.path for weight in after.weights] == [weight.path for weight in before.weights]
     report = tfseg.export(run, folder / "exported")

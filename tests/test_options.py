@@ -30,9 +30,9 @@ from tfseg.runs.directory import PIPELINE as FILE
 from tfseg.spec.problems import SpecError
 from tfseg.spec.show import dump
 from tfseg.spec.slots import slots
-from tfseg.symbolic import weightless
-from tfseg.training.files import BEST
+from tfseg.symbolic import symbolically
 from tfseg.training.duration import End
+from tfseg.training.files import BEST
 from tfseg.training.outputs import for_each
 
 Overrides = tuple[str, ...]
@@ -227,7 +227,7 @@ def exported(pipeline: Pipeline, folder: Path) -> Any:
 
 def network(pipeline: Pipeline, folder: Path) -> Any:
     """The layers that every command builds."""
-    return layout(weightless(pipeline.build))
+    return layout(symbolically(pipeline.build))
 
 
 def choices(pipeline: Pipeline, folder: Path) -> Any:

@@ -21,8 +21,8 @@ from tfseg.models.heads import Head
 from tfseg.models.refine import Refinement
 from tfseg.models.reloading import reloading_problems
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import asked
-from tfseg.training.contracts import RATES, made
+from tfseg.spec.problems import component_problems
+from tfseg.training.contracts import RATES, construct
 
 PARTS = {"backbone": SmallCnn(width=2), "decoder": Fcn(strides=(16,))}
 
@@ -41,7 +41,7 @@ class OwnDecoder(Decoder):
 
     type: Literal["own"] = "own"
     call: Any = None
-    asked: Any = None
+    component_problems: Any = None
 
     def __call__(self, features: Any, image: Any, classes: int) -> Any:
         return self.call(features, image, classes)
@@ -103,7 +103,7 @@ def test_a_part_that_cannot_be_built(slot: str, part: Any, reason: str) -> None:
 
 
 def test_a_head_that_there_is_not() -> None:
-    decoder = OwnDecoder(call=failing, asked="nope")
+    decoder = OwnDecoder(call=failing, component_problems="nope")
     [(path, message)] = network(decoder=decoder).problems(Context(LABELS, 3))
     assert path == ("decoder",)
     assert message == (
@@ -132,16 +132,16 @@ EXPECTED = 'Expected pairs of a path, such as ("width",), and a message, or none
     ],
 )
 def test_problems_that_are_told_wrongly(says: Callable[[], Any], found: list[Any]) -> None:
-    assert list(asked(Says(says))) == found
+    assert list(component_problems(Says(says))) == found
 
 
 def test_what_a_training_makes_is_looked_at() -> None:
     part = OwnDecoder(call=failing)
     with pytest.raises(RunError) as caught:
-        made("loss", keras.losses.Loss, part, 1, 2, 3)
+        construct("loss", keras.losses.Loss, part, 1, 2, 3)
     assert str(caught.value) == ("training.loss: own fails (KeyError: 'pool9'). Correct it, or take another one")
     with pytest.raises(RunError) as caught:
-        made("schedule", RATES, OwnDecoder(call=lambda *_: "fast"), 1, 2, 3)
+        construct("schedule", RATES, OwnDecoder(call=lambda *_: "fast"), 1, 2, 3)
     assert str(caught.value) == (
         "training.schedule: own must make a int or float or LearningRateSchedule. Received: 'fast'"
     )
@@ -154,7 +154,7 @@ def test_what_is_said_in_words_already_stays() -> None:
         raise DataError("a.png: cannot be decoded")
 
     with pytest.raises(DataError, match=r"^a\.png: cannot be decoded$"):
-        made("loss", keras.losses.Loss, OwnDecoder(call=counting), 1, 2, 3)
+        construct("loss", keras.losses.Loss, OwnDecoder(call=counting), 1, 2, 3)
 
 
 class Op:

@@ -15,8 +15,8 @@ from PIL import Image
 import tfseg
 from tests.processes import plain_environment
 from tfseg.inference import Ensemble, Inference
+from tfseg.models.backbone_features import backbone_features
 from tfseg.models.decoders.unpooling import pools
-from tfseg.models.backbone_features import encoded
 from tfseg.models.nodes import NODES
 from tfseg.pipeline import Pipeline, load
 from tfseg.spec.slots import slots
@@ -201,7 +201,7 @@ def test_masks_of_ones_own(pipeline: Pipeline, tmp_path: Path) -> None:
 
 def test_a_backbone_is_type_and_call(pipeline: Pipeline) -> None:
     """All else is read off what it builds."""
-    features = encoded(pipeline.model.backbone, 3)
+    features = backbone_features(pipeline.model.backbone, 3)
     assert (features.strides, features.output_stride, pools(features)) == ((2, 4), 4, ())
     assert type(pipeline.model.backbone).__name__ == "TwoStages"
 

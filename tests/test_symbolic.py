@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from tfseg.symbolic import weightless
+from tfseg.symbolic import symbolically
 
 
 def test_no_value_is_made_then_or_later() -> None:
@@ -17,7 +17,7 @@ def test_no_value_is_made_then_or_later() -> None:
         image = keras.Input((4,))
         return keras.Model(image, keras.layers.Dense(2, kernel_initializer=initializer)(image))
 
-    model = weightless(build)
+    model = symbolically(build)
     assert [tuple(weight.shape) for weight in model.weights] == [(4, 2), (2,)]
     with keras.StatelessScope():  # at whose end Keras fills what has no values
         keras.layers.Dense(3).build((None, 2))
@@ -26,4 +26,4 @@ def test_no_value_is_made_then_or_later() -> None:
 
 def test_what_goes_wrong_inside_comes_out() -> None:
     with pytest.raises(ValueError, match=r"^no$"):
-        weightless(lambda: (_ for _ in ()).throw(ValueError("no")))
+        symbolically(lambda: (_ for _ in ()).throw(ValueError("no")))

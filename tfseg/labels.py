@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema
 
 from tfseg.errors import RunError
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import InvalidFields
 
 IGNORE = 255
 """The id of a pixel that counts in no loss and no metric, unless `labels.ignore` says otherwise."""
@@ -53,7 +53,7 @@ class Labels:
             hint = f'; did you mean "{near[0]}"?' if near else ""
             known = ", ".join(PUBLISHED)
             message = f"expected names, or a published set ({known}); received {json.dumps(name, default=repr)}{hint}"
-            raise Misfit((() if isinstance(value, str) else ("type",), message))
+            raise InvalidFields((() if isinstance(value, str) else ("type",), message))
         return {**PUBLISHED[name], **{key: part for key, part in given.items() if key != "type"}}
 
     @model_validator(mode="after")
@@ -68,7 +68,7 @@ class Labels:
             message = f"expected {self.count} colours, one for each name; received {len(self.colours)}"
             faults.append((("colours",), message))
         if faults:
-            raise Misfit(*faults)
+            raise InvalidFields(*faults)
         return self
 
     @classmethod

@@ -19,10 +19,10 @@ from tfseg.models.reloading import reloading_problems
 from tfseg.shipped import check_named, find
 from tfseg.spec.declare import spec
 from tfseg.spec.plugins import plugged
-from tfseg.spec.problems import Fault, Problem, SpecError, told, under
+from tfseg.spec.problems import FieldProblem, Problem, SpecError, formatted, prefixed
 from tfseg.spec.source import Document, read
 from tfseg.spec.validate import validate
-from tfseg.symbolic import weightless
+from tfseg.symbolic import symbolically
 from tfseg.training import Training
 
 PIPELINE, TUNED = "pipeline.yaml", "crf.yaml"
@@ -66,46 +66,46 @@ class Pipeline:
         Raises:
             ModelError: the parts do not fit, or the network cannot do what is asked of it.
         """
-        description, faults = self.looked_at()
+        description, faults = self.analyze()
         if faults:
-            raise ModelError(told(faults))
+            raise ModelError(formatted(faults))
         return description
 
-    def looked_at(self) -> tuple[Description, list[Fault]]:
+    def analyze(self) -> tuple[Description, list[FieldProblem]]:
         """The numbers of the network, and what it cannot do of what is asked of it."""
 
-        def built() -> tuple[Description, list[Fault]]:
+        def built() -> tuple[Description, list[FieldProblem]]:
             trained = self.training.network(self.build(training=True))
             return describe(self.build()), list(self.network_problems(trained))
 
-        return weightless(built)
+        return symbolically(built)
 
-    def problems(self) -> Iterator[Fault]:
+    def problems(self) -> Iterator[FieldProblem]:
         """What the sections cannot see alone, each as (path, message); the network as a whole is not built for it."""
         grid = None if self.data.crop is None else self.model.crop_grid
         context = Context(self.labels, self.data.channels, self.data.crop, grid)
         for section in ("data", "model", "training", "inference"):
-            yield from under(section, getattr(self, section).problems(context))
+            yield from prefixed(section, getattr(self, section).problems(context))
         if self.data.channels != self.model.channels:
             message = f"the images of the source {self.data.source.type} have {self.data.channels} channels"
             yield ("model", "channels"), f"{message}. Received: {self.model.channels}"
 
-    def network_problems(self, model: keras.Model) -> Iterator[Fault]:
+    def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """What the network to be trained cannot do of what is asked of it, read off its layers, as (path, message)."""
         if self.plugins:
-            yield from under("model", reloading_problems(model))
-        yield from under("model", self.model.network_problems(model))
-        yield from under("training", self.training.network_problems(model))
-        yield from self.use_problems(model)
+            yield from prefixed("model", reloading_problems(model))
+        yield from prefixed("model", self.model.network_problems(model))
+        yield from prefixed("training", self.training.network_problems(model))
+        yield from self.deployment_problems(model)
 
-    def use_problems(self, model: keras.Model) -> Iterator[Fault]:
+    def deployment_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """What a trained network cannot do of what is asked of it, read off its layers, each as (path, message)."""
-        yield from under("inference", self.inference.network_problems(model))
-        yield from under("export", self.export.network_problems(model))
+        yield from prefixed("inference", self.inference.network_problems(model))
+        yield from prefixed("export", self.export.network_problems(model))
 
-    def split_problems(self) -> Iterator[Fault]:
+    def split_problems(self) -> Iterator[FieldProblem]:
         """Which splits the files do not have, where they are there already, each as (path, message)."""
-        yield from under("data", self.data.split_problems())
+        yield from prefixed("data", self.data.split_problems())
 
 
 def load(
@@ -139,7 +139,7 @@ def check(
     document, pipeline = _read(path, overrides, allow_plugins)
     _refuse(document, [*pipeline.problems(), *pipeline.split_problems()])
     try:
-        description, faults = pipeline.looked_at()
+        description, faults = pipeline.analyze()
     except ModelError as error:
         _refuse(document, error.faults)
         raise
@@ -156,7 +156,7 @@ def _read(path: str | os.PathLike[str], overrides: Iterable[str], allow_plugins:
     return document, validate(plugged(Pipeline, document, allow_plugins=allow_plugins), document)
 
 
-def _refuse(document: Document, faults: Iterable[Fault]) -> None:
+def _refuse(document: Document, faults: Iterable[FieldProblem]) -> None:
     """Raises one SpecError for all faults, each at its line, if there are any."""
     if problems := [document.problem(keys, message, within=()) for keys, message in faults]:
         raise SpecError(problems)
@@ -182,7 +182,7 @@ def retarget(pipeline: Pipeline, output_stride: int) -> Pipeline:
     """
     model = retargeted(pipeline.model, output_stride)
     changed = dataclasses.replace(pipeline, model=model)
-    before, after = weightless(lambda: [_weights(each) for each in (pipeline, changed)])
+    before, after = symbolically(lambda: [_weights(each) for each in (pipeline, changed)])
     if before != after:
         decoder = model.decoder.type
         raise ModelError(

@@ -11,7 +11,7 @@ STDOUT, STDERR = 1, 2
 
 
 @contextmanager
-def turned_away(descriptors: Sequence[int] = (STDOUT, STDERR)) -> Iterator[BinaryIO]:
+def redirected(descriptors: Sequence[int] = (STDOUT, STDERR)) -> Iterator[BinaryIO]:
     """Nothing reaches these descriptors inside the block; yields the file that what is written goes to."""
     with ExitStack() as stack:
         sink = stack.enter_context(TemporaryFile())

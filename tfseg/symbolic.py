@@ -10,7 +10,7 @@ import keras
 T = TypeVar("T")
 
 
-def weightless(build: Callable[[], T]) -> T:
+def symbolically(build: Callable[[], T]) -> T:
     """What `build()` returns; networks that it makes have no values in their weights: it takes a second and no memory.
 
     Keras keeps a list of variables without values, for each thread its own, and gives them values at the next
@@ -19,7 +19,7 @@ def weightless(build: Callable[[], T]) -> T:
 
     Example:
 
-    >>> weightless(lambda: keras.layers.Dense(2).compute_output_shape((None, 3)))
+    >>> symbolically(lambda: keras.layers.Dense(2).compute_output_shape((None, 3)))
     (None, 2)
     """
 

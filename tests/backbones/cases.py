@@ -20,7 +20,7 @@ from tfseg.backbones import (
     Vgg16,
 )
 from tfseg.models.decoders import Fcn
-from tfseg.symbolic import weightless
+from tfseg.symbolic import symbolically
 
 FOLDER = tempfile.TemporaryDirectory()
 WEIGHTS = Path(FOLDER.name, "weights.npz")
@@ -37,7 +37,7 @@ def net(backbone: Any) -> list[Any]:
         model = keras.Model(image, [stage.tensor for stage in stages])
         return [layout(model), [[stage.name, stage.stride] for stage in stages], filled(backbone, model)]
 
-    return weightless(build)
+    return symbolically(build)
 
 
 def filled(backbone: Any, model: keras.Model) -> list[str]:

@@ -17,8 +17,8 @@ from tfseg.backbones.applications_graph import Rebuilding, Rigid
 from tfseg.backbones.applications_net import names, pixels_of
 from tfseg.context import Context
 from tfseg.layers import AtrousConv2D, Normalize
-from tfseg.layers.norm import Normalization, normalizing
-from tfseg.models.backbone_features import encoded
+from tfseg.layers.norm import Normalization, normalization
+from tfseg.models.backbone_features import backbone_features
 from tfseg.spec.problems import SpecError
 
 NAMES = tuple(name for name in dir(keras.applications) if name[0].isupper() and not name.startswith("NASNet"))
@@ -108,7 +108,7 @@ def test_stages_are_found_by_their_strides(name: str) -> None:
         stages = backbone(keras.Input((None, None, 3))).stages
     assert [(stage.name, stage.stride) for stage in stages] == list(zip(STAGES[name], (2, 4, 8, 16, 32), strict=True))
     if name not in ("InceptionV3", "DenseNet121"):
-        assert encoded(dataclasses.replace(backbone, output_stride=8), 3).strides == (2, 4, 8)
+        assert backbone_features(dataclasses.replace(backbone, output_stride=8), 3).strides == (2, 4, 8)
 
 
 def awake(model: keras.Model) -> None:
@@ -178,7 +178,7 @@ def test_weights_come_back_from_arrays(tmp_path: Path) -> None:
 
 
 def test_other_channels_and_another_momentum() -> None:
-    with normalizing(Normalization(momentum=0.8)):
+    with normalization(Normalization(momentum=0.8)):
         model = built(Applications(name="MobileNet"), channels=5)
     assert model.get_layer("normalize").mode == "tf"
     assert model.get_layer("conv1").kernel.shape[2] == 5

@@ -11,7 +11,7 @@ from tests.models.conftest import LABELS
 from tfseg.backbones import Resnet
 from tfseg.context import Context
 from tfseg.layers import AtrousConv2D
-from tfseg.layers.norm import Normalization, normalizing
+from tfseg.layers.norm import Normalization, normalization
 from tfseg.spec.problems import SpecError
 from tfseg.weights.caffe import caffe_names
 
@@ -140,7 +140,7 @@ def test_weights_of_keras_applications_fit(suffix: str, epsilon: float, tmp_path
     path = tmp_path / f"published{suffix}"
     theirs.save_weights(path) if suffix == ".weights.h5" else theirs.save(path)
     backbone = Resnet(depth=50, weights=path)
-    with normalizing(Normalization(epsilon=epsilon)):
+    with normalization(Normalization(epsilon=epsilon)):
         model = built(backbone)
     report = backbone.load_weights(model)
     assert (len(report.filled), report.unused, report.folded) == (106, (), ())

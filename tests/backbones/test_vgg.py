@@ -10,7 +10,7 @@ from tests.models.conftest import LABELS
 from tfseg.backbones import FullyConnected, Vgg16, convert_vgg16
 from tfseg.context import Context
 from tfseg.labels import Labels
-from tfseg.layers.norm import Normalization, normalizing
+from tfseg.layers.norm import Normalization, normalization
 from tfseg.models import Segmenter
 from tfseg.models.decoders import Fcn
 from tfseg.spec.problems import SpecError
@@ -69,7 +69,7 @@ def test_imagenet_weights_exist_for_full_width() -> None:
 
 
 def test_batch_norm_stands_between_convolution_and_relu() -> None:
-    with normalizing(Normalization(epsilon=1e-9, momentum=0.7)):
+    with normalization(Normalization(epsilon=1e-9, momentum=0.7)):
         model = built(Vgg16(width=0.01, batch_norm=True))
     names = [layer.name for layer in model.layers]
     assert names[2:8] == ["conv1_1", "conv1_1_bn", "relu1_1", "conv1_2", "conv1_2_bn", "relu1_2"]

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfseg.data import Colour, Data, Flip, Folder, ObjectBoxes, Scale, Shapes, reading
 from tfseg.data.augment import FILL
-from tfseg.data.batches import Training
+from tfseg.data.batches import ExampleStream
 from tfseg.errors import DataError
 from tfseg.labels import Labels
 
@@ -79,7 +79,7 @@ def test_every_epoch_shows_every_example_once(data: Data, labels: Labels) -> Non
     assert len(orders) > 8
 
 
-def stream(count: int) -> Training:
+def stream(count: int) -> ExampleStream:
     labels = Labels(names=("ground", "disc", "square"))
     data = Data(source=Shapes(size=16, train=count, val=1), batch_size=5)
     return data.open(labels, 3).stream

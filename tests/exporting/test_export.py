@@ -25,7 +25,7 @@ from tfseg.inference import Predictor, read_image
 
 from .toys import constant, image, labels, network
 
-pytestmark = pytest.mark.usefixtures("one_stranger")
+pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 
 
 @pytest.fixture(scope="module")

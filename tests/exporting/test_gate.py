@@ -28,7 +28,7 @@ from tfseg.spec.problems import SpecError
 from .toys import ArgmaxPooling, Fickle, constant, image, labels, network
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.usefixtures("one_stranger")  # but for `ask` itself, which is the gate's own here
+pytestmark = pytest.mark.usefixtures("one_isolated_worker")  # but for `ask` itself, which is the gate's own here
 
 
 def left(folder):

@@ -13,7 +13,7 @@ from tfseg.models import Segmenter
 from tfseg.models.decoders import DeconvNet, DeepLabV1, Dilation, Fcn, PspNet, SegNet, Unet
 from tfseg.models.refine import CrfRnn
 
-pytestmark = pytest.mark.usefixtures("one_stranger")
+pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 
 UNPOOLED = Vgg16(width=1 / 32, batch_norm=True, indices=True, fc=None)
 NETWORKS = {

@@ -20,7 +20,7 @@ from tfseg.runs.directory import PIPELINE
 from tfseg.spec.problems import SpecError
 from tfseg.spec.show import dump
 
-pytestmark = pytest.mark.usefixtures("one_stranger")
+pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 
 MEAN, PRODUCT = (Ensemble(network=Path("b.keras"), rule=rule) for rule in ("mean_prob", "score_product"))  # type: ignore[arg-type]
 CRF = Crf(parameters="deeplab_v1", iterations=3)

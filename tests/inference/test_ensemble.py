@@ -17,7 +17,7 @@ from tfseg.runs.directory import PIPELINE
 from tfseg.spec.problems import SpecError
 from tfseg.spec.show import dump
 
-pytestmark = pytest.mark.usefixtures("one_stranger")
+pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 
 MEAN, PRODUCT = (Ensemble(network=Path("fcn.keras"), rule=rule) for rule in ("mean_prob", "score_product"))  # type: ignore[arg-type]
 BOXES = Proposals(min_side=9, size=16)

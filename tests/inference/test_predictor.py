@@ -18,7 +18,7 @@ from tfseg.exporting import Export, Tflite, export
 from tfseg.inference import Predictor
 from tfseg.labels import Labels
 
-pytestmark = pytest.mark.usefixtures("one_stranger")
+pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 
 
 @pytest.fixture(scope="module")

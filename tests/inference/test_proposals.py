@@ -19,7 +19,7 @@ from tfseg.inference.proposals import windows
 from tfseg.pipeline import load
 from tfseg.spec.problems import SpecError
 
-pytestmark = pytest.mark.usefixtures("one_stranger")
+pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 
 SMALL = Proposals(min_side=9, size=16)
 HEADER = "image,left,top,right,bottom\n"

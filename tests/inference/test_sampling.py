@@ -16,7 +16,7 @@ from tfseg.inference.sampling import mean_and_uncertainty, shade
 from tfseg.layers import McDropout
 from tfseg.spec.problems import SpecError
 
-pytestmark = pytest.mark.usefixtures("one_stranger")
+pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,8 @@ def filled(layer: keras.layers.Layer, shape: tuple[int, ...] = X.shape) -> keras
 
 def unit(x: np.ndarray, aspp: AtrousSpatialPyramidPooling, name: str, rate: int = 1) -> np.ndarray:
     """Convolution, BatchNorm, ReLU."""
-    convolution = convolved(x, aspp.parts[name].get_weights()[0], rate=rate)
-    return relu(normalised(convolution, aspp.parts[f"{name}_norm"].get_weights(), EPSILON))
+    convolution = convolved(x, aspp.sublayers[name].get_weights()[0], rate=rate)
+    return relu(normalised(convolution, aspp.sublayers[f"{name}_norm"].get_weights(), EPSILON))
 
 
 def mean_of(x: np.ndarray, aspp: AtrousSpatialPyramidPooling) -> np.ndarray:
@@ -61,13 +61,13 @@ def test_the_authors_order() -> None:
 def test_separable_branches(norm: bool) -> None:
     kwargs: dict[str, Any] = {"pooling": False, "pointwise": False, "projection": False}
     aspp = filled(AtrousSpatialPyramidPooling(4, (3,), separable=True, depthwise_norm=norm, **kwargs))
-    depthwise = aspp.parts["atrous_1_depthwise"].get_weights()[0]
+    depthwise = aspp.sublayers["atrous_1_depthwise"].get_weights()[0]
     full = np.zeros((3, 3, 3, 3))
     for channel in range(3):
         full[:, :, channel, channel] = depthwise[:, :, channel, 0]
     spread = convolved(X, full, rate=3)
     if norm:
-        spread = relu(normalised(spread, aspp.parts["atrous_1_depthwise_norm"].get_weights(), EPSILON))
+        spread = relu(normalised(spread, aspp.sublayers["atrous_1_depthwise_norm"].get_weights(), EPSILON))
     np.testing.assert_allclose(aspp(X), unit(spread, aspp, "atrous_1"), rtol=1e-4, atol=1e-4)
 
 
@@ -93,8 +93,8 @@ def test_one_image_in_a_batch_trains_without_nan(policy: str, size: tuple[int, i
     gradients = tape.gradient(total, [x, *(weight.value for weight in aspp.trainable_weights)])
     assert all(np.all(np.isfinite(each)) for each in [y, *gradients, *aspp.get_weights()])
     assert np.all(np.isfinite(aspp(x)))
-    beta = tf.cast(aspp.parts["pooling_norm"].beta, aspp.compute_dtype)
-    pooled = aspp.parts["pooling_norm"](aspp.parts["pooling"](x[:, :1, :1]), training=True)
+    beta = tf.cast(aspp.sublayers["pooling_norm"].beta, aspp.compute_dtype)
+    pooled = aspp.sublayers["pooling_norm"](aspp.sublayers["pooling"](x[:, :1, :1]), training=True)
     np.testing.assert_array_equal(pooled[0, 0, 0], beta)
 
 
@@ -131,9 +131,9 @@ def test_names_do_not_depend_on_the_rates() -> None:
 
 def test_freezing_reaches_the_parts_and_a_copy() -> None:
     aspp = AtrousSpatialPyramidPooling(4, (2,), trainable=False)
-    assert not any(part.trainable for part in aspp.parts.values())
+    assert not any(part.trainable for part in aspp.sublayers.values())
     again = AtrousSpatialPyramidPooling.from_config(aspp.get_config())
-    assert not any(part.trainable for part in again.parts.values())
+    assert not any(part.trainable for part in again.sublayers.values())
 
 
 def test_dropout_acts_in_training_only() -> None:

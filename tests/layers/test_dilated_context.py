@@ -28,7 +28,7 @@ def filled(**arguments: Any) -> DilatedContext:
 def test_same_pads_each_convolution(size: str) -> None:
     context = filled(size=size, dilations=(1, 3, 1))
     expected = X
-    for rate, part in zip((1, 3, 1, 1), context.parts.values(), strict=True):
+    for rate, part in zip((1, 3, 1, 1), context.sublayers.values(), strict=True):
         convolution = convolved(expected, *part.get_weights(), rate=rate)
         expected = convolution if part.name == "ctx_final" else relu(convolution)
     np.testing.assert_allclose(context(X), expected, rtol=1e-4, atol=1e-4)
@@ -38,7 +38,7 @@ def test_once_pads_the_first_for_all() -> None:
     """So that a place near the border sees zeros, not what convolutions made of zeros."""
     context = filled(dilations=(1, 3, 1), padding="once")
     expected = np.pad(X, [(0, 0), (5, 5), (5, 5), (0, 0)])
-    for rate, part in zip((1, 3, 1, 1), context.parts.values(), strict=True):
+    for rate, part in zip((1, 3, 1, 1), context.sublayers.values(), strict=True):
         convolution = convolved(expected, *part.get_weights(), rate=rate, padding=0)
         expected = convolution if part.name == "ctx_final" else relu(convolution)
     assert expected.shape == X.shape
@@ -67,22 +67,22 @@ def test_parameters_are_those_of_the_released_networks() -> None:
 
 def test_channels_and_names() -> None:
     large = built(size="large")
-    assert [part.filters // 21 for part in large.parts.values()] == [2, 2, 4, 8, 16, 32, 32, 1]
-    assert list(large.parts) == [
+    assert [part.filters // 21 for part in large.sublayers.values()] == [2, 2, 4, 8, 16, 32, 32, 1]
+    assert list(large.sublayers) == [
         "ctx_conv1_1", "ctx_conv1_2", "ctx_conv2_1", "ctx_conv3_1", "ctx_conv4_1", "ctx_conv5_1", "ctx_fc1",
         "ctx_final",
     ]  # fmt: skip
     cityscapes = built(19, dilations=(1, 1, 2, 4, 8, 16, 32, 64, 1))
-    assert list(cityscapes.parts)[5:] == ["ctx_conv5_1", "ctx_conv6_1", "ctx_conv7_1", "ctx_fc1", "ctx_final"]
+    assert list(cityscapes.sublayers)[5:] == ["ctx_conv5_1", "ctx_conv6_1", "ctx_conv7_1", "ctx_fc1", "ctx_final"]
 
 
 def test_the_receptive_field_grows_as_in_the_table() -> None:
     context, field, sizes = built(), ReceptiveField(), []
-    for part in context.parts.values():
+    for part in context.sublayers.values():
         field = field.then(part.kernel_size[0], dilation=part.dilation_rate[0])
         sizes.append(field.size)
     assert sizes == [3, 5, 9, 17, 33, 65, 67, 67]
-    assert context.field == 67
+    assert context.receptive_field == 67
 
 
 @pytest.mark.parametrize("padding", ["same", "once"])
@@ -90,7 +90,7 @@ def test_one_place_is_seen_that_far_and_no_farther(padding: str) -> None:
     context = DilatedContext(1, padding=padding)
     x = np.zeros((1, 71, 71, 1), "float32")
     context.build(x.shape)
-    for part in context.parts.values():
+    for part in context.sublayers.values():
         part.kernel.assign(np.ones(part.kernel.shape))
     x[0, 35, 35] = 1
     rows = np.flatnonzero(np.asarray(context(x))[0, :, 35, 0])
@@ -117,7 +117,7 @@ def test_first_weights_are_the_papers_formula() -> None:
     keras.utils.set_random_seed(0)
     context = DilatedContext(3, "large")
     context.build(X.shape)
-    for part in context.parts.values():
+    for part in context.sublayers.values():
         kernel, bias = part.get_weights()
         rows, columns, inputs, outputs = kernel.shape
         same = np.array(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfseg.layers import AtrousSpatialPyramidPooling, PyramidPooling
-from tfseg.layers.norm import Indivisible, Normalization, check_groups, chosen, normalized, normalizing
+from tfseg.layers.norm import IndivisibleChannels, Normalization, check_groups, chosen, normalization, normalized
 
 X = np.random.default_rng(0).normal(2, 3, (2, 5, 4, 6)).astype("float32")
 
@@ -16,7 +16,7 @@ X = np.random.default_rng(0).normal(2, 3, (2, 5, 4, 6)).astype("float32")
 def layer(choice: Normalization | None = None, **published: Any) -> keras.layers.Layer:
     """What `normalized` puts onto six channels."""
     image = keras.Input((None, None, 6))
-    with normalizing(choice or Normalization()):
+    with normalization(choice or Normalization()):
         return keras.Model(image, normalized(image, "norm", **published)).layers[-1]
 
 
@@ -46,8 +46,8 @@ def test_group_norm_in_numpy() -> None:
 
 
 def test_choices_end_where_they_began() -> None:
-    with normalizing(Normalization(momentum=0.5)):
-        with pytest.raises(RuntimeError), normalizing(Normalization("group")):
+    with normalization(Normalization(momentum=0.5)):
+        with pytest.raises(RuntimeError), normalization(Normalization("group")):
             raise RuntimeError
         assert chosen() == {"norm": "batch", "groups": 32, "momentum": 0.5, "epsilon": 1e-3}
     assert chosen(0.99, 0.1) == {"norm": "batch", "groups": 32, "momentum": 0.99, "epsilon": 0.1}
@@ -55,12 +55,12 @@ def test_choices_end_where_they_began() -> None:
 
 @pytest.mark.parametrize("kind", [AtrousSpatialPyramidPooling, PyramidPooling])
 def test_layers_of_layers_do_not_depend_on_where_they_are_loaded(kind: type) -> None:
-    with normalizing(Normalization("group", 2)):
+    with normalization(Normalization("group", 2)):
         made = kind(filters=4, **chosen(epsilon=0.25))
     again = kind.from_config(made.get_config())
     norms = [each for each in again._flatten_layers() if isinstance(each, keras.layers.GroupNormalization)]
     assert {(each.groups, each.epsilon) for each in norms} == {(2, 0.25)}
-    with normalizing(Normalization("group", 2)):
+    with normalization(Normalization("group", 2)):
         other = kind.from_config(kind(filters=4).get_config())
     assert any(isinstance(each, keras.layers.BatchNormalization) for each in other._flatten_layers())
 
@@ -69,7 +69,7 @@ INDIVISIBLE = "must divide the channels of every layer that is normalised, and w
 
 
 def test_groups_that_do_not_divide() -> None:
-    with pytest.raises(Indivisible, match=f"^{re.escape(INDIVISIBLE.format('norm', 6, 4))}$"):
+    with pytest.raises(IndivisibleChannels, match=f"^{re.escape(INDIVISIBLE.format('norm', 6, 4))}$"):
         layer(Normalization("group", 4))
     aspp = AtrousSpatialPyramidPooling(4, separable=True, norm="group", groups=2)
     with pytest.raises(ValueError, match=re.escape(INDIVISIBLE.format("atrous_1_depthwise_norm", 3, 2))):

@@ -24,7 +24,7 @@ def filled(**arguments: Any) -> ParallelAtrousClassifier:
 
 
 def conv(x: np.ndarray, head: ParallelAtrousClassifier, name: str, rate: int = 1) -> np.ndarray:
-    return convolved(x, *head.parts[name].get_weights(), rate=rate)
+    return convolved(x, *head.sublayers[name].get_weights(), rate=rate)
 
 
 def test_branches_of_one_convolution_are_summed() -> None:
@@ -61,24 +61,24 @@ def test_scores_start_near_zero_from_a_gaussian() -> None:
     for arguments, name in (({}, "fc1_c0"), ({"hidden": 64}, "fc8_1")):
         head = ParallelAtrousClassifier(200, **arguments)
         head.build((None, None, None, 64))
-        kernel, bias = head.parts[name].get_weights()
+        kernel, bias = head.sublayers[name].get_weights()
         assert kernel.std() == pytest.approx(0.01, rel=0.02)
         assert abs(kernel.mean()) < 1e-3 and not bias.any()
 
 
 def test_every_branch_has_dropout_of_its_own_in_training_only() -> None:
     head = filled(rates=(1, 2), hidden=4, dropout=0.5)
-    assert list(head.parts)[:5] == ["fc6_1", "drop6_1", "fc7_1", "drop7_1", "fc8_1"]
+    assert list(head.sublayers)[:5] == ["fc6_1", "drop6_1", "fc7_1", "drop7_1", "fc8_1"]
     np.testing.assert_array_equal(head(X), head(X))
     assert np.any(np.asarray(head(X, training=True)) != np.asarray(head(X)))
-    assert "drop6_1" not in ParallelAtrousClassifier(5, hidden=4, dropout=0.0).parts
+    assert "drop6_1" not in ParallelAtrousClassifier(5, hidden=4, dropout=0.0).sublayers
 
 
 def test_freezing_reaches_the_parts_and_a_copy() -> None:
     head = filled(trainable=False)
-    assert not any(part.trainable for part in head.parts.values())
+    assert not any(part.trainable for part in head.sublayers.values())
     again = ParallelAtrousClassifier.from_config(head.get_config())
-    assert not any(part.trainable for part in again.parts.values())
+    assert not any(part.trainable for part in again.sublayers.values())
 
 
 @pytest.mark.parametrize(

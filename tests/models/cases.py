@@ -21,7 +21,7 @@ from tfseg.models.decoders import (
 )
 from tfseg.models.heads import Crop, Interp, Resize, Zoom
 from tfseg.models.refine import CrfRnn
-from tfseg.symbolic import weightless
+from tfseg.symbolic import symbolically
 
 BACKBONE = Vgg16(width=1 / 64)
 RELEASED = Vgg16(form="deeplab", output_stride=8, width=1 / 64)
@@ -44,7 +44,7 @@ OTHER_HEADS = {"type": "test_a_head_that_the_decoder_does_not_need_is_refused"}
 
 def net(model: Any) -> str:
     """The network in training."""
-    return layout(weightless(lambda: model.build(Labels(names=("road", "sky")), training=True)))
+    return layout(symbolically(lambda: model.build(Labels(names=("road", "sky")), training=True)))
 
 
 def part(

@@ -12,9 +12,9 @@ from tfseg.backbones import AlexNet, Features, GoogLeNet, MobileNetV2, Resnet, S
 from tfseg.backbones.features import Backbone
 from tfseg.context import Context, Grid
 from tfseg.models import Segmenter
+from tfseg.models.backbone_features import backbone_features, extends_beyond_image, needs_crop, unknown_positions
 from tfseg.models.coordinates import SizeDependent, UnknownLayer
 from tfseg.models.decoders import Dilation, Fcn
-from tfseg.models.backbone_features import beyond, encoded, moving, overhanging
 from tfseg.models.heads import Zoom
 from tfseg.pipeline import load
 from tfseg.spec.declare import spec
@@ -72,8 +72,8 @@ class Shuffled(keras.layers.Layer):
 )
 def test_maps_that_reach_beyond_the_image(backbone: Backbone, expected: tuple[bool, bool]) -> None:
     """The dilation net pads by 186 pixels too, and its convolutions take them away again."""
-    features = encoded(backbone, 3)
-    assert (overhanging(features), beyond(features)) == expected
+    features = backbone_features(backbone, 3)
+    assert (extends_beyond_image(features), needs_crop(features)) == expected
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_maps_that_reach_beyond_the_image(backbone: Backbone, expected: tuple[bo
     ids=lambda each: getattr(each, "type", None),
 )
 def test_sizes_that_move_places_and_layers_that_are_not_known_are_two_answers(backbone: Backbone, kind: type) -> None:
-    assert type(moving(encoded(backbone, 3))) is kind
+    assert type(unknown_positions(backbone_features(backbone, 3))) is kind
 
 
 def problems(**parts: object) -> list[tuple[tuple[str | int, ...], str]]:
@@ -151,7 +151,7 @@ def test_a_backbone_is_built_once_for_each_spec(monkeypatch: pytest.MonkeyPatch)
     random.seed(7)
     state = random.getstate()
     for width, channels in ((3, 5), (3, 5), (4, 5), (3, 6), (3, 5)):
-        encoded(SmallCnn(width=width), channels)
+        backbone_features(SmallCnn(width=width), channels)
     assert [each.width for each in builds] == [3, 4, 3]
     assert random.getstate() == state
 
@@ -175,7 +175,7 @@ def test_to_look_at_a_network_changes_no_other() -> None:
     def weights(look: bool) -> list[np.ndarray]:
         keras.utils.set_random_seed(3)
         if look:
-            encoded(SmallCnn(width=11), 3)
+            backbone_features(SmallCnn(width=11), 3)
         return Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,), channels=4)).build(LABELS).get_weights()
 
     for first, second in zip(weights(False), weights(True), strict=True):

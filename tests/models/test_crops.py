@@ -11,8 +11,8 @@ from tfseg.backbones import Resnet, SmallCnn, Vgg16
 from tfseg.context import Context
 from tfseg.layers import AtrousConv2D
 from tfseg.models import Segmenter
+from tfseg.models.backbone_features import backbone_features, extends_beyond_image
 from tfseg.models.decoders import DeepLabV3, DeepLabV3Plus, Fcn, PspNet
-from tfseg.models.backbone_features import encoded, overhanging
 from tfseg.pipeline import load
 from tfseg.shipped import shipped
 from tfseg.spec.problems import SpecError
@@ -82,4 +82,6 @@ def test_finer_stages_that_reach_beyond_the_image(decoder: Fcn, expected: list[t
 @pytest.mark.parametrize("backbone", [OVERHANGING, Vgg16(width=0.02), SmallCnn(width=2)], ids=lambda each: each.type)
 def test_overhanging_is_what_the_maps_are(backbone: Vgg16 | SmallCnn) -> None:
     stages = backbone(keras.Input((64, 64, 3))).stages
-    assert any(stage.tensor.shape[1] > 64 // stage.stride for stage in stages) == overhanging(encoded(backbone, 3))
+    assert any(stage.tensor.shape[1] > 64 // stage.stride for stage in stages) == extends_beyond_image(
+        backbone_features(backbone, 3)
+    )

@@ -153,7 +153,7 @@ def test_the_largest_field_of_view_of_v1_and_v2_is_one_net() -> None:
         if layer.weights and layer.name != "aspp":
             layer.set_weights(first.get_layer(layer.name).get_weights())
     for name in ("fc6", "fc7", "fc8"):
-        second.get_layer("aspp").parts[f"{name}_1"].set_weights(first.get_layer(name).get_weights())
+        second.get_layer("aspp").sublayers[f"{name}_1"].set_weights(first.get_layer(name).get_weights())
     np.testing.assert_allclose(first(image(41, 33)), second(image(41, 33)), atol=1e-5)
 
 

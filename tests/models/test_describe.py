@@ -10,7 +10,7 @@ from tests.models.conftest import LABELS, SMALL
 from tfseg.backbones import Applications, SmallCnn
 from tfseg.models import Segmenter, describe
 from tfseg.models.decoders import Fcn
-from tfseg.symbolic import weightless
+from tfseg.symbolic import symbolically
 
 
 def test_numbers_of_a_net() -> None:
@@ -87,6 +87,6 @@ def test_continued_images() -> None:
 )
 def test_networks_of_keras_applications_have_their_stride(name: str) -> None:
     spec = Segmenter(backbone=Applications(name=name), decoder=Fcn(strides=(32,)))
-    description = weightless(lambda: describe(spec.build(LABELS)))
+    description = symbolically(lambda: describe(spec.build(LABELS)))
     assert description.output_stride == 32
     assert description.receptive_field in (None, math.inf)

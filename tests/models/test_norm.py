@@ -16,7 +16,7 @@ from tfseg.models import ModelError, Norm, Segmenter
 from tfseg.models.decoders import DeconvNet, DeepLabV3, DeepLabV3Plus, Fcn, PspNet, SegNet, Unet
 from tfseg.pipeline import load
 from tfseg.spec.problems import SpecError
-from tfseg.symbolic import weightless
+from tfseg.symbolic import symbolically
 from tfseg.training import Training
 
 UNPOOLED = Vgg16(width=1 / 32, batch_norm=True, indices=True, fc=None)
@@ -44,7 +44,7 @@ def test_every_layer_asks(name: str) -> None:
 
     def built(**norm: object) -> list[keras.layers.Layer]:
         parts = {"backbone": backbone, "decoder": decoder, "norm": Norm(**norm)}
-        return list(norms(weightless(lambda: Segmenter(**parts).build(LABELS, training=True))))
+        return list(norms(symbolically(lambda: Segmenter(**parts).build(LABELS, training=True))))
 
     published, named = built(), built(momentum=0.7, epsilon=0.25)
     grouped = built(type="group", groups=1, epsilon=0.25)
@@ -67,7 +67,7 @@ def test_published_numbers() -> None:
     parts = {"resnet": Resnet(depth=50, width=1 / 64), "mobilenet_v2": MobileNetV2(alpha=0.1)}
     for name, backbone in parts.items():
         spec = Segmenter(backbone=backbone, decoder=DeepLabV3(channels=2))
-        model = weightless(lambda spec=spec: spec.build(LABELS))
+        model = symbolically(lambda spec=spec: spec.build(LABELS))
         inside = {each.epsilon for each in norms(model.get_layer("aspp"))}
         assert inside == {1e-5}
         assert {each.epsilon for each in norms(model)} - inside == {"resnet": set(), "mobilenet_v2": {1e-3}}[name]
@@ -170,7 +170,7 @@ def test_group_norm_learns() -> None:
 def test_a_choice_that_no_layer_takes_is_refused() -> None:
     def told(**norm: object) -> list[tuple[tuple[str, ...], str]]:
         spec = Segmenter(backbone=Vgg16(width=1 / 64), decoder=Fcn(), norm=Norm(**norm))
-        return list(spec.network_problems(weightless(lambda: spec.build(LABELS))))
+        return list(spec.network_problems(symbolically(lambda: spec.build(LABELS))))
 
     why = "no layer of this network takes it from here"
     assert told() == []

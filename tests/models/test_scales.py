@@ -19,7 +19,7 @@ from tfseg.models.decoders import DeepLabV1, DeepLabV2, DeepLabV3, DeepLabV3Plus
 from tfseg.models.heads import Resize
 from tfseg.pipeline import load
 from tfseg.spec.problems import SpecError
-from tfseg.symbolic import weightless
+from tfseg.symbolic import symbolically
 
 SCALES = (1.0, 0.75, 0.5)
 BACKBONE = Vgg16(form="deeplab", output_stride=8, width=1 / 64, fc=None)
@@ -122,7 +122,7 @@ def test_attention_reads_what_is_scored(name: str) -> None:
     backbone, decoder = SEEN[name]
     head = Resize(align_corners=True) if decoder.head == "resize" else None
     spec = Segmenter(backbone=backbone, decoder=decoder, head=head, scales=(1.0, 0.5), fusion="attention")
-    model = weightless(lambda: spec.build(LABELS))
+    model = symbolically(lambda: spec.build(LABELS))
     read = [each.shape[-1] for each in model.get_layer("attention").input[2:]]
     assert read == [CHANNELS.get(name, 64)] * 2
 

@@ -46,7 +46,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_stranger")
+@pytest.mark.usefixtures("one_isolated_worker")
 def test_the_whole_job(file: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     assert main(["import", str(file), str(weights), "--run-dir", str(folder), "seed=3"]) == 0

@@ -27,7 +27,7 @@ from tfseg.runs.lock import claim
 from tfseg.spec.show import dump
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.usefixtures("one_stranger")
+pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 TINY = """\
 name: tiny
 labels: {names: [ground, disc, square]}

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from tfseg.labels import Labels
-from tfseg.spec import BY_TYPE, ByType, Location, Misfit, spec
+from tfseg.spec import BY_TYPE, ByType, InvalidFields, Location, spec
 
 
 @spec
@@ -66,7 +66,7 @@ class Net:
         if isinstance(self.backbone, Deep) and isinstance(self.decoder, Skips):
             deepest = max(self.decoder.strides)
             if deepest > self.backbone.output_stride:
-                raise Misfit(
+                raise InvalidFields(
                     (
                         (
                             "decoder",

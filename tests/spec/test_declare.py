@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.spec.recipe import Data, Flip, Net, Recipe, Scale, Skips, Small
-from tfseg.spec import Misfit
+from tfseg.spec import InvalidFields
 from tfseg.spec.problems import SpecError
 
 
@@ -61,7 +61,7 @@ def test_a_path_from_python_is_left_alone() -> None:
 def test_a_misfit_reads_well_outside_files_too() -> None:
     assert (
         str(
-            Misfit(
+            InvalidFields(
                 (
                     (
                         "a",

@@ -6,7 +6,7 @@ import pytest
 
 import tfseg
 from tfseg.pipeline import load
-from tfseg.spec.renamed import MOVED, Moved, moved, renewed
+from tfseg.spec.renamed import RENAMED, Renamed, renamed_key, with_new_keys
 from tfseg.spec.show import dump
 from tfseg.spec.source import read
 
@@ -72,22 +72,24 @@ def test_overrides_are_the_users(tmp_path: Path) -> None:
 
 def test_only_those_types_had_it(tmp_path: Path) -> None:
     """A component of one's own may have a field of that name."""
-    assert moved(("model", "backbone", "momentum"), "resnet") is MOVED[0]
-    assert moved(("model", "backbone", "momentum"), "mine") is None
-    assert moved(("model", "backbone", "width"), "resnet") is None
+    assert renamed_key(("model", "backbone", "momentum"), "resnet") is RENAMED[0]
+    assert renamed_key(("model", "backbone", "momentum"), "mine") is None
+    assert renamed_key(("model", "backbone", "width"), "resnet") is None
     text = OLD.replace("vgg16", "mine").replace("deeplab_v3", "mine")
     file = written(tmp_path, text)
     assert read(file, earlier=lambda _: True).data == read(file).data
 
 
 def test_a_plain_renaming(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tfseg.spec.renamed.MOVED", (Moved("a.b", "c"), Moved("x", "c.y"), Moved("no.such", "z")))
+    monkeypatch.setattr(
+        "tfseg.spec.renamed.RENAMED", (Renamed("a.b", "c"), Renamed("x", "c.y"), Renamed("no.such", "z"))
+    )
     (tmp_path / "x.yaml").write_text("a: {b: {d: 1}}\nx: 2\n")
     document = read(tmp_path / "x.yaml", earlier=lambda _: True)
     assert document.data == {"a": {}, "c": {"d": 1, "y": 2}}
     assert document.where("c.y") == f"{tmp_path}/x.yaml:2"
-    assert str(moved(("x",), None)) == "moved to c.y"
-    assert renewed.__doc__
+    assert str(renamed_key(("x",), None)) == "moved to c.y"
+    assert with_new_keys.__doc__
 
 
 def test_what_the_new_place_says_already_counts(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, TypeAdapter, model_validator
 
 from tests.spec.recipe import Recipe, Small
-from tfseg.spec import Document, Misfit, SpecError, spec, validate
+from tfseg.spec import Document, InvalidFields, SpecError, spec, validate
 
 
 def _small(value: Any) -> Small:
@@ -52,7 +52,7 @@ class Outer:
     @model_validator(mode="after")
     def _alike(self) -> "Outer":
         if self.a.step != self.b.step:
-            raise Misfit(
+            raise InvalidFields(
                 (
                     (
                         "a",

@@ -79,7 +79,7 @@ def test_nothing_moves_between_updates() -> None:
 def test_one_gradient_that_is_not_finite_spoils_its_update_alone() -> None:
     """With loss scaling: the update is left out, the scale halved, and the next one starts from nothing."""
     weight = keras.Variable(np.zeros(2, "float32"), name="kernel")
-    optimizer = partwise.SGD(0.1, weight_decay=0.0, initial_scale=8.0, gradient_accumulation_steps=2)
+    optimizer = lr_multipliers.SGD(0.1, weight_decay=0.0, initial_scale=8.0, gradient_accumulation_steps=2)
     moved, scales = [], []
     for gradient in (1.0, 1.0, np.inf, 1.0, 1.0, 1.0):
         scale = float(optimizer.scale_loss(keras.ops.ones(())))
@@ -93,7 +93,7 @@ def test_one_gradient_that_is_not_finite_spoils_its_update_alone() -> None:
 
 def test_without_loss_scaling_it_stands_still() -> None:
     weight = keras.Variable(np.zeros(2, "float32"), name="kernel")
-    optimizer = partwise.SGD(0.1, gradient_accumulation_steps=2)
+    optimizer = lr_multipliers.SGD(0.1, gradient_accumulation_steps=2)
     for gradient in (1.0, 1.0, np.nan, 1.0, 1.0, 1.0):
         optimizer.apply([keras.ops.full((2,), gradient)], [weight])
     np.testing.assert_allclose(weight.numpy(), -0.1, rtol=1e-6)

@@ -22,8 +22,8 @@ from tfseg.errors import RunError
 from tfseg.training import State, Training, restore, save_model
 from tfseg.training.checkpoints import Checkpoints
 from tfseg.training.files import states
-from tfseg.training.optimizers import AdamW, Sgd
 from tfseg.training.nan_guard import diagnose
+from tfseg.training.optimizers import AdamW, Sgd
 
 IMAGES, MASKS = toy.pictures(8)
 VALIDATION = toy.pictures(4, seed=1)

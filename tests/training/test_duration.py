@@ -8,7 +8,7 @@ import pytest
 
 from tests.training import toy
 from tfseg.training import Training
-from tfseg.training.duration import Length
+from tfseg.training.duration import Duration
 from tfseg.training.optimizers import Sgd
 from tfseg.training.schedules import Poly, Step
 
@@ -28,7 +28,7 @@ IMAGES, MASKS = toy.pictures(10)
     ],
 )
 def test_five_batches_an_epoch(given: dict[str, int], batches: int, epochs: int, steps: int) -> None:
-    length = Length(5, **given)
+    length = Duration(5, **given)
     assert (length.batches, length.epochs, length.total_steps) == (batches, epochs, steps)
     assert length.steps_per_epoch == 5 / given.get("accumulate", 1)
 

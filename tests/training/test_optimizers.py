@@ -66,7 +66,7 @@ def adamw_by_hand(steps, rate, decay, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
 
 def test_sgd_equals_caffe_by_hand():
     steps = gradients(4)
-    optimizer = partwise.SGD(0.1, momentum=0.9, weight_decay=0.05, multipliers=MULTIPLIERS)
+    optimizer = lr_multipliers.SGD(0.1, momentum=0.9, weight_decay=0.05, multipliers=MULTIPLIERS)
     found, expected = after(optimizer, steps), sgd_by_hand(steps, 0.1, 0.9, 0.05)
     for path, value in expected.items():
         np.testing.assert_allclose(found[path], value, rtol=1e-5, atol=1e-6, err_msg=path)
@@ -84,7 +84,7 @@ def test_sgd_decay_is_the_gradient_of_an_l2_penalty():
     penalised = model.get_weights()
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     plain.set_weights(start)
-    plain.compile(partwise.SGD(rate, momentum=0.9, weight_decay=decay), "mse", auto_scale_loss=False)
+    plain.compile(lr_multipliers.SGD(rate, momentum=0.9, weight_decay=decay), "mse", auto_scale_loss=False)
     plain.fit(x, y, epochs=3, verbose=0)
     for mine, theirs in zip(plain.get_weights(), penalised, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
@@ -92,7 +92,7 @@ def test_sgd_decay_is_the_gradient_of_an_l2_penalty():
 
 def test_adamw_equals_the_paper_by_hand():
     steps = gradients(4)
-    optimizer = partwise.AdamW(0.01, weight_decay=0.5, multipliers=MULTIPLIERS)
+    optimizer = lr_multipliers.AdamW(0.01, weight_decay=0.5, multipliers=MULTIPLIERS)
     found, expected = after(optimizer, steps), adamw_by_hand(steps, 0.01, 0.5)
     for path, value in expected.items():
         np.testing.assert_allclose(found[path], value, rtol=1e-5, atol=1e-6, err_msg=path)
@@ -103,7 +103,7 @@ def test_without_parts_they_are_the_optimisers_of_keras(mine, keras_own):
     steps = gradients(3)
     arguments = {"weight_decay": 0.0} if mine == "AdamW" else {"momentum": 0.9, "nesterov": True}
     found, expected = (
-        after(getattr(partwise, mine)(0.01, **arguments), steps),
+        after(getattr(lr_multipliers, mine)(0.01, **arguments), steps),
         after(keras_own(0.01, **arguments), steps),
     )
     for path, value in expected.items():
@@ -115,11 +115,11 @@ def test_a_gradient_that_is_not_finite_stops_everything(bad):
     """Not one variable moves, not even those whose own gradient is well; and none does later."""
     steps = gradients(4)
     steps[2][3][0, 1] = bad
-    optimizer = partwise.SGD(0.1, momentum=0.9)
+    optimizer = lr_multipliers.SGD(0.1, momentum=0.9)
     stopped = after(optimizer, steps)
     assert optimizer.halted == 2
     assert int(optimizer.iterations) == 4
-    before = after(partwise.SGD(0.1, momentum=0.9), steps[:2])
+    before = after(lr_multipliers.SGD(0.1, momentum=0.9), steps[:2])
     for path, value in before.items():
         np.testing.assert_array_equal(stopped[path], value)
 
@@ -128,7 +128,7 @@ def test_loss_scaling_halves_and_grows():
     """As `LossScaleOptimizer`: an overflow skips one step and halves; `growth_steps` good steps double."""
     steps = gradients(6)
     weights = variables()
-    optimizer = partwise.SGD(0.1, initial_scale=8.0, growth_steps=3)
+    optimizer = lr_multipliers.SGD(0.1, initial_scale=8.0, growth_steps=3)
     reference = keras.optimizers.LossScaleOptimizer(
         keras.optimizers.SGD(0.1), initial_scale=8.0, dynamic_growth_steps=3
     )
@@ -150,7 +150,7 @@ def test_loss_scaling_gives_up_below_a_scale_of_one():
     steps = gradients(8)
     for step in steps[2:]:
         step[0][0, 0] = np.nan
-    optimizer = partwise.SGD(0.1, initial_scale=4.0)
+    optimizer = lr_multipliers.SGD(0.1, initial_scale=4.0)
     weights = variables()
     halted = []
     for step in steps:
@@ -160,7 +160,7 @@ def test_loss_scaling_gives_up_below_a_scale_of_one():
     assert float(optimizer.loss_scale.numpy()) == 0.5
 
 
-@pytest.mark.parametrize("kind", [partwise.SGD, partwise.AdamW])
+@pytest.mark.parametrize("kind", [lr_multipliers.SGD, lr_multipliers.AdamW])
 def test_config_round_trip(kind):
     optimizer = kind(
         keras.optimizers.schedules.PolynomialDecay(0.1, 10),

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from tfseg.training.duration import End, Length
+from tfseg.training.duration import Duration, End
 from tfseg.training.progress import Progress, verbosity
 
 
-def train(length: Length, verbose: int) -> None:
+def train(length: Duration, verbose: int) -> None:
     model = keras.Sequential([keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     model.fit(
@@ -23,7 +23,7 @@ def train(length: Length, verbose: int) -> None:
 
 @pytest.mark.parametrize("verbose", [1, 2])
 def test_an_epoch_that_is_cut_short_shows_its_own_length(verbose: int, capfd: pytest.CaptureFixture[str]) -> None:
-    train(Length(batches_per_epoch=8, steps=11), verbose)
+    train(Duration(batches_per_epoch=8, steps=11), verbose)
     out = capfd.readouterr().out
     assert "Epoch 1/2" in out and "8/8" in out and "3/3" in out
     assert "3/8" not in out
@@ -32,7 +32,7 @@ def test_an_epoch_that_is_cut_short_shows_its_own_length(verbose: int, capfd: py
 def test_one_line_an_epoch_and_no_control_characters_where_there_is_no_terminal(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    train(Length(batches_per_epoch=8, epochs_at_most=2), verbosity(True))
+    train(Duration(batches_per_epoch=8, epochs_at_most=2), verbosity(True))
     lines = capfd.readouterr().out.splitlines()
     assert [line.split(" - ")[0] for line in lines] == ["Epoch 1/2", "8/8", "Epoch 2/2", "8/8"]
     assert all(line.isprintable() for line in lines)

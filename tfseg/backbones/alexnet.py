@@ -6,11 +6,11 @@ import keras
 from pydantic import Field, model_validator
 
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.pooling import halving
+from tfseg.backbones.pooling import max_pool_stride_2
 from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, LocalResponseNormalization, Normalize
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import InvalidFields
 
 GROUPED = ("conv2", "conv4", "conv5")
 """In two halves that do not see each other, one for each GPU of 2012."""
@@ -43,7 +43,9 @@ class AlexNet(Backbone):
     def _possible(self) -> Self:
         if self._padded and self.output_stride < 32:
             received = f"Received: {self.output_stride}"
-            raise Misfit((("output_stride",), f"the original form has 32; set form to same for another. {received}"))
+            raise InvalidFields(
+                (("output_stride",), f"the original form has 32; set form to same for another. {received}")
+            )
         return self
 
     @property
@@ -90,6 +92,6 @@ class AlexNet(Backbone):
 
     def _pooled(self, x: keras.KerasTensor, name: str, plan: tuple[int, int], stages: list[Stage]) -> keras.KerasTensor:
         """The pool `name` on `x`, which becomes a stage."""
-        x = CaffeMaxPooling2D(3, 2, name=name)(x) if self._padded else halving(x, name, *plan)
+        x = CaffeMaxPooling2D(3, 2, name=name)(x) if self._padded else max_pool_stride_2(x, name, *plan)
         stages.append(Stage(name, stages[-1].stride * plan[0], x))
         return x

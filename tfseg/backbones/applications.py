@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tfseg.errors import WeightsError
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 
 
 def classifier(build: Callable[..., keras.Model], weights: str | Path, **arguments: Any) -> keras.Model:
@@ -22,7 +22,7 @@ def classifier(build: Callable[..., keras.Model], weights: str | Path, **argumen
         raise WeightsError(_explanation(build.__name__, weights, error)) from error
 
 
-def imagenet_problems(weights: str | Path | None, channels: int) -> Iterator[Fault]:
+def imagenet_problems(weights: str | Path | None, channels: int) -> Iterator[FieldProblem]:
     """What keeps ImageNet weights from reading images of that many channels, as (path, message)."""
     if weights == "imagenet" and channels != 3:
         message = f"ImageNet weights read 3 channels, the images have {channels}; set backbone.weights to null"

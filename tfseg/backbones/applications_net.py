@@ -16,9 +16,9 @@ from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.context import Context
 from tfseg.layers import Normalize
 from tfseg.spec.declare import Location, spec
-from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.messages import nearest
-from tfseg.symbolic import weightless
+from tfseg.spec.problems import FieldProblem, InvalidFields
+from tfseg.symbolic import symbolically
 from tfseg.weights import Arrays
 
 CAFFE = {"mean": (103.939, 116.779, 123.68), "reverse": True}
@@ -59,10 +59,10 @@ class Applications(Backbone):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if problems := list(self._own_problems()):
-            raise Misfit(*problems)
+            raise InvalidFields(*problems)
         return self
 
-    def _own_problems(self) -> Iterator[Fault]:
+    def _own_problems(self) -> Iterator[FieldProblem]:
         if self.name not in names():
             close = nearest(self.name, names()) or "."
             if self.name.startswith("NASNet") and hasattr(keras.applications, self.name):
@@ -74,7 +74,7 @@ class Applications(Backbone):
         except Rigid as error:
             yield ("output_stride",), f"{self.name} has 32 only: {error}. Received: {self.output_stride}"
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from reading the images of the context, each as (path, message)."""
         yield from imagenet_problems(self.weights, context.channels)
 
@@ -120,12 +120,12 @@ def _build(name: str) -> Callable[..., keras.Model]:
 def _source(name: str, channels: int) -> keras.Model:
     """The published network, its layers and no weights."""
     arguments = {"weights": None, "include_top": False, "input_shape": (None, None, channels)}
-    return weightless(lambda: _build(name)(**arguments))
+    return symbolically(lambda: _build(name)(**arguments))
 
 
 @functools.cache
 def _layout(name: str, output_stride: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """The published strides of its stages, and the names of its layers that have weights."""
     net = Rebuilding(output_stride)
-    weightless(lambda: net.run(_source(name, 3), keras.Input((None, None, 3))))
+    symbolically(lambda: net.run(_source(name, 3), keras.Input((None, None, 3))))
     return tuple(net.deepest), tuple(net.weighted)

@@ -9,9 +9,9 @@ import keras
 
 from tfseg.context import Context
 from tfseg.errors import WeightsError
-from tfseg.spec.problems import Fault
 from tfseg.spec.messages import listed
-from tfseg.symbolic import weightless
+from tfseg.spec.problems import FieldProblem
+from tfseg.symbolic import symbolically
 from tfseg.weights import Arrays, WeightsReport, fill, read_arrays
 from tfseg.weights.readers import exists
 
@@ -108,7 +108,7 @@ class Backbone:
         """Puts its layers on `image`, `[batch, height, width, channels]`, values 0..255."""
         raise NotImplementedError
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from reading the images of the context, each as (path, message)."""
         yield from ()
 
@@ -120,7 +120,7 @@ class Backbone:
             model = keras.Model(image, [stage.tensor for stage in self(image).stages])
             return frozenset(layer.name for layer in model.layers)
 
-        return weightless(names)
+        return symbolically(names)
 
     def load_weights(self, model: keras.Model) -> WeightsReport | None:
         """Fills its layers within `model` from its `weights`, and others that fit; None when it names none.

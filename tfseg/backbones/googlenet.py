@@ -6,7 +6,7 @@ import keras
 from pydantic import Field, model_validator
 
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.pooling import halving, widening
+from tfseg.backbones.pooling import max_pool_stride_1, max_pool_stride_2
 from tfseg.layers import (
     AtrousConv2D,
     CaffeAveragePooling2D,
@@ -17,7 +17,7 @@ from tfseg.layers import (
 )  # fmt: skip
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import InvalidFields
 
 STEM = (("conv1_7x7_s2", 64, 7), ("conv2_3x3_reduce", 64, 1), ("conv2_3x3", 192, 3))
 BRANCHES = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")
@@ -62,7 +62,7 @@ class GoogLeNet(Backbone):
         if kept is not None and self.output_stride < 32:
             change = "form to same" if self._padded else "average_pool to false"
             received = f"Received: {self.output_stride}"
-            raise Misfit((("output_stride",), f"{kept} 32; set {change} for another. {received}"))
+            raise InvalidFields((("output_stride",), f"{kept} 32; set {change} for another. {received}"))
         return self
 
     @property
@@ -99,7 +99,7 @@ class GoogLeNet(Backbone):
             conv(x, "1x1"),
             conv(conv(x, "3x3_reduce"), "3x3", 3),
             conv(conv(x, "5x5_reduce"), "5x5", 5),
-            conv(widening(x, f"{name}_pool", rate), "pool_proj"),
+            conv(max_pool_stride_1(x, f"{name}_pool", rate), "pool_proj"),
         ]
         return keras.layers.Concatenate(name=f"{name}_output")(branches)
 
@@ -111,7 +111,7 @@ class GoogLeNet(Backbone):
         return CaffeAveragePooling2D(7, 1, 0 if self._padded else 3, name="pool5_7x7_s1")(x)
 
     def _pool(self, x: keras.KerasTensor, name: str, plan: tuple[int, int]) -> keras.KerasTensor:
-        return CaffeMaxPooling2D(3, 2, name=name)(x) if self._padded else halving(x, name, *plan)
+        return CaffeMaxPooling2D(3, 2, name=name)(x) if self._padded else max_pool_stride_2(x, name, *plan)
 
     def _conv(
         self,

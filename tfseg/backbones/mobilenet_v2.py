@@ -15,7 +15,7 @@ from tfseg.layers import Normalize
 from tfseg.layers.norm import normalized
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 from tfseg.weights import Arrays, arrays_of
 
 Dilation = Literal["consistent", "early"]
@@ -88,7 +88,7 @@ class MobileNetV2(Backbone):
             raise ValueError(f"ImageNet weights exist for alpha {', '.join(map(str, PUBLISHED))}, not for {self.alpha}")
         return self
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from reading the images of the context, each as (path, message)."""
         yield from imagenet_problems(self.weights, context.channels)
 

@@ -15,7 +15,7 @@ from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, Normalize
 from tfseg.layers.norm import normalized
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
-from tfseg.spec.problems import Fault, Misfit
+from tfseg.spec.problems import FieldProblem, InvalidFields
 from tfseg.weights import Arrays, arrays_of
 
 UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -84,10 +84,10 @@ class Resnet(Backbone):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if problems := list(self._own_problems()):
-            raise Misfit(*problems)
+            raise InvalidFields(*problems)
         return self
 
-    def _own_problems(self) -> Iterator[Fault]:
+    def _own_problems(self) -> Iterator[FieldProblem]:
         published = {"width": 1.0, "stem": "7x7", "stride_on": "first", "activation": "relu"}
         for name, value in published.items() if self.weights == "imagenet" else ():
             if getattr(self, name) != value:
@@ -101,7 +101,7 @@ class Resnet(Backbone):
             received = f"Received: {list(self.multi_grid)}"
             yield ("multi_grid",), f"the first 3x3 has a stride at output stride 32 and cannot dilate too. {received}"
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from reading the images of the context, each as (path, message)."""
         yield from imagenet_problems(self.weights, context.channels)
 

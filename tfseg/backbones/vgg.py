@@ -15,7 +15,7 @@ from tfseg.layers import CaffeAveragePooling2D, MaxPoolingWithArgmax2D, McDropou
 from tfseg.layers.norm import normalized
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
-from tfseg.spec.problems import Fault, Misfit
+from tfseg.spec.problems import FieldProblem, InvalidFields
 from tfseg.weights import Arrays, arrays_of
 
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -86,10 +86,10 @@ class Vgg16(Backbone):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if problems := list(self._own_problems()):
-            raise Misfit(*problems)
+            raise InvalidFields(*problems)
         return self
 
-    def _own_problems(self) -> Iterator[Fault]:
+    def _own_problems(self) -> Iterator[FieldProblem]:
         if self.weights == "imagenet" and self.width != 1.0:
             yield ("weights",), f"ImageNet weights exist for width 1.0, not for {self.width}"
         if self.output_stride not in FORMS[self.form].output_strides:
@@ -118,7 +118,7 @@ class Vgg16(Backbone):
         """Of `fc6`, at the greatest output stride of the form."""
         return FORMS[self.form].rate if self.fc is None or self.fc.rate is None else self.fc.rate
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from reading the images of the context, each as (path, message)."""
         yield from imagenet_problems(self.weights, context.channels)
 

@@ -22,7 +22,7 @@ from tfseg.cli.arguments import (
     range_of,
     split,
 )
-from tfseg.cli.console import Manner, flags, run, verb
+from tfseg.cli.console import Console, flags, run, verb
 from tfseg.cli.data_commands import data
 from tfseg.cli.formatting import compared, measured, table
 from tfseg.errors import TfsegError
@@ -50,7 +50,7 @@ def tfseg() -> None:
 @verb(tfseg, "check")
 @files_and_overrides
 @allow_plugins
-def check_(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
+def check_(console: Console, words: Sequence[str], allow_plugins: bool) -> int:
     """Validate files and build their networks symbolically."""
     from tfseg.pipeline import check
 
@@ -62,19 +62,19 @@ def check_(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
         try:
             _, description = check(file, overrides, allow_plugins=allow_plugins)
         except TfsegError as error:
-            if manner.debug:
+            if console.debug:
                 raise
             click.echo(str(error), err=True)
             worst = max(worst, error.exit_code)
         else:
-            manner.say(f"{file}: good\n{indent(str(description), '  ')}")
+            console.say(f"{file}: good\n{indent(str(description), '  ')}")
     return worst
 
 
 @verb(tfseg, "show")
 @file_and_overrides
 @allow_plugins
-def show(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
+def show(_: Console, words: Sequence[str], allow_plugins: bool) -> None:
     """Print the resolved file, defaults included; feeding it back gives the same pipeline."""
     from tfseg.pipeline import load
     from tfseg.spec.show import dump
@@ -84,7 +84,7 @@ def show(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
 
 
 @verb(tfseg, "schema")
-def schema(_: Manner) -> None:
+def schema(_: Console) -> None:
     """Print the JSON Schema of a pipeline file, for editors."""
     from tfseg.pipeline import Pipeline
     from tfseg.spec.schema import json_schema
@@ -93,7 +93,7 @@ def schema(_: Manner) -> None:
 
 
 @verb(tfseg, "list", frameworks=False)
-def list_(_: Manner) -> None:
+def list_(_: Console) -> None:
     """List the components of every slot and the shipped pipelines, one line each."""
     from tfseg.cli.listing import catalogue
 
@@ -108,7 +108,7 @@ def list_(_: Manner) -> None:
 @click.option("--overwrite", is_flag=True, help="Delete what an earlier run left there.")
 @allow_plugins
 def fit(
-    manner: Manner, words: Sequence[str], run_dir: Path | None, resume: bool, overwrite: bool, allow_plugins: bool
+    console: Console, words: Sequence[str], run_dir: Path | None, resume: bool, overwrite: bool, allow_plugins: bool
 ) -> None:
     """Train a network and evaluate the best of its epochs.
 
@@ -124,12 +124,12 @@ def fit(
     pipeline, _ = check(path, overrides, allow_plugins=allow_plugins)
     folder = run_dir or own or Path("runs") / pipeline.name
     try:
-        done = fit(pipeline, folder, resume=resume, overwrite=overwrite, verbose=not manner.quiet)
+        done = fit(pipeline, folder, resume=resume, overwrite=overwrite, verbose=not console.quiet)
     except KeyboardInterrupt as stopped:
         if states(folder):
             stopped.add_note(f"Go on with: tfseg fit {folder} --resume")
         raise
-    manner.say(f"{measured(done.metrics[pipeline.data.validation_split])}\nThe run lies in {done.folder}")
+    console.say(f"{measured(done.metrics[pipeline.data.validation_split])}\nThe run lies in {done.folder}")
 
 
 @verb(tfseg, "import")
@@ -137,7 +137,7 @@ def fit(
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run is written. Default: runs/<name>.")
 @click.option("--overwrite", is_flag=True, help="Delete what an earlier run left there.")
 @allow_plugins
-def import_(manner: Manner, words: Sequence[str], run_dir: Path | None, overwrite: bool, allow_plugins: bool) -> None:
+def import_(console: Console, words: Sequence[str], run_dir: Path | None, overwrite: bool, allow_plugins: bool) -> None:
     """Make a run of FILE's network from WEIGHTS that were trained elsewhere.
 
     WEIGHTS is an .npz of named arrays, a .tflite or .keras file, or a TensorFlow checkpoint; names may be those of
@@ -152,7 +152,7 @@ def import_(manner: Manner, words: Sequence[str], run_dir: Path | None, overwrit
     pipeline = load(files[0], overrides, allow_plugins=allow_plugins, look=False)
     folder = run_dir or Path("runs") / pipeline.name
     report = import_weights(pipeline, files[1], folder, overwrite=overwrite)
-    manner.say(f"{report}\nThe run lies in {folder}")
+    console.say(f"{report}\nThe run lies in {folder}")
 
 
 @verb(tfseg, "evaluate")
@@ -163,7 +163,7 @@ def import_(manner: Manner, words: Sequence[str], run_dir: Path | None, overwrit
 @click.option("--output", type=click.Path(path_type=Path), help="Write the metrics to this file as well, as JSON.")
 @allow_plugins
 def evaluate(
-    manner: Manner,
+    console: Console,
     words: Sequence[str],
     split: str | None,
     pipeline: str | None,
@@ -186,9 +186,15 @@ def evaluate(
     how = load(inference, allow_plugins=allow_plugins) if inference else data if overrides else None
     use = how.inference if how else None
     report = evaluate(
-        model, split, pipeline=data, inference=use, output=output, allow_plugins=allow_plugins, verbose=not manner.quiet
+        model,
+        split,
+        pipeline=data,
+        inference=use,
+        output=output,
+        allow_plugins=allow_plugins,
+        verbose=not console.quiet,
     )
-    manner.say(measured(report))
+    console.say(measured(report))
 
 
 @verb(tfseg, "predict")
@@ -200,7 +206,7 @@ def evaluate(
 @how_used
 @allow_plugins
 def predict(
-    manner: Manner,
+    console: Console,
     model: Path,
     images: Sequence[Path],
     output: Path,
@@ -223,7 +229,7 @@ def predict(
         model, images, output, overlay=overlay, legend=legend, inference=use, allow_plugins=allow_plugins
     )
     for path in written:
-        manner.say(str(path))
+        console.say(str(path))
 
 
 @verb(tfseg, "tune-crf")
@@ -235,7 +241,7 @@ def predict(
 @click.option("--overwrite", is_flag=True, help="Replace an earlier search's files.")
 @allow_plugins
 def tune_crf(
-    manner: Manner,
+    console: Console,
     run_dir: Path,
     split: str | None,
     images: int,
@@ -259,10 +265,10 @@ def tune_crf(
         output=output,
         overwrite=overwrite,
         allow_plugins=allow_plugins,
-        tell=manner.say,
+        tell=console.say,
     )
-    manner.say(compared(report))
-    manner.say(f"Written to {output or run_dir / TUNED}")
+    console.say(compared(report))
+    console.say(f"Written to {output or run_dir / TUNED}")
 
 
 @verb(tfseg, "export")
@@ -270,7 +276,7 @@ def tune_crf(
 @click.option("--output", type=click.Path(path_type=Path), default=Path("saved_models"), show_default=True)
 @click.option("--image", "images", multiple=True, help="Compare on this image. Default: some of the validation split.")
 @allow_plugins
-def export(manner: Manner, words: Sequence[str], output: Path, images: Sequence[str], allow_plugins: bool) -> None:
+def export(console: Console, words: Sequence[str], output: Path, images: Sequence[str], allow_plugins: bool) -> None:
     """Write a SavedModel and a TFLite file, each checked against the Keras model before it is left in place.
 
     Without --image and without the data of the training, they are compared on drawn scenes.
@@ -278,7 +284,7 @@ def export(manner: Manner, words: Sequence[str], output: Path, images: Sequence[
     from tfseg.runs.export import export
 
     folder, overrides = one(words)
-    manner.say(str(export(folder, output, overrides, images=images, allow_plugins=allow_plugins)))
+    console.say(str(export(folder, output, overrides, images=images, allow_plugins=allow_plugins)))
 
 
 tfseg.add_command(data)

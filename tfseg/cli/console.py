@@ -16,8 +16,8 @@ from typing import Any
 import click
 
 from tfseg.cli.arguments import hint
-from tfseg.redirection import STDERR, turned_away
 from tfseg.errors import TfsegError
+from tfseg.redirection import STDERR, redirected
 
 INTERRUPTED, TERMINATED = 130, 143
 """What a shell expects of a program that Ctrl-C ended, and of one that SIGTERM did."""
@@ -28,7 +28,7 @@ class Terminated(KeyboardInterrupt):
 
 
 @dataclass
-class Manner:
+class Console:
     """How a verb talks."""
 
     debug: bool = False
@@ -42,10 +42,10 @@ class Manner:
 
 def run(group: click.Group, arguments: Sequence[str] | None) -> int:
     """Runs one verb and gives the exit code: 0, 1 for a failure while running, 2 for a bad file or command."""
-    manner = Manner()
+    console = Console()
     try:
         with _terminable():
-            return group.main(args=arguments, prog_name=group.name, standalone_mode=False, obj=manner) or 0
+            return group.main(args=arguments, prog_name=group.name, standalone_mode=False, obj=console) or 0
     except click.ClickException as error:
         error.show()
         if more := hint(error):
@@ -60,7 +60,7 @@ def run(group: click.Group, arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001  # the last frame: from here on there is only the user
-        click.echo(traceback.format_exc() if manner.debug else _words(error), err=True)
+        click.echo(traceback.format_exc() if console.debug else _words(error), err=True)
         return getattr(error, "exit_code", 1)
 
 
@@ -106,7 +106,7 @@ def _start_up_hidden() -> Iterator[None]:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # at 2, a machine without a GPU is told so as an error; real ones raise
     failed = b""
     try:
-        with turned_away((STDERR,)) as said:
+        with redirected((STDERR,)) as said:
             try:
                 yield
             except Exception:
@@ -134,7 +134,7 @@ def _garbage_kept() -> Iterator[None]:
 def _flag(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
     def remember(context: click.Context, _: click.Parameter, value: bool) -> None:
         if value:
-            setattr(context.find_object(Manner), name, True)
+            setattr(context.find_object(Console), name, True)
 
     return remember
 
@@ -153,17 +153,17 @@ def flags(command: Callable[..., Any]) -> Callable[..., Any]:
 def verb(
     group: click.Group, name: str, *, frameworks: bool = True
 ) -> Callable[[Callable[..., int | None]], click.Command]:
-    """A command of `group` that gets its `Manner` first and, with `frameworks`, finds Keras loaded, quietly."""
+    """A command of `group` that gets its `Console` first and, with `frameworks`, finds Keras loaded, quietly."""
 
     def make(function: Callable[..., int | None]) -> click.Command:
         @flags
         @click.pass_obj
         @functools.wraps(function)
-        def command(manner: Manner, **arguments: Any) -> int | None:
+        def command(console: Console, **arguments: Any) -> int | None:
             if frameworks:
                 with _start_up_hidden(), _garbage_kept():
                     import keras  # noqa: F401
-            return function(manner, **arguments)
+            return function(console, **arguments)
 
         return group.command(name)(command)
 

@@ -7,7 +7,7 @@ import click
 import yaml
 
 from tfseg.cli.arguments import allow_plugins, file_and_overrides, one
-from tfseg.cli.console import Manner, verb
+from tfseg.cli.console import Console, verb
 from tfseg.cli.formatting import table
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _opened(words: Sequence[str], allow_plugins: bool) -> "Dataset":
 @verb(data, "check")
 @file_and_overrides
 @allow_plugins
-def check_data(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int:
+def check_data(console: Console, words: Sequence[str], allow_plugins: bool) -> int:
     """Read every example of the training and the validation split and report what is wrong."""
     from tfseg.data.check import check, faults
 
@@ -39,14 +39,14 @@ def check_data(manner: Manner, words: Sequence[str], allow_plugins: bool) -> int
         click.echo(each, err=True)
     count = len(faults(found))
     warned = f", {len(found) - count} warning" + "s" * (len(found) - count > 1) if len(found) > count else ""
-    manner.say(f"{one(words)[0]}: {count or 'no'} fault{'' if count == 1 else 's'}{warned}")
+    console.say(f"{one(words)[0]}: {count or 'no'} fault{'' if count == 1 else 's'}{warned}")
     return 1 if count else 0
 
 
 @verb(data, "stats")
 @file_and_overrides
 @allow_plugins
-def data_statistics(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
+def data_statistics(_: Console, words: Sequence[str], allow_plugins: bool) -> None:
     """Print classes, sizes and channel statistics of the training and the validation split, as YAML."""
     from tfseg.data.statistics import statistics
 
@@ -57,7 +57,7 @@ def data_statistics(_: Manner, words: Sequence[str], allow_plugins: bool) -> Non
 @verb(data, "bench")
 @file_and_overrides
 @allow_plugins
-def bench_data(_: Manner, words: Sequence[str], allow_plugins: bool) -> None:
+def bench_data(_: Console, words: Sequence[str], allow_plugins: bool) -> None:
     """Measure the images per second of the training input up to each of its stages."""
     from tfseg.data.benchmark import bench
 

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from tfseg.errors import DataError, reason
 from tfseg.ops.resize import resize
 from tfseg.spec.declare import ByType, spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import InvalidFields
 
 FILL = 115
 """Image value of pixels beyond the border: about the mean of photographs, so near zero once normalised."""
@@ -78,9 +78,9 @@ class Scale(AugmentSpec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.min > self.max:
-            raise Misfit((("min",), f"expected at most max, which is {self.max}; received {self.min}"))
+            raise InvalidFields((("min",), f"expected at most max, which is {self.max}; received {self.min}"))
         if self.factors == ():
-            raise Misfit((("factors",), "expected at least one factor; received none"))
+            raise InvalidFields((("factors",), "expected at least one factor; received none"))
         return self
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:

@@ -18,7 +18,7 @@ Change = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Pair]
 
 
 @dataclass(frozen=True)
-class Training:
+class ExampleStream:
     """Training examples numbered through all epochs, each epoch filled up to full batches.
 
     Args:

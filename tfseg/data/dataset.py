@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.data.augment import View, changed
-from tfseg.data.batches import Training, copied, whole
+from tfseg.data.batches import ExampleStream, copied, whole
 from tfseg.data.box_sampling import boxed
 from tfseg.data.counting import PixelCounts, histogram, summed
 from tfseg.data.examples import Examples
@@ -83,11 +83,11 @@ class Dataset:
         return self.stream.steps
 
     @cached_property
-    def stream(self) -> Training:
+    def stream(self) -> ExampleStream:
         """The row of training examples that `training` cuts its epochs from."""
         spec, ignore = self.spec, self.labels.ignore
         change = partial(changed, ops=spec.augment, view=View(ignore, spec.crop_size, spec.fills))
-        return Training(self.training_examples, spec.batch_size, self.seed, ignore, change, spec.fills)
+        return ExampleStream(self.training_examples, spec.batch_size, self.seed, ignore, change, spec.fills)
 
     def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
         """The batches of the epochs from `initial_epoch` up to `epochs`, one after the other.

@@ -16,7 +16,7 @@ from tfseg.errors import DataError
 from tfseg.images import decode_image
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault, Misfit
+from tfseg.spec.problems import FieldProblem, InvalidFields
 
 Pair = tuple[Path, Path]
 
@@ -48,7 +48,7 @@ class Folder(Source):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        faults: list[Fault] = []
+        faults: list[FieldProblem] = []
         for field in ("images", "masks"):
             if getattr(self, field).count("{name}") != 1:
                 faults.append(((field,), f"expected {{name}} once in the pattern; received {getattr(self, field)!r}"))
@@ -62,7 +62,7 @@ class Folder(Source):
         if self.fractions is not None and sum(self.fractions.values()) > 1 + 1e-9:
             faults.append((("fractions",), f"expected a sum of at most 1; received {sum(self.fractions.values()):g}"))
         if faults:
-            raise Misfit(*faults)
+            raise InvalidFields(*faults)
         return self
 
     def splits(self, root: Path) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from tfseg.context import Context
 from tfseg.images.png import is_png, samples
 from tfseg.labels import Colour, Labels
 from tfseg.spec.declare import ByType, spec
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 
 Decoded = tuple[tf.Tensor, tf.Tensor]
 """int32 ids `[height, width]`, and a fault: a text, empty where all is well."""
@@ -35,7 +35,7 @@ class MaskSpec:
         """What reads the content of a mask file inside the TensorFlow graph: ids and a fault."""
         raise NotImplementedError
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What does not fit the classes, as (path, message)."""
         yield from ()
 
@@ -77,7 +77,7 @@ class Ids(MaskSpec):
             table[raw] = identity
         return table
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What does not fit the classes, as (path, message)."""
         labels = context.labels
         for raw, identity in (self.mapping or {}).items():
@@ -97,7 +97,7 @@ class Binary(MaskSpec):
         """What reads black and white."""
         return Ids(mapping={0: 0, 1: 1, 255: 1})(labels)
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What does not fit the classes, as (path, message)."""
         if (count := context.labels.count) != 2:
             yield ("type",), f"a mask in black and white has 2 classes, but `labels` has {count}"
@@ -136,7 +136,7 @@ class Colours(MaskSpec):
         known = np.array(sorted(ids), np.int32)
         return known, np.array([ids[code] for code in known.tolist()], np.int32)
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What does not fit the classes, as (path, message)."""
         count = context.labels.count
         if self.table is not None and len(self.table) != count:

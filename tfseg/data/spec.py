@@ -19,7 +19,7 @@ from tfseg.data.voc import Voc
 from tfseg.errors import DataError
 from tfseg.labels import Labels, Level
 from tfseg.spec.declare import ByType, Location, spec
-from tfseg.spec.problems import Fault, Misfit, asked, under
+from tfseg.spec.problems import FieldProblem, InvalidFields, component_problems, prefixed
 
 Sources = Annotated[Shapes | Folder | CamVid | Voc, ByType(contract=Source)]
 Side = Annotated[int, Field(ge=1)]
@@ -55,7 +55,7 @@ class Data:
     @model_validator(mode="after")
     def _check(self) -> Self:
         kind = self.source.type
-        faults: list[Fault] = []
+        faults: list[FieldProblem] = []
         if not self.source.NEEDS_ROOT and self.root is not None:
             faults.append((("root",), f'the source {kind} reads no files; expected none; received "{self.root}"'))
         if len(self.fills) not in (1, self.channels):
@@ -66,7 +66,7 @@ class Data:
                 told = f"saturation and hue must be 0 for images of {self.channels} channels"
                 faults.append((("augment", place), f"{told}; received {op.saturation} and {op.hue}"))
         if faults:
-            raise Misfit(*faults)
+            raise InvalidFields(*faults)
         return self
 
     @property
@@ -84,10 +84,10 @@ class Data:
         """`fill` as a tuple of one value, or of one for each channel."""
         return (self.fill,) if isinstance(self.fill, int) else self.fill
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What does not fit the classes or the network, as (path, message)."""
         mask = getattr(self.source, "mask", None)
-        yield from under(("source", "mask"), asked(mask, context) if mask is not None else ())
+        yield from prefixed(("source", "mask"), component_problems(mask, context) if mask is not None else ())
         if context.grid is not None and (problem := crop_problem(self.crop, context.grid)) is not None:
             yield ("crop",), problem
 
@@ -96,7 +96,7 @@ class Data:
         """Whether there is something to read; a shipped pipeline cannot know where the files lie."""
         return not self.source.NEEDS_ROOT or (self.root is not None and self.root.is_dir())
 
-    def split_problems(self) -> Iterator[Fault]:
+    def split_problems(self) -> Iterator[FieldProblem]:
         """Which splits the files do not have, where they are there already, as (path, message)."""
         if not self.is_there:
             return

@@ -54,7 +54,7 @@ class Windows:
             made, labelled = _sound(fault, cut_out, blank)
             return made, labelled, fault
 
-        return Boxed(self._listing(whole.listing), load, mask, whole, which)
+        return BoxedExamples(self._listing(whole.listing), load, mask, whole, which)
 
     def _listing(self, whole: Listing) -> Listing:
         places = zip(self.pictures.tolist(), self.sides.tolist(), strict=True)
@@ -63,7 +63,7 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class Boxed(Examples):
+class BoxedExamples(Examples):
     """Examples that are parts of others.
 
     Args:

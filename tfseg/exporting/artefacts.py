@@ -1,4 +1,4 @@
-"""The story of an export: write aside, load as a stranger, compare, and only then move into place."""
+"""The story of an export: write aside, load in an isolated process, compare, and only then move into place."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from tfseg.exporting.tflite import write_tflite
 from tfseg.exporting.verify import Comparison, ask, compare, expectations, questions
 from tfseg.exporting.versions import new_version
 from tfseg.labels import LABELS, Labels, labels_text
-from tfseg.layers.deterministic import settled
-from tfseg.spec.problems import told, under
+from tfseg.layers.deterministic import deterministic
+from tfseg.spec.problems import formatted, prefixed
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ def export(
             cannot be written. Nothing is left behind then, and earlier versions are as they were.
     """
     images = images[: spec.examples]
-    if faults := told(under("export", spec.network_problems(model))):
+    if faults := formatted(prefixed("export", spec.network_problems(model))):
         raise ExportError(faults)
     _check(model, labels, images)
-    model = settled(in_float32(model))
+    model = deterministic(in_float32(model))
     size = (spec.tflite.size or seen or images[0].shape[:2]) if spec.tflite else None
     asked = questions(images, model.inputs[0].shape[-1], size)
     expected = expectations(model, asked, seen)

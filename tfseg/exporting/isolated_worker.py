@@ -1,6 +1,6 @@
 """What someone without tfseg does with an export: load it, ask it, keep the answers.
 
-Run as a program in a process of its own, `stranger.py SAVED_MODEL [TFLITE]`: an npz of image batches on stdin, one of
+Run as a program, `isolated_worker.py SAVED_MODEL [TFLITE]`: an npz of image batches on stdin, one of
 answers on stdout. It must not import tfseg or Keras, and makes sure that nothing it calls can.
 """
 
@@ -19,7 +19,7 @@ from ai_edge_litert.interpreter import Interpreter
 Arrays = dict[str, np.ndarray]
 
 
-def ask_saved_model(path: str, questions: Arrays) -> Arrays:
+def run_saved_model(path: str, questions: Arrays) -> Arrays:
     """Each batch `saved/<i>` to mask, confidence and probabilities; all files `encoded/<i>` at once, to a mask each."""
     loaded = tf.saved_model.load(path)
     answers: Arrays = {}
@@ -36,7 +36,7 @@ def ask_saved_model(path: str, questions: Arrays) -> Arrays:
     return answers
 
 
-def ask_tflite(path: str, questions: Arrays) -> Arrays:
+def run_tflite(path: str, questions: Arrays) -> Arrays:
     """Each batch `tflite/<i>` to probabilities."""
     runner = Interpreter(model_path=path).get_signature_runner("probabilities")
     return {
@@ -52,9 +52,9 @@ def main(saved_model: str, *tflite: str) -> None:
     os.dup2(2, 1)  # whatever the libraries print must not fall among the answers
     with np.load(io.BytesIO(sys.stdin.buffer.read())) as archive:
         questions = dict(archive)
-    answers = ask_saved_model(saved_model, questions)
+    answers = run_saved_model(saved_model, questions)
     for path in tflite:
-        answers |= ask_tflite(path, questions)
+        answers |= run_tflite(path, questions)
     buffer = io.BytesIO()
     np.savez(buffer, **answers)  # type: ignore[arg-type]
     out.write(buffer.getvalue())

@@ -9,8 +9,8 @@ from pydantic import Field
 from tfseg.keras_internals import layers_within
 from tfseg.layers import CrfRnn
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault
 from tfseg.spec.messages import listed
+from tfseg.spec.problems import FieldProblem
 
 Side = Annotated[int, Field(ge=1)]
 
@@ -36,7 +36,7 @@ class Export:
     measured to do (1e-4 with logits of 300, 1e-5 with usual ones) and the mildest of faults (1e-2: a resize of the
     other convention). No pixel may change its class whose two best are more than twice this apart."""
 
-    def network_problems(self, model: keras.Model) -> Iterator[Fault]:
+    def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """What cannot be exported of the network, each as (path, message)."""
         lattices = [
             layer.name

@@ -11,10 +11,10 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from tfseg.redirection import turned_away
 from tfseg.errors import ExportError, first_line
 from tfseg.exporting.saved_model import write_endpoints
 from tfseg.exporting.signatures import Signatures
+from tfseg.redirection import redirected
 from tfseg.weights.flatbuffer import kind_of
 
 SIGNATURE = "probabilities"
@@ -28,7 +28,7 @@ def write_tflite(model: keras.Model, path: Path, size: tuple[int, int]) -> None:
     """
     signatures = Signatures(model, shape=(1, *size))
     image = tf.TensorSpec((1, *size, signatures.channels), tf.float32, name="image")  # of the size the network sees
-    with TemporaryDirectory(prefix=".static-", dir=path.parent) as folder, turned_away():
+    with TemporaryDirectory(prefix=".static-", dir=path.parent) as folder, redirected():
         write_endpoints(Path(folder), {SIGNATURE: (signatures.probabilities, image)})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]

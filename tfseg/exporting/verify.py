@@ -1,4 +1,4 @@
-"""The gate: an artefact is loaded by a stranger to tfseg and has to answer as the model does."""
+"""The gate: an artefact is loaded in an isolated process and has to answer as the model does."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from tfseg.errors import ExportError
 from tfseg.exporting.signatures import DECODABLE, Signatures
 
-STRANGER = Path(__file__).with_name("stranger.py")
+ISOLATED_WORKER = Path(__file__).with_name("isolated_worker.py")
 ORIENTATION = 0x0112
 """The tag of EXIF."""
 SMALL = (97, 129)
@@ -76,7 +76,7 @@ def expectations(model: keras.Model, asked: Arrays, seen: tuple[int, int] | None
 
     `seen` is the size at which the network of the SavedModel sees every image, if there is one.
 
-    On the processor, as the stranger computes: a GPU multiplies float32 with a mantissa of 10 bits unless told
+    On the processor, as the isolated worker computes: a GPU multiplies float32 with a mantissa of 10 bits unless told
     otherwise, which is a matter of the device and none of the artefact.
     """
     masks, expected = {}, {}
@@ -98,7 +98,7 @@ def ask(saved_model: Path, tflite: Path | None, asked: Arrays) -> dict[str, np.n
     """The artefacts' answers, from a process that cannot import tfseg and sees no GPU (this one may have filled it)."""
     buffer = io.BytesIO()
     np.savez(buffer, **asked)  # type: ignore[arg-type]
-    command = [sys.executable, "-P", str(STRANGER), str(saved_model), *([str(tflite)] if tflite else [])]
+    command = [sys.executable, "-P", str(ISOLATED_WORKER), str(saved_model), *([str(tflite)] if tflite else [])]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, input=buffer.getvalue(), capture_output=True, env=environment, check=False)
     if done.returncode:

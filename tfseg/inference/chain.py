@@ -36,7 +36,7 @@ class Link(Protocol):
         """Of the chain up to this link."""
 
 
-class Whole:
+class WholeImage:
     """The network sees the whole image, at the image's size or at a given one.
 
     Args:
@@ -68,7 +68,7 @@ class Whole:
         return found[0] if self.sees(image.shape[:2]) else resized(found, image.shape[:2])[0]
 
 
-class Sampled(Whole):
+class McSamples(WholeImage):
     """The mean of several passes with dropout that stays on; `scores` are of one pass without.
 
     Args:
@@ -97,7 +97,7 @@ class Sampled(Whole):
             yield self.back(found, image)
 
 
-class Boxed:
+class ProposalScores:
     """The network sees boxes of the image one by one.
 
     Args:
@@ -124,7 +124,7 @@ class Boxed:
         return softmax(self.scores(image, name))
 
 
-class Together:
+class EnsembleScores:
     """Two networks answer together.
 
     Args:
@@ -145,7 +145,7 @@ class Together:
         return softmax(self.how(self.first.scores(image, name), self.second.scores(image, name)))
 
 
-class Refined:
+class CrfRefinement:
     """A fully connected CRF over what another link gives.
 
     Args:

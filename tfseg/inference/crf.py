@@ -12,7 +12,7 @@ from tfseg.ops.crf.dense_crf import dense_crf
 from tfseg.ops.crf.mean_field import Normalization
 from tfseg.ops.crf.parameters import PARAMETERS
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Misfit
+from tfseg.spec.problems import InvalidFields
 
 Theta = Annotated[float, Field(gt=0)]
 ThetaGamma = Annotated[float, Field(gt=0, le=LARGEST_THETA_GAMMA)]
@@ -52,10 +52,12 @@ class Crf:
     def _whole(self) -> Self:
         known = f"expected one of {', '.join(sorted(PARAMETERS))}"
         if self.parameters is not None and self.parameters not in PARAMETERS:
-            raise Misfit((("parameters",), f"{known}. Received: {self.parameters}"))
+            raise InvalidFields((("parameters",), f"{known}. Received: {self.parameters}"))
         missing = [name for name in KERNELS if getattr(self, name) is None]
         if self.parameters is None and missing:
-            raise Misfit((("parameters",), f"{known}, or values for {', '.join(missing)} as well. Received: null"))
+            raise InvalidFields(
+                (("parameters",), f"{known}, or values for {', '.join(missing)} as well. Received: null")
+            )
         return self
 
     def __call__(self, probabilities: np.ndarray, images: np.ndarray) -> np.ndarray:

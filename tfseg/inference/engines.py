@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 import tfseg.layers  # noqa: F401  # registers what a saved model names
 from tfseg.errors import RunError, first_line
 from tfseg.labels import LABELS, Labels, read_labels
-from tfseg.layers.deterministic import settled
+from tfseg.layers.deterministic import deterministic
 
 MODELS = "a run directory, a .keras file, a SavedModel folder or a .tflite file"
 """In what a trained network comes."""
@@ -97,7 +97,7 @@ class KerasEngine:
         self.labels = labels
         image = tf.TensorSpec((None, height, width, self.channels), tf.uint8)  # one graph for all sizes
         smallest = tf.as_dtype(np.min_scalar_type(self.classes - 1))
-        steady = settled(model)
+        steady = deterministic(model)
         self.stochastic = steady is not model
         """Whether one pass through the network differs from the next."""
 

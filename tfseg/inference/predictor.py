@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tfseg.errors import RunError
-from tfseg.inference.chain import Boxed, Link, Refined, Sampled, Together, Whole, scored
+from tfseg.inference.chain import CrfRefinement, EnsembleScores, Link, McSamples, ProposalScores, WholeImage, scored
 from tfseg.inference.crf import Crf, channels_problem
 from tfseg.inference.engines import MODELS, Engine, KerasEngine, SavedModelEngine, TfliteEngine
 from tfseg.inference.ensemble import Ensemble
@@ -64,12 +64,12 @@ class Predictor:
             check_partner(other, self.classes, self.channels, self.labels)
             for each in (self, other) if how.rule == "score_product" else ():
                 scored(each._engine)
-            self._chain = Together(self._own, other._chain, how)
+            self._chain = EnsembleScores(self._own, other._chain, how)
         self._crf = crf
         if crf is not None:
             if (problem := channels_problem(self.channels)) is not None:
                 raise RunError(f"inference.crf: {problem}")
-            self._chain = Refined(self._chain, crf)
+            self._chain = CrfRefinement(self._chain, crf)
 
     @classmethod
     def open(cls, path: Path, size: tuple[int, int] | None = None, **how: Any) -> "Predictor":
@@ -130,7 +130,7 @@ class Predictor:
         Raises:
             ValueError: the predictor takes no samples.
         """
-        if not isinstance(self._own, Sampled):
+        if not isinstance(self._own, McSamples):
             raise ValueError("Expected a predictor of several samples, Predictor(network, samples=8). Received: none")
         image = self._checked(image[None])[0]
         mean, uncertainty = self._own.with_uncertainty(image)
@@ -140,7 +140,7 @@ class Predictor:
     def masks(self, images: np.ndarray, names: Sequence[str | None] | None = None) -> np.ndarray:
         """A batch of images of one size, and their names as of `predict`, to a batch of masks."""
         images = self._checked(images)
-        plain = type(self._chain) is Whole and self._chain.sees(images.shape[1:3])
+        plain = type(self._chain) is WholeImage and self._chain.sees(images.shape[1:3])
         if plain:  # the best class is found in the network's own graph
             return self._engine.masks(images)
         pairs = zip(images, names or (None,) * len(images), strict=True)
@@ -160,11 +160,11 @@ class Predictor:
 
 def _own(
     engine: Engine, size: tuple[int, int] | None, proposals: Proposals | None, samples: int | None, seed: int
-) -> Whole | Boxed:
+) -> WholeImage | ProposalScores:
     """How the network itself sees an image."""
     if proposals is not None:
-        return Boxed(engine, proposals)
-    return Whole(engine, size) if samples is None else Sampled(engine, size, samples, seed)
+        return ProposalScores(engine, proposals)
+    return WholeImage(engine, size) if samples is None else McSamples(engine, size, samples, seed)
 
 
 def _engine(path: Path) -> Engine:

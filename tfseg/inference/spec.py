@@ -14,7 +14,7 @@ from tfseg.inference.predictor import Predictor
 from tfseg.inference.proposals import Proposals
 from tfseg.layers.deterministic import stochastic
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault, Misfit
+from tfseg.spec.problems import FieldProblem, InvalidFields
 
 Side = Annotated[int, Field(ge=1)]
 
@@ -50,12 +50,12 @@ class Inference:
         for field in ("size", "samples"):
             if self.proposals is not None and getattr(self, field) is not None:
                 told = f"boxes are seen once each, at proposals.size; set {field} to null, or proposals"
-                raise Misfit(((field,), f"{told}. Received: {getattr(self, field)}"))
+                raise InvalidFields(((field,), f"{told}. Received: {getattr(self, field)}"))
         if self.ensemble is not None and self.samples is not None:
             told = "the networks of an ensemble answer once each; set samples to null, or ensemble"
-            raise Misfit((("samples",), f"{told}. Received: {self.samples}"))
+            raise InvalidFields((("samples",), f"{told}. Received: {self.samples}"))
         if self.uncertainty and (self.samples or 0) < 2:
-            raise Misfit(
+            raise InvalidFields(
                 (
                     ("uncertainty",),
                     f"one pass does not differ from itself; set samples to 2 or more. Received: samples={self.samples}",
@@ -63,12 +63,12 @@ class Inference:
             )
         return self
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What does not fit the images, each as (path, message)."""
         if self.crf is not None and (problem := channels_problem(context.channels)) is not None:
             yield ("crf",), problem
 
-    def network_problems(self, model: keras.Model) -> Iterator[Fault]:
+    def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """What the network cannot do of what is asked of it, each as (path, message)."""
         if self.samples is not None and not stochastic(model):
             message = "the network has no mc_dropout, and every pass would give the same; set it to null"

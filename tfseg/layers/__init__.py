@@ -3,10 +3,10 @@
 from tfseg.layers.aspp import AtrousSpatialPyramidPooling
 from tfseg.layers.atrous_pool import AtrousMaxPooling2D
 from tfseg.layers.attention_to_scale import AttentionToScale
-from tfseg.layers.dilated_context import DilatedContext
 from tfseg.layers.conv import AtrousConv2D, AtrousSeparableConv2D
 from tfseg.layers.crf_rnn import CrfRnn
 from tfseg.layers.crop import CropLike
+from tfseg.layers.dilated_context import DilatedContext
 from tfseg.layers.dropout import McDropout
 from tfseg.layers.mirror import MirrorPadding2D
 from tfseg.layers.normalize import Normalize

@@ -26,9 +26,9 @@ class AtrousSpatialPyramidPooling(Composite):
     The mean is that of the map as it comes, at any size, known or not. Trained with one image in a batch, its BatchNorm
     sees a single value in each channel and gives `beta`: finite, but blind; use two images at least, or freeze it.
 
-    Inside, as `parts` by their names, in this order where they exist: `pointwise`, `atrous_1` … `atrous_n` in the order
-    of `rates`, `pooling`, `projection`; their BatchNorms `…_norm`; separable ones have `atrous_1_depthwise` before
-    `atrous_1`. Names do not depend on the rates, so that weights fit at every output stride.
+    `sublayers` holds the inner layers by name, in this order where they exist: `pointwise`, `atrous_1` … `atrous_n` in
+    the order of `rates`, `pooling`, `projection`; their BatchNorms `…_norm`; separable ones have `atrous_1_depthwise`
+    before `atrous_1`. Names do not depend on the rates, so that weights fit at every output stride.
 
     Example:
 
@@ -111,7 +111,7 @@ class AtrousSpatialPyramidPooling(Composite):
         self._check()
         self.supports_jit = self.pool_size is None  # XLA interpolates wrongly, see tfseg/ops/resize.py
         branches = list(self._make_branches())
-        self.parts = {layer.name: layer for layers in branches for layer in layers}
+        self.sublayers = {layer.name: layer for layers in branches for layer in layers}
         self._calls = [[layer.name for layer in layers] for layers in branches]
 
     def _check(self) -> None:
@@ -163,7 +163,7 @@ class AtrousSpatialPyramidPooling(Composite):
         return {"dtype": self.dtype_policy, "trainable": self.trainable, "name": name}
 
     @property
-    def field(self) -> int | None:
+    def receptive_field(self) -> int | None:
         """How many places of its input one place of the output sees, in one direction; None where it sees all."""
         return None if self.pooling else 1 + 2 * max(self.rates, default=0)
 
@@ -171,9 +171,9 @@ class AtrousSpatialPyramidPooling(Composite):
         for names in self._calls:
             shape = self._joined(input_shape) if names[0] == "projection" else input_shape
             for name in names:
-                check_groups(self.parts[name], shape[-1])
-                self.parts[name].build(shape)
-                shape = self.parts[name].compute_output_shape(shape)
+                check_groups(self.sublayers[name], shape[-1])
+                self.sublayers[name].build(shape)
+                shape = self.sublayers[name].compute_output_shape(shape)
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         branches = [self._run(names, x) for names in self._calls if names[0] not in ("pooling", "projection")]
@@ -184,7 +184,7 @@ class AtrousSpatialPyramidPooling(Composite):
 
     def _run(self, names: list[str], x: Any) -> Any:
         for name in names:  # Keras tells them about `training`
-            x = self.parts[name](x)
+            x = self.sublayers[name](x)
         return x
 
     def _context(self, x: Any) -> Any:

@@ -49,7 +49,7 @@ class AttentionToScale(Composite):
         section 3.2, equations 1 and 2.
     """
 
-    field = 3
+    receptive_field = 3
     """How many places of its inputs one of its places sees, in one direction."""
 
     def __init__(self, scales: int, filters: int = 512, **kwargs: Any) -> None:

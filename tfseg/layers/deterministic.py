@@ -15,7 +15,7 @@ def stochastic(model: keras.Model) -> bool:
     return any(isinstance(layer, McDropout) and layer.always_on for layer in layers_within(model))
 
 
-def settled(model: keras.Model) -> keras.Model:
+def deterministic(model: keras.Model) -> keras.Model:
     """`model` itself, or where it has dropout that stays on, its twin with ordinary dropout and the same weights.
 
     Without the sampling the twin's answer is that of the mean weights: "weight averaging", which the mean over samples
@@ -25,7 +25,7 @@ def settled(model: keras.Model) -> keras.Model:
 
     >>> import numpy as np
     >>> image = keras.Input((None, None, 1))
-    >>> model = settled(keras.Model(image, McDropout(0.5)(image)))
+    >>> model = deterministic(keras.Model(image, McDropout(0.5)(image)))
     >>> bool(np.all(model(np.ones((1, 2, 3, 1))) == 1))
     True
 

@@ -27,7 +27,7 @@ class DilatedContext(Composite):
     `relu(x)` exactly; *large*, whose channels grow with the dilation to 32 times the classes, gives it up to small
     random weights, about a tenth of `relu(x)` off. Training from other weights fails, say the authors.
 
-    The convolutions are `parts` by the released networks' names: `ctx_conv1_1`, `ctx_conv1_2`, `ctx_conv2_1` …
+    The convolutions are `sublayers` by the released networks' names: `ctx_conv1_1`, `ctx_conv1_2`, `ctx_conv2_1` …
     `ctx_conv5_1`, `ctx_fc1`, `ctx_final`.
 
     Example:
@@ -35,7 +35,7 @@ class DilatedContext(Composite):
     >>> import numpy as np
     >>> context = DilatedContext(classes=21)
     >>> x = np.random.default_rng(0).normal(size=(1, 16, 16, 21)).astype("float32")
-    >>> bool(np.all(context(x) == np.maximum(x, 0))), context.count_params(), context.field
+    >>> bool(np.all(context(x) == np.maximum(x, 0))), context.count_params(), context.receptive_field
     (True, 28392, 67)
 
     Args:
@@ -81,7 +81,7 @@ class DilatedContext(Composite):
             if value not in choices:
                 raise ValueError(f'`{name}` must be "{choices[0]}" or "{choices[1]}". Received: {name}={value!r}')
         convolutions = [self._conv(*each) for each in zip(self._names(), self._channels(), self.dilations, strict=True)]
-        self.parts = {conv.name: conv for conv in [*convolutions, self._conv("ctx_final", classes, None)]}
+        self.sublayers = {conv.name: conv for conv in [*convolutions, self._conv("ctx_final", classes, None)]}
 
     def _names(self) -> list[str]:
         """As released: a number for each dilation, a second one for each convolution of it; the last is `fc1`."""
@@ -119,7 +119,7 @@ class DilatedContext(Composite):
         return ops.where(mask, ops.cast(share, noise.dtype), noise)
 
     @property
-    def field(self) -> int:
+    def receptive_field(self) -> int:
         """How many places of its input one place of the output sees, in one direction."""
         return 1 + 2 * sum(self.dilations)
 
@@ -130,7 +130,7 @@ class DilatedContext(Composite):
                 f"Received: input_shape={tuple(input_shape)}"
             )
         channels = self.classes
-        for conv in self.parts.values():
+        for conv in self.sublayers.values():
             conv.build((input_shape[0], None, None, channels))
             channels = conv.filters
 
@@ -138,7 +138,7 @@ class DilatedContext(Composite):
         if self.padding == "once":
             border = (sum(self.dilations),) * 2
             x = ops.pad(x, [(0, 0), border, border, (0, 0)])
-        for conv in self.parts.values():
+        for conv in self.sublayers.values():
             x = conv(x)
         return x
 

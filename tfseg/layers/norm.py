@@ -50,7 +50,7 @@ class Normalization:
         return keras.layers.BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, **arguments)
 
 
-class Indivisible(ValueError):
+class IndivisibleChannels(ValueError):
     """Groups that do not divide the channels of a layer."""
 
 
@@ -58,7 +58,7 @@ _CHOICE: ContextVar[Normalization] = ContextVar("normalization", default=Normali
 
 
 @contextmanager
-def normalizing(choice: Normalization) -> Iterator[None]:
+def normalization(choice: Normalization) -> Iterator[None]:
     """Inside, the networks that are built normalise as `choice` says."""
     token = _CHOICE.set(choice)
     try:
@@ -90,7 +90,7 @@ def normalized(
         **arguments: that both kinds of layer take, such as `beta_initializer`.
 
     Raises:
-        Indivisible: the groups do not divide the channels of `x`.
+        IndivisibleChannels: the groups do not divide the channels of `x`.
     """
     layer = _published(momentum, epsilon).layer(name=name, **arguments)
     check_groups(layer, x.shape[-1])
@@ -108,9 +108,9 @@ def _published(momentum: float, epsilon: float) -> Normalization:
 
 
 def check_groups(layer: keras.layers.Layer, channels: int | None) -> None:
-    """Raises Indivisible where `layer` normalises groups that do not divide `channels`; any other layer is right."""
+    """Raises IndivisibleChannels if `layer` is a GroupNormalization whose groups do not divide `channels`."""
     if isinstance(layer, keras.layers.GroupNormalization) and channels and channels % layer.groups:
-        raise Indivisible(
+        raise IndivisibleChannels(
             "must divide the channels of every layer that is normalised, and what "
             f"{layer.name} reads has {channels}. Received: {layer.groups}"
         )

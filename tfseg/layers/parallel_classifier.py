@@ -20,8 +20,8 @@ class ParallelAtrousClassifier(Composite):
     convolution to `hidden` channels, ReLU, dropout, a 1x1 convolution, ReLU, dropout, and a 1x1 convolution to
     `classes`, as on VGG16. Branches share no weights. The scoring convolutions start from a Gaussian of deviation 0.01.
 
-    The convolutions are `parts` by their names, those of the released networks: `fc6_1`, `fc7_1`, `fc8_1`, `fc6_2` …
-    with `hidden`, and `fc1_c0`, `fc1_c1` … without.
+    `sublayers` holds the convolutions by the names of the released networks: `fc6_1`, `fc7_1`, `fc8_1`, `fc6_2` … with
+    `hidden`, and `fc1_c0`, `fc1_c1` … without.
 
     Example:
 
@@ -67,7 +67,7 @@ class ParallelAtrousClassifier(Composite):
         if not self.rates:
             raise ValueError(f"`rates` must name one branch at least. Received: rates={rates!r}")
         self._branches = [self._branch(number) for number in range(len(self.rates))]
-        self.parts = {name: self._part(name, rate) for name, rate in self._rates()}
+        self.sublayers = {name: self._part(name, rate) for name, rate in self._rates()}
 
     def _branch(self, number: int) -> list[str]:
         """The names of a branch's layers, in the order of their calls."""
@@ -93,7 +93,7 @@ class ParallelAtrousClassifier(Composite):
         return AtrousConv2D(self.hidden, kernel_initializer="he_normal", activation="relu", **options)
 
     @property
-    def field(self) -> int:
+    def receptive_field(self) -> int:
         """How many places of its input one place of the output sees, in one direction."""
         return 1 + 2 * max(self.rates)
 
@@ -101,15 +101,15 @@ class ParallelAtrousClassifier(Composite):
         for names in self._branches:
             shape = input_shape
             for name in names:
-                self.parts[name].build(shape)
-                shape = self.parts[name].compute_output_shape(shape)
+                self.sublayers[name].build(shape)
+                shape = self.sublayers[name].compute_output_shape(shape)
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         scores = []
         for names in self._branches:
             branch = x
             for name in names:  # Keras tells them about `training`
-                branch = self.parts[name](branch)
+                branch = self.sublayers[name](branch)
             scores.append(branch)
         return sum(scores[1:], start=scores[0])
 

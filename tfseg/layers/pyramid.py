@@ -54,7 +54,7 @@ class PyramidPooling(Composite):
         Zhao, Shi, Qi, Wang, Jia, "Pyramid Scene Parsing Network", CVPR 2017, section 3.2.
     """
 
-    field = None
+    receptive_field = None
     """How many places of its input one of its places sees: all of them."""
 
     def __init__(

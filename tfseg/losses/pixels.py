@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.ops.runtime import demand
+from tfseg.ops.runtime import assert_condition
 
 
 def pixel_labels(y_true: Any, logits_shape: Sequence[int | None], ignore_label: int) -> tuple[Any, Any]:
@@ -61,7 +61,7 @@ def _checked(labels: Any, classes: int, ignore_label: int) -> tuple[Any, Any]:
     labels = ops.where(counts, labels, ops.zeros_like(labels))
     extremes = ops.stack([ops.min(labels), ops.max(labels)])
     legal = ops.logical_and(extremes[0] >= 0, extremes[1] < classes)
-    demand(
+    assert_condition(
         legal,
         f"Labels must be classes 0 to {classes - 1}, or {ignore_label} where a pixel does not count.",
         extremes,

@@ -12,7 +12,7 @@ from tfseg.labels import IGNORE
 from tfseg.metrics.counting import PixelMetric, intersection_over_union, mean
 from tfseg.metrics.scores import per_class
 from tfseg.ops.boundary import near_boundary
-from tfseg.ops.confusion import confusion_matrix, demand_labels
+from tfseg.ops.confusion import assert_labels, confusion_matrix
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
@@ -86,7 +86,7 @@ class BoundaryIoU(PixelMetric):
     def count(self, labels: Any, ids: Any) -> Any:
         """Pixels by the class whose boundary region they are in, in ground truth and in prediction."""
         labels, ids, none = ops.cast(labels, "int32"), ops.cast(ids, "int32"), self.classes
-        counted = demand_labels(labels, self.classes, self.ignore_label)
+        counted = assert_labels(labels, self.classes, self.ignore_label)
         valid = ops.logical_and(counted, ops.logical_and(ids >= 0, ids < self.classes))
         both = ops.concatenate([ops.where(counted, labels, none), ops.where(valid, ids, none)])
         [band] = near_boundary(both, [self._width(both)], outside=-1)

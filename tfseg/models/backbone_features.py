@@ -11,8 +11,8 @@ import keras
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.errors import reason
 from tfseg.models.coordinates import NoCoordinates, SizeDependent, coordinate_map, receptive_field
-from tfseg.spec.problems import Fault
-from tfseg.symbolic import weightless
+from tfseg.spec.problems import FieldProblem
+from tfseg.symbolic import symbolically
 
 AXES = (0, 1)
 
@@ -21,7 +21,7 @@ class NoFeatures(ValueError):
     """A backbone that makes no features of the image that it is given."""
 
 
-def encoded(backbone: Backbone, channels: int) -> Features:
+def backbone_features(backbone: Backbone, channels: int) -> Features:
     """The features of an image of `channels`, without values for weights: once for each backbone, in 0.02 to 0.4 s.
 
     Raises:
@@ -37,7 +37,7 @@ def encoded(backbone: Backbone, channels: int) -> Features:
 def _features(backbone: Backbone, channels: int) -> Features:
     image = keras.Input((None, None, channels), name="image")
     try:
-        features = weightless(lambda: backbone(image))
+        features = symbolically(lambda: backbone(image))
     except Exception as error:  # one of a user's own can fail in any way
         raise NoFeatures(
             f"{backbone.type} makes no features of an image of {channels} channels ({reason(error)}). Correct it, or "
@@ -78,7 +78,7 @@ def _stride(stage: Stage, axis: int) -> int | float | None:
 _kept = functools.lru_cache(maxsize=32)(_features)
 
 
-def moving(features: Features) -> NoCoordinates | None:
+def unknown_positions(features: Features) -> NoCoordinates | None:
     """Why the places of the deepest stage do not lie at the same pixels of every image; None where they do."""
     try:
         for axis in AXES:
@@ -88,24 +88,24 @@ def moving(features: Features) -> NoCoordinates | None:
     return None
 
 
-def overhanging(features: Features) -> bool:
+def extends_beyond_image(features: Features) -> bool:
     """Whether a stage begins beyond the image, so that it cannot just be resized onto it."""
     return any(first < 0 for stage in features.stages for first in _firsts(stage))
 
 
-def beyond(features: Features) -> bool:
+def needs_crop(features: Features) -> bool:
     """Whether scores of the deepest stage must be cropped: maps begin beyond the image, and this one is still off.
 
     Where later layers took away what the first had padded, its first place lies half a stride from the border again, or
     on the first pixel, and it can be resized onto the image.
     """
     aligned = (0, Fraction(features.output_stride - 1, 2))
-    return any(first not in aligned for first in _firsts(features.deepest)) and overhanging(features)
+    return any(first not in aligned for first in _firsts(features.deepest)) and extends_beyond_image(features)
 
 
-def moving_problem(features: Features) -> str | None:
+def fixed_crop_problem(features: Features) -> str | None:
     """Why scores cannot be cropped at fixed places, or None."""
-    if (reason := moving(features)) is None:
+    if (reason := unknown_positions(features)) is None:
         first, second = (coordinate_map(features.deepest.tensor, axis) for axis in AXES)
         if first == second:
             return None
@@ -117,9 +117,9 @@ def moving_problem(features: Features) -> str | None:
     return f"deconv crops at fixed places, and those of {features.backbone} are not known ({reason})"
 
 
-def overhanging_problem(features: Features) -> str | None:
+def skip_problem(features: Features) -> str | None:
     """Why a decoder cannot lay finer stages beside the deepest one without cropping them, or None."""
-    if not overhanging(features) or beyond(features):  # whose deepest stage is refused by itself
+    if not extends_beyond_image(features) or needs_crop(features):  # whose deepest stage is refused by itself
         return None
     return (
         f"finer stages of {features.backbone} in its {features.form or 'overhanging'} form reach beyond the image, and "
@@ -127,9 +127,9 @@ def overhanging_problem(features: Features) -> str | None:
     )
 
 
-def beyond_the_image(features: Features) -> Iterator[Fault]:
+def needs_crop_problems(features: Features) -> Iterator[FieldProblem]:
     """Why a decoder cannot be put on a backbone that pads by more than its kernels, if it does."""
-    if beyond(features):
+    if needs_crop(features):
         yield (
             (),
             f"places of {features.backbone} in its {features.form or 'padded'} form lie beyond the image, and this "

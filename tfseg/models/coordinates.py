@@ -196,9 +196,9 @@ def seen(layer: keras.Operation, inputs: list[ReceptiveField], axis: int) -> Rec
     if isinstance(layer, (kl.GlobalAveragePooling2D, kl.GlobalMaxPooling2D)):
         raise Unbounded(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} pools all of it.")
     if isinstance(layer, COMPOSITES):
-        if layer.field is None:
+        if layer.receptive_field is None:
             raise Unbounded(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} takes its mean.")
-        return x.then(layer.field)
+        return x.then(layer.receptive_field)
     look = window(layer, axis)
     if look is not None and isinstance(layer, TRANSPOSED):
         overlapping = -(-look.size // look.stride)  # inputs that one place of the output is made of, at most

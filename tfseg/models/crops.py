@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from tfseg.context import Crop
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 
 
 def places(crop: int | tuple[int, int], stride: int) -> tuple[int, int]:
@@ -16,7 +16,7 @@ def places(crop: int | tuple[int, int], stride: int) -> tuple[int, int]:
     return -(-height // stride), -(-width // stride)
 
 
-def rates_problems(rates: Sequence[int], crop: Crop, stride: int) -> Iterator[Fault]:
+def rates_problems(rates: Sequence[int], crop: Crop, stride: int) -> Iterator[FieldProblem]:
     """Why 3x3 convolutions should not have these dilation rates on a map of such crops.
 
     At a rate of the map's length or more, only the middle one of the nine taps ever lies on the map: the others read
@@ -35,7 +35,7 @@ def rates_problems(rates: Sequence[int], crop: Crop, stride: int) -> Iterator[Fa
     )
 
 
-def pool_problems(size: int | tuple[int, int] | None, crop: Crop, stride: int) -> Iterator[Fault]:
+def pool_problems(size: int | tuple[int, int] | None, crop: Crop, stride: int) -> Iterator[FieldProblem]:
     """Why an average over windows of that size does not fit on a map of such crops."""
     if size is None or crop is None:
         return

@@ -14,11 +14,11 @@ from tfseg.layers import CropLike
 from tfseg.models.coordinates import NoCoordinates, mapped, seen
 from tfseg.models.nodes import IMAGE, AnyNode, Node, Shape, output_shapes
 from tfseg.models.outputs import functional
-from tfseg.models.problems import ModelError, refuse
+from tfseg.models.problems import ModelError, raise_problems
 from tfseg.ops.geometry import CoordinateMap, ReceptiveField, crop_offset
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault, Misfit, told, under
 from tfseg.spec.messages import listed, nearest
+from tfseg.spec.problems import FieldProblem, InvalidFields, formatted, prefixed
 
 
 @spec
@@ -37,11 +37,11 @@ class Graph:
 
     @model_validator(mode="after")
     def _connected(self) -> Self:
-        if faults := list(under("layers", self._loose_ends())):
-            raise Misfit(*faults)
+        if faults := list(prefixed("layers", self._loose_ends())):
+            raise InvalidFields(*faults)
         return self
 
-    def _loose_ends(self) -> Iterator[Fault]:
+    def _loose_ends(self) -> Iterator[FieldProblem]:
         """Names that are taken and inputs that do not exist, each as (path, message)."""
         known: dict[str, tuple[str, ...]] = {IMAGE: ("output",)}
         for index, node in enumerate(self.layers):
@@ -67,7 +67,7 @@ class Graph:
             ModelError: a layer cannot read its inputs, or the last one does not score each class; `problems` says so
                 in advance as far as shapes tell.
         """
-        refuse(self.problems(Context(labels, self.channels)))
+        raise_problems(self.problems(Context(labels, self.channels)))
         image = keras.Input((None, None, self.channels), name="image")
         tensors: dict[str, Any] = {IMAGE: (image,)}
         for index, (node, layer, sources) in enumerate(self._resolved(labels.count)):
@@ -91,7 +91,7 @@ class Graph:
         crops = any(isinstance(layer, CropLike) for _, layer, _ in self._resolved(classes=2))
         return None if crops else Grid(self.output_stride, self.output_stride, None)
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What keeps the layers from working together, each as (path, message)."""
         labels = context.labels
         crops = list(self._wrong_crops())
@@ -113,11 +113,11 @@ class Graph:
             message = f"must score every pixel, and what it gives lies {float(jump):g} pixels apart"
             yield ("layers", len(self.layers) - 1), f"the last layer {message}. Add a resize_like that reads image too"
 
-    def network_problems(self, model: keras.Model) -> Iterator[Fault]:
+    def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """Nothing: a graph says everything of each of its layers."""
         yield from ()
 
-    def _wrong_crops(self) -> Iterator[Fault]:
+    def _wrong_crops(self) -> Iterator[FieldProblem]:
         """Crops that put places onto others that lie elsewhere in the image."""
         maps: dict[str, CoordinateMap | None] = {IMAGE: CoordinateMap()}
         for index, (node, layer, sources) in enumerate(self._resolved(classes=2)):
@@ -154,7 +154,7 @@ def _called(index: int, layer: keras.Layer, inputs: list[keras.KerasTensor]) -> 
         outputs = layer(inputs[0] if len(inputs) == 1 else inputs)
     except Exception as error:  # whatever a layer raises here, its inputs do not fit
         fault = ("model", "layers", index), f"{type(layer).__name__} cannot read its inputs: {one_line(error)}"
-        raise ModelError(told([fault]), [fault]) from error
+        raise ModelError(formatted([fault]), [fault]) from error
     return tuple(outputs) if isinstance(outputs, tuple | list) else (outputs,)
 
 

@@ -28,7 +28,7 @@ def multiple(output_stride: int, scales: Sequence[float]) -> int:
     return output_stride * lcm(*(Fraction(scale).limit_denominator(100).denominator for scale in scales))
 
 
-def continued(image: keras.KerasTensor, step: int, remainder: int | None) -> keras.KerasTensor:
+def padded_to_grid(image: keras.KerasTensor, step: int, remainder: int | None) -> keras.KerasTensor:
     """The image, continued in the mean colour below and to the right to the next `step * k + remainder` pixels."""
     if remainder is None or step == 1:
         return image

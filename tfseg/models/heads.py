@@ -8,10 +8,10 @@ import keras
 from tfseg.backbones.features import Features
 from tfseg.context import Context
 from tfseg.layers import CropLike, ResizeLike, ZoomLike
+from tfseg.models.backbone_features import unknown_positions
 from tfseg.models.coordinates import offset
-from tfseg.models.backbone_features import moving
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 
 Remainder = int | None
 """What is left of the sizes that a network sees when they are divided by its output stride; None: any size is seen."""
@@ -35,7 +35,7 @@ class Head:
         """The sizes that the backbone should see: multiples of the output stride."""
         return 0
 
-    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+    def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from bringing scores of `features` to the image, each as (path, message)."""
         yield from ()
 
@@ -91,7 +91,7 @@ class Zoom(Head):
 
     def grid(self, features: Features) -> Remainder:
         """One more than a multiple of the stride, at which places lie so, unless they do at every size."""
-        return 1 if moving(features) else None
+        return 1 if unknown_positions(features) else None
 
     def __call__(
         self, scores: keras.KerasTensor, seen: keras.KerasTensor, image: keras.KerasTensor, stride: int

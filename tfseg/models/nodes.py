@@ -15,8 +15,8 @@ from pydantic_core import CoreSchema, core_schema
 from tfseg import layers as tl
 from tfseg.errors import one_line
 from tfseg.spec.declare import Slot, spec
-from tfseg.spec.problems import Misfit
 from tfseg.spec.messages import listed, nearest
+from tfseg.spec.problems import InvalidFields
 
 KERAS = (
     kl.Activation, kl.Add, kl.Average, kl.AveragePooling2D, kl.BatchNormalization, kl.Concatenate, kl.Conv2D,
@@ -210,7 +210,7 @@ class ByLayer(Slot):
             raise ValueError(f"expected a map with the keys name and layer. Received: {value!r}")
         if not isinstance(name := _layer(value), str) or name not in self.nodes:
             expected = f"expected a layer{nearest(name, self.nodes)}; layers: {listed(self.nodes)}"
-            raise Misfit((("layer",), f"{expected}. Received: {name!r}"))
+            raise InvalidFields((("layer",), f"{expected}. Received: {name!r}"))
         return value
 
 

@@ -11,11 +11,11 @@ from pydantic import Field, model_validator
 from tfseg.backbones.features import Backbone
 from tfseg.context import Context
 from tfseg.keras_internals import layers_within
-from tfseg.layers.norm import Indivisible, Normalization, normalizing
+from tfseg.layers.norm import IndivisibleChannels, Normalization, normalization
 from tfseg.models.problems import ModelError
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault, Misfit, told
-from tfseg.symbolic import weightless
+from tfseg.spec.problems import FieldProblem, InvalidFields, formatted
+from tfseg.symbolic import symbolically
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Part = Literal["backbone", "decoder"]
@@ -43,9 +43,9 @@ class Norm:
     def _consistent(self) -> Self:
         if self.type == "group" and self.momentum is not None:
             message = "group normalisation keeps no moving averages; set it to null, or type to batch"
-            raise Misfit((("momentum",), f"{message}. Received: {self.momentum}"))
+            raise InvalidFields((("momentum",), f"{message}. Received: {self.momentum}"))
         if self.type == "batch" and self.groups != GROUPS:
-            raise Misfit(
+            raise InvalidFields(
                 (("groups",), f"belongs to type group. Set type to group. Received: {self.groups}, type=batch")
             )
         return self
@@ -65,26 +65,26 @@ class Norm:
             ModelError: the groups do not divide the channels of one.
         """
         try:
-            with normalizing(self.choice(part)):
+            with normalization(self.choice(part)):
                 yield
-        except Indivisible as error:
+        except IndivisibleChannels as error:
             fault = ("model", "norm", "groups"), str(error)
-            raise ModelError(told([fault]), [fault]) from error
+            raise ModelError(formatted([fault]), [fault]) from error
 
-    def problems(self, backbone: Backbone, context: Context) -> Iterator[Fault]:
+    def problems(self, backbone: Backbone, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from `backbone`, which is built for this question, each as (path, message)."""
         if self.type == "batch":
             return
         try:
-            names = weightless(lambda: self._normalized(backbone, context.channels))
-        except Indivisible as error:
+            names = symbolically(lambda: self._normalized(backbone, context.channels))
+        except IndivisibleChannels as error:
             yield ("groups",), str(error)
             return
         if names and getattr(backbone, "weights", None) == "imagenet":  # those of a file are looked at with the file
             message = f"the weights that {backbone.type} starts from were found with batch normalisation"
             yield ("type",), f"{message}. Set it to batch, or model.backbone.weights to null. Received: group"
 
-    def network_problems(self, model: keras.Model) -> Iterator[Fault]:
+    def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """What it says of layers that the network does not have, each as (path, message)."""
         kind = keras.layers.GroupNormalization if self.type == "group" else keras.layers.BatchNormalization
         normal = [layer for layer in layers_within(model) if isinstance(layer, kind)]
@@ -100,6 +100,6 @@ class Norm:
     def _normalized(self, backbone: Backbone, channels: int) -> list[str]:
         """The layers of the backbone that normalise groups."""
         image = keras.Input((None, None, channels))
-        with normalizing(self.choice("backbone")):
+        with normalization(self.choice("backbone")):
             model = keras.Model(image, [stage.tensor for stage in backbone(image).stages])
         return [layer.name for layer in model.layers if isinstance(layer, keras.layers.GroupNormalization)]

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from tfseg.errors import TfsegError, reason
-from tfseg.layers.norm import Indivisible
-from tfseg.spec.problems import Fault, told, under
+from tfseg.layers.norm import IndivisibleChannels
+from tfseg.spec.problems import FieldProblem, formatted, prefixed
 
 
 class ModelError(TfsegError):
@@ -18,24 +18,24 @@ class ModelError(TfsegError):
 
     exit_code = 2
 
-    def __init__(self, text: str, faults: Iterable[Fault] = ()) -> None:
+    def __init__(self, text: str, faults: Iterable[FieldProblem] = ()) -> None:
         self.faults = tuple(faults)
         super().__init__(text)
 
 
-def refuse(problems: Iterable[Fault]) -> None:
+def raise_problems(problems: Iterable[FieldProblem]) -> None:
     """Raises one ModelError for all `problems`, if there are any."""
-    if faults := tuple(under("model", problems)):
-        raise ModelError(told(faults), faults)
+    if faults := tuple(prefixed("model", problems)):
+        raise ModelError(formatted(faults), faults)
 
 
 @contextmanager
-def telling(part: str, name: str) -> Iterator[None]:
+def building(part: str, name: str) -> Iterator[None]:
     """Inside, a part of the network is built; one of a user's own may fail in any way."""
     try:
         yield
-    except (TfsegError, Indivisible):
+    except (TfsegError, IndivisibleChannels):
         raise
     except Exception as error:  # noqa: BLE001 - the code of a user's own
         message = f"{name} cannot be built into this network ({reason(error)}). Correct it, or take another one"
-        refuse([((part,), message)])
+        raise_problems([((part,), message)])

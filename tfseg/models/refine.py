@@ -14,7 +14,7 @@ from tfseg.ops.crf.crf_rnn import KernelForm
 from tfseg.ops.crf.mean_field import Normalization
 from tfseg.spec.declare import spec
 from tfseg.spec.derive import Arguments
-from tfseg.spec.problems import Fault, Misfit
+from tfseg.spec.problems import FieldProblem, InvalidFields
 
 LAYER = Arguments(layers.CrfRnn)
 """What the fields mean and where they begin: as in the layer. `image_gradient` is none of them: the image is what the
@@ -35,7 +35,7 @@ class Refinement:
         """Logits of the same shape; `image` is what the network was given, 0 to 255."""
         raise NotImplementedError
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from refining the logits of the context's classes on its images, each as (path, message)."""
         yield from ()
 
@@ -65,18 +65,18 @@ class CrfRnn(Refinement):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.window % 2 == 0:
-            raise Misfit((("window",), f"must be odd, with the pixel in the middle. Received: {self.window}"))
+            raise InvalidFields((("window",), f"must be odd, with the pixel in the middle. Received: {self.window}"))
         if not isinstance(self.compatibility, str) and {len(row) for row in self.compatibility} != {
             len(self.compatibility)
         }:
             shape = [len(row) for row in self.compatibility]
-            raise Misfit((("compatibility",), f"must be as long as wide. Received: rows of {shape} values"))
+            raise InvalidFields((("compatibility",), f"must be as long as wide. Received: rows of {shape} values"))
         return self
 
     def __call__(self, logits: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:
         return layers.CrfRnn(**LAYER.of(self), dtype="float32", name="crf_rnn")([logits, image])
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from refining the logits of the context's classes on its images, each as (path, message)."""
         channels, classes = context.channels, context.labels.count
         if channels not in (1, 3):

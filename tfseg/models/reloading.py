@@ -7,17 +7,17 @@ import keras
 
 from tfseg.errors import reason
 from tfseg.keras_internals import layers_within
-from tfseg.spec.problems import Fault
-from tfseg.symbolic import weightless
+from tfseg.spec.problems import FieldProblem
+from tfseg.symbolic import symbolically
 
 PLAIN = (bool, int, float, str, tuple)
 KNOWN = ("keras.", "tfseg.")
 
 
-def reloading_problems(model: keras.Model) -> Iterator[Fault]:
+def reloading_problems(model: keras.Model) -> Iterator[FieldProblem]:
     """What would be missing or other in a network that is saved and loaded, each as (path, message)."""
     try:
-        again = weightless(lambda: keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model)))
+        again = symbolically(lambda: keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model)))
     except Exception as error:  # noqa: BLE001 - the code of a user's own
         message = "the network could not be loaded again once it is saved"
         yield (

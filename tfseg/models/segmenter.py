@@ -22,6 +22,7 @@ from tfseg.backbones.features import Backbone, Features
 from tfseg.context import Context, Grid
 from tfseg.labels import Labels
 from tfseg.losses import Positions
+from tfseg.models.backbone_features import NoFeatures, backbone_features, needs_crop
 from tfseg.models.decoders import (
     DeconvNet,
     DeepLabV1,
@@ -35,17 +36,16 @@ from tfseg.models.decoders import (
     Unet,
 )
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.backbone_features import NoFeatures, beyond, encoded
-from tfseg.models.grid import continued, multiple
+from tfseg.models.grid import multiple, padded_to_grid
 from tfseg.models.heads import HEADS, OURS, Crop, Head, Interp, Remainder, Resize, Zoom, cut
 from tfseg.models.norm import Norm
 from tfseg.models.outputs import Scores, functional, scored
-from tfseg.models.problems import refuse, telling
+from tfseg.models.problems import building, raise_problems
 from tfseg.models.refine import CrfRnn, Refinement
 from tfseg.models.scales import Fusion, multi_scale
 from tfseg.spec.declare import ByType, spec
-from tfseg.spec.problems import Fault, Misfit, asked, under
 from tfseg.spec.messages import listed
+from tfseg.spec.problems import FieldProblem, InvalidFields, component_problems, prefixed
 from tfseg.weights import WeightsReport, unfold_batch_norm
 
 
@@ -87,7 +87,7 @@ class Segmenter:
     def _consistent(self) -> Self:
         if 1 not in self.scales or len(set(self.scales)) < len(self.scales):
             expected = "must be different numbers, one of them 1, whose scores set the size"
-            raise Misfit((("scales",), f"{expected}. Received: {list(self.scales)}"))
+            raise InvalidFields((("scales",), f"{expected}. Received: {list(self.scales)}"))
         return self
 
     def build(self, labels: Labels, training: bool = False) -> keras.Model:
@@ -101,19 +101,19 @@ class Segmenter:
         Raises:
             ModelError: the parts do not fit; `problems` says so in advance.
         """
-        refuse(self.problems(Context(labels, self.channels)))
+        raise_problems(self.problems(Context(labels, self.channels)))
         with self.norm.building("decoder"):
             image = keras.Input((None, None, self.channels), name="image")
             head = self._head
-            seen = continued(image, self._multiple, self._remainder)
+            seen = padded_to_grid(image, self._multiple, self._remainder)
             scores = self._scores(seen, labels.count)
             if head is None:
                 logits = cut(scores.main, seen, image)
             else:
-                with telling("head", head.type):
+                with building("head", head.type):
                     logits = scored(head(scores.main, seen, image, self.output_stride), labels.count)
             if self.refine is not None:
-                with telling("refine", self.refine.type):
+                with building("refine", self.refine.type):
                     logits = scored(self.refine(logits, image), labels.count)
             return functional(image, logits, scores if training else None)
 
@@ -121,7 +121,7 @@ class Segmenter:
         def score(image: keras.KerasTensor) -> Scores:
             with self.norm.building("backbone"):
                 features = self.backbone(image)
-            with telling("decoder", self.decoder.type):
+            with building("decoder", self.decoder.type):
                 scores = Scores.of(self.decoder(features, image, classes))
                 scored(scores.main, classes)
             return scores if scores.features is not None else replace(scores, features=features.deepest.tensor)
@@ -131,7 +131,7 @@ class Segmenter:
     @property
     def _features(self) -> Features:
         """What the backbone makes of an image, without values."""
-        return encoded(self.backbone, self.channels)
+        return backbone_features(self.backbone, self.channels)
 
     @property
     def _head(self) -> Head | None:
@@ -173,31 +173,31 @@ class Segmenter:
             features = self._features
         except NoFeatures:  # as `problems` says
             return None
-        if self._remainder is None and beyond(features):
+        if self._remainder is None and needs_crop(features):
             return None
         return Grid(features.output_stride, self._multiple, self._remainder)
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What keeps the parts from working together, each as (path, message)."""
         context = replace(context, channels=self.channels)
-        yield from under("backbone", asked(self.backbone, context))
+        yield from prefixed("backbone", component_problems(self.backbone, context))
         if self.refine is not None:
-            yield from under("refine", asked(self.refine, context))
+            yield from prefixed("refine", component_problems(self.refine, context))
         try:
             features = self._features
         except NoFeatures as error:
             yield ("backbone",), str(error)
             return
-        yield from under("norm", self.norm.problems(self.backbone, context))
-        yield from under("decoder", asked(self.decoder, features, context))
+        yield from prefixed("norm", self.norm.problems(self.backbone, context))
+        yield from prefixed("decoder", component_problems(self.decoder, features, context))
         yield from self._head_problems(features, context)
         yield from self._scale_problems()
 
-    def network_problems(self, model: keras.Model) -> Iterator[Fault]:
+    def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """What is said of layers that the network does not have, each as (path, message)."""
-        yield from under("norm", self.norm.network_problems(model))
+        yield from prefixed("norm", self.norm.network_problems(model))
 
-    def _scale_problems(self) -> Iterator[Fault]:
+    def _scale_problems(self) -> Iterator[FieldProblem]:
         """Why scores of several scales cannot be laid onto each other."""
         if len(self.scales) == 1 and self.fusion != "max":
             yield ("fusion",), f"there is one scale, and nothing to fuse. Received: {self.fusion}. Leave it out"
@@ -207,7 +207,7 @@ class Segmenter:
         elif len(self.scales) > 1:
             yield from self._scaled_grid()
 
-    def _head_problems(self, features: Features, context: Context) -> Iterator[Fault]:
+    def _head_problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """Why the head cannot bring the decoder's scores to the image."""
         if self.decoder.head is not None and self.decoder.head not in HEADS:
             message = f"{self.decoder.type} asks for no head that there is: {listed(HEADS)}, or None"
@@ -215,14 +215,14 @@ class Segmenter:
             return
         if self.head is None:
             return
-        yield from under("head", asked(self.head, features, context))
+        yield from prefixed("head", component_problems(self.head, features, context))
         needed = None if self.decoder.head is None else HEADS[self.decoder.head].type
         if needed is None:
             yield ("head",), f"these scores have the image's size already; set it to null. Received: {self.head.type}"
         elif self.head.type != needed and (self.head.type in OURS or needed == "crop"):
             yield ("head",), f"these scores come to the image's size by {needed}. Received: {self.head.type}"
 
-    def _scaled_grid(self) -> Iterator[Fault]:
+    def _scaled_grid(self) -> Iterator[FieldProblem]:
         """Why the positions of several scales would not lie on each other."""
         why = "the image is scaled with its corners aligned"
         if self._remainder != 1:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.ops.runtime import demand
+from tfseg.ops.runtime import assert_condition
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -64,7 +64,7 @@ def confusion_matrices(
     labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
     predictions = ops.reshape(ops.cast(predictions, "int32"), (-1,))
     parts = ops.reshape(ops.cast(parts, "int32"), (-1,))
-    inside = demand_labels(labels, classes, ignore)
+    inside = assert_labels(labels, classes, ignore)
     counted = ops.logical_and(inside, parts < count)
     column = ops.where(ops.logical_and(predictions >= 0, predictions < classes), predictions, classes)
     cells = count * classes * (classes + 1)
@@ -73,7 +73,7 @@ def confusion_matrices(
     return ops.cast(ops.reshape(counts, (count, classes, classes + 1)), "int64")
 
 
-def demand_labels(labels: Any, classes: int, ignore: int | None = None) -> Any:
+def assert_labels(labels: Any, classes: int, ignore: int | None = None) -> Any:
     """Which of the labels are of a class that counts; others than classes and `ignore` are refused when it runs."""
     inside = ops.logical_and(labels >= 0, labels < classes)
     if ignore is None:
@@ -84,7 +84,7 @@ def demand_labels(labels: Any, classes: int, ignore: int | None = None) -> Any:
     def first_unknown() -> Any:
         return ops.reshape(labels, (-1,))[ops.argmin(ops.reshape(known, (-1,)))]
 
-    demand(ops.all(known), _expected(classes, ignore), first_unknown)
+    assert_condition(ops.all(known), _expected(classes, ignore), first_unknown)
     return counted
 
 

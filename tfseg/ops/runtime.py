@@ -7,7 +7,7 @@ import keras
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-    def demand(condition: Any, message: str, values: Any) -> Any:
+    def assert_condition(condition: Any, message: str, values: Any) -> Any:
         """Stops the computation with `message` and `values` unless the scalar `condition` holds.
 
         XLA, and every backend but TensorFlow and NumPy, leaves such checks out: a caller that needs certainty there
@@ -45,7 +45,7 @@ if keras.backend.backend() == "tensorflow":
 
 else:
 
-    def demand(condition: Any, message: str, values: Any) -> Any:
+    def assert_condition(condition: Any, message: str, values: Any) -> Any:
         """Stops the computation with `message` and `values` unless the scalar `condition` holds, with NumPy only."""
         if keras.backend.backend() == "numpy" and not condition:
             raise ValueError(f"{message} Received: {values() if callable(values) else values}")

@@ -20,7 +20,7 @@ from tfseg.labels import names_problem
 from tfseg.pipeline import Pipeline
 from tfseg.runs.directory import METRICS, Run, network, run_of
 from tfseg.runs.predictors import Source, predictor_of
-from tfseg.runs.user_errors import in_words
+from tfseg.runs.user_errors import user_errors
 from tfseg.spec.show import dump
 from tfseg.training.progress import verbosity
 
@@ -91,7 +91,7 @@ def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, v
             yield mask, predictor.masks(image, (name,))
             progress.add(1)
 
-    with in_words("inference.size, or the images"):
+    with user_errors("inference.size, or the images"):
         measurement.count(pairs())
     return {
         "split": split,

@@ -15,7 +15,7 @@ from tfseg.inference import read_image
 from tfseg.inference.files import image_files
 from tfseg.pipeline import Pipeline, load
 from tfseg.runs.directory import PIPELINE, Run
-from tfseg.runs.user_errors import in_words
+from tfseg.runs.user_errors import user_errors
 from tfseg.spec.show import dump
 
 NOT_EXPORTED = ("samples", "proposals", "ensemble", "crf")
@@ -56,7 +56,7 @@ def export(
     metadata = {"pipeline": dump(pipeline), "metrics": run.metrics}
     left_out = [name for name in NOT_EXPORTED if getattr(pipeline.inference, name) is not None]
     spec = replace(pipeline.export, examples=len(given)) if given else pipeline.export
-    with in_words("export.tflite.size, inference.size, or the images"):
+    with user_errors("export.tflite.size, inference.size, or the images"):
         report = export_model(
             run.model(),
             pipeline.labels,

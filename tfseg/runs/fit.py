@@ -18,8 +18,8 @@ from tfseg.runs.directory import PIPELINE, Run
 from tfseg.runs.evaluate import evaluate
 from tfseg.runs.lock import claim
 from tfseg.runs.predictors import partner
-from tfseg.runs.user_errors import in_words
-from tfseg.spec.problems import told
+from tfseg.runs.user_errors import user_errors
+from tfseg.spec.problems import formatted
 from tfseg.spec.show import dump
 from tfseg.training import State, estimate_batch_norm, restore, save_model
 from tfseg.training.files import BEST, LAST, states
@@ -54,17 +54,17 @@ def fit(
         TfsegError: data, weights or `run_dir` cannot be used, or the training had to stop; the text says what to do.
     """
     folder, recipe, labels, callbacks = Path(run_dir), pipeline.training, pipeline.labels, _checked(callbacks)
-    with claim(folder, pipeline, resume=resume, overwrite=overwrite) as claimed, in_words():
+    with claim(folder, pipeline, resume=resume, overwrite=overwrite) as claimed, user_errors():
         data = pipeline.data.open(labels, pipeline.seed)
         steps, _ = data.steps_per_epoch, data.count(pipeline.data.validation_split)  # missing files show here
         length = recipe.length(steps)
         _check_use(pipeline, data)
         with recipe.scope(pipeline.seed) as scope:
             model = recipe.network(pipeline.build(training=True))
-            if faults := told(pipeline.network_problems(model)):
+            if faults := formatted(pipeline.network_problems(model)):
                 raise RunError(faults)
             if not (resume and states(folder)):  # a training may be resumed before its first epoch has ended
-                report = pipeline.model.load_weights(model, pictures(data))
+                report = pipeline.model.load_weights(model, training_images(data))
                 if verbose and report is not None:
                     print(report, flush=True)
             positions = pipeline.model.positions
@@ -75,7 +75,7 @@ def fit(
             claimed.begin()
             write_text(folder / PIPELINE, dump(pipeline))
             write_text(folder / LABELS, labels_text(labels))
-            saving = watchers(pipeline, data, folder, state, samples=validation.take(SAMPLES))
+            saving = run_callbacks(pipeline, data, folder, state, samples=validation.take(SAMPLES))
             model.fit(
                 recipe.targets(training, model),
                 steps_per_epoch=steps,
@@ -113,13 +113,13 @@ def _check_use(pipeline: Pipeline, data: Dataset) -> None:
         check_partner(other, pipeline.labels.count, pipeline.data.channels, pipeline.labels)
 
 
-def pictures(data: Dataset) -> Iterator[np.ndarray]:
+def training_images(data: Dataset) -> Iterator[np.ndarray]:
     """The first batches that training will see, for what is measured on pictures: folded BatchNorm."""
     for image, _ in data.training(epochs=1).take(UNFOLDING).as_numpy_iterator():
         yield image
 
 
-def watchers(
+def run_callbacks(
     pipeline: Pipeline, data: Dataset, folder: Path, state: State, samples: Any
 ) -> list[keras.callbacks.Callback]:
     """What writes the run directory while the network is trained, and ends the training where it must."""

@@ -11,7 +11,7 @@ from tfseg.models import Segmenter
 from tfseg.pipeline import Pipeline
 from tfseg.runs.directory import PIPELINE
 from tfseg.runs.lock import claim
-from tfseg.spec.problems import told
+from tfseg.spec.problems import formatted
 from tfseg.spec.show import dump
 from tfseg.training.files import BEST, STATE
 from tfseg.weights import WeightsReport, fill, read_arrays
@@ -47,7 +47,7 @@ def import_weights(
             raise RunError(f"{weights}: {problem}, as in the pipeline. Give that the labels of the weights, in order.")
         arrays = read_arrays(Path(weights))
         model = pipeline.build()
-        if faults := told(pipeline.use_problems(model)):
+        if faults := formatted(pipeline.deployment_problems(model)):
             raise RunError(faults)
         report = fill(model, arrays, str(weights), required=_backbone_layers(pipeline), classes=pipeline.labels.count)
         claimed.begin()

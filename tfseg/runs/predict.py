@@ -7,7 +7,7 @@ from pathlib import Path
 from tfseg.inference import Inference, predict_files
 from tfseg.runs.directory import Run, network, run_of
 from tfseg.runs.predictors import Source, predictor_of
-from tfseg.runs.user_errors import in_words
+from tfseg.runs.user_errors import user_errors
 
 Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -68,5 +68,5 @@ def iter_predict(
     path = source.best if isinstance(source, Run) else network(Path(source))
     use = inference or (pipeline.inference if pipeline else Inference())
     predictor = predictor_of(path, use, pipeline.seed if pipeline else 0, allow_plugins=allow_plugins)
-    with in_words("inference.size, or the images"):
+    with user_errors("inference.size, or the images"):
         yield from predict_files(predictor, images, Path(output), overlay=overlay, legend=legend, spec=use)

@@ -9,7 +9,7 @@ from tfseg.training import explain
 
 
 @contextmanager
-def in_words(smaller: str | None = None) -> Iterator[None]:
+def user_errors(smaller: str | None = None) -> Iterator[None]:
     """Gives an error of TensorFlow that the user can mend the words for it.
 
     Args:

@@ -2,7 +2,7 @@
 
 from tfseg.spec.declare import BY_TYPE, ByType, Location, spec
 from tfseg.spec.plugins import plugged, widen
-from tfseg.spec.problems import Misfit, Problem, SpecError
+from tfseg.spec.problems import InvalidFields, Problem, SpecError
 from tfseg.spec.schema import json_schema
 from tfseg.spec.show import dump
 from tfseg.spec.source import Document, read
@@ -12,8 +12,8 @@ __all__ = [
     "BY_TYPE",
     "ByType",
     "Document",
+    "InvalidFields",
     "Location",
-    "Misfit",
     "Problem",
     "SpecError",
     "dump",

@@ -7,11 +7,11 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from tfseg.spec.habits import KEYS
-from tfseg.spec.renamed import moved
-from tfseg.spec.paths import Key, dotted
-from tfseg.spec.problems import Misfit, Problem
-from tfseg.spec.source import Document
 from tfseg.spec.messages import Schema, Schemas, nearest, one_of, received, unknown
+from tfseg.spec.paths import Key, dotted
+from tfseg.spec.problems import InvalidFields, Problem
+from tfseg.spec.renamed import renamed_key
+from tfseg.spec.source import Document
 
 Path = tuple[Key, ...]
 Finding = tuple[Path, dict[str, Any]]
@@ -79,7 +79,7 @@ class Explainer:
     def unknown(self, fields: dict[str, Schema], path: Path, key: Key) -> str:
         """What to say about a key that does not belong where it stands."""
         value = self.document.at((*path, key))
-        if (new := moved((*path, key), self.document.at((*path, "type")))) is not None:
+        if (new := renamed_key((*path, key), self.document.at((*path, "type")))) is not None:
             return f"{new}. Received: {received(value)}"
         elsewhere = [place for place in self.schemas.places(KEYS.get(str(key), key)) if place != (*path, key)]
         return unknown(key, fields, elsewhere) + self.choice(value)
@@ -106,7 +106,7 @@ class Explainer:
     def here(self, schema: Schema, path: Path, found: dict[str, Any]) -> Iterator[Problem]:
         """The problems that one of pydantic's errors tells of, all at `path` unless the spec's own check says more."""
         error = found.get("ctx", {}).get("error")
-        if isinstance(error, Misfit):
+        if isinstance(error, InvalidFields):
             for place, message in error.faults:
                 keys = self.document.keys(dotted((*path, *place)))
                 yield self.document.problem(keys, message, within=path)

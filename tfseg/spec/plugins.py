@@ -8,10 +8,10 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from tfseg.spec.declare import Slot
+from tfseg.spec.messages import listed, nearest
 from tfseg.spec.problems import Problem, SpecError
 from tfseg.spec.slots import marks, slots, widened
 from tfseg.spec.source import Document
-from tfseg.spec.messages import listed, nearest
 
 GROUP = "tfseg.components"
 KEY = "plugins"

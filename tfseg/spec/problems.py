@@ -26,17 +26,17 @@ class Problem:
         return line.encode("utf-8", "backslashreplace").decode("utf-8")  # a file name may hold what no terminal prints
 
 
-Fault = tuple[tuple[str | int, ...], str]
+FieldProblem = tuple[tuple[str | int, ...], str]
 """What does not fit, as the path of a value, seen from the spec that says so, and a message."""
 
 
-def under(key: str | tuple[str | int, ...], faults: Iterable[Fault]) -> Iterator[Fault]:
+def prefixed(key: str | tuple[str | int, ...], faults: Iterable[FieldProblem]) -> Iterator[FieldProblem]:
     """Faults of a section, seen from the spec that has the section under `key`."""
     keys = (key,) if isinstance(key, str) else key
     return (((*keys, *path), message) for path, message in faults)
 
 
-def asked(part: Any, *about: Any) -> Iterator[Fault]:
+def component_problems(part: Any, *about: Any) -> Iterator[FieldProblem]:
     """What a component says of itself; one of a user's own may fail at it, or say it in another form."""
     try:
         found = list(part.problems(*about))
@@ -55,7 +55,7 @@ def _own_fault(what: str) -> str:
     return f'its `problems` {what}. Expected pairs of a path, such as ("width",), and a message, or none at all'
 
 
-def told(faults: Iterable[Fault]) -> str:
+def formatted(faults: Iterable[FieldProblem]) -> str:
     """A line for each fault; nothing where there is none."""
     return "\n".join(f"{'.'.join(map(str, path))}: {message}" for path, message in faults)
 
@@ -73,13 +73,13 @@ class SpecError(TfsegError):
         return "\n".join(map(str, self.problems))
 
 
-class Misfit(ValueError):
+class InvalidFields(ValueError):
     """Values that are right one by one and do not fit each other: raised by a spec's own check, to point at keys.
 
     Args:
         faults: what is wrong, as paths seen from the spec that checks.
     """
 
-    def __init__(self, *faults: Fault) -> None:
+    def __init__(self, *faults: FieldProblem) -> None:
         self.faults = faults
-        super().__init__(told(faults))
+        super().__init__(formatted(faults))

@@ -1,6 +1,6 @@
 """Keys that have another place now: a user's file is told which, and what an earlier version wrote is read as it was.
 
-A row of `MOVED` is all that a renaming needs.
+A row of `RENAMED` is all that a renaming needs.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ ALWAYS = object()
 
 
 @dataclass(frozen=True)
-class Moved:
+class Renamed:
     """A key and its new place.
 
     Args:
@@ -40,12 +40,12 @@ class Moved:
         return dotted(path) == self.old and (not self.types or type_ in self.types)
 
 
-def _norm(key: str, part: str, default: float, *types: str) -> Moved:
-    return Moved(f"model.{part}.{key}", f"model.norm.{key}.{part}", types, default, f"model.norm.{key}")
+def _norm(key: str, part: str, default: float, *types: str) -> Renamed:
+    return Renamed(f"model.{part}.{key}", f"model.norm.{key}.{part}", types, default, f"model.norm.{key}")
 
 
 OF_BATCH_NORM = ("applications", "contracting_path", "mobilenet_v2", "resnet", "small_cnn", "vgg16")
-MOVED = (
+RENAMED = (
     _norm("momentum", "backbone", 0.9, *OF_BATCH_NORM),
     _norm("momentum", "decoder", 0.9, "deeplab_v3", "deeplab_v3_plus"),
     _norm("epsilon", "backbone", 1e-3, "vgg16"),
@@ -55,14 +55,14 @@ MOVED = (
 """All of them, in the order in which they moved."""
 
 
-def moved(path: Sequence[Key], type_: Any) -> Moved | None:
+def renamed_key(path: Sequence[Key], type_: Any) -> Renamed | None:
     """Where the key at `path`, in a map of that `type`, is now."""
-    return next((each for each in MOVED if each.at(path, type_)), None)
+    return next((each for each in RENAMED if each.at(path, type_)), None)
 
 
-def renewed(root: Node) -> Node:
+def with_new_keys(root: Node) -> Node:
     """The tree of a file that an earlier version wrote, its keys where they are now."""
-    for each in MOVED:
+    for each in RENAMED:
         *above, key = parts(each.old)
         holder = _at(root, above)
         if holder is None or key not in holder or not each.at((*above, key), _plain(holder.get("type"))):

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tfseg.spec.renamed import renewed
+from tfseg.spec.messages import received
 from tfseg.spec.nodes import Node, NoSuchPlace, Place, merge, put
 from tfseg.spec.paths import Key, dotted, index, parts, split_override
 from tfseg.spec.problems import Problem, SpecError
-from tfseg.spec.messages import received
+from tfseg.spec.renamed import with_new_keys
 from tfseg.spec.yaml12 import DEPTH, compose
 
 INCLUDE = "include"
@@ -109,7 +109,7 @@ class _Files:
             shown = received(root.plain) if named_at is None else "something else"
             found = "the file is empty" if root.value is None else f"received {shown}"
             raise SpecError([*problems, Problem(str(root.place), "", f"expected a map of keys at the top; {found}")])
-        return renewed(root) if self.earlier(path) else root
+        return with_new_keys(root) if self.earlier(path) else root
 
     def included(self, root: Node, path: Path) -> Node:
         """`root` laid over the files that its `include` names, later ones over earlier ones."""

@@ -11,13 +11,13 @@ from tfseg.errors import RunError, TfsegError, reason
 from tfseg.labels import Labels
 from tfseg.losses.class_weights import Counts
 from tfseg.losses.resolution import Positions, Resolution
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 
 RATES = (int, float, keras.optimizers.schedules.LearningRateSchedule)
 """What a learning rate may be."""
 
 
-def made(slot: str, kind: type | tuple[type, ...], spec: Any, *arguments: Any, **options: Any) -> Any:
+def construct(slot: str, kind: type | tuple[type, ...], spec: Any, *arguments: Any, **options: Any) -> Any:
     """What a spec makes; one of a user's own may fail, or make something else.
 
     Raises:
@@ -62,7 +62,7 @@ class Objective:
         """
         raise NotImplementedError
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What does not fit the classes, each as (path, message)."""
         yield from ()
 

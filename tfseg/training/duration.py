@@ -8,10 +8,10 @@ import keras
 
 
 @dataclass(frozen=True)
-class Length:
+class Duration:
     """The length of a training on data whose epochs have `batches_per_epoch` batches.
 
-    >>> length = Length(batches_per_epoch=5, accumulate=2, steps=6)
+    >>> length = Duration(batches_per_epoch=5, accumulate=2, steps=6)
     >>> length.batches, length.epochs, length.total_steps, length.steps_per_epoch
     (12, 3, 6, 2.5)
 
@@ -59,7 +59,7 @@ class End(keras.callbacks.Callback):
 
     async_safe = True
 
-    def __init__(self, length: Length) -> None:
+    def __init__(self, length: Duration) -> None:
         super().__init__()
         self.length = length
         self._before = 0

@@ -10,8 +10,8 @@ from pydantic_core import ArgsKwargs
 
 from tfseg.errors import first_line
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.messages import listed, nearest, received
+from tfseg.spec.problems import FieldProblem, InvalidFields
 from tfseg.training.contracts import OptimizerSpec
 from tfseg.training.schedules import per_update
 
@@ -54,7 +54,9 @@ class KerasOptimizer(OptimizerSpec):
         beside = {key: value for key, value in given.items() if key not in own}
         rest = {key: value for key, value in given.items() if key in own}
         if twice := sorted(beside.keys() & given.get("arguments", {}).keys()):
-            raise Misfit(((twice[0],), "is given twice: beside class and under arguments. Leave out one of the two"))
+            raise InvalidFields(
+                ((twice[0],), "is given twice: beside class and under arguments. Leave out one of the two")
+            )
         return {**rest, "arguments": {**given.get("arguments", {}), **beside}} if beside else data
 
     @model_validator(mode="after")
@@ -62,11 +64,11 @@ class KerasOptimizer(OptimizerSpec):
         classes = optimizers()
         if self.class_ not in classes:
             message = f"expected an optimizer of Keras ({listed(classes)}); received {received(self.class_)}"
-            raise Misfit((("class",), message + nearest(self.class_, classes)))
+            raise InvalidFields((("class",), message + nearest(self.class_, classes)))
         taken = arguments(classes[self.class_])
-        faults: list[Fault] = [((name,), told) for name in self.arguments if (told := self._fault(name, taken))]
+        faults: list[FieldProblem] = [((name,), told) for name in self.arguments if (told := self._fault(name, taken))]
         if faults := faults or _refused(self):
-            raise Misfit(*faults)
+            raise InvalidFields(*faults)
         return self
 
     def _fault(self, name: str, taken: Mapping[str, Any]) -> str | None:
@@ -113,7 +115,7 @@ def arguments(optimizer: type[keras.optimizers.Optimizer]) -> dict[str, Any]:
     return {name: each.default for name, each in own if name != "learning_rate" and name not in OURS}
 
 
-def _refused(spec_: KerasOptimizer) -> list[Fault]:
+def _refused(spec_: KerasOptimizer) -> list[FieldProblem]:
     """What the constructor itself says of the arguments."""
     try:
         spec_(spec_.learning_rate, scaled=False)

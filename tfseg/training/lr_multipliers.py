@@ -15,7 +15,7 @@ LOWEST_SCALE = 1.0
 """With a loss scale below this the loss itself must be at fault, and halving the scale further does not help."""
 
 
-class Partwise(BetweenSumAndUpdate):
+class LrMultipliers(BetweenSumAndUpdate):
     """What `SGD` and `AdamW` share; it stands before the Keras optimiser among the bases.
 
     **Parts.** `multipliers` maps regular expressions to factors. The learning rate of a variable is multiplied by the
@@ -125,7 +125,7 @@ class Partwise(BetweenSumAndUpdate):
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
-class SGD(Partwise, keras.optimizers.SGD):
+class SGD(LrMultipliers, keras.optimizers.SGD):
     """Stochastic gradient descent with parts, and weight decay as Caffe means it.
 
     `gradient + weight_decay * weight` takes the place of the gradient, before momentum: the gradient of an
@@ -145,7 +145,7 @@ class SGD(Partwise, keras.optimizers.SGD):
         learning_rate: a number or a schedule.
         momentum: how much of the last step each step keeps.
         nesterov: look ahead along the momentum.
-        multipliers, undecayed, initial_scale, growth_steps: see `Partwise`; `initial_scale=None` is no loss scaling.
+        multipliers, undecayed, initial_scale, growth_steps: see `LrMultipliers`; None is no loss scaling.
         **kwargs: what every Keras optimiser takes, `weight_decay` among it.
     """
 
@@ -157,14 +157,14 @@ class SGD(Partwise, keras.optimizers.SGD):
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
-class AdamW(Partwise, keras.optimizers.AdamW):
+class AdamW(LrMultipliers, keras.optimizers.AdamW):
     """AdamW with parts: the decoupled weight decay of a variable follows its own learning rate.
 
     Args:
         learning_rate: a number or a schedule.
         weight_decay: the share of a weight that is taken away at each step, times the learning rate.
         beta_1, beta_2, epsilon, amsgrad: as in `keras.optimizers.AdamW`.
-        multipliers, undecayed, initial_scale, growth_steps: see `Partwise`; `initial_scale=None` is no loss scaling.
+        multipliers, undecayed, initial_scale, growth_steps: see `LrMultipliers`; None is no loss scaling.
         **kwargs: what every Keras optimiser takes.
     """
 

@@ -15,7 +15,7 @@ EVERY = 20
 """Steps between two looks at the optimiser; it stands still meanwhile, so that nothing is lost."""
 
 
-class Watch(keras.callbacks.Callback):
+class NanGuard(keras.callbacks.Callback):
     """Ends `fit` with a `RunError` when the loss or its gradient is not finite: the step, its files, the layer.
 
     It costs no step a wait for the device: it reads the loss that Keras logs anyway, in Keras's own thread, and asks

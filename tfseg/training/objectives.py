@@ -12,7 +12,7 @@ from tfseg.labels import Labels
 from tfseg.losses.class_weights import Balance, Counts, balanced
 from tfseg.losses.resolution import Positions, Resolution
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 from tfseg.training.contracts import Objective
 
 Weight = Annotated[float, Field(ge=0)]
@@ -30,7 +30,7 @@ class CrossEntropy(Objective):
     resolution: Resolution = "image"
     """`image`: scores are brought to the image. `scores`: labels are taken at the scores' places, as in DeepLab."""
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What does not fit the classes, each as (path, message)."""
         given, count = self.class_weights, context.labels.count
         if isinstance(given, tuple) and len(given) != count:

@@ -42,7 +42,7 @@ class Sgd(OptimizerSpec):
     """How much of the last step each step keeps."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     """`weight_decay * weight` is added to the gradient."""
-    undecayed: tuple[Expression, ...] = partwise.UNDECAYED
+    undecayed: tuple[Expression, ...] = lr_multipliers.UNDECAYED
     """Variables that weight decay leaves out: those in whose path one of these expressions is found."""
     multipliers: Multipliers = Field(default_factory=dict)
     """Factors of the learning rate by expressions that are searched for in a variable's path; several multiply."""
@@ -55,7 +55,7 @@ class Sgd(OptimizerSpec):
             scaled: scale losses, for float16.
             accumulate: take the mean of the gradients of so many batches for one update.
         """
-        return partwise.SGD(
+        return lr_multipliers.SGD(
             per_update(schedule, accumulate),
             gradient_accumulation_steps=accumulate if accumulate > 1 else None,
             momentum=self.momentum,
@@ -77,7 +77,7 @@ class AdamW(OptimizerSpec):
     """The rate that the schedule starts from."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     """The share of a weight that is taken away at each step, times the learning rate."""
-    undecayed: tuple[Expression, ...] = partwise.UNDECAYED
+    undecayed: tuple[Expression, ...] = lr_multipliers.UNDECAYED
     """Variables that weight decay leaves out: those in whose path one of these expressions is found."""
     multipliers: Multipliers = Field(default_factory=dict)
     """Factors of the learning rate by expressions that are searched for in a variable's path; several multiply."""
@@ -90,7 +90,7 @@ class AdamW(OptimizerSpec):
             scaled: scale losses, for float16.
             accumulate: take the mean of the gradients of so many batches for one update.
         """
-        return partwise.AdamW(
+        return lr_multipliers.AdamW(
             per_update(schedule, accumulate),
             gradient_accumulation_steps=accumulate if accumulate > 1 else None,
             weight_decay=self.weight_decay,

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 import keras
 
 from tfseg.layers import CrfRnn, CropLike
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 from tfseg.training.freezing import flat_layers
-from tfseg.training.outputs import SCORES, auxiliary
 from tfseg.training.lr_multipliers import found
+from tfseg.training.outputs import SCORES, auxiliary
 
 if TYPE_CHECKING:
     from tfseg.training.training import Training
 
 
-def impossible(training: "Training") -> Iterator[Fault]:
+def conflicts(training: "Training") -> Iterator[FieldProblem]:
     """Values that exclude each other, each as (path, message)."""
     if training.jit_compile and training.strategy == "mirrored":
         yield (
@@ -44,7 +44,7 @@ def impossible(training: "Training") -> Iterator[Fault]:
         )
 
 
-def misfits(training: "Training", model: keras.Model) -> Iterator[Fault]:
+def network_conflicts(training: "Training", model: keras.Model) -> Iterator[FieldProblem]:
     """What does not fit the network to be trained, each as (path, message)."""
     yield from _found_nowhere(training, model)
     yield from _without_statistics(training, model)
@@ -54,7 +54,7 @@ def misfits(training: "Training", model: keras.Model) -> Iterator[Fault]:
         yield from _beyond_xla(training, model)
 
 
-def _found_nowhere(training: "Training", model: keras.Model) -> Iterator[Fault]:
+def _found_nowhere(training: "Training", model: keras.Model) -> Iterator[FieldProblem]:
     """Expressions that are found nowhere in the network."""
     layers = [layer.name for layer in flat_layers(model)]
     weights = [weight.path for weight in model.weights]
@@ -70,7 +70,7 @@ def _found_nowhere(training: "Training", model: keras.Model) -> Iterator[Fault]:
             yield path, f"found in none of the {len(names)} {kind} of the network ({_some(names)}). Received: {pattern}"
 
 
-def _without_statistics(training: "Training", model: keras.Model) -> Iterator[Fault]:
+def _without_statistics(training: "Training", model: keras.Model) -> Iterator[FieldProblem]:
     """What keeps or measures statistics of batches, for a network that has none."""
     layers = list(flat_layers(model))
     if any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers):
@@ -85,7 +85,7 @@ def _without_statistics(training: "Training", model: keras.Model) -> Iterator[Fa
         yield ("batch_norm_batches",), f"{why}. Received: {training.batch_norm_batches}. Set it to 0"
 
 
-def _scores(model: keras.Model) -> Iterator[Fault]:
+def _scores(model: keras.Model) -> Iterator[FieldProblem]:
     """A network whose scores cannot meet labels at their own places."""
     path = ("loss", "resolution")
     if not isinstance(model.output, dict) or SCORES not in model.output:
@@ -103,7 +103,7 @@ def _scores(model: keras.Model) -> Iterator[Fault]:
         )
 
 
-def _beyond_xla(training: "Training", model: keras.Model) -> Iterator[Fault]:
+def _beyond_xla(training: "Training", model: keras.Model) -> Iterator[FieldProblem]:
     """Interpolation that XLA compiles wrongly, see tfseg/ops/resize.py, and lattices, which it does not compile."""
     layers = [layer for layer in flat_layers(model) if not layer.supports_jit or _interpolates(layer)]
     if crfs := [layer.name for layer in layers if isinstance(layer, CrfRnn)]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tfseg.training.duration import Length
+from tfseg.training.duration import Duration
 
 
 def verbosity(verbose: bool) -> int:
@@ -21,7 +21,7 @@ class Progress(keras.callbacks.ProgbarLogger):
         length: the length of the training.
     """
 
-    def __init__(self, length: Length) -> None:
+    def __init__(self, length: Duration) -> None:
         super().__init__()
         self.length = length
 

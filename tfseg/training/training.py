@@ -17,22 +17,22 @@ from tfseg.losses import Positions
 from tfseg.losses.class_weights import Counts
 from tfseg.metrics import SegmentationMetrics
 from tfseg.spec.declare import ByType, spec
-from tfseg.spec.problems import Fault, Misfit, asked, told, under
+from tfseg.spec.problems import FieldProblem, InvalidFields, component_problems, formatted, prefixed
 from tfseg.training.checkpoints import Checkpoints
-from tfseg.training.contracts import RATES, Objective, OptimizerSpec, ScheduleSpec, made
+from tfseg.training.contracts import RATES, Objective, OptimizerSpec, ScheduleSpec, construct
+from tfseg.training.duration import Duration, End
+from tfseg.training.freezing import BatchNorm, prepare
 from tfseg.training.history import History
 from tfseg.training.keras_optimizer import KerasOptimizer
-from tfseg.training.freezing import BatchNorm, prepare
-from tfseg.training.duration import End, Length
+from tfseg.training.nan_guard import NanGuard
 from tfseg.training.objectives import CrossEntropy, TopKCrossEntropy
 from tfseg.training.optimizers import AdamW, Expression, Sgd
 from tfseg.training.outputs import LOGITS, auxiliary, for_each, main, pruned, with_targets
-from tfseg.training.problems import impossible, misfits
+from tfseg.training.problems import conflicts, network_conflicts
 from tfseg.training.schedules import Constant, Poly, Step
 from tfseg.training.state import Snapshots, State
 from tfseg.training.strategy import Precision, Scope, Strategy, scope
 from tfseg.training.tensorboard import TensorBoardEvents
-from tfseg.training.nan_guard import Watch
 
 EPOCHS = 30
 """How often each training image is seen where neither `epochs` nor `steps` say it."""
@@ -76,21 +76,21 @@ class Training:
     def _possible(self) -> "Training":
         if self.epochs is None and self.steps is None:
             object.__setattr__(self, "epochs", EPOCHS)
-        if problems := list(impossible(self)):
-            raise Misfit(*problems)
+        if problems := list(conflicts(self)):
+            raise InvalidFields(*problems)
         return self
 
-    def problems(self, context: Context) -> Iterator[Fault]:
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What does not fit the classes, each as (path, message)."""
-        yield from under("loss", asked(self.loss, context))
+        yield from prefixed("loss", component_problems(self.loss, context))
 
-    def network_problems(self, model: keras.Model) -> Iterator[Fault]:
+    def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """What does not fit the network to be trained, each as (path, message)."""
-        yield from misfits(self, model)
+        yield from network_conflicts(self, model)
 
-    def length(self, steps_per_epoch: int) -> Length:
+    def length(self, steps_per_epoch: int) -> Duration:
         """How long it is, where an epoch has `steps_per_epoch` batches."""
-        return Length(steps_per_epoch, self.accumulate, self.epochs, self.steps)
+        return Duration(steps_per_epoch, self.accumulate, self.epochs, self.steps)
 
     def validated_epochs(self, steps_per_epoch: int) -> tuple[int, ...]:
         """After which epochs, counted from 1, the network is validated: what Keras calls `validation_freq`."""
@@ -135,19 +135,21 @@ class Training:
             RunError: an expression of `freeze` or `multipliers` is found nowhere, or the network does not fit.
         """
         context = Context(labels, model.input.shape[-1])
-        if problems := told(under("training", (*self.problems(context), *self.network_problems(model)))):
+        if problems := formatted(prefixed("training", (*self.problems(context), *self.network_problems(model)))):
             raise RunError(problems)
         prepare(model, batch_norm=self.batch_norm, freeze=self.freeze, synchronized=self.strategy == "mirrored")
         length = self.length(steps_per_epoch)
         steps = {"steps": length.total_steps, "steps_per_epoch": length.steps_per_epoch}
-        rate = made("schedule", RATES, self.schedule, self.optimizer.learning_rate, **steps)
+        rate = construct("schedule", RATES, self.schedule, self.optimizer.learning_rate, **steps)
         scaling = {"scaled": self.precision == "mixed_float16", "accumulate": self.accumulate}
-        optimizer = made("optimizer", keras.optimizers.Optimizer, self.optimizer, rate, **scaling)
+        optimizer = construct("optimizer", keras.optimizers.Optimizer, self.optimizer, rate, **scaling)
         metrics = [SegmentationMetrics(labels.count, labels.ignore)]
         model.compile(
             optimizer=optimizer,
             **self._objective(
-                model, partial(made, "loss", keras.losses.Loss, self.loss, labels, counts and cache(counts)), positions
+                model,
+                partial(construct, "loss", keras.losses.Loss, self.loss, labels, counts and cache(counts)),
+                positions,
             ),
             metrics={LOGITS: metrics} if isinstance(model.output, dict) else metrics,
             jit_compile=self.jit_compile,
@@ -196,7 +198,7 @@ class Training:
         checkpoints = Checkpoints(folder, best=state.best, validated=self.validated_epochs(steps_per_epoch))
         history = History(folder, state.rows)
         return [
-            Watch(steps_per_epoch, batch_names, batch, accumulate=self.accumulate),
+            NanGuard(steps_per_epoch, batch_names, batch, accumulate=self.accumulate),
             checkpoints,
             history,
             TensorBoardEvents(folder, labels, samples),

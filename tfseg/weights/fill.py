@@ -7,7 +7,7 @@ import numpy as np
 
 from tfseg.errors import WeightsError
 from tfseg.weights.folding import only_adds
-from tfseg.weights.lookup import Found, found_for
+from tfseg.weights.lookup import OperationWeights, weights_for
 from tfseg.weights.modules import Modules, uncounted
 from tfseg.weights.naming import Naming
 from tfseg.weights.pixels import as_the_network_reads
@@ -49,7 +49,7 @@ def fill(
     """
     modules, arrays = Modules.of(model), {uncounted(name): array for name, array in arrays.items()}
     naming = naming_of(arrays, modules)
-    found = {name: found_for(name, modules, naming, arrays) for name in modules.variables}
+    found = {name: weights_for(name, modules, naming, arrays) for name in modules.variables}
     as_the_network_reads(model, found, arrays)
     needed = _needed(modules, found, required, whole)
     told = {name: _fault(name, each, modules, naming, name in needed, classes) for name, each in found.items()}
@@ -72,7 +72,9 @@ def fill(
     )
 
 
-def _needed(modules: Modules, found: Mapping[str, Found], required: Collection[str], whole: bool) -> set[str]:
+def _needed(
+    modules: Modules, found: Mapping[str, OperationWeights], required: Collection[str], whole: bool
+) -> set[str]:
     """The layers that must be filled."""
     inside = {name for name in modules.variables if name.partition("/")[0] in required}
     outside = modules.variables.keys() - inside
@@ -80,7 +82,9 @@ def _needed(modules: Modules, found: Mapping[str, Found], required: Collection[s
     return inside | (outside if more else set())
 
 
-def _fault(name: str, found: Found, modules: Modules, naming: Naming, needed: bool, classes: int | None) -> str | None:
+def _fault(
+    name: str, found: OperationWeights, modules: Modules, naming: Naming, needed: bool, classes: int | None
+) -> str | None:
     """Why that layer cannot be filled, or None."""
     variables = modules.variables[name]
     missing = [each for each in variables if each not in found.values]
@@ -119,7 +123,7 @@ def _adds(name: str, values: Mapping[str, np.ndarray], modules: Modules) -> bool
     return only_adds(values["moving_mean"], values["moving_variance"], modules.epsilon(name))
 
 
-def _unused(arrays: Arrays, found: Collection[Found]) -> tuple[str, ...]:
+def _unused(arrays: Arrays, found: Collection[OperationWeights]) -> tuple[str, ...]:
     """The arrays that went nowhere. A bias of zeros, as converters give every convolution, says nothing."""
     used = {name for each in found for name in each.used}
     return tuple(

@@ -11,7 +11,7 @@ from tfseg.weights.naming import Naming
 
 
 @dataclass
-class Found:
+class OperationWeights:
     """The arrays for a layer's variables: all of them, or those that there are.
 
     Args:
@@ -36,9 +36,9 @@ class Found:
         return arrays[name]
 
 
-def found_for(module: str, modules: Modules, naming: Naming, arrays: Mapping[str, np.ndarray]) -> Found:
+def weights_for(module: str, modules: Modules, naming: Naming, arrays: Mapping[str, np.ndarray]) -> OperationWeights:
     """What the file has for `module`, in the shapes of its variables where it can be brought into them."""
-    found = Found()
+    found = OperationWeights()
     for name, variable in modules.variables[module].items():
         if (array := found.take(naming, module, name, arrays)) is not None:
             shape = tuple(variable.shape)
@@ -51,7 +51,9 @@ def found_for(module: str, modules: Modules, naming: Naming, arrays: Mapping[str
     return found
 
 
-def _take_bias(found: Found, norm: str, modules: Modules, naming: Naming, arrays: Mapping[str, np.ndarray]) -> None:
+def _take_bias(
+    found: OperationWeights, norm: str, modules: Modules, naming: Naming, arrays: Mapping[str, np.ndarray]
+) -> None:
     """Gives a BatchNorm the bias of the convolution before it, where only the file has one."""
     conv, epsilon = modules.norms[norm], modules.epsilon(norm)
     bias = None if "bias" in modules.variables[conv] else found.take(naming, conv, "bias", arrays)

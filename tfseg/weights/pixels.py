@@ -12,7 +12,7 @@ import numpy as np
 
 from tfseg.keras_internals import calls
 from tfseg.weights.flatbuffer import Graph, Operation
-from tfseg.weights.lookup import Found
+from tfseg.weights.lookup import OperationWeights
 
 PIXELS = "pixels"
 """The variable beside a kernel that reads pixels: what is added to them, in the file."""
@@ -80,7 +80,9 @@ def _pixels(graph: Graph, steps: Iterable[tuple[str, int]]) -> Pixels:
     return Pixels(scale, offset, tuple(number for _, number in steps))
 
 
-def as_the_network_reads(model: keras.Model, found: Mapping[str, Found], arrays: Mapping[str, np.ndarray]) -> None:
+def as_the_network_reads(
+    model: keras.Model, found: Mapping[str, OperationWeights], arrays: Mapping[str, np.ndarray]
+) -> None:
     """Makes kernels in `found` those of pixels as the network gives them, where the file says how it gives them."""
     for name, each in found.items():
         beside = each.origins.get("kernel", "").rpartition("/")[0] + f"/{PIXELS}"
@@ -89,7 +91,7 @@ def as_the_network_reads(model: keras.Model, found: Mapping[str, Found], arrays:
             _adapt(each, arrays[beside], *_arithmetic(model, name.partition("/")[0]))
 
 
-def _adapt(found: Found, offset: np.ndarray, scale: np.ndarray, ours: np.ndarray) -> None:
+def _adapt(found: OperationWeights, offset: np.ndarray, scale: np.ndarray, ours: np.ndarray) -> None:
     if found.values["kernel"].shape[-2] != len(scale):
         return  # of other channels, which is told by its shape
     units = [unit for unit in UNITS if np.abs(offset * unit - ours).max() < TOLERANCE]

@@ -8,7 +8,7 @@ import keras
 from tfseg.backbones.features import Features
 from tfseg.context import Context
 from tfseg.models.outputs import Scores
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 
 Needed = Literal["crop", "interp", "resize", "resize_corners", "zoom"]
 """Heads that a decoder may ask for, see `tfseg.models.heads`."""
@@ -31,6 +31,6 @@ class Decoder:
         """How its scores come to the image's size; None where they have it."""
         return "resize"
 
-    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+    def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from scoring `features`, which have no values, each as (path, message)."""
         yield from ()

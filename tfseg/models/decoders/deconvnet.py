@@ -13,7 +13,7 @@ from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.decoders.unpooling import activated, pools, unpool, unpooling_problems
 from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 
 EPSILON, SHIFT = 1e-9, 0.001
 """What BatchNorm adds to variances and what its beta starts from, as released."""
@@ -43,7 +43,7 @@ class DeconvNet(Decoder):
     def head(self) -> None:
         """Its scores have the image's size."""
 
-    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+    def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from scoring `features`, each as (path, message)."""
         yield from unpooling_problems(features, "deconvnet")
 

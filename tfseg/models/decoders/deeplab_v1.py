@@ -9,10 +9,10 @@ from pydantic import Field
 from tfseg.backbones.features import Features, Stage
 from tfseg.context import Context
 from tfseg.layers import AtrousConv2D
+from tfseg.models.backbone_features import needs_crop_problems
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.backbone_features import beyond_the_image
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 
 BRANCHES = ("data", "pool1", "pool2", "pool3", "pool4")
 """The stages that multi-scale features come from."""
@@ -47,9 +47,9 @@ class DeepLabV1(Decoder):
         """How its scores come to the image's size."""
         return "interp"
 
-    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+    def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from scoring `features`, each as (path, message)."""
-        yield from beyond_the_image(features)
+        yield from needs_crop_problems(features)
         if self.multi_scale and (set(STRIDES) - set(features.strides) or features.output_stride != STRIDES[-1]):
             strides = ", ".join(map(str, features.strides))
             yield (

@@ -9,11 +9,11 @@ from pydantic import Field
 from tfseg.backbones.features import Features
 from tfseg.context import Context
 from tfseg.layers import ParallelAtrousClassifier
+from tfseg.models.backbone_features import needs_crop_problems
 from tfseg.models.crops import rates_problems
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.backbone_features import beyond_the_image
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 
 
 @spec
@@ -39,9 +39,9 @@ class DeepLabV2(Decoder):
         """How its scores come to the image's size."""
         return "interp"
 
-    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+    def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from scoring `features`, each as (path, message)."""
-        yield from beyond_the_image(features)
+        yield from needs_crop_problems(features)
         yield from rates_problems(self.rates, context.crop, features.output_stride)
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:

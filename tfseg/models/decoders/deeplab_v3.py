@@ -11,13 +11,13 @@ from tfseg.context import Context
 from tfseg.layers import AtrousSpatialPyramidPooling
 from tfseg.layers.aspp import Order
 from tfseg.layers.norm import chosen
+from tfseg.models.backbone_features import needs_crop
 from tfseg.models.crops import pool_problems, rates_problems
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.backbone_features import beyond
 from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
 from tfseg.spec.derive import Arguments
-from tfseg.spec.problems import Fault, Misfit
+from tfseg.spec.problems import FieldProblem, InvalidFields
 
 EPSILON = 1e-5
 """Added to variances, as in the authors' release; Model Garden adds 1e-3, and says so in `model.norm`."""
@@ -49,10 +49,10 @@ class DeepLabV3(Decoder):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if problems := list(self._own_problems()):
-            raise Misfit(*problems)
+            raise InvalidFields(*problems)
         return self
 
-    def _own_problems(self) -> Iterator[Fault]:
+    def _own_problems(self) -> Iterator[FieldProblem]:
         if not self.depthwise_norm and not (self.separable and self.rates):
             missing = "separable: true" if self.rates else "rates"
             yield ("depthwise_norm",), f"nothing is depthwise here without {missing}. Received: false"
@@ -62,9 +62,9 @@ class DeepLabV3(Decoder):
         """How its scores come to the image's size."""
         return "resize_corners" if self.align_corners else "resize"
 
-    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+    def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from scoring `features`, each as (path, message)."""
-        if beyond(features):
+        if needs_crop(features):
             problem = f"scores of {features.backbone} in this form reach beyond the image"
             yield (
                 ("type",),

@@ -10,12 +10,12 @@ from tfseg.backbones.features import Features, Stage
 from tfseg.context import Context
 from tfseg.layers import ResizeLike
 from tfseg.layers.norm import normalized
+from tfseg.models.backbone_features import skip_problem
 from tfseg.models.decoders.deeplab_v3 import EPSILON, PYRAMID, DeepLabV3
-from tfseg.models.backbone_features import overhanging_problem
 from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault
 from tfseg.spec.messages import listed
+from tfseg.spec.problems import FieldProblem
 
 
 @spec
@@ -34,7 +34,7 @@ class DeepLabV3Plus(DeepLabV3):
     refinements: Annotated[int, Field(ge=0)] = 2
     """3x3 convolutions over both (table 2)."""
 
-    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+    def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from scoring `features`, each as (path, message)."""
         yield from super().problems(features, context)
         if isinstance(self.low_level, int) and self.low_level not in features.strides:
@@ -42,7 +42,7 @@ class DeepLabV3Plus(DeepLabV3):
         elif isinstance(self.low_level, str) and self.low_level not in features.names:
             has = f"{features.backbone} has the stages {listed(features.names)}"
             yield ("low_level",), f"{has}. Received: {self.low_level}"
-        if (fault := overhanging_problem(features)) is not None:
+        if (fault := skip_problem(features)) is not None:
             yield ("low_level",), f"{fault}. Received: {self.low_level}"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:

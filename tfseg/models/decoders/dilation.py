@@ -9,10 +9,10 @@ from pydantic import Field
 from tfseg.backbones.features import Features
 from tfseg.context import Context
 from tfseg.layers import BilinearConv2DTranspose, DilatedContext
+from tfseg.models.backbone_features import fixed_crop_problem, needs_crop_problems
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.backbone_features import beyond_the_image, moving_problem
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 
 
 @spec
@@ -39,10 +39,10 @@ class Dilation(Decoder):
         """How its scores come to the image's size."""
         return "zoom" if self.upsampling == "zoom" else "crop"
 
-    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+    def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from scoring `features`, each as (path, message)."""
-        yield from beyond_the_image(features)
-        if self.upsampling == "deconv" and (fault := moving_problem(features)) is not None:
+        yield from needs_crop_problems(features)
+        if self.upsampling == "deconv" and (fault := fixed_crop_problem(features)) is not None:
             yield ("upsampling",), f"{fault}. Set it to zoom. Received: deconv"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:

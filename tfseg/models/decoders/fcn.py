@@ -11,14 +11,14 @@ from tfseg.backbones.features import Features, Stage
 from tfseg.context import Context
 from tfseg.layers import BilinearConv2DTranspose, CropLike, FixedScale, ResizeLike
 from tfseg.layers.norm import normalized
+from tfseg.models.backbone_features import fixed_crop_problem, needs_crop, skip_problem
 from tfseg.models.coordinates import coordinate_map, offset
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.backbone_features import beyond, moving_problem, overhanging_problem
 from tfseg.models.outputs import Scores
 from tfseg.ops.geometry import deconv_map
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.messages import listed
+from tfseg.spec.problems import FieldProblem, InvalidFields
 
 
 @spec
@@ -46,10 +46,10 @@ class Fcn(Decoder):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if problems := list(self._own_problems()):
-            raise Misfit(*problems)
+            raise InvalidFields(*problems)
         return self
 
-    def _own_problems(self) -> Iterator[Fault]:
+    def _own_problems(self) -> Iterator[FieldProblem]:
         skips = len(self.strides) - 1
         if any(fine >= coarse or coarse % fine for coarse, fine in pairwise(self.strides)):
             received = f"Received: {list(self.strides)}"
@@ -72,20 +72,20 @@ class Fcn(Decoder):
         """How its scores come to the image's size."""
         return "crop" if self.upsampling == "deconv" else "resize"
 
-    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+    def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from scoring `features`, each as (path, message)."""
         if absent := [stride for stride in self.strides if stride not in features.strides]:
             yield ("strides",), f"{features}, not {listed(absent)}. Received: {list(self.strides)}"
-        if self.upsampling == "deconv" and (fault := moving_problem(features)) is not None:
+        if self.upsampling == "deconv" and (fault := fixed_crop_problem(features)) is not None:
             yield ("upsampling",), f"{fault}. Set it to resize. Received: deconv"
-        if self.upsampling == "resize" and beyond(features):
+        if self.upsampling == "resize" and needs_crop(features):
             yield (
                 ("upsampling",),
                 f"scores of {features.backbone} in its {features.form or 'padded'} form reach beyond the image and "
                 "must be cropped, not resized. Set it to deconv, or model.backbone.form to same. Received: resize",
             )
         beside = self.upsampling == "resize" and len(self.strides) > 1
-        if beside and (fault := overhanging_problem(features)) is not None:
+        if beside and (fault := skip_problem(features)) is not None:
             yield ("strides",), f"{fault}, or this to [{features.output_stride}]. Received: {list(self.strides)}"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:

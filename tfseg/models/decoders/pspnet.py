@@ -10,11 +10,11 @@ from tfseg.backbones.features import Features
 from tfseg.context import Context
 from tfseg.layers import PyramidPooling
 from tfseg.layers.norm import chosen, normalized
+from tfseg.models.backbone_features import needs_crop, skip_problem
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.backbone_features import beyond, overhanging_problem
 from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 
 
 @spec
@@ -40,15 +40,15 @@ class PspNet(Decoder):
         """How its scores come to the image's size."""
         return "resize_corners"
 
-    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+    def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from scoring `features`, each as (path, message)."""
-        if beyond(features):
+        if needs_crop(features):
             yield (
                 (),
                 f"scores of {features.backbone} in its {features.form or 'padded'} form reach beyond the image and "
                 "must be cropped, not resized. Set model.backbone.form to same, or the decoder to fcn",
             )
-        if self.auxiliary and (fault := overhanging_problem(features)) is not None:
+        if self.auxiliary and (fault := skip_problem(features)) is not None:
             yield ("auxiliary",), f"{fault}, or this to false. Received: true"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:

@@ -13,7 +13,7 @@ from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.decoders.unpooling import activated, pools, unpool, unpooling_problems
 from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault
+from tfseg.spec.problems import FieldProblem
 
 RATE = 0.5
 """Of Monte Carlo dropout, as released."""
@@ -41,7 +41,7 @@ class SegNet(Decoder):
     def head(self) -> None:
         """Its scores have the image's size."""
 
-    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+    def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from scoring `features`, each as (path, message)."""
         faults = list(unpooling_problems(features, "segnet"))
         yield from faults

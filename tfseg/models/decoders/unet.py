@@ -11,12 +11,12 @@ from tfseg.backbones.features import Features, Stage
 from tfseg.context import Context
 from tfseg.layers import CropLike
 from tfseg.layers.norm import normalized
+from tfseg.models.backbone_features import extends_beyond_image, needs_crop
 from tfseg.models.decoders.decoder import Decoder
-from tfseg.models.backbone_features import beyond, overhanging
 from tfseg.models.outputs import Scores
 from tfseg.spec.declare import spec
-from tfseg.spec.problems import Fault, Misfit
 from tfseg.spec.messages import listed
+from tfseg.spec.problems import FieldProblem, InvalidFields
 
 
 @spec
@@ -41,7 +41,7 @@ class Unet(Decoder):
     def _consistent(self) -> Self:
         if self.strides is not None and any(fine >= coarse or coarse % fine for coarse, fine in pairwise(self.strides)):
             message = "each stride must be a proper divisor of the one before, as in [16, 8, 4]"
-            raise Misfit((("strides",), f"{message}. Received: {list(self.strides)}"))
+            raise InvalidFields((("strides",), f"{message}. Received: {list(self.strides)}"))
         return self
 
     @property
@@ -49,7 +49,7 @@ class Unet(Decoder):
         """How its scores come to the image's size; at stride 1 they have it already."""
         return "resize"
 
-    def problems(self, features: Features, context: Context) -> Iterator[Fault]:
+    def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from scoring `features`, each as (path, message)."""
         strides = self._strides(features.strides)
         if absent := [stride for stride in strides if stride not in features.strides]:
@@ -57,7 +57,7 @@ class Unet(Decoder):
         if self.channels is not None and len(self.channels) != len(strides) - 1:
             expected = f"expected {len(strides) - 1} numbers, one for each stride after the first"
             yield ("channels",), f"{expected}. Received: {len(self.channels)}"
-        if overhanging(features) or beyond(features):
+        if extends_beyond_image(features) or needs_crop(features):
             yield (
                 (),
                 f"a U-Net lays features of all strides onto the image, but those of {features.backbone} in its "

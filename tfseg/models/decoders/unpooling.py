@@ -7,8 +7,8 @@ import keras
 from tfseg.backbones.features import Features, Stage
 from tfseg.layers import MaxUnpooling2D
 from tfseg.layers.norm import EPSILON, normalized
-from tfseg.models.backbone_features import beyond
-from tfseg.spec.problems import Fault
+from tfseg.models.backbone_features import needs_crop
+from tfseg.spec.problems import FieldProblem
 
 
 def pools(features: Features) -> tuple[Stage, ...]:
@@ -21,7 +21,7 @@ def unpool(x: keras.KerasTensor, pool: Stage, name: str) -> keras.KerasTensor:
     return MaxUnpooling2D(2, padding="same", name=name)([x, pool.indices, pool.source])
 
 
-def unpooling_problems(features: Features, decoder: str) -> Iterator[Fault]:
+def unpooling_problems(features: Features, decoder: str) -> Iterator[FieldProblem]:
     """What keeps a decoder that unpools from scoring `features`."""
     if not pools(features):
         message = (
@@ -33,7 +33,7 @@ def unpooling_problems(features: Features, decoder: str) -> Iterator[Fault]:
             f"{decoder} begins at the last pool, where fc6 and fc7 of {features.backbone} would be left unused. Set "
             "model.backbone.fc to null"
         )
-    elif beyond(features):
+    elif needs_crop(features):
         message = (
             f"{decoder} ends at the size of the padded image, which {features.backbone} in its "
             f"{features.form or 'padded'} form makes larger than the image. Set model.backbone.form to same"

@@ -15,7 +15,7 @@ from tfseg.ops.crf.gaussian import gaussian_blur
 from tfseg.ops.crf.lattice_gradient import DifferentiableBilateralKernel
 from tfseg.ops.crf.mean_field import AT_A_TIME, BilateralKernel, Kernel, Normalization, SpatialKernel, colours, step
 from tfseg.ops.crf.window import WindowKernel
-from tfseg.ops.runtime import demand
+from tfseg.ops.runtime import assert_condition
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -65,12 +65,12 @@ def checked_image(image: Any, dtype: str) -> Any:
     lowest, highest, parts = ops.min(image), ops.max(image), ops.max(image - ops.floor(image))
     within = ops.logical_and(ops.logical_and(lowest >= 0, highest <= 255), ops.isfinite(ops.sum(image)))
     scaled = ops.logical_and(highest <= 1, parts > 0)
-    demand(
+    assert_condition(
         within,
         "The image must hold intensities of 0 to 255, without NaN. Lowest and highest follow.",
         [lowest, highest],
     )
-    demand(
+    assert_condition(
         ops.logical_not(scaled),
         "The image must hold intensities of 0 to 255, and it is within 0 to 1, as if it had been divided by 255. "
         "Multiply it. The highest value follows.",
@@ -86,7 +86,7 @@ def of_one_size(logits: Any, image: Any) -> Any:
         return image
     one, other = (ops.stack(list(ops.shape(x)[:3])) for x in (logits, image))
     text = "The image must have the batch, height and width of the logits."
-    checked = demand(ops.all(ops.equal(one, other)), text, ops.stack([one, other]))
+    checked = assert_condition(ops.all(ops.equal(one, other)), text, ops.stack([one, other]))
     if checked is None:
         return image
     with tf.control_dependencies([checked]):  # or some operation would stumble over the sizes before

@@ -9,7 +9,7 @@ from tfseg.ops.crf.arguments import check_thetas, check_weight, counted
 from tfseg.ops.crf.dense_crf_graph import refine
 from tfseg.ops.crf.mean_field import NORMALIZATIONS, Normalization
 from tfseg.ops.crf.parameters import PARAMETERS, CrfParameters
-from tfseg.ops.runtime import demand
+from tfseg.ops.runtime import assert_condition
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -159,7 +159,7 @@ def _check_sizes(probabilities: Any, image: Any) -> None:
     """The same again for sizes that are known only when the graph runs."""
     if not (probabilities.shape[:3].is_fully_defined() and image.shape[:3].is_fully_defined()):
         one, other = tf.shape(probabilities)[:3], tf.shape(image)[:3]
-        demand(
+        assert_condition(
             tf.reduce_all(one == other),
             "`image` must have the batch, height and width of `probabilities`.",
             tf.stack([one, other]),
@@ -172,7 +172,7 @@ def _likeliest(probabilities: Any) -> Any:
     likeliest = tf.reduce_max(tf.reduce_max(probabilities, 1), 1)  # in two steps: five times as fast
     lowest, highest = tf.reduce_min(probabilities, [1, 2, 3]), tf.reduce_max(likeliest, 1)
     # NaN, which no comparison lets pass, is the lowest and the highest value where there is one.
-    demand(
+    assert_condition(
         tf.reduce_all((lowest >= 0) & (highest <= 1.001)),
         "`probabilities` must lie between 0 and 1, without NaN. Lowest and highest of each image follow. Apply a "
         "softmax to scores first.",
@@ -186,13 +186,13 @@ def _checked_image(image: Any, dtype: str) -> Any:
     scaled = image.dtype.is_floating
     image = tf.cast(image, dtype)
     lowest, highest = tf.reduce_min(image, [1, 2, 3]), tf.reduce_max(image, [1, 2, 3])
-    demand(
+    assert_condition(
         tf.reduce_all((lowest >= 0) & (highest <= 255)),
         "`image` must hold intensities of 0 to 255, without NaN. Lowest and highest of each image follow.",
         tf.stack([lowest, highest]),
     )
     if scaled:
-        demand(
+        assert_condition(
             tf.reduce_all((highest > 1) | (highest <= 0)),
             "`image` must hold intensities of 0 to 255, and all of one is within 0 to 1, as if it had been divided by "
             "255. Multiply it. The highest value of each image follows.",

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 
 from tfseg.ops.crf.simplex import Simplices, backward_number
-from tfseg.ops.runtime import demand
+from tfseg.ops.runtime import assert_condition
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -34,7 +34,7 @@ def radices(found: Simplices) -> Any:
     ranges = tf.stack([tf.reduce_max(x) - tf.reduce_min(x) + (margin + 1) for x in found.nearest[:-1]])
     farthest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(x)) for x in found.nearest]))
     fits = tf.reduce_sum(tf.math.log(tf.cast(ranges, "float64"))) < MOST_BITS * math.log(2)
-    demand(
+    assert_condition(
         tf.logical_and(fits, farthest < 2**20),
         "Points are too far apart for the lattice, in standard deviations of the filter: its coordinates must stay "
         f"below 2^20, and the product of the ranges of {size - 1} of them below 2^{MOST_BITS}. Take larger ones "
