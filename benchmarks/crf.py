@@ -254,8 +254,8 @@ def message_rows(pictures: Pictures) -> None:
                 log = np.log(np.clip(theirs(q, image, crf, 1), 1e-30, 1)) - np.log(np.clip(q, 1e-5, 1))
                 sums = log.reshape(-1, 4)  # but for a constant of each pixel
                 errors.append(np.abs(sums - sums.mean(1, keepdims=True) - exact + exact.mean(1, keepdims=True)).mean())
-                centred = mine - mine.mean(1, keepdims=True) - exact + exact.mean(1, keepdims=True)
-                errors[0] = np.abs(centred).mean()
+                centered = mine - mine.mean(1, keepdims=True) - exact + exact.mean(1, keepdims=True)
+                errors[0] = np.abs(centered).mean()
                 errors.append(errors[0] / errors[1])
             shown = [f"{error:.5f}" for error in errors]
             row(f"  {picture}, theta_alpha {alpha}, theta_beta {beta}", *shown, *(["1"] if reference() else []))

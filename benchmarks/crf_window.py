@@ -34,8 +34,8 @@ def by_force(logits: np.ndarray, image: np.ndarray, window: int) -> np.ndarray:
     """Ten iterations with sums over all pairs of pixels of one image, in float64."""
     places = [np.ravel(each) for each in np.mgrid[: logits.shape[0], : logits.shape[1]]]
     square = sum((p[:, None] - p) ** 2 for p in places)
-    colours = image.reshape(-1, 3).astype("float64")
-    between = ((colours[:, None] - colours) ** 2).sum(-1)
+    colors = image.reshape(-1, 3).astype("float64")
+    between = ((colors[:, None] - colors) ** 2).sum(-1)
     bilateral = np.exp(-square / 2 / THETAS["theta_alpha"] ** 2 - between / 2 / THETAS["theta_beta"] ** 2)
     for p in places:
         bilateral[abs(p[:, None] - p) > window // 2] = 0

@@ -4,7 +4,7 @@
     python benchmarks/networks.py shapes unet_camvid --size 257 --repeats 5
 
 Each network runs in a process of its own, so that the peak of memory is its own; the step is that of its pipeline, with
-its optimiser, losses and further outputs, for a batch of one image. Printed are medians over repetitions after one that
+its optimizer, losses and further outputs, for a batch of one image. Printed are medians over repetitions after one that
 is not counted, in milliseconds, and the peak resident memory of the process with TensorFlow in it.
 """
 
@@ -34,7 +34,7 @@ COLUMNS = (
 
 def row(name: str, size: int, repeats: int) -> str:
     """One network's line of the table."""
-    overrides = ["training.accumulate=1"]  # one batch is one step
+    overrides = ["training.gradient_accumulation_steps=1"]  # one batch is one step
     pipeline = load(name, overrides)
     facts = pipeline.describe()
     image = np.random.default_rng(0).integers(0, 256, (1, size, size, pipeline.model.channels)).astype(np.float32)

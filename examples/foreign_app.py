@@ -1,6 +1,6 @@
 """Three tfseg layers in a Keras app that knows nothing else of tfseg.
 
-The app tells bright pixels from dark ones. Its network is the app's own; from tfseg come pixel normalisation inside the
+The app tells bright pixels from dark ones. Its network is the app's own; from tfseg come pixel normalization inside the
 model, a dilated convolution that TFLite keeps as one operation, and a resize that follows the image, whatever its size.
 
     python examples/foreign_app.py bright.keras

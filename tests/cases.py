@@ -20,7 +20,7 @@ from tfseg.models.decoders import Fcn
 from tfseg.pipeline import Pipeline
 from tfseg.training import Training
 
-LABELS = Labels(names=("ground", "disc"), colours=((0, 0, 0), (9, 8, 7)))
+LABELS = Labels(names=("ground", "disc"), colors=((0, 0, 0), (9, 8, 7)))
 PIPELINE = Pipeline(
     name="tiny",
     labels=LABELS,
@@ -38,7 +38,7 @@ PIPELINE = Pipeline(
 """Its sections are those of their own cases."""
 
 ROOT = [
-    SpecCase(LABELS, None, {"names": ("ground", "ring"), "ignore": 254, "colours": None}),
+    SpecCase(LABELS, None, {"names": ("ground", "ring"), "ignore": 254, "colors": None}),
     SpecCase(
         PIPELINE,
         None,
@@ -47,7 +47,7 @@ ROOT = [
             "seed": 1,
             "labels": Labels(names=("ground", "disc", "ring")),
             "data": replace(SCENES, batch_size=3),
-            "model": Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,))),
+            "model": Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16,))),
             "training": Training(epochs=2),
             "inference": Inference(opacity=0.9),
             "export": replace(EXPORT, tolerance=0.001),

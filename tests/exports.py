@@ -1,4 +1,4 @@
-"""One process that answers for the artefacts of all exports of a session.
+"""One process that answers for the artifacts of all exports of a session.
 
 An export is compared with its model by a process of its own, and each start of TensorFlow takes seconds. The process
 here runs the same functions, likewise where neither tfseg nor Keras can be imported. `tests/exporting/test_gate.py` and

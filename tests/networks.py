@@ -10,17 +10,17 @@ from tfseg.pipeline import Pipeline, load
 from tfseg.symbolic import symbolically
 
 NARROW = {
-    "alexnet": {"width": 0.25},
-    "contracting_path": {"width": 8},
-    "googlenet": {"width": 0.25},
-    "mobilenet_v2": {"alpha": 0.35},
-    "resnet": {"width": 0.125, "depth": 50},
-    "small_cnn": {"width": 8},
-    "vgg16": {"width": 0.125},
+    "alexnet": {"width_multiplier": 0.25},
+    "contracting_path": {"filters": 8},
+    "googlenet": {"width_multiplier": 0.25},
+    "mobilenet_v2": {"width_multiplier": 0.35},
+    "resnet": {"width_multiplier": 0.125, "depth": 50},
+    "small_cnn": {"filters": 8},
+    "vgg16": {"width_multiplier": 0.125},
     "deconvnet": {"filters": 128},
-    "deeplab_v1": {"channels": 16},
-    "deeplab_v3": {"channels": 32},
-    "deeplab_v3_plus": {"channels": 32},
+    "deeplab_v1": {"filters": 16},
+    "deeplab_v3": {"filters": 32},
+    "deeplab_v3_plus": {"filters": 32},
     "pspnet": {"filters": 32},
 }
 """Options that make each backbone and decoder small enough for a test."""
@@ -35,8 +35,8 @@ def narrow(file: str | Path, *overrides: str) -> Pipeline:
     ]
     if parts:
         thinner += ["model.backbone.weights=null"]
-    if getattr(parts and model.decoder, "hidden", None):
-        thinner += ["model.decoder.hidden=64"]
+    if getattr(parts and model.decoder, "filters", None):
+        thinner += ["model.decoder.filters=64"]
     return load(file, (*thinner, *overrides))
 
 

@@ -133,7 +133,7 @@ class Elsewhere:
         """Runs the process of a backend. That of TensorFlow serves first, when it has not seen tfseg yet."""
         if backend == "tensorflow":
             self.python(SERVE + LOAD, backend, KERAS_BACKEND=backend)
-        else:  # without optimisation JAX compiles in half the time
+        else:  # without optimization JAX compiles in half the time
             self.python(LOAD, backend, KERAS_BACKEND=backend, XLA_FLAGS="--xla_backend_optimization_level=0")
         return backend
 

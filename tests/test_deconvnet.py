@@ -17,15 +17,15 @@ TINY = (
     "data.source={type: shapes, size: 64, train: 3, val: 2}",
     "data.crop=32",
     "data.batch_size=2",
-    "model.backbone.width=0.015625",
+    "model.backbone.width_multiplier=0.015625",
     "model.decoder.filters=4",
-    "training.accumulate=1",
+    "training.gradient_accumulation_steps=1",
     "training.steps=2",
     "training.batch_norm_batches=1",
     "inference.proposals={min_side: 16, size: 32}",
 )
-FIRST = ("data.boxes={type: objects, smallest: 20, size: 40}", "model.backbone.weights=null")
-SECOND = ("data.boxes={type: proposals, smallest: 20, size: 40}",)
+FIRST = ("data.boxes={type: objects, min_pixels: 20, size: 40}", "model.backbone.weights=null")
+SECOND = ("data.boxes={type: proposals, min_pixels: 20, size: 40}",)
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +61,10 @@ def test_statistics_are_those_of_boxes(first: tfseg.Run) -> None:
 
 def test_the_ensemble_is_measured(first: tfseg.Run, tmp_path: Path) -> None:
     """With another network by both rules; each gives what the predictor of both gives."""
-    fcn = load("fcn8s_vgg16_voc", (*TINY[:3], "model.backbone.width=0.015625"))
+    fcn = load("fcn8s_vgg16_voc", (*TINY[:3], "model.backbone.width_multiplier=0.015625"))
     fcn.build().save(tmp_path / "fcn.keras")
     for rule in ("mean_prob", "score_product"):
-        text = f"inference.ensemble={{network: {tmp_path / 'fcn.keras'}, rule: {rule}}}"
+        text = f"inference.ensemble={{network: {tmp_path / 'fcn.keras'}, merge: {rule}}}"
         pipeline = load("deconvnet_vgg16_voc", (*TINY, *FIRST, text))
         report = tfseg.evaluate(first.best, pipeline=pipeline)  # lies in a run, whose own inference counts
         assert report["miou"] == first.metrics["val"]["miou"]

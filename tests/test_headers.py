@@ -23,7 +23,7 @@ def test_a_header_names_the_images_crops_and_steps_of_the_file(file: Path) -> No
     if "train_aug" in text:
         assert data.train_split == "train_aug"
     for count, *sides in re.findall(r"(\d+) crops of (\d+)x(\d+)", cost[1]):
-        assert int(count) in (data.batch_size, data.batch_size * training.accumulate)
+        assert int(count) in (data.batch_size, data.batch_size * training.gradient_accumulation_steps)
         assert tuple(map(int, sides)) == data.crop_size
     if training.steps is not None and (count := re.search(r"([\d,]+) (?:updates|steps)", cost[1])):
         assert int(count[1].replace(",", "")) == training.steps

@@ -25,14 +25,14 @@ from tfseg.models.decoders import DeepLabV3Plus, Fcn, SegNet
 pytestmark = pytest.mark.extra
 
 NETWORKS = {
-    "fcn": Segmenter(backbone=MobileNetV2(alpha=0.1, divisor=2), decoder=Fcn(strides=(16, 8, 4))),
+    "fcn": Segmenter(backbone=MobileNetV2(width_multiplier=0.1, divisor=2), decoder=Fcn(strides=(16, 8, 4))),
     "segnet": Segmenter(
-        backbone=Vgg16(width=1 / 16, indices=True, fc=None, batch_norm=True),
+        backbone=Vgg16(width_multiplier=1 / 16, indices=True, fc=None, batch_norm=True),
         decoder=SegNet(convolutions=(1, 1, 2, 1, 1)),
     ),
     "deeplab_v3_plus": Segmenter(
-        backbone=SmallCnn(width=4),
-        decoder=DeepLabV3Plus(rates=(1, 2), channels=8, low_level_channels=4, dropout=0.0),
+        backbone=SmallCnn(filters=4),
+        decoder=DeepLabV3Plus(rates=(1, 2), filters=8, low_level_filters=4, dropout=0.0),
     ),
 }
 """Sums of resized scores; pools whose places are used again; dilated convolutions beside the mean of the map."""
@@ -95,7 +95,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     subprocess.run(
         [sys.executable, "-c", LOAD, str(folder)],
         cwd=ROOT,
-        # Without optimisation XLA compiles in half the time.
+        # Without optimization XLA compiles in half the time.
         env={**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_backend_optimization_level=0"},
         check=True,
         timeout=300,

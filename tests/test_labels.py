@@ -1,4 +1,4 @@
-"""The classes of a problem: names, ids, colours, published sets."""
+"""The classes of a problem: names, ids, colors, published sets."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ def load(folder: Path, text: str, *overrides: str) -> Labels:
 def test_names_of_your_own(tmp_path: Path) -> None:
     labels = load(tmp_path, "labels: {names: [cell, membrane]}")
     assert labels == Labels(names=("cell", "membrane"))
-    assert (labels.count, labels.ignore, labels.colours) == (2, IGNORE, None)
+    assert (labels.count, labels.ignore, labels.colors) == (2, IGNORE, None)
     np.testing.assert_array_equal(labels.palette, voc_palette())
 
 
@@ -35,8 +35,8 @@ def test_voc(tmp_path: Path) -> None:
     labels = load(tmp_path, "labels: voc")
     assert (labels.count, labels.ignore) == (21, 255)
     assert (labels.names[0], labels.names[15], labels.names[20]) == ("background", "person", "tvmonitor")
-    colours = labels.palette[[0, 1, 15, 20, 255]].tolist()
-    assert colours == [[0, 0, 0], [128, 0, 0], [192, 128, 128], [0, 64, 128], [224, 224, 192]]
+    colors = labels.palette[[0, 1, 15, 20, 255]].tolist()
+    assert colors == [[0, 0, 0], [128, 0, 0], [192, 128, 128], [0, 64, 128], [224, 224, 192]]
 
 
 def test_camvid(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_every_published_set_is_valid_and_shown_in_full(name: str, tmp_path: Pat
 
 def test_fields_go_over_a_published_set(tmp_path: Path) -> None:
     camvid = load(tmp_path, "labels: camvid")
-    assert load(tmp_path, "labels: {type: camvid, ignore: 255}") == Labels(names=camvid.names, colours=camvid.colours)
+    assert load(tmp_path, "labels: {type: camvid, ignore: 255}") == Labels(names=camvid.names, colors=camvid.colors)
     assert load(tmp_path, "labels: camvid", "labels.ignore=255").ignore == 255
 
 
@@ -66,7 +66,7 @@ def test_the_palette_of_more_classes_than_a_byte_counts() -> None:
     labels = Labels(
         names=tuple(f"class {number}" for number in range(300)),
         ignore=65535,
-        colours=tuple((number % 256, 1, 2) for number in range(300)),
+        colors=tuple((number % 256, 1, 2) for number in range(300)),
     )
     assert labels.palette.shape == (256, 3)
     assert labels.palette[255].tolist() == [255, 1, 2]
@@ -79,10 +79,10 @@ def test_the_palette_of_more_classes_than_a_byte_counts() -> None:
         ("labels: {names: [a, '']}", ['labels.names.1: expected text of at least 1 character; received ""']),
         ("labels: {names: [a, b, a]}", ["labels.names: each class needs a name of its own; received twice: a"]),
         (
-            "labels: {names: [a, b], ignore: 1, colours: [[0, 0, 0]]}",
+            "labels: {names: [a, b], ignore: 1, colors: [[0, 0, 0]]}",
             [
                 "labels.ignore: 1 is the id of the class 'b'; expected 2 or more",
-                "labels.colours: expected 2 colours, one for each name; received 1",
+                "labels.colors: expected 2 colors, one for each name; received 1",
             ],
         ),
         (
@@ -96,7 +96,7 @@ def test_the_palette_of_more_classes_than_a_byte_counts() -> None:
         ("labels: {type: 3}", ["labels.type: expected names, or a published set (voc, camvid); received 3"]),
         (
             "labels: [a, b]",
-            ["labels: expected a map with keys out of names, ignore, colours; received a list of 2 items"],
+            ["labels: expected a map with keys out of names, ignore, colors; received a list of 2 items"],
         ),
     ],
 )

@@ -94,14 +94,14 @@ def sides(model: keras.Model, side: int) -> set[tuple[int, int]]:
 
 
 SCALES = "model.scales=[1.0, 0.5]"
-LIGHT = "model.backbone={type: small_cnn, width: 8}"
+LIGHT = "model.backbone={type: small_cnn, filters: 8}"
 FEWER_CONVOLUTIONS = "model.decoder={type: segnet, convolutions: [1, 1, 1, 1, 1]}"
 FITTED_AT_EVERY_PUSH = {
     "cropped deconvolutions": ("fcn8s_vgg16_voc",),
     "unpooling": (
         "segnet_vgg16_camvid",
         FEWER_CONVOLUTIONS,
-        "model.backbone.width=0.03125",
+        "model.backbone.width_multiplier=0.03125",
         "training.batch_norm_batches=0",
     ),
     "several scales": ("deeplab_v2_vgg16_largefov_voc", SCALES),
@@ -127,7 +127,7 @@ def test_a_shipped_network_takes_a_step_is_saved_reloaded_measured_and_exported(
 @pytest.mark.slow
 def test_an_export_is_checked_by_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole job once as a user has it."""
-    monkeypatch.setattr("tfseg.exporting.artefacts.ask", verify.ask)
+    monkeypatch.setattr("tfseg.exporting.artifacts.ask", verify.ask)
     started, run = [], subprocess.run
 
     def recorded(command: list[str], **options: Any) -> Any:
@@ -150,7 +150,7 @@ def check_fit_and_export(folder: Path, name: str, *overrides: str, size: int = 6
         "data.batch_size=2",
         "data.cache=false",
         "training.epochs=1",
-        "training.accumulate=1",
+        "training.gradient_accumulation_steps=1",
         "training.batch_norm=train",  # random weights have no statistics to keep
         *(["training.batch_norm_batches=1"] if shipped_as.training.batch_norm_batches else []),
         *([f"export.tflite.size=[{size}, {size}]"] if shipped_as.export.tflite is not None else []),
@@ -183,7 +183,7 @@ STEPS_AT_EVERY_PUSH = (
 def test_one_step_gives_every_trainable_variable_a_gradient(name: str) -> None:
     """Gradient of the training loss, auxiliary outputs included: finite everywhere, and zero for no variable."""
     loss = f"training.loss={{type: cross_entropy, resolution: {load(name).training.loss.resolution}}}"
-    pipeline = narrow(name, "training.batch_norm=train", "training.accumulate=1", loss)
+    pipeline = narrow(name, "training.batch_norm=train", "training.gradient_accumulation_steps=1", loss)
     model = pipeline.training.network(pipeline.build(training=True))
     pipeline.training.compile(model, pipeline.labels, steps_per_epoch=1, positions=pipeline.model.positions)
     random = np.random.default_rng(0)
@@ -319,7 +319,7 @@ def test_no_network_is_left_out() -> None:
 
 def learning(name: str, learner: Learner) -> keras.Model:
     """The network with random weights, ready for `fit`."""
-    width = [] if learner.width is None else [f"model.backbone.width={learner.width}"]
+    width = [] if learner.width is None else [f"model.backbone.width_multiplier={learner.width}"]
     return compiled(narrow(name, *width).model.build(CLASSES), learner)
 
 

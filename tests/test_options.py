@@ -22,7 +22,7 @@ from tests.cases import PIPELINE, SPECS
 from tests.checks import Given, SpecCase, layout, places, same, variants
 from tests.data.cases import files
 from tfseg.errors import ExportError
-from tfseg.exporting import artefacts
+from tfseg.exporting import artifacts
 from tfseg.labels import LABELS, labels_text
 from tfseg.models.nodes import IMAGE, NODES, Node
 from tfseg.pipeline import Pipeline, load
@@ -199,7 +199,7 @@ def predicted(pipeline: Pipeline, folder: Path) -> Any:
 
 
 def exported(pipeline: Pipeline, folder: Path) -> Any:
-    """What `tfseg export` leaves, if its artefacts were wrong by 0.005: they are not written here, only asked for."""
+    """What `tfseg export` leaves, if its artifacts were wrong by 0.005: they are not written here, only asked for."""
     expected: dict[str, np.ndarray] = {}
 
     def expectations(model: keras.Model, asked: Any, seen: Any) -> Any:
@@ -209,14 +209,14 @@ def exported(pipeline: Pipeline, folder: Path) -> Any:
     def answers(*_: Any) -> Any:
         return {key: value + (0 if key.endswith("mask") else 0.005) for key, value in expected.items()}
 
-    compute = artefacts.expectations
+    compute = artifacts.expectations
     source = finished(pipeline, folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(artefacts, "expectations", expectations)
-        patch.setattr(artefacts, "ask", answers)
-        patch.setattr(artefacts, "write_saved_model", lambda model, path, seen: path.mkdir(parents=True, exist_ok=True))
-        patch.setattr(artefacts, "write_tflite", lambda model, path, size: path.write_bytes(b""))
-        patch.setattr(artefacts, "append_labels", lambda path, labels: None)
+        patch.setattr(artifacts, "expectations", expectations)
+        patch.setattr(artifacts, "ask", answers)
+        patch.setattr(artifacts, "write_saved_model", lambda model, path, seen: path.mkdir(parents=True, exist_ok=True))
+        patch.setattr(artifacts, "write_tflite", lambda model, path, size: path.write_bytes(b""))
+        patch.setattr(artifacts, "append_labels", lambda path, labels: None)
         try:
             report = tfseg.export(source, folder / "out")
         except ExportError:
@@ -248,7 +248,7 @@ SHOWN: dict[str, Shows | tuple[Shows, ...]] = {
     "Pipeline.plugins": choices,
     "Labels.names": exported,
     "Labels.ignore": prepared,
-    "Labels.colours": predicted,
+    "Labels.colors": predicted,
     "Data": prepared,
     "Data.root": read,
     "Data.train_split": fed,
@@ -263,7 +263,7 @@ NEEDED: dict[str, Overrides] = {
     "Labels.ignore": ("data.crop=40", "data.batch_size=5"),
     "Training.accumulate": ("training.schedule=constant",),
     "Training.auxiliary_weight": (
-        "model={backbone: {type: alexnet, width: 0.02}, decoder: {type: pspnet, filters: 4, bins: [1]}}",
+        "model={backbone: {type: alexnet, width_multiplier: 0.02}, decoder: {type: pspnet, filters: 4, bins: [1]}}",
     ),
 }
 """Overrides without which a field means nothing, or shows in what another one does."""
@@ -308,7 +308,7 @@ CANDIDATES: tuple[Any, ...] = (
 )
 """Values of which each argument of a layer takes two."""
 REQUIRED = {
-    "classes": 2,
+    "num_classes": 2,
     "filters": 4,
     "kernel_size": 2,
     "pool_size": 2,

@@ -24,7 +24,7 @@ from tfseg.spec.declare import spec
 from tfseg.spec.problems import component_problems
 from tfseg.training.contracts import RATES, construct
 
-PARTS = {"backbone": SmallCnn(width=2), "decoder": Fcn(strides=(16,))}
+PARTS = {"backbone": SmallCnn(filters=2), "decoder": Fcn(strides=(16,))}
 
 
 def network(**own: object) -> Segmenter:
@@ -41,14 +41,14 @@ class OwnDecoder(Decoder):
 
     type: Literal["own"] = "own"
     call: Any = None
-    component_problems: Any = None
+    answer: Any = None
 
     def __call__(self, features: Any, image: Any, classes: int) -> Any:
         return self.call(features, image, classes)
 
     @property
     def head(self) -> Any:
-        return self.asked
+        return self.answer
 
 
 @spec
@@ -103,7 +103,7 @@ def test_a_part_that_cannot_be_built(slot: str, part: Any, reason: str) -> None:
 
 
 def test_a_head_that_there_is_not() -> None:
-    decoder = OwnDecoder(call=failing, component_problems="nope")
+    decoder = OwnDecoder(call=failing, answer="nope")
     [(path, message)] = network(decoder=decoder).problems(Context(LABELS, 3))
     assert path == ("decoder",)
     assert message == (
@@ -125,7 +125,7 @@ EXPECTED = 'Expected pairs of a path, such as ("width",), and a message, or none
     ("says", "found"),
     [
         (lambda: [(("width",), "too wide")], [(("width",), "too wide")]),
-        (lambda: [("fc.rate", "too wide")], [(("fc", "rate"), "too wide")]),
+        (lambda: [("fc.dilation_rate", "too wide")], [(("fc", "dilation_rate"), "too wide")]),
         (lambda: ["too wide"], [((), f"its `problems` gives 'too wide'. {EXPECTED}")]),
         (lambda: None, [((), f"its `problems` fails with TypeError: 'NoneType' object is not iterable. {EXPECTED}")]),
         (failing, [((), f"its `problems` fails with KeyError: 'pool9'. {EXPECTED}")]),

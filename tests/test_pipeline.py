@@ -144,13 +144,13 @@ def test_what_the_training_asks_of_the_network_in_vain_is_found_before_it_begins
     file = tmp_path / "streets.yaml"
     file.write_text(STREETS)
     with pytest.raises(tfseg.TfsegError) as caught:
-        load(file, ["training.freeze=[fc8]", "training.optimizer.multipliers={fc8/: 10}"]).describe()
+        load(file, ["training.freeze=[fc8]", "training.optimizer.lr_multipliers={fc8/: 10}"]).describe()
     assert str(caught.value) == (
         "training.freeze: found in none of the 45 layer names of the network (image, grid, normalize, …, resize, "
         "crop, logits). Received: fc8\n"
-        "training.optimizer.multipliers.fc8/: found in none of the 54 weight paths of the network (stage1_down/kernel, "
-        "stage1_down_bn/gamma, stage1_down_bn/beta, …, score_fr/bias, score_stage3/kernel, score_stage3/bias). "
-        "Received: fc8/"
+        "training.optimizer.lr_multipliers.fc8/: found in none of the 54 weight paths of the network "
+        "(stage1_down/kernel, stage1_down_bn/gamma, stage1_down_bn/beta, …, score_fr/bias, score_stage3/kernel, "
+        "score_stage3/bias). Received: fc8/"
     )
     assert caught.value.exit_code == 2
     [told] = problems(tmp_path, STREETS, "training.freeze=[fc8]")
@@ -168,7 +168,7 @@ def test_a_run_directory_is_no_file(tmp_path: Path) -> None:
 
 
 def test_groups_of_the_decoder_are_told_at_their_line(tmp_path: Path) -> None:
-    [told] = problems(tmp_path, STREETS, "model.norm={type: group, groups: 4}", "model.decoder.channels=6")
+    [told] = problems(tmp_path, STREETS, "model.norm={type: group, groups: 4}", "model.decoder.filters=6")
     assert told.startswith(
         'override "model.norm={type: group, groups: 4}": model.norm.groups: must divide the channels'
     )

@@ -15,7 +15,7 @@ name: retargeted
 labels: {names: [ground, disc, square]}
 data: {source: {type: shapes, size: 65}, crop: 161, batch_size: 2}
 model:
-  backbone: {type: resnet, depth: 50, width: 0.05, output_stride: 32}
+  backbone: {type: resnet, depth: 50, width_multiplier: 0.05, output_stride: 32}
   decoder: {type: fcn, strides: [32]}
   grid: 1
 """
@@ -45,7 +45,7 @@ def test_scores_are_the_same_at_more_places(tmp_path: Path) -> None:
 
 
 def test_a_saved_network_gives_its_weights_to_another_output_stride(tmp_path: Path) -> None:
-    coarse = pipeline(tmp_path, "model.backbone={type: small_cnn, width: 2, output_stride: 32}")
+    coarse = pipeline(tmp_path, "model.backbone={type: small_cnn, filters: 2, output_stride: 32}")
     coarse.build().save(tmp_path / "model.keras")
     trained = keras.models.load_model(tmp_path / "model.keras")
     fine = tfseg.retarget(coarse, 8).build()
@@ -80,7 +80,7 @@ def test_a_saved_network_gives_its_weights_to_another_output_stride(tmp_path: Pa
             "would be further apart. Received: 16",
         ),
         (
-            ("model={backbone: {type: contracting_path, width: 2}, decoder: unet, grid: 1}",),
+            ("model={backbone: {type: contracting_path, filters: 2}, decoder: unet, grid: 1}",),
             8,
             "model.backbone.type: contracting_path has output stride 16 only. Received: 8",
         ),

@@ -22,7 +22,7 @@ class RunError(TfsegError):
 
 
 class ExportError(TfsegError):
-    """An artefact that could not be written, or that does not compute what the model computes."""
+    """An artifact that could not be written, or that does not compute what the model computes."""
 
 
 def one_line(error: BaseException | str) -> str:
@@ -41,5 +41,5 @@ def reason(error: BaseException) -> str:
 
 
 def _plain(error: BaseException | str) -> str:
-    """Without the colours that Keras puts into its messages."""
+    """Without the colors that Keras puts into its messages."""
     return re.sub(r"\x1b\[[0-9;]*m", "", str(error))

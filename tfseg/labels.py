@@ -1,4 +1,4 @@
-"""The classes of a problem: their names, their colours, and the one home of the ignore value."""
+"""The classes of a problem: their names, their colors, and the one home of the ignore value."""
 
 import difflib
 import json
@@ -20,7 +20,7 @@ LABELS = "labels.json"
 """The file that names the classes beside a trained network, and in a TFLite file."""
 
 Level = Annotated[int, Field(ge=0, le=255)]
-Colour = tuple[Level, Level, Level]
+Color = tuple[Level, Level, Level]
 
 
 @spec
@@ -37,8 +37,8 @@ class Labels:
     """The classes, in the order of their ids."""
     ignore: Annotated[int, Field(ge=0, le=65535)] = IGNORE
     """The id of pixels that count in no loss and no metric."""
-    colours: tuple[Colour, ...] | None = None
-    """One RGB triple for each class; by default the colours of PASCAL VOC."""
+    colors: tuple[Color, ...] | None = None
+    """One RGB triple for each class; by default the colors of PASCAL VOC."""
 
     @model_validator(mode="before")
     @classmethod
@@ -64,9 +64,9 @@ class Labels:
         if self.ignore < self.count:
             message = f"{self.ignore} is the id of the class {self.names[self.ignore]!r}; expected {self.count} or more"
             faults.append((("ignore",), message))
-        if self.colours is not None and len(self.colours) != self.count:
-            message = f"expected {self.count} colours, one for each name; received {len(self.colours)}"
-            faults.append((("colours",), message))
+        if self.colors is not None and len(self.colors) != self.count:
+            message = f"expected {self.count} colors, one for each name; received {len(self.colors)}"
+            faults.append((("colors",), message))
         if faults:
             raise InvalidFields(*faults)
         return self
@@ -91,22 +91,22 @@ class Labels:
 
     @property
     def palette(self) -> np.ndarray:
-        """uint8 `[256, 3]`: the colour of every id that an index PNG can hold. Given colours leave `ignore` black."""
+        """uint8 `[256, 3]`: the color of every id that an index PNG can hold. Given colors leave `ignore` black."""
         palette = voc_palette()
-        if self.colours is not None:
+        if self.colors is not None:
             palette[min(self.ignore, 255)] = 0
-            palette[: self.count] = self.colours[:256]
+            palette[: self.count] = self.colors[:256]
         return palette
 
 
 def voc_palette(size: int = 256) -> np.ndarray:
-    """The PASCAL VOC colours, uint8 `[size, 3]`: an id's bits, three at a time, from the highest colour bit down."""
+    """The PASCAL VOC colors, uint8 `[size, 3]`: an id's bits, three at a time, from the highest color bit down."""
     ids = np.arange(size)
-    colours = np.zeros((size, 3), np.uint8)
+    colors = np.zeros((size, 3), np.uint8)
     for step in range(8):
         for channel in range(3):
-            colours[:, channel] |= (((ids >> (3 * step + channel)) & 1) << (7 - step)).astype(np.uint8)
-    return colours
+            colors[:, channel] |= (((ids >> (3 * step + channel)) & 1) << (7 - step)).astype(np.uint8)
+    return colors
 
 
 def names_problem(received: Labels | None, expected: Labels | None) -> str | None:
@@ -122,9 +122,9 @@ def names_problem(received: Labels | None, expected: Labels | None) -> str | Non
 
 
 def labels_text(labels: Labels) -> str:
-    """The content of `LABELS`: JSON, with a colour for each class even where the labels leave them to the default."""
-    colours = labels.colours or voc_palette(labels.count).tolist()
-    return json.dumps({"names": labels.names, "ignore": labels.ignore, "colours": colours}, ensure_ascii=False) + "\n"
+    """The content of `LABELS`: JSON, with a color for each class even where the labels leave them to the default."""
+    colors = labels.colors or voc_palette(labels.count).tolist()
+    return json.dumps({"names": labels.names, "ignore": labels.ignore, "colors": colors}, ensure_ascii=False) + "\n"
 
 
 def read_labels(path: Path, text: bytes) -> Labels:
@@ -134,11 +134,14 @@ def read_labels(path: Path, text: bytes) -> Labels:
         RunError: the text is something else.
     """
     try:
-        return TypeAdapter(Labels).validate_python(json.loads(text), strict=False)  # JSON knows lists, and no tuples
+        found = json.loads(text)
+        if isinstance(found, dict) and "colours" in found:  # as earlier versions wrote it
+            found["colors"] = found.pop("colours")
+        return TypeAdapter(Labels).validate_python(found, strict=False)  # JSON knows lists, and no tuples
     except (ValueError, RecursionError) as error:
         raise RunError(
             f"{path}: does not name the classes ({_first_fault(error)}). Expected JSON with `names`, `ignore` and "
-            "`colours`, as `tfseg fit` writes labels.json."
+            "`colors`, as `tfseg fit` writes labels.json."
         ) from error
 
 
@@ -163,10 +166,10 @@ PUBLISHED: dict[str, dict[str, Any]] = {
             "Bicyclist",
         ),
         "ignore": 11,
-        "colours": (
+        "colors": (
             *((128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0)),
             *((192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192)),
         ),
     },
 }
-"""Label sets by name: PASCAL VOC's 21 classes, and CamVid's 11 with SegNet's colours (void is 11, black)."""
+"""Label sets by name: PASCAL VOC's 21 classes, and CamVid's 11 with SegNet's colors (void is 11, black)."""

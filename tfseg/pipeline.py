@@ -44,7 +44,7 @@ class Pipeline:
     model: Model
     """The network: a backbone and a decoder, or `type: graph` and its layers one by one."""
     training: Training = Training()
-    """Optimiser, schedule, loss, precision, devices."""
+    """Optimizer, schedule, loss, precision, devices."""
     inference: Inference = Inference()
     """How images are predicted."""
     export: Export = Export()

@@ -25,7 +25,7 @@ from tfseg.symbolic import symbolically
 FOLDER = tempfile.TemporaryDirectory()
 WEIGHTS = Path(FOLDER.name, "weights.npz")
 HALF = 0.5
-"""Every weight of the file that a backbone starts from; no initialiser gives it."""
+"""Every weight of the file that a backbone starts from; no initializer gives it."""
 
 
 def net(backbone: Any) -> list[Any]:
@@ -58,38 +58,44 @@ def case(backbone: Any, changes: dict[str, Any]) -> SpecCase:
 
 CASES = [
     case(
-        AlexNet(width=0.02),
-        {"type": Vgg16(width=0.01), "form": "original", "width": 0.05, "output_stride": 16, "dropout": 0.1},
+        AlexNet(width_multiplier=0.02),
+        {
+            "type": Vgg16(width_multiplier=0.01),
+            "form": "original",
+            "width_multiplier": 0.05,
+            "output_stride": 16,
+            "dropout": 0.1,
+        },
     ),
     case(
         Applications(name="MobileNet"),
-        {"type": SmallCnn(width=2), "name": "VGG16", "output_stride": 16},
+        {"type": SmallCnn(filters=2), "name": "VGG16", "output_stride": 16},
     ),
     case(
-        GoogLeNet(width=0.02),
+        GoogLeNet(width_multiplier=0.02),
         {
-            "type": AlexNet(width=0.02),
+            "type": AlexNet(width_multiplier=0.02),
             "form": "original",
-            "width": 0.05,
+            "width_multiplier": 0.05,
             "output_stride": 16,
             "average_pool": True,
             "dropout": 0.1,
         },
     ),
     case(
-        ContractingPath(width=2),
+        ContractingPath(filters=2),
         {
-            "type": SmallCnn(width=2),
-            "width": 3,
+            "type": SmallCnn(filters=2),
+            "filters": 3,
             "batch_norm": True,
             "dropout": 0.1,
         },
     ),
     case(
-        MobileNetV2(alpha=0.1),
+        MobileNetV2(width_multiplier=0.1),
         {
-            "type": SmallCnn(width=2),
-            "alpha": 0.35,
+            "type": SmallCnn(filters=2),
+            "width_multiplier": 0.35,
             "divisor": 1,
             "output_stride": 16,
             "dilation": Given("early", {"output_stride": 16}),
@@ -97,11 +103,11 @@ CASES = [
         },
     ),
     case(
-        Resnet(depth=50, width=0.02),
+        Resnet(depth=50, width_multiplier=0.02),
         {
-            "type": SmallCnn(width=2),
+            "type": SmallCnn(filters=2),
             "depth": 101,
-            "width": 0.05,
+            "width_multiplier": 0.05,
             "output_stride": 16,
             "multi_grid": (1, 2, 4),
             "dilation": Given("every_unit", {"stride_on": "3x3", "output_stride": 16}),
@@ -113,16 +119,16 @@ CASES = [
         },
     ),
     case(
-        SmallCnn(width=2),
-        {"type": ContractingPath(width=2), "width": 3, "output_stride": 8},
+        SmallCnn(filters=2),
+        {"type": ContractingPath(filters=2), "filters": 3, "output_stride": 8},
     ),
     case(
-        Vgg16(width=0.01),
+        Vgg16(width_multiplier=0.01),
         {
-            "type": AlexNet(width=0.02),
+            "type": AlexNet(width_multiplier=0.02),
             "form": "original",
             "output_stride": 8,
-            "width": 0.02,
+            "width_multiplier": 0.02,
             "pool5a": Given(True, {"form": "deeplab", "output_stride": 8}),
             "fc": None,
             "dropout": 0.1,
@@ -133,6 +139,8 @@ CASES = [
         },
     ),
     SpecCase(
-        FullyConnected(filters=100), lambda fc: net(Vgg16(width=0.01, fc=fc)), {"kernel": 3, "rate": 2, "filters": 300}
+        FullyConnected(filters=100),
+        lambda fc: net(Vgg16(width_multiplier=0.01, fc=fc)),
+        {"kernel_size": 3, "dilation_rate": 2, "filters": 300},
     ),
 ]

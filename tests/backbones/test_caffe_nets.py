@@ -63,9 +63,9 @@ def test_the_same_form_covers_the_image(name: str, size: tuple[int, int], output
 @pytest.mark.parametrize(
     ("backbone", "chain"),
     [
-        (AlexNet(form="original", width=0.02), [173, 86, 43, 21, 16]),
-        (GoogLeNet(form="original", width=0.02), [347, 173, 86, 43, 21]),
-        (GoogLeNet(form="original", width=0.02, average_pool=True), [347, 173, 86, 43, 15]),
+        (AlexNet(form="original", width_multiplier=0.02), [173, 86, 43, 21, 16]),
+        (GoogLeNet(form="original", width_multiplier=0.02), [347, 173, 86, 43, 21]),
+        (GoogLeNet(form="original", width_multiplier=0.02, average_pool=True), [347, 173, 86, 43, 15]),
     ],
 )
 def test_map_sizes_of_the_original_form(backbone, chain: list[int]) -> None:
@@ -75,9 +75,9 @@ def test_map_sizes_of_the_original_form(backbone, chain: list[int]) -> None:
 @pytest.mark.parametrize(
     "backbone",
     [
-        AlexNet(form="original", width=0.02),
-        GoogLeNet(form="original", width=0.02),
-        GoogLeNet(form="original", width=0.02, average_pool=True),
+        AlexNet(form="original", width_multiplier=0.02),
+        GoogLeNet(form="original", width_multiplier=0.02),
+        GoogLeNet(form="original", width_multiplier=0.02, average_pool=True),
     ],
 )
 def test_the_original_form_scores_images_that_its_windows_do_not_fit_into(backbone) -> None:
@@ -91,7 +91,7 @@ def test_the_original_form_scores_images_that_its_windows_do_not_fit_into(backbo
 
 def test_grouped_convolutions_keep_their_halves_apart_and_learn() -> None:
     """What the first half of `conv4`'s channels reads never touches the second."""
-    model = built(AlexNet(width=0.1))
+    model = built(AlexNet(width_multiplier=0.1))
     conv = model.get_layer("conv4")
     channels = conv.input.shape[-1]
     assert conv.kernel.shape[2] == channels // 2

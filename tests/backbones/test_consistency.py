@@ -13,14 +13,14 @@ from tests.tiers import rotating
 from tfseg.backbones import AlexNet, Applications, GoogLeNet, MobileNetV2, Resnet, SmallCnn
 
 BACKBONES: dict[str, Any] = {
-    "small_cnn": SmallCnn(width=2),
-    "mobilenet_v2": MobileNetV2(alpha=0.1),
-    "alexnet": AlexNet(width=0.03),
-    "googlenet": GoogLeNet(width=0.05),
-    "resnet": Resnet(depth=50, width=0.05),
-    "resnet v3": Resnet(depth=50, width=0.05, multi_grid=(1, 2, 4)),
-    "resnet 3x3": Resnet(depth=50, width=0.05, stride_on="3x3", stem="3x3"),
-    "resnet same": Resnet(depth=50, width=0.05, stride_on="3x3", padding="same", activation="swish"),
+    "small_cnn": SmallCnn(filters=2),
+    "mobilenet_v2": MobileNetV2(width_multiplier=0.1),
+    "alexnet": AlexNet(width_multiplier=0.03),
+    "googlenet": GoogLeNet(width_multiplier=0.05),
+    "resnet": Resnet(depth=50, width_multiplier=0.05),
+    "resnet v3": Resnet(depth=50, width_multiplier=0.05, multi_grid=(1, 2, 4)),
+    "resnet 3x3": Resnet(depth=50, width_multiplier=0.05, stride_on="3x3", stem="3x3"),
+    "resnet same": Resnet(depth=50, width_multiplier=0.05, stride_on="3x3", padding="same", activation="swish"),
 }
 APPLICATIONS: dict[str, Any] = {
     name: Applications(name=name)

@@ -43,7 +43,7 @@ def test_stages() -> None:
         ("block_16_project_BN", 32, 320),
     ]
     for output_stride in (8, 16, 32):
-        backbone = MobileNetV2(output_stride=output_stride, alpha=0.1)
+        backbone = MobileNetV2(output_stride=output_stride, width_multiplier=0.1)
         assert backbone(image).strides == tuple(each for each in (2, 4, 8, 16, 32) if each <= backbone.output_stride)
         assert backbone(image).deepest.stride == output_stride
 
@@ -51,7 +51,8 @@ def test_stages() -> None:
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("size", [(64, 96), (65, 33), (50, 71)])
 @pytest.mark.parametrize(
-    "backbone", [MobileNetV2(alpha=0.1), MobileNetV2(alpha=0.1, output_stride=8), SmallCnn(width=2)]
+    "backbone",
+    [MobileNetV2(width_multiplier=0.1), MobileNetV2(width_multiplier=0.1, output_stride=8), SmallCnn(filters=2)],
 )
 def test_strides_are_what_they_say(backbone, size: tuple[int, int]) -> None:
     """A stage of stride s has ceil(n / s) places."""
@@ -75,15 +76,21 @@ def test_model_garden_dilates_the_first_block_that_loses_its_stride_too() -> Non
 def test_widths_below_one_with_and_without_rounding() -> None:
     """Block 1 of the published DeepLabV3 x0.5 has 12 channels, that of `keras.applications` 16."""
     image = keras.Input((None, None, 3))
-    widths = [MobileNetV2(alpha=0.5, divisor=divisor)._filters(24) for divisor in (1, 8)]
+    widths = [MobileNetV2(width_multiplier=0.5, divisor=divisor)._filters(24) for divisor in (1, 8)]
     assert widths == [12, 16]
-    assert [MobileNetV2(alpha=0.5, divisor=1)(image).at(stride).tensor.shape[-1] for stride in (4, 8)] == [72, 96]
+    assert [MobileNetV2(width_multiplier=0.5, divisor=1)(image).at(stride).tensor.shape[-1] for stride in (4, 8)] == [
+        72,
+        96,
+    ]
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
 def test_dilation_computes_what_the_strided_net_computes(output_stride: int) -> None:
     """At sizes 32k + 1 the places that both nets have hold the same values."""
-    strided, dilated = built(MobileNetV2(alpha=0.1)), built(MobileNetV2(alpha=0.1, output_stride=output_stride))
+    strided, dilated = (
+        built(MobileNetV2(width_multiplier=0.1)),
+        built(MobileNetV2(width_multiplier=0.1, output_stride=output_stride)),
+    )
     dilated.set_weights(strided.get_weights())
     image = np.random.default_rng(0).uniform(0, 255, (1, 65, 65, 3)).astype(np.float32)
     step = 32 // output_stride
@@ -99,7 +106,7 @@ def test_weights_of_keras_applications_fit(alpha: float, tmp_path: Path) -> None
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.moving_mean.assign(np.linspace(-0.1, 0.1, layer.moving_mean.shape[0]))
     published.save_weights(path)
-    backbone = MobileNetV2(alpha=alpha, weights=path)
+    backbone = MobileNetV2(width_multiplier=alpha, weights=path)
     model = built(backbone)
     report = backbone.load_weights(model)
     assert (report.left_over, report.folded) == (("Conv_1", "Conv_1_bn"), ())
@@ -159,7 +166,7 @@ def test_unfolding_changes_no_output_and_makes_training_agree(shared: Path, phot
 
 def test_a_fresh_batch_norm_is_not_unfolded() -> None:
     image = keras.Input((None, None, 3))
-    model = keras.Model(image, SmallCnn(width=1)(image).deepest.tensor)
+    model = keras.Model(image, SmallCnn(filters=1)(image).deepest.tensor)
     assert unfold_batch_norm(model, []) == ()
 
 
@@ -175,9 +182,9 @@ def test_unfolding_needs_images(shared: Path) -> None:
 def test_imagenet_weights_exist_for_some_widths() -> None:
     expected = "ImageNet weights exist for alpha 0.35, 0.5, 0.75, 1.0, 1.3, 1.4, not for 0.6"
     with pytest.raises(SpecError, match=re.escape(expected)):
-        MobileNetV2(alpha=0.6, weights="imagenet")
+        MobileNetV2(width_multiplier=0.6, weights="imagenet")
     with pytest.raises(SpecError, match=re.escape("ImageNet weights exist for divisor 8, not for 1")):
-        MobileNetV2(alpha=0.5, divisor=1, weights="imagenet")
+        MobileNetV2(width_multiplier=0.5, divisor=1, weights="imagenet")
     assert not list(MobileNetV2(weights="imagenet").problems(Context(LABELS, 3)))
     message = "ImageNet weights read 3 channels, the images have 4; set backbone.weights to null"
     assert list(MobileNetV2(weights="imagenet").problems(Context(LABELS, 4))) == [(("weights",), message)]

@@ -15,7 +15,7 @@ from tfseg.layers.norm import Normalization, normalization
 from tfseg.spec.problems import SpecError
 from tfseg.weights.caffe import caffe_names
 
-TINY = {"depth": 50, "width": 0.02}
+TINY = {"depth": 50, "width_multiplier": 0.02}
 
 
 def built(backbone, channels: int = 3) -> keras.Model:
@@ -109,7 +109,7 @@ def test_the_stride_is_where_it_is_said_to_be() -> None:
 
 
 def test_the_triple_stem() -> None:
-    model = built(Resnet(depth=50, width=0.25, stem="3x3", activation="swish"))
+    model = built(Resnet(depth=50, width_multiplier=0.25, stem="3x3", activation="swish"))
     shapes = [model.get_layer(f"conv1_{index}_conv").kernel.shape for index in (1, 2, 3)]
     assert [tuple(shape) for shape in shapes] == [(3, 3, 3, 16), (3, 3, 16, 16), (3, 3, 16, 32)]
     assert model.outputs[0] is model.get_layer("conv1_3_swish").output
@@ -196,7 +196,10 @@ def test_other_channels_are_scaled() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"width": 0.5, "weights": "imagenet"}, "width: ImageNet weights exist for 1.0. Received: 0.5"),
+        (
+            {"width_multiplier": 0.5, "weights": "imagenet"},
+            "width_multiplier: ImageNet weights exist for 1.0. Received: 0.5",
+        ),
         ({"stem": "3x3", "weights": "imagenet"}, "stem: ImageNet weights exist for 7x7. Received: 3x3"),
         ({"stride_on": "3x3", "weights": "imagenet"}, "stride_on: ImageNet weights exist for first. Received: 3x3"),
         (

@@ -26,8 +26,8 @@ def built(backbone: Vgg16, channels: int = 3) -> keras.Model:
 
 
 def test_layers_are_called_as_in_the_prototxt() -> None:
-    assert [layer.name for layer in built(Vgg16(width=0.01)).layers] == ["image", *NAMES]
-    assert [layer.name for layer in built(Vgg16(width=0.01, form="original")).layers] == [
+    assert [layer.name for layer in built(Vgg16(width_multiplier=0.01)).layers] == ["image", *NAMES]
+    assert [layer.name for layer in built(Vgg16(width_multiplier=0.01, form="original")).layers] == [
         "image",
         NAMES[0],
         "pad",
@@ -36,7 +36,7 @@ def test_layers_are_called_as_in_the_prototxt() -> None:
 
 
 def test_stages() -> None:
-    features = Vgg16(width=0.25)(keras.Input((None, None, 3)))
+    features = Vgg16(width_multiplier=0.25)(keras.Input((None, None, 3)))
     assert [(stage.name, stage.stride, stage.tensor.shape[-1]) for stage in features.stages] == [
         ("pool1", 2, 16),
         ("pool2", 4, 32),
@@ -51,26 +51,28 @@ def test_stages() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 96), (65, 33), (50, 71)])
 def test_the_same_form_covers_the_image(size: tuple[int, int]) -> None:
-    for output, stride in zip(built(Vgg16(width=0.01))(np.zeros((1, *size, 3))), (2, 4, 8, 16, 32, 32), strict=True):
+    for output, stride in zip(
+        built(Vgg16(width_multiplier=0.01))(np.zeros((1, *size, 3))), (2, 4, 8, 16, 32, 32), strict=True
+    ):
         assert output.shape[1:3] == tuple(-(-side // stride) for side in size)
 
 
 def test_three_channels_are_caffe_and_others_are_scaled() -> None:
-    assert built(Vgg16(width=0.01)).get_layer("normalize").get_config()["mode"] == "caffe"
+    assert built(Vgg16(width_multiplier=0.01)).get_layer("normalize").get_config()["mode"] == "caffe"
     for channels in (1, 4):
-        assert built(Vgg16(width=0.01), channels).get_layer("normalize").get_config()["mode"] == "tf"
+        assert built(Vgg16(width_multiplier=0.01), channels).get_layer("normalize").get_config()["mode"] == "tf"
     message = "ImageNet weights read 3 channels, the images have 1; set backbone.weights to null"
     assert list(Vgg16(weights="imagenet").problems(Context(LABELS, 1))) == [(("weights",), message)]
 
 
 def test_imagenet_weights_exist_for_full_width() -> None:
     with pytest.raises(SpecError, match=re.escape("weights: ImageNet weights exist for width 1.0, not for 0.5")):
-        Vgg16(width=0.5, weights="imagenet")
+        Vgg16(width_multiplier=0.5, weights="imagenet")
 
 
 def test_batch_norm_stands_between_convolution_and_relu() -> None:
     with normalization(Normalization(epsilon=1e-9, momentum=0.7)):
-        model = built(Vgg16(width=0.01, batch_norm=True))
+        model = built(Vgg16(width_multiplier=0.01, batch_norm=True))
     names = [layer.name for layer in model.layers]
     assert names[2:8] == ["conv1_1", "conv1_1_bn", "relu1_1", "conv1_2", "conv1_2_bn", "relu1_2"]
     assert names[-8:] == ["fc6", "fc6_bn", "relu6", "drop6", "fc7", "fc7_bn", "relu7", "drop7"]
@@ -84,7 +86,9 @@ def test_batch_norm_stands_between_convolution_and_relu() -> None:
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_pools_keep_places(form: str, batch_norm: bool) -> None:
     """With and without indices the maxima are the same, and unpooling by them brings each back to where it was."""
-    plain, indexed = (Vgg16(width=0.01, form=form, batch_norm=batch_norm, indices=kept) for kept in (False, True))
+    plain, indexed = (
+        Vgg16(width_multiplier=0.01, form=form, batch_norm=batch_norm, indices=kept) for kept in (False, True)
+    )
     image = keras.Input((None, None, 3), name="image")
     features = indexed(image)
     pools = [features.stage(f"pool{i}") for i in (1, 4)]
@@ -106,8 +110,10 @@ def test_pools_keep_places(form: str, batch_norm: bool) -> None:
 
 
 def test_the_layers_after_the_last_pool() -> None:
-    assert [stage.name for stage in Vgg16(width=0.01, fc=None)(keras.Input((None, None, 3))).stages][-1] == "pool5"
-    fc6 = built(Vgg16(width=0.01, fc=FullyConnected(kernel=3, filters=1024))).get_layer("fc6")
+    assert [stage.name for stage in Vgg16(width_multiplier=0.01, fc=None)(keras.Input((None, None, 3))).stages][
+        -1
+    ] == "pool5"
+    fc6 = built(Vgg16(width_multiplier=0.01, fc=FullyConnected(kernel_size=3, filters=1024))).get_layer("fc6")
     assert (fc6.kernel_size, fc6.filters) == ((3, 3), 10)
 
 
@@ -129,7 +135,9 @@ def test_a_classifier_becomes_a_fully_convolutional_net() -> None:
 
 def test_other_classes_leave_the_scores_alone() -> None:
     """A classifier of small layers: the shapes decide, whatever the widths."""
-    model = Segmenter(backbone=Vgg16(width=1 / 64), decoder=Fcn(strides=(32,))).build(Labels(names=("a", "b")))
+    model = Segmenter(backbone=Vgg16(width_multiplier=1 / 64), decoder=Fcn(strides=(32,))).build(
+        Labels(names=("a", "b"))
+    )
     report = convert_vgg16(thin_classifier(classes=5), model)
     assert (report.initial, report.left_over) == (("score_fr",), ("predictions",))
     assert not np.any(model.get_layer("score_fr").kernel)

@@ -12,7 +12,7 @@ from tfseg.models.coordinates import coordinate_map, receptive_field
 from tfseg.spec.problems import SpecError
 
 TINY = 1 / 64
-LARGE_FOV = FullyConnected(kernel=3, rate=12, filters=1024)
+LARGE_FOV = FullyConnected(kernel_size=3, dilation_rate=12, filters=1024)
 
 
 def built(backbone: Vgg16, channels: int = 3) -> keras.Model:
@@ -21,16 +21,17 @@ def built(backbone: Vgg16, channels: int = 3) -> keras.Model:
 
 
 def deeplab(**options) -> Vgg16:
-    return Vgg16(form="deeplab", output_stride=8, width=TINY, **options)
+    return Vgg16(form="deeplab", output_stride=8, width_multiplier=TINY, **options)
 
 
 @pytest.mark.parametrize(
-    "fc", [FullyConnected(), FullyConnected(kernel=3, filters=1024), FullyConnected(kernel=4, rate=2)]
+    "fc",
+    [FullyConnected(), FullyConnected(kernel_size=3, filters=1024), FullyConnected(kernel_size=4, dilation_rate=2)],
 )
 @pytest.mark.parametrize("size", [33, 65])
 def test_every_output_stride_computes_the_same(fc: FullyConnected, size: int) -> None:
     """One set of weights; what stride 8 gives at every second or fourth place is what strides 16 and 32 give."""
-    spec = Vgg16(width=1 / 32, fc=fc)
+    spec = Vgg16(width_multiplier=1 / 32, fc=fc)
     keras.utils.set_random_seed(0)
     coarse = built(spec)
     image = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype(np.float32)
@@ -54,16 +55,17 @@ def test_every_output_stride_computes_the_same(fc: FullyConnected, size: int) ->
 
 def test_a_weight_file_serves_every_output_stride(tmp_path) -> None:
     """Also `.weights.h5`, which knows layers by class and order."""
-    coarse = built(Vgg16(width=TINY))
+    coarse = built(Vgg16(width_multiplier=TINY))
     coarse.save_weights(tmp_path / "vgg.weights.h5")
-    fine = built(Vgg16(width=TINY, output_stride=8))
+    fine = built(Vgg16(width_multiplier=TINY, output_stride=8))
     fine.load_weights(tmp_path / "vgg.weights.h5")
     for one, other in zip(fine.get_weights(), coarse.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_pools_dilate_only_where_the_net_shall_stay_the_same() -> None:
-    rates = {layer.name: layer.dilation_rate for layer in built(Vgg16(width=TINY, output_stride=8)).layers[1:]
+    rates = {layer.name: layer.dilation_rate for layer in built(Vgg16(width_multiplier=TINY,
+    output_stride=8)).layers[1:]
              if isinstance(layer, AtrousMaxPooling2D)}  # fmt: skip
     assert rates == {"pool4": (1, 1), "pool5": (2, 2)}
     released = built(deeplab())
@@ -96,9 +98,9 @@ def test_places_of_deeplab_lie_on_every_eighth_pixel(size: int) -> None:
     [
         ({"fc": LARGE_FOV}, 419),
         ({"fc": LARGE_FOV, "pool5a": True}, 435),
-        ({"fc": FullyConnected(kernel=4)}, 323),
-        ({"fc": FullyConnected(kernel=4, rate=8)}, 419),
-        ({"fc": FullyConnected(kernel=7)}, 419),
+        ({"fc": FullyConnected(kernel_size=4)}, 323),
+        ({"fc": FullyConnected(kernel_size=4, dilation_rate=8)}, 419),
+        ({"fc": FullyConnected(kernel_size=7)}, 419),
     ],
 )
 def test_receptive_fields_of_deeplab(options: dict, size: int) -> None:
@@ -120,7 +122,7 @@ def test_an_average_that_counts_the_padding() -> None:
 @pytest.mark.parametrize(("size", "places"), [(528, 66), (521, 66), (128, 16), (1, 1), (9, 2)])
 def test_maps_of_the_dilation_net(size: int, places: int) -> None:
     """528 pixels and 186 on both sides are the 900 of the released net, which gives 66 places."""
-    model = built(Vgg16(form="dilation", output_stride=8, width=TINY))
+    model = built(Vgg16(form="dilation", output_stride=8, width_multiplier=TINY))
     maps = keras.Model(model.input, [model.get_layer("pad").output, model.output["conv5_3"], model.output["fc7"]])
     padded, deep, deepest = maps(np.zeros((1, size, 8, 3), np.float32))
     assert padded.shape[1] == 8 * places + 2 * 186
@@ -130,11 +132,11 @@ def test_maps_of_the_dilation_net(size: int, places: int) -> None:
 
 def test_the_dilation_net_does_not_pad() -> None:
     """Its places lie 8 pixels apart, each in the middle of its 8 pixels, and every one of them sees only pixels."""
-    features = Vgg16(form="dilation", output_stride=8, width=TINY)(keras.Input((None, None, 3)))
+    features = Vgg16(form="dilation", output_stride=8, width_multiplier=TINY)(keras.Input((None, None, 3)))
     place = coordinate_map(features.deepest.tensor)
     assert (place.scale, place.offset) == (1 / 8, -3.5 / 8)
     assert [stage.name for stage in features.stages] == ["pool1", "pool2", "pool3", "conv4_3", "conv5_3", "fc7"]
-    model = built(Vgg16(form="dilation", output_stride=8, width=TINY))
+    model = built(Vgg16(form="dilation", output_stride=8, width_multiplier=TINY))
     assert isinstance(model.get_layer("pad"), MirrorPadding2D)
     convs = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert {layer.padding for layer in convs} == {"valid"}
@@ -147,7 +149,7 @@ def test_the_dilation_net_does_not_pad() -> None:
     ("form", "mean"), [("deeplab", [104.008, 116.669, 122.675]), ("dilation", [102.93, 111.36, 116.52])]
 )
 def test_means(form: str, mean: list[float]) -> None:
-    backbone = Vgg16(form=form, output_stride=8, width=TINY)
+    backbone = Vgg16(form=form, output_stride=8, width_multiplier=TINY)
     normalize = built(backbone).get_layer("normalize")
     np.testing.assert_allclose(normalize(np.zeros((1, 1, 1, 3))), [[[[-each for each in mean]]]], rtol=1e-6)
     red = np.array([[[[255.0, 0, 0]]]])
@@ -168,13 +170,13 @@ def test_means(form: str, mean: list[float]) -> None:
             "32. Received: true, form=same, output_stride=16",
         ),
         (
-            {"form": "deeplab", "output_stride": 8, "fc": FullyConnected(kernel=4, rate=3)},
-            "fc.rate: with an even kernel it must be even, or no place lies in the middle of the window. "
+            {"form": "deeplab", "output_stride": 8, "fc": FullyConnected(kernel_size=4, dilation_rate=3)},
+            "fc.dilation_rate: with an even kernel it must be even, or no place lies in the middle of the window. "
             "Received: kernel=4, rate=3",
         ),
         (
-            {"fc": FullyConnected(kernel=2)},
-            "fc.rate: with an even kernel it must be even, or no place lies in the middle of the window. "
+            {"fc": FullyConnected(kernel_size=2)},
+            "fc.dilation_rate: with an even kernel it must be even, or no place lies in the middle of the window. "
             "Received: kernel=2, rate=1",
         ),
     ],

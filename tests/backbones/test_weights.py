@@ -19,7 +19,7 @@ def arrays(model: keras.Model) -> dict[str, np.ndarray]:
     return {f"{layer.name}/{variable.name}": np.array(variable) for layer in model.layers for variable in layer.weights}
 
 
-SMALL = SmallCnn(width=1)
+SMALL = SmallCnn(filters=1)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_nothing_is_loaded_that_is_not_named(backbone) -> None:
 @pytest.mark.parametrize("suffix", [".npz", ".keras"])
 @pytest.mark.parametrize("make", [SmallCnn, Vgg16, MobileNetV2])
 def test_weights_come_back(make, suffix: str, tmp_path: Path) -> None:
-    small = {"alpha": 0.1} if make is MobileNetV2 else {"width": 1 if make is SmallCnn else 0.01}
+    small = {"filters": 1} if make is SmallCnn else {"width_multiplier": 0.1 if make is MobileNetV2 else 0.01}
     source, target, path = built(make(**small)), built(make(**small)), tmp_path / f"weights{suffix}"
     if suffix == ".npz":
         np.savez(path, **arrays(source))
@@ -63,7 +63,7 @@ def test_layers_of_another_shape_are_left_alone_and_reported(model: keras.Model,
     target = keras.Model(image, score(SMALL(image).deepest.tensor))
     path = tmp_path / "weights.npz"
     np.savez(path, **arrays(model), **{"score/kernel": np.ones((1, 1, 8, 5)), "score/bias": np.ones(5)})
-    report = SmallCnn(width=1, weights=path).load_weights(target)
+    report = SmallCnn(filters=1, weights=path).load_weights(target)
     assert (len(report.filled), report.initial, report.unused) == (20, ("score",), ("score/kernel", "score/bias"))
     assert str(report) == (
         f"{path}: the network's own names\n  filled     20 of 21 layers with weights\n"
@@ -74,7 +74,7 @@ def test_layers_of_another_shape_are_left_alone_and_reported(model: keras.Model,
 def test_missing_layers_are_counted(model: keras.Model, tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
     np.savez(path, **{name: array for name, array in arrays(model).items() if not name.startswith("stage1")})
-    assert refusal(SmallCnn(width=1, weights=path), model) == (
+    assert refusal(SmallCnn(filters=1, weights=path), model) == (
         f"{path}: read by the network's own names, does not fill 4 of the network's 20 layers with weights:\n"
         "  stage1_down: not in the file; expected stage1_down/kernel\n"
         "  stage1_down_bn: not in the file; expected stage1_down_bn/gamma\n"
@@ -87,8 +87,8 @@ def test_missing_layers_are_counted(model: keras.Model, tmp_path: Path) -> None:
 
 def test_other_shapes_are_named(model: keras.Model, tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
-    np.savez(path, **arrays(built(SmallCnn(width=2))))
-    assert refusal(SmallCnn(width=1, weights=path), model).startswith(
+    np.savez(path, **arrays(built(SmallCnn(filters=2))))
+    assert refusal(SmallCnn(filters=1, weights=path), model).startswith(
         f"{path}: read by the network's own names, does not fill 20 of the network's 20 layers with weights:\n"
         "  stage1_down: stage1_down/kernel is (3, 3, 3, 2) in the file, kernel is (3, 3, 3, 1) in the network\n"
     )

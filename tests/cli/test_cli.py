@@ -42,7 +42,7 @@ data:
   source: {type: shapes, size: 32, train: 8, val: 4, test: 2}
   batch_size: 4
 model:
-  backbone: {type: small_cnn, width: 4}
+  backbone: {type: small_cnn, filters: 4}
   decoder: {type: fcn, strides: [16, 8]}
 training: {epochs: 1}
 export: {examples: 1}
@@ -204,7 +204,7 @@ def test_components_are_those_of_the_slots() -> None:
     assert backbones | {"vgg16"} == set(found["backbone"])
     assert {"shapes", "folder", "camvid", "voc"} == set(found["source"])
     assert {"sgd", "adamw", "keras"} == set(found["optimizer"])
-    assert {"scale", "rotate", "flip", "colour"} == set(found["augment"])
+    assert {"scale", "rotate", "flip", "color_jitter"} == set(found["augment"])
     silent = [word for slot in found.values() for word, line in slot.items() if not line]
     assert not silent, f"a spec says in its first line what it is: {silent}"
 
@@ -306,7 +306,7 @@ def test_evaluate_takes_overrides(run: Path, tiny: str, tmp_path: Path, said: Sa
 
 @pytest.mark.parametrize("quote", ['"', "'", ""])
 def test_keys_of_other_signs(quote: str, tiny: str, said: Said) -> None:
-    code, out, _ = said("show", tiny, f"training.optimizer.multipliers.{quote}/bias${quote}=2.0")
+    code, out, _ = said("show", tiny, f"training.optimizer.lr_multipliers.{quote}/bias${quote}=2.0")
     assert code == 0
     assert "/bias$: 2.0" in out
 

@@ -13,8 +13,8 @@ from tests.checks import Given, SpecCase
 from tfseg.data import (
     Binary,
     CamVid,
-    Colour,
-    Colours,
+    ColorJitter,
+    Colors,
     Data,
     Flip,
     Folder,
@@ -45,10 +45,10 @@ def augmented(op: Any) -> Any:
 
 
 def decoded(mask: Any) -> Any:
-    """Ids and fault of a grey mask with few ids, and of a coloured one."""
-    grey = np.array([[0, 1, 9, 200]], np.uint8)
-    colours = np.array([[[0, 0, 0], [1, 2, 3], [128, 0, 0]]], np.uint8)
-    made = [mask(LABELS)(tf.io.encode_png(values)) for values in (grey[:, :, None], colours)]
+    """Ids and fault of a gray mask with few ids, and of a colored one."""
+    gray = np.array([[0, 1, 9, 200]], np.uint8)
+    colors = np.array([[[0, 0, 0], [1, 2, 3], [128, 0, 0]]], np.uint8)
+    made = [mask(LABELS)(tf.io.encode_png(values)) for values in (gray[:, :, None], colors)]
     return [[ids.numpy().tolist(), fault.numpy().decode()] for ids, fault in made]
 
 
@@ -113,11 +113,11 @@ CASES = [
         {
             "source": Shapes(size=16, train=5, val=2, seed=1),
             "root": Given(ROOT / "other", {"source": LAYOUT, "root": ROOT / "all"}),
-            "boxes": ObjectBoxes(smallest=9, size=16),
+            "boxes": ObjectBoxes(min_pixels=9, size=16),
             "crop": (8, 12),
             "fill": Given(9, {"crop": 40}),
             "batch_size": 3,
-            "augment": (Colour(),),
+            "augment": (ColorJitter(),),
             "train_split": "test",
             "validation_split": "test",
         },
@@ -153,18 +153,24 @@ CASES = [
     SpecCase(CamVid(), listed, {"type": LAYOUT}),
     SpecCase(Voc(), listed, {"type": LAYOUT, "year": "2007", "masks": "Mine"}),
     SpecCase(
-        ObjectBoxes(smallest=9, size=16),
-        cut_out,
-        {"type": ProposalBoxes(smallest=9, size=16), "file": BOXES, "context": 2.0, "smallest": 60, "size": (16, 20)},
-    ),
-    SpecCase(
-        ProposalBoxes(smallest=9, size=16, overlap=0.01),
+        ObjectBoxes(min_pixels=9, size=16),
         cut_out,
         {
-            "type": ObjectBoxes(smallest=9, size=16),
+            "type": ProposalBoxes(min_pixels=9, size=16),
+            "file": BOXES,
+            "context": 2.0,
+            "min_pixels": 60,
+            "size": (16, 20),
+        },
+    ),
+    SpecCase(
+        ProposalBoxes(min_pixels=9, size=16, overlap=0.01),
+        cut_out,
+        {
+            "type": ObjectBoxes(min_pixels=9, size=16),
             "file": BOXES,
             "overlap": 0.8,
-            "smallest": 60,
+            "min_pixels": 60,
             "jitter": 0.1,
             "per_object": 3,
             "size": (16, 20),
@@ -172,12 +178,12 @@ CASES = [
     ),
     SpecCase(Ids(), decoded, {"type": Binary(), "mapping": {0: 1, 1: 0, 9: 1, 200: 0}, "rest": 255}),
     SpecCase(Binary(), decoded, {"type": Ids()}),
-    SpecCase(Colours(), decoded, {"type": Ids(), "table": ((1, 2, 3), (0, 0, 0)), "ignore": ((1, 2, 3),)}),
+    SpecCase(Colors(), decoded, {"type": Ids(), "table": ((1, 2, 3), (0, 0, 0)), "ignore": ((1, 2, 3),)}),
     SpecCase(Scale(), augmented, {"type": Rotate(), "min": 1.5, "max": 0.75, "factors": (1.25,)}),
     SpecCase(Rotate(), augmented, {"type": Scale(), "degrees": 60.0}),
-    SpecCase(Flip(), augmented, {"type": Colour(), "axis": "vertical", "probability": 1.0}),
+    SpecCase(Flip(), augmented, {"type": ColorJitter(), "axis": "vertical", "probability": 1.0}),
     SpecCase(
-        Colour(),
+        ColorJitter(),
         augmented,
         {"type": Flip(), "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0},
     ),

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfseg.data import Colour, Flip, Rotate, Scale
+from tfseg.data import ColorJitter, Flip, Rotate, Scale
 from tfseg.data.augment import FILL, View, changed, cropped
 
 IGNORE = 60000
@@ -18,7 +18,7 @@ GEOMETRIC = [
     Flip(),
     Flip(axis="vertical"),
 ]
-ALL = [*GEOMETRIC, Colour(), Colour(brightness=0, contrast=0, saturation=0.5, hue=0.5)]
+ALL = [*GEOMETRIC, ColorJitter(), ColorJitter(brightness=0, contrast=0, saturation=0.5, hue=0.5)]
 VIEWS = [View(IGNORE), View(IGNORE, (24, 40)), View(IGNORE, (90, 33))]
 
 
@@ -179,10 +179,10 @@ def test_flips_mirror_as_often_as_asked(axis: str) -> None:
     assert 30 <= count <= 70
 
 
-def test_colours_change_the_image_alone() -> None:
+def test_colors_change_the_image_alone() -> None:
     image, mask = ramps()
     for seed in seeds(5):
-        new_image, new_mask = run(Colour(), image, mask, seed, View(IGNORE))
+        new_image, new_mask = run(ColorJitter(), image, mask, seed, View(IGNORE))
         np.testing.assert_array_equal(new_mask, mask)
         assert (new_image != image).any()
 
@@ -191,32 +191,32 @@ def test_brightness_shifts_and_contrast_stretches() -> None:
     image = np.random.default_rng(0).integers(90, 160, (20, 20, 3), np.uint8)
     mask = np.zeros((20, 20), np.int32)
     for seed in seeds(10):
-        bright, _ = run(Colour(brightness=0.2, contrast=0, saturation=0, hue=0), image, mask, seed, View(255))
+        bright, _ = run(ColorJitter(brightness=0.2, contrast=0, saturation=0, hue=0), image, mask, seed, View(255))
         shift = bright.astype(float) - image
         assert np.ptp(shift) <= 1 and abs(shift.mean()) <= 51.5
-        strong, _ = run(Colour(brightness=0, contrast=0.3, saturation=0, hue=0), image, mask, seed, View(255))
+        strong, _ = run(ColorJitter(brightness=0, contrast=0.3, saturation=0, hue=0), image, mask, seed, View(255))
         ratio = strong.std() / image.std()
         assert 0.69 < ratio < 1.31 and abs(strong.mean() - image.mean()) < 1
 
 
-def test_saturation_and_hue_keep_grey_and_luma() -> None:
+def test_saturation_and_hue_keep_gray_and_luma() -> None:
     rng = np.random.default_rng(0)
-    grey = np.repeat(rng.integers(0, 256, (8, 8, 1), np.uint8), 3, 2)
-    colour = rng.integers(80, 170, (8, 8, 3), np.uint8)
+    gray = np.repeat(rng.integers(0, 256, (8, 8, 1), np.uint8), 3, 2)
+    color = rng.integers(80, 170, (8, 8, 3), np.uint8)
     mask, luma = np.zeros((8, 8), np.int32), np.array([0.299, 0.587, 0.114])
-    op = Colour(brightness=0, contrast=0, saturation=0.5, hue=0.5)
+    op = ColorJitter(brightness=0, contrast=0, saturation=0.5, hue=0.5)
     for seed in seeds(8):
-        new, _ = run(op, grey, mask, seed, View(255))
-        np.testing.assert_allclose(new.astype(int), grey, atol=1)
-        new, _ = run(op, colour, mask, seed, View(255))
-        assert (new != colour).any()
+        new, _ = run(op, gray, mask, seed, View(255))
+        np.testing.assert_allclose(new.astype(int), gray, atol=1)
+        new, _ = run(op, color, mask, seed, View(255))
+        assert (new != color).any()
         inside = ((new > 0) & (new < 255)).all(-1)
-        np.testing.assert_allclose((new @ luma)[inside], (colour @ luma)[inside], atol=1.2)
+        np.testing.assert_allclose((new @ luma)[inside], (color @ luma)[inside], atol=1.2)
 
 
-def test_grey_pictures_can_be_brightened() -> None:
+def test_gray_pictures_can_be_brightened() -> None:
     image, mask = np.full((4, 4, 1), 100, np.uint8), np.zeros((4, 4), np.int32)
-    new, _ = run(Colour(saturation=0, hue=0), image, mask, seeds(1)[0], View(255))
+    new, _ = run(ColorJitter(saturation=0, hue=0), image, mask, seeds(1)[0], View(255))
     assert new.shape == image.shape and (new != image).any()
 
 
@@ -224,5 +224,5 @@ def test_one_more_op_leaves_the_draws_of_the_others() -> None:
     image, mask = (tf.constant(part) for part in ramps())
     key = tf.constant([1, 2], tf.int64)
     one = changed(image, mask, key, (Flip(), Scale(factors=(1.0,))), View(IGNORE, (30, 30)))
-    other = changed(image, mask, key, (Flip(), Scale(factors=(1.0,)), Colour()), View(IGNORE, (30, 30)))
+    other = changed(image, mask, key, (Flip(), Scale(factors=(1.0,)), ColorJitter()), View(IGNORE, (30, 30)))
     np.testing.assert_array_equal(one[1], other[1])

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.data import Colour, Data, Flip, Folder, ObjectBoxes, Scale, Shapes, reading
+from tfseg.data import ColorJitter, Data, Flip, Folder, ObjectBoxes, Scale, Shapes, reading
 from tfseg.data.augment import FILL
 from tfseg.data.batches import ExampleStream
 from tfseg.errors import DataError
 from tfseg.labels import Labels
 
-AUGMENT = (Scale(min=0.5, max=1.5), Flip(), Colour())
+AUGMENT = (Scale(min=0.5, max=1.5), Flip(), ColorJitter())
 Batch = tuple[np.ndarray, np.ndarray]
 
 
@@ -89,13 +89,13 @@ def stream(count: int) -> ExampleStream:
     ("boxes", "expected"),
     [
         (None, "fc7e8735c0577782563e9a9640acbfea5e395c959ed215673ded1334f529e3be"),
-        (ObjectBoxes(smallest=9, size=24), "ea8cb142d1d8c592cac22c9aa1d44fa5aa054ce16555cead303d87f349d4deaa"),
+        (ObjectBoxes(min_pixels=9, size=24), "ea8cb142d1d8c592cac22c9aa1d44fa5aa054ce16555cead303d87f349d4deaa"),
     ],
 )
 def test_a_seed_gives_the_batches_that_it_always_gave(boxes: ObjectBoxes | None, expected: str) -> None:
     """Order, boxes, crop and flip: whole numbers only, so a training of an earlier version can be repeated.
 
-    Of boxes the masks alone, whose nearest neighbours are whole numbers too.
+    Of boxes the masks alone, whose nearest neighbors are whole numbers too.
     """
     labels = Labels(names=("ground", "disc", "square"))
     data = Data(source=Shapes(size=32, train=5), batch_size=2, crop=20, augment=(Flip(),), boxes=boxes)
@@ -213,8 +213,8 @@ def test_a_batch_must_be_shared_out_evenly(data: Data, labels: Labels) -> None:
         data.open(labels).training(epochs=1, batch_multiple=3)
 
 
-def test_binary_grey_real_data(shared: Path) -> None:
-    """The membranes of ISBI 2012: grey, black and white masks, no splits."""
+def test_binary_gray_real_data(shared: Path) -> None:
+    """The membranes of ISBI 2012: gray, black and white masks, no splits."""
     source = Folder(
         images="train/image/{name}.png", masks="train/label/{name}.png", channels=1,
         fractions={"train": 0.8, "val": 0.2}, mask={"type": "binary"},

@@ -62,10 +62,10 @@ def cut(values: np.ndarray, sides: list[int], beyond: int) -> np.ndarray:
 
 
 def test_objects_in_their_context(scenes: Data, labels: Labels) -> None:
-    data = replace(scenes, boxes=ObjectBoxes(smallest=9)).open(labels)
+    data = replace(scenes, boxes=ObjectBoxes(min_pixels=9)).open(labels)
     names = data.training_examples.listing.names
     assert names == ("0 [8, 4, 32, 16]", "0 [39, 18, 51, 38]", "1 [49, -2, 61, 22]")
-    kept = replace(scenes, boxes=ObjectBoxes(smallest=1)).open(labels).training_examples
+    kept = replace(scenes, boxes=ObjectBoxes(min_pixels=1)).open(labels).training_examples
     assert kept.count == 4, "the two pixels wide part of class 2 lies over class 1"
     assert data.steps_per_epoch == 2
     assert (data.count("train"), len(list(data.evaluation("train")))) == (2, 2), "evaluation sees whole pictures"
@@ -78,7 +78,7 @@ def test_only_the_class_in_the_middle_is_kept(scenes: Data, labels: Labels) -> N
         [(0, [8, 4, 32, 16], 1), (0, [39, 18, 51, 38], 3), (1, [49, -2, 61, 22], 2)]
     ):
         size = (sides[3] - sides[1], sides[2] - sides[0])
-        data = replace(scenes, boxes=ObjectBoxes(smallest=9, size=size))
+        data = replace(scenes, boxes=ObjectBoxes(min_pixels=9, size=size))
         image, mask, fault = loaded(data, labels)[place]
         ids = cut(whole[picture][1], sides, 255)
         np.testing.assert_array_equal(image, cut(whole[picture][0], sides, 0))
@@ -89,8 +89,8 @@ def test_only_the_class_in_the_middle_is_kept(scenes: Data, labels: Labels) -> N
 
 
 def test_boxes_are_resized(scenes: Data, labels: Labels) -> None:
-    """Labels by the nearest pixel's centre, images between them, as Pillow and OpenCV do where they enlarge."""
-    image, mask, _ = loaded(replace(scenes, boxes=ObjectBoxes(smallest=9, size=(24, 48))), labels)[0]
+    """Labels by the nearest pixel's center, images between them, as Pillow and OpenCV do where they enlarge."""
+    image, mask, _ = loaded(replace(scenes, boxes=ObjectBoxes(min_pixels=9, size=(24, 48))), labels)[0]
     part = cut(stored(scenes, labels)[0][0], [8, 4, 32, 16], 0).astype(np.float64)
     for axis in (0, 1):
         place = np.clip((np.arange(2 * part.shape[axis]) + 0.5) / 2 - 0.5, 0, part.shape[axis] - 1)
@@ -99,12 +99,12 @@ def test_boxes_are_resized(scenes: Data, labels: Labels) -> None:
         high = np.minimum(low + 1, part.shape[axis] - 1)
         part = part.take(low, axis) * (1 - share) + part.take(high, axis) * share
     np.testing.assert_allclose(image, part, atol=0.51)
-    small = loaded(replace(scenes, boxes=ObjectBoxes(smallest=9, size=(12, 24))), labels)[0][1]
+    small = loaded(replace(scenes, boxes=ObjectBoxes(min_pixels=9, size=(12, 24))), labels)[0][1]
     np.testing.assert_array_equal(mask, small.repeat(2, 0).repeat(2, 1))
 
 
 def test_proposals_overlap_objects_and_keep_all_classes(scenes: Data, labels: Labels) -> None:
-    boxes = ProposalBoxes(smallest=9, overlap=0.7, per_object=20)
+    boxes = ProposalBoxes(min_pixels=9, overlap=0.7, per_object=20)
     data = replace(scenes, boxes=boxes)
     examples, whole = data.open(labels).training_examples, stored(scenes, labels)
     assert 6 < examples.count < 60
@@ -121,7 +121,7 @@ def test_proposals_overlap_objects_and_keep_all_classes(scenes: Data, labels: La
 
 
 def test_boxes_depend_on_the_files_alone(scenes: Data, labels: Labels) -> None:
-    first, again = (replace(scenes, boxes=ProposalBoxes(smallest=9)) for _ in range(2))
+    first, again = (replace(scenes, boxes=ProposalBoxes(min_pixels=9)) for _ in range(2))
     names = first.open(labels).training_examples.listing.names
     assert names == again.open(labels).training_examples.listing.names
     one, other = ({name[3:] for name in names if name.startswith(picture)} for picture in ("0 ", "1 "))
@@ -146,7 +146,7 @@ def test_a_file_gives_the_proposals(scenes: Data, labels: Labels) -> None:
 
 def test_seed_epoch_and_example_decide(scenes: Data, labels: Labels) -> None:
     """As for whole pictures: a training goes on anywhere, and names and single batches are those of the row."""
-    data = replace(scenes, boxes=ObjectBoxes(smallest=9), crop=224, augment=(Flip(),))
+    data = replace(scenes, boxes=ObjectBoxes(min_pixels=9), crop=224, augment=(Flip(),))
 
     def batches(**given: Any) -> list[tuple[np.ndarray, np.ndarray]]:
         return list(data.open(labels, 3).training(epochs=3, **given).as_numpy_iterator())
@@ -165,7 +165,7 @@ def test_seed_epoch_and_example_decide(scenes: Data, labels: Labels) -> None:
 
 def test_a_mask_is_read_once_for_all_its_boxes(scenes: Data, labels: Labels) -> None:
     """With `cache`, pictures are held once, however many boxes they have, and no file is read again."""
-    data = replace(scenes, boxes=ProposalBoxes(smallest=9), cache=True).open(labels)
+    data = replace(scenes, boxes=ProposalBoxes(min_pixels=9), cache=True).open(labels)
     dataset, steps = data.training(epochs=1), data.steps_per_epoch
     for file in [file for files in data.files("train") for file in files]:
         Path(file).unlink()
@@ -173,7 +173,7 @@ def test_a_mask_is_read_once_for_all_its_boxes(scenes: Data, labels: Labels) -> 
 
 
 def test_class_counts_are_of_what_training_sees(scenes: Data, labels: Labels) -> None:
-    data = replace(scenes, boxes=ObjectBoxes(smallest=9, size=(20, 12)))
+    data = replace(scenes, boxes=ObjectBoxes(min_pixels=9, size=(20, 12)))
     counts = data.open(labels).pixel_counts("train").classes
     np.testing.assert_array_equal(
         counts, sum(np.bincount(mask.ravel(), minlength=256)[:4] for _, mask, _ in loaded(data, labels))
@@ -221,7 +221,7 @@ def test_objects_have_a_class(scenes: Data, labels: Labels, word: str) -> None:
 
 
 def test_no_box_at_all(scenes: Data, labels: Labels) -> None:
-    assert refusal(replace(scenes, boxes=ObjectBoxes(smallest=5000)), labels) == (
+    assert refusal(replace(scenes, boxes=ObjectBoxes(min_pixels=5000)), labels) == (
         "data.boxes: no image of the split train has an object that is large enough. Received: type=objects. Change "
         "its fields, or set data.boxes to null for whole images."
     )
@@ -234,7 +234,7 @@ def test_no_box_at_all(scenes: Data, labels: Labels) -> None:
 
 
 def test_a_broken_picture_is_named(scenes: Data, labels: Labels) -> None:
-    data = replace(scenes, boxes=ObjectBoxes(smallest=9)).open(labels)
+    data = replace(scenes, boxes=ObjectBoxes(min_pixels=9)).open(labels)
     assert data.training_examples.count == 3
     image, mask = data.files("train")[0]
     Path(image).write_bytes(b"nothing")

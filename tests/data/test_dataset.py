@@ -28,7 +28,7 @@ def loaded(tmp_path: Path, text: str) -> Data:
     [
         ("root: x", ['root: the source shapes reads no files; expected none; received "{folder}/x"']),
         (
-            "root: x\nsource: {type: folder, channels: 1}\naugment: [flip, colour]",
+            "root: x\nsource: {type: folder, channels: 1}\naugment: [flip, color_jitter]",
             ["augment.1: saturation and hue must be 0 for images of 1 channels; received 0.2 and 0.02"],
         ),
         (
@@ -94,8 +94,8 @@ def test_what_does_not_fit_is_said_at_its_line(tmp_path: Path, text: str, proble
             ],
         ),
         (
-            "root: nowhere\nsource: {type: folder, mask: {type: colours, table: [[1, 2, 3]]}}",
-            [(("source", "mask", "table"), "expected 2 colours, one for each class; received 1")],
+            "root: nowhere\nsource: {type: folder, mask: {type: colors, table: [[1, 2, 3]]}}",
+            [(("source", "mask", "table"), "expected 2 colors, one for each class; received 1")],
         ),
         ("root: nowhere\nsource: {type: folder, mask: binary}", []),
     ],

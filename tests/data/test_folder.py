@@ -14,12 +14,12 @@ from tfseg.errors import DataError
 from tfseg.labels import Labels
 
 Write = Callable[..., Path]
-GREY = np.zeros((4, 5), np.uint8)
+GRAY = np.zeros((4, 5), np.uint8)
 
 
 def fill(root: Path, write: Write, *names: str) -> None:
     for name in names:
-        write(root / name, GREY)
+        write(root / name, GRAY)
 
 
 def paths(folder: Folder, root: Path, split: str) -> list[tuple[str, ...]]:
@@ -157,7 +157,7 @@ def test_an_image_without_a_mask(folder: Path) -> None:
 
 
 def test_two_images_of_one_name(folder: Path, write: Write) -> None:
-    write(folder / "train" / "images" / "3.bmp", GREY)
+    write(folder / "train" / "images" / "3.bmp", GRAY)
     with raises(
         f"{folder}/train/images/3.png: has the name `3`, as has {folder}/train/images/3.bmp. "
         "Let `train/images/{name}.*` match one of them."
@@ -210,8 +210,8 @@ def test_lists_as_other_tools_leave_them(folder: Path, write: Write) -> None:
     """A byte order mark, carriage returns, blanks within names and behind them, bytes that are no UTF-8."""
     odd = os.fsdecode(b"caf\xe9")
     for name in ("my image", odd, "a\nb"):
-        write(folder / "train" / "images" / f"{name}.png", GREY)
-        write(folder / "train" / "masks" / f"{name}.png", GREY, palette=True)
+        write(folder / "train" / "images" / f"{name}.png", GRAY)
+        write(folder / "train" / "masks" / f"{name}.png", GRAY, palette=True)
     (folder / "train.txt").write_bytes(b"\xef\xbb\xbf0\r\nmy image \r\n\ncaf\xe9\n")
     layout = Folder(lists="{split}.txt")
     listing = layout.listing(folder, "train")

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfseg.data import Binary, Colours, Ids
+from tfseg.data import Binary, Colors, Ids
 from tfseg.data.masks import MaskSpec
 from tfseg.images.png import header, samples
 from tfseg.labels import Labels, voc_palette
@@ -23,9 +23,9 @@ def png(picture: Image.Image, **options: object) -> bytes:
     return file.getvalue()
 
 
-def palette(ids: np.ndarray, colours: np.ndarray, **options: object) -> bytes:
+def palette(ids: np.ndarray, colors: np.ndarray, **options: object) -> bytes:
     picture = Image.fromarray(ids, "P")
-    picture.putpalette(colours.tobytes())
+    picture.putpalette(colors.tobytes())
     return png(picture, **options)
 
 
@@ -41,17 +41,17 @@ def fault(kind: MaskSpec, data: bytes, labels: Labels = FOUR) -> str:
     return tf.function(kind(labels))(tf.constant(data))[1].numpy().decode()
 
 
-def in_colour(ids: np.ndarray, colours: np.ndarray) -> Image.Image:
-    return Image.fromarray(colours[ids])
+def in_color(ids: np.ndarray, colors: np.ndarray) -> Image.Image:
+    return Image.fromarray(colors[ids])
 
 
 def test_every_kind_of_file_gives_the_same_ids() -> None:
-    """Index, palette, 16-bit, colour-coded, and raw ids by a mapping."""
-    grey, wide = png(Image.fromarray(IDS)), png(Image.fromarray(IDS.astype(np.uint16)))
-    for data in (grey, wide, palette(IDS, voc_palette()), palette(IDS, voc_palette()[::-1].copy())):
+    """Index, palette, 16-bit, color-coded, and raw ids by a mapping."""
+    gray, wide = png(Image.fromarray(IDS)), png(Image.fromarray(IDS.astype(np.uint16)))
+    for data in (gray, wide, palette(IDS, voc_palette()), palette(IDS, voc_palette()[::-1].copy())):
         np.testing.assert_array_equal(decoded(Ids(), data), IDS)
-    np.testing.assert_array_equal(decoded(Colours(), png(in_colour(IDS, voc_palette()))), IDS)
-    np.testing.assert_array_equal(decoded(Colours(), palette(IDS, voc_palette())), IDS)
+    np.testing.assert_array_equal(decoded(Colors(), png(in_color(IDS, voc_palette()))), IDS)
+    np.testing.assert_array_equal(decoded(Colors(), palette(IDS, voc_palette())), IDS)
     raw = np.where(IDS == 255, 90, 7 * IDS + 3)
     mapping = {3: 0, 10: 1, 17: 2, 24: 3, 90: 255}
     np.testing.assert_array_equal(decoded(Ids(mapping=mapping), png(Image.fromarray(raw.astype(np.uint8)))), IDS)
@@ -65,7 +65,7 @@ def test_black_and_white_is_two_classes() -> None:
         png(Image.fromarray(ids)),
         png(Image.fromarray(ids.astype(bool))),
         palette(ids, np.array([[0, 0, 0], [255, 255, 255]], np.uint8)),
-        png(in_colour(ids, np.array([[0, 0, 0], [255, 255, 255]], np.uint8))),
+        png(in_color(ids, np.array([[0, 0, 0], [255, 255, 255]], np.uint8))),
     ):
         np.testing.assert_array_equal(decoded(Binary(), data, two), ids)
 
@@ -73,19 +73,19 @@ def test_black_and_white_is_two_classes() -> None:
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("transparent", [False, True])
 def test_palette_files_give_indices_at_every_depth(bits: int, transparent: bool) -> None:
-    """Also where the palette has transparent entries, and where its colours are all the same."""
+    """Also where the palette has transparent entries, and where its colors are all the same."""
     rng = np.random.default_rng(bits)
     ids = rng.integers(0, 2**bits, (33, 47)).astype(np.uint8)
     many = Labels(names=tuple(map(str, range(2**bits))), ignore=300)
     options = {"transparency": bytes(rng.integers(0, 256, 2**bits).astype(np.uint8))} if transparent else {}
-    for colours in (rng.integers(0, 256, (2**bits, 3), np.uint8), np.full((2**bits, 3), 7, np.uint8)):
-        data = palette(ids, colours, bits=bits, **options)
+    for colors in (rng.integers(0, 256, (2**bits, 3), np.uint8), np.full((2**bits, 3), 7, np.uint8)):
+        data = palette(ids, colors, bits=bits, **options)
         assert [int(value) for value in header(tf.constant(data))] == [bits, 3]
         np.testing.assert_array_equal(decoded(Ids(), data, many), ids)
 
 
-def test_grey_files_with_few_bits_are_not_stretched() -> None:
-    """A 1-bit grey file holds the ids 0 and 1, although decoders show 0 and 255."""
+def test_gray_files_with_few_bits_are_not_stretched() -> None:
+    """A 1-bit gray file holds the ids 0 and 1, although decoders show 0 and 255."""
     ids = IDS > 100
     np.testing.assert_array_equal(decoded(Ids(), png(Image.fromarray(ids))), ids)
 
@@ -96,10 +96,10 @@ def test_16_bit_ids() -> None:
     np.testing.assert_array_equal(decoded(Ids(), png(Image.fromarray(ids)), many), ids)
 
 
-def test_grey_stored_as_colour_and_with_alpha() -> None:
-    colour = np.repeat(IDS[:, :, None], 3, 2)
+def test_gray_stored_as_color_and_with_alpha() -> None:
+    color = np.repeat(IDS[:, :, None], 3, 2)
     alpha = np.full((*IDS.shape, 1), 9, np.uint8)
-    for values in (colour, np.concatenate([colour, alpha], 2), np.concatenate([IDS[:, :, None], alpha], 2)):
+    for values in (color, np.concatenate([color, alpha], 2), np.concatenate([IDS[:, :, None], alpha], 2)):
         np.testing.assert_array_equal(decoded(Ids(), png(Image.fromarray(values))), IDS)
 
 
@@ -109,13 +109,13 @@ def test_ids_beside_the_mapping() -> None:
     np.testing.assert_array_equal(decoded(Ids(mapping={7: 0, 8: 3}, rest=1), data), [[0, 3, 1]])
 
 
-def test_colours_of_labels_of_a_table_and_to_ignore() -> None:
-    own = Labels(names=("a", "b"), ignore=9, colours=((1, 2, 3), (250, 0, 0)))
-    colours = np.array([[1, 2, 3], [250, 0, 0], [0, 0, 0], [7, 7, 7]], np.uint8)
+def test_colors_of_labels_of_a_table_and_to_ignore() -> None:
+    own = Labels(names=("a", "b"), ignore=9, colors=((1, 2, 3), (250, 0, 0)))
+    colors = np.array([[1, 2, 3], [250, 0, 0], [0, 0, 0], [7, 7, 7]], np.uint8)
     ids = np.array([[0, 1, 2, 3]])
-    data = png(in_colour(ids, colours))
-    np.testing.assert_array_equal(decoded(Colours(ignore=((0, 0, 0), (7, 7, 7))), data, own), [[0, 1, 9, 9]])
-    table = Colours(table=((250, 0, 0), (1, 2, 3)), ignore=((0, 0, 0), (7, 7, 7)))
+    data = png(in_color(ids, colors))
+    np.testing.assert_array_equal(decoded(Colors(ignore=((0, 0, 0), (7, 7, 7))), data, own), [[0, 1, 9, 9]])
+    table = Colors(table=((250, 0, 0), (1, 2, 3)), ignore=((0, 0, 0), (7, 7, 7)))
     np.testing.assert_array_equal(decoded(table, data, own), [[1, 0, 9, 9]])
 
 
@@ -132,24 +132,24 @@ def test_what_no_class_has_is_named() -> None:
     )
 
 
-def test_colours_that_no_class_has_are_named() -> None:
-    colours = np.array([[0, 0, 0], [1, 2, 3], [255, 254, 253]], np.uint8)
-    assert fault(Colours(), png(in_colour(np.array([[0, 1, 2, 1]]), colours))) == (
-        "the mask has colours that no class has: [1, 2, 3], [255, 254, 253]. "
-        "Correct the mask, or name them in `labels.colours` or in the table or ignore of `data.source.mask`."
+def test_colors_that_no_class_has_are_named() -> None:
+    colors = np.array([[0, 0, 0], [1, 2, 3], [255, 254, 253]], np.uint8)
+    assert fault(Colors(), png(in_color(np.array([[0, 1, 2, 1]]), colors))) == (
+        "the mask has colors that no class has: [1, 2, 3], [255, 254, 253]. "
+        "Correct the mask, or name them in `labels.colors` or in the table or ignore of `data.source.mask`."
     )
 
 
-def test_a_colour_file_is_no_index_file() -> None:
-    assert fault(Ids(), png(in_colour(IDS, voc_palette()))) == (
-        "the mask is a colour picture, but `data.source.mask` expects ids. Set `data.source.mask: colours`."
+def test_a_color_file_is_no_index_file() -> None:
+    assert fault(Ids(), png(in_color(IDS, voc_palette()))) == (
+        "the mask is a color picture, but `data.source.mask` expects ids. Set `data.source.mask: colors`."
     )
 
 
 def test_a_mask_must_be_a_png() -> None:
     file = io.BytesIO()
     Image.fromarray(IDS).save(file, "JPEG")
-    for kind in (Ids(), Binary(), Colours()):
+    for kind in (Ids(), Binary(), Colors()):
         assert fault(kind, file.getvalue()) == (
             "the mask is not a PNG; other formats lose or shift ids. Save it as PNG."
         )
@@ -174,7 +174,7 @@ def test_every_mask_of_voc_equals_what_pillow_reads(shared: Path) -> None:
 
 
 def test_other_layouts_of_the_world(shared: Path) -> None:
-    """Raw ids of Cityscapes (8 and 16 bits), palettes of Mapillary, grey in three channels of REFUGE."""
+    """Raw ids of Cityscapes (8 and 16 bits), palettes of Mapillary, gray in three channels of REFUGE."""
     folder = shared / "data" / "miniatures"
     city = folder / "pseudo_cityscapes_dataset" / "gtFine" / "val" / "frankfurt"
     for file in (

@@ -86,7 +86,7 @@ def _runs(mask: np.ndarray) -> np.ndarray:
     return np.array(lengths)
 
 
-def test_textures_tell_apart_what_colour_does_not() -> None:
+def test_textures_tell_apart_what_color_does_not() -> None:
     """Within a form, brightness varies more for every class with a pattern than for the plain one (4)."""
     images, masks = scenes(Shapes(size=96, train=60, channels=1), count=60)
     spread = {}

@@ -54,10 +54,10 @@ def test_files_lie_where_tf_serving_wants_them(report):
 
 def test_report_says_what_was_compared(report):
     saved, tflite = report.comparisons
-    assert (saved.artefact, saved.images, saved.wrong, saved.mask_agreement) == ("SavedModel", 7, 0, 1.0)
+    assert (saved.artifact, saved.images, saved.wrong, saved.mask_agreement) == ("SavedModel", 7, 0, 1.0)
     assert saved.pixels == 2 * 40 * 52 + 33 * 64 + 2 * 40 * 52 + 2 * 40 * 52
     assert saved.largest_difference < 1e-5
-    assert (tflite.artefact, tflite.images, tflite.pixels, tflite.wrong) == ("TFLite file", 2, 2 * 32 * 48, 0)
+    assert (tflite.artifact, tflite.images, tflite.pixels, tflite.wrong) == ("TFLite file", 2, 2 * 32 * 48, 0)
     assert 0 < tflite.largest_difference < 1e-5
     assert str(report).splitlines()[:2] == [str(report.folder), str(report.tflite)]
     record = json.loads((report.folder / "export.json").read_text())
@@ -135,11 +135,11 @@ def test_tflite_is_float32_of_one_size_and_builtin(model, report):
     np.testing.assert_allclose(found, probabilities(model, batch), atol=1e-5)
 
 
-def test_labels_lie_in_both_artefacts(report):
+def test_labels_lie_in_both_artifacts(report):
     expected = {
         "names": ["class0", "class1", "class2"],
         "ignore": 255,
-        "colours": [[0, 0, 0], [128, 0, 0], [0, 128, 0]],
+        "colors": [[0, 0, 0], [128, 0, 0], [0, 128, 0]],
     }
     assert json.loads((report.folder / "labels.json").read_text()) == expected
     with zipfile.ZipFile(report.tflite) as archive:
@@ -149,7 +149,7 @@ def test_labels_lie_in_both_artefacts(report):
 def test_tflite_can_be_left_out(tmp_path):
     report = export(constant([1.0, 2.0]), labels(2), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
     assert report.tflite is None
-    assert [one.artefact for one in report.comparisons] == ["SavedModel"]
+    assert [one.artifact for one in report.comparisons] == ["SavedModel"]
     assert not list(report.folder.rglob("*.tflite"))
 
 
@@ -193,7 +193,7 @@ def test_files_of_another_kind_are_refused_by_name(report):
 
 
 def test_a_network_of_one_size_is_served_at_it(model, tmp_path):
-    """Whatever size an image has, the artefacts answer as the predictor does: resized, and the answer resized back."""
+    """Whatever size an image has, the artifacts answer as the predictor does: resized, and the answer resized back."""
     pictures = [image(0), image(1, 33, 64)]
     report = export(model, labels(), tmp_path, "toy", spec=Export(), images=pictures, seen=(16, 24))
     assert report.tflite.name == "toy_float32_16x24.tflite"
@@ -246,7 +246,7 @@ def test_256_classes_still_fit_into_a_byte(tmp_path):
 
 
 def test_undecided_pixels_are_no_fault(tmp_path):
-    """A network that has learned nothing calls all classes equal; the artefact may break such ties as it likes."""
+    """A network that has learned nothing calls all classes equal; the artifact may break such ties as it likes."""
     report = export(constant([0.0, 0.0]), labels(2), tmp_path, "toy", spec=Export(), images=[image()])
     assert [one.wrong for one in report.comparisons] == [0, 0]
 

@@ -1,4 +1,4 @@
-"""The gate can fail: every way in which an artefact may be wrong is met by an error with its figures, and no file."""
+"""The gate can fail: every way in which an artifact may be wrong is met by an error with its figures, and no file."""
 
 import io
 import os
@@ -57,7 +57,7 @@ def test_a_saved_model_that_says_something_else_is_not_left_in_place(tmp_path):
         turned = np.rot90(np.asarray(photograph), 3)
     batches = [image()[None], np.stack([image(), image()[::-1, ::-1]]), image()[None], image()[None], turned[None]]
     expected = [tf.nn.softmax(model(batch.astype(np.float32))).numpy() for batch in batches]
-    zero = sum(int((batch.argmax(-1) == 0).sum()) for batch in expected)  # the artefact says class 0 everywhere
+    zero = sum(int((batch.argmax(-1) == 0).sum()) for batch in expected)  # the artifact says class 0 everywhere
     assert float(figures[1]) == pytest.approx(100 * zero / 12480, abs=1e-4)
     second, first = np.concatenate([np.sort(batch).reshape(-1, 3) for batch in expected]).T[-2:]
     best = np.concatenate([batch.argmax(-1).ravel() for batch in expected])
@@ -103,7 +103,7 @@ def test_a_small_difference_passes_only_a_wider_tolerance(tmp_path):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """Artefacts of one network, and what they and another network say to the same questions."""
+    """Artifacts of one network, and what they and another network say to the same questions."""
     folder = tmp_path_factory.mktemp("two")
     mine, other = constant([0.0, 1.0, 0.0]), constant([1.0, 0.0, 0.0])
     write_saved_model(mine, folder / "saved")
@@ -114,19 +114,19 @@ def two(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("artefact", "prefixes", "pixels"),
+    ("artifact", "prefixes", "pixels"),
     [("SavedModel", ("saved/", "encoded/"), 12480), ("TFLite file", ("tflite/",), 64)],
 )
-def test_figures_of_right_and_of_exchanged_artefacts(two, artefact, prefixes, pixels):
+def test_figures_of_right_and_of_exchanged_artifacts(two, artifact, prefixes, pixels):
     _, _, answers, mine, other = two
-    right = compare(artefact, prefixes, mine, answers, 1e-4)
+    right = compare(artifact, prefixes, mine, answers, 1e-4)
     assert (right.mask_agreement, right.wrong, right.passes(1e-4)) == (1.0, 0, True)
-    wrong = compare(artefact, prefixes, other, answers, 1e-4)
+    wrong = compare(artifact, prefixes, other, answers, 1e-4)
     apart = (np.e - 1) / (np.e + 2)
     assert (wrong.pixels, wrong.mask_agreement, wrong.wrong, wrong.passes(0.99)) == (pixels, 0.0, pixels, False)
     assert wrong.largest_difference == pytest.approx(apart, abs=1e-6)
     assert str(wrong) == (
-        f"{artefact}: masks agree on 0.0000% of {pixels:,} pixels, probabilities differ by at most 3.6e-01 "
+        f"{artifact}: masks agree on 0.0000% of {pixels:,} pixels, probabilities differ by at most 3.6e-01 "
         f"({wrong.images} images)"
     )
 
@@ -195,7 +195,7 @@ def test_rounding_passes_and_the_usual_faults_do_not():
     assert compare("any", ("saved/",), mine, training, tolerance).largest_difference > 10 * tolerance
 
 
-def test_artefacts_that_do_not_load_are_an_error(two):
+def test_artifacts_that_do_not_load_are_an_error(two):
     folder, asked, *_ = two
     with pytest.raises(ExportError) as error:
         ask(folder / "nowhere", None, asked)
@@ -292,7 +292,7 @@ def test_a_version_that_appears_meanwhile_is_left_alone(tmp_path, monkeypatch):
         (tmp_path / "toy" / "1").mkdir()
         return ask(*arguments)
 
-    monkeypatch.setattr("tfseg.exporting.artefacts.ask", rival)
+    monkeypatch.setattr("tfseg.exporting.artifacts.ask", rival)
     with pytest.raises(ExportError) as error:
         export(constant([0.0, 1.0]), labels(2), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
     assert str(error.value) == (

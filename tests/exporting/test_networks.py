@@ -15,22 +15,24 @@ from tfseg.models.refine import CrfRnn
 
 pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 
-UNPOOLED = Vgg16(width=1 / 32, batch_norm=True, indices=True, fc=None)
+UNPOOLED = Vgg16(width_multiplier=1 / 32, batch_norm=True, indices=True, fc=None)
 NETWORKS = {
-    "released": Segmenter(backbone=Vgg16(form="original", width=1 / 32), decoder=Fcn(upsampling="deconv")),
-    "same": Segmenter(backbone=Vgg16(width=1 / 32), decoder=Fcn(strides=(32, 16))),
-    "light": Segmenter(backbone=MobileNetV2(alpha=0.25), decoder=Fcn(strides=(32, 16, 8, 4), channels=8)),
+    "released": Segmenter(backbone=Vgg16(form="original", width_multiplier=1 / 32), decoder=Fcn(upsampling="deconv")),
+    "same": Segmenter(backbone=Vgg16(width_multiplier=1 / 32), decoder=Fcn(strides=(32, 16))),
+    "light": Segmenter(backbone=MobileNetV2(width_multiplier=0.25), decoder=Fcn(strides=(32, 16, 8, 4), filters=8)),
     "deconvnet": Segmenter(backbone=UNPOOLED, decoder=DeconvNet(filters=8)),
     "segnet": Segmenter(backbone=UNPOOLED, decoder=SegNet()),
-    "unet": Segmenter(backbone=ContractingPath(width=2), decoder=Unet()),
-    "pspnet": Segmenter(backbone=Resnet(depth=50, width=1 / 32, output_stride=8), decoder=PspNet(filters=4)),
+    "unet": Segmenter(backbone=ContractingPath(filters=2), decoder=Unet()),
+    "pspnet": Segmenter(backbone=Resnet(depth=50, width_multiplier=1 / 32, output_stride=8), decoder=PspNet(filters=4)),
     "deeplab": Segmenter(
-        backbone=Vgg16(form="deeplab", output_stride=8, width=1 / 32, pool5a=True),
+        backbone=Vgg16(form="deeplab", output_stride=8, width_multiplier=1 / 32, pool5a=True),
         decoder=DeepLabV1(),
         scales=(1.0, 0.5),
     ),
-    "dilation": Segmenter(backbone=Vgg16(form="dilation", output_stride=8, width=1 / 32), decoder=Dilation()),
-    "small": Segmenter(channels=1, backbone=SmallCnn(width=4), decoder=Fcn(strides=(16, 8))),
+    "dilation": Segmenter(
+        backbone=Vgg16(form="dilation", output_stride=8, width_multiplier=1 / 32), decoder=Dilation()
+    ),
+    "small": Segmenter(channels=1, backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16, 8))),
 }
 FORBIDDEN = {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "SHAPE", "STRIDED_SLICE", "PACK", "TRANSPOSE", "VAR_HANDLE"}
 """Builtin, but slow, or a sign that a size or a weight was left open."""
@@ -79,7 +81,7 @@ REFINEMENTS = {
 def test_networks_with_a_crf_pass_the_gate(kernel, tmp_path):
     """The SavedModel gets photographs whose number and sizes it does not know; a lattice is made for each."""
     refine, spec = REFINEMENTS[kernel]
-    network = Segmenter(backbone=SmallCnn(width=4), decoder=Fcn(strides=(16, 8)), refine=refine)
+    network = Segmenter(backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16, 8)), refine=refine)
     images = [image(0, 75, 97, 3), image(1, 64, 33, 3)]
     report = export(awake(network.build(labels(4)), images[0]), labels(4), tmp_path, kernel, spec=spec, images=images)
     assert [one.wrong for one in report.comparisons] == [0] * (1 + (kernel == "window"))

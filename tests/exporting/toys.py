@@ -64,7 +64,7 @@ class ArgmaxPooling(keras.layers.Layer):
 
 
 def network(classes=3, channels=3, seed=0, before=(), after=(), align_corners=False) -> keras.Model:
-    """Stride 2 and back, with everything that tends to break: normalisation inside, BatchNorm, dilation, a resize."""
+    """Stride 2 and back, with everything that tends to break: normalization inside, BatchNorm, dilation, a resize."""
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((None, None, channels), name="image")
     x = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)

@@ -68,7 +68,7 @@ def test_jpeg_pixels_of_real_photographs_equal_those_of_pillow(shared: Path) -> 
 @pytest.mark.parametrize("kind", ["BMP", "GIF"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
 def test_bmp_and_gif_are_what_pillow_sees(mode: str, kind: str, channels: int) -> None:
-    """Colour, grey and palettes, asked for as luma, as colour, and opaque."""
+    """Color, gray and palettes, asked for as luma, as color, and opaque."""
     if (mode, kind) == ("RGBA", "GIF"):
         pytest.skip("a GIF has a palette")
     file = io.BytesIO()
@@ -177,12 +177,12 @@ def test_the_orientation_in_a_png_is_ignored() -> None:
     np.testing.assert_array_equal(decoded(encoded(PICTURE, "PNG", exif=exif)), PICTURE)
 
 
-def test_grey_and_colour_meet_the_channels_that_are_asked_for() -> None:
-    grey = PICTURE[:, :, 0]
+def test_gray_and_color_meet_the_channels_that_are_asked_for() -> None:
+    gray = PICTURE[:, :, 0]
     for kind in ("PNG", "JPEG"):
-        one = decoded(encoded(grey, kind), 1)
-        np.testing.assert_array_equal(decoded(encoded(grey, kind), 3), np.repeat(one, 3, 2))
-    np.testing.assert_array_equal(decoded(encoded(grey, "PNG"), 1)[:, :, 0], grey)
+        one = decoded(encoded(gray, kind), 1)
+        np.testing.assert_array_equal(decoded(encoded(gray, kind), 3), np.repeat(one, 3, 2))
+    np.testing.assert_array_equal(decoded(encoded(gray, "PNG"), 1)[:, :, 0], gray)
     assert decoded(encoded(PICTURE, "JPEG"), 1).shape == (43, 61, 1)
 
 

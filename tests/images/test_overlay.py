@@ -11,7 +11,7 @@ from tfseg.images.overlay import blend, write_image, write_mask
 from tfseg.labels import voc_palette
 
 
-def test_a_mask_keeps_its_ids_and_shows_its_colours(tmp_path: Path) -> None:
+def test_a_mask_keeps_its_ids_and_shows_its_colors(tmp_path: Path) -> None:
     ids = np.array([[0, 1, 15], [255, 21, 3]], np.int64)
     write_mask(tmp_path / "new" / "mask.png", ids, voc_palette())
     with Image.open(tmp_path / "new" / "mask.png") as picture:
@@ -50,7 +50,7 @@ def test_a_picture_is_written_as_it_is(tmp_path: Path, shape: tuple[int, ...]) -
         np.testing.assert_array_equal(np.asarray(picture), image.squeeze())
 
 
-def test_blending_weighs_picture_and_colours() -> None:
+def test_blending_weighs_picture_and_colors() -> None:
     rng = np.random.default_rng(1)
     image, ids = rng.integers(0, 256, (6, 4, 3), np.uint8), rng.integers(0, 5, (6, 4))
     shown = blend(image, ids, voc_palette(), alpha=0.25, ignore=3)
@@ -64,10 +64,10 @@ def test_blending_weighs_picture_and_colours() -> None:
     np.testing.assert_array_equal(blend(image, ids, voc_palette(), alpha=1), whole)
 
 
-def test_grey_pictures_are_shown_in_grey() -> None:
-    grey, ids = np.array([[10, 20]], np.uint8), np.zeros((1, 2), int)
-    expected = np.repeat(grey[..., None], 3, -1)
-    for image in (grey, grey[..., None]):
+def test_gray_pictures_are_shown_in_gray() -> None:
+    gray, ids = np.array([[10, 20]], np.uint8), np.zeros((1, 2), int)
+    expected = np.repeat(gray[..., None], 3, -1)
+    for image in (gray, gray[..., None]):
         np.testing.assert_array_equal(blend(image, ids, voc_palette(), ignore=0), expected)
 
 

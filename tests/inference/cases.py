@@ -64,7 +64,7 @@ CASES = [
     SpecCase(
         Ensemble(network=Path.cwd() / "fcn.keras"),
         lambda ensemble: ensemble(np.array([1.0, 2.0]), np.array([3.0, -1.0])),
-        {"rule": "score_product"},
+        {"merge": "score_product"},
         {"network": "test_runs_answer_together"},
     ),
 ]

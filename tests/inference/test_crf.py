@@ -22,11 +22,11 @@ from tfseg.spec.show import dump
 
 pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 
-MEAN, PRODUCT = (Ensemble(network=Path("b.keras"), rule=rule) for rule in ("mean_prob", "score_product"))  # type: ignore[arg-type]
+MEAN, PRODUCT = (Ensemble(network=Path("b.keras"), merge=rule) for rule in ("mean_prob", "score_product"))  # type: ignore[arg-type]
 CRF = Crf(parameters="deeplab_v1", iterations=3)
 NAMES = ", ".join(sorted(PARAMETERS))
-COLOURS = (
-    ": the distance of two colours is that of grey or RGB images, of 1 or 3 channels; set it to null. Received: "
+COLORS = (
+    ": the distance of two colors is that of gray or RGB images, of 1 or 3 channels; set it to null. Received: "
     "images of 4 channels"
 )
 
@@ -80,9 +80,9 @@ def test_an_exported_network_is_refined_too(model: keras.Model, tmp_path: Path) 
     np.testing.assert_allclose(refined, Predictor(model, crf=CRF).probabilities(image()), atol=1e-4)
 
 
-def test_grey_images_are_refined() -> None:
-    grey = image(1, channels=1)
-    assert np.any(Predictor(network(3, 1), crf=CRF).predict(grey) != Predictor(network(3, 1)).predict(grey))
+def test_gray_images_are_refined() -> None:
+    gray = image(1, channels=1)
+    assert np.any(Predictor(network(3, 1), crf=CRF).predict(gray) != Predictor(network(3, 1)).predict(gray))
 
 
 TINY = """\
@@ -141,7 +141,7 @@ def test_runs_are_refined_once(model: keras.Model, tmp_path: Path) -> None:
             ["inference.crf={parameters: crf_rnn, bilateral_weight: 1e300}"],
             ".bilateral_weight: expected a number from 0 to 1000000 or null; received 1e+300",
         ),
-        (["inference.crf={parameters: crf_rnn}", "data.source.channels=4", "model.channels=4"], COLOURS),
+        (["inference.crf={parameters: crf_rnn}", "data.source.channels=4", "model.channels=4"], COLORS),
     ],
 )
 def test_what_check_finds(overrides: list[str], told: str, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def refusal(crf: Crf, model: keras.Model, picture: np.ndarray) -> str:
 
 
 def test_what_is_refused_while_running(model: keras.Model) -> None:
-    assert refusal(CRF, network(3, 4), image(channels=4)) == f"inference.crf{COLOURS}"
+    assert refusal(CRF, network(3, 4), image(channels=4)) == f"inference.crf{COLORS}"
     assert refusal(Crf(parameters="crf_rnn", theta_beta=1e-4), model, image()) == (
         "inference.crf: an image of 40x52 (height x width) is too large for the lattice when it is measured in units "
         "so small. Take larger ones; below a theta_beta of about 0.2 contrasts alone are too large. Received: "

@@ -19,7 +19,7 @@ def test_values_of_a_range(steps: Steps, values: list[float]) -> None:
 
 
 def test_how_many_settings_may_be_tried() -> None:
-    """Of five values of one parameter: the middle, four others in each sweep, two neighbours in each later round."""
+    """Of five values of one parameter: the middle, four others in each sweep, two neighbors in each later round."""
     ranges = {"a": Steps(0, 8, 2), "b": Steps(1, 1, 0)}
     assert most(ranges) == 1 + SWEEPS * (4 + HALVINGS * 2)
     assert most(DEEPLAB) == 1 + SWEEPS * (7 + 3 + 3 + HALVINGS * 2 * 3)

@@ -19,7 +19,7 @@ from tfseg.spec.show import dump
 
 pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 
-MEAN, PRODUCT = (Ensemble(network=Path("fcn.keras"), rule=rule) for rule in ("mean_prob", "score_product"))  # type: ignore[arg-type]
+MEAN, PRODUCT = (Ensemble(network=Path("fcn.keras"), merge=rule) for rule in ("mean_prob", "score_product"))  # type: ignore[arg-type]
 BOXES = Proposals(min_side=9, size=16)
 
 

@@ -111,7 +111,7 @@ def test_more_than_256_classes_need_16_bits():
 
 
 def test_the_classes_come_along(files):
-    expected = Labels(names=("class0", "class1", "class2"), colours=((0, 0, 0), (128, 0, 0), (0, 128, 0)))
+    expected = Labels(names=("class0", "class1", "class2"), colors=((0, 0, 0), (128, 0, 0), (0, 128, 0)))
     assert Predictor.open(files["saved"]).labels == expected
     assert Predictor.open(files["tflite"]).labels == expected
     assert Predictor.open(files["keras"]).labels is None
@@ -128,7 +128,7 @@ def test_the_classes_come_along(files):
         beside.unlink()
     assert str(error.value) == (
         f"{beside}: does not name the classes (names: Tuple should have at least 2 items after validation, not 1). "
-        "Expected JSON with `names`, `ignore` and `colours`, as `tfseg fit` writes labels.json."
+        "Expected JSON with `names`, `ignore` and `colors`, as `tfseg fit` writes labels.json."
     )
 
 

@@ -31,7 +31,7 @@ def model() -> keras.Model:
 
 
 def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear between the centres of pixels, constant beyond the outermost."""
+    """Bilinear between the centers of pixels, constant beyond the outermost."""
     values = values.astype(np.float64)
     for axis, length in enumerate(size):
         last = values.shape[axis] - 1
@@ -167,7 +167,7 @@ def test_files_that_give_no_scores(model: keras.Model, tmp_path: Path) -> None:
         assert str(error.value) == (
             "inference: proposals and the ensemble's score_product need scores before the softmax, and a SavedModel or "
             "a TFLite file gives probabilities. Use the run directory or its .keras file, or set inference.proposals "
-            "to null and inference.ensemble.rule to mean_prob."
+            "to null and inference.ensemble.merge to mean_prob."
         )
 
 
@@ -195,8 +195,8 @@ def test_boxes_are_seen_once_and_at_one_size(field: str, value: int) -> None:
 TINY = """\
 name: tiny
 labels: {names: [ground, disc, square]}
-data: {source: {type: shapes, size: 32, train: 4, val: 2}, batch_size: 2, boxes: {type: objects, smallest: 9, size: 24}}
-model: {backbone: {type: small_cnn, width: 2}, decoder: {type: fcn, strides: [16, 8]}}
+data: {source: {type: shapes, size: 32, train: 4, val: 2}, batch_size: 2, boxes: {type: objects, min_pixels: 9, size:
+24}} model: {backbone: {type: small_cnn, filters: 2}, decoder: {type: fcn, strides: [16, 8]}}
 training: {epochs: 1}
 inference: {proposals: {min_side: 8, size: 24}}
 """

@@ -107,9 +107,9 @@ def test_uncertainty_maps_are_written(bayesian: keras.Model, tmp_path: Path) -> 
     assert [file.name for file in written] == ["a.png", "a-overlay.png", "a-uncertainty.png"]
     mask, uncertainty = predictor.predict_with_uncertainty(image(1))
     np.testing.assert_array_equal(Image.open(written[0]), mask)
-    with Image.open(written[2]) as grey:
-        assert grey.mode.startswith("I;16")
-        np.testing.assert_array_equal(grey, shade(uncertainty, 3))
+    with Image.open(written[2]) as gray:
+        assert gray.mode.startswith("I;16")
+        np.testing.assert_array_equal(gray, shade(uncertainty, 3))
     assert np.asarray(Image.open(written[2])).max() > 0
 
 

@@ -16,7 +16,7 @@ from tfseg.inference import Inference, Predictor, predict_files, read_image
 from tfseg.labels import Labels, voc_palette
 from tfseg.spec.problems import SpecError
 
-COLOURS = ((10, 20, 30), (200, 0, 0), (0, 0, 250))
+COLORS = ((10, 20, 30), (200, 0, 0), (0, 0, 250))
 
 
 @pytest.fixture(scope="module")
@@ -31,30 +31,30 @@ def saved(path, array, **options):
 
 def test_masks_are_index_pngs_with_the_labels_palette(predictor, tmp_path):
     paths = [saved(tmp_path / "a.png", image(0, 20, 31)), saved(tmp_path / "b.jpg", image(1, 9, 8))]
-    labels = Labels(names=("a", "b", "c"), colours=COLOURS)
+    labels = Labels(names=("a", "b", "c"), colors=COLORS)
     written = list(predict_files(predictor, paths, tmp_path / "out", labels))
     assert written == [tmp_path / "out" / "a.png", tmp_path / "out" / "b.png"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
     for path, mask in zip(paths, written, strict=True):
         with Image.open(mask) as picture:
             assert picture.mode == "P"
-            assert tuple(picture.getpalette()[:9]) == sum(COLOURS, ())
+            assert tuple(picture.getpalette()[:9]) == sum(COLORS, ())
             np.testing.assert_array_equal(picture, predictor.predict(read_image(path, 3)))
 
 
 def test_overlays_lie_beside_the_masks_and_follow_the_spec(predictor, tmp_path):
     path = saved(tmp_path / "a.png", image(0, 20, 31))
-    given = {"overlay": True, "labels": Labels(names=("a", "b", "c"), colours=COLOURS)}
+    given = {"overlay": True, "labels": Labels(names=("a", "b", "c"), colors=COLORS)}
     pictures = {}
     for opacity in (0.0, 0.5, 1.0):
         spec = Inference(opacity=opacity)
         mask, over = predict_files(predictor, [path], tmp_path / f"{opacity}", spec=spec, **given)
         assert (mask.name, over.name) == ("a.png", "a-overlay.png")
         pictures[opacity] = np.asarray(Image.open(over)).astype(float)
-    colours = np.asarray(COLOURS)[np.asarray(Image.open(mask))]
+    colors = np.asarray(COLORS)[np.asarray(Image.open(mask))]
     np.testing.assert_array_equal(pictures[0.0], image(0, 20, 31))
-    np.testing.assert_array_equal(pictures[1.0], colours)
-    np.testing.assert_allclose(pictures[0.5], (pictures[0.0] + colours) / 2, atol=0.51)
+    np.testing.assert_array_equal(pictures[1.0], colors)
+    np.testing.assert_allclose(pictures[0.5], (pictures[0.0] + colors) / 2, atol=0.51)
     default = list(predict_files(predictor, [path], tmp_path / "default", **given))[1]
     np.testing.assert_array_equal(np.asarray(Image.open(default)), pictures[0.5])
 
@@ -73,7 +73,7 @@ def test_more_than_256_classes_make_16_bit_files(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 6])
-def test_grey_and_many_channels(tmp_path, channels):
+def test_gray_and_many_channels(tmp_path, channels):
     predictor = Predictor(network(channels=channels))
     array = image(0, 20, 31, channels)
     path = tmp_path / "a.npy"
@@ -86,7 +86,7 @@ def test_grey_and_many_channels(tmp_path, channels):
 @pytest.mark.parametrize(
     ("name", "mode", "channels"),
     [
-        *[("grey.png", "L", 1), ("grey.png", "L", 3), ("grey.jpg", "L", 1), ("grey.jpg", "L", 3), ("bits.png", "1", 1)],
+        *[("gray.png", "L", 1), ("gray.png", "L", 3), ("gray.jpg", "L", 1), ("gray.jpg", "L", 3), ("bits.png", "1", 1)],
         *[("rgb.png", "RGB", 3), ("rgb.jpg", "RGB", 3), ("rgba.png", "RGBA", 3), ("rgba.png", "RGBA", 4)],
         ("palette.png", "P", 3),
     ],
@@ -221,7 +221,7 @@ def test_a_name_that_is_too_long_is_found_before_anything_is_written(predictor, 
 
 def test_a_legend_names_the_classes(predictor, tmp_path):
     path = saved(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
-    labels = Labels(names=("ground", "a disc"), colours=((0, 0, 0), (200, 100, 0)))
+    labels = Labels(names=("ground", "a disc"), colors=((0, 0, 0), (200, 100, 0)))
     legend, mask = predict_files(predictor, [path], tmp_path / "out", labels, legend=True)
     assert (legend.name, mask.name) == ("legend.png", "a.png")
     pixels = np.asarray(Image.open(legend))

@@ -123,11 +123,11 @@ CASES = [
     ),
     LayerCase(
         layers.ParallelAtrousClassifier,
-        {"classes": 5, "rates": [1, 4], "hidden": 6, "dropout": 0.2},
+        {"num_classes": 5, "rates": [1, 4], "filters": 6, "dropout": 0.2},
         (X,),
         learned=12,
     ),
-    LayerCase(layers.ParallelAtrousClassifier, {"classes": 5, "rates": [2, 3, 12]}, (X,), learned=6),
+    LayerCase(layers.ParallelAtrousClassifier, {"num_classes": 5, "rates": [2, 3, 12]}, (X,), learned=6),
     LayerCase(layers.McDropout, {"rate": 0.25, "always_on": False, "noise_shape": [2, 1, 1, 3], "seed": 1}, (X,)),
     LayerCase(
         layers.LocalResponseNormalization,
@@ -174,13 +174,13 @@ CASES = [
     ),
     LayerCase(
         layers.DilatedContext,
-        {"classes": 3, "size": "large", "dilations": [1, 2, 1]},
+        {"num_classes": 3, "size": "large", "dilation_rates": [1, 2, 1]},
         (X,),
         learned=8,
     ),
     LayerCase(
         layers.DilatedContext,
-        {"classes": 3, "dilations": [2, 1], "padding": "once", "use_bias": False},
+        {"num_classes": 3, "dilation_rates": [2, 1], "padding": "once", "use_bias": False},
         (X,),
         learned=3,
     ),

@@ -44,7 +44,7 @@ def interpolated(x: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return result
 
 
-def normalised(x: np.ndarray, weights: Sequence[np.ndarray], epsilon: float) -> np.ndarray:
+def normalized(x: np.ndarray, weights: Sequence[np.ndarray], epsilon: float) -> np.ndarray:
     """BatchNorm at inference; `weights` are gamma, beta, mean and variance."""
     gamma, beta, mean, variance = weights
     return gamma * (x - mean) / np.sqrt(variance + epsilon) + beta

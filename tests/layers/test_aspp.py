@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.layers.reference import convolved, interpolated, normalised, relu
+from tests.layers.reference import convolved, interpolated, normalized, relu
 from tfseg.layers import AtrousSpatialPyramidPooling
 
 RANDOM = np.random.default_rng(0)
@@ -29,7 +29,7 @@ def filled(layer: keras.layers.Layer, shape: tuple[int, ...] = X.shape) -> keras
 def unit(x: np.ndarray, aspp: AtrousSpatialPyramidPooling, name: str, rate: int = 1) -> np.ndarray:
     """Convolution, BatchNorm, ReLU."""
     convolution = convolved(x, aspp.sublayers[name].get_weights()[0], rate=rate)
-    return relu(normalised(convolution, aspp.sublayers[f"{name}_norm"].get_weights(), EPSILON))
+    return relu(normalized(convolution, aspp.sublayers[f"{name}_norm"].get_weights(), EPSILON))
 
 
 def mean_of(x: np.ndarray, aspp: AtrousSpatialPyramidPooling) -> np.ndarray:
@@ -67,7 +67,7 @@ def test_separable_branches(norm: bool) -> None:
         full[:, :, channel, channel] = depthwise[:, :, channel, 0]
     spread = convolved(X, full, rate=3)
     if norm:
-        spread = relu(normalised(spread, aspp.sublayers["atrous_1_depthwise_norm"].get_weights(), EPSILON))
+        spread = relu(normalized(spread, aspp.sublayers["atrous_1_depthwise_norm"].get_weights(), EPSILON))
     np.testing.assert_allclose(aspp(X), unit(spread, aspp, "atrous_1"), rtol=1e-4, atol=1e-4)
 
 

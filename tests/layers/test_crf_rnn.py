@@ -23,7 +23,7 @@ MU = np.array([[-1.0, 0.3, 0.0, 0.2], [0.6, -0.8, 0.1, 0.0], [0.0, -0.2, -1.2, 0
 
 
 def scene(batch: int = 1, height: int = 10, width: int = 12, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    """Logits that tend to the class of their side, and an image of two colours with noise."""
+    """Logits that tend to the class of their side, and an image of two colors with noise."""
     right = np.arange(width)[:, None] >= width // 2
     image = np.where(right, 170, 80) + generator.normal(0, 10, (batch, height, width, 3))
     logits = generator.normal(size=(batch, height, width, classes)) + np.where(right, *np.eye(classes)[:2])
@@ -164,12 +164,12 @@ def test_a_batch_is_its_images_one_by_one(form: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_grey_image_counts_as_three_equal_channels(form: dict[str, Any]) -> None:
+def test_a_gray_image_counts_as_three_equal_channels(form: dict[str, Any]) -> None:
     logits, image = scene()
-    grey = image[..., :1]
-    crf, colour = (CrfRnn(**THETAS, **form) for _ in range(2))
-    expected = np.asarray(colour([logits, np.repeat(grey, 3, -1)]))
-    found = np.asarray(crf([logits, grey]))
+    gray = image[..., :1]
+    crf, color = (CrfRnn(**THETAS, **form) for _ in range(2))
+    expected = np.asarray(color([logits, np.repeat(gray, 3, -1)]))
+    found = np.asarray(crf([logits, gray]))
     assert np.mean(found.argmax(-1) == expected.argmax(-1)) > 0.97
     if form:  # the lattice has another number of dimensions
         np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -300,7 +300,7 @@ def test_a_compatibility_of_another_number_of_classes() -> None:
 @pytest.mark.parametrize("shape", [(1, 10, 11, 3), (2, 10, 12, 3), (1, 10, 12, 4)])
 def test_an_image_of_another_size(shape: tuple[int, ...]) -> None:
     text = (
-        "Expected logits [batch, height, width, classes] and an image [batch, height, width, 3] (or 1, if it is grey) "
+        "Expected logits [batch, height, width, classes] and an image [batch, height, width, 3] (or 1, if it is gray) "
         f"of the same batch and size. Received: (1, 10, 12, 4) and {shape}"
     )
     with pytest.raises(ValueError, match=re.escape(text)):

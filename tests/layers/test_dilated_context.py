@@ -43,7 +43,7 @@ def test_once_pads_the_first_for_all() -> None:
         expected = convolution if part.name == "ctx_final" else relu(convolution)
     assert expected.shape == X.shape
     np.testing.assert_allclose(context(X), expected, rtol=1e-4, atol=1e-4)
-    other = DilatedContext(3, dilations=(1, 3, 1))
+    other = DilatedContext(3, dilation_rates=(1, 3, 1))
     other.build(X.shape)
     other.set_weights(context.get_weights())
     assert np.any(np.abs(np.asarray(other(X)) - context(X)) > 0.01)

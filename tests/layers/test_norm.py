@@ -1,4 +1,4 @@
-"""The normalisation that is chosen once: against NumPy, and wherever a layer stands."""
+"""The normalization that is chosen once: against NumPy, and wherever a layer stands."""
 
 import re
 from typing import Any
@@ -65,7 +65,7 @@ def test_layers_of_layers_do_not_depend_on_where_they_are_loaded(kind: type) -> 
     assert any(isinstance(each, keras.layers.BatchNormalization) for each in other._flatten_layers())
 
 
-INDIVISIBLE = "must divide the channels of every layer that is normalised, and what {} reads has {}. Received: {}"
+INDIVISIBLE = "must divide the channels of every layer that is normalized, and what {} reads has {}. Received: {}"
 
 
 def test_groups_that_do_not_divide() -> None:

@@ -21,12 +21,12 @@ def test_the_next_size_and_no_other(multiple: int, remainder: int) -> None:
         assert after == next(size for size in range(before, 99) if size % multiple == remainder)
 
 
-def test_the_image_is_untouched_and_the_rest_has_the_colour() -> None:
-    colour = (122.67891434, 116.66876762, 104.00698793)
-    found = np.asarray(PadToGrid(8, value=colour)(X))
+def test_the_image_is_untouched_and_the_rest_has_the_color() -> None:
+    color = (122.67891434, 116.66876762, 104.00698793)
+    found = np.asarray(PadToGrid(8, value=color)(X))
     assert found.shape == (2, 9, 17, 3)
     np.testing.assert_array_equal(found[:, :7], X)
-    np.testing.assert_array_equal(found[:, 7:], np.broadcast_to(np.array(colour, "float32"), (2, 2, 17, 3)))
+    np.testing.assert_array_equal(found[:, 7:], np.broadcast_to(np.array(color, "float32"), (2, 2, 17, 3)))
     np.testing.assert_array_equal(CropLike(0)([found, X]), X)
 
 

@@ -58,7 +58,7 @@ def test_parameters_of_the_published_heads() -> None:
 
 def test_scores_start_near_zero_from_a_gaussian() -> None:
     keras.utils.set_random_seed(0)
-    for arguments, name in (({}, "fc1_c0"), ({"hidden": 64}, "fc8_1")):
+    for arguments, name in (({}, "fc1_c0"), ({"filters": 64}, "fc8_1")):
         head = ParallelAtrousClassifier(200, **arguments)
         head.build((None, None, None, 64))
         kernel, bias = head.sublayers[name].get_weights()
@@ -71,7 +71,7 @@ def test_every_branch_has_dropout_of_its_own_in_training_only() -> None:
     assert list(head.sublayers)[:5] == ["fc6_1", "drop6_1", "fc7_1", "drop7_1", "fc8_1"]
     np.testing.assert_array_equal(head(X), head(X))
     assert np.any(np.asarray(head(X, training=True)) != np.asarray(head(X)))
-    assert "drop6_1" not in ParallelAtrousClassifier(5, hidden=4, dropout=0.0).sublayers
+    assert "drop6_1" not in ParallelAtrousClassifier(5, filters=4, dropout=0.0).sublayers
 
 
 def test_freezing_reaches_the_parts_and_a_copy() -> None:

@@ -1,4 +1,4 @@
-"""Local response normalisation, against Caffe's formula in a loop and TensorFlow's operation."""
+"""Local response normalization, against Caffe's formula in a loop and TensorFlow's operation."""
 
 import re
 

@@ -80,7 +80,7 @@ def test_a_mask_that_can_be_counted() -> None:
     ("size", "width"), [((360, 480), 12), ((45, 60), 2), ((75, 100), 2), ((105, 140), 4), ((1, 1), 1)]
 )
 def test_the_width_rounds_as_the_published_code(size: tuple[int, int], width: int) -> None:
-    """Halves (1.5, 2.5 and 3.5 of these diagonals) go to the even neighbour, in a graph of any size as well."""
+    """Halves (1.5, 2.5 and 3.5 of these diagonals) go to the even neighbor, in a graph of any size as well."""
     labels = np.zeros((1, *size), np.int32)
     counts = []
     metric = BoundaryIoU(1)

@@ -23,15 +23,15 @@ from tfseg.models.heads import Crop, Interp, Resize, Zoom
 from tfseg.models.refine import CrfRnn
 from tfseg.symbolic import symbolically
 
-BACKBONE = Vgg16(width=1 / 64)
-RELEASED = Vgg16(form="deeplab", output_stride=8, width=1 / 64)
-DILATED = Vgg16(form="dilation", output_stride=8, width=1 / 64)
-INDEXED = Vgg16(width=1 / 64, batch_norm=True, indices=True, fc=None)
-SMALL = SmallCnn(width=2)
+BACKBONE = Vgg16(width_multiplier=1 / 64)
+RELEASED = Vgg16(form="deeplab", output_stride=8, width_multiplier=1 / 64)
+DILATED = Vgg16(form="dilation", output_stride=8, width_multiplier=1 / 64)
+INDEXED = Vgg16(width_multiplier=1 / 64, batch_norm=True, indices=True, fc=None)
+SMALL = SmallCnn(filters=2)
 
 DEEPLAB = {
     "rates": (1,),
-    "channels": 5,
+    "filters": 5,
     "depthwise_norm": Given(False, {"separable": True}),
     "pool_size": 2,
     "order": "pooling_last",
@@ -70,18 +70,18 @@ CASES = [
             "upsampling": "deconv",
             "learned_upsampling": Given(True, {"upsampling": "deconv"}),
             "scales": (0.01, 0.0001),
-            "channels": 4,
+            "filters": 4,
         },
         backbone=BACKBONE,
     ),
     part(
         "decoder",
-        DeepLabV1(channels=4),
+        DeepLabV1(filters=4),
         {
             "type": DeepLabV2(),
             "multi_scale": True,
             "fusion": Given("concatenation", {"multi_scale": True}),
-            "channels": Given(5, {"multi_scale": True}),
+            "filters": Given(5, {"multi_scale": True}),
             "dropout": Given(0.1, {"multi_scale": True}),
         },
         backbone=RELEASED,
@@ -89,7 +89,7 @@ CASES = [
     part(
         "decoder",
         DeepLabV2(),
-        {"type": DeepLabV1(channels=4), "rates": (6, 12), "hidden": 8, "dropout": Given(0.1, {"hidden": 8})},
+        {"type": DeepLabV1(filters=4), "rates": (6, 12), "filters": 8, "dropout": Given(0.1, {"filters": 8})},
         backbone=RELEASED,
     ),
     part(
@@ -98,7 +98,7 @@ CASES = [
         {
             "type": Fcn(strides=(8,)),
             "context": "large",
-            "dilations": Given((1, 2, 1), {"context": "basic"}),
+            "dilation_rates": Given((1, 2, 1), {"context": "basic"}),
             "padding": Given("same", {"context": "basic"}),
             "upsampling": "deconv",
         },
@@ -106,15 +106,15 @@ CASES = [
     ),
     part(
         "decoder",
-        DeepLabV3(channels=4),
-        {"type": DeepLabV3Plus(channels=4), **DEEPLAB, "separable": True},
+        DeepLabV3(filters=4),
+        {"type": DeepLabV3Plus(filters=4), **DEEPLAB, "separable": True},
         backbone=SMALL,
     ),
     part(
         "decoder",
-        DeepLabV3Plus(channels=4),
+        DeepLabV3Plus(filters=4),
         {
-            "type": DeepLabV3(channels=4),
+            "type": DeepLabV3(filters=4),
             **DEEPLAB,
             "separable": False,
             "low_level": 8,
@@ -133,8 +133,8 @@ CASES = [
     part(
         "decoder",
         Unet(),
-        {"type": Fcn(strides=(16,)), "strides": (16, 8, 2), "channels": (4, 3, 2, 1), "batch_norm": True},
-        backbone=ContractingPath(width=2),
+        {"type": Fcn(strides=(16,)), "strides": (16, 8, 2), "filters": (4, 3, 2, 1), "batch_norm": True},
+        backbone=ContractingPath(filters=2),
     ),
     part(
         "decoder",
@@ -156,7 +156,7 @@ CASES = [
             "epsilon": 0.1,
         },
         backbone=SMALL,
-        decoder=Fcn(strides=(16,), channels=4),
+        decoder=Fcn(strides=(16,), filters=4),
     ),
     part(
         "refine",

@@ -151,7 +151,7 @@ def test_a_backbone_is_built_once_for_each_spec(monkeypatch: pytest.MonkeyPatch)
     random.seed(7)
     state = random.getstate()
     for width, channels in ((3, 5), (3, 5), (4, 5), (3, 6), (3, 5)):
-        backbone_features(SmallCnn(width=width), channels)
+        backbone_features(SmallCnn(filters=width), channels)
     assert [each.width for each in builds] == [3, 4, 3]
     assert random.getstate() == state
 
@@ -175,8 +175,10 @@ def test_to_look_at_a_network_changes_no_other() -> None:
     def weights(look: bool) -> list[np.ndarray]:
         keras.utils.set_random_seed(3)
         if look:
-            backbone_features(SmallCnn(width=11), 3)
-        return Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,), channels=4)).build(LABELS).get_weights()
+            backbone_features(SmallCnn(filters=11), 3)
+        return (
+            Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16,), filters=4)).build(LABELS).get_weights()
+        )
 
     for first, second in zip(weights(False), weights(True), strict=True):
         np.testing.assert_array_equal(first, second)

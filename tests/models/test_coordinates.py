@@ -64,9 +64,9 @@ def test_receptive_field_is_what_an_impulse_reaches(name: str) -> None:
 def test_the_map_points_at_the_middle_of_what_an_impulse_reaches(name: str) -> None:
     seen, place = influences(name)
     found = coordinate_map(applied(name)[1], axis=1)
-    centre = np.average(np.arange(60), weights=seen)
+    center = np.average(np.arange(60), weights=seen)
     tolerance = 1.01 if "transposed" in name else 1e-3  # there the middle wanders about the map from place to place
-    assert abs((place - float(found.offset)) / float(found.scale) - centre) < tolerance
+    assert abs((place - float(found.offset)) / float(found.scale) - center) < tolerance
 
 
 def test_axes_are_told_apart() -> None:
@@ -153,7 +153,7 @@ def test_composite_layers_keep_the_grid_and_say_what_they_see() -> None:
     image = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3, 2, padding="valid")(image)
     rates = {
-        "v2": (tl.ParallelAtrousClassifier(4, (2, 6), hidden=4), 13),
+        "v2": (tl.ParallelAtrousClassifier(4, (2, 6), filters=4), 13),
         "context": (tl.DilatedContext(4), 67),
         "v3": (tl.AtrousSpatialPyramidPooling(4, (3, 5), pooling=False), 11),
     }

@@ -57,7 +57,7 @@ def test_shipped_rates_fit(file: Path) -> None:
     assert list(pipeline.model.problems(Context(pipeline.labels, 3, pipeline.data.crop))) == []
 
 
-OVERHANGING = Vgg16(form="dilation", output_stride=8, width=0.02)
+OVERHANGING = Vgg16(form="dilation", output_stride=8, width_multiplier=0.02)
 BEYOND = (
     "finer stages of vgg16 in its dilation form reach beyond the image, and this decoder does not crop them. "
     "Set model.backbone.form to same"
@@ -79,7 +79,9 @@ def test_finer_stages_that_reach_beyond_the_image(decoder: Fcn, expected: list[t
     assert list(Segmenter(backbone=OVERHANGING, decoder=decoder).problems(Context(LABELS, 3))) == expected
 
 
-@pytest.mark.parametrize("backbone", [OVERHANGING, Vgg16(width=0.02), SmallCnn(width=2)], ids=lambda each: each.type)
+@pytest.mark.parametrize(
+    "backbone", [OVERHANGING, Vgg16(width_multiplier=0.02), SmallCnn(filters=2)], ids=lambda each: each.type
+)
 def test_overhanging_is_what_the_maps_are(backbone: Vgg16 | SmallCnn) -> None:
     stages = backbone(keras.Input((64, 64, 3))).stages
     assert any(stage.tensor.shape[1] > 64 // stage.stride for stage in stages) == extends_beyond_image(

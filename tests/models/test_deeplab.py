@@ -14,16 +14,18 @@ from tfseg.models.coordinates import coordinate_map, receptive_field
 from tfseg.models.decoders import DeepLabV1, DeepLabV2, Dilation, Fcn
 
 VOC = Labels(names=tuple(f"class {index}" for index in range(21)))
-LARGE_FOV = FullyConnected(kernel=3, rate=12, filters=1024)
+LARGE_FOV = FullyConnected(kernel_size=3, dilation_rate=12, filters=1024)
 TINY = 1 / 64
 
 
 def deeplab(width: float = TINY, **options) -> Vgg16:
-    return Vgg16(form="deeplab", output_stride=8, width=width, **options)
+    return Vgg16(form="deeplab", output_stride=8, width_multiplier=width, **options)
 
 
 def dilation(width: float = TINY, **decoder) -> Segmenter:
-    return Segmenter(backbone=Vgg16(form="dilation", output_stride=8, width=width), decoder=Dilation(**decoder))
+    return Segmenter(
+        backbone=Vgg16(form="dilation", output_stride=8, width_multiplier=width), decoder=Dilation(**decoder)
+    )
 
 
 def image(height: int, width: int) -> np.ndarray:
@@ -36,21 +38,21 @@ def outputs(model: keras.Model, *names: str) -> keras.Model:
 
 NETS = {
     "7x7": (Segmenter(backbone=deeplab(1.0), decoder=DeepLabV1()), 134_346_581, 419),
-    "4x4": (Segmenter(backbone=deeplab(1.0, fc=FullyConnected(kernel=4)), decoder=DeepLabV1()), 65_140_565, 323),
+    "4x4": (Segmenter(backbone=deeplab(1.0, fc=FullyConnected(kernel_size=4)), decoder=DeepLabV1()), 65_140_565, 323),
     "4x4, rate 8": (
-        Segmenter(backbone=deeplab(1.0, fc=FullyConnected(kernel=4, rate=8)), decoder=DeepLabV1()),
+        Segmenter(backbone=deeplab(1.0, fc=FullyConnected(kernel_size=4, dilation_rate=8)), decoder=DeepLabV1()),
         65_140_565,
         419,
     ),
     "LargeFOV": (Segmenter(backbone=deeplab(1.0, fc=LARGE_FOV, pool5a=True), decoder=DeepLabV1()), 20_505_429, 435),
     "LargeFOV of v2": (
-        Segmenter(backbone=deeplab(1.0, fc=None), decoder=DeepLabV2(rates=(12,), hidden=1024)),
+        Segmenter(backbone=deeplab(1.0, fc=None), decoder=DeepLabV2(rates=(12,), filters=1024)),
         20_505_429,
         419,
     ),
-    "ASPP-L": (Segmenter(backbone=deeplab(1.0, fc=None), decoder=DeepLabV2(hidden=1024)), 37_877_652, 611),
+    "ASPP-L": (Segmenter(backbone=deeplab(1.0, fc=None), decoder=DeepLabV2(filters=1024)), 37_877_652, 611),
     "ASPP-S": (
-        Segmenter(backbone=deeplab(1.0, fc=None), decoder=DeepLabV2(rates=(2, 4, 8, 12), hidden=1024)),
+        Segmenter(backbone=deeplab(1.0, fc=None), decoder=DeepLabV2(rates=(2, 4, 8, 12), filters=1024)),
         37_877_652,
         419,
     ),
@@ -78,7 +80,7 @@ def test_parameters_of_multi_scale_features() -> None:
     branches = sum(9 * size * 128 + 128 + 128 * 128 + 128 for size in sizes)
     for fusion, scores in (("sum", 5 * (128 + 1) * 21), ("concatenation", 640 * 21)):
         net = Segmenter(
-            backbone=deeplab(1.0, fc=FullyConnected(kernel=4)), decoder=DeepLabV1(multi_scale=True, fusion=fusion)
+            backbone=deeplab(1.0, fc=FullyConnected(kernel_size=4)), decoder=DeepLabV1(multi_scale=True, fusion=fusion)
         )
         with keras.StatelessScope(initialize_variables=False):
             assert describe(net.build(VOC)).trainable == 65_140_565 + branches + scores
@@ -97,7 +99,7 @@ def test_map_sizes(size: int, chain: list[int]) -> None:
 
 @pytest.mark.parametrize("decoder", [DeepLabV1(), DeepLabV1(multi_scale=True), DeepLabV2(rates=(2,))])
 def test_an_image_of_any_size_is_continued_by_the_mean(decoder) -> None:
-    """The scores are those of the image within a larger one of the mean colour; logits are cut from theirs."""
+    """The scores are those of the image within a larger one of the mean color; logits are cut from theirs."""
     model = Segmenter(backbone=deeplab(), decoder=decoder).build(LABELS)
     picture = image(42, 50)
     larger = np.broadcast_to(np.array([122.675, 116.669, 104.008], np.float32), (1, 49, 57, 3)).copy()
@@ -133,7 +135,7 @@ def test_multi_scale_features_as_released() -> None:
 
 def test_a_sum_of_scores_is_a_score_of_the_concatenation() -> None:
     summed, joined = (
-        Segmenter(backbone=deeplab(), decoder=DeepLabV1(multi_scale=True, channels=4, fusion=fusion)).build(LABELS)
+        Segmenter(backbone=deeplab(), decoder=DeepLabV1(multi_scale=True, filters=4, fusion=fusion)).build(LABELS)
         for fusion in ("sum", "concatenation")
     )
     for layer in joined.layers:
@@ -148,7 +150,7 @@ def test_a_sum_of_scores_is_a_score_of_the_concatenation() -> None:
 def test_the_largest_field_of_view_of_v1_and_v2_is_one_net() -> None:
     """A single branch of the parallel classifier is fc6, fc7 and fc8."""
     first = Segmenter(backbone=deeplab(fc=LARGE_FOV), decoder=DeepLabV1()).build(LABELS)
-    second = Segmenter(backbone=deeplab(fc=None), decoder=DeepLabV2(rates=(12,), hidden=16)).build(LABELS)
+    second = Segmenter(backbone=deeplab(fc=None), decoder=DeepLabV2(rates=(12,), filters=16)).build(LABELS)
     for layer in second.layers:
         if layer.weights and layer.name != "aspp":
             layer.set_weights(first.get_layer(layer.name).get_weights())
@@ -196,16 +198,16 @@ def test_small_images_are_mirrored_again_and_again() -> None:
 
 
 BACKBONES = [
-    Resnet(depth=50, width=0.05, output_stride=8),
-    SmallCnn(width=2, output_stride=8),
-    MobileNetV2(alpha=0.1, output_stride=16),
-    Vgg16(width=TINY, output_stride=8),
+    Resnet(depth=50, width_multiplier=0.05, output_stride=8),
+    SmallCnn(filters=2, output_stride=8),
+    MobileNetV2(width_multiplier=0.1, output_stride=16),
+    Vgg16(width_multiplier=TINY, output_stride=8),
 ]
 
 
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.type)
-@pytest.mark.parametrize("decoder", [DeepLabV1(), DeepLabV2(rates=(1, 2), hidden=4), Dilation(context="basic")])
+@pytest.mark.parametrize("decoder", [DeepLabV1(), DeepLabV2(rates=(1, 2), filters=4), Dilation(context="basic")])
 def test_every_backbone_carries_these_decoders(backbone, decoder) -> None:
     model = Segmenter(backbone=backbone, decoder=decoder).build(LABELS)
     assert model(image(43, 30)).shape == (1, 43, 30, 3)

@@ -14,10 +14,10 @@ from tfseg.spec.problems import SpecError
 
 LABELS = Labels(names=("road", "car", "sky"))
 TINY = {
-    "small_cnn": SmallCnn(width=2, output_stride=8),
-    "mobilenet_v2": MobileNetV2(alpha=0.1, output_stride=16),
-    "resnet50": Resnet(depth=50, width=1 / 32, output_stride=8),
-    "resnet101": Resnet(depth=101, width=1 / 64, output_stride=16),
+    "small_cnn": SmallCnn(filters=2, output_stride=8),
+    "mobilenet_v2": MobileNetV2(width_multiplier=0.1, output_stride=16),
+    "resnet50": Resnet(depth=50, width_multiplier=1 / 32, output_stride=8),
+    "resnet101": Resnet(depth=101, width_multiplier=1 / 64, output_stride=16),
 }
 
 
@@ -28,8 +28,8 @@ def test_sizes(backbone: str, separable: bool) -> None:
     """v3 scores at the output stride, v3+ at stride 4; logits have the image's size, on corners."""
     image = np.random.default_rng(0).uniform(0, 255, (2, 65, 97, 3)).astype(np.float32)
     for decoder, stride in (
-        (DeepLabV3(rates=(1, 2), channels=4, separable=separable), TINY[backbone].output_stride),
-        (DeepLabV3Plus(rates=(1, 2), channels=4, low_level_channels=3, separable=separable), 4),
+        (DeepLabV3(rates=(1, 2), filters=4, separable=separable), TINY[backbone].output_stride),
+        (DeepLabV3Plus(rates=(1, 2), filters=4, low_level_filters=3, separable=separable), 4),
     ):
         outputs = Segmenter(backbone=TINY[backbone], decoder=decoder).build(LABELS, training=True)(image)
         assert outputs["scores"].shape == (2, 64 // stride + 1, 96 // stride + 1, 3)
@@ -39,8 +39,8 @@ def test_sizes(backbone: str, separable: bool) -> None:
 
 def test_without_aligned_corners_the_head_resizes_halves_of_pixels_beside() -> None:
     for aligned in (True, False):
-        decoder = DeepLabV3(rates=(), channels=4, align_corners=aligned)
-        model = Segmenter(backbone=SmallCnn(width=2), decoder=decoder).build(LABELS)
+        decoder = DeepLabV3(rates=(), filters=4, align_corners=aligned)
+        model = Segmenter(backbone=SmallCnn(filters=2), decoder=decoder).build(LABELS)
         assert model.get_layer("resize").align_corners is aligned
 
 
@@ -66,9 +66,9 @@ def test_parameters(name: str, parameters: int) -> None:
 
 
 def test_low_level_stages_by_stride_and_by_name() -> None:
-    backbone = MobileNetV2(alpha=0.1, output_stride=16)
+    backbone = MobileNetV2(width_multiplier=0.1, output_stride=16)
     for low_level, expected in ((4, "block_3_expand_relu"), ("block_2_depthwise_relu", "block_2_depthwise_relu")):
-        decoder = DeepLabV3Plus(rates=(), channels=4, low_level=low_level)
+        decoder = DeepLabV3Plus(rates=(), filters=4, low_level=low_level)
         model = Segmenter(backbone=backbone, decoder=decoder).build(LABELS)
         assert model.get_layer("low_level").input.name == model.get_layer(expected).output.name
 
@@ -80,16 +80,16 @@ def refusal(backbone: object, decoder: object) -> str:
 
 
 def test_low_level_stages_that_are_not_there() -> None:
-    assert refusal(MobileNetV2(alpha=0.1), DeepLabV3Plus(low_level=3)) == (
+    assert refusal(MobileNetV2(width_multiplier=0.1), DeepLabV3Plus(low_level=3)) == (
         "model.decoder.low_level: mobilenet_v2 with output stride 32 has strides 2, 4, 8, 16, 32. Received: 3"
     )
-    assert refusal(SmallCnn(width=2), DeepLabV3Plus(low_level="conv2")).startswith(
+    assert refusal(SmallCnn(filters=2), DeepLabV3Plus(low_level="conv2")).startswith(
         "model.decoder.low_level: small_cnn has the stages "
     )
 
 
 def test_scores_that_would_have_to_be_cropped() -> None:
-    assert refusal(Vgg16(width=1 / 64, form="original"), DeepLabV3()) == (
+    assert refusal(Vgg16(width_multiplier=1 / 64, form="original"), DeepLabV3()) == (
         "model.decoder.type: scores of vgg16 in this form reach beyond the image, and deeplab_v3 does not crop. "
         "Set model.backbone.form to same. Received: deeplab_v3"
     )

@@ -72,7 +72,7 @@ def test_positions_that_depend_on_the_size() -> None:
 
 
 def test_continued_images() -> None:
-    description = describe(Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16, 8))).build(LABELS))
+    description = describe(Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16, 8))).build(LABELS))
     assert (description.grid, description.drifting) == ((16, 0), ())
     assert str(description).endswith("grid             images are continued to sides of 16 k pixels")
 

@@ -16,7 +16,8 @@ VOC = Labels(names=tuple(f"class {index}" for index in range(21)))
 
 def released(strides: tuple[int, ...], width: float = 1.0, **options) -> Segmenter:
     return Segmenter(
-        backbone=Vgg16(form="original", width=width), decoder=Fcn(strides=strides, upsampling="deconv", **options)
+        backbone=Vgg16(form="original", width_multiplier=width),
+        decoder=Fcn(strides=strides, upsampling="deconv", **options),
     )
 
 
@@ -118,7 +119,9 @@ def test_what_lies_at_a_place_is_scored_at_that_place(strides: tuple[int, ...], 
 
     Scores that rise linearly from left to right stay linear, with the same slope and no shift.
     """
-    model = Segmenter(backbone=Vgg16(width=1 / 64), decoder=Fcn(strides=strides, upsampling=upsampling)).build(VOC)
+    model = Segmenter(
+        backbone=Vgg16(width_multiplier=1 / 64), decoder=Fcn(strides=strides, upsampling=upsampling)
+    ).build(VOC)
     first = model.get_layer("score_fr").output
     places = -(-256 // strides[0])
     ramp = np.broadcast_to(np.arange(places, dtype=np.float32)[:, None], (1, places, places, 21))
@@ -130,8 +133,8 @@ def test_what_lies_at_a_place_is_scored_at_that_place(strides: tuple[int, ...], 
 
 
 def test_the_light_form_scores_once_at_the_finest_stride() -> None:
-    decoder = Fcn(strides=(16, 8, 4), channels=6)
-    model = Segmenter(backbone=SmallCnn(width=2), decoder=decoder, grid=None).build(VOC)
+    decoder = Fcn(strides=(16, 8, 4), filters=6)
+    model = Segmenter(backbone=SmallCnn(filters=2), decoder=decoder, grid=None).build(VOC)
     shapes = {name: model.get_layer(name).output.shape[-1] for name in ("lateral_stage5", "smooth_stage2", "score")}
     assert shapes == {"lateral_stage5": 6, "smooth_stage2": 6, "score": 21}
     score = keras.Model(model.input, model.get_layer("score").output)
@@ -151,11 +154,11 @@ def test_the_light_form_scores_once_at_the_finest_stride() -> None:
         ),
         ({"scales": (0.5,)}, "scales: expected 2 factors, one for each stride after the first. Received: 1"),
         (
-            {"channels": 8, "upsampling": "deconv"},
+            {"filters": 8, "upsampling": "deconv"},
             "channels: transposed convolutions raise scores; set upsampling to resize. Received: 8",
         ),
         (
-            {"channels": 8, "scales": (0.5, 0.5)},
+            {"filters": 8, "scales": (0.5, 0.5)},
             "scales: scales are for scores; with channels set them to null. Received: [0.5, 0.5]",
         ),
         (
@@ -216,11 +219,11 @@ def test_the_odd_kernel_where_only_it_gives_whole_crops(name: str) -> None:
 @pytest.mark.parametrize(
     ("backbone", "first"),
     [
-        (AlexNet(width=0.02), 16),
-        (GoogLeNet(width=0.02), 0),
-        pytest.param(Resnet(depth=50, width=0.02), 0, marks=pytest.mark.slow),
-        (AlexNet(width=0.02, form="original"), None),
-        pytest.param(GoogLeNet(width=0.02, form="original"), None, marks=pytest.mark.slow),
+        (AlexNet(width_multiplier=0.02), 16),
+        (GoogLeNet(width_multiplier=0.02), 0),
+        pytest.param(Resnet(depth=50, width_multiplier=0.02), 0, marks=pytest.mark.slow),
+        (AlexNet(width_multiplier=0.02, form="original"), None),
+        pytest.param(GoogLeNet(width_multiplier=0.02, form="original"), None, marks=pytest.mark.slow),
     ],
 )
 def test_scores_of_other_backbones_come_to_their_pixels(backbone, first: int | None, strides: tuple[int, ...]) -> None:

@@ -55,7 +55,9 @@ def weights(model: keras.Model) -> dict[str, tuple[int, ...]]:
 
 def test_both_levels_build_the_same_net(tmp_path: Path) -> None:
     written = loaded(narrow(FCN8S), tmp_path).build(LABELS)
-    family = Segmenter(backbone=Vgg16(form="original", width=1 / 64), decoder=Fcn(upsampling="deconv")).build(LABELS)
+    family = Segmenter(
+        backbone=Vgg16(form="original", width_multiplier=1 / 64), decoder=Fcn(upsampling="deconv")
+    ).build(LABELS)
     assert [layer.name for layer in written.layers] == [layer.name for layer in family.layers]
     assert weights(written) == weights(family)
     assert [w.path for w in written.trainable_weights] == [w.path for w in family.trainable_weights]
@@ -282,7 +284,7 @@ def test_coordinates_know_every_layer(name: str) -> None:
         "factor": 2,
         "offset": 0,
         "mode": "tf",
-        "classes": 3,
+        "num_classes": 3,
         "multiple": 8,
         "padding": 1,
         "size": 9,

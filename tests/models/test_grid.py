@@ -35,25 +35,25 @@ from tfseg.spec.problems import SpecError
 
 SIZES = [tuple(int(side) for side in pair) for pair in np.random.default_rng(0).integers(1, 80, (40, 2))]
 """Some are below the output stride."""
-INDEXED = Vgg16(width=1 / 64, indices=True, fc=None)
-DEEPLAB = Vgg16(form="deeplab", output_stride=8, width=1 / 64, fc=None)
-DILATED = Vgg16(form="dilation", output_stride=8, width=1 / 64)
+INDEXED = Vgg16(width_multiplier=1 / 64, indices=True, fc=None)
+DEEPLAB = Vgg16(form="deeplab", output_stride=8, width_multiplier=1 / 64, fc=None)
+DILATED = Vgg16(form="dilation", output_stride=8, width_multiplier=1 / 64)
 
 FAMILIES: dict[str, Callable[[], Segmenter]] = {
     "mobilenet_v2": SMALL["mobilenet_v2"],
-    "resnet": lambda: Segmenter(backbone=Resnet(depth=50, width=1 / 32), decoder=Fcn(strides=(32, 16))),
-    "alexnet": lambda: Segmenter(backbone=AlexNet(width=1 / 16), decoder=Fcn(strides=(32,))),
-    "googlenet": lambda: Segmenter(backbone=GoogLeNet(width=1 / 16), decoder=Fcn(strides=(32,))),
+    "resnet": lambda: Segmenter(backbone=Resnet(depth=50, width_multiplier=1 / 32), decoder=Fcn(strides=(32, 16))),
+    "alexnet": lambda: Segmenter(backbone=AlexNet(width_multiplier=1 / 16), decoder=Fcn(strides=(32,))),
+    "googlenet": lambda: Segmenter(backbone=GoogLeNet(width_multiplier=1 / 16), decoder=Fcn(strides=(32,))),
     "vgg16": SMALL["vgg16_resize"],
     "applications": lambda: Segmenter(backbone=Applications(name="MobileNetV3Small"), decoder=Fcn(strides=(32, 16))),
     "fcn_features": SMALL["small_cnn"],
     "deeplab_v1": SMALL["deeplab_v1"],
     "deeplab_v2": SMALL["deeplab_v2"],
     "several_scales": lambda: Segmenter(backbone=DEEPLAB, decoder=DeepLabV2(rates=(2,)), scales=(1.0, 0.75, 0.5)),
-    "deeplab_v3": lambda: Segmenter(backbone=SmallCnn(width=2), decoder=DeepLabV3(rates=(2, 4), channels=4)),
-    "deeplab_v3_plus": lambda: Segmenter(backbone=SmallCnn(width=2), decoder=DeepLabV3Plus(rates=(2,), channels=4)),
-    "pspnet": lambda: Segmenter(backbone=SmallCnn(width=2), decoder=PspNet(filters=4)),
-    "unet": lambda: Segmenter(backbone=ContractingPath(width=2), decoder=Unet()),
+    "deeplab_v3": lambda: Segmenter(backbone=SmallCnn(filters=2), decoder=DeepLabV3(rates=(2, 4), filters=4)),
+    "deeplab_v3_plus": lambda: Segmenter(backbone=SmallCnn(filters=2), decoder=DeepLabV3Plus(rates=(2,), filters=4)),
+    "pspnet": lambda: Segmenter(backbone=SmallCnn(filters=2), decoder=PspNet(filters=4)),
+    "unet": lambda: Segmenter(backbone=ContractingPath(filters=2), decoder=Unet()),
     "segnet": lambda: Segmenter(backbone=INDEXED, decoder=SegNet(), grid=0),
     "dilation": lambda: Segmenter(backbone=DILATED, decoder=Dilation(context="basic"), grid=1),
 }
@@ -87,7 +87,7 @@ def picture(height: int, width: int) -> np.ndarray:
 
 
 def continued(image: np.ndarray, grid: PadToGrid) -> np.ndarray:
-    """By NumPy, below and to the right, in the mean colour."""
+    """By NumPy, below and to the right, in the mean color."""
     sides = [
         -(-max(side - grid.remainder, 0) // grid.multiple) * grid.multiple + grid.remainder for side in image.shape[1:3]
     ]
@@ -168,11 +168,11 @@ def test_networks_of_fixed_positions_see_the_image_as_it_is(name: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "multiple", "remainder"),
     [
-        (Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16, 8))), 16, 0),
-        (Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16, 8)), head=Resize(align_corners=True)), 16, 1),
-        (Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16, 8)), grid=1), 16, 1),
-        (Segmenter(backbone=SmallCnn(width=2), decoder=PspNet(filters=4)), 16, 1),
-        (Segmenter(backbone=SmallCnn(width=2, output_stride=8), decoder=Dilation()), 8, 1),
+        (Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16, 8))), 16, 0),
+        (Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16, 8)), head=Resize(align_corners=True)), 16, 1),
+        (Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16, 8)), grid=1), 16, 1),
+        (Segmenter(backbone=SmallCnn(filters=2), decoder=PspNet(filters=4)), 16, 1),
+        (Segmenter(backbone=SmallCnn(filters=2, output_stride=8), decoder=Dilation()), 8, 1),
         (Segmenter(backbone=DEEPLAB, decoder=DeepLabV1()), 8, 1),
         (Segmenter(backbone=DEEPLAB, decoder=DeepLabV1(), scales=(1.0, 0.75, 0.5)), 32, 1),
         (Segmenter(backbone=INDEXED, decoder=SegNet(), grid=0), 32, 0),
@@ -200,17 +200,17 @@ def test_sizes_that_fit_cost_nothing(layer: keras.Layer) -> None:
 @pytest.mark.parametrize(
     ("spec", "size"),
     [
-        (Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16, 8))), (90, 61)),
-        (Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16, 8)), grid=1), (90, 61)),
-        (Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16, 8)), grid=None), (90, 61)),
-        (Segmenter(backbone=SmallCnn(width=2), decoder=PspNet(filters=4)), (90, 61)),
-        (Segmenter(backbone=SmallCnn(width=2), decoder=DeepLabV3Plus(rates=(2,), channels=4)), (83, 97)),
+        (Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16, 8))), (90, 61)),
+        (Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16, 8)), grid=1), (90, 61)),
+        (Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16, 8)), grid=None), (90, 61)),
+        (Segmenter(backbone=SmallCnn(filters=2), decoder=PspNet(filters=4)), (90, 61)),
+        (Segmenter(backbone=SmallCnn(filters=2), decoder=DeepLabV3Plus(rates=(2,), filters=4)), (83, 97)),
         (Segmenter(backbone=DEEPLAB, decoder=DeepLabV1()), (75, 100)),
         (Segmenter(backbone=DEEPLAB, decoder=DeepLabV1(), scales=(1.0, 0.75, 0.5)), (75, 100)),
         (Segmenter(backbone=DEEPLAB, decoder=DeepLabV1(), grid=0), (75, 100)),
         (Segmenter(backbone=DILATED, decoder=Dilation()), (75, 100)),
         (Segmenter(backbone=DILATED, decoder=Dilation(), grid=0), (75, 100)),
-        (Segmenter(backbone=ContractingPath(width=2), decoder=Unet()), (75, 51)),
+        (Segmenter(backbone=ContractingPath(filters=2), decoder=Unet()), (75, 51)),
         (Segmenter(backbone=INDEXED, decoder=SegNet(), grid=0), (75, 51)),
     ],
     ids=[

@@ -1,4 +1,4 @@
-"""One normalisation for a whole network, chosen by `model.norm`."""
+"""One normalization for a whole network, chosen by `model.norm`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,17 +19,17 @@ from tfseg.spec.problems import SpecError
 from tfseg.symbolic import symbolically
 from tfseg.training import Training
 
-UNPOOLED = Vgg16(width=1 / 32, batch_norm=True, indices=True, fc=None)
+UNPOOLED = Vgg16(width_multiplier=1 / 32, batch_norm=True, indices=True, fc=None)
 NETWORKS = {
-    "fcn": (SmallCnn(width=4), Fcn(strides=(16, 8), channels=8)),
-    "unet": (ContractingPath(width=4, batch_norm=True), Unet(batch_norm=True)),
-    "pspnet": (Resnet(depth=50, width=1 / 16), PspNet(filters=8, bins=(1, 2))),
-    "deeplab_v3": (MobileNetV2(alpha=0.35), DeepLabV3(channels=8, rates=(1,), separable=True)),
-    "deeplab_v3_plus": (Applications(name="MobileNetV3Small"), DeepLabV3Plus(channels=8, rates=(1,))),
+    "fcn": (SmallCnn(filters=4), Fcn(strides=(16, 8), filters=8)),
+    "unet": (ContractingPath(filters=4, batch_norm=True), Unet(batch_norm=True)),
+    "pspnet": (Resnet(depth=50, width_multiplier=1 / 16), PspNet(filters=8, bins=(1, 2))),
+    "deeplab_v3": (MobileNetV2(width_multiplier=0.35), DeepLabV3(filters=8, rates=(1,), separable=True)),
+    "deeplab_v3_plus": (Applications(name="MobileNetV3Small"), DeepLabV3Plus(filters=8, rates=(1,))),
     "segnet": (UNPOOLED, SegNet()),
     "deconvnet": (UNPOOLED, DeconvNet(filters=8)),
 }
-"""Every place where something is normalised."""
+"""Every place where something is normalized."""
 
 
 def norms(model: keras.Model) -> Iterator[keras.layers.Layer]:
@@ -57,16 +57,16 @@ def test_every_layer_asks(name: str) -> None:
 
 def test_each_part_has_its_own_numbers() -> None:
     norm = Norm(momentum={"backbone": 0.5}, epsilon={"backbone": 0.25, "decoder": 0.125})
-    model = Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,), channels=2), norm=norm).build(LABELS)
+    model = Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16,), filters=2), norm=norm).build(LABELS)
     found = {(each.name.startswith("stage"), each.momentum, each.epsilon) for each in norms(model)}
     assert found == {(True, 0.5, 0.25), (False, 0.9, 0.125)}
 
 
 def test_published_numbers() -> None:
     """What each network adds to variances where the file says nothing."""
-    parts = {"resnet": Resnet(depth=50, width=1 / 64), "mobilenet_v2": MobileNetV2(alpha=0.1)}
+    parts = {"resnet": Resnet(depth=50, width_multiplier=1 / 64), "mobilenet_v2": MobileNetV2(width_multiplier=0.1)}
     for name, backbone in parts.items():
-        spec = Segmenter(backbone=backbone, decoder=DeepLabV3(channels=2))
+        spec = Segmenter(backbone=backbone, decoder=DeepLabV3(filters=2))
         model = symbolically(lambda spec=spec: spec.build(LABELS))
         inside = {each.epsilon for each in norms(model.get_layer("aspp"))}
         assert inside == {1e-5}
@@ -74,7 +74,7 @@ def test_published_numbers() -> None:
 
 
 GROUPED = Segmenter(
-    backbone=SmallCnn(width=4), decoder=DeepLabV3(channels=8, rates=(1,)), norm=Norm(type="group", groups=4)
+    backbone=SmallCnn(filters=4), decoder=DeepLabV3(filters=8, rates=(1,)), norm=Norm(type="group", groups=4)
 )
 
 
@@ -96,17 +96,17 @@ def test_one_image_does_not_depend_on_the_others() -> None:
 
 def test_groups_must_divide_the_channels() -> None:
     """The backbone is looked at when the file is read, the decoder when it is built."""
-    words = "must divide the channels of every layer that is normalised, and what {} reads has {}. Received: {}"
-    faulty = Segmenter(backbone=SmallCnn(width=6), decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=4))
+    words = "must divide the channels of every layer that is normalized, and what {} reads has {}. Received: {}"
+    faulty = Segmenter(backbone=SmallCnn(filters=6), decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=4))
     assert list(faulty.problems(Context(LABELS, 3))) == [(("norm", "groups"), words.format("stage1_down_bn", 6, 4))]
-    decoder = Fcn(strides=(16,), channels=6)
+    decoder = Fcn(strides=(16,), filters=6)
     with pytest.raises(ModelError) as error:
-        Segmenter(backbone=SmallCnn(width=4), decoder=decoder, norm=Norm(type="group", groups=4)).build(LABELS)
+        Segmenter(backbone=SmallCnn(filters=4), decoder=decoder, norm=Norm(type="group", groups=4)).build(LABELS)
     assert str(error.value) == f"model.norm.groups: {words.format('lateral_stage5_bn', 6, 4)}"
 
 
 def test_pretrained_weights_do_not_fit_group_norm() -> None:
-    """Weights of a file are looked at when it is read: they may have been found with group normalisation."""
+    """Weights of a file are looked at when it is read: they may have been found with group normalization."""
 
     def told(weights: object) -> list[tuple[tuple[str, ...], str]]:
         parts = {"decoder": Fcn(), "norm": Norm(type="group", groups=4)}
@@ -115,12 +115,12 @@ def test_pretrained_weights_do_not_fit_group_norm() -> None:
     assert told("imagenet") == [
         (
             ("norm", "type"),
-            "the weights that mobilenet_v2 starts from were found with batch normalisation. Set it to batch, or "
+            "the weights that mobilenet_v2 starts from were found with batch normalization. Set it to batch, or "
             "model.backbone.weights to null. Received: group",
         )
     ]
     assert told(Path("weights.npz")) == []
-    plain = Vgg16(width=1.0, weights="imagenet")
+    plain = Vgg16(width_multiplier=1.0, weights="imagenet")
     assert not list(Segmenter(backbone=plain, decoder=Fcn(), norm=Norm(type="group")).problems(Context(LABELS, 3)))
 
 
@@ -129,7 +129,7 @@ def test_pretrained_weights_do_not_fit_group_norm() -> None:
     [
         (
             {"type": "group", "momentum": 0.9},
-            "momentum: group normalisation keeps no moving averages; set it to null, or type to batch. Received: 0.9",
+            "momentum: group normalization keeps no moving averages; set it to null, or type to batch. Received: 0.9",
         ),
         ({"groups": 8}, "groups: belongs to type group. Set type to group. Received: 8, type=batch"),
         (
@@ -147,13 +147,13 @@ def test_mistakes(fields: dict[str, object], message: str) -> None:
 def test_what_needs_batch_norm_says_so() -> None:
     model = GROUPED.build(LABELS, training=True)
     why = (
-        "the network has no batch normalisation but group normalisation (stage1_down_bn, stage1_mix_bn, "
+        "the network has no batch normalization but group normalization (stage1_down_bn, stage1_mix_bn, "
         "stage2_down_bn, …, pooling_norm, atrous_1_norm, pointwise_norm), which keeps no statistics of batches"
     )
     frozen, measured = Training(batch_norm="frozen"), Training(batch_norm_batches=3)
     assert list(frozen.network_problems(model)) == [(("batch_norm",), f"{why}. Received: frozen. Set it to train")]
     assert list(measured.network_problems(model)) == [(("batch_norm_batches",), f"{why}. Received: 3. Set it to 0")]
-    other = Segmenter(backbone=SmallCnn(width=4), decoder=Fcn(strides=(16,))).build(LABELS, training=True)
+    other = Segmenter(backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16,))).build(LABELS, training=True)
     assert not list(frozen.network_problems(other))
 
 
@@ -169,7 +169,7 @@ def test_group_norm_learns() -> None:
 
 def test_a_choice_that_no_layer_takes_is_refused() -> None:
     def told(**norm: object) -> list[tuple[tuple[str, ...], str]]:
-        spec = Segmenter(backbone=Vgg16(width=1 / 64), decoder=Fcn(), norm=Norm(**norm))
+        spec = Segmenter(backbone=Vgg16(width_multiplier=1 / 64), decoder=Fcn(), norm=Norm(**norm))
         return list(spec.network_problems(symbolically(lambda: spec.build(LABELS))))
 
     why = "no layer of this network takes it from here"
@@ -181,7 +181,7 @@ def test_a_choice_that_no_layer_takes_is_refused() -> None:
             f"{why}. Received: group. Leave it out, or build layers with tfseg.layers.norm.normalized",
         )
     ]
-    normal = Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,)), norm=Norm(momentum=0.5, epsilon=0.25))
+    normal = Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16,)), norm=Norm(momentum=0.5, epsilon=0.25))
     assert not list(normal.network_problems(normal.build(LABELS)))
 
 

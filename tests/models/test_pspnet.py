@@ -14,7 +14,7 @@ from tfseg.models import Segmenter, describe
 from tfseg.models.decoders import PspNet
 from tfseg.models.outputs import Scores
 
-SMALL = Segmenter(backbone=Resnet(depth=50, width=1 / 32, output_stride=8), decoder=PspNet(filters=4))
+SMALL = Segmenter(backbone=Resnet(depth=50, width_multiplier=1 / 32, output_stride=8), decoder=PspNet(filters=4))
 
 
 def test_parameters() -> None:
@@ -43,7 +43,7 @@ def test_the_branch_scores_the_stage_before_the_last() -> None:
 
 
 def test_without_the_branch() -> None:
-    spec = Segmenter(backbone=SmallCnn(width=2), decoder=PspNet(filters=4, auxiliary=False))
+    spec = Segmenter(backbone=SmallCnn(filters=2), decoder=PspNet(filters=4, auxiliary=False))
     assert list(spec.build(LABELS, training=True).output) == ["logits", "scores"]
 
 
@@ -82,7 +82,7 @@ def test_scores_come_to_the_image_with_aligned_corners() -> None:
 
 def test_a_decoder_on_its_own() -> None:
     tensor = keras.Input((None, None, 3))
-    scores = PspNet(filters=4)(SmallCnn(width=2)(tensor), tensor, 5)
+    scores = PspNet(filters=4)(SmallCnn(filters=2)(tensor), tensor, 5)
     assert isinstance(scores, Scores)
     assert (scores.main.shape[-1], list(scores.auxiliary)) == (5, ["stage"])
 

@@ -28,8 +28,8 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (2, 33, 41, 3), np.uint8)
 
 
 def segmenter(refine: CrfRnn | None = FORMS[0], **options: Any) -> Segmenter:
-    decoder = Fcn(strides=(16, 8), channels=4)
-    return Segmenter(**{"backbone": SmallCnn(width=2), "decoder": decoder, "refine": refine, **options})
+    decoder = Fcn(strides=(16, 8), filters=4)
+    return Segmenter(**{"backbone": SmallCnn(filters=2), "decoder": decoder, "refine": refine, **options})
 
 
 def awake(model: keras.Model) -> keras.Model:
@@ -57,7 +57,7 @@ def test_it_refines_the_logits_of_the_network_without_it(refine: CrfRnn) -> None
     assert np.abs(found - plain(IMAGE)).max() > 0.5
 
 
-def test_a_grey_image() -> None:
+def test_a_gray_image() -> None:
     model = awake(segmenter(FORMS[1], channels=1).build(LABELS))
     assert model(IMAGE[..., :1]).shape == (2, 33, 41, 3)
 
@@ -77,7 +77,7 @@ def test_it_starts_from_a_network_that_was_trained_without_it(tmp_path: Path) ->
     plain.save(tmp_path / "model.keras")
     spec = segmenter(
         CrfRnn(bilateral_weight=0.0, spatial_weight=0.0),
-        backbone=SmallCnn(width=2, weights=tmp_path / "model.keras"),
+        backbone=SmallCnn(filters=2, weights=tmp_path / "model.keras"),
     )
     model = spec.build(LABELS)
     report = spec.load_weights(model)
@@ -85,7 +85,7 @@ def test_it_starts_from_a_network_that_was_trained_without_it(tmp_path: Path) ->
     np.testing.assert_allclose(model(IMAGE), plain(IMAGE), atol=1e-6)
     again = Path(tmp_path / "refined.keras")
     model.save(again)
-    other = segmenter(backbone=SmallCnn(width=2, weights=again))
+    other = segmenter(backbone=SmallCnn(filters=2, weights=again))
     filled = other.build(LABELS)
     other.load_weights(filled)
     assert not np.any(filled.get_layer("crf_rnn").bilateral_weights)
@@ -109,7 +109,7 @@ def pipeline(**options: Any) -> Pipeline:
 
 
 def test_it_stays_at_another_output_stride() -> None:
-    model = segmenter(decoder=Fcn(strides=(16,)), backbone=SmallCnn(width=2, output_stride=16))
+    model = segmenter(decoder=Fcn(strides=(16,)), backbone=SmallCnn(filters=2, output_stride=16))
     retargeted = tfseg.retarget(pipeline(model=model), 8)
     assert retargeted.model.refine == FORMS[0]
     before, after = awake(model.build(LABELS)), retargeted.build()
@@ -120,7 +120,7 @@ def test_it_stays_at_another_output_stride() -> None:
 def test_its_parts_learn_at_rates_of_their_own_or_not_at_all() -> None:
     model = segmenter().build(LABELS)
     rates = {"crf_rnn/.*_weights$": 1e4, "crf_rnn/compatibility": 1e3}
-    Training(optimizer=Sgd(multipliers=rates)).compile(model, LABELS, steps_per_epoch=1)
+    Training(optimizer=Sgd(lr_multipliers=rates)).compile(model, LABELS, steps_per_epoch=1)
     factors = {weight.path: model.optimizer._factors[i] for i, weight in enumerate(model.trainable_variables)}
     found = {path.removeprefix("crf_rnn/"): factor for path, factor in factors.items() if factor != 1}
     assert found == {"bilateral_weights": 1e4, "spatial_weights": 1e4, "compatibility": 1e3}
@@ -137,7 +137,7 @@ def test_its_parts_learn_at_rates_of_their_own_or_not_at_all() -> None:
         (
             segmenter(channels=5),
             ("refine",),
-            "the CRF compares colours of 1 or 3 channels, and model.channels is 5. Set it to null",
+            "the CRF compares colors of 1 or 3 channels, and model.channels is 5. Set it to null",
         ),
         (
             segmenter(CrfRnn(compatibility=((0.0, 1.0), (1.0, 0.0)))),
@@ -157,7 +157,7 @@ name: tiny
 labels: {names: [ground, disc, square]}
 data: {source: {type: shapes, size: 32}}
 model:
-  backbone: {type: small_cnn, width: 2}
+  backbone: {type: small_cnn, filters: 2}
   decoder: {type: fcn, strides: [16]}
   refine: crf_rnn
 export: {tflite: null}
@@ -222,13 +222,13 @@ def test_it_learns_end_to_end_from_a_trained_network(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(FILE)
     common = (
         "data.source={type: shapes, size: 48, train: 32, val: 8}", "data.batch_size=4",
-        "model.backbone.width=8", "model.decoder={type: fcn, strides: [16, 8]}",
+        "model.backbone.filters=8", "model.decoder={type: fcn, strides: [16, 8]}",
         "training={epochs: 4, schedule: constant, optimizer: {type: adamw, learning_rate: 0.003}}",
     )  # fmt: skip
     alone = tfseg.fit(load(tmp_path / "tiny.yaml", (*common, "model.refine=null")), tmp_path / "alone", verbose=False)
     weights = f"model.backbone.weights={alone.folder / 'model.keras'}"
     thetas = "model.refine={type: crf_rnn, theta_alpha: 10, theta_beta: 15, theta_gamma: 2}"
-    rates = "training.optimizer.multipliers={crf_rnn/: 10}"
+    rates = "training.optimizer.lr_multipliers={crf_rnn/: 10}"
     runs = {
         "longer": load(tmp_path / "tiny.yaml", (*common, "model.refine=null", weights)),
         "refined": load(tmp_path / "tiny.yaml", (*common, weights, thetas, rates)),

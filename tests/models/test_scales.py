@@ -22,13 +22,13 @@ from tfseg.spec.problems import SpecError
 from tfseg.symbolic import symbolically
 
 SCALES = (1.0, 0.75, 0.5)
-BACKBONE = Vgg16(form="deeplab", output_stride=8, width=1 / 64, fc=None)
-SINGLE = Segmenter(backbone=BACKBONE, decoder=DeepLabV2(rates=(2, 4), hidden=8))
-MULTI = Segmenter(backbone=BACKBONE, decoder=DeepLabV2(rates=(2, 4), hidden=8), scales=SCALES)
+BACKBONE = Vgg16(form="deeplab", output_stride=8, width_multiplier=1 / 64, fc=None)
+SINGLE = Segmenter(backbone=BACKBONE, decoder=DeepLabV2(rates=(2, 4), filters=8))
+MULTI = Segmenter(backbone=BACKBONE, decoder=DeepLabV2(rates=(2, 4), filters=8), scales=SCALES)
 
 WIDER = Segmenter(
-    backbone=Vgg16(form="deeplab", output_stride=8, width=1 / 16, fc=None),
-    decoder=DeepLabV2(rates=(2, 4), hidden=8),
+    backbone=Vgg16(form="deeplab", output_stride=8, width_multiplier=1 / 16, fc=None),
+    decoder=DeepLabV2(rates=(2, 4), filters=8),
     scales=SCALES,
 )
 """With channels enough that no layer's ReLU is dead."""
@@ -39,7 +39,7 @@ def image(height: int, width: int) -> np.ndarray:
 
 
 def test_one_scale_has_nothing_to_fuse() -> None:
-    spec = Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,)), fusion="attention")
+    spec = Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16,)), fusion="attention")
     assert list(spec.problems(Context(LABELS, 3))) == [
         (("fusion",), "there is one scale, and nothing to fuse. Received: attention. Leave it out")
     ]
@@ -104,14 +104,14 @@ def test_it_is_the_single_scale_net_at_each_scale(fusion: str) -> None:
 
 
 SEEN = {
-    "score": (SmallCnn(width=2), Fcn(strides=(16, 8))),
-    "pyramid": (SmallCnn(width=2), Fcn(strides=(16, 8), channels=5)),
-    "pspnet": (SmallCnn(width=2), PspNet(filters=6, bins=(1,))),
-    "deeplab_v3": (SmallCnn(width=2), DeepLabV3(channels=7, rates=(1,))),
-    "deeplab_v3_plus": (SmallCnn(width=2), DeepLabV3Plus(channels=9, rates=(1,))),
-    "unet": (ContractingPath(width=2), Unet()),
-    "segnet": (Vgg16(width=1 / 32, indices=True, fc=None), SegNet()),
-    "deeplab_v1": (Vgg16(form="deeplab", output_stride=8, width=1 / 64), DeepLabV1()),
+    "score": (SmallCnn(filters=2), Fcn(strides=(16, 8))),
+    "pyramid": (SmallCnn(filters=2), Fcn(strides=(16, 8), filters=5)),
+    "pspnet": (SmallCnn(filters=2), PspNet(filters=6, bins=(1,))),
+    "deeplab_v3": (SmallCnn(filters=2), DeepLabV3(filters=7, rates=(1,))),
+    "deeplab_v3_plus": (SmallCnn(filters=2), DeepLabV3Plus(filters=9, rates=(1,))),
+    "unet": (ContractingPath(filters=2), Unet()),
+    "segnet": (Vgg16(width_multiplier=1 / 32, indices=True, fc=None), SegNet()),
+    "deeplab_v1": (Vgg16(form="deeplab", output_stride=8, width_multiplier=1 / 64), DeepLabV1()),
 }
 CHANNELS = {"score": 16, "pyramid": 5, "pspnet": 6, "deeplab_v3": 7, "deeplab_v3_plus": 9, "unet": 2, "segnet": 2}
 
@@ -129,7 +129,7 @@ def test_attention_reads_what_is_scored(name: str) -> None:
 
 @pytest.mark.slow
 def test_attention_learns_and_is_exported(tmp_path: Path) -> None:
-    """On the drawn shapes, from the file to both artefacts, which are compared with the network."""
+    """On the drawn shapes, from the file to both artifacts, which are compared with the network."""
     pipeline = load(
         "shapes",
         [
@@ -181,7 +181,7 @@ def test_every_scale_learns() -> None:
 
 def test_batch_norm_and_further_outputs_at_several_scales() -> None:
     model = Segmenter(
-        backbone=Resnet(depth=50, width=0.05, output_stride=8),
+        backbone=Resnet(depth=50, width_multiplier=0.05, output_stride=8),
         decoder=PspNet(filters=4, bins=(1, 2)),
         scales=(0.5, 1.0),
     )
@@ -190,7 +190,7 @@ def test_batch_norm_and_further_outputs_at_several_scales() -> None:
 
 
 def test_other_decoders_see_several_scales() -> None:
-    parts = {"backbone": SmallCnn(width=2), "decoder": Fcn(strides=(16, 8), channels=4), "scales": (1.0, 2.0)}
+    parts = {"backbone": SmallCnn(filters=2), "decoder": Fcn(strides=(16, 8), filters=4), "scales": (1.0, 2.0)}
     spec = Segmenter(**parts, head=Resize(align_corners=True))
     assert spec.build(LABELS)(image(40, 33)).shape == (1, 40, 33, 3)
     words = "the image is scaled with its corners aligned"

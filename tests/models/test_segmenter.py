@@ -91,7 +91,7 @@ def test_images_of_other_channels(name: str, channels: int) -> None:
 def test_it_learns() -> None:
     """Two halves of different brightness are told apart after some steps, in training and in evaluation."""
     keras.utils.set_random_seed(1)
-    model = Segmenter(backbone=SmallCnn(width=4), decoder=Fcn(strides=(16, 8, 4), channels=8)).build(LABELS)
+    model = Segmenter(backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16, 8, 4), filters=8)).build(LABELS)
     pictures = np.zeros((4, 32, 32, 3), np.float32)
     pictures[:, :, 16:] = 200
     truth = (pictures[..., 0] > 100).astype(np.int32)
@@ -227,7 +227,7 @@ FOLDED = "weights/mobilenet_v2_imagenet/mobilenet_v2_1.0_imagenet_qat_dequant_ke
 
 def test_folded_weights_of_several_scales(shared: Path) -> None:
     """Statistics are those of what enters a layer at all scales, as of the image and a smaller one."""
-    parts = {"backbone": MobileNetV2(weights=shared / FOLDED), "decoder": DeepLabV3(rates=(), channels=4)}
+    parts = {"backbone": MobileNetV2(weights=shared / FOLDED), "decoder": DeepLabV3(rates=(), filters=4)}
     picture = image(65, 65).astype(np.float32)
     found = []
     for scales, images in (((1.0, 0.5), [picture]), ((1.0,), [picture, ResizeBy(0.5)(picture)])):
@@ -240,7 +240,7 @@ def test_folded_weights_of_several_scales(shared: Path) -> None:
         np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("decoder", [Fcn(strides=(16,)), Unet(strides=(16, 8, 4), channels=(4, 4))])
+@pytest.mark.parametrize("decoder", [Fcn(strides=(16,)), Unet(strides=(16, 8, 4), filters=(4, 4))])
 def test_weights_where_the_deepest_stage_is_not_used(shared: Path, decoder: Any) -> None:
     spec = Segmenter(backbone=MobileNetV2(weights=shared / FOLDED), decoder=decoder)
     model = spec.build(LABELS)
@@ -254,7 +254,7 @@ def test_weights_where_the_deepest_stage_is_not_used(shared: Path, decoder: Any)
 
 def test_folded_weights_are_unfolded_by_images(shared: Path) -> None:
     path = shared / FOLDED
-    spec = Segmenter(backbone=MobileNetV2(weights=path), decoder=Fcn(channels=4))
+    spec = Segmenter(backbone=MobileNetV2(weights=path), decoder=Fcn(filters=4))
     model = spec.build(LABELS)
     fresh = np.array(model.get_layer("lateral_block_6_expand_relu_bn").gamma)
     report = spec.load_weights(model, [image(64, 64)])

@@ -16,12 +16,12 @@ from tfseg.ops.geometry import CoordinateMap
 from tfseg.spec.problems import SpecError
 
 BACKBONES = {
-    "contracting_path": ContractingPath(width=2),
-    "small_cnn": SmallCnn(width=2),
-    "dilated": SmallCnn(width=2, output_stride=8),
-    "mobilenet_v2": MobileNetV2(alpha=0.1),
-    "resnet": Resnet(depth=50, width=1 / 32, output_stride=16),
-    "vgg16": Vgg16(width=1 / 32, fc=None),
+    "contracting_path": ContractingPath(filters=2),
+    "small_cnn": SmallCnn(filters=2),
+    "dilated": SmallCnn(filters=2, output_stride=8),
+    "mobilenet_v2": MobileNetV2(width_multiplier=0.1),
+    "resnet": Resnet(depth=50, width_multiplier=1 / 32, output_stride=16),
+    "vgg16": Vgg16(width_multiplier=1 / 32, fc=None),
 }
 
 
@@ -49,7 +49,7 @@ def test_parameters(channels: int, classes: int, expected: int) -> None:
 
 
 def test_maps() -> None:
-    model = Segmenter(backbone=ContractingPath(width=2), decoder=Unet(), grid=None).build(LABELS)
+    model = Segmenter(backbone=ContractingPath(filters=2), decoder=Unet(), grid=None).build(LABELS)
     names = (
         [f"down{level}_2" for level in range(1, 6)] + [f"merge_down{level}" for level in range(4, 0, -1)] + ["score"]
     )
@@ -81,7 +81,7 @@ def test_what_is_laid_together_lies_at_one_place(name: str) -> None:
 
 
 def test_strides_and_channels_of_ones_choice() -> None:
-    model = Segmenter(backbone=SmallCnn(width=2), decoder=Unet(strides=(16, 4), channels=(7,), batch_norm=True)).build(
+    model = Segmenter(backbone=SmallCnn(filters=2), decoder=Unet(strides=(16, 4), filters=(7,), batch_norm=True)).build(
         LABELS
     )
     up = model.get_layer("up_stage2")
@@ -117,8 +117,8 @@ def test_parts_that_do_not_fit() -> None:
             "small_cnn with output stride 16 has strides 2, 4, 8, 16, not 32. Received: [32, 16]",
         ),
         (
-            Segmenter(backbone=SmallCnn(), decoder=Unet(channels=(8, 8))),
-            ("decoder", "channels"),
+            Segmenter(backbone=SmallCnn(), decoder=Unet(filters=(8, 8))),
+            ("decoder", "filters"),
             "expected 3 numbers, one for each stride after the first. Received: 2",
         ),
         (Segmenter(backbone=Vgg16(form="original"), decoder=Unet()), ("decoder",), beyond.format("original")),

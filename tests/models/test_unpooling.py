@@ -22,7 +22,7 @@ DECONVNET = (Path(__file__).parent / "deconvnet_vgg16.yaml").read_text(encoding=
 
 
 def encoder(width: float = 1 / 32, **options: object) -> Vgg16:
-    return Vgg16(width=width, batch_norm=True, indices=True, fc=None, **options)
+    return Vgg16(width_multiplier=width, batch_norm=True, indices=True, fc=None, **options)
 
 
 def deconvnet(width: float = 1 / 32) -> Segmenter:
@@ -47,7 +47,7 @@ def described(model: Segmenter) -> Description:
 
 
 def test_parameters_of_deconvnet() -> None:
-    """What is learned: the published number. Mean and variance of 16,704 normalised channels come on top."""
+    """What is learned: the published number. Mean and variance of 16,704 normalized channels come on top."""
     description = described(deconvnet(1.0))
     assert (description.trainable, description.fixed) == (251_805_653, 2 * 16_704)
     assert (description.output_stride, description.output_shape) == (32, (None, None, None, 21))
@@ -129,7 +129,7 @@ def test_every_weight_learns(name: str) -> None:
         assert np.any(gradient), weight.path
 
 
-def test_normalisation_as_released() -> None:
+def test_normalization_as_released() -> None:
     model = deconvnet().build(LABELS)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) == 13 + 2 + 1 + 13

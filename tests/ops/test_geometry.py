@@ -80,11 +80,11 @@ def test_tensors_of_different_scale_cannot_be_cropped_to_each_other() -> None:
     )
 
 
-def test_a_map_places_the_centre_of_each_window() -> None:
-    """Element 3 of a 5-wide, stride 2, padding 1 window sees 5 … 9, whose centre is 7; dilated, 5 … 13 and 9."""
-    for dilation, centre in ((1, 7), (2, 9)):
+def test_a_map_places_the_center_of_each_window() -> None:
+    """Element 3 of a 5-wide, stride 2, padding 1 window sees 5 … 9, whose center is 7; dilated, 5 … 13 and 9."""
+    for dilation, center in ((1, 7), (2, 9)):
         place = conv_map(5, 2, 1, dilation)
-        assert place.scale * centre + place.offset == 3
+        assert place.scale * center + place.offset == 3
     assert deconv_map(4, 2).then(conv_map(4, 2)) == CoordinateMap(Fraction(1), Fraction(0))
 
 

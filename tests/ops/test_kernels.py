@@ -28,7 +28,7 @@ def test_every_output_sees_weights_that_sum_to_one(factor: int) -> None:
 
 
 def test_the_kernel_is_zero_off_its_diagonal() -> None:
-    kernel = bilinear_kernel((4, 6), channels=21)
+    kernel = bilinear_kernel((4, 6), filters=21)
     assert kernel.shape == (4, 6, 21, 21)
     assert kernel.dtype == np.float32
     plane = np.outer(bilinear_taps(4), bilinear_taps(6))

@@ -20,8 +20,8 @@ data:
   source: {type: shapes, size: 65, train: 4, val: 3}
   batch_size: 2
 model:
-  backbone: {type: mobilenet_v2, alpha: 0.125, divisor: 4, output_stride: 16}
-  decoder: {type: deeplab_v3, rates: [], channels: 4}
+  backbone: {type: mobilenet_v2, width_multiplier: 0.125, divisor: 4, output_stride: 16}
+  decoder: {type: deeplab_v3, rates: [], filters: 4}
 training: {epochs: 1}
 inference: {size: [33, 49]}
 export: {examples: 1}
@@ -71,7 +71,7 @@ def test_the_whole_job(file: Path, weights: Path, tmp_path: Path, capfd: pytest.
 
 
 def test_images_are_seen_at_the_size_that_the_pipeline_names(tmp_path: Path) -> None:
-    """The brightest channel of each pixel: seen at half the size, a checkerboard is grey."""
+    """The brightest channel of each pixel: seen at half the size, a checkerboard is gray."""
     (tmp_path / "graph.yaml").write_text(GRAPH + "inference: {size: [8, 12]}\n")
     np.savez(tmp_path / "eye.npz", **{"score/kernel": np.eye(3, dtype=np.float32)[None, None], "score/bias": [0, 9, 0]})
     run = tmp_path / "run"

@@ -36,7 +36,7 @@ data:
   batch_size: 4
   augment: [flip]
 model:
-  backbone: {type: small_cnn, width: 4}
+  backbone: {type: small_cnn, filters: 4}
   decoder: {type: fcn, strides: [16, 8, 4]}
 training: {epochs: 2}
 """
@@ -164,7 +164,7 @@ def test_a_lock_of_somebody_else_is_no_run(pipeline: Pipeline, tmp_path: Path) -
 
 def test_an_earlier_run_stays_whole_until_the_new_one_is_ready(run: tfseg.Run, pipeline: Pipeline) -> None:
     kept = (run.folder / "model.keras").read_bytes()
-    lost = replace(pipeline, model=replace(pipeline.model, backbone=SmallCnn(width=4, weights=Path("lost.npz"))))
+    lost = replace(pipeline, model=replace(pipeline.model, backbone=SmallCnn(filters=4, weights=Path("lost.npz"))))
     assert refusal(tfseg.fit, lost, run.folder, overwrite=True, verbose=False) == (
         "lost.npz: no such weight file. "
         "Set model.backbone.weights to a file that exists, or to null to start from random weights."
@@ -460,7 +460,7 @@ def test_data_that_are_missing_are_noticed_before_a_network_is_built(tmp_path: P
     )
 
 
-def test_every_artefact_of_an_export_measures_the_same(run: tfseg.Run, tmp_path: Path) -> None:
+def test_every_artifact_of_an_export_measures_the_same(run: tfseg.Run, tmp_path: Path) -> None:
     report = tfseg.export(run, tmp_path, ["inference.crf={parameters: deeplab_v1}"])
     assert report.folder == tmp_path / "tiny" / "1"
     assert report.left_out == ("inference.crf",)
@@ -469,8 +469,8 @@ def test_every_artefact_of_an_export_measures_the_same(run: tfseg.Run, tmp_path:
         f"{report.folder}: does not say which data to measure it on. Expected a run directory, or a pipeline as well "
         "(--pipeline FILE)."
     )
-    for artefact in (report.folder, report.tflite):
-        measured = tfseg.evaluate(artefact, pipeline=run.pipeline)
+    for artifact in (report.folder, report.tflite):
+        measured = tfseg.evaluate(artifact, pipeline=run.pipeline)
         assert measured["confusion"] == run.metrics["val"]["confusion"]
 
 
@@ -519,7 +519,7 @@ def test_predict_is_eager_and_models_load_from_runs(run: tfseg.Run, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_grey_images_with_masks_of_0_and_255(shared: Path, tmp_path: Path) -> None:
+def test_gray_images_with_masks_of_0_and_255(shared: Path, tmp_path: Path) -> None:
     """Ten electron microscope slices, two classes: source `folder`, one channel, whole job."""
     file = tmp_path / "membrane.yaml"
     file.write_text(
@@ -533,8 +533,8 @@ def test_grey_images_with_masks_of_0_and_255(shared: Path, tmp_path: Path) -> No
         "  batch_size: 4\n"
         "model:\n"
         "  channels: 1\n"
-        "  backbone: {type: small_cnn, width: 8}\n"
-        "  decoder: {type: fcn, strides: [16, 8, 4], channels: 16}\n"
+        "  backbone: {type: small_cnn, filters: 8}\n"
+        "  decoder: {type: fcn, strides: [16, 8, 4], filters: 16}\n"
         "training: {epochs: 3, optimizer: {type: adamw, learning_rate: 1e-2}}\n"
     )
     run = tfseg.fit(load(file), tmp_path / "run", verbose=False)
@@ -546,7 +546,7 @@ def test_grey_images_with_masks_of_0_and_255(shared: Path, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_validation_may_be_rarer_than_epochs_and_never_misses_the_last(tmp_path: Path) -> None:
     (tmp_path / "rare.yaml").write_text(TINY)
-    rare = load(tmp_path / "rare.yaml", ["training.epochs=3", "training.validate_every=2"])
+    rare = load(tmp_path / "rare.yaml", ["training.epochs=3", "training.validation_freq=2"])
     run = tfseg.fit(rare, tmp_path / "run", verbose=False)
     assert ["val_miou" in row for row in run.history] == [False, True, True]
 
@@ -556,7 +556,7 @@ name: parsing
 labels: {names: [ground, disc, square]}
 data: {source: {type: shapes, size: 32, train: 8, val: 3}, batch_size: 4, crop: 33}
 model:
-  backbone: {type: small_cnn, width: 4}
+  backbone: {type: small_cnn, filters: 4}
   decoder: {type: pspnet, filters: 4, bins: [1, 2]}
 training: {epochs: 2, auxiliary_weight: 0.4, loss: {type: cross_entropy, resolution: scores}}
 """

@@ -206,7 +206,7 @@ def test_runs_that_cannot_be_tuned(tmp_path: Path) -> None:
     )
     four = saved(tmp_path / "four", "data.source.channels=4", "model.channels=4", model=network(3, 4))
     assert refusal(four) == (
-        f"{four}: a CRF cannot be tuned: the distance of two colours is that of grey or RGB images, of 1 or 3 "
+        f"{four}: a CRF cannot be tuned: the distance of two colors is that of gray or RGB images, of 1 or 3 "
         "channels; set it to null. Received: images of 4 channels"
     )
     assert list(tmp_path.glob("*/crf*")) == []
@@ -221,7 +221,7 @@ def test_images_without_labels(tmp_path: Path) -> None:
             )
     folder = saved(tmp_path / "run", f"data={{root: {tmp_path}/data, source: folder}}")
     assert refusal(folder, ranges=ONE) == (
-        f"{folder}: the images that were taken of the split 'val', 1 in number, have no labelled pixel to measure a "
+        f"{folder}: the images that were taken of the split 'val', 1 in number, have no labeled pixel to measure a "
         "CRF by. Choose another --split, or more --images."
     )
     (tmp_path / "data" / "val" / "masks" / "a.png").unlink()

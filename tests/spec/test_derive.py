@@ -57,10 +57,10 @@ def test_defaults_and_texts() -> None:
 def test_what_begins_differently(kind: type) -> None:
     """Everything else begins as the layer does."""
     layer = CrfRnn if kind is refine.CrfRnn else AtrousSpatialPyramidPooling
-    parameters, names = inspect.signature(layer).parameters, {"channels": "filters"}
+    parameters = inspect.signature(layer).parameters
     fields = kind.__pydantic_fields__  # type: ignore[attr-defined]
-    both = {name: names.get(name, name) for name in fields if names.get(name, name) in parameters}
-    other = {name for name, theirs in both.items() if fields[name].default != parameters[theirs].default}
+    both = [name for name in fields if name in parameters]
+    other = {name for name in both if fields[name].default != parameters[name].default}
     assert len(both) >= 9
     assert other == {
         DeepLabV3: {"order", "dropout", "align_corners"},

@@ -82,7 +82,7 @@ CASES = {
         [
             'x.yaml:1: a.0: "*a" needs a complete "&a" before it; quote a text',
             "x.yaml:1: name: missing; expected text of at least 1 character and matching ^[a-z0-9_]+$",
-            "x.yaml:1: labels: missing; expected a map with keys out of names, ignore, colours",
+            "x.yaml:1: labels: missing; expected a map with keys out of names, ignore, colors",
             'x.yaml:1: model: missing; expected one of "net", "listed"',
             "x.yaml:1: a: unknown key. Known keys: name, seed, labels, model, data, rates, plugins",
         ],
@@ -162,7 +162,7 @@ CASES = {
         [],
         [
             "x.yaml:1: name: missing; expected text of at least 1 character and matching ^[a-z0-9_]+$",
-            "x.yaml:1: labels: missing; expected a map with keys out of names, ignore, colours",
+            "x.yaml:1: labels: missing; expected a map with keys out of names, ignore, colors",
             'x.yaml:1: model: missing; expected one of "net", "listed"',
         ],
     ),
@@ -215,18 +215,18 @@ CASES = {
         "name: a\nlabels: {type: camvid, ignor: 3}\nmodel: {backbone: 3, decoder: {strides: [3]}}",
         [],
         [
-            'x.yaml:2: labels.ignor: unknown key; did you mean "ignore"? Known keys: names, ignore, colours',
+            'x.yaml:2: labels.ignor: unknown key; did you mean "ignore"? Known keys: names, ignore, colors',
             'x.yaml:3: model.backbone: expected one of "small", "deep"; received 3',
             'x.yaml:3: model.decoder.type: missing; expected one of "skips", "unpooling"',
         ],
     ),
     "wrong items of lists": (
-        "name: a\nlabels: {names: [a], colours: [[1,2],[1,2,256]]}\nmodel: {type: [net], backbone: small}",
+        "name: a\nlabels: {names: [a], colors: [[1,2],[1,2,256]]}\nmodel: {type: [net], backbone: small}",
         [],
         [
             "x.yaml:2: labels.names: expected a list of at least 2 texts; received a list of 1 item",
-            "x.yaml:2: labels.colours.0: expected a list of 3 whole numbers; received a list of 2 items",
-            "x.yaml:2: labels.colours.1.2: expected a whole number from 0 to 255; received 256",
+            "x.yaml:2: labels.colors.0: expected a list of 3 whole numbers; received a list of 2 items",
+            "x.yaml:2: labels.colors.1.2: expected a whole number from 0 to 255; received 256",
             'x.yaml:3: model.type: expected one of "net", "listed"; received a list of 1 item',
         ],
     ),

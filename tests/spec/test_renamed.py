@@ -1,4 +1,4 @@
-"""Keys that have another place now: told to who writes them, read where an earlier version wrote them."""
+"""Renamed keys and choices: a user's file is told the new name, a file of an earlier run is read with it."""
 
 from pathlib import Path
 
@@ -6,17 +6,34 @@ import pytest
 
 import tfseg
 from tfseg.pipeline import load
-from tfseg.spec.renamed import RENAMED, Renamed, renamed_key, with_new_keys
+from tfseg.spec.renamed import CHOICES, KEYS, RenamedKey, renamed_choice, renamed_key
 from tfseg.spec.show import dump
 from tfseg.spec.source import read
 
 OLD = """\
 name: old
-labels: {names: [ground, disc]}
-data: {source: shapes}
+labels: {names: [ground, disc], colours: [[0, 0, 0], [1, 2, 3]]}
+data: {source: shapes, augment: [flip, colour, {type: colour, hue: 0.1}], boxes: {type: objects, smallest: 7}}
 model:
-  backbone: {type: vgg16, width: 0.05, batch_norm: true, momentum: 0.9, epsilon: 1e-9}
+  backbone: {type: vgg16, width: 0.05, batch_norm: true, momentum: 0.9, epsilon: 1e-9, fc: {kernel: 3, rate: 6}}
   decoder: {type: deeplab_v3, channels: 4, momentum: 0.8, epsilon: 1e-5}
+training: {accumulate: 2, validate_every: 3, optimizer: {type: sgd, multipliers: {x: 2}, undecayed: [y]}}
+"""
+NEW = """\
+name: old
+labels: {names: [ground, disc], colors: [[0, 0, 0], [1, 2, 3]]}
+data:
+  source: shapes
+  augment: [flip, color_jitter, {type: color_jitter, hue: 0.1}]
+  boxes: {type: objects, min_pixels: 7}
+model:
+  backbone: {type: vgg16, width_multiplier: 0.05, batch_norm: true, fc: {kernel_size: 3, dilation_rate: 6}}
+  decoder: {type: deeplab_v3, filters: 4}
+  norm: {momentum: {decoder: 0.8}, epsilon: {backbone: 1e-9}}
+training:
+  gradient_accumulation_steps: 2
+  validation_freq: 3
+  optimizer: {type: sgd, lr_multipliers: {x: 2}, no_weight_decay: [y]}
 """
 LABELS = '{"names": ["ground", "disc"], "ignore": 255}'
 
@@ -28,31 +45,82 @@ def written(folder: Path, text: str = OLD, name: str = "pipeline.yaml") -> Path:
     return folder / name
 
 
-def test_a_users_file_is_told_the_new_place(tmp_path: Path) -> None:
+def test_a_users_file_is_told_the_new_name(tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
     file.write_text(OLD)
     with pytest.raises(tfseg.SpecError) as error:
         load(file)
-    words = "{}: moved to model.norm.{}; for this part alone, model.norm.{}. Received: {}"
-    assert str(error.value).splitlines() == [
-        f"{file}:5: {words.format('model.backbone.momentum', 'momentum', 'momentum.backbone', 0.9)}",
-        f"{file}:5: {words.format('model.backbone.epsilon', 'epsilon', 'epsilon.backbone', 1e-9)}",
-        f"{file}:6: {words.format('model.decoder.momentum', 'momentum', 'momentum.decoder', 0.8)}",
-        f"{file}:6: {words.format('model.decoder.epsilon', 'epsilon', 'epsilon.decoder', 1e-5)}",
-    ]
+    moved = "moved to model.norm.{0}; for this part alone, model.norm.{0}.{1}. Received: {2}"
+    choices = 'expected one of "scale", "rotate", "flip", "color_jitter"'
+    assert sorted(str(error.value).splitlines()) == sorted([
+        f"{file}:2: labels.colours: renamed to colors. Received: a list of 2 items",
+        f'{file}:3: data.augment.1: {choices}; received "colour"; it was renamed to "color_jitter"',
+        f'{file}:3: data.augment.2.type: {choices}; received "colour"; it was renamed to "color_jitter"',
+        f"{file}:3: data.boxes.smallest: renamed to min_pixels. Received: 7",
+        f"{file}:5: model.backbone.width: renamed to width_multiplier. Received: 0.05",
+        f"{file}:5: model.backbone.momentum: {moved.format('momentum', 'backbone', 0.9)}",
+        f"{file}:5: model.backbone.epsilon: {moved.format('epsilon', 'backbone', 1e-9)}",
+        f"{file}:5: model.backbone.fc.kernel: renamed to kernel_size. Received: 3",
+        f"{file}:5: model.backbone.fc.rate: renamed to dilation_rate. Received: 6",
+        f"{file}:6: model.decoder.channels: renamed to filters. Received: 4",
+        f"{file}:6: model.decoder.momentum: {moved.format('momentum', 'decoder', 0.8)}",
+        f"{file}:6: model.decoder.epsilon: {moved.format('epsilon', 'decoder', 1e-5)}",
+        f"{file}:7: training.accumulate: renamed to gradient_accumulation_steps. Received: 2",
+        f"{file}:7: training.validate_every: renamed to validation_freq. Received: 3",
+        f"{file}:7: training.optimizer.multipliers: renamed to lr_multipliers. Received: a map with the keys x",
+        f"{file}:7: training.optimizer.undecayed: renamed to no_weight_decay. Received: a list of 1 item",
+    ])  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["pipeline.yaml", "crf.yaml"])
 def test_a_run_of_an_earlier_version_is_read(name: str, tmp_path: Path) -> None:
-    """What was the published number all along need not be said."""
+    """A value that equals the published number is left out."""
     pipeline = load(written(tmp_path, name=name))
-    norm = pipeline.model.norm
-    assert (norm.momentum, norm.epsilon) == ({"decoder": 0.8}, {"backbone": 1e-9})
-    model = pipeline.build()
-    deep, aspp = model.get_layer("fc7_bn"), model.get_layer("aspp")
-    assert [(each.momentum, each.epsilon) for each in (deep, aspp)] == [(0.9, 1e-9), (0.8, 1e-5)]
+    (tmp_path / "new").mkdir()
+    assert dump(pipeline) == dump(load(written(tmp_path / "new", NEW)))
     (tmp_path / "again.yaml").write_text(dump(pipeline))
     assert load(tmp_path / "again.yaml") == pipeline
+
+
+def test_every_row_is_used(tmp_path: Path) -> None:
+    """New paths exist in today's schema, and old ones do not."""
+    for each in KEYS:
+        path = tuple(0 if key == "*" else key for key in each.old.split("."))
+        for kind in each.types or (None,):
+            message = renamed_key(path, {"layer" if "layers" in path else "type": kind})
+            assert message == each.message(path)
+    for choice in CHOICES:
+        path = tuple(0 if key == "*" else key for key in choice.slot.split("."))
+        assert renamed_choice(path, choice.old) == choice.new
+
+
+def test_a_graph_of_an_earlier_version(tmp_path: Path) -> None:
+    text = """\
+name: graph
+labels: {names: [ground, disc]}
+data: {source: shapes}
+model:
+  type: graph
+  layers:
+  - {name: score, layer: conv, filters: 2, kernel_size: 1}
+  - {name: context, layer: dilated_context, classes: 2, dilations: [1, 1]}
+  - {name: head, layer: parallel_atrous_classifier, classes: 2, rates: [1], hidden: 3}
+"""
+    new = text.replace("classes", "num_classes").replace("dilations", "dilation_rates").replace("hidden", "filters")
+    assert read(written(tmp_path, text), earlier=lambda _: True).data == read(written(tmp_path, new)).data
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(tfseg.SpecError) as error:
+        load(tmp_path / "mine.yaml")
+    lines = str(error.value).splitlines()
+    assert f"{tmp_path / 'mine.yaml'}:8: model.layers.1.classes: renamed to num_classes. Received: 2" in lines
+    assert f"{tmp_path / 'mine.yaml'}:9: model.layers.2.hidden: renamed to filters. Received: 3" in lines
+
+
+def test_masks_of_an_earlier_version(tmp_path: Path) -> None:
+    for mask in ("colours", "{type: colours, ignore: [[1, 1, 1]]}"):
+        text = f"data: {{source: {{type: folder, mask: {mask}}}}}\n"
+        new = text.replace("colours", "colors")
+        assert read(written(tmp_path, text), earlier=lambda _: True).data == read(written(tmp_path, new)).data
 
 
 def test_a_file_may_include_it(tmp_path: Path) -> None:
@@ -63,44 +131,36 @@ def test_a_file_may_include_it(tmp_path: Path) -> None:
 
 def test_overrides_are_the_users(tmp_path: Path) -> None:
     with pytest.raises(tfseg.SpecError) as error:
-        load(written(tmp_path), ["model.backbone.momentum=0.7"])
-    assert str(error.value) == (
+        load(written(tmp_path), ["model.backbone.momentum=0.7", "training.accumulate=2"])
+    assert str(error.value).splitlines() == [
         'override "model.backbone.momentum=0.7": model.backbone.momentum: moved to model.norm.momentum; for this part '
-        "alone, model.norm.momentum.backbone. Received: 0.7"
-    )
+        "alone, model.norm.momentum.backbone. Received: 0.7",
+        'override "training.accumulate=2": training.accumulate: renamed to gradient_accumulation_steps. Received: 2',
+    ]
 
 
 def test_only_those_types_had_it(tmp_path: Path) -> None:
-    """A component of one's own may have a field of that name."""
-    assert renamed_key(("model", "backbone", "momentum"), "resnet") is RENAMED[0]
-    assert renamed_key(("model", "backbone", "momentum"), "mine") is None
-    assert renamed_key(("model", "backbone", "width"), "resnet") is None
-    text = OLD.replace("vgg16", "mine").replace("deeplab_v3", "mine")
+    """A component of a user's own may have a field of that name."""
+    assert renamed_key(("model", "backbone", "momentum"), {"type": "resnet"}) is not None
+    assert renamed_key(("model", "backbone", "momentum"), {"type": "mine"}) is None
+    assert renamed_key(("model", "backbone", "filters"), {"type": "resnet"}) is None
+    text = "model: {backbone: {type: mine, width: 3}, decoder: {type: mine, channels: 2}}\n"
     file = written(tmp_path, text)
     assert read(file, earlier=lambda _: True).data == read(file).data
 
 
-def test_a_plain_renaming(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(
-        "tfseg.spec.renamed.RENAMED", (Renamed("a.b", "c"), Renamed("x", "c.y"), Renamed("no.such", "z"))
-    )
-    (tmp_path / "x.yaml").write_text("a: {b: {d: 1}}\nx: 2\n")
-    document = read(tmp_path / "x.yaml", earlier=lambda _: True)
-    assert document.data == {"a": {}, "c": {"d": 1, "y": 2}}
-    assert document.where("c.y") == f"{tmp_path}/x.yaml:2"
-    assert str(renamed_key(("x",), None)) == "moved to c.y"
-    assert with_new_keys.__doc__
+def test_new_keys_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands at the new path already counts; a path that is not there changes nothing."""
+    rows = (RenamedKey("a.b", "c"), RenamedKey("x", "c.y"), RenamedKey("no.such", "z"), RenamedKey("l.*.o", "l.*.n"))
+    monkeypatch.setattr("tfseg.spec.renamed.KEYS", rows)
+    file = tmp_path / "file.yaml"
+    file.write_text("a: {b: 1}\nx: 2\nl: [{o: 1}, {o: 2, n: 3}]\n")
+    found = read(file, earlier=lambda _: True).data
+    assert found == {"a": {}, "c": 1, "l": ({"n": 1}, {"n": 3})}
+    assert renamed_key(("x",), None) == "moved to c.y"
 
 
-def test_what_the_new_place_says_already_counts(tmp_path: Path) -> None:
+def test_what_the_new_key_says_already_counts(tmp_path: Path) -> None:
     """A file of a run to which somebody added the new key."""
-    from tfseg.labels import labels_text
-    from tfseg.pipeline import load
-    from tfseg.spec.show import dump
-
-    pipeline = load("shapes", ["model.norm.momentum=0.5"])
-    text = dump(pipeline).replace("    type: small_cnn\n", "    type: small_cnn\n    momentum: 0.7\n", 1)
-    (tmp_path / "pipeline.yaml").write_text(text)
-    (tmp_path / "labels.json").write_text(labels_text(pipeline.labels))
-    assert "momentum: 0.7" in text
-    assert load(tmp_path / "pipeline.yaml").model.norm.momentum == 0.5
+    text = OLD.replace("decoder:", "norm: {momentum: 0.5}\n  decoder:")
+    assert load(written(tmp_path, text)).model.norm.momentum == 0.5

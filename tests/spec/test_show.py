@@ -30,7 +30,7 @@ def test_a_shown_file_reads_back_equal_from_another_folder(file: Path, tmp_path:
 def test_the_text_that_is_shown(tmp_path: Path) -> None:
     data = Data(root=Path("/data"), crop=(3, 4), augment=(Flip(), Scale(max=1e-5)), mapping={0: 255})
     model = Net(backbone=Small(width=0.5), decoder=Skips(strides=(8,)))
-    labels = Labels(names=("no", "1e-4"), colours=((0, 0, 0), (1, 2, 3)))
+    labels = Labels(names=("no", "1e-4"), colors=((0, 0, 0), (1, 2, 3)))
     value = Recipe(name="a", labels=labels, model=model, data=data, rates={"x": 1e-4})
     assert dump(value) == (
         "name: a\n"
@@ -38,7 +38,7 @@ def test_the_text_that_is_shown(tmp_path: Path) -> None:
         "labels:\n"
         "  names: ['no', '1e-4']\n"
         "  ignore: 255\n"
-        "  colours:\n"
+        "  colors:\n"
         "  - [0, 0, 0]\n"
         "  - [1, 2, 3]\n"
         "model:\n"

@@ -24,9 +24,9 @@ UNEVEN = toy.pictures(16)[1]
 
 
 def trained(accumulate: int, masks: np.ndarray = FULL, epochs: int = 2, **options: Any) -> keras.Model:
-    """A network without batch normalisation, 16 pictures an epoch, 4 of them for each update."""
+    """A network without batch normalization, 16 pictures an epoch, 4 of them for each update."""
     size = 4 // accumulate
-    training = Training(epochs=epochs, accumulate=accumulate, **options)
+    training = Training(epochs=epochs, gradient_accumulation_steps=accumulate, **options)
     with training.scope(seed=1):
         model = toy.network(norm=False)
         training.compile(model, toy.LABELS, steps_per_epoch=16 // size)
@@ -38,7 +38,7 @@ def trained(accumulate: int, masks: np.ndarray = FULL, epochs: int = 2, **option
 
 CASES: dict[str, tuple[dict[str, Any], np.ndarray]] = {
     "momentum and decay": ({"optimizer": Sgd(learning_rate=0.05, weight_decay=0.01)}, FULL),
-    "parts": ({"optimizer": Sgd(multipliers={"/bias$": 2.0, "^score/": 10.0})}, FULL),
+    "parts": ({"optimizer": Sgd(lr_multipliers={"/bias$": 2.0, "^score/": 10.0})}, FULL),
     "adamw": ({"optimizer": AdamW(learning_rate=0.01, weight_decay=0.1)}, FULL),
     "sum": ({"optimizer": Sgd(learning_rate=1e-3), "loss": CrossEntropy(reduction="sum")}, UNEVEN),
     "xla": ({"optimizer": Sgd(learning_rate=0.05), "jit_compile": True}, FULL),
@@ -129,7 +129,7 @@ def fit(folder: Path, training: Training, *, resume: bool = False, more: tuple =
 @pytest.mark.slow
 def test_resume_in_the_middle_of_an_update(tmp_path: Path) -> None:
     """An epoch has 8 batches, an update 3: the gradients that wait for the next epoch are not lost."""
-    training = Training(epochs=3, accumulate=3, optimizer=Sgd(learning_rate=0.1), schedule=Poly())
+    training = Training(epochs=3, gradient_accumulation_steps=3, optimizer=Sgd(learning_rate=0.1), schedule=Poly())
     whole = fit(tmp_path / "whole", training)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "parts", training, more=(Kill(epoch=1),))
@@ -140,15 +140,15 @@ def test_resume_in_the_middle_of_an_update(tmp_path: Path) -> None:
 
 
 def test_files_of_an_update_that_is_not_finite(tmp_path: Path) -> None:
-    """The optimiser cannot tell which batch was at fault: all of the update are named, and looked at."""
-    watch = Training(epochs=1, accumulate=3).callbacks(
+    """The optimizer cannot tell which batch was at fault: all of the update are named, and looked at."""
+    watch = Training(epochs=1, gradient_accumulation_steps=3).callbacks(
         tmp_path,
         toy.LABELS,
         steps_per_epoch=8,
         batch_names=lambda epoch, step: (f"{epoch}-{step}",),
         batch=lambda epoch, step: (IMAGES[:2] * (np.nan if step == 0 else 1.0), FULL[:2]),
     )[0]
-    training = Training(epochs=1, accumulate=3, optimizer=Sgd(), schedule="constant")
+    training = Training(epochs=1, gradient_accumulation_steps=3, optimizer=Sgd(), schedule="constant")
     model = toy.network(norm=False)
     training.compile(model, toy.LABELS, steps_per_epoch=8)
     for batch in range(9):
@@ -170,4 +170,4 @@ def test_refused_under_a_strategy() -> None:
         "strategy=mirrored. Leave out one of the two; with mirrored a larger data.batch_size does the same"
     )
     with pytest.raises(SpecError, match=re.escape(words)):
-        Training(accumulate=2, strategy="mirrored")
+        Training(gradient_accumulation_steps=2, strategy="mirrored")

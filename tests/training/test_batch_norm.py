@@ -59,7 +59,7 @@ def test_a_map_of_one_place_counts_its_batch() -> None:
 
 
 def test_later_layers_see_what_training_shows_them() -> None:
-    """Earlier layers normalise by the statistics of the batch, not by those that are being replaced."""
+    """Earlier layers normalize by the statistics of the batch, not by those that are being replaced."""
     model = spoilt(toy.several())
     model = keras.Model(model.input, model.output["aux_side"])
     inner = keras.Model(model.input, model.get_layer("side").output)
@@ -114,7 +114,7 @@ def test_without_any_batch() -> None:
 
 def test_refused_where_statistics_are_frozen() -> None:
     words = (
-        "batch_norm_batches: averages the statistics of batch normalisation anew, which batch_norm: frozen keeps as "
+        "batch_norm_batches: averages the statistics of batch normalization anew, which batch_norm: frozen keeps as "
         "they are. Received: batch_norm_batches=5, batch_norm=frozen. Leave out one of the two"
     )
     with pytest.raises(SpecError, match=re.escape(words)):

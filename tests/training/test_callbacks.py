@@ -128,12 +128,12 @@ def test_only_a_higher_figure_is_better(tmp_path):
     [(1, 1, (1,)), (4, 1, (1, 2, 3, 4)), (5, 2, (2, 4, 5)), (4, 2, (2, 4)), (3, 9, (3,))],
 )
 def test_validated_epochs(epochs, every, expected):
-    assert Training(epochs=epochs, validate_every=every).validated_epochs(7) == expected
+    assert Training(epochs=epochs, validation_freq=every).validated_epochs(7) == expected
 
 
 def test_epochs_without_validation(tmp_path):
     """They have no validation figures, may not be the best, and are the last network all the same."""
-    model = train(tmp_path, Training(epochs=3, validate_every=2))
+    model = train(tmp_path, Training(epochs=3, validation_freq=2))
     assert [bool(row["val_miou"]) for row in rows(tmp_path)] == [False, True, True]
     assert all(row["miou"] for row in rows(tmp_path))
     last = keras.models.load_model(tmp_path / "last.keras")
@@ -166,7 +166,7 @@ def test_without_validation_there_is_no_best(tmp_path):
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_resume_is_exact(tmp_path, precision):
-    """Interrupted and resumed: weights, optimiser, dropout, loss scale and history as if nothing had happened."""
+    """Interrupted and resumed: weights, optimizer, dropout, loss scale and history as if nothing had happened."""
     training = Training(
         epochs=3, optimizer=AdamW(learning_rate=0.02), precision=precision, schedule={"type": "poly", "warmup": 3}
     )
@@ -210,7 +210,7 @@ def test_resume_with_another_network(run, channels, dropout, where):
     with pytest.raises(RunError) as caught:
         restore(model, folder)
     assert str(caught.value) == (
-        f"{states(folder)[0]}: was written by another network or optimiser. Received: {where}. Resume "
+        f"{states(folder)[0]}: was written by another network or optimizer. Received: {where}. Resume "
         "with the pipeline that the run was started with, or start afresh with --overwrite"
     )
     for weight, value in zip(model.get_weights(), before, strict=True):
@@ -377,7 +377,7 @@ def test_statistics_that_are_not_finite_are_never_saved(tmp_path):
     assert str(caught.value) == (
         "training stopped after epoch 1: norm/moving_variance is not finite any more, although the loss was. "
         "Saved networks are from earlier epochs. Try a smaller training.optimizer.learning_rate; for a statistic of "
-        "batch normalisation under mixed_float16 try training.precision: mixed_bfloat16"
+        "batch normalization under mixed_float16 try training.precision: mixed_bfloat16"
     )
     assert not list(tmp_path.glob("*.keras"))
 

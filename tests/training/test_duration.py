@@ -61,7 +61,7 @@ def trained(folder: Path, training: Training, **options: int) -> tuple[int, list
 
 def test_it_ends_within_an_epoch(tmp_path: Path) -> None:
     """After exactly so many updates, and the last, short epoch is validated and saved as any other."""
-    updates, history = trained(tmp_path, Training(steps=12, validate_every=2, optimizer=Sgd(), schedule=Poly()))
+    updates, history = trained(tmp_path, Training(steps=12, validation_freq=2, optimizer=Sgd(), schedule=Poly()))
     assert updates == 12
     assert [bool(row["val_miou"]) for row in history] == [False, True, True]
     rates = [float(row["learning_rate"]) for row in history]
@@ -70,7 +70,7 @@ def test_it_ends_within_an_epoch(tmp_path: Path) -> None:
 
 
 def test_schedules_count_updates_and_not_batches(tmp_path: Path) -> None:
-    training = Training(epochs=4, accumulate=4, optimizer=Sgd(), schedule=Step(every=2, unit="steps"))
+    training = Training(epochs=4, gradient_accumulation_steps=4, optimizer=Sgd(), schedule=Step(every=2, unit="steps"))
     updates, history = trained(tmp_path, training)
     assert updates == 5
     rates = [float(row["learning_rate"]) for row in history]  # after 5, 10, 15 and 20 batches: 1, 2, 3 and 5 updates
@@ -80,7 +80,7 @@ def test_schedules_count_updates_and_not_batches(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("accumulate", "length"), [(1, 5), (4, 1), (2, 3)])
 def test_epochs_of_a_step_schedule_in_updates(accumulate: int, length: int) -> None:
     """One epoch is 5 batches: 5 updates, or 1.25, which is nearest to 1, or 2.5, of which 1.2 make 3."""
-    training = Training(epochs=4, accumulate=accumulate)
+    training = Training(epochs=4, gradient_accumulation_steps=accumulate)
     steps_per_epoch = training.length(5).steps_per_epoch
     schedule = Step(every=1.2 if accumulate == 2 else 1)(0.1, steps=20, steps_per_epoch=steps_per_epoch)
     rates = [float(schedule(step)) for step in range(length + 1)]

@@ -53,12 +53,12 @@ def test_what_does_not_fit() -> None:
     (told,) = problems("{type: keras, class: Lin}")
     assert told.startswith("training.optimizer.class: expected an optimizer of Keras (Adadelta, ")
     assert told.endswith('); received "Lin"; did you mean "Lion"?')
-    beta, parts = problems("{type: keras, class: Lion, beta1: 0.8, multipliers: 3}")
+    beta, parts = problems("{type: keras, class: Lion, beta1: 0.8, lr_multipliers: 3}")
     assert beta.startswith(
         'training.optimizer.beta1: Lion takes no such argument; did you mean "beta_1"? Its arguments: beta_1, beta_2, '
     )
     assert parts == (
-        "training.optimizer.multipliers: tfseg's own optimizers have parts, sgd and adamw. Received: 3. Leave it out"
+        "training.optimizer.lr_multipliers: tfseg's own optimizers have parts, sgd and adamw. Received: 3. Leave it out"
     )
     (told,) = problems("{type: keras, class: Lion, beta_1: 7}")
     assert told.startswith("training.optimizer: Lion refuses these arguments: ")
@@ -67,7 +67,8 @@ def test_what_does_not_fit() -> None:
         "training.optimizer.loss_scale_factor: tfseg's own optimizers scale losses. Received: 2.0. Leave it out",
     ]
     assert problems("{type: keras, class: Lion, gradient_accumulation_steps: 2}") == [
-        "training.optimizer.gradient_accumulation_steps: training.accumulate sets it. Received: 2. Leave it out"
+        "training.optimizer.gradient_accumulation_steps: training.gradient_accumulation_steps sets it. "
+        "Received: 2. Leave it out"
     ]
     assert problems("{type: keras, class: Lion, kwargs: 2}") == [
         "training.optimizer.kwargs: it is no argument. Received: 2. Leave it out"

@@ -65,7 +65,7 @@ def test_a_gradient_that_is_not_finite_halts_all_replicas_at_the_same_step(resul
 
 
 def test_saved_as_a_plain_network(results):
-    """Synchronised batch normalisation is a matter of the training, not of the saved network."""
+    """Synchronized batch normalization is a matter of the training, not of the saved network."""
     _, two = results["sgd"]
     assert two["synchronized"] is True
     assert two["saved_synchronized"] is False

@@ -202,7 +202,7 @@ def test_scores_that_reach_beyond_the_image() -> None:
 
 
 def test_expressions_reach_layers_within_layers() -> None:
-    """A frozen batch normalisation inside another layer, and inside a nested model."""
+    """A frozen batch normalization inside another layer, and inside a nested model."""
     inner = keras.Sequential(
         [keras.Input((None, None, 3)), keras.layers.BatchNormalization(name="nested")], name="part"
     )

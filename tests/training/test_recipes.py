@@ -14,8 +14,8 @@ from tfseg.training.lr_multipliers import learning_rate_factor
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = (ROOT / "docs" / "training.md").read_text().partition("## Recipes of the papers")[2]
 FRAGMENTS = [fragment for line in TABLE.splitlines()[4:] for fragment in re.findall("`([^`]+)`", line.split("|")[2])]
-INSIDE = ("multipliers",)
-"""Fields of the optimiser."""
+INSIDE = ("lr_multipliers",)
+"""Fields of the optimizer."""
 
 
 @pytest.mark.parametrize("fragment", FRAGMENTS)

@@ -54,7 +54,7 @@ def test_config_round_trip(inner):
     assert [float(again(n)) for n in range(6)] == [float(schedule(n)) for n in range(6)]
 
 
-def test_the_optimiser_follows_the_schedule():
+def test_the_optimizer_follows_the_schedule():
     """Keras gives the schedule its own count of steps, from 0."""
     spec = Poly(warmup=2)
     schedule = spec(RATE, steps=STEPS * EPOCHS, steps_per_epoch=STEPS)

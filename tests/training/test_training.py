@@ -118,7 +118,7 @@ def test_multipliers_reach_the_weights():
     """After one step without momentum and decay, a weight has moved by rate x factor x gradient."""
     moves = {}
     for factor in (1.0, 3.0):
-        optimizer = Sgd(learning_rate=0.01, momentum=0.0, weight_decay=0.0, multipliers={"score/": factor})
+        optimizer = Sgd(learning_rate=0.01, momentum=0.0, weight_decay=0.0, lr_multipliers={"score/": factor})
         model = compiled(Training(optimizer=optimizer))
         before = {weight.path: weight.numpy() for weight in model.trainable_weights}
         model.fit(IMAGES[:4], MASKS[:4], batch_size=4, verbose=0)
@@ -190,13 +190,13 @@ def test_explain():
 
 
 def test_a_pattern_that_is_found_nowhere():
-    training = Training(freeze=("conv1_",), optimizer=Sgd(multipliers={"fc8": 10.0}))
+    training = Training(freeze=("conv1_",), optimizer=Sgd(lr_multipliers={"fc8": 10.0}))
     with pytest.raises(RunError) as caught:
         compiled(training)
     assert str(caught.value) == (
         "training.freeze: found in none of the 7 layer names of the network (image, rescaling, conv, …, relu, score, "
         "logits). Received: conv1_\n"
-        "training.optimizer.multipliers.fc8: found in none of the 7 weight paths of the network (conv/kernel, "
+        "training.optimizer.lr_multipliers.fc8: found in none of the 7 weight paths of the network (conv/kernel, "
         "norm/gamma, norm/beta, …, norm/moving_variance, score/kernel, score/bias). Received: fc8"
     )
 

@@ -39,7 +39,7 @@ def several(*, dropout: float = 0.0) -> keras.Model:
 
 
 def pictures(count: int, *, size: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Noise, labelled by its strongest channel; ever more rows of later pictures have no label."""
+    """Noise, labeled by its strongest channel; ever more rows of later pictures have no label."""
     images = np.random.default_rng(seed).integers(0, 256, (count, size, size, 3)).astype(np.uint8)
     masks = images.argmax(-1).astype(np.int32)
     for index, mask in enumerate(masks):

@@ -22,7 +22,7 @@ MASKS[0:2] = toy.LABELS.ignore
 STEPS, EPOCHS = 3, 2
 
 CASES = {
-    "sgd": {"optimizer": {"type": "sgd", "learning_rate": 0.1, "multipliers": {"score": 3.0}}},
+    "sgd": {"optimizer": {"type": "sgd", "learning_rate": 0.1, "lr_multipliers": {"score": 3.0}}},
     "adamw": {"optimizer": {"type": "adamw", "learning_rate": 0.01}},
     "sum": {
         "optimizer": {"type": "sgd", "learning_rate": 1e-3},

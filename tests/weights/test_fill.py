@@ -16,7 +16,7 @@ from tfseg.models.decoders import Fcn
 from tfseg.weights import WeightsReport, fill, read_arrays
 from tfseg.weights.modules import Modules
 
-SMALL = Segmenter(backbone=SmallCnn(width=1), decoder=Fcn(strides=(16,)))
+SMALL = Segmenter(backbone=SmallCnn(filters=1), decoder=Fcn(strides=(16,)))
 
 
 def refusal(model: keras.Model, arrays: dict[str, np.ndarray], **arguments: object) -> str:
@@ -58,7 +58,7 @@ def test_what_is_missing_is_named_with_the_name_it_should_have() -> None:
 
 def test_other_shapes_are_named() -> None:
     model, backbone = built(SMALL)
-    arrays = own(built(Segmenter(backbone=SmallCnn(width=2), decoder=Fcn(strides=(16,))))[0])
+    arrays = own(built(Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16,))))[0])
     text = refusal(model, arrays, required=backbone)
     assert text.startswith(
         "a file: read by the network's own names, does not fill 21 of the network's 21 layers with weights:\n"
@@ -185,11 +185,11 @@ def test_variances_below_zero() -> None:
     assert "stage1_down_bn/moving_variance is negative, and a variance cannot be" in refusal(model, arrays)
 
 
-def test_a_file_of_another_normalisation() -> None:
+def test_a_file_of_another_normalization() -> None:
     """Its gammas have the right names and shapes, and mean something else."""
     grouped, _ = built(
-        Segmenter(backbone=SmallCnn(width=4), decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=1))
+        Segmenter(backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=1))
     )
-    batch, _ = built(Segmenter(backbone=SmallCnn(width=4), decoder=Fcn(strides=(16,))))
-    assert "stage1_down_bn: the file normalises by batch, and the network does not" in refusal(grouped, own(batch))
+    batch, _ = built(Segmenter(backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16,))))
+    assert "stage1_down_bn: the file normalizes by batch, and the network does not" in refusal(grouped, own(batch))
     assert fill(grouped, own(grouped), "a file").initial == ()

@@ -34,14 +34,14 @@ class Garden:
         activation = "relu" if self.plus else "swish"
         garden = {"order": "pooling_last", "align_corners": False, "activation": activation}
         backbone = Resnet(
-            depth=50, width=1 / 32, output_stride=self.stride, multi_grid=self.grid, dilation="every_unit",
+            depth=50, width_multiplier=1 / 32, output_stride=self.stride, multi_grid=self.grid, dilation="every_unit",
             stem="7x7" if self.plus else "3x3", stride_on="3x3", padding="same", activation=activation,
             normalize="tf",
         )  # fmt: skip
         if self.plus:
-            decoder = DeepLabV3Plus(**garden, rates=self.rates, channels=4, depthwise_norm=False, low_level_channels=3)
+            decoder = DeepLabV3Plus(**garden, rates=self.rates, filters=4, depthwise_norm=False, low_level_filters=3)
         else:
-            decoder = DeepLabV3(**garden, rates=self.rates, channels=4)
+            decoder = DeepLabV3(**garden, rates=self.rates, filters=4)
         return Segmenter(backbone=backbone, decoder=decoder, norm=Norm(epsilon=1e-3), grid=None)
 
     def file(self) -> Random:

@@ -89,13 +89,13 @@ def test_the_golden_mask_of_the_turned_picture(published: keras.Model, interpret
 @pytest.mark.slow
 @pytest.mark.parametrize("published", FOLDED[:1], indirect=True)
 @pytest.mark.parametrize("kind", ["dynamic", "uint8"])
-def test_the_network_quantised_and_read_back(
+def test_the_network_quantized_and_read_back(
     kind: str, folder: Path, shared: Path, published: keras.Model, tmp_path: Path
 ) -> None:
     """Measured: the file and what was read off it have other classes at 0.2 % and 0.6 % of the pixels; the file and the
     network that it was made of, at 0.7 % and 1.0 %."""
     photographs = pictures(folder, shared)
-    path = tmp_path / "quantised.tflite"
+    path = tmp_path / "quantized.tflite"
     path.write_bytes(converted(published, kind, photographs))
     pipeline = load("deeplab_v3_mobilenet_v2_257_voc")
     model = pipeline.build()
@@ -115,12 +115,12 @@ GARDEN = {
         19,
         DeepLabV3Plus(
             rates=(),
-            channels=64,
+            filters=64,
             pool_size=16,
             order="pooling_last",
             align_corners=False,
             low_level="block_2_depthwise_relu",
-            low_level_channels=64,
+            low_level_filters=64,
         ),
     ),
 }
@@ -146,7 +146,7 @@ def test_model_garden(name: str, shared: Path) -> None:
 
 def test_classifier_weights_fill_the_backbone_alone(shared: Path) -> None:
     file = shared / "weights/mobilenet_v2_imagenet/mobilenet_v2_1.0_imagenet_qat_dequant_keras.npz"
-    model, backbone = built(Segmenter(backbone=MobileNetV2(), decoder=DeepLabV3(rates=(), channels=4)))
+    model, backbone = built(Segmenter(backbone=MobileNetV2(), decoder=DeepLabV3(rates=(), filters=4)))
     before = {layer.name: layer.get_weights() for layer in model.layers if layer.name in ("aspp", "score")}
     report = fill(model, read_arrays(file), file.name, required=backbone)
     assert (len(report.filled), len(report.folded)) == (102, 51)

@@ -99,7 +99,7 @@ def by_hand(arrays: Arrays, image: np.ndarray) -> tf.Tensor:
 
 
 MOBILE = Segmenter(
-    backbone=MobileNetV2(alpha=0.125, divisor=4, output_stride=16), decoder=DeepLabV3(rates=(), channels=4)
+    backbone=MobileNetV2(width_multiplier=0.125, divisor=4, output_stride=16), decoder=DeepLabV3(rates=(), filters=4)
 )
 
 
@@ -175,10 +175,12 @@ def test_resnet_finds_every_array(depth: int, beta: bool, separable: bool, plus:
     """Every variable gets the array of its own scope."""
     file = resnet(depth, beta=beta, separable=separable, plus=plus)
     path = save_checkpoint(tmp_path / "model.ckpt", file.arrays)
-    options = {"channels": 4, "separable": separable}
-    decoder = DeepLabV3Plus(**options, low_level_channels=3) if plus else DeepLabV3(**options)
+    options = {"filters": 4, "separable": separable}
+    decoder = DeepLabV3Plus(**options, low_level_filters=3) if plus else DeepLabV3(**options)
     stem = "3x3" if beta else "7x7"
-    spec = Segmenter(backbone=Resnet(depth=depth, width=1 / 32, output_stride=16, stem=stem), decoder=decoder)
+    spec = Segmenter(
+        backbone=Resnet(depth=depth, width_multiplier=1 / 32, output_stride=16, stem=stem), decoder=decoder
+    )
     model, backbone = built(spec)
     report = fill(model, read_arrays(path), "checkpoint", required=backbone)
     assert (report.initial, report.unused, report.folded) == ((), (), ())
@@ -236,8 +238,10 @@ def test_resnet_computes_what_its_arrays_say(tmp_path: Path) -> None:
     """A stride in a block's last 3x3 and one on the next block's first 1x1 are the same: both thin the same map."""
     file = resnet(50, beta=True, separable=False, plus=False)
     path = save_checkpoint(tmp_path / "model.ckpt", file.arrays)
-    backbone = Resnet(depth=50, width=1 / 32, output_stride=16, multi_grid=(1, 2, 4), stem="3x3", normalize="tf")
-    model, names = built(Segmenter(backbone=backbone, decoder=DeepLabV3(channels=4)))
+    backbone = Resnet(
+        depth=50, width_multiplier=1 / 32, output_stride=16, multi_grid=(1, 2, 4), stem="3x3", normalize="tf"
+    )
+    model, names = built(Segmenter(backbone=backbone, decoder=DeepLabV3(filters=4)))
     fill(model, read_arrays(path), "checkpoint", required=names)
     image = np.random.default_rng(0).uniform(0, 255, (1, 65, 97, 3)).astype(np.float32)
     expected = resnet_by_hand(file.arrays, image)

@@ -29,7 +29,7 @@ from tfseg.weights.tflite import arrays_in
 
 TOLERANCES = {"float32": 1e-5, "float16": 1e-3, "dynamic": 0.03, "int8": 0.03, "uint8": 0.03}
 DEEPLAB = Segmenter(
-    backbone=MobileNetV2(alpha=0.35, output_stride=16), decoder=DeepLabV3(rates=(2, 3), channels=8), grid=None
+    backbone=MobileNetV2(width_multiplier=0.35, output_stride=16), decoder=DeepLabV3(rates=(2, 3), filters=8), grid=None
 )
 
 
@@ -114,13 +114,13 @@ def test_deeplab_v3_on_mobilenet_v2(tmp_path: Path) -> None:
     What 8 bits lose in such a network grows from layer to layer, in the file; what was read is within half a step.
     """
     pictures = images(size=65)
-    source, plain, quantised = awake(DEEPLAB.build(classes(4))), DEEPLAB.build(classes(4)), DEEPLAB.build(classes(4))
+    source, plain, quantized = awake(DEEPLAB.build(classes(4))), DEEPLAB.build(classes(4)), DEEPLAB.build(classes(4))
     content = converted(source, "float32", pictures)
-    for network, each in ((plain, content), (quantised, converted(source, "uint8", pictures))):
+    for network, each in ((plain, content), (quantized, converted(source, "uint8", pictures))):
         report = filled(network, each, tmp_path, required=DEEPLAB.backbone.layer_names(3), classes=4)
         assert (len(report.filled), report.initial, report.unused, len(report.folded)) == (113, (), (), 56)
     assert largest_difference(plain, content, pictures) < 1e-4
-    for expected, found in zip(plain.weights, quantised.weights, strict=True):
+    for expected, found in zip(plain.weights, quantized.weights, strict=True):
         if found.name == "kernel":
             axes = (0, 1) if "depthwise" in found.path else (0, 1, 2)
             step = np.abs(expected).max(axes, keepdims=True) / 127
@@ -135,7 +135,7 @@ def slim() -> bytes:
 
 
 def old(name: str, constant: bool) -> str:
-    """Names that TOCO wrote, of networks that were trained with quantisation."""
+    """Names that TOCO wrote, of networks that were trained with quantization."""
     first = name.split(";")[0]
     for last in ("/depthwise", "/Conv2D"):
         found = [part for part in name.split(";") if part.rstrip("0123456789").endswith(last)]
@@ -172,7 +172,7 @@ def test_constants_without_any_name_are_left_over(slim: bytes, tmp_path: Path) -
     assert "  left over in the file: tensor_" in str(error.value)
 
 
-def test_a_quantised_network_of_tf_slim_names(tmp_path: Path) -> None:
+def test_a_quantized_network_of_tf_slim_names(tmp_path: Path) -> None:
     """Kernels are within half a step of those that were converted, factors of BatchNorm included."""
     arrays = mobilenet_v2().arrays
     content = converted(lambda x: by_hand(arrays, (x + 1) * 127.5), "int8", images(2, 65, -1, 1))
@@ -190,7 +190,7 @@ def test_a_backbone_is_filled_by_its_weights(slim: bytes, tmp_path: Path) -> Non
     """What is not the backbone's fills what fits; the rest is left over."""
     path = tmp_path / "slim.tflite"
     path.write_bytes(slim)
-    backbone = MobileNetV2(alpha=0.125, divisor=4, output_stride=16, weights=path)
+    backbone = MobileNetV2(width_multiplier=0.125, divisor=4, output_stride=16, weights=path)
     for decoder, rest in ((MOBILE.decoder, {"score"}), (Fcn(strides=(16,)), {"score_fr"})):
         model = Segmenter(backbone=backbone, decoder=decoder).build(classes(5))
         report = backbone.load_weights(model)
@@ -273,7 +273,7 @@ def test_constants_that_no_layer_has_are_listed(tmp_path: Path) -> None:
 
 
 def test_uint8_by_one_scale_and_a_zero_point(slim: bytes, tmp_path: Path) -> None:
-    """As TOCO quantised; int32 biases have a scale too."""
+    """As TOCO quantized; int32 biases have a scale too."""
     model = schema.ModelT.InitFromPackedBuf(slim, 0)
     kept = {}
     for tensor in model.subgraphs[0].tensors:

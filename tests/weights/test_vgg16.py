@@ -17,7 +17,7 @@ TINY = 1 / 64
 
 
 def net(fc: FullyConnected | None, **decoder) -> keras.Model:
-    backbone = Vgg16(form="deeplab", output_stride=8, width=TINY, fc=fc)
+    backbone = Vgg16(form="deeplab", output_stride=8, width_multiplier=TINY, fc=fc)
     return Segmenter(backbone=backbone, decoder=DeepLabV2(**decoder) if decoder else DeepLabV1()).build(LABELS)
 
 
@@ -48,7 +48,7 @@ def filled(report: WeightsReport) -> set[str]:
 def test_taps_lie_at_equal_distances(kernel: int, taps: list[int]) -> None:
     """From the first to the last, so that 3 taps at rate 12 look where 7 at rate 4 do."""
     classifier = thin_classifier(classes=5)
-    model = net(FullyConnected(kernel=kernel, rate=4))
+    model = net(FullyConnected(kernel_size=kernel, dilation_rate=4))
     convert_vgg16(classifier, model)
     whole = convolutions(classifier)["fc6"]
     np.testing.assert_array_equal(values(model, "fc6")[0], whole["kernel"][np.ix_(taps, taps)])
@@ -59,7 +59,7 @@ def test_fewer_filters_are_a_choice_that_does_not_change() -> None:
     """64 channels become 16; fc7 reads those that were chosen of fc6."""
     classifier = thin_classifier(classes=5)
     randomize(classifier)
-    first, second = (net(FullyConnected(kernel=3, rate=12, filters=1024)) for _ in range(2))
+    first, second = (net(FullyConnected(kernel_size=3, dilation_rate=12, filters=1024)) for _ in range(2))
     assert {"fc6", "fc7"} <= filled(convert_vgg16(classifier, first))
     convert_vgg16(classifier, second)
     whole = convolutions(classifier)
@@ -81,7 +81,7 @@ def test_every_branch_begins_as_fc6_and_fc7() -> None:
     report = convert_vgg16(classifier, model)
     assert {"fc6_1", "fc6_2", "fc7_1", "fc7_2", "conv1_1"} <= filled(report)
     assert "fc8_1" not in filled(report)
-    single = net(FullyConnected(kernel=3, rate=12, filters=1024))
+    single = net(FullyConnected(kernel_size=3, dilation_rate=12, filters=1024))
     convert_vgg16(classifier, single)
     for name in ("fc6", "fc7"):
         for branch in (f"{name}_1", f"{name}_2"):
@@ -94,8 +94,8 @@ def test_a_backbone_fills_the_branches_of_its_decoder(tmp_path) -> None:
     classifier = thin_classifier(classes=5)
     randomize(classifier)
     np.savez(tmp_path / "vgg.npz", **{each.path: np.array(each) for each in classifier.weights})
-    backbone = Vgg16(form="deeplab", output_stride=8, width=TINY, fc=None, weights=tmp_path / "vgg.npz")
-    spec = Segmenter(backbone=backbone, decoder=DeepLabV2(rates=(2, 4), hidden=16))
+    backbone = Vgg16(form="deeplab", output_stride=8, width_multiplier=TINY, fc=None, weights=tmp_path / "vgg.npz")
+    spec = Segmenter(backbone=backbone, decoder=DeepLabV2(rates=(2, 4), filters=16))
     model = spec.build(LABELS)
     spec.load_weights(model)
     chosen = np.flatnonzero(np.isin(classifier.get_layer("fc1").bias, values(model, "fc6_2")[1]))
@@ -103,7 +103,7 @@ def test_a_backbone_fills_the_branches_of_its_decoder(tmp_path) -> None:
     np.testing.assert_array_equal(values(model, "fc6_2")[0], whole[::3, ::3][..., chosen])
     held(model, "fc6_2")["bias"].assign(np.full(16, 3.0))
     model.save(tmp_path / "model.keras")
-    again = Vgg16(form="deeplab", output_stride=8, width=TINY, fc=None, weights=tmp_path / "model.keras")
+    again = Vgg16(form="deeplab", output_stride=8, width_multiplier=TINY, fc=None, weights=tmp_path / "model.keras")
     other = Segmenter(backbone=again, decoder=spec.decoder).build(LABELS)
     report = again.load_weights(other)
     assert report is not None and "fc8_2" in filled(report)
@@ -134,7 +134,10 @@ def test_the_real_classifier_becomes_large_fov() -> None:
     classifier = keras.applications.VGG16(weights=None)
     model = Segmenter(
         backbone=Vgg16(
-            form="deeplab", output_stride=8, pool5a=True, fc=FullyConnected(kernel=3, rate=12, filters=1024)
+            form="deeplab",
+            output_stride=8,
+            pool5a=True,
+            fc=FullyConnected(kernel_size=3, dilation_rate=12, filters=1024),
         ),
         decoder=DeepLabV1(),
     ).build(LABELS)

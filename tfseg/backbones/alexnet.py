@@ -18,7 +18,7 @@ GROUPED = ("conv2", "conv4", "conv5")
 
 @spec
 class AlexNet(Backbone):
-    """AlexNet (Krizhevsky et al. 2012), pooled before it is normalised, as FCN-AlexNet has it (Shelhamer et al. 2016).
+    """AlexNet (Krizhevsky et al. 2012), pooled before it is normalized, as FCN-AlexNet has it (Shelhamer et al. 2016).
 
     Layers are named as in the authors' prototxt. Stages are `conv1` (stride 4), `pool1` (8), `pool2` (16), `pool5`
     (32) and `fc7` (32). Three channels are taken as RGB and become BGR less Caffe's means; other images are scaled to
@@ -29,7 +29,7 @@ class AlexNet(Backbone):
     form: Literal["original", "same"] = "same"
     """`original`: the first layer pads by 100, pools and `fc6` do not pad, scores are cropped. `same`: every layer pads
     so that its map covers the image, no more."""
-    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor of every layer's channels; 1 is 57 million parameters."""
     output_stride: Literal[8, 16, 32] = 32
     """Image pixels between two places of the deepest stage; below 32, pools and what follows dilate."""
@@ -86,8 +86,8 @@ class AlexNet(Backbone):
         groups = 2 if name in GROUPED else 1
         padding = rate * (size - 1) // 2 if padding is None else padding
         return AtrousConv2D(
-            2 * max(1, round(filters * self.width / 2)), size, step, padding, dilation_rate=rate, groups=groups,
-            activation="relu", kernel_initializer="he_normal", name=name,
+            2 * max(1, round(filters * self.width_multiplier / 2)), size, step, padding, dilation_rate=rate,
+            groups=groups, activation="relu", kernel_initializer="he_normal", name=name,
         )(x)  # fmt: skip
 
     def _pooled(self, x: keras.KerasTensor, name: str, plan: tuple[int, int], stages: list[Stage]) -> keras.KerasTensor:

@@ -24,7 +24,7 @@ PIXELS = (kl.Rescaling, kl.Normalization)
 OF_ANY_NORM = (
     "axis", "center", "scale", "beta_initializer", "gamma_initializer", "beta_regularizer", "gamma_regularizer",
 )  # fmt: skip
-"""What a BatchNorm says of itself that holds for every normalisation."""
+"""What a BatchNorm says of itself that holds for every normalization."""
 
 Named = tuple[str, keras.KerasTensor]
 Place = tuple[int | None, keras.KerasTensor]

@@ -43,7 +43,7 @@ class GoogLeNet(Backbone):
     form: Literal["original", "same"] = "same"
     """`original`: the first layer pads by 100, pools that halve do not pad, scores are cropped. `same`: every layer
     pads so that its map covers the image, no more."""
-    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor of every layer's channels; 1 is 6 million parameters."""
     output_stride: Literal[8, 16, 32] = 32
     """Image pixels between two places of the deepest stage; below 32, pools and what follows dilate."""
@@ -125,6 +125,6 @@ class GoogLeNet(Backbone):
     ) -> keras.KerasTensor:
         padding = rate * (size - 1) // 2 if padding is None else padding
         return AtrousConv2D(
-            max(1, round(filters * self.width)), size, step, padding, dilation_rate=rate if size > 1 else 1,
+            max(1, round(filters * self.width_multiplier)), size, step, padding, dilation_rate=rate if size > 1 else 1,
             activation="relu", kernel_initializer="he_normal", name=name,
         )(x)  # fmt: skip

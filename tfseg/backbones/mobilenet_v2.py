@@ -62,11 +62,11 @@ class MobileNetV2(Backbone):
     """
 
     type: Literal["mobilenet_v2"] = "mobilenet_v2"
-    alpha: Annotated[float, Field(gt=0, le=4)] = 1.0
+    width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor of every layer's channels."""
     divisor: Annotated[int, Field(ge=1, le=64)] = 8
     """Channels are rounded to multiples of it, and are 8 at least: 8 for classifiers; 1 in the authors' DeepLab at an
-    `alpha` below 1."""
+    `width_multiplier` below 1."""
     output_stride: Literal[8, 16, 32] = 32
     """Image pixels between two places of the deepest stage; below 32, blocks dilate instead of halving the map."""
     dilation: Dilation = "consistent"
@@ -84,8 +84,11 @@ class MobileNetV2(Backbone):
     def _published(self) -> Self:
         if self.weights == "imagenet" and self.divisor != 8:
             raise ValueError(f"ImageNet weights exist for divisor 8, not for {self.divisor}")
-        if self.weights == "imagenet" and self.alpha not in PUBLISHED:
-            raise ValueError(f"ImageNet weights exist for alpha {', '.join(map(str, PUBLISHED))}, not for {self.alpha}")
+        if self.weights == "imagenet" and self.width_multiplier not in PUBLISHED:
+            raise ValueError(
+                f"ImageNet weights exist for width_multiplier {', '.join(map(str, PUBLISHED))}, not for "
+                f"{self.width_multiplier}"
+            )
         return self
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
@@ -107,7 +110,7 @@ class MobileNetV2(Backbone):
         return Features((*stages, Stage("block_16_project_BN", stride, x)))
 
     def _keras_arrays(self, weights: str | Path) -> Arrays:
-        arguments = {"include_top": False, "alpha": self.alpha, "input_shape": (224, 224, 3)}
+        arguments = {"include_top": False, "alpha": self.width_multiplier, "input_shape": (224, 224, 3)}
         return arrays_of(classifier(keras.applications.MobileNetV2, weights, **arguments))
 
     def _block(self, x: keras.KerasTensor, block: Block) -> tuple[keras.KerasTensor, ...]:
@@ -131,7 +134,8 @@ class MobileNetV2(Backbone):
         return keras.layers.ReLU(6.0, name=relu)(normalized(x, norm))
 
     def _filters(self, filters: int) -> int:
-        """`alpha` times `filters`, to a multiple of `divisor` that loses a tenth at most, as the authors round."""
-        scaled, divisor = filters * self.alpha, self.divisor
+        """`width_multiplier` times `filters`, to a multiple of `divisor` that loses a tenth at most, as the authors
+        round."""
+        scaled, divisor = filters * self.width_multiplier, self.divisor
         rounded = max(8, int(scaled + divisor / 2) // divisor * divisor)
         return rounded + divisor if rounded < 0.9 * scaled else rounded

@@ -55,7 +55,7 @@ class Resnet(Backbone):
     type: Literal["resnet"] = "resnet"
     depth: Literal[50, 101, 152] = 101
     """Layers with weights, as they are counted: 50, 101 or 152."""
-    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor of every layer's channels."""
     output_stride: Literal[8, 16, 32] = 32
     """Image pixels between two places of the deepest stage; below 32, stages dilate instead of halving the map."""
@@ -88,7 +88,7 @@ class Resnet(Backbone):
         return self
 
     def _own_problems(self) -> Iterator[FieldProblem]:
-        published = {"width": 1.0, "stem": "7x7", "stride_on": "first", "activation": "relu"}
+        published = {"width_multiplier": 1.0, "stem": "7x7", "stride_on": "first", "activation": "relu"}
         for name, value in published.items() if self.weights == "imagenet" else ():
             if getattr(self, name) != value:
                 yield (name,), f"ImageNet weights exist for {value}. Received: {getattr(self, name)}"
@@ -173,7 +173,7 @@ class Resnet(Backbone):
     ) -> keras.KerasTensor:
         padding: Literal["same"] | int = "same" if self.padding == "same" else rate * (size - 1) // 2
         x = AtrousConv2D(
-            max(1, round(filters * self.width)), size, step, padding, dilation_rate=rate, use_bias=False,
+            max(1, round(filters * self.width_multiplier)), size, step, padding, dilation_rate=rate, use_bias=False,
             kernel_initializer="he_normal", name=f"{name}_conv",
         )(x)  # fmt: skip
         return normalized(x, f"{name}_bn", epsilon=EPSILON)

@@ -18,11 +18,11 @@ STAGES = 5
 class SmallCnn(Backbone):
     """Five stages, each a 3x3 convolution that halves the map and a residual one, with BatchNorm and ReLU.
 
-    Stages are `stage1` (stride 2) to `stage5`, with `width` channels at first, doubling up to eight times as many.
+    Stages are `stage1` (stride 2) to `stage5`, with `filters` filters at first, doubling up to eight times as many.
     """
 
     type: Literal["small_cnn"] = "small_cnn"
-    width: Annotated[int, Field(ge=1)] = 16
+    filters: Annotated[int, Field(ge=1)] = 16
     """Channels of the first stage."""
     output_stride: Literal[8, 16, 32] = 16
     """Image pixels between two places of the deepest stage; below 32, stages dilate instead of halving the map."""
@@ -35,7 +35,7 @@ class SmallCnn(Backbone):
         stages, stride = [], 1
         for index, (step, rate) in enumerate(dilate((2,) * STAGES, self.output_stride)):
             stride *= step
-            x = self._stage(x, f"stage{index + 1}", self.width * 2 ** min(index, 3), step, rate)
+            x = self._stage(x, f"stage{index + 1}", self.filters * 2 ** min(index, 3), step, rate)
             stages.append(Stage(f"stage{index + 1}", stride, x))
         return Features(tuple(stages))
 

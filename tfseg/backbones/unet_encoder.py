@@ -17,15 +17,15 @@ LEVELS = 5
 class ContractingPath(Backbone):
     """U-Net's encoder (Ronneberger et al. 2015, figure 1): five levels of two 3x3 convolutions, each half as large.
 
-    Stages are `down1` (stride 1, the image's own size) to `down5` (16), with `width` channels at first, doubling.
+    Stages are `down1` (stride 1, the image's own size) to `down5` (16), with `filters` filters at first, doubling.
     Unlike the paper's, its convolutions pad, so that scores cover the whole image.
     """
 
     type: Literal["contracting_path"] = "contracting_path"
-    width: Annotated[int, Field(ge=1)] = 64
+    filters: Annotated[int, Field(ge=1)] = 64
     """Channels of the first stage."""
     batch_norm: bool = False
-    """Normalise between convolution and ReLU, as `model.norm` says; the paper does not."""
+    """Normalize between convolution and ReLU, as `model.norm` says; the paper does not."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of units left out at the end of the path in training."""
     weights: Location | None = None
@@ -47,7 +47,7 @@ class ContractingPath(Backbone):
 
     def _conv(self, x: keras.KerasTensor, name: str, level: int) -> keras.KerasTensor:
         x = keras.layers.Conv2D(
-            self.width * 2**level,
+            self.filters * 2**level,
             3,
             padding="same",
             use_bias=not self.batch_norm,

@@ -30,17 +30,17 @@ CENTRAL = (3, 4)
 class FullyConnected:
     """The convolutions `fc6` and `fc7`, that were the classifier's fully connected layers.
 
-    DeepLab: kernel 7 and rate 4; kernel 4 and rate 4 (field of view 128) or 8 (224); LargeFOV has kernel 3, rate 12 and
+    DeepLab: kernel size 7 and rate 4; kernel size 4 and rate 4 (field of view 128) or 8 (224); LargeFOV has 3, 12 and
     1024 filters.
     """
 
-    kernel: Annotated[int, Field(ge=1, le=7)] = 7
+    kernel_size: Annotated[int, Field(ge=1, le=7)] = 7
     """Height and width of `fc6`."""
-    rate: Annotated[int, Field(ge=1)] | None = None
+    dilation_rate: Annotated[int, Field(ge=1)] | None = None
     """Places between two taps of `fc6`, at output stride 32 in the forms `original` and `same`, 8 in the others; null:
     1 and 4, so that taps lie 32 pixels apart."""
     filters: Annotated[int, Field(ge=1)] = 4096
-    """Channels of `fc6` and `fc7`, before `width`."""
+    """Channels of `fc6` and `fc7`, before `width_multiplier`."""
 
 
 @spec
@@ -60,7 +60,7 @@ class Vgg16(Backbone):
     3x3 pools, the last two without stride. `dilation`: the image is mirrored at its borders, no convolution pads."""
     output_stride: Literal[8, 16, 32] = 32
     """Image pixels between two places of the deepest stage: 32 in `original`, any in `same`, 8 in the others."""
-    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor of every layer's channels; 1 is 134 million parameters."""
     pool5a: bool = False
     """Average over 3x3 places after `pool5`, as DeepLab v1 with LargeFOV does; only in the form `deeplab`."""
@@ -69,9 +69,9 @@ class Vgg16(Backbone):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of units left out after `fc6` and `fc7` in training."""
     batch_norm: bool = False
-    """Normalise between every convolution and its ReLU, as DeconvNet and SegNet do."""
+    """Normalize between every convolution and its ReLU, as DeconvNet and SegNet do."""
     shift: float = 0.0
-    """What beta of a normalisation starts from; 0.001 in DeconvNet."""
+    """What beta of a normalization starts from; 0.001 in DeconvNet."""
     indices: bool = False
     """Pools keep where they found their maxima, for decoders that unpool."""
     mc_dropout: Literal["all", "central"] | None = None
@@ -90,8 +90,8 @@ class Vgg16(Backbone):
         return self
 
     def _own_problems(self) -> Iterator[FieldProblem]:
-        if self.weights == "imagenet" and self.width != 1.0:
-            yield ("weights",), f"ImageNet weights exist for width 1.0, not for {self.width}"
+        if self.weights == "imagenet" and self.width_multiplier != 1.0:
+            yield ("weights",), f"ImageNet weights exist for width_multiplier 1.0, not for {self.width_multiplier}"
         if self.output_stride not in FORMS[self.form].output_strides:
             strides = " or ".join(map(str, FORMS[self.form].output_strides))
             yield ("output_stride",), f"must be {strides} in the form {self.form}. Received: {self.output_stride}"
@@ -103,20 +103,20 @@ class Vgg16(Backbone):
                 "places are kept by pools that halve the map: set form to original or same, and output_stride to 32. "
                 f"Received: true, form={self.form}, output_stride={self.output_stride}",
             )
-        if self.fc is not None and (self.fc.kernel - 1) * self._fc_rate % 2:
+        if self.fc is not None and (self.fc.kernel_size - 1) * self._fc_rate % 2:
             yield (
                 (
                     "fc",
-                    "rate",
+                    "dilation_rate",
                 ),
-                f"with an even kernel it must be even, or no place lies in the middle of the window. "
-                f"Received: kernel={self.fc.kernel}, rate={self._fc_rate}",
+                f"with an even kernel_size it must be even, or no place lies in the middle of the window. "
+                f"Received: kernel_size={self.fc.kernel_size}, dilation_rate={self._fc_rate}",
             )
 
     @property
     def _fc_rate(self) -> int:
         """Of `fc6`, at the greatest output stride of the form."""
-        return FORMS[self.form].rate if self.fc is None or self.fc.rate is None else self.fc.rate
+        return FORMS[self.form].rate if self.fc is None or self.fc.dilation_rate is None else self.fc.dilation_rate
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
         """What keeps it from reading the images of the context, each as (path, message)."""
@@ -144,7 +144,7 @@ class Vgg16(Backbone):
 
     def _fully_connected(self, x: keras.KerasTensor, fc: FullyConnected) -> keras.KerasTensor:
         rate = self._fc_rate * max(FORMS[self.form].output_strides) // self.output_stride
-        x = self._conv(x, fc.filters, fc.kernel, rate, "6", "fc")
+        x = self._conv(x, fc.filters, fc.kernel_size, rate, "6", "fc")
         x = keras.layers.Dropout(self.dropout, name="drop6")(x)
         x = self._conv(x, fc.filters, 1, 1, "7", "fc")
         return keras.layers.Dropout(self.dropout, name="drop7")(x)
@@ -153,7 +153,7 @@ class Vgg16(Backbone):
         self, x: keras.KerasTensor, filters: int, size: int, rate: int, number: str, prefix: str = "conv"
     ) -> keras.KerasTensor:
         """A convolution and its ReLU, within one layer unless BatchNorm stands between them."""
-        name, scaled = prefix + number, max(1, round(filters * self.width))
+        name, scaled = prefix + number, max(1, round(filters * self.width_multiplier))
         x = convolution(self.form, scaled, size, rate, None if self.batch_norm else "relu", name)(x)
         if not self.batch_norm:
             return x

@@ -202,7 +202,7 @@ def evaluate(
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The folder for the masks.")
 @click.option("--overlay", is_flag=True, help="Write each mask over its image as well.")
-@click.option("--legend", is_flag=True, help="Write the colours and names of the classes to legend.png as well.")
+@click.option("--legend", is_flag=True, help="Write the colors and names of the classes to legend.png as well.")
 @how_used
 @allow_plugins
 def predict(

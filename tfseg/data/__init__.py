@@ -1,12 +1,12 @@
 """Pictures and masks, from files or drawn, to batches."""
 
-from tfseg.data.augment import Colour, Flip, Rotate, Scale
+from tfseg.data.augment import ColorJitter, Flip, Rotate, Scale
 from tfseg.data.box_sampling import ObjectBoxes, ProposalBoxes
 from tfseg.data.camvid import CamVid
 from tfseg.data.counting import PixelCounts
 from tfseg.data.dataset import Dataset
 from tfseg.data.folder import Folder
-from tfseg.data.masks import Binary, Colours, Ids
+from tfseg.data.masks import Binary, Colors, Ids
 from tfseg.data.reading import explain, explained
 from tfseg.data.shapes import Shapes
 from tfseg.data.spec import Data
@@ -15,8 +15,8 @@ from tfseg.data.voc import Voc
 __all__ = [
     "Binary",
     "CamVid",
-    "Colour",
-    "Colours",
+    "ColorJitter",
+    "Colors",
     "Data",
     "Dataset",
     "Flip",

@@ -17,7 +17,7 @@ from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import InvalidFields
 
 FILL = 115
-"""Image value of pixels beyond the border: about the mean of photographs, so near zero once normalised."""
+"""Image value of pixels beyond the border: about the mean of photographs, so near zero once normalized."""
 
 _CROP = 1 << 20
 """The number of the crop's own random numbers; ops count from 0."""
@@ -140,21 +140,21 @@ class Flip(AugmentSpec):
 
 
 @spec
-class Colour(AugmentSpec):
-    """Changes brightness, contrast, saturation and hue: together one linear map of the colours of a picture."""
+class ColorJitter(AugmentSpec):
+    """Changes brightness, contrast, saturation and hue: together one linear map of the colors of a picture."""
 
-    type: Literal["colour"] = "colour"
+    type: Literal["color_jitter"] = "color_jitter"
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.2
     """The largest shift, as a part of the full range."""
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """The largest relative change of differences from the picture's mean."""
     saturation: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """The largest relative change of differences from grey. Needs 3 channels."""
+    """The largest relative change of differences from gray. Needs 3 channels."""
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
     """The largest turn of the hue, as a part of the full circle. Needs 3 channels."""
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
-        """The recoloured image with the mask as it was."""
+        """The recolored image with the mask as it was."""
         draws = tf.random.stateless_uniform([4], seed, -1, 1, alg="philox")
         contrast = 1 + self.contrast * draws[1]
         pixels = tf.cast(image, tf.float32)
@@ -169,7 +169,7 @@ class Colour(AugmentSpec):
         return tf.ensure_shape(_bytes(pixels + shift), image.shape), mask
 
     def _matrix(self, saturation: tf.Tensor, hue: tf.Tensor) -> tf.Tensor:
-        """Saturation moves colours from or to their luma; hue turns the two chroma axes of YIQ."""
+        """Saturation moves colors from or to their luma; hue turns the two chroma axes of YIQ."""
         angle, chroma = 2 * np.pi * self.hue * hue, 1 + self.saturation * saturation
         cos, sin = chroma * tf.cos(angle), chroma * tf.sin(angle)
         turn = tf.reshape(tf.stack([1.0, 0.0, 0.0, 0.0, cos, -sin, 0.0, sin, cos]), [3, 3])
@@ -177,7 +177,7 @@ class Colour(AugmentSpec):
         return back @ turn @ there
 
 
-Augment = Annotated[Scale | Rotate | Flip | Colour, ByType(contract=AugmentSpec)]
+Augment = Annotated[Scale | Rotate | Flip | ColorJitter, ByType(contract=AugmentSpec)]
 
 
 def changed(image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor, ops: tuple[Any, ...], view: View) -> Pair:

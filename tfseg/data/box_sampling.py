@@ -56,7 +56,7 @@ class ObjectBoxes(BoxSpec):
     name or an id. By default the boxes are those of the connected parts of each mask."""
     context: Annotated[float, Field(ge=1, le=4)] = 1.2
     """How many times as high and as wide as the tight box."""
-    smallest: Annotated[int, Field(ge=1)] = 100
+    min_pixels: Annotated[int, Field(ge=1)] = 100
     """Parts of fewer pixels are no objects. Without a file."""
     size: Side | tuple[Side, Side] = 250
     """Side, or height and width, that boxes are resized to, before augmentation and the crop."""
@@ -64,7 +64,7 @@ class ObjectBoxes(BoxSpec):
     def find(self, name: str, mask: np.ndarray, given: Boxes | None, labels: Labels) -> Found:
         """The boxes of one picture's objects, and their classes."""
         if self.file is None:
-            found = large(components(mask, labels.ignore), self.smallest)
+            found = large(components(mask, labels.ignore), self.min_pixels)
             tight, classes = found.boxes, found.classes
         elif given is None:
             return _NOTHING
@@ -84,7 +84,7 @@ class ProposalBoxes(BoxSpec):
     boxes of the objects are moved at random, by the name of their picture alone."""
     overlap: Annotated[float, Field(gt=0, le=1)] = 0.5
     """The least intersection over union with the tight box of some object, for a box to be an example."""
-    smallest: Annotated[int, Field(ge=1)] = 100
+    min_pixels: Annotated[int, Field(ge=1)] = 100
     """Connected parts of fewer pixels are no objects."""
     jitter: Annotated[float, Field(gt=0, lt=0.5)] = 0.25
     """How far each side moves at most, as a part of the object's height or width. Without a file."""
@@ -95,7 +95,7 @@ class ProposalBoxes(BoxSpec):
 
     def find(self, name: str, mask: np.ndarray, given: Boxes | None, labels: Labels) -> Found:
         """The boxes of one picture that overlap an object."""
-        tight = large(components(mask, labels.ignore), self.smallest).boxes
+        tight = large(components(mask, labels.ignore), self.min_pixels).boxes
         if not len(tight) or (self.file is not None and given is None):
             return _NOTHING
         boxes = self._moved(tight, name) if given is None else given.sides

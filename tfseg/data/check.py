@@ -22,7 +22,7 @@ class Warned(str):
 def check(data: Dataset) -> tuple[str, ...]:
     """Everything that is wrong with the training and validation examples, each fault with its file.
 
-    Reads every file: unreadable ones, pairs of different sizes, ids that are no class; then images without any labelled
+    Reads every file: unreadable ones, pairs of different sizes, ids that are no class; then images without any labeled
     pixel, classes that no training mask has (`Warned`: a team that adds classes has them for a while), masks without an
     image (`Warned`), and pictures that are in both splits. Of sound files, why their `boxes` cannot be used.
     """

@@ -1,4 +1,4 @@
-"""How a mask file says which class a pixel is: by its id, by a colour, or by black and white."""
+"""How a mask file says which class a pixel is: by its id, by a color, or by black and white."""
 
 from collections.abc import Callable, Iterator
 from typing import Annotated, ClassVar, Literal
@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tfseg.context import Context
 from tfseg.images.png import is_png, samples
-from tfseg.labels import Colour, Labels
+from tfseg.labels import Color, Labels
 from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import FieldProblem
 
@@ -42,7 +42,7 @@ class MaskSpec:
 
 @spec
 class Ids(MaskSpec):
-    """The pixel's value is the class id: grey, palette (the index, whatever its colour) and 16-bit PNG."""
+    """The pixel's value is the class id: gray, palette (the index, whatever its color) and 16-bit PNG."""
 
     type: Literal["ids"] = "ids"
     mapping: dict[RawId, RawId] | None = None
@@ -104,17 +104,17 @@ class Binary(MaskSpec):
 
 
 @spec
-class Colours(MaskSpec):
-    """The pixel's colour says the class."""
+class Colors(MaskSpec):
+    """The pixel's color says the class."""
 
-    type: Literal["colours"] = "colours"
-    table: tuple[Colour, ...] | None = None
-    """One colour for each class; by default those of `labels`."""
-    ignore: tuple[Colour, ...] = ()
-    """Colours of pixels that count nowhere, beside the one that `labels` gives to the ignore id."""
+    type: Literal["colors"] = "colors"
+    table: tuple[Color, ...] | None = None
+    """One color for each class; by default those of `labels`."""
+    ignore: tuple[Color, ...] = ()
+    """Colors of pixels that count nowhere, beside the one that `labels` gives to the ignore id."""
 
     def __call__(self, labels: Labels) -> Reader:
-        """What reads colours."""
+        """What reads colors."""
         known, ids = self.codes(labels)
 
         def decode(data: tf.Tensor) -> Decoded:
@@ -123,16 +123,16 @@ class Colours(MaskSpec):
             place = tf.reshape(tf.minimum(place, len(known) - 1), tf.shape(codes))
             right = tf.equal(tf.gather(tf.constant(known), place), codes)
             decoded = tf.where(right, tf.gather(tf.constant(ids), place), _INVALID)
-            return decoded, tf.cond(tf.reduce_all(right), lambda: "", lambda: _wrong_colours(codes, right))
+            return decoded, tf.cond(tf.reduce_all(right), lambda: "", lambda: _wrong_colors(codes, right))
 
         return _png(decode)
 
     def codes(self, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
-        """The known colours as sorted 24-bit numbers, and their ids. A class wins over an equal colour for ignore."""
-        colours = [tuple(colour) for colour in (self.table or labels.palette[: labels.count].tolist())]
+        """The known colors as sorted 24-bit numbers, and their ids. A class wins over an equal color for ignore."""
+        colors = [tuple(color) for color in (self.table or labels.palette[: labels.count].tolist())]
         void = [tuple(labels.palette[labels.ignore].tolist())] if labels.ignore < 256 and self.table is None else []
-        ids = {_number(colour): labels.ignore for colour in (*void, *self.ignore)}
-        ids |= {_number(colour): identity for identity, colour in enumerate(colours)}
+        ids = {_number(color): labels.ignore for color in (*void, *self.ignore)}
+        ids |= {_number(color): identity for identity, color in enumerate(colors)}
         known = np.array(sorted(ids), np.int32)
         return known, np.array([ids[code] for code in known.tolist()], np.int32)
 
@@ -140,10 +140,10 @@ class Colours(MaskSpec):
         """What does not fit the classes, as (path, message)."""
         count = context.labels.count
         if self.table is not None and len(self.table) != count:
-            yield ("table",), f"expected {count} colours, one for each class; received {len(self.table)}"
+            yield ("table",), f"expected {count} colors, one for each class; received {len(self.table)}"
 
 
-Mask = Annotated[Ids | Binary | Colours, ByType(contract=MaskSpec)]
+Mask = Annotated[Ids | Binary | Colors, ByType(contract=MaskSpec)]
 
 
 def _is_id(identity: int, labels: Labels) -> bool:
@@ -154,12 +154,12 @@ def _expected(labels: Labels) -> str:
     return f"expected a class (0 to {labels.count - 1}) or {labels.ignore} (ignore)"
 
 
-def _number(colour: tuple[int, ...]) -> int:
-    return colour[0] << 16 | colour[1] << 8 | colour[2]
+def _number(color: tuple[int, ...]) -> int:
+    return color[0] << 16 | color[1] << 8 | color[2]
 
 
-def _code(colours: tf.Tensor) -> tf.Tensor:
-    return colours[:, :, 0] * 65536 + colours[:, :, 1] * 256 + colours[:, :, 2]
+def _code(colors: tf.Tensor) -> tf.Tensor:
+    return colors[:, :, 0] * 65536 + colors[:, :, 1] * 256 + colors[:, :, 2]
 
 
 def _png(decode: Reader) -> Reader:
@@ -181,10 +181,10 @@ def _wrong_ids(raw: tf.Tensor, wrong: tf.Tensor, expected: str) -> tf.Tensor:
     return tf.strings.join(["the mask holds ", shown, more, told])
 
 
-def _wrong_colours(codes: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+def _wrong_colors(codes: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     wrong = tf.sort(tf.unique(tf.boolean_mask(codes, tf.logical_not(right))).y)
     parts = [tf.strings.as_string(wrong[:_SHOWN] // step % 256) for step in (65536, 256, 1)]
     shown = tf.strings.reduce_join(tf.strings.join(["[", tf.strings.join(parts, ", "), "]"]), separator=", ")
     more = tf.where(tf.size(wrong) > _SHOWN, ", ...", "")
-    told = ". Correct the mask, or name them in `labels.colours` or in the table or ignore of `data.source.mask`."
-    return tf.strings.join(["the mask has colours that no class has: ", shown, more, told])
+    told = ". Correct the mask, or name them in `labels.colors` or in the table or ignore of `data.source.mask`."
+    return tf.strings.join(["the mask has colors that no class has: ", shown, more, told])

@@ -97,7 +97,7 @@ def draw(
     forms = _forms(seeds[0], size, classes, objects)
     top = _top(forms, size)
     identity = tf.gather(tf.concat([[0], forms["class"]], 0), top)
-    image = _light(seeds[1], size, channels) + _surface(seeds[2], forms, top, size, _colours(classes, channels))
+    image = _light(seeds[1], size, channels) + _surface(seeds[2], forms, top, size, _colors(classes, channels))
     return tf.cast(tf.clip_by_value(image, 0, 255), tf.uint8), identity
 
 
@@ -162,13 +162,13 @@ def _inside(u: tf.Tensor, v: tf.Tensor, radius: tf.Tensor, thin: tf.Tensor, kind
 
 
 def _surface(
-    seed: tf.Tensor, forms: dict[str, tf.Tensor], top: tf.Tensor, size: tuple[int, int], colours: np.ndarray
+    seed: tf.Tensor, forms: dict[str, tf.Tensor], top: tf.Tensor, size: tuple[int, int], colors: np.ndarray
 ) -> tf.Tensor:
-    """int32 `[height, width, channels]`: colour and texture of whatever is on top."""
-    objects, channels = forms["x"].shape[0], colours.shape[1]
+    """int32 `[height, width, channels]`: color and texture of whatever is on top."""
+    objects, channels = forms["x"].shape[0], colors.shape[1]
     draws = _integers(seed, [objects + 1, channels + 2])
     identity = tf.concat([[0], forms["class"]], 0)
-    shade = tf.gather(tf.constant(colours), identity) + _below(draws[:, :1], 81) - 40
+    shade = tf.gather(tf.constant(colors), identity) + _below(draws[:, :1], 81) - 40
     shade += _below(draws[:, 2:], 41) - 20
     relief = 20 + _below(draws[:, 1], 30)
     frame = [tf.concat([[first], forms[name]], 0) for name, first in (("x", 0), ("y", 0), ("cos", ONE), ("sin", 0))]
@@ -196,9 +196,9 @@ def _light(seed: tf.Tensor, size: tuple[int, int], channels: int) -> tf.Tensor:
     return noise + (waves[0] + waves[1])[:, :, None]
 
 
-def _colours(classes: int, channels: int) -> np.ndarray:
-    """int32 `[classes, channels]`: grey for the background; hues around the circle, in golden steps, for the rest."""
+def _colors(classes: int, channels: int) -> np.ndarray:
+    """int32 `[classes, channels]`: gray for the background; hues around the circle, in golden steps, for the rest."""
     hues = 2 * np.pi * ((np.arange(classes)[:, None] * 0.618034) % 1 + np.arange(channels) / channels)
-    colours = 128 + 80 * np.cos(hues)
-    colours[0] = 112
-    return np.round(colours).astype(np.int32)
+    colors = 128 + 80 * np.cos(hues)
+    colors[0] = 112
+    return np.round(colors).astype(np.int32)

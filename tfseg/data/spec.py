@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from tfseg.context import Context
-from tfseg.data.augment import FILL, Augment, Colour
+from tfseg.data.augment import FILL, Augment, ColorJitter
 from tfseg.data.box_sampling import TrainingBoxes
 from tfseg.data.camvid import CamVid
 from tfseg.data.crops import crop_problem
@@ -62,7 +62,7 @@ class Data:
             told = f"expected one value, or {self.channels}: one for each channel of the images"
             faults.append((("fill",), f"{told}; received {len(self.fills)}"))
         for place, op in enumerate(self.augment):
-            if isinstance(op, Colour) and self.channels != 3 and (op.saturation or op.hue):
+            if isinstance(op, ColorJitter) and self.channels != 3 and (op.saturation or op.hue):
                 told = f"saturation and hue must be 0 for images of {self.channels} channels"
                 faults.append((("augment", place), f"{told}; received {op.saturation} and {op.hue}"))
         if faults:

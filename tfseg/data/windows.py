@@ -51,8 +51,8 @@ class Windows:
             def cut_out() -> Pair:
                 return window(image, ids, sides[index], classes[index], size, ignore)
 
-            made, labelled = _sound(fault, cut_out, blank)
-            return made, labelled, fault
+            made, labeled = _sound(fault, cut_out, blank)
+            return made, labeled, fault
 
         return BoxedExamples(self._listing(whole.listing), load, mask, whole, which)
 

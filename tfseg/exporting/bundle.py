@@ -1,4 +1,4 @@
-"""What lies beside the weights in an artefact, for readers that do not know tfseg: classes, and how it was checked."""
+"""What lies beside the weights in an artifact, for readers that do not know tfseg: classes, and how it was checked."""
 
 import json
 import zipfile

@@ -10,7 +10,7 @@ HALF = frozenset({"float16", "bfloat16", "mixed_float16", "mixed_bfloat16"})
 def in_float32(model: keras.Model) -> keras.Model:
     """`model` itself if it computes in float32, else its twin that does, with the same weights.
 
-    TFLite has no builtin convolution in half precision, and an artefact should give the same answer wherever it runs.
+    TFLite has no builtin convolution in half precision, and an artifact should give the same answer wherever it runs.
     """
     config = model.get_config()
     single = _single(config)

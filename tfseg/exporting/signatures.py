@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 
 class Signatures:
-    """The functions that an artefact of `model` serves. Images are uint8 (or float32, 0..255).
+    """The functions that an artifact of `model` serves. Images are uint8 (or float32, 0..255).
 
     Args:
         model: a float32 Functional model from one image to logits `[batch, height, width, classes]`.

@@ -25,12 +25,12 @@ class Tflite:
 
 @spec
 class Export:
-    """Which artefacts are written beside the SavedModel, and what they are held to."""
+    """Which artifacts are written beside the SavedModel, and what they are held to."""
 
     tflite: Tflite | None = Tflite()
     """The TFLite file; null for none."""
     examples: Annotated[int, Field(ge=1)] = 2
-    """On how many images of the validation split each artefact is compared with the model."""
+    """On how many images of the validation split each artifact is compared with the model."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """The largest difference of a probability that passes. The default lies between what rounding in float32 was
     measured to do (1e-4 with logits of 300, 1e-5 with usual ones) and the mildest of faults (1e-2: a resize of the

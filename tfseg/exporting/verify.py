@@ -1,4 +1,4 @@
-"""The gate: an artefact is loaded in an isolated process and has to answer as the model does."""
+"""The gate: an artifact is loaded in an isolated process and has to answer as the model does."""
 
 import io
 import os
@@ -27,9 +27,9 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far an artefact's answers lie from the model's."""
+    """How far an artifact's answers lie from the model's."""
 
-    artefact: str
+    artifact: str
     """SavedModel or TFLite."""
     images: int
     pixels: int
@@ -46,13 +46,13 @@ class Comparison:
 
     def __str__(self) -> str:
         return (
-            f"{self.artefact}: masks agree on {self.mask_agreement:.4%} of {self.pixels:,} pixels, "
+            f"{self.artifact}: masks agree on {self.mask_agreement:.4%} of {self.pixels:,} pixels, "
             f"probabilities differ by at most {self.largest_difference:.1e} ({self.images} images)"
         )
 
 
 def questions(images: Sequence[np.ndarray], channels: int, size: tuple[int, int] | None) -> dict[str, np.ndarray]:
-    """The image batches and files that the model and its artefacts are asked about.
+    """The image batches and files that the model and its artifacts are asked about.
 
     Each image at its own size; a batch of two small crops of odd size; the first and a small one as PNG files, and a
     JPEG that a camera took upright, in one batch, where files have that many channels; each image at the TFLite file's
@@ -77,7 +77,7 @@ def expectations(model: keras.Model, asked: Arrays, seen: tuple[int, int] | None
     `seen` is the size at which the network of the SavedModel sees every image, if there is one.
 
     On the processor, as the isolated worker computes: a GPU multiplies float32 with a mantissa of 10 bits unless told
-    otherwise, which is a matter of the device and none of the artefact.
+    otherwise, which is a matter of the device and none of the artifact.
     """
     masks, expected = {}, {}
     with tf.device("CPU:0"):
@@ -95,7 +95,7 @@ def expectations(model: keras.Model, asked: Arrays, seen: tuple[int, int] | None
 
 
 def ask(saved_model: Path, tflite: Path | None, asked: Arrays) -> dict[str, np.ndarray]:
-    """The artefacts' answers, from a process that cannot import tfseg and sees no GPU (this one may have filled it)."""
+    """The artifacts' answers, from a process that cannot import tfseg and sees no GPU (this one may have filled it)."""
     buffer = io.BytesIO()
     np.savez(buffer, **asked)  # type: ignore[arg-type]
     command = [sys.executable, "-P", str(ISOLATED_WORKER), str(saved_model), *([str(tflite)] if tflite else [])]
@@ -112,7 +112,7 @@ def ask(saved_model: Path, tflite: Path | None, asked: Arrays) -> dict[str, np.n
 
 
 def compare(
-    artefact: str, prefixes: tuple[str, ...], expected: Arrays, answers: Arrays, tolerance: float
+    artifact: str, prefixes: tuple[str, ...], expected: Arrays, answers: Arrays, tolerance: float
 ) -> Comparison:
     """Holds the answers to every question that starts with one of `prefixes` against what was expected.
 
@@ -124,35 +124,35 @@ def compare(
         ExportError: an answer has another shape than the question.
     """
     keys = [key.removesuffix("/mask") for key in expected if key.startswith(prefixes) and key.endswith("/mask")]
-    same, wrong, largest = zip(*(_tally(artefact, key, expected, answers, tolerance) for key in keys), strict=True)
+    same, wrong, largest = zip(*(_tally(artifact, key, expected, answers, tolerance) for key in keys), strict=True)
     pixels = sum(expected[f"{key}/mask"].size for key in keys)
     images = sum(len(expected[f"{key}/mask"]) for key in keys)
-    return Comparison(artefact, images, pixels, sum(same) / pixels, sum(wrong), float(np.max(largest)))
+    return Comparison(artifact, images, pixels, sum(same) / pixels, sum(wrong), float(np.max(largest)))
 
 
-def _tally(artefact: str, key: str, expected: Arrays, answers: Arrays, tolerance: float) -> tuple[int, int, float]:
+def _tally(artifact: str, key: str, expected: Arrays, answers: Arrays, tolerance: float) -> tuple[int, int, float]:
     """For one question: how many classes are the same, how many wrong, and the largest difference of a probability."""
     probabilities, mask = expected[f"{key}/probabilities"], expected[f"{key}/mask"]
     second, first = np.moveaxis(np.partition(probabilities, -2)[..., -2:], -1, 0)
     exact = {"confidence": first, "probabilities": probabilities}
     found = {name: answers[f"{key}/{name}"] for name in ("mask", *exact) if f"{key}/{name}" in answers}
     for name, answer in found.items():
-        _check_shape(artefact, name, answer.shape, probabilities.shape if name == "probabilities" else mask.shape)
+        _check_shape(artifact, name, answer.shape, probabilities.shape if name == "probabilities" else mask.shape)
     same = found["mask"] == mask if "mask" in found else found["probabilities"].argmax(-1) == probabilities.argmax(-1)
     largest = [np.abs(found[name] - exact[name]).max() for name in exact if name in found]
     return int(same.sum()), int((~same & (first - second > 2 * tolerance)).sum()), float(np.max([0.0, *largest]))
 
 
-def _check_shape(artefact: str, name: str, received: tuple[int, ...], expected: tuple[int, ...]) -> None:
+def _check_shape(artifact: str, name: str, received: tuple[int, ...], expected: tuple[int, ...]) -> None:
     if received != expected:
         raise ExportError(
-            f"the {artefact} gives `{name}` of another shape than the model: received {received}, expected {expected}. "
+            f"the {artifact} gives `{name}` of another shape than the model: received {received}, expected {expected}. "
             "A layer of the network has probably fixed the size of image or batch."
         )
 
 
 def _decoded(key: str, question: np.ndarray, channels: int) -> np.ndarray:
-    """The image batch of a question: an encoded file is decoded, by Pillow and not as the artefact does it."""
+    """The image batch of a question: an encoded file is decoded, by Pillow and not as the artifact does it."""
     if not key.startswith("encoded/"):
         return question
     with Image.open(io.BytesIO(question.tobytes())) as picture:

@@ -1,4 +1,4 @@
-"""Numbered versions of an artefact, as TF Serving wants them: the whole of one, or nothing."""
+"""Numbered versions of an artifact, as TF Serving wants them: the whole of one, or nothing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -18,13 +18,13 @@ def decode_bmp(data: tf.Tensor) -> Decoded:
     supported = tf.equal(compression, 0) & tf.reduce_any(tf.equal(depth, [8, 24, 32]))
     told = "the image is a BMP of {} bits and compression {}. Expected 8, 24 or 32 bits, uncompressed: save it as PNG."
     blank = tf.zeros([0, 0, 3], tf.uint8)
-    colour = tf.cond(
+    color = tf.cond(
         supported,
         lambda: tf.cond(tf.equal(depth, 8), lambda: _in_palette(data), lambda: tf.io.decode_bmp(data)[..., :3]),
         lambda: blank,
     )
     fault = tf.where(supported, "", tf.strings.format(told, (depth, compression)))
-    return tf.ensure_shape(colour, [None, None, 3]), fault
+    return tf.ensure_shape(color, [None, None, 3]), fault
 
 
 def _trimmed(data: tf.Tensor, depth: tf.Tensor) -> tf.Tensor:
@@ -35,11 +35,11 @@ def _trimmed(data: tf.Tensor, depth: tf.Tensor) -> tf.Tensor:
 
 
 def _in_palette(data: tf.Tensor) -> tf.Tensor:
-    """`tf.io.decode_bmp` takes the indices of a palette for grey values."""
+    """`tf.io.decode_bmp` takes the indices of a palette for gray values."""
     start = HEADER + _number(data, HEADER, 4)
     entries = tf.io.decode_raw(part(data, start, _number(data, PIXELS, 4) - start), tf.uint8)
-    colours = tf.reverse(tf.reshape(entries[: tf.size(entries) // 4 * 4], (-1, 4))[:, :3], [1])  # blue, green, red, 0
-    return tf.gather(colours, tf.cast(tf.io.decode_bmp(data)[..., 0], tf.int32))
+    colors = tf.reverse(tf.reshape(entries[: tf.size(entries) // 4 * 4], (-1, 4))[:, :3], [1])  # blue, green, red, 0
+    return tf.gather(colors, tf.cast(tf.io.decode_bmp(data)[..., 0], tf.int32))
 
 
 def _number(data: tf.Tensor, place: int, count: int) -> tf.Tensor:

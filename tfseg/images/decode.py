@@ -33,8 +33,8 @@ def decode_image(data: tf.Tensor, channels: int = 3) -> Decoded:
 
     JPEG (turned upright by its EXIF orientation; the accurate inverse DCT, so that pixels equal those of other
     decoders), PNG of 8 bits or fewer (its eXIf is ignored), GIF (first frame), BMP, and `.npy` arrays of uint8
-    `[height, width]` or `[height, width, channels]` for any number of channels. A grey file asked for 3 channels
-    repeats its one; a colour file asked for 1 gives its luma; where 4 are asked for, BMP and GIF are opaque.
+    `[height, width]` or `[height, width, channels]` for any number of channels. A gray file asked for 3 channels
+    repeats its one; a color file asked for 1 gives its luma; where 4 are asked for, BMP and GIF are opaque.
 
     >>> image, fault = decode_image(tf.io.encode_png(tf.zeros([4, 6, 1], tf.uint8)), channels=3)
     >>> tuple(image.shape)
@@ -114,8 +114,8 @@ def _png(data: tf.Tensor, channels: int) -> Decoded:
 
 
 def _bmp(data: tf.Tensor, channels: int) -> Decoded:
-    colour, fault = decode_bmp(data)
-    return _converted(colour, channels), fault
+    color, fault = decode_bmp(data)
+    return _converted(color, channels), fault
 
 
 def _gif(data: tf.Tensor, channels: int) -> Decoded:
@@ -124,14 +124,14 @@ def _gif(data: tf.Tensor, channels: int) -> Decoded:
     return _converted(tf.ensure_shape(first, [None, None, 3]), channels), tf.constant("")
 
 
-def _converted(colour: tf.Tensor, channels: int) -> tf.Tensor:
+def _converted(color: tf.Tensor, channels: int) -> tf.Tensor:
     """RGB as luma, as it is, or opaque; other numbers of channels it has not."""
     if channels == 1:
-        luma = tf.reduce_sum(tf.cast(colour, tf.int32) * LUMA, axis=-1, keepdims=True) + (1 << 15)
+        luma = tf.reduce_sum(tf.cast(color, tf.int32) * LUMA, axis=-1, keepdims=True) + (1 << 15)
         return _any_size(tf.cast(luma // (1 << 16), tf.uint8))
     if channels == 4:
-        return _any_size(tf.pad(colour, [(0, 0), (0, 0), (0, 1)], constant_values=255))
-    return _any_size(colour)
+        return _any_size(tf.pad(color, [(0, 0), (0, 0), (0, 1)], constant_values=255))
+    return _any_size(color)
 
 
 def _array(data: tf.Tensor, channels: int) -> Decoded:

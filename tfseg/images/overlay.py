@@ -15,12 +15,12 @@ LINE = 25
 
 
 def write_mask(path: Path, ids: np.ndarray, palette: np.ndarray) -> None:
-    """Writes ids as an index PNG whose palette shows them in colour; 16-bit grey where an id is above 255. Atomic.
+    """Writes ids as an index PNG whose palette shows them in color; 16-bit gray where an id is above 255. Atomic.
 
     Args:
         path: the file, `.png`.
         ids: integers `[height, width]`.
-        palette: uint8 `[256, 3]`, the colour of every id.
+        palette: uint8 `[256, 3]`, the color of every id.
 
     Raises:
         ValueError: `ids` are not integers from 0 to 65535 in two dimensions.
@@ -54,7 +54,7 @@ def write_image(path: Path, image: np.ndarray) -> None:
 def blend(
     image: np.ndarray, ids: np.ndarray, palette: np.ndarray, alpha: float = 0.5, ignore: int | None = None
 ) -> np.ndarray:
-    """The classes' colours over a picture, uint8 `[height, width, 3]`; black, as of a background, leaves it as it is.
+    """The classes' colors over a picture, uint8 `[height, width, 3]`; black, as of a background, leaves it as it is.
 
     >>> import numpy as np
     >>> palette = np.array([[0, 0, 0], [200, 100, 0]], np.uint8)
@@ -62,10 +62,10 @@ def blend(
     [[[100, 100, 100], [150, 100, 50]]]
 
     Args:
-        image: uint8 or float in 0..255, `[height, width, 3]`; with 1 channel, or none, it is shown in grey.
+        image: uint8 or float in 0..255, `[height, width, 3]`; with 1 channel, or none, it is shown in gray.
         ids: integers `[height, width]`.
         palette: uint8 `[ids, 3]`; it repeats where ids are larger.
-        alpha: the weight of the colours, 0 to 1.
+        alpha: the weight of the colors, 0 to 1.
         ignore: pixels of this id show the picture alone.
 
     Raises:
@@ -78,9 +78,9 @@ def blend(
             f"Received: image {list(image.shape)}, ids {list(ids.shape)}"
         )
     picture = np.broadcast_to(image.reshape(*ids.shape, -1), (*ids.shape, 3))
-    colours = np.asarray(palette, np.uint8)[ids.astype(np.intp) % len(palette)]
-    below, above = (Image.fromarray(np.ascontiguousarray(each)) for each in (_bytes(picture), colours))
-    shown = colours.any(-1) if ignore is None else colours.any(-1) & (ids != ignore)
+    colors = np.asarray(palette, np.uint8)[ids.astype(np.intp) % len(palette)]
+    below, above = (Image.fromarray(np.ascontiguousarray(each)) for each in (_bytes(picture), colors))
+    shown = colors.any(-1) if ignore is None else colors.any(-1) & (ids != ignore)
     return np.asarray(Image.composite(Image.blend(below, above, alpha), below, Image.fromarray(shown)))
 
 
@@ -89,7 +89,7 @@ def _bytes(picture: np.ndarray) -> np.ndarray:
 
 
 def legend(names: Sequence[str], palette: np.ndarray) -> np.ndarray:
-    """The classes' colours with their names, one below the other, uint8 `[height, width, 3]`.
+    """The classes' colors with their names, one below the other, uint8 `[height, width, 3]`.
 
     >>> import numpy as np
     >>> legend(["ground", "disc"], np.array([[0, 0, 0], [200, 100, 0]], np.uint8)).shape[0]
@@ -104,8 +104,8 @@ def legend(names: Sequence[str], palette: np.ndarray) -> np.ndarray:
     picture = Image.new("RGB", (width, LINE * len(names)), "white")
     draw = ImageDraw.Draw(picture)
     for index, name in enumerate(names):
-        top, colour = LINE * index, tuple(np.asarray(palette)[index % len(palette)].tolist())
-        draw.rectangle((4, top + 4, LINE - 4, top + LINE - 4), fill=colour, outline="gray")
+        top, color = LINE * index, tuple(np.asarray(palette)[index % len(palette)].tolist())
+        draw.rectangle((4, top + 4, LINE - 4, top + LINE - 4), fill=color, outline="gray")
         draw.text((LINE + 4, top + LINE // 2), name, fill="black", font=font, anchor="lm")
     return np.asarray(picture)
 

@@ -140,7 +140,7 @@ class EnsembleScores:
         return self.first.scores(image, name)
 
     def probabilities(self, image: np.ndarray, name: str | None) -> np.ndarray:
-        if self.how.rule == "mean_prob":
+        if self.how.merge == "mean_prob":
             return self.how(self.first.probabilities(image, name), self.second.probabilities(image, name))
         return softmax(self.how(self.first.scores(image, name), self.second.scores(image, name)))
 
@@ -174,7 +174,7 @@ def scored(engine: Engine) -> KerasEngine:
     raise RunError(
         "inference: proposals and the ensemble's score_product need scores before the softmax, and a SavedModel or a "
         "TFLite file gives probabilities. Use the run directory or its .keras file, or set inference.proposals to null "
-        "and inference.ensemble.rule to mean_prob."
+        "and inference.ensemble.merge to mean_prob."
     )
 
 

@@ -18,7 +18,7 @@ Theta = Annotated[float, Field(gt=0)]
 ThetaGamma = Annotated[float, Field(gt=0, le=LARGEST_THETA_GAMMA)]
 Weight = Annotated[float, Field(ge=0, le=LARGEST_WEIGHT)]
 CHANNELS = (1, 3)
-"""Of images whose colours have a distance that the CRF's parameters were found for."""
+"""Of images whose colors have a distance that the CRF's parameters were found for."""
 KERNELS = ("bilateral_weight", "theta_alpha", "theta_beta", "spatial_weight", "theta_gamma")
 """The fields without which there is no CRF."""
 
@@ -30,7 +30,7 @@ class Crf:
     parameters: Annotated[str, Field(json_schema_extra={"enum": sorted(PARAMETERS)})] | None = None
     """The name of a published set (`docs/crf.md`). Its values are those that are not given below."""
     bilateral_weight: Weight | None = None
-    """Of the kernel of places and colours."""
+    """Of the kernel of places and colors."""
     theta_alpha: Theta | None = None
     """Its standard deviation in pixels."""
     theta_beta: Theta | None = None
@@ -40,7 +40,7 @@ class Crf:
     theta_gamma: ThetaGamma | None = None
     """Its standard deviation in pixels."""
     normalization: Normalization | None = None
-    """How the kernels' sums are normalised, without which weights mean nothing: by default as `parameters` was found
+    """How the kernels' sums are normalized, without which weights mean nothing: by default as `parameters` was found
     with, or else `symmetric`."""
     iterations: Annotated[int, Field(ge=1)] = 10
     """Of mean field."""
@@ -112,6 +112,6 @@ def channels_problem(channels: int) -> str | None:
     if channels in CHANNELS:
         return None
     return (
-        "the distance of two colours is that of grey or RGB images, of 1 or 3 channels; set it to null. "
+        "the distance of two colors is that of gray or RGB images, of 1 or 3 channels; set it to null. "
         f"Received: images of {channels} channels"
     )

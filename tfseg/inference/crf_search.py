@@ -64,7 +64,7 @@ def search(score: Callable[[Setting], float], ranges: Mapping[str, Steps]) -> Se
     """The setting of the highest score that is found by changing one parameter at a time.
 
     The first round starts in the middle of all ranges and tries every value of one parameter after the other. Later
-    rounds try the two neighbours of the best value, at half the steps of the round before, and may leave the ranges.
+    rounds try the two neighbors of the best value, at half the steps of the round before, and may leave the ranges.
     Only what is strictly better takes the place of the best, so that the same scores always give the same result.
 
     >>> ranges = {"a": Steps(0, 8, 2), "b": Steps(1, 1, 0)}

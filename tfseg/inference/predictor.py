@@ -42,7 +42,7 @@ class Predictor:
     Raises:
         RunError: there are to be `samples` of a network that answers the same every time; `proposals` or the partner
             need scores that the network's file does not give; the partner tells other classes apart; or there is to be
-            a CRF of images that are neither grey nor RGB.
+            a CRF of images that are neither gray nor RGB.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Predictor:
         if partner is not None:
             how, other = partner
             check_partner(other, self.classes, self.channels, self.labels)
-            for each in (self, other) if how.rule == "score_product" else ():
+            for each in (self, other) if how.merge == "score_product" else ():
                 scored(each._engine)
             self._chain = EnsembleScores(self._own, other._chain, how)
         self._crf = crf

@@ -24,7 +24,7 @@ def read_image(path: Path, channels: int) -> np.ndarray:
     """The image as uint8 `[height, width, channels]`.
 
     The kinds of file that training reads are decoded as there, see `tfseg.images.decode_image`; others by Pillow,
-    turned upright by their EXIF orientation. Grey is repeated for three channels and alpha dropped. Other channel
+    turned upright by their EXIF orientation. Gray is repeated for three channels and alpha dropped. Other channel
     counts come as `.npy`, uint8.
 
     Raises:

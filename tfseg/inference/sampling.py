@@ -34,6 +34,6 @@ def mean_and_uncertainty(passes: Iterable[np.ndarray]) -> tuple[np.ndarray, np.n
 
 
 def shade(uncertainty: np.ndarray, classes: int) -> np.ndarray:
-    """`uncertainty` as uint16 grey. White is the most that `classes` allow: sure answers, divided evenly among them."""
+    """`uncertainty` as uint16 gray. White is the most that `classes` allow: sure answers, divided evenly among them."""
     most = (1 - 1 / classes) / classes
     return np.rint(np.clip(uncertainty / most, 0, 1) * np.iinfo(np.uint16).max).astype(np.uint16)

@@ -32,7 +32,7 @@ class Inference:
     pass leaves out other units, by the pipeline's seed. By default one pass with all units, as an exported network
     gives, too: in an export, dropout is off."""
     uncertainty: bool = False
-    """Write `<stem>-uncertainty.png` beside each mask: the samples' variance, a mean over the classes, as 16-bit grey;
+    """Write `<stem>-uncertainty.png` beside each mask: the samples' variance, a mean over the classes, as 16-bit gray;
     white is the most that so many classes allow."""
     proposals: Proposals | None = None
     """The network sees boxes of each image instead of the whole, as DeconvNet does; see `docs/deconvnet.md`. By default
@@ -43,7 +43,7 @@ class Inference:
     """A fully connected CRF that refines the probabilities at the image's own size, after boxes, samples and networks
     have been put together. By default none. It is no part of an export; a CRF that is goes into `model.refine`."""
     opacity: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """How much of the picture the colours of an overlay hide."""
+    """How much of the picture the colors of an overlay hide."""
 
     @model_validator(mode="after")
     def _spread(self) -> Self:

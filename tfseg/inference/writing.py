@@ -38,10 +38,10 @@ def predict_files(
         predictor: the network.
         images: picture files (see `read_image`), folders of them, or patterns; see `image_files`.
         output: the folder for the masks, made if missing.
-        labels: whose colours to use; by default those that came with the network, else PASCAL VOC's.
+        labels: whose colors to use; by default those that came with the network, else PASCAL VOC's.
         overlay: write each mask over its picture as well.
-        legend: write `<output>/legend.png` first: the colours of the classes and their names.
-        spec: how strong the colours of an overlay are, and whether to write `<stem>-uncertainty.png` as well; the
+        legend: write `<output>/legend.png` first: the colors of the classes and their names.
+        spec: how strong the colors of an overlay are, and whether to write `<stem>-uncertainty.png` as well; the
             predictor then takes samples.
 
     Yields:
@@ -83,7 +83,7 @@ def predict_files(
             write_image(overlays[index], blend(_visible(image), mask, palette, alpha=spec.opacity))
             yield overlays[index]
         if uncertainty is not None:
-            _write_grey(unsure[index], shade(uncertainty, predictor.classes))
+            _write_gray(unsure[index], shade(uncertainty, predictor.classes))
             yield unsure[index]
     if faults:
         count = f"{len(faults)} of {len(images)} images could not be read, the others are predicted.\n"
@@ -117,10 +117,10 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def _write_grey(path: Path, grey: np.ndarray) -> None:
+def _write_gray(path: Path, gray: np.ndarray) -> None:
     """A 16-bit PNG; an 8-bit one would be called a mask."""
     with atomic_file(path) as partial:
-        Image.fromarray(grey).save(partial, format="PNG")
+        Image.fromarray(gray).save(partial, format="PNG")
 
 
 def _visible(image: np.ndarray) -> np.ndarray:

@@ -11,12 +11,13 @@ from tfseg.layers.composite import Composite
 from tfseg.layers.conv import AtrousConv2D
 from tfseg.layers.norm import Kind, Normalization, check_groups
 from tfseg.ops.resize import resize
+from tfseg.serialization import serializable
 
 Shape = Sequence[int | None]
 Order = Literal["pooling_last", "pooling_first"]
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class AtrousSpatialPyramidPooling(Composite):
     """Looks at every place at several scales: a 1x1 convolution, dilated 3x3 ones, and the mean of the image.
 
@@ -46,10 +47,10 @@ class AtrousSpatialPyramidPooling(Composite):
         projection: whether to project; the concatenated branches otherwise.
         separable: depthwise (dilated) 3x3 convolutions followed by 1x1 ones, where a full 3x3 would be, as in DeepLab
             v3+.
-        depthwise_norm: normalisation and activation also between a branch's two, as the authors of v3+ have them; the
+        depthwise_norm: normalization and activation also between a branch's two, as the authors of v3+ have them; the
             Model Garden has not.
         dropout: share of values left out after the projection, before what follows, in training.
-        activation: what follows each normalisation.
+        activation: what follows each normalization.
         momentum: of BatchNorm's moving averages.
         epsilon: what is added to variances.
         order: where the image's mean stands among the branches: `pooling_first` (authors) or `pooling_last` (Model
@@ -58,7 +59,7 @@ class AtrousSpatialPyramidPooling(Composite):
             resize bilinearly; along an axis of the map that is shorter, over all of it.
         align_corners: resize with the corner places on the corner pixels, as the authors do, rather than halves of
             pixels beside.
-        norm: `"batch"`, or `"group"` for group normalisation in its place.
+        norm: `"batch"`, or `"group"` for group normalization in its place.
         groups: of channels, for `"group"`; they must divide `filters`, with `separable` the channels of the input too.
 
     Call arguments:
@@ -153,7 +154,7 @@ class AtrousSpatialPyramidPooling(Composite):
         return AtrousConv2D(self.filters, size, padding="same", dilation_rate=rate, use_bias=False, **plain)
 
     def _unit(self, name: str, conv: keras.layers.Layer) -> list[keras.layers.Layer]:
-        """A convolution, its normalisation and its activation."""
+        """A convolution, its normalization and its activation."""
         choice = Normalization(self.norm, self.groups, self.momentum, self.epsilon)
         norm = choice.layer(**self._plain(f"{name}_norm"))
         activation = keras.layers.Activation(self.activation, **self._plain(f"{name}_activation"))

@@ -7,11 +7,12 @@ import keras
 
 from tfseg.layers.arguments import pair
 from tfseg.ops.pool import atrous_max_pool
+from tfseg.serialization import serializable
 
 Sizes = int | Sequence[int]
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class AtrousMaxPooling2D(keras.layers.Layer):
     """Max pooling at every place, over windows whose elements lie `dilation_rate` places apart.
 

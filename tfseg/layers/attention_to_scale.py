@@ -7,11 +7,12 @@ import keras
 from keras import ops
 
 from tfseg.layers.composite import Composite
+from tfseg.serialization import serializable
 
 Shape = Sequence[int | None]
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class AttentionToScale(Composite):
     """Weighs the scores of several scales at each place, by what the features of all of them look like there.
 

@@ -14,13 +14,14 @@ from keras import ops
 from tfseg.layers.arguments import extends, pair
 from tfseg.ops.convolution import atrous_conv
 from tfseg.ops.geometry import conv_size
+from tfseg.serialization import serializable
 
 Sizes = int | Sequence[int]
 Padding = Literal["valid", "same"] | int | Sequence[int]
 Shape = Sequence[int | None]
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class AtrousConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, computed in one operation where the kernel has holes, with Caffe's padding too.
 
@@ -96,7 +97,7 @@ class AtrousConv2D(keras.layers.Conv2D):
         return _shape(self, input_shape) if self.padding not in WORDS else super().compute_output_shape(input_shape)
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class AtrousSeparableConv2D(keras.layers.SeparableConv2D):
     """`keras.layers.SeparableConv2D` with Caffe's padding too: a dilated convolution of each channel, then a 1x1 one.
 

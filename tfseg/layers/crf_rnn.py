@@ -11,6 +11,7 @@ from tfseg.layers.arguments import two_shapes
 from tfseg.ops.crf.arguments import check_thetas, check_weight, counted
 from tfseg.ops.crf.crf_rnn import KernelForm, Kernels, checked_image, of_one_size, refined
 from tfseg.ops.crf.mean_field import Normalization
+from tfseg.serialization import serializable
 
 Shape = Sequence[int | None]
 Matrix = Sequence[Sequence[float]]
@@ -18,16 +19,16 @@ KernelWeights = Literal["scalar", "per_class", "full"]
 Compatibility = Literal["learned", "potts"]
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class CrfRnn(keras.layers.Layer):
     """Refines logits by mean field in a fully connected CRF whose weights are learned.
 
     Each iteration is `q <- U - mu (W_b K_b softmax(q) + W_s K_s softmax(q))` from `q = U`, the logits that come in;
     the output is `q`, logits again. `K_s` is a Gaussian of the distance of two pixels, `K_b` one of their distance and
-    their difference in colour, both normalised. With weights of zero the layer is the identity.
+    their difference in color, both normalized. With weights of zero the layer is the identity.
 
     There are gradients to the logits and to `bilateral_weights`, `spatial_weights` and `compatibility`, by which names
-    an optimiser's multipliers find them. All is computed in float32 under every precision policy, or in float64 where
+    an optimizer's multipliers find them. All is computed in float32 under every precision policy, or in float64 where
     that is the layer's type. Values of images are checked when the layer runs; under XLA, in TFLite and on backends
     that cannot raise, an image that is refused makes NaN of the result. NaN among the logits stays NaN.
 
@@ -76,7 +77,7 @@ class CrfRnn(keras.layers.Layer):
 
     Reference:
         Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015, sections 4 and 5; the values
-        that weights start from, the standard deviations and the normalisation are those of the authors' program.
+        that weights start from, the standard deviations and the normalization are those of the authors' program.
         Teichmann, Cipolla, "Convolutional CRFs for Semantic Segmentation", 2018, section 4 (the window).
     """
 
@@ -185,7 +186,7 @@ class CrfRnn(keras.layers.Layer):
         if not equal or image[3] not in (1, 3) or logits[3] is None:
             raise ValueError(
                 "Expected logits [batch, height, width, classes] and an image [batch, height, width, 3] (or 1, if it "
-                f"is grey) of the same batch and size. Received: {tuple(logits)} and {tuple(image)}"
+                f"is gray) of the same batch and size. Received: {tuple(logits)} and {tuple(image)}"
             )
         if not isinstance(self.compatibility, str) and len(self.compatibility) != logits[3]:
             raise ValueError(

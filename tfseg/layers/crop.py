@@ -7,11 +7,12 @@ import keras
 from keras import ops
 
 from tfseg.layers.arguments import two_shapes
+from tfseg.serialization import serializable
 
 Shape = Sequence[int | None]
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class CropLike(keras.layers.Layer):
     """Cuts the height and width of a reference out of `x`, from a given offset on.
 

@@ -11,6 +11,7 @@ from tfseg.layers.arguments import rates_of
 from tfseg.layers.composite import Composite
 from tfseg.layers.conv import AtrousConv2D
 from tfseg.ops.kernels import grouped_identity
+from tfseg.serialization import serializable
 
 Shape = Sequence[int | None]
 
@@ -18,12 +19,12 @@ NOISE = 0.01
 """Deviation of what is random in a large network's first weights, as a share of the weights that pass values on."""
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class DilatedContext(Composite):
     """Looks at the scores around every place, by 3x3 convolutions of growing dilation, and gives new scores.
 
     ReLU follows every convolution but the last, which is 1x1. The receptive field grows to 3, 5, 9, 17, 33, 65 and 67
-    places. At first the network passes its input on: *basic*, which keeps `classes` channels throughout, gives
+    places. At first the network passes its input on: *basic*, which keeps `num_classes` channels throughout, gives
     `relu(x)` exactly; *large*, whose channels grow with the dilation to 32 times the classes, gives it up to small
     random weights, about a tenth of `relu(x)` off. Training from other weights fails, say the authors.
 
@@ -33,17 +34,17 @@ class DilatedContext(Composite):
     Example:
 
     >>> import numpy as np
-    >>> context = DilatedContext(classes=21)
+    >>> context = DilatedContext(num_classes=21)
     >>> x = np.random.default_rng(0).normal(size=(1, 16, 16, 21)).astype("float32")
     >>> bool(np.all(context(x) == np.maximum(x, 0))), context.count_params(), context.receptive_field
     (True, 28392, 67)
 
     Args:
-        classes: channels of the input and of the output.
+        num_classes: channels of the input and of the output.
         size: `"basic"` or `"large"`: 2, 2, 4, 8, 16, 32 and 32 times as many channels.
-        dilations: of each 3x3 convolution. The default is for VOC and CamVid; `(1, 1, 2, 4, 8, 16, 32, 64, 1)` is the
-            one for Cityscapes, `(1, 1, 2, 4, 8, 1)` for KITTI. In a large network the channels are twice the greatest
-            dilation so far, times the classes.
+        dilation_rates: of each 3x3 convolution. The default is for VOC and CamVid; `(1, 1, 2, 4, 8, 16, 32, 64, 1)` is
+            the one for Cityscapes, `(1, 1, 2, 4, 8, 1)` for KITTI. In a large network the channels are twice the
+            greatest dilation so far, times the classes.
         padding: `"same"`: zeros around the input of each convolution. `"once"`: all of them around the first, as many
             as all convolutions take away (33): the released VOC networks.
         use_bias: whether the convolutions have biases, zero at first.
@@ -58,7 +59,8 @@ class DilatedContext(Composite):
         The same.
 
     Raises:
-        ValueError: another size or padding, dilations that are no positive integers, or another number of channels.
+        ValueError: another size or padding, dilation rates that are no positive integers, or another number of
+            channels.
 
     Reference:
         Yu, Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016, section 3, table 1, equations
@@ -67,33 +69,35 @@ class DilatedContext(Composite):
 
     def __init__(
         self,
-        classes: int,
+        num_classes: int,
         size: Literal["basic", "large"] = "basic",
-        dilations: Sequence[int] = (1, 1, 2, 4, 8, 16, 1),
+        dilation_rates: Sequence[int] = (1, 1, 2, 4, 8, 16, 1),
         padding: Literal["same", "once"] = "same",
         use_bias: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.classes, self.size, self.dilations = classes, size, rates_of("dilations", dilations)
+        self.num_classes, self.size, self.dilation_rates = num_classes, size, rates_of("dilation_rates", dilation_rates)
         self.padding, self.use_bias = padding, use_bias
         for name, value, choices in (("size", size, ("basic", "large")), ("padding", padding, ("same", "once"))):
             if value not in choices:
                 raise ValueError(f'`{name}` must be "{choices[0]}" or "{choices[1]}". Received: {name}={value!r}')
-        convolutions = [self._conv(*each) for each in zip(self._names(), self._channels(), self.dilations, strict=True)]
-        self.sublayers = {conv.name: conv for conv in [*convolutions, self._conv("ctx_final", classes, None)]}
+        convolutions = [
+            self._conv(*each) for each in zip(self._names(), self._channels(), self.dilation_rates, strict=True)
+        ]
+        self.sublayers = {conv.name: conv for conv in [*convolutions, self._conv("ctx_final", num_classes, None)]}
 
     def _names(self) -> list[str]:
         """As released: a number for each dilation, a second one for each convolution of it; the last is `fc1`."""
-        runs = [list(run) for _, run in itertools.groupby(self.dilations[:-1])]
+        runs = [list(run) for _, run in itertools.groupby(self.dilation_rates[:-1])]
         names = [f"ctx_conv{i}_{j}" for i, run in enumerate(runs, start=1) for j in range(1, len(run) + 1)]
-        return [*names, "ctx_fc1"] if self.dilations else []
+        return [*names, "ctx_fc1"] if self.dilation_rates else []
 
     def _channels(self) -> list[int]:
         """Output channels of the 3x3 convolutions."""
         if self.size == "basic":
-            return [self.classes] * len(self.dilations)
-        return [2 * widest * self.classes for widest in itertools.accumulate(self.dilations, max)]
+            return [self.num_classes] * len(self.dilation_rates)
+        return [2 * widest * self.num_classes for widest in itertools.accumulate(self.dilation_rates, max)]
 
     def _conv(self, name: str, filters: int, dilation: int | None) -> keras.layers.Layer:
         return AtrousConv2D(
@@ -111,8 +115,8 @@ class DilatedContext(Composite):
 
     def _identity(self, shape: Sequence[int], dtype: str | None = None) -> Any:
         """A kernel initializer. The layer makes it anew, so it is in no config."""
-        mask = grouped_identity(shape, self.classes)
-        share = self.classes / shape[-1]
+        mask = grouped_identity(shape, self.num_classes)
+        share = self.num_classes / shape[-1]
         if self.size == "basic":
             return ops.convert_to_tensor(mask * share, dtype=dtype)
         noise = keras.initializers.RandomNormal(stddev=NOISE * share)(shape, dtype=dtype)
@@ -121,22 +125,22 @@ class DilatedContext(Composite):
     @property
     def receptive_field(self) -> int:
         """How many places of its input one place of the output sees, in one direction."""
-        return 1 + 2 * sum(self.dilations)
+        return 1 + 2 * sum(self.dilation_rates)
 
     def build(self, input_shape: Shape) -> None:
-        if input_shape[-1] != self.classes:
+        if input_shape[-1] != self.num_classes:
             raise ValueError(
-                f"Expected an input of {self.classes} channels, the scores of as many `classes`. "
+                f"Expected an input of {self.num_classes} channels, the scores of as many `num_classes`. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
-        channels = self.classes
+        channels = self.num_classes
         for conv in self.sublayers.values():
             conv.build((input_shape[0], None, None, channels))
             channels = conv.filters
 
     def call(self, x: Any) -> Any:
         if self.padding == "once":
-            border = (sum(self.dilations),) * 2
+            border = (sum(self.dilation_rates),) * 2
             x = ops.pad(x, [(0, 0), border, border, (0, 0)])
         for conv in self.sublayers.values():
             x = conv(x)
@@ -146,5 +150,5 @@ class DilatedContext(Composite):
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("classes", "size", "dilations", "padding", "use_bias")
+        names = ("num_classes", "size", "dilation_rates", "padding", "use_bias")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -5,8 +5,10 @@ from typing import Any
 
 import keras
 
+from tfseg.serialization import serializable
 
-@keras.saving.register_keras_serializable(package="tfseg")
+
+@serializable
 class McDropout(keras.layers.Dropout):
     """Dropout that is on in inference too: every prediction is a sample, and their spread is the uncertainty.
 

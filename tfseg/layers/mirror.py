@@ -6,10 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfseg.serialization import serializable
+
 Shape = Sequence[int | None]
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class MirrorPadding2D(keras.layers.Layer):
     """Continues a map beyond its borders by its mirror image, the border itself not repeated.
 

@@ -1,4 +1,4 @@
-"""Which normalisation a network has: chosen once, by the model that is built, and asked for wherever a layer stands.
+"""Which normalization a network has: chosen once, by the model that is built, and asked for wherever a layer stands.
 
 Inside `normalizing(choice)` every `normalized(x, name)` puts the layer of that choice onto `x`. Layers that are made of
 others hold the choice in their arguments (`chosen`), so that a saved network does not depend on where it is loaded.
@@ -22,7 +22,7 @@ Kind = Literal["batch", "group"]
 
 @dataclass(frozen=True)
 class Normalization:
-    """A choice of layers that normalise.
+    """A choice of layers that normalize.
 
     Args:
         norm: `"batch"`: statistics of the batch, moving averages when predicting. `"group"`: of each image, in groups
@@ -59,7 +59,7 @@ _CHOICE: ContextVar[Normalization] = ContextVar("normalization", default=Normali
 
 @contextmanager
 def normalization(choice: Normalization) -> Iterator[None]:
-    """Inside, the networks that are built normalise as `choice` says."""
+    """Inside, the networks that are built normalize as `choice` says."""
     token = _CHOICE.set(choice)
     try:
         yield
@@ -80,7 +80,7 @@ def chosen(momentum: float = MOMENTUM, epsilon: float = EPSILON) -> dict[str, An
 def normalized(
     x: keras.KerasTensor, name: str, *, momentum: float = MOMENTUM, epsilon: float = EPSILON, **arguments: Any
 ) -> keras.KerasTensor:
-    """`x`, normalised by a layer of that name.
+    """`x`, normalized by a layer of that name.
 
     Args:
         x: `[batch, height, width, channels]`.
@@ -111,6 +111,6 @@ def check_groups(layer: keras.layers.Layer, channels: int | None) -> None:
     """Raises IndivisibleChannels if `layer` is a GroupNormalization whose groups do not divide `channels`."""
     if isinstance(layer, keras.layers.GroupNormalization) and channels and channels % layer.groups:
         raise IndivisibleChannels(
-            "must divide the channels of every layer that is normalised, and what "
+            "must divide the channels of every layer that is normalized, and what "
             f"{layer.name} reads has {channels}. Received: {layer.groups}"
         )

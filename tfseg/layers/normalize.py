@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfseg.serialization import serializable
+
 Mode = Literal["caffe", "tf", "torch"]
 
 MODES: dict[str, tuple[tuple[float, ...], tuple[float, ...], bool]] = {
@@ -17,7 +19,7 @@ MODES: dict[str, tuple[tuple[float, ...], tuple[float, ...], bool]] = {
 """Mean and scale, in the order of the output's channels, and whether the channels are reversed first."""
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class Normalize(keras.layers.Layer):
     """Brings pixels of 0 to 255 to the range that a backbone was trained on.
 

@@ -6,15 +6,17 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfseg.serialization import serializable
+
 Shape = Sequence[int | None]
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class PadToGrid(keras.layers.Layer):
     """Continues an image below and to the right up to the next size of `multiple k + remainder`.
 
     At 8 k + 1 pixels, the places of a net of output stride 8 lie on both borders; DeepLab pads its images to such a
-    size by their mean colour. `CropLike(0)` undoes it. An input whose size is known and fits is given back as it is.
+    size by their mean color. `CropLike(0)` undoes it. An input whose size is known and fits is given back as it is.
 
     Example:
 

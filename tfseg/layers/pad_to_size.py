@@ -7,11 +7,12 @@ import keras
 from keras import ops
 
 from tfseg.layers.arguments import pair
+from tfseg.serialization import serializable
 
 Shape = Sequence[int | None]
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class PadToSize(keras.layers.Layer):
     """Puts zeros below and to the right of a map, until it is as large as a window that is to be laid on it.
 

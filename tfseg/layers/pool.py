@@ -8,6 +8,7 @@ import keras
 from tfseg.layers.arguments import pair
 from tfseg.ops.geometry import caffe_pool_size
 from tfseg.ops.pool import caffe_average_pool, caffe_max_pool
+from tfseg.serialization import serializable
 
 Sizes = int | Sequence[int]
 
@@ -38,7 +39,7 @@ class _CaffePooling2D(keras.layers.Layer):
         return {**super().get_config(), **own}
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class CaffeMaxPooling2D(_CaffePooling2D):
     """Max pooling whose output size rounds up, as in Caffe.
 
@@ -78,7 +79,7 @@ class CaffeMaxPooling2D(_CaffePooling2D):
         return caffe_max_pool(x, self.pool_size, self.strides, self.padding)
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class CaffeAveragePooling2D(_CaffePooling2D):
     """Average pooling whose output size rounds up and whose padding counts, as in Caffe.
 

@@ -10,11 +10,12 @@ from tfseg.layers.composite import Composite
 from tfseg.layers.norm import Kind, Normalization, check_groups
 from tfseg.ops.adaptive import adaptive_average_pool
 from tfseg.ops.resize import resize
+from tfseg.serialization import serializable
 
 Shape = Sequence[int | None]
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class PyramidPooling(Composite):
     """Means over the whole map, its quarters, ninths and so on, laid beside the map itself.
 
@@ -31,11 +32,11 @@ class PyramidPooling(Composite):
     Args:
         filters: channels of each level.
         bins: the parts in each direction, for each level.
-        align_corners: put the centres of the corner parts onto the corner pixels when interpolating, as the authors
+        align_corners: put the centers of the corner parts onto the corner pixels when interpolating, as the authors
             do, rather than the borders of the two maps.
         momentum: of BatchNorm's moving averages.
         epsilon: what is added to variances.
-        norm: `"batch"`, or `"group"` for group normalisation in its place.
+        norm: `"batch"`, or `"group"` for group normalization in its place.
         groups: of channels, for `"group"`; they must divide `filters`.
 
     Call arguments:

@@ -1,4 +1,4 @@
-"""Local response normalisation, as AlexNet and GoogLeNet have it."""
+"""Local response normalization, as AlexNet and GoogLeNet have it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,13 +6,14 @@ from typing import Any
 import keras
 
 from tfseg.ops.response_normalization import local_response_normalization
+from tfseg.serialization import serializable
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class LocalResponseNormalization(keras.layers.Layer):
     """Divides each value by a power of the mean square over the channels around it, as Caffe's `LRN` does.
 
-    `y = x / (bias + alpha / n * sum of x²) ** beta` over `n = 2 depth_radius + 1` neighbouring channels of a place;
+    `y = x / (bias + alpha / n * sum of x²) ** beta` over `n = 2 depth_radius + 1` neighboring channels of a place;
     channels beyond the first and the last count as zeros. The defaults are AlexNet's and GoogLeNet's. It is computed in
     float32 under every precision policy: squares of activations do not fit into a half.
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import keras
 
+from tfseg.serialization import serializable
 
-@keras.saving.register_keras_serializable(package="tfseg")
+
+@serializable
 class FixedScale(keras.layers.Layer):
     """Multiplies every channel by a weight that is set once and never learned.
 

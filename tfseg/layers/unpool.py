@@ -8,6 +8,7 @@ from keras import ops
 
 from tfseg.layers.arguments import pair
 from tfseg.ops.unpool import max_pool_with_argmax, max_unpool, native_max_pool_with_argmax, unpooled_size
+from tfseg.serialization import serializable
 
 Sizes = int | Sequence[int]
 Shape = Sequence[int | None]
@@ -32,7 +33,7 @@ class _IndexedPooling2D(keras.layers.Layer):
         return {**super().get_config(), **own}
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class MaxPoolingWithArgmax2D(_IndexedPooling2D):
     """Max pooling that also gives the place of each maximum, for `MaxUnpooling2D`.
 
@@ -113,7 +114,7 @@ class MaxPoolingWithArgmax2D(_IndexedPooling2D):
         return keras.KerasTensor(values, self.compute_dtype), keras.KerasTensor(places, "int32")
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class MaxUnpooling2D(_IndexedPooling2D):
     """Puts values back where `MaxPoolingWithArgmax2D` found them, and zero everywhere else.
 

@@ -9,11 +9,12 @@ from keras import ops
 from tfseg.layers.arguments import pair, two_shapes
 from tfseg.ops.kernels import bilinear_kernel
 from tfseg.ops.resize import Method, resize
+from tfseg.serialization import serializable
 
 Shape = Sequence[int | None]
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class ResizeLike(keras.layers.Layer):
     """Resizes `x` to the height and width of a reference, whatever they turn out to be.
 
@@ -28,7 +29,7 @@ class ResizeLike(keras.layers.Layer):
     (1, 375, 500, 21)
 
     Args:
-        align_corners: put the centres of the corner pixels onto each other, as DeepLab does, rather than the borders
+        align_corners: put the centers of the corner pixels onto each other, as DeepLab does, rather than the borders
             of the two pictures.
         interpolation: `"bilinear"` or `"nearest"`.
 
@@ -70,7 +71,7 @@ class ResizeLike(keras.layers.Layer):
         return {**super().get_config(), **own}
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
     """A transposed convolution that starts as bilinear interpolation of each map, and by default stays so.
 

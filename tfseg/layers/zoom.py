@@ -10,11 +10,12 @@ from keras import ops
 from tfseg.layers.arguments import two_shapes
 from tfseg.ops.geometry import interp_size
 from tfseg.ops.resize import resize, zoom
+from tfseg.serialization import serializable
 
 Shape = Sequence[int | None]
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class ZoomLike(keras.layers.Layer):
     """Lays place `i` of `x` onto pixel `factor * i` of a reference, and interpolates bilinearly between the places.
 
@@ -76,7 +77,7 @@ class ZoomLike(keras.layers.Layer):
         return {**super().get_config(), "factor": self.factor}
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class ResizeBy(keras.layers.Layer):
     """Resizes bilinearly by a fraction `p / q`, with aligned corners: `n` pixels become `(n - 1) // q * p + 1`.
 

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy of every labelled pixel."""
+"""Softmax cross-entropy of every labeled pixel."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,16 +10,17 @@ from tfseg.labels import IGNORE
 from tfseg.losses.pixels import pixel_labels, weighted
 from tfseg.losses.resolution import Positions, check, matched
 from tfseg.ops.runtime import sum_over_replicas
+from tfseg.serialization import serializable
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class CrossEntropy(keras.losses.Loss):
     """Softmax cross-entropy from logits over the pixels that have a label.
 
-    With `reduction="mean"` the loss is `sum(w * -log p[label]) / sum(w)` over the labelled pixels of the whole batch,
+    With `reduction="mean"` the loss is `sum(w * -log p[label]) / sum(w)` over the labeled pixels of the whole batch,
     where `w` is the weight of the pixel's class (1 without `class_weights`). With `reduction="sum"` the numerator is
     divided by the number of images instead, as Caffe does with `normalize: false`. Under a distribution strategy both
-    divisors are those of the global batch, so that two devices compute what one would. Pixels labelled `ignore_label`
+    divisors are those of the global batch, so that two devices compute what one would. Pixels labeled `ignore_label`
     have no loss and no gradient; a batch of nothing else has loss 0. Everything is computed in float32.
 
     A label that is neither a class nor `ignore_label` stops the training; under XLA, which leaves checks out, it makes

@@ -25,7 +25,7 @@ class Positions(NamedTuple):
     Args:
         output_stride: pixels from one position to the next, the first of which lies on the first pixel; None: the
             positions are spread over the image.
-        align_corners: they are spread so that the corner positions lie on the centres of the corner pixels, rather than
+        align_corners: they are spread so that the corner positions lie on the centers of the corner pixels, rather than
             the borders of the two on each other.
         grid: they are spread over the image continued to the next `multiple * k + remainder` pixels, for
             `(multiple, remainder)`.

@@ -10,15 +10,16 @@ from tfseg.labels import IGNORE
 from tfseg.losses.pixels import pixel_labels, weighted
 from tfseg.losses.resolution import Positions, check, matched
 from tfseg.ops.runtime import sum_over_replicas
+from tfseg.serialization import serializable
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class TopKCrossEntropy(keras.losses.Loss):
-    """Mean softmax cross-entropy from logits over the `pixels` hardest labelled pixels of each image.
+    """Mean softmax cross-entropy from logits over the `pixels` hardest labeled pixels of each image.
 
     A pixel is the harder the less probability its label has; the hardest are chosen anew at each step (online
     bootstrapping). The divisor is the number of chosen pixels of the whole batch, under a distribution strategy of the
-    global one. An image with fewer labelled pixels gives all of them; a batch without any has loss 0. Everything is
+    global one. An image with fewer labeled pixels gives all of them; a batch without any has loss 0. Everything is
     computed in float32.
 
     A label that is neither a class nor `ignore_label` stops the training; under XLA, which leaves checks out, it makes

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -13,9 +12,10 @@ from tfseg.metrics.counting import PixelMetric, intersection_over_union, mean
 from tfseg.metrics.scores import per_class
 from tfseg.ops.boundary import near_boundary
 from tfseg.ops.confusion import assert_labels, confusion_matrix
+from tfseg.serialization import serializable
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class BoundaryIoU(PixelMetric):
     """Mean over the classes of the intersection over union of boundary regions.
 
@@ -26,7 +26,7 @@ class BoundaryIoU(PixelMetric):
 
     The counts are summed over all images for each class, as the mean intersection over union's are, and then divided;
     the paper itself, which is of instances, divides for each of them. The mean is over the classes of which a boundary
-    region has a pixel. Pixels labelled `ignore_label` are of no class, in ground truth and prediction alike, so a
+    region has a pixel. Pixels labeled `ignore_label` are of no class, in ground truth and prediction alike, so a
     prediction that is right wherever it counts has 1.
 
     Example:
@@ -41,7 +41,7 @@ class BoundaryIoU(PixelMetric):
     0.4808
 
     Args:
-        classes: the number of classes.
+        num_classes: the number of classes.
         dilation_ratio: `d`, the width of the boundary region, as a part of the image's diagonal.
         ignore_label: the label of pixels that do not count.
         name: name of the metric; it is not part of the logged name.
@@ -49,7 +49,7 @@ class BoundaryIoU(PixelMetric):
     Call arguments:
         y_true: integer labels.
         y_pred: logits or probabilities (floats, one for each class), or predicted ids (integers).
-        sample_weight: not supported; a pixel that does not count is labelled `ignore_label`.
+        sample_weight: not supported; a pixel that does not count is labeled `ignore_label`.
 
     Input shape:
         `y_true` `[batch, height, width]` or `[batch, height, width, 1]`; `y_pred` `[batch, height, width, classes]`, or
@@ -69,7 +69,7 @@ class BoundaryIoU(PixelMetric):
 
     def __init__(
         self,
-        classes: int,
+        num_classes: int,
         dilation_ratio: float = 0.02,
         ignore_label: int = IGNORE,
         name: str = "boundary",
@@ -80,18 +80,18 @@ class BoundaryIoU(PixelMetric):
                 f"Received: dilation_ratio={dilation_ratio}"
             )
         # A further class is for pixels that are in no boundary region, a further column for what cannot be: no id.
-        super().__init__(classes, ignore_label, (classes + 1, classes + 2), name)
+        super().__init__(num_classes, ignore_label, (num_classes + 1, num_classes + 2), name)
         self.dilation_ratio = dilation_ratio
 
     def count(self, labels: Any, ids: Any) -> Any:
         """Pixels by the class whose boundary region they are in, in ground truth and in prediction."""
-        labels, ids, none = ops.cast(labels, "int32"), ops.cast(ids, "int32"), self.classes
-        counted = assert_labels(labels, self.classes, self.ignore_label)
-        valid = ops.logical_and(counted, ops.logical_and(ids >= 0, ids < self.classes))
+        labels, ids, none = ops.cast(labels, "int32"), ops.cast(ids, "int32"), self.num_classes
+        counted = assert_labels(labels, self.num_classes, self.ignore_label)
+        valid = ops.logical_and(counted, ops.logical_and(ids >= 0, ids < self.num_classes))
         both = ops.concatenate([ops.where(counted, labels, none), ops.where(valid, ids, none)])
         [band] = near_boundary(both, [self._width(both)], outside=-1)
         truth, predicted = ops.split(ops.where(band, both, none), 2)
-        return confusion_matrix(truth, predicted, self.classes + 1)
+        return confusion_matrix(truth, predicted, self.num_classes + 1)
 
     def result(self) -> dict[str, Any]:
         """The mean over the classes, of what was counted so far."""
@@ -116,7 +116,7 @@ class BoundaryIoU(PixelMetric):
         return {**super().get_config(), "dilation_ratio": self.dilation_ratio}
 
     def _width(self, labels: Any) -> Any:
-        """`d`: an int where the size is known, as JAX compiles no other. Halves go to the even neighbour."""
+        """`d`: an int where the size is known, as JAX compiles no other. Halves go to the even neighbor."""
         height, width = ops.shape(labels)[1:]
         if isinstance(height, int) and isinstance(width, int):
             return max(1, round(self.dilation_ratio * math.sqrt(height**2 + width**2)))

@@ -10,7 +10,7 @@ class PixelMetric(keras.metrics.Metric):
     """Reads labels and predictions, and has a subclass `count` them in an int64 variable.
 
     Args:
-        classes: the number of classes.
+        num_classes: the number of classes.
         ignore_label: the label of pixels that do not count.
         counts: shape of the variable that the counts are summed in.
         name: name of the metric.
@@ -19,11 +19,11 @@ class PixelMetric(keras.metrics.Metric):
         ValueError: no classes.
     """
 
-    def __init__(self, classes: int, ignore_label: int, counts: tuple[int, ...], name: str) -> None:
-        if classes < 1:
-            raise ValueError(f"`classes` must be at least 1. Received: classes={classes}")
+    def __init__(self, num_classes: int, ignore_label: int, counts: tuple[int, ...], name: str) -> None:
+        if num_classes < 1:
+            raise ValueError(f"`num_classes` must be at least 1. Received: num_classes={num_classes}")
         super().__init__(name=name, dtype="float32")
-        self.classes = classes
+        self.num_classes = num_classes
         self.ignore_label = ignore_label
         self.confusion = self.add_variable(
             counts, initializer="zeros", dtype="int64", aggregation="sum", name="confusion"
@@ -44,7 +44,7 @@ class PixelMetric(keras.metrics.Metric):
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        return {"classes": self.classes, "ignore_label": self.ignore_label, "name": self.name}
+        return {"num_classes": self.num_classes, "ignore_label": self.ignore_label, "name": self.name}
 
     def _labels(self, y_true: Any) -> Any:
         labels = ops.convert_to_tensor(y_true)
@@ -58,9 +58,9 @@ class PixelMetric(keras.metrics.Metric):
     def _ids(self, predictions: Any) -> Any:
         if "int" in keras.backend.standardize_dtype(predictions.dtype):
             return _without_channel(predictions)
-        if len(predictions.shape) != 4 or predictions.shape[-1] != self.classes:
+        if len(predictions.shape) != 4 or predictions.shape[-1] != self.num_classes:
             raise ValueError(
-                f"Predictions must be integer ids, or floats of shape [batch, height, width, {self.classes}]. "
+                f"Predictions must be integer ids, or floats of shape [batch, height, width, {self.num_classes}]. "
                 f"Received: y_pred of dtype {keras.backend.standardize_dtype(predictions.dtype)} and shape "
                 f"{tuple(predictions.shape)}"
             )
@@ -69,8 +69,8 @@ class PixelMetric(keras.metrics.Metric):
 
 def intersection_over_union(confusion: Any) -> tuple[Any, Any, Any, Any]:
     """Of matrices `[..., classes, classes + 1]`: hits, pixels of each class, union and IoU, each `[..., classes]`."""
-    classes = confusion.shape[-2]
-    square = confusion[..., :classes]
+    num_classes = confusion.shape[-2]
+    square = confusion[..., :num_classes]
     hits, truth = ops.diagonal(square, axis1=-2, axis2=-1), ops.sum(confusion, axis=-1)
     union = truth + ops.sum(square, axis=-2) - hits
     return hits, truth, union, ops.divide_no_nan(hits, union)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, get_args
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -11,28 +10,29 @@ from tfseg.labels import IGNORE
 from tfseg.metrics.counting import PixelMetric, intersection_over_union, mean
 from tfseg.metrics.scores import Absent, report
 from tfseg.ops.confusion import confusion_matrix
+from tfseg.serialization import serializable
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class SegmentationMetrics(PixelMetric):
     """Mean intersection over union and its companions, over all pixels seen so far.
 
     One int64 matrix counts the pixels of class `i` that were predicted as `j`; it stays exact past 2^31 pixels. The
     figures are those of `tfseg.metrics.scores`, and `result()` is a dict of them, so that Keras logs `miou`,
     `pixel_accuracy`, `mean_accuracy` and `frequency_weighted_iou`, and in validation the same with `val_` before them.
-    Pixels labelled `ignore_label` are not counted. A labelled pixel that is predicted as `ignore_label`, or as any
+    Pixels labeled `ignore_label` are not counted. A labeled pixel that is predicted as `ignore_label`, or as any
     other id that is no class, is a miss.
 
     Example:
 
     >>> import numpy as np
-    >>> metric = SegmentationMetrics(classes=2)
+    >>> metric = SegmentationMetrics(num_classes=2)
     >>> metric.update_state(np.array([[[0, 1, 1, 255]]]), np.array([[[0, 1, 0, 0]]]))
     >>> round(float(metric.result()["miou"]), 6)
     0.5
 
     Args:
-        classes: the number of classes.
+        num_classes: the number of classes.
         ignore_label: the label of pixels that do not count.
         absent: `"union"`: a class that is predicted but not in ground truth counts as 0, a class that is in neither is
             left out of the mean. `"ground_truth"`: both are left out.
@@ -41,7 +41,7 @@ class SegmentationMetrics(PixelMetric):
     Call arguments:
         y_true: integer labels.
         y_pred: logits or probabilities (floats, one for each class), or predicted ids (integers).
-        sample_weight: not supported; a pixel that does not count is labelled `ignore_label`.
+        sample_weight: not supported; a pixel that does not count is labeled `ignore_label`.
 
     Input shape:
         `y_true` `[batch, height, width]` or `[batch, height, width, 1]`; `y_pred` `[batch, height, width, classes]`, or
@@ -55,16 +55,16 @@ class SegmentationMetrics(PixelMetric):
     """
 
     def __init__(
-        self, classes: int, ignore_label: int = IGNORE, absent: Absent = "union", name: str = "segmentation"
+        self, num_classes: int, ignore_label: int = IGNORE, absent: Absent = "union", name: str = "segmentation"
     ) -> None:
         if absent not in get_args(Absent):
             raise ValueError(f'`absent` must be "union" or "ground_truth". Received: absent={absent!r}')
-        super().__init__(classes, ignore_label, (classes, classes + 1), name)
+        super().__init__(num_classes, ignore_label, (num_classes, num_classes + 1), name)
         self.absent = absent
 
     def count(self, labels: Any, ids: Any) -> Any:
         """The confusion matrix of a batch."""
-        return confusion_matrix(labels, ids, self.classes, self.ignore_label)
+        return confusion_matrix(labels, ids, self.num_classes, self.ignore_label)
 
     def result(self) -> dict[str, Any]:
         """The figures of what was counted so far."""

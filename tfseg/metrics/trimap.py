@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -12,11 +11,12 @@ from tfseg.metrics.counting import PixelMetric, intersection_over_union, mean
 from tfseg.metrics.scores import scores
 from tfseg.ops.boundary import near_boundary
 from tfseg.ops.confusion import confusion_matrices
+from tfseg.serialization import serializable
 
 RADII = (1, 2, 3, 5, 10, 15, 20)
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class TrimapMeanIoU(PixelMetric):
     """Mean intersection over union of the pixels within `r` pixels of a boundary of the ground truth, for each `r`.
 
@@ -39,7 +39,7 @@ class TrimapMeanIoU(PixelMetric):
     {'trimap_miou_1': 0.25, 'trimap_miou_3': 0.7083}
 
     Args:
-        classes: the number of classes.
+        num_classes: the number of classes.
         radii: widths of the band on each side of a boundary, in pixels, increasing.
         ignore_label: the label of pixels that do not count.
         name: name of the metric; it is not part of the logged names.
@@ -47,7 +47,7 @@ class TrimapMeanIoU(PixelMetric):
     Call arguments:
         y_true: integer labels.
         y_pred: logits or probabilities (floats, one for each class), or predicted ids (integers).
-        sample_weight: not supported; a pixel that does not count is labelled `ignore_label`.
+        sample_weight: not supported; a pixel that does not count is labeled `ignore_label`.
 
     Input shape:
         `y_true` `[batch, height, width]` or `[batch, height, width, 1]`; `y_pred` `[batch, height, width, classes]`, or
@@ -67,18 +67,18 @@ class TrimapMeanIoU(PixelMetric):
     """
 
     def __init__(
-        self, classes: int, radii: Sequence[int] = RADII, ignore_label: int = IGNORE, name: str = "trimap"
+        self, num_classes: int, radii: Sequence[int] = RADII, ignore_label: int = IGNORE, name: str = "trimap"
     ) -> None:
         if not _increasing(radii):
             raise ValueError(f"`radii` must be increasing integers, the first at least 1. Received: radii={radii}")
-        super().__init__(classes, ignore_label, (len(radii), classes, classes + 1), name)
+        super().__init__(num_classes, ignore_label, (len(radii), num_classes, num_classes + 1), name)
         self.radii = tuple(radii)
 
     def count(self, labels: Any, ids: Any) -> Any:
         """A confusion matrix for each ring."""
         bands = near_boundary(labels, self.radii)
         ring = len(bands) - sum(ops.cast(band, "int32") for band in bands)
-        return confusion_matrices(labels, ids, ring, len(bands), self.classes, self.ignore_label)
+        return confusion_matrices(labels, ids, ring, len(bands), self.num_classes, self.ignore_label)
 
     def result(self) -> dict[str, Any]:
         """The mean intersection over union of each band, of what was counted so far."""

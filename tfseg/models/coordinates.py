@@ -157,7 +157,7 @@ def mapped(layer: keras.Operation, inputs: list[CoordinateMap], axis: int) -> Co
         return inputs[0].then(CoordinateMap(Fraction(1), Fraction(layer.padding)))
     if isinstance(layer, tl.ResizeBy):
         return inputs[0].then(CoordinateMap(layer.fraction))
-    if isinstance(layer, kl.UpSampling2D):  # half-pixel centres
+    if isinstance(layer, kl.UpSampling2D):  # half-pixel centers
         factor = Fraction(layer.size[axis])
         return inputs[0].then(CoordinateMap(factor, (factor - 1) / 2))
     look = window(layer, axis)

@@ -13,10 +13,10 @@ import keras
 
 from tfseg.layers import PadToGrid
 
-MEAN_COLOUR = (122.675, 116.669, 104.008)
+MEAN_COLOR = (122.675, 116.669, 104.008)
 """Red, green and blue of the mean over ImageNet, by which DeepLab continues images."""
 MIDDLE = 127.5
-"""What images of other than three channels are continued by: zero once they are normalised."""
+"""What images of other than three channels are continued by: zero once they are normalized."""
 
 
 def multiple(output_stride: int, scales: Sequence[float]) -> int:
@@ -29,8 +29,8 @@ def multiple(output_stride: int, scales: Sequence[float]) -> int:
 
 
 def padded_to_grid(image: keras.KerasTensor, step: int, remainder: int | None) -> keras.KerasTensor:
-    """The image, continued in the mean colour below and to the right to the next `step * k + remainder` pixels."""
+    """The image, continued in the mean color below and to the right to the next `step * k + remainder` pixels."""
     if remainder is None or step == 1:
         return image
-    value = MEAN_COLOUR if image.shape[-1] == len(MEAN_COLOUR) else MIDDLE
+    value = MEAN_COLOR if image.shape[-1] == len(MEAN_COLOR) else MIDDLE
     return PadToGrid(step, remainder, value, dtype="float32", name="grid")(image)

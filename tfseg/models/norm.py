@@ -1,4 +1,4 @@
-"""Which normalisation the layers of a network have: one answer for all of them."""
+"""Which normalization the layers of a network have: one answer for all of them."""
 
 import math
 from collections.abc import Iterator
@@ -28,10 +28,10 @@ class Norm:
     """What stands behind convolutions, in every network that has something there."""
 
     type: Literal["batch", "group"] = "batch"
-    """`batch`: batch normalisation. `group`: group normalisation (Wu & He 2018), whose statistics are those of each
+    """`batch`: batch normalization. `group`: group normalization (Wu & He 2018), whose statistics are those of each
     image, for batches of a few images; no pretrained weights fit it."""
     groups: Annotated[int, Field(ge=1)] = GROUPS
-    """Of channels, for `group`; they divide the channels of every layer that is normalised."""
+    """Of channels, for `group`; they divide the channels of every layer that is normalized."""
     momentum: Share | dict[Part, Share] | None = None
     """Of the moving averages of `batch`; null: 0.9, with which evaluation agrees with training after some dozen steps,
     while the 0.99 to 0.9997 of publications take thousands. A map gives `backbone` and `decoder` one each."""
@@ -42,7 +42,7 @@ class Norm:
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.type == "group" and self.momentum is not None:
-            message = "group normalisation keeps no moving averages; set it to null, or type to batch"
+            message = "group normalization keeps no moving averages; set it to null, or type to batch"
             raise InvalidFields((("momentum",), f"{message}. Received: {self.momentum}"))
         if self.type == "batch" and self.groups != GROUPS:
             raise InvalidFields(
@@ -81,7 +81,7 @@ class Norm:
             yield ("groups",), str(error)
             return
         if names and getattr(backbone, "weights", None) == "imagenet":  # those of a file are looked at with the file
-            message = f"the weights that {backbone.type} starts from were found with batch normalisation"
+            message = f"the weights that {backbone.type} starts from were found with batch normalization"
             yield ("type",), f"{message}. Set it to batch, or model.backbone.weights to null. Received: group"
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
@@ -98,7 +98,7 @@ class Norm:
                     yield (key,), f"{why}. Received: {value}. Leave it out"
 
     def _normalized(self, backbone: Backbone, channels: int) -> list[str]:
-        """The layers of the backbone that normalise groups."""
+        """The layers of the backbone that normalize groups."""
         image = keras.Input((None, None, channels))
         with normalization(self.choice("backbone")):
             model = keras.Model(image, [stage.tensor for stage in backbone(image).stages])

@@ -80,7 +80,7 @@ class CrfRnn(Refinement):
         """What keeps it from refining the logits of the context's classes on its images, each as (path, message)."""
         channels, classes = context.channels, context.labels.count
         if channels not in (1, 3):
-            yield (), f"the CRF compares colours of 1 or 3 channels, and model.channels is {channels}. Set it to null"
+            yield (), f"the CRF compares colors of 1 or 3 channels, and model.channels is {channels}. Set it to null"
         if not isinstance(self.compatibility, str) and len(self.compatibility) != classes:
             rows = len(self.compatibility)
             yield ("compatibility",), f"must have a row and a column for each of {classes} classes. Received: {rows}"

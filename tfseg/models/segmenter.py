@@ -69,13 +69,13 @@ class Segmenter:
     head: Annotated[Crop | Interp | Resize | Zoom | None, ByType(contract=Head)] = None
     """What brings scores to the image's size; null takes the one that the decoder needs."""
     norm: Annotated[Norm, BeforeValidator(ByType.expand)] = Norm()
-    """Which normalisation its layers have."""
+    """Which normalization its layers have."""
     scales: Annotated[tuple[Annotated[float, Field(ge=0.01)], ...], Field(min_length=1)] = (1.0,)
     """Sizes at which the network sees the image, by one set of weights; one of them 1: [1, 0.75, 0.5] in DeepLab v2.
     In training the scores of each have a loss of their own."""
     grid: Literal["auto"] | Annotated[int, Field(ge=0, le=1)] | None = "auto"
     """What is left of the height and width that the backbone sees when they are divided by the output stride: images of
-    other sizes are continued in the mean colour, in training too. `auto`: 0 where scores are resized, 1 where the
+    other sizes are continued in the mean color, in training too. `auto`: 0 where scores are resized, 1 where the
     corners are aligned, null where they are cropped. null: the image as it is, as some networks were published."""
     fusion: Fusion = "max"
     """How the scores of several scales become one: their `max` (DeepLab v2), their `mean`, or a sum in which

@@ -7,7 +7,7 @@ from keras import ops
 Pair = tuple[int, int]
 
 
-def adaptive_average_pool(x: Any, bins: Pair) -> Any:
+def adaptive_average_pool(x: Any, output_size: Pair) -> Any:
     """Mean over `bins[0]` by `bins[1]` parts of each map; sizes may be unknown until the graph runs.
 
     Part `i` of `n` along an axis of length `length` reaches from `floor(i length / n)` up to, and without,
@@ -23,21 +23,21 @@ def adaptive_average_pool(x: Any, bins: Pair) -> Any:
 
     Args:
         x: `[batch, height, width, channels]`, floating.
-        bins: rows and columns of the result.
+        output_size: rows and columns of the result.
 
     Returns:
         `[batch, *bins, channels]`.
     """
     _, height, width, channels = ops.shape(x)
-    rows, columns = (_shares(*each) for each in zip((height, width), bins, strict=True))
+    rows, columns = (_shares(*each) for each in zip((height, width), output_size, strict=True))
     pooled = ops.matmul(columns, ops.cast(x, "float32"))  # [batch, height, columns, channels]
-    flat = ops.reshape(pooled, (-1, height, bins[1] * channels))
-    return ops.cast(ops.reshape(ops.matmul(rows, flat), (-1, *bins, channels)), x.dtype)
+    flat = ops.reshape(pooled, (-1, height, output_size[1] * channels))
+    return ops.cast(ops.reshape(ops.matmul(rows, flat), (-1, *output_size, channels)), x.dtype)
 
 
-def _shares(length: Any, bins: int) -> Any:
+def _shares(length: Any, output_size: int) -> Any:
     """float32 `[bins, length]`: how much each pixel counts in each part."""
-    part, pixel = ops.arange(bins, dtype="int32")[:, None], ops.arange(length, dtype="int32")[None]
-    begin, end = part * length // bins, ((part + 1) * length + bins - 1) // bins
+    part, pixel = ops.arange(output_size, dtype="int32")[:, None], ops.arange(length, dtype="int32")[None]
+    begin, end = part * length // output_size, ((part + 1) * length + output_size - 1) // output_size
     inside = ops.logical_and(pixel >= begin, pixel < end)
     return ops.cast(inside, "float32") / ops.cast(end - begin, "float32")

@@ -10,7 +10,7 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 
-def atrous_conv(x: Any, kernel: Any, dilation: tuple[int, int], padding: str) -> Any:
+def atrous_conv(x: Any, kernel: Any, dilation_rate: tuple[int, int], padding: str) -> Any:
     """Convolution with stride 1 and holes in the kernel, equal to `keras.ops.conv` and faster where TensorFlow allows.
 
     `keras.ops.conv` rearranges the input with `SpaceToBatchND` and back. The direct operation reads and writes the
@@ -20,12 +20,12 @@ def atrous_conv(x: Any, kernel: Any, dilation: tuple[int, int], padding: str) ->
     Args:
         x: `[batch, height, width, channels]`.
         kernel: `[height, width, channels, filters]`.
-        dilation: rows and columns from one tap to the next.
+        dilation_rate: rows and columns from one tap to the next.
         padding: `"valid"` or `"same"`.
     """
     if keras.backend.backend() == "tensorflow" and direct_gradient(keras.backend.standardize_dtype(x.dtype)):
-        return tf.nn.conv2d(x, kernel, strides=1, padding=padding.upper(), dilations=dilation)
-    return ops.conv(x, kernel, strides=1, padding=padding, dilation_rate=dilation)
+        return tf.nn.conv2d(x, kernel, strides=1, padding=padding.upper(), dilations=dilation_rate)
+    return ops.conv(x, kernel, strides=1, padding=padding, dilation_rate=dilation_rate)
 
 
 @functools.cache

@@ -61,7 +61,7 @@ def interp_size(length: Any, scale: Fraction) -> Any:
 class CoordinateMap:
     """Where a position of one tensor lies in another: `x_out = scale * x_in + offset`.
 
-    Positions are centres of elements, counted from 0. The identity is `CoordinateMap()`.
+    Positions are centers of elements, counted from 0. The identity is `CoordinateMap()`.
 
     >>> conv_map(kernel=3, padding=100).then(conv_map(kernel=2, stride=2))
     CoordinateMap(scale=Fraction(1, 2), offset=Fraction(197, 4))
@@ -117,7 +117,7 @@ def crop_offset(deep: CoordinateMap, reference: CoordinateMap) -> int:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """How many elements of the input one element sees (`size`), and how far apart two neighbours look (`jump`).
+    """How many elements of the input one element sees (`size`), and how far apart two neighbors look (`jump`).
 
     >>> ReceptiveField().then(kernel=3).then(kernel=2, stride=2).then(kernel=3)
     ReceptiveField(size=8, jump=2)

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def bilinear_taps(size: int) -> np.ndarray:
-    """The one-dimensional kernel, float32 `[size]`: `w(i) = 1 - |i - centre| / f` with `f = ceil(size / 2)`.
+    """The one-dimensional kernel, float32 `[size]`: `w(i) = 1 - |i - center| / f` with `f = ceil(size / 2)`.
 
     >>> bilinear_taps(4).tolist()
     [0.25, 0.75, 0.75, 0.25]
@@ -15,29 +15,29 @@ def bilinear_taps(size: int) -> np.ndarray:
         The `BilinearFiller` of Caffe, `include/caffe/filler.hpp`.
     """
     factor = (size + 1) // 2
-    centre = factor - 1 if size % 2 else factor - 0.5
-    return (1 - np.abs(np.arange(size) - centre) / factor).astype(np.float32)
+    center = factor - 1 if size % 2 else factor - 0.5
+    return (1 - np.abs(np.arange(size) - center) / factor).astype(np.float32)
 
 
-def bilinear_kernel(size: int | tuple[int, int], channels: int) -> np.ndarray:
+def bilinear_kernel(kernel_size: int | tuple[int, int], filters: int) -> np.ndarray:
     """The kernel of a full transposed convolution that interpolates each map on its own: zero off the diagonal.
 
     The layout is that of `keras.layers.Conv2DTranspose`: `[height, width, out, in]`, float32.
 
-    >>> bilinear_kernel(3, channels=2)[:, :, 1, 1].tolist()
+    >>> bilinear_kernel(3, filters=2)[:, :, 1, 1].tolist()
     [[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]]
 
     Args:
-        size: the height and width of the kernel.
-        channels: how many maps it upsamples, each on its own.
+        kernel_size: the height and width of the kernel.
+        filters: how many maps it upsamples, each on its own.
     """
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     plane = np.outer(bilinear_taps(height), bilinear_taps(width))
-    return plane[:, :, None, None] * np.eye(channels, dtype=np.float32)
+    return plane[:, :, None, None] * np.eye(filters, dtype=np.float32)
 
 
 def grouped_identity(shape: Sequence[int], groups: int) -> np.ndarray:
-    """Which entries of a kernel join an input channel to the output channels of its group, at the centre tap.
+    """Which entries of a kernel join an input channel to the output channels of its group, at the center tap.
 
     Input `a` of `m` and output `b` of `n` channels are of one group where `floor(a groups / m) = floor(b groups / n)`.
 

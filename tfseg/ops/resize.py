@@ -1,8 +1,8 @@
 """Resizing: the one home of what lies between two pixels.
 
-Two conventions put the places of the output onto the input. *Half-pixel centres* is the one of TensorFlow, PyTorch and
+Two conventions put the places of the output onto the input. *Half-pixel centers* is the one of TensorFlow, PyTorch and
 OpenCV today: the borders of both pictures coincide. *Aligned corners* is the one of Caffe's `Interp`, used by DeepLab:
-the centres of the corner pixels coincide, and nothing is extrapolated.
+the centers of the corner pixels coincide, and nothing is extrapolated.
 
 TensorFlow 2.21 computes another picture where XLA compiles its bilinear resizing by most factors that are not even
 (3, 5, 7.2; the difference is as large as the values). Layers that resize say so with `supports_jit`.
@@ -19,14 +19,14 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 
-def resize(x: Any, size: Any, method: Method = "bilinear", align_corners: bool = False) -> Any:
+def resize(x: Any, size: Any, interpolation: Method = "bilinear", align_corners: bool = False) -> Any:
     """Resizes images. Bilinear interpolation is computed in float32 and given back in the type of `x`.
 
     Args:
         x: `[batch, height, width, channels]`. Sizes may be unknown until the graph runs.
         size: the new height and width: two integers, or scalar integer tensors.
-        method: `"bilinear"` or `"nearest"`.
-        align_corners: put the centres of the corner pixels onto each other, rather than the borders.
+        interpolation: `"bilinear"` or `"nearest"`.
+        align_corners: put the centers of the corner pixels onto each other, rather than the borders.
 
     Returns:
         `[batch, *size, channels]`, of the type of `x`.
@@ -34,9 +34,9 @@ def resize(x: Any, size: Any, method: Method = "bilinear", align_corners: bool =
     Raises:
         ValueError: another method.
     """
-    if method not in ("bilinear", "nearest"):
-        raise ValueError(f'`method` must be "bilinear" or "nearest". Received: method={method!r}')
-    if method == "nearest":
+    if interpolation not in ("bilinear", "nearest"):
+        raise ValueError(f'`interpolation` must be "bilinear" or "nearest". Received: interpolation={interpolation!r}')
+    if interpolation == "nearest":
         return _nearest(x, size, align_corners)
     return ops.cast(_bilinear(ops.cast(x, "float32"), size, align_corners), x.dtype)
 
@@ -84,8 +84,8 @@ else:
 
     def _interpolated(x: Any, axis: int, length: int, align_corners: bool) -> Any:
         last, step = x.shape[axis] - 1, ops.arange(length, dtype="float32")
-        aligned, centred = step * (last / max(length - 1, 1)), (step + 0.5) * ((last + 1) / length) - 0.5
-        places = aligned if align_corners else centred
+        aligned, centered = step * (last / max(length - 1, 1)), (step + 0.5) * ((last + 1) / length) - 0.5
+        places = aligned if align_corners else centered
         lower = ops.floor(places)
         shape = [1] * len(x.shape)
         shape[axis] = length

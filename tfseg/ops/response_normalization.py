@@ -1,4 +1,4 @@
-"""Local response normalisation across channels, with Caffe's figures."""
+"""Local response normalization across channels, with Caffe's figures."""
 
 from typing import Any
 

@@ -20,7 +20,7 @@ Pair = tuple[int, int]
 Padding = Literal["valid", "same"]
 
 
-def max_pool_with_argmax(x: Any, kernel: Pair, stride: Pair, padding: Padding = "valid") -> tuple[Any, Any]:
+def max_pool_with_argmax(x: Any, pool_size: Pair, strides: Pair, padding: Padding = "valid") -> tuple[Any, Any]:
     """Maximum over windows, and its place.
 
     A place is the index `(row * width + column) * channels + channel` into the image, without the batch and without
@@ -28,61 +28,61 @@ def max_pool_with_argmax(x: Any, kernel: Pair, stride: Pair, padding: Padding = 
 
     Args:
         x: `[batch, height, width, channels]`, floating.
-        kernel: height and width of a window.
-        stride: rows and columns from one window to the next.
+        pool_size: height and width of a window.
+        strides: rows and columns from one window to the next.
         padding: `"valid"` or `"same"`.
 
     Returns:
         The maxima `[batch, rows, columns, channels]` and their places, int32, of the same shape.
     """
     _, *sizes, channels = ops.shape(x)
-    counts, borders = zip(*map(_windows, sizes, kernel, stride, (padding,) * 2), strict=True)
+    counts, borders = zip(*map(_windows, sizes, pool_size, strides, (padding,) * 2), strict=True)
     padded = ops.pad(x, [(0, 0), *borders, (0, 0)], constant_values=-float("inf"))
-    spans = [(count - 1) * step + 1 for count, step in zip(counts, stride, strict=True)]
+    spans = [(count - 1) * step + 1 for count, step in zip(counts, strides, strict=True)]
     taps = [
-        padded[:, i : i + spans[0] : stride[0], j : j + spans[1] : stride[1]]
-        for i in range(kernel[0])
-        for j in range(kernel[1])
+        padded[:, i : i + spans[0] : strides[0], j : j + spans[1] : strides[1]]
+        for i in range(pool_size[0])
+        for j in range(pool_size[1])
     ]
     best = _first_greatest(taps)
-    row = _starts(counts[0], stride[0], borders[0][0])[:, None, None] + best // kernel[1]
-    column = _starts(counts[1], stride[1], borders[1][0])[:, None] + best % kernel[1]
-    return ops.max_pool(x, kernel, stride, padding), (row * sizes[1] + column) * channels + ops.arange(channels)
+    row = _starts(counts[0], strides[0], borders[0][0])[:, None, None] + best // pool_size[1]
+    column = _starts(counts[1], strides[1], borders[1][0])[:, None] + best % pool_size[1]
+    return ops.max_pool(x, pool_size, strides, padding), (row * sizes[1] + column) * channels + ops.arange(channels)
 
 
-def native_max_pool_with_argmax(x: Any, kernel: Pair, stride: Pair, padding: Padding = "valid") -> tuple[Any, Any]:
+def native_max_pool_with_argmax(x: Any, pool_size: Pair, strides: Pair, padding: Padding = "valid") -> tuple[Any, Any]:
     """As `max_pool_with_argmax`, by TensorFlow's own operation: for TensorFlow, outside of XLA and TFLite."""
-    window = {"ksize": kernel, "strides": stride, "padding": padding.upper()}
-    values, places = tf.nn.max_pool_with_argmax(x, include_batch_in_index=False, **window)
-    return values, ops.cast(places, "int32")
+    window = {"ksize": pool_size, "strides": strides, "padding": padding.upper()}
+    values, argmax = tf.nn.max_pool_with_argmax(x, include_batch_in_index=False, **window)
+    return values, ops.cast(argmax, "int32")
 
 
-def max_unpool(updates: Any, places: Any, size: tuple[Any, Any]) -> Any:
+def max_unpool(updates: Any, argmax: Any, output_size: tuple[Any, Any]) -> Any:
     """Puts every value back where it came from, and zero everywhere else.
 
     Values that come from one place, out of windows that overlap, are added.
 
     Args:
         updates: `[batch, rows, columns, channels]`.
-        places: integers of that shape: `(row * width + column) * channels + channel`. The channel is taken from where
+        argmax: integers of that shape: `(row * width + column) * channels + channel`. The channel is taken from where
             a value stands, not from here.
-        size: height and width of the result: integers, or scalar integer tensors.
+        output_size: height and width of the result: integers, or scalar integer tensors.
 
     Returns:
-        `[batch, *size, channels]`.
+        `[batch, *output_size, channels]`.
     """
-    height, width = size
+    height, width = output_size
     batch, _, _, channels = ops.shape(updates)
     plane = height * width * channels
-    inside = ops.cast(places, "int32") // channels * channels + ops.arange(channels)
+    inside = ops.cast(argmax, "int32") // channels * channels + ops.arange(channels)
     flat = ops.reshape(inside + plane * ops.reshape(ops.arange(batch), (-1, 1, 1, 1)), (-1, 1))
     result = ops.scatter(flat, ops.reshape(updates, (-1,)), (batch * plane,))
     return ops.reshape(result, (-1, height, width, channels))
 
 
-def unpooled_size(size: Any, kernel: int, stride: int, padding: Padding) -> Any:
+def unpooled_size(size: Any, pool_size: int, strides: int, padding: Padding) -> Any:
     """The size that a pooling would have come from if its windows had covered it exactly."""
-    return size * stride if padding == "same" else deconv_size(size, kernel, stride)
+    return size * strides if padding == "same" else deconv_size(size, pool_size, strides)
 
 
 def _first_greatest(taps: list[Any]) -> Any:
@@ -94,15 +94,15 @@ def _first_greatest(taps: list[Any]) -> Any:
     return which
 
 
-def _windows(size: Any, kernel: int, stride: int, padding: Padding) -> tuple[Any, tuple[Any, Any]]:
+def _windows(size: Any, pool_size: int, strides: int, padding: Padding) -> tuple[Any, tuple[Any, Any]]:
     """How many windows fit, and how much TensorFlow pads before and after."""
     if padding == "valid":
-        return (size - kernel) // stride + 1, (0, 0)
-    count = (size + stride - 1) // stride
-    missing = (count - 1) * stride + kernel - size
+        return (size - pool_size) // strides + 1, (0, 0)
+    count = (size + strides - 1) // strides
+    missing = (count - 1) * strides + pool_size - size
     missing = max(missing, 0) if isinstance(missing, int) else ops.maximum(missing, 0)
     return count, (missing // 2, missing - missing // 2)
 
 
-def _starts(count: Any, stride: int, before: Any) -> Any:
-    return ops.arange(count, dtype="int32") * stride - before
+def _starts(count: Any, strides: int, before: Any) -> Any:
+    return ops.arange(count, dtype="int32") * strides - before

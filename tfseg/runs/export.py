@@ -19,9 +19,9 @@ from tfseg.runs.user_errors import user_errors
 from tfseg.spec.show import dump
 
 NOT_EXPORTED = ("samples", "proposals", "ensemble", "crf")
-"""What `inference` says and no artefact does."""
+"""What `inference` says and no artifact does."""
 SCENE = (256, 256)
-"""Height and width of the scenes that artefacts are compared on where nothing says a size."""
+"""Height and width of the scenes that artifacts are compared on where nothing says a size."""
 
 DRAWABLE = (16, 2048)
 """The least and the largest side of a scene."""
@@ -37,7 +37,7 @@ def export(
 ) -> Report:
     """Writes a run's best network to `<output>/<name>/<version>/`, as SavedModel and TFLite.
 
-    Each artefact is loaded by a process that knows nothing of tfseg and must compute what the network computes on
+    Each artifact is loaded by a process that knows nothing of tfseg and must compute what the network computes on
     validation images; only then is it moved into place. Where the run's data are not there, as after an import, drawn
     scenes take their place.
 

@@ -29,7 +29,7 @@ def predict(
         images: files to predict, folders of them, or patterns such as `photos/**/*.jpg`; one or several.
         output: the folder for the masks: `<stem>.png`.
         overlay: write each mask over its image as well: `<stem>-overlay.png`.
-        legend: write the colours of the classes and their names as well: `legend.png`.
+        legend: write the colors of the classes and their names as well: `legend.png`.
         inference: how the network is put to use; by default as the run's pipeline says.
         allow_plugins: import the plugins that the run's pipeline names.
 

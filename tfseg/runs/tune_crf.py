@@ -45,7 +45,7 @@ def tune_crf(
 ) -> dict[str, Any]:
     """Searches the parameters of a CRF behind a run's best network, for the highest mIoU.
 
-    Iterations, normalisation and pruning are those of the run's own `inference.crf`, if it has one; otherwise 10,
+    Iterations, normalization and pruning are those of the run's own `inference.crf`, if it has one; otherwise 10,
     `after`, as in DeepLab's programs, and none.
 
     Args:
@@ -127,19 +127,19 @@ class _Found:
         predictor = predictor_of(
             run.best, replace(pipeline.inference, crf=None), pipeline.seed, allow_plugins=bool(pipeline.plugins)
         )
-        labelled = False
+        labeled = False
         with explained():
             for index, (image, mask) in enumerate(data.evaluation(split).as_numpy_iterator()):
                 if index in chosen:
                     probabilities = predictor.probabilities(image[0], names[index]).astype(np.float16)
                     arrays = {"probabilities": probabilities[None], "image": image, "mask": mask}
                     np.savez(self.folder / f"{self.count}.npz", **arrays)
-                    labelled = labelled or bool(np.any(mask != pipeline.labels.ignore))
+                    labeled = labeled or bool(np.any(mask != pipeline.labels.ignore))
                     self.count += 1
-        if not labelled:
+        if not labeled:
             raise RunError(
                 f"{run.folder}: the images that were taken of the split {split!r}, {self.count} in number, have no "
-                "labelled pixel to measure a CRF by. Choose another --split, or more --images."
+                "labeled pixel to measure a CRF by. Choose another --split, or more --images."
             )
 
     def masks(self, crf: Crf | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -10,7 +10,7 @@ from tfseg.spec.habits import KEYS
 from tfseg.spec.messages import Schema, Schemas, nearest, one_of, received, unknown
 from tfseg.spec.paths import Key, dotted
 from tfseg.spec.problems import InvalidFields, Problem
-from tfseg.spec.renamed import renamed_key
+from tfseg.spec.renamed import renamed_choice, renamed_key
 from tfseg.spec.source import Document
 
 Path = tuple[Key, ...]
@@ -79,8 +79,8 @@ class Explainer:
     def unknown(self, fields: dict[str, Schema], path: Path, key: Key) -> str:
         """What to say about a key that does not belong where it stands."""
         value = self.document.at((*path, key))
-        if (new := renamed_key((*path, key), self.document.at((*path, "type")))) is not None:
-            return f"{new}. Received: {received(value)}"
+        if (message := renamed_key((*path, key), self.document.at(path))) is not None:
+            return f"{message}. Received: {received(value)}"
         elsewhere = [place for place in self.schemas.places(KEYS.get(str(key), key)) if place != (*path, key)]
         return unknown(key, fields, elsewhere) + self.choice(value)
 
@@ -124,12 +124,18 @@ class Explainer:
         """A slot whose `type` is unknown or missing."""
         if not isinstance(value, dict):
             message = f"expected {one_of(choices)}; received {received(value)}"
-            return self.document.problem(path, message + (self.choice(value) or nearest(value, choices)))
+            return self.document.problem(path, message + self.near(path, value, choices))
         if "type" not in value:
             return self.document.problem((*path, "type"), f"missing; expected {one_of(choices)}")
         kind = value["type"]
-        near = self.choice(kind) or nearest(kind, choices)
-        return self.document.problem((*path, "type"), f"expected {one_of(choices)}; received {received(kind)}{near}")
+        message = f"expected {one_of(choices)}; received {received(kind)}{self.near(path, kind, choices)}"
+        return self.document.problem((*path, "type"), message)
+
+    def near(self, path: Path, word: Any, choices: Iterable[str]) -> str:
+        """What a user may have meant by a word that no choice of the slot at `path` has, ready to append."""
+        if (new := renamed_choice(path, word)) is not None:
+            return f"; it was renamed to {received(new)}"
+        return self.choice(word) or nearest(word, choices)
 
     def choice(self, word: Any) -> str:
         """`; "unet" is a choice of model.decoder` where some slot has one of that name, else nothing."""

@@ -1,9 +1,9 @@
-"""Keys that have another place now: a user's file is told which, and what an earlier version wrote is read as it was.
+"""Keys and choices that were renamed: a user's file is told the new name, a file of an earlier run is read with it.
 
-A row of `RENAMED` is all that a renaming needs.
+A row of `KEYS` or of `CHOICES` is all that a renaming needs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,18 +11,20 @@ from tfseg.spec.nodes import Node, put
 from tfseg.spec.paths import Key, dotted, parts
 
 ALWAYS = object()
-"""The default of what is said at its new place whatever its value is."""
+"""Default of a key whose value is kept whatever it is."""
+ANY = "*"
+"""In a path, any index of a list."""
 
 
 @dataclass(frozen=True)
-class Renamed:
-    """A key and its new place.
+class RenamedKey:
+    """A key and its new path.
 
     Args:
-        old: the dotted path that it had.
-        new: the dotted path that means the same.
-        types: the `type` of the maps that had it; none: any.
-        default: the value that the new place means by itself, so that it need not be said.
+        old: dotted path of the key; `*` stands for any index.
+        new: dotted path that means the same, with as many `*`.
+        types: the `type` (of a graph's node, the `layer`) of the maps that had the key; none: any.
+        default: the value that the new key has when it is absent, so that it need not be written.
         advice: what to write in a new file, where that is simpler than `new`.
     """
 
@@ -32,53 +34,147 @@ class Renamed:
     default: Any = ALWAYS
     advice: str = ""
 
-    def __str__(self) -> str:
-        return f"moved to {self.advice}; for this part alone, {self.new}" if self.advice else f"moved to {self.new}"
-
-    def at(self, path: Sequence[Key], type_: Any) -> bool:
+    def at(self, path: Sequence[Key], kind: Any) -> bool:
         """Whether it is the key at `path`, in a map of that `type`."""
-        return dotted(path) == self.old and (not self.types or type_ in self.types)
+        return _matches(parts(self.old), path) and (not self.types or kind in self.types)
+
+    def message(self, path: Sequence[Key]) -> str:
+        """What to tell a user who wrote the key at `path`."""
+        new = dotted(self.target(path))
+        if self.advice:
+            return f"moved to {self.advice}; for this part alone, {new}"
+        in_place = parts(self.new)[:-1] == parts(self.old)[:-1]
+        return f"renamed to {parts(self.new)[-1]}" if in_place else f"moved to {new}"
+
+    def target(self, path: Sequence[Key]) -> tuple[Key, ...]:
+        """The new path of the key at `path`."""
+        indices = [key for key, pattern in zip(path, parts(self.old), strict=True) if pattern == ANY]
+        return tuple(indices.pop(0) if key == ANY else key for key in parts(self.new))
 
 
-def _norm(key: str, part: str, default: float, *types: str) -> Renamed:
-    return Renamed(f"model.{part}.{key}", f"model.norm.{key}.{part}", types, default, f"model.norm.{key}")
+@dataclass(frozen=True)
+class RenamedChoice:
+    """A choice of a slot, and its new name.
+
+    Args:
+        slot: dotted path of the slot; `*` stands for any index.
+        old: the `type` that it had.
+        new: the `type` that means the same.
+    """
+
+    slot: str
+    old: str
+    new: str
+
+
+def _norm(key: str, part: str, default: float, *types: str) -> RenamedKey:
+    return RenamedKey(f"model.{part}.{key}", f"model.norm.{key}.{part}", types, default, f"model.norm.{key}")
+
+
+def _within(section: str, old: str, new: str, *types: str) -> RenamedKey:
+    return RenamedKey(f"{section}.{old}", f"{section}.{new}", types)
 
 
 OF_BATCH_NORM = ("applications", "contracting_path", "mobilenet_v2", "resnet", "small_cnn", "vgg16")
-RENAMED = (
+KEYS = (
     _norm("momentum", "backbone", 0.9, *OF_BATCH_NORM),
     _norm("momentum", "decoder", 0.9, "deeplab_v3", "deeplab_v3_plus"),
     _norm("epsilon", "backbone", 1e-3, "vgg16"),
     _norm("epsilon", "backbone", 1e-5, "resnet"),
     _norm("epsilon", "decoder", 1e-5, "deeplab_v3", "deeplab_v3_plus"),
+    _within("labels", "colours", "colors"),
+    _within("data.boxes", "smallest", "min_pixels", "objects", "proposals"),
+    _within("model.backbone", "width", "width_multiplier", "alexnet", "googlenet", "resnet", "vgg16"),
+    _within("model.backbone", "width", "filters", "contracting_path", "small_cnn"),
+    _within("model.backbone", "alpha", "width_multiplier", "mobilenet_v2"),
+    _within("model.backbone.fc", "kernel", "kernel_size"),
+    _within("model.backbone.fc", "rate", "dilation_rate"),
+    _within("model.decoder", "channels", "filters", "deeplab_v1", "deeplab_v3", "deeplab_v3_plus", "fcn", "unet"),
+    _within("model.decoder", "low_level_channels", "low_level_filters", "deeplab_v3_plus"),
+    _within("model.decoder", "hidden", "filters", "deeplab_v2"),
+    _within("model.decoder", "dilations", "dilation_rates", "dilation"),
+    _within("model.layers.*", "classes", "num_classes", "dilated_context", "parallel_atrous_classifier"),
+    _within("model.layers.*", "dilations", "dilation_rates", "dilated_context"),
+    _within("model.layers.*", "hidden", "filters", "parallel_atrous_classifier"),
+    _within("training", "accumulate", "gradient_accumulation_steps"),
+    _within("training", "validate_every", "validation_freq"),
+    _within("training.optimizer", "multipliers", "lr_multipliers", "sgd", "adamw"),
+    _within("training.optimizer", "undecayed", "no_weight_decay", "sgd", "adamw"),
+    _within("inference.ensemble", "rule", "merge"),
 )
-"""All of them, in the order in which they moved."""
+"""All renamed keys, in the order in which they were renamed."""
+CHOICES = (
+    RenamedChoice("data.source.mask", "colours", "colors"),
+    RenamedChoice("data.augment.*", "colour", "color_jitter"),
+)
+"""All renamed choices."""
 
 
-def renamed_key(path: Sequence[Key], type_: Any) -> Renamed | None:
-    """Where the key at `path`, in a map of that `type`, is now."""
-    return next((each for each in RENAMED if each.at(path, type_)), None)
+def renamed_key(path: Sequence[Key], section: Any) -> str | None:
+    """What to tell a user about the key at `path` of the map `section`; None where it was never renamed."""
+    return next((each.message(path) for each in KEYS if each.at(path, _kind(section))), None)
 
 
-def with_new_keys(root: Node) -> Node:
-    """The tree of a file that an earlier version wrote, its keys where they are now."""
-    for each in RENAMED:
-        *above, key = parts(each.old)
-        holder = _at(root, above)
-        if holder is None or key not in holder or not each.at((*above, key), _plain(holder.get("type"))):
-            continue
-        value = holder[key]
-        root = _without(root, (*above, key))
-        if value.plain != each.default and _is_free(root, parts(each.new)):
-            root = put(root, parts(each.new), value)
+def renamed_choice(path: Sequence[Key], word: Any) -> str | None:
+    """The new name of what `word` picked in the slot at `path`; None where it was never renamed."""
+    return next((each.new for each in CHOICES if each.old == word and _matches(parts(each.slot), path)), None)
+
+
+def with_new_names(root: Node) -> Node:
+    """The tree of a file that an earlier version wrote, with the keys and choices of this one."""
+    for each in KEYS:
+        *above, _ = parts(each.old)
+        for path, holder in list(_found(root, above)):
+            root = _with_new_key(root, each, (*path, parts(each.old)[-1]), holder)
+    for choice in CHOICES:
+        for path, node in list(_found(root, parts(choice.slot))):
+            kind = node.value.get("type") if isinstance(node.value, dict) else node
+            if kind is not None and kind.plain == choice.old:
+                keys = (*path, "type") if kind is not node else path
+                root = put(root, tuple(map(str, keys)), replace(kind, value=choice.new))
     return root
 
 
+def _with_new_key(root: Node, renamed: RenamedKey, path: tuple[Key, ...], holder: Node) -> Node:
+    """`root` with what stands at `path` at its new path, where the key is there and is the one that was renamed."""
+    key = path[-1]
+    if not isinstance(holder.value, dict) or key not in holder.value or not renamed.at(path, _kind(holder.plain)):
+        return root
+    value = holder.value[key]
+    target = tuple(map(str, renamed.target(path)))
+    root = _without(root, path)
+    return put(root, target, value) if value.plain != renamed.default and _is_free(root, target) else root
+
+
+def _kind(section: Any) -> Any:
+    """What picks the spec of a map: its `type`, or the `layer` of a graph's node."""
+    return (section.get("type") or section.get("layer")) if isinstance(section, dict) else None
+
+
+def _matches(pattern: Sequence[str], path: Sequence[Key]) -> bool:
+    return len(pattern) == len(path) and all(
+        key == part or (part == ANY and isinstance(key, int)) for part, key in zip(pattern, path, strict=True)
+    )
+
+
+def _found(node: Node, pattern: Sequence[str], path: tuple[Key, ...] = ()) -> Iterator[tuple[tuple[Key, ...], Node]]:
+    """All nodes whose paths match, each with its path."""
+    if not pattern:
+        yield path, node
+    elif isinstance(node.value, dict | tuple):
+        for key, child in node.value.items() if isinstance(node.value, dict) else enumerate(node.value):
+            if _matches(pattern[:1], (key,)):
+                yield from _found(child, pattern[1:], (*path, key))
+
+
 def _is_free(node: Node, path: Sequence[str]) -> bool:
-    """Whether nothing stands at the path or above it: what the new place says already counts."""
+    """Whether nothing is set at the path or above it: a value that is there already counts."""
     for key in path:
         if node.value is None:
             return True
+        if isinstance(node.value, tuple):
+            node = node.value[int(key)]
+            continue
         if not isinstance(node.value, dict):
             return False
         if key not in node.value:
@@ -87,20 +183,11 @@ def _is_free(node: Node, path: Sequence[str]) -> bool:
     return node.value is None
 
 
-def _at(node: Node, path: Sequence[str]) -> dict[Key, Node] | None:
-    """The map at a path."""
-    for key in path:
-        if not isinstance(node.value, dict) or key not in node.value:
-            return None
-        node = node.value[key]
-    return node.value if isinstance(node.value, dict) else None
-
-
-def _plain(node: Node | None) -> Any:
-    return None if node is None else node.plain
-
-
-def _without(node: Node, path: Sequence[str]) -> Node:
+def _without(node: Node, path: Sequence[Key]) -> Node:
+    """`node` without the key at `path`."""
     key, *below = path
-    kept = {name: each for name, each in node.value.items() if name != key}
-    return replace(node, value={**node.value, key: _without(node.value[key], below)} if below else kept)
+    if isinstance(node.value, tuple):
+        return replace(node, value=tuple(_without(c, below) if i == key else c for i, c in enumerate(node.value)))
+    if below:
+        return replace(node, value={**node.value, key: _without(node.value[key], below)})
+    return replace(node, value={name: each for name, each in node.value.items() if name != key})

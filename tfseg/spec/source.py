@@ -11,7 +11,7 @@ from tfseg.spec.messages import received
 from tfseg.spec.nodes import Node, NoSuchPlace, Place, merge, put
 from tfseg.spec.paths import Key, dotted, index, parts, split_override
 from tfseg.spec.problems import Problem, SpecError
-from tfseg.spec.renamed import with_new_keys
+from tfseg.spec.renamed import with_new_names
 from tfseg.spec.yaml12 import DEPTH, compose
 
 INCLUDE = "include"
@@ -109,7 +109,7 @@ class _Files:
             shown = received(root.plain) if named_at is None else "something else"
             found = "the file is empty" if root.value is None else f"received {shown}"
             raise SpecError([*problems, Problem(str(root.place), "", f"expected a map of keys at the top; {found}")])
-        return with_new_keys(root) if self.earlier(path) else root
+        return with_new_names(root) if self.earlier(path) else root
 
     def included(self, root: Node, path: Path) -> Node:
         """`root` laid over the files that its `include` names, later ones over earlier ones."""
@@ -141,7 +141,7 @@ def _decoded(path: Path, problems: list[Problem], named_at: Place | None) -> str
             raise SpecError([*problems, Problem(where, key, message)])
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise SpecError([*problems, Problem(where, key, f"no such file{name}{_neighbour(path)}")]) from error
+        raise SpecError([*problems, Problem(where, key, f"no such file{name}{_neighbor(path)}")]) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SpecError([*problems, Problem(where, key, f"cannot read the file{name}: {reason}")]) from error
@@ -153,7 +153,7 @@ def _decoded(path: Path, problems: list[Problem], named_at: Place | None) -> str
         raise SpecError([*problems, Problem(str(place), "", message)]) from error
 
 
-def _neighbour(path: Path) -> str:
+def _neighbor(path: Path) -> str:
     """A hint at a file of nearly this name beside it."""
     try:
         names = os.listdir(path.parent)

@@ -1,4 +1,4 @@
-"""The statistics of batch normalisation, measured once more when the weights no longer change."""
+"""The statistics of batch normalization, measured once more when the weights no longer change."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from tfseg.training.freezing import flat_layers
 
 
 def estimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> int:
-    """Gives every batch normalisation that learns the plain average of its statistics over `batches`.
+    """Gives every batch normalization that learns the plain average of its statistics over `batches`.
 
     Moving averages mix statistics of weights that have changed meanwhile; these are of the weights as they are. The
     network computes each batch as in training. With the mean and the variance of the `m` values that a channel has in
@@ -21,14 +21,14 @@ def estimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> int:
     `m / (m - 1) * variance`.
 
     Args:
-        model: image to logits; batch normalisation that does not learn is left alone.
+        model: image to logits; batch normalization that does not learn is left alone.
         batches: images `[batch, height, width, channels]`, as the training had them.
 
     Returns:
         How many layers were given new statistics.
 
     Raises:
-        RunError: there is batch normalisation to measure, and no batch.
+        RunError: there is batch normalization to measure, and no batch.
 
     Reference:
         Ioffe and Szegedy, Batch Normalization (2015), algorithm 2; Noh, Hong and Han, Learning Deconvolution Network

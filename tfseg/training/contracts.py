@@ -74,7 +74,7 @@ class OptimizerSpec:
     ASKED: ClassVar[tuple[str, ...]] = ("__call__", "learning_rate")
     scales: bool = False
     """Whether it scales losses, which float16 needs."""
-    multipliers: Mapping[str, float] = MappingProxyType({})
+    lr_multipliers: Mapping[str, float] = MappingProxyType({})
     """Factors of the learning rate by expressions that are searched for in a variable's path."""
 
     learning_rate: float

@@ -1,4 +1,4 @@
-"""How long a training is, in batches, in steps of the optimiser and in epochs."""
+"""How long a training is, in batches, in steps of the optimizer and in epochs."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Duration:
 
     Args:
         batches_per_epoch: the batches in which every training image is seen once.
-        accumulate: how many batches make one step of the optimiser.
+        accumulate: how many batches make one step of the optimizer.
         epochs_at_most: the epochs after which the training ends, or None.
         steps: the steps after which it ends, within an epoch if need be, or None. The earlier of both counts.
     """
@@ -41,12 +41,12 @@ class Duration:
 
     @property
     def total_steps(self) -> int:
-        """All steps of the optimiser. Batches at the end that are too few for one are not learned from."""
+        """All steps of the optimizer. Batches at the end that are too few for one are not learned from."""
         return max(self.batches // self.accumulate, 1)
 
     @property
     def steps_per_epoch(self) -> float:
-        """Steps of the optimiser in an epoch; a fraction where a step may reach into the next one."""
+        """Steps of the optimizer in an epoch; a fraction where a step may reach into the next one."""
         return self.batches_per_epoch / self.accumulate
 
 

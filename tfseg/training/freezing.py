@@ -1,4 +1,4 @@
-"""Which layers of a network learn, and how its batch normalisation behaves."""
+"""Which layers of a network learn, and how its batch normalization behaves."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,15 +17,15 @@ def prepare(model: keras.Model, *, batch_norm: BatchNorm, freeze: Sequence[str],
 
     Args:
         model: the network; its layers are changed in place.
-        batch_norm: `"frozen"`: batch normalisation uses its moving statistics and learns nothing.
+        batch_norm: `"frozen"`: batch normalization uses its moving statistics and learns nothing.
         freeze: regular expressions; a layer in whose name one is found learns nothing.
         synchronized: batch statistics are those of all replicas together.
     """
     for layer in flat_layers(model):
-        normalises = isinstance(layer, keras.layers.BatchNormalization)
-        if normalises:
+        normalizes = isinstance(layer, keras.layers.BatchNormalization)
+        if normalizes:
             layer.synchronized = synchronized
-        if (normalises and batch_norm == "frozen") or any(re.search(pattern, layer.name) for pattern in freeze):
+        if (normalizes and batch_norm == "frozen") or any(re.search(pattern, layer.name) for pattern in freeze):
             layer.trainable = False
 
 
@@ -38,7 +38,7 @@ def flat_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 @contextmanager
 def unsynchronized(model: keras.Model) -> Iterator[None]:
-    """Inside, batch normalisation says that it is not synchronised: a saved network shall load with any backend."""
+    """Inside, batch normalization says that it is not synchronized: a saved network shall load with any backend."""
     changed = [layer for layer in flat_layers(model) if getattr(layer, "synchronized", False)]
     for layer in changed:
         layer.synchronized = False

@@ -13,14 +13,14 @@ from tfseg.spec.declare import spec
 from tfseg.spec.messages import listed, nearest, received
 from tfseg.spec.problems import FieldProblem, InvalidFields
 from tfseg.training.contracts import OptimizerSpec
-from tfseg.training.schedules import per_update
+from tfseg.training.schedules import per_optimizer_step
 
 Value = bool | int | float | str | None | tuple[Any, ...] | dict[str, Any]
 OURS = {
-    "gradient_accumulation_steps": "training.accumulate sets it",
+    "gradient_accumulation_steps": "training.gradient_accumulation_steps sets it",
     "loss_scale_factor": "tfseg's own optimizers scale losses",
     "name": "an optimizer has none here",
-    "multipliers": "tfseg's own optimizers have parts, sgd and adamw",
+    "lr_multipliers": "tfseg's own optimizers have parts, sgd and adamw",
     "kwargs": "it is no argument",
     "use_ema": "the averages would not be in what a run saves",
     "ema_momentum": "the averages would not be in what a run saves",
@@ -95,7 +95,7 @@ class KerasOptimizer(OptimizerSpec):
             accumulate: take the mean of the gradients of so many batches for one update.
         """
         several = {"gradient_accumulation_steps": accumulate} if accumulate > 1 else {}
-        return optimizers()[self.class_](per_update(schedule, accumulate), **several, **self.arguments)
+        return optimizers()[self.class_](per_optimizer_step(schedule, accumulate), **several, **self.arguments)
 
 
 def optimizers() -> dict[str, type[keras.optimizers.Optimizer]]:

@@ -1,4 +1,4 @@
-"""Keras optimisers that treat parts of a network differently, and never apply a gradient that is not finite."""
+"""Keras optimizers that treat parts of a network differently, and never apply a gradient that is not finite."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,25 +8,26 @@ import keras
 from keras import ops
 
 from tfseg.keras_internals import BetweenSumAndUpdate
+from tfseg.serialization import serializable
 
-UNDECAYED = ("bias$", "gamma$", "beta$")
-"""Biases, and the scales and shifts of normalisation: what weight decay leaves alone."""
+NO_WEIGHT_DECAY = ("bias$", "gamma$", "beta$")
+"""Biases, and the scales and shifts of normalization: what weight decay leaves alone."""
 LOWEST_SCALE = 1.0
 """With a loss scale below this the loss itself must be at fault, and halving the scale further does not help."""
 
 
 class LrMultipliers(BetweenSumAndUpdate):
-    """What `SGD` and `AdamW` share; it stands before the Keras optimiser among the bases.
+    """What `SGD` and `AdamW` share; it stands before the Keras optimizer among the bases.
 
-    **Parts.** `multipliers` maps regular expressions to factors. The learning rate of a variable is multiplied by the
-    factor of every expression that is found in its path: with `{"score": 10.0, "bias": 2.0}` the bias of a score layer
-    learns at 20 times the rate. Weight decay leaves out the variables in whose path an expression of `undecayed` is
-    found.
+    **Parts.** `lr_multipliers` maps regular expressions to factors. The learning rate of a variable is multiplied by
+    the factor of every expression that is found in its path: with `{"score": 10.0, "bias": 2.0}` the bias of a score
+    layer learns at 20 times the rate. Weight decay leaves out the variables in whose path an expression of
+    `no_weight_decay` is found.
 
-    **Gradients that are not finite** are never applied (with TensorFlow). Without loss scaling the optimiser stands
+    **Gradients that are not finite** are never applied (with TensorFlow). Without loss scaling the optimizer stands
     still from then on, so that the weights remain the ones that made the gradient. With loss scaling an overflow is no
     accident: the scale is halved, and doubled again after `growth_steps` good steps; only when halving has not helped
-    down to a scale of 1 does the optimiser stand still. Replicas decide together, on the sum of their gradients.
+    down to a scale of 1 does the optimizer stand still. Replicas decide together, on the sum of their gradients.
     Keras's `LossScaleOptimizer` decides on each replica's own gradient, so that replicas can disagree.
     """
 
@@ -37,23 +38,23 @@ class LrMultipliers(BetweenSumAndUpdate):
     def __init__(
         self,
         *args: Any,
-        multipliers: Mapping[str, float] | None = None,
-        undecayed: Sequence[str] = UNDECAYED,
+        lr_multipliers: Mapping[str, float] | None = None,
+        no_weight_decay: Sequence[str] = NO_WEIGHT_DECAY,
         initial_scale: float | None = None,
         growth_steps: int = 2000,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.multipliers = dict(multipliers or {})
-        self.undecayed = tuple(undecayed)
+        self.lr_multipliers = dict(lr_multipliers or {})
+        self.no_weight_decay = tuple(no_weight_decay)
         self.initial_scale = initial_scale
         self.growth_steps = growth_steps
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),  # type: ignore[misc]
-            "multipliers": dict(self.multipliers),
-            "undecayed": list(self.undecayed),
+            "lr_multipliers": dict(self.lr_multipliers),
+            "no_weight_decay": list(self.no_weight_decay),
             "initial_scale": self.initial_scale,
             "growth_steps": self.growth_steps,
         }
@@ -63,9 +64,10 @@ class LrMultipliers(BetweenSumAndUpdate):
         if self.built:
             return
         super().build(variables)  # type: ignore[misc]
-        self._factors = tuple(learning_rate_factor(variable.path, self.multipliers) for variable in variables)
+        self._factors = tuple(learning_rate_factor(variable.path, self.lr_multipliers) for variable in variables)
         self._decays = tuple(
-            0.0 if found(self.undecayed, variable.path) else float(self.weight_decay or 0.0) for variable in variables
+            0.0 if found(self.no_weight_decay, variable.path) else float(self.weight_decay or 0.0)
+            for variable in variables
         )
         self.bad_since = self._state("bad_since", -1, "int64")
         self.good_steps = self._state("good_steps", 0, "int64")
@@ -99,7 +101,7 @@ class LrMultipliers(BetweenSumAndUpdate):
         """Nothing: `update_step` does it, where each variable's learning rate is known."""
 
     def around(self, gradients: Sequence[Any], update: Callable[[], None]) -> None:
-        """Makes the update where all gradients are finite and nothing has halted the optimiser."""
+        """Makes the update where all gradients are finite and nothing has halted the optimizer."""
         may = ops.logical_and(_all_finite(gradients), self._may_move())
         ops.cond(may, lambda: self._move(update), self._stay)
 
@@ -124,7 +126,7 @@ class LrMultipliers(BetweenSumAndUpdate):
         )
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class SGD(LrMultipliers, keras.optimizers.SGD):
     """Stochastic gradient descent with parts, and weight decay as Caffe means it.
 
@@ -134,7 +136,7 @@ class SGD(LrMultipliers, keras.optimizers.SGD):
     Example:
 
     >>> import numpy as np
-    >>> optimizer = SGD(0.1, multipliers={"bias": 2.0})
+    >>> optimizer = SGD(0.1, lr_multipliers={"bias": 2.0})
     >>> layer = keras.layers.Dense(1, kernel_initializer="ones")
     >>> layer.build((None, 1))
     >>> optimizer.apply([np.ones((1, 1), "float32"), np.ones(1, "float32")], layer.trainable_variables)
@@ -145,8 +147,8 @@ class SGD(LrMultipliers, keras.optimizers.SGD):
         learning_rate: a number or a schedule.
         momentum: how much of the last step each step keeps.
         nesterov: look ahead along the momentum.
-        multipliers, undecayed, initial_scale, growth_steps: see `LrMultipliers`; None is no loss scaling.
-        **kwargs: what every Keras optimiser takes, `weight_decay` among it.
+        lr_multipliers, no_weight_decay, initial_scale, growth_steps: see `LrMultipliers`; None is no loss scaling.
+        **kwargs: what every Keras optimizer takes, `weight_decay` among it.
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -156,7 +158,7 @@ class SGD(LrMultipliers, keras.optimizers.SGD):
         super().update_step(gradient, variable, learning_rate * self._factors[index])
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class AdamW(LrMultipliers, keras.optimizers.AdamW):
     """AdamW with parts: the decoupled weight decay of a variable follows its own learning rate.
 
@@ -164,8 +166,8 @@ class AdamW(LrMultipliers, keras.optimizers.AdamW):
         learning_rate: a number or a schedule.
         weight_decay: the share of a weight that is taken away at each step, times the learning rate.
         beta_1, beta_2, epsilon, amsgrad: as in `keras.optimizers.AdamW`.
-        multipliers, undecayed, initial_scale, growth_steps: see `LrMultipliers`; None is no loss scaling.
-        **kwargs: what every Keras optimiser takes.
+        lr_multipliers, no_weight_decay, initial_scale, growth_steps: see `LrMultipliers`; None is no loss scaling.
+        **kwargs: what every Keras optimizer takes.
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -181,10 +183,10 @@ def found(expressions: Sequence[str], path: str) -> bool:
     return any(re.search(expression, path) for expression in expressions)
 
 
-def learning_rate_factor(path: str, multipliers: Mapping[str, float]) -> float:
+def learning_rate_factor(path: str, lr_multipliers: Mapping[str, float]) -> float:
     """The product of the factors whose regular expression is found in `path`."""
     factor = 1.0
-    for expression, value in multipliers.items():
+    for expression, value in lr_multipliers.items():
         factor *= value if re.search(expression, path) else 1.0
     return factor
 

@@ -12,22 +12,22 @@ from tfseg.errors import RunError
 from tfseg.keras_internals import calls_of
 
 EVERY = 20
-"""Steps between two looks at the optimiser; it stands still meanwhile, so that nothing is lost."""
+"""Steps between two looks at the optimizer; it stands still meanwhile, so that nothing is lost."""
 
 
 class NanGuard(keras.callbacks.Callback):
     """Ends `fit` with a `RunError` when the loss or its gradient is not finite: the step, its files, the layer.
 
     It costs no step a wait for the device: it reads the loss that Keras logs anyway, in Keras's own thread, and asks
-    the optimiser every few steps. Since the optimiser does not apply such a gradient, the weights are still those that
+    the optimizer every few steps. Since the optimizer does not apply such a gradient, the weights are still those that
     made it, and the step can be computed again. Nothing that is not finite is ever saved: this callback stands before
     those that write.
 
     Args:
-        steps_per_epoch: turns the optimiser's count of steps into an epoch and a step.
+        steps_per_epoch: turns the optimizer's count of steps into an epoch and a step.
         batch_names: `(epoch, step)`, both from 0, to the files of that training batch.
         batch: `(epoch, step)` to the images and masks of that training batch.
-        accumulate: the batches whose gradients the optimiser takes together; it cannot tell which of them was at fault.
+        accumulate: the batches whose gradients the optimizer takes together; it cannot tell which of them was at fault.
     """
 
     async_safe = True
@@ -67,7 +67,7 @@ class NanGuard(keras.callbacks.Callback):
             raise RunError(
                 f"training stopped after epoch {epoch + 1}: {name} is not finite any more, although the loss was. "
                 "Saved networks are from earlier epochs. Try a smaller training.optimizer.learning_rate; for a "
-                "statistic of batch normalisation under mixed_float16 try training.precision: mixed_bfloat16"
+                "statistic of batch normalization under mixed_float16 try training.precision: mixed_bfloat16"
             )
 
     def _check(self) -> None:

@@ -20,13 +20,13 @@ Weight = Annotated[float, Field(ge=0)]
 
 @spec
 class CrossEntropy(Objective):
-    """Softmax cross-entropy of every labelled pixel."""
+    """Softmax cross-entropy of every labeled pixel."""
 
     type: Literal["cross_entropy"] = "cross_entropy"
     class_weights: tuple[Weight, ...] | Balance | None = None
     """One weight for each class, or how to compute them from the training split; null where all count the same."""
     reduction: Literal["mean", "sum"] = "mean"
-    """`mean`: over a batch's labelled pixels, by their weights. `sum`: over pixels, divided by the batch's images."""
+    """`mean`: over a batch's labeled pixels, by their weights. `sum`: over pixels, divided by the batch's images."""
     resolution: Resolution = "image"
     """`image`: scores are brought to the image. `scores`: labels are taken at the scores' places, as in DeepLab."""
 

@@ -1,4 +1,4 @@
-"""The optimisers a pipeline file can name."""
+"""The optimizers a pipeline file can name."""
 
 import re
 from typing import Annotated, Any, ClassVar, Literal
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from tfseg.spec.declare import spec
 from tfseg.training import lr_multipliers
 from tfseg.training.contracts import OptimizerSpec
-from tfseg.training.schedules import per_update
+from tfseg.training.schedules import per_optimizer_step
 
 FIRST_SCALE = 2.0**15
 """The loss scale that float16 starts with: Keras's."""
@@ -42,13 +42,13 @@ class Sgd(OptimizerSpec):
     """How much of the last step each step keeps."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     """`weight_decay * weight` is added to the gradient."""
-    undecayed: tuple[Expression, ...] = lr_multipliers.UNDECAYED
+    no_weight_decay: tuple[Expression, ...] = lr_multipliers.NO_WEIGHT_DECAY
     """Variables that weight decay leaves out: those in whose path one of these expressions is found."""
-    multipliers: Multipliers = Field(default_factory=dict)
+    lr_multipliers: Multipliers = Field(default_factory=dict)
     """Factors of the learning rate by expressions that are searched for in a variable's path; several multiply."""
 
     def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
-        """The Keras optimiser.
+        """The Keras optimizer.
 
         Args:
             schedule: its learning rate, a number or a schedule of updates.
@@ -56,12 +56,12 @@ class Sgd(OptimizerSpec):
             accumulate: take the mean of the gradients of so many batches for one update.
         """
         return lr_multipliers.SGD(
-            per_update(schedule, accumulate),
+            per_optimizer_step(schedule, accumulate),
             gradient_accumulation_steps=accumulate if accumulate > 1 else None,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
-            undecayed=self.undecayed,
-            multipliers=self.multipliers,
+            no_weight_decay=self.no_weight_decay,
+            lr_multipliers=self.lr_multipliers,
             initial_scale=FIRST_SCALE if scaled else None,
             name=self.type,
         )
@@ -77,13 +77,13 @@ class AdamW(OptimizerSpec):
     """The rate that the schedule starts from."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     """The share of a weight that is taken away at each step, times the learning rate."""
-    undecayed: tuple[Expression, ...] = lr_multipliers.UNDECAYED
+    no_weight_decay: tuple[Expression, ...] = lr_multipliers.NO_WEIGHT_DECAY
     """Variables that weight decay leaves out: those in whose path one of these expressions is found."""
-    multipliers: Multipliers = Field(default_factory=dict)
+    lr_multipliers: Multipliers = Field(default_factory=dict)
     """Factors of the learning rate by expressions that are searched for in a variable's path; several multiply."""
 
     def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
-        """The Keras optimiser.
+        """The Keras optimizer.
 
         Args:
             schedule: its learning rate, a number or a schedule of updates.
@@ -91,11 +91,11 @@ class AdamW(OptimizerSpec):
             accumulate: take the mean of the gradients of so many batches for one update.
         """
         return lr_multipliers.AdamW(
-            per_update(schedule, accumulate),
+            per_optimizer_step(schedule, accumulate),
             gradient_accumulation_steps=accumulate if accumulate > 1 else None,
             weight_decay=self.weight_decay,
-            undecayed=self.undecayed,
-            multipliers=self.multipliers,
+            no_weight_decay=self.no_weight_decay,
+            lr_multipliers=self.lr_multipliers,
             initial_scale=FIRST_SCALE if scaled else None,
             name=self.type,
         )

@@ -23,12 +23,12 @@ def conflicts(training: "Training") -> Iterator[FieldProblem]:
             "does not work under strategy: mirrored, because XLA cannot reach the variables of another device. "
             "Received: jit_compile=true, strategy=mirrored. Leave out one of the two",
         )
-    if training.accumulate > 1 and training.strategy == "mirrored":
+    if training.gradient_accumulation_steps > 1 and training.strategy == "mirrored":
         yield (
-            ("accumulate",),
+            ("gradient_accumulation_steps",),
             "gradients cannot be accumulated under strategy: mirrored. "
-            f"Received: accumulate={training.accumulate}, strategy=mirrored. Leave out one of the two; with mirrored a "
-            "larger data.batch_size does the same",
+            f"Received: gradient_accumulation_steps={training.gradient_accumulation_steps}, strategy=mirrored. "
+            "Leave out one of the two; with mirrored a larger data.batch_size does the same",
         )
     if training.precision == "mixed_float16" and not training.optimizer.scales:
         yield (
@@ -39,7 +39,7 @@ def conflicts(training: "Training") -> Iterator[FieldProblem]:
     if training.batch_norm_batches and training.batch_norm == "frozen":
         yield (
             ("batch_norm_batches",),
-            "averages the statistics of batch normalisation anew, which batch_norm: frozen keeps as they are. "
+            "averages the statistics of batch normalization anew, which batch_norm: frozen keeps as they are. "
             f"Received: batch_norm_batches={training.batch_norm_batches}, batch_norm=frozen. Leave out one of the two",
         )
 
@@ -62,8 +62,8 @@ def _found_nowhere(training: "Training", model: keras.Model) -> Iterator[FieldPr
         (("freeze",), pattern, "layer names", layers) for pattern in training.freeze
     ]
     searched += [
-        (("optimizer", "multipliers", pattern), pattern, "weight paths", weights)
-        for pattern in training.optimizer.multipliers
+        (("optimizer", "lr_multipliers", pattern), pattern, "weight paths", weights)
+        for pattern in training.optimizer.lr_multipliers
     ]
     for path, pattern, kind, names in searched:
         if not any(found((pattern,), name) for name in names):
@@ -76,9 +76,9 @@ def _without_statistics(training: "Training", model: keras.Model) -> Iterator[Fi
     if any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers):
         return
     grouped = [layer.name for layer in layers if isinstance(layer, keras.layers.GroupNormalization)]
-    why = "the network has no batch normalisation"
+    why = "the network has no batch normalization"
     if grouped:
-        why += f" but group normalisation ({_some(grouped)}), which keeps no statistics of batches"
+        why += f" but group normalization ({_some(grouped)}), which keeps no statistics of batches"
     if training.batch_norm == "frozen":
         yield ("batch_norm",), f"{why}. Received: frozen. Set it to train"
     if training.batch_norm_batches:

@@ -6,13 +6,14 @@ import keras
 from keras import ops
 from pydantic import Field
 
+from tfseg.serialization import serializable
 from tfseg.spec.declare import spec
 from tfseg.training.contracts import ScheduleSpec
 
 WarmUp = Annotated[int, Field(ge=0)]
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@serializable
 class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """Another schedule, multiplied by `(step + 1) / steps` during the first `steps` steps.
 
@@ -42,33 +43,37 @@ class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
         return {"schedule": keras.saving.serialize_keras_object(self.schedule), "steps": self.steps}
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
-class PerUpdate(keras.optimizers.schedules.LearningRateSchedule):
-    """Another schedule for an optimiser that updates the weights after every `accumulate` batches.
+@serializable
+class PerOptimizerStep(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule for an optimizer that updates the weights after every `gradient_accumulation_steps` batches.
 
     Keras asks a schedule for the rate of a batch, even where gradients are accumulated; schedules here count updates.
 
     Example:
 
-    >>> schedule = PerUpdate(keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0), accumulate=2)
+    >>> decay = keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0)
+    >>> schedule = PerOptimizerStep(decay, gradient_accumulation_steps=2)
     >>> [round(float(schedule(batch)), 3) for batch in (0, 1, 2, 3, 4)]
     [1.0, 1.0, 0.9, 0.9, 0.8]
 
     Args:
         schedule: a `LearningRateSchedule`.
-        accumulate: batches of one update.
+        gradient_accumulation_steps: batches of one update.
     """
 
-    def __init__(self, schedule: Any, accumulate: int) -> None:
+    def __init__(self, schedule: Any, gradient_accumulation_steps: int) -> None:
         super().__init__()
         self.schedule = keras.saving.deserialize_keras_object(schedule) if isinstance(schedule, dict) else schedule
-        self.accumulate = accumulate
+        self.gradient_accumulation_steps = gradient_accumulation_steps
 
     def __call__(self, step: Any) -> Any:
-        return self.schedule(ops.floor_divide(step, self.accumulate))
+        return self.schedule(ops.floor_divide(step, self.gradient_accumulation_steps))
 
     def get_config(self) -> dict[str, Any]:
-        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "accumulate": self.accumulate}
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+        }
 
 
 @spec
@@ -130,6 +135,6 @@ def warmed_up(schedule: Any, steps: int) -> Any:
     return LinearWarmUp(schedule, steps) if steps else schedule
 
 
-def per_update(schedule: Any, accumulate: int) -> Any:
-    """`schedule` for an optimiser that updates the weights after every `accumulate` batches."""
-    return PerUpdate(schedule, accumulate) if accumulate > 1 and callable(schedule) else schedule
+def per_optimizer_step(schedule: Any, accumulate: int) -> Any:
+    """`schedule` for an optimizer that updates the weights after every `accumulate` batches."""
+    return PerOptimizerStep(schedule, accumulate) if accumulate > 1 and callable(schedule) else schedule

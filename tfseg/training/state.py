@@ -55,11 +55,11 @@ class State:
 class Snapshots(keras.callbacks.Callback):
     """Writes everything that changes during a training to `state/<step>-<digits>.npz` after every epoch.
 
-    That is all variables of the network, those of its random generators among them, all variables of the optimiser,
+    That is all variables of the network, those of its random generators among them, all variables of the optimizer,
     the history, and the best figure. The order and the look of the examples follow from seed and epoch. A training
     that goes on from here takes the same steps as one that was never stopped.
 
-    `step` is the optimizer's; the digits are the first of the file's SHA-256, by which a damaged file is recognised.
+    `step` is the optimizer's; the digits are the first of the file's SHA-256, by which a damaged file is recognized.
     The two newest files stay.
 
     Args:
@@ -90,7 +90,7 @@ class Snapshots(keras.callbacks.Callback):
 
 
 def restore(model: keras.Model, folder: Path) -> State:
-    """Gives the compiled `model` and its optimiser the variables of an earlier part of this training.
+    """Gives the compiled `model` and its optimizer the variables of an earlier part of this training.
 
     A damaged file is left out with a warning, and the one before it is taken.
 
@@ -98,7 +98,7 @@ def restore(model: keras.Model, folder: Path) -> State:
         Where that training stands; `State()`, and nothing is changed, if it did not finish an epoch.
 
     Raises:
-        RunError: every file is damaged, or they belong to another network or optimiser.
+        RunError: every file is damaged, or they belong to another network or optimizer.
     """
     damaged = []
     for path in states(folder):
@@ -157,7 +157,7 @@ def _assign(path: Path, variables: Sequence[Any], arrays: Sequence[np.ndarray]) 
             index = next(index for index, shape in enumerate(shapes) if shape != found[index])
             where = f"{variables[index].path} of shape {found[index]} instead of {shapes[index]}"
         raise RunError(
-            f"{path}: was written by another network or optimiser. Received: {where}. Resume with the pipeline that "
+            f"{path}: was written by another network or optimizer. Received: {where}. Resume with the pipeline that "
             "the run was started with, or start afresh with --overwrite"
         )
     for variable, array in zip(variables, arrays, strict=True):

@@ -27,7 +27,7 @@ class TensorBoardEvents(keras.callbacks.Callback):
 
     Args:
         folder: the run directory.
-        labels: their colours and ignore value.
+        labels: their colors and ignore value.
         samples: a few `(image uint8 [height, width, channels], mask [height, width])`.
     """
 

@@ -40,13 +40,13 @@ EPOCHS = 30
 
 @spec
 class Training:
-    """Optimiser, schedule, loss, precision and devices."""
+    """Optimizer, schedule, loss, precision and devices."""
 
     epochs: Annotated[int, Field(ge=1)] | None = None
     """How often each training image is seen. By default 30 times, or as often as `steps` take."""
     steps: Annotated[int, Field(ge=1)] | None = None
     """Ends the training after so many updates of the weights, within an epoch if need be: the iterations of papers."""
-    validate_every: Annotated[int, Field(ge=1)] = 1
+    validation_freq: Annotated[int, Field(ge=1)] = 1
     """Epochs between two validations; the last epoch is always validated."""
     optimizer: Annotated[Sgd | AdamW | KerasOptimizer, ByType("adamw", OptimizerSpec)] = AdamW()
     """What turns gradients into changes of the weights."""
@@ -56,7 +56,7 @@ class Training:
     """What is made small."""
     auxiliary_weight: Annotated[float, Field(ge=0)] = 1.0
     """How much the loss of every auxiliary output of the decoder counts, beside the 1 of its scores; 0: not at all."""
-    accumulate: Annotated[int, Field(ge=1)] = 1
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
     """The batches whose gradients are averaged for one update of the weights: `iter_size` in Caffe."""
     precision: Precision = "float32"
     """What layers compute in; weights, logits, losses and metrics stay float32."""
@@ -65,9 +65,9 @@ class Training:
     jit_compile: bool = False
     """Compile the training step with XLA."""
     batch_norm: BatchNorm = "train"
-    """`frozen`: batch normalisation keeps its moving statistics, scales and shifts, and uses them in training too."""
+    """`frozen`: batch normalization keeps its moving statistics, scales and shifts, and uses them in training too."""
     batch_norm_batches: Annotated[int, Field(ge=0)] = 0
-    """Training batches over which the statistics of batch normalisation are averaged anew once the training has ended;
+    """Training batches over which the statistics of batch normalization are averaged anew once the training has ended;
     0 keeps the moving averages."""
     freeze: tuple[Expression, ...] = ()
     """Layers that learn nothing: those in whose name one of these regular expressions is found."""
@@ -90,12 +90,12 @@ class Training:
 
     def length(self, steps_per_epoch: int) -> Duration:
         """How long it is, where an epoch has `steps_per_epoch` batches."""
-        return Duration(steps_per_epoch, self.accumulate, self.epochs, self.steps)
+        return Duration(steps_per_epoch, self.gradient_accumulation_steps, self.epochs, self.steps)
 
     def validated_epochs(self, steps_per_epoch: int) -> tuple[int, ...]:
         """After which epochs, counted from 1, the network is validated: what Keras calls `validation_freq`."""
         last = self.length(steps_per_epoch).epochs
-        return (*range(self.validate_every, last, self.validate_every), last)
+        return (*range(self.validation_freq, last, self.validation_freq), last)
 
     def scope(self, seed: int = 0) -> AbstractContextManager[Scope]:
         """Inside, networks are built and compiled for the devices and the precision of this training, from `seed`."""
@@ -132,7 +132,7 @@ class Training:
             positions: where the scores of its outputs lie in the image; None: from corner to corner.
 
         Raises:
-            RunError: an expression of `freeze` or `multipliers` is found nowhere, or the network does not fit.
+            RunError: an expression of `freeze` or `lr_multipliers` is found nowhere, or the network does not fit.
         """
         context = Context(labels, model.input.shape[-1])
         if problems := formatted(prefixed("training", (*self.problems(context), *self.network_problems(model)))):
@@ -141,7 +141,7 @@ class Training:
         length = self.length(steps_per_epoch)
         steps = {"steps": length.total_steps, "steps_per_epoch": length.steps_per_epoch}
         rate = construct("schedule", RATES, self.schedule, self.optimizer.learning_rate, **steps)
-        scaling = {"scaled": self.precision == "mixed_float16", "accumulate": self.accumulate}
+        scaling = {"scaled": self.precision == "mixed_float16", "accumulate": self.gradient_accumulation_steps}
         optimizer = construct("optimizer", keras.optimizers.Optimizer, self.optimizer, rate, **scaling)
         metrics = [SegmentationMetrics(labels.count, labels.ignore)]
         model.compile(
@@ -198,7 +198,7 @@ class Training:
         checkpoints = Checkpoints(folder, best=state.best, validated=self.validated_epochs(steps_per_epoch))
         history = History(folder, state.rows)
         return [
-            NanGuard(steps_per_epoch, batch_names, batch, accumulate=self.accumulate),
+            NanGuard(steps_per_epoch, batch_names, batch, accumulate=self.gradient_accumulation_steps),
             checkpoints,
             history,
             TensorBoardEvents(folder, labels, samples),

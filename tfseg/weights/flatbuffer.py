@@ -36,7 +36,7 @@ class Graph:
     Args:
         names: of all tensors, by number.
         constants: those that stand for real numbers, as float32, by the number of the tensor; those that were
-            quantised or halved are read through the operation that makes floats of them too.
+            quantized or halved are read through the operation that makes floats of them too.
     """
 
     names: list[str]

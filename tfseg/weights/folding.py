@@ -50,7 +50,7 @@ def unfold_batch_norm(model: keras.Model, images: Iterable[np.ndarray]) -> tuple
     """Gives every BatchNorm that only adds a bias the statistics of real images, and leaves the outputs as they are.
 
     In training a BatchNorm takes the statistics of its batch. One that holds folded weights has never seen any, and
-    the first step would normalise away what the folded scale did. With the measured mean `m` and variance `v` of its
+    the first step would normalize away what the folded scale did. With the measured mean `m` and variance `v` of its
     input, `gamma = sqrt(v + epsilon)` and `beta = bias + m` give the same output at inference, and nearly the same
     in training.
 

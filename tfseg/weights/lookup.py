@@ -45,7 +45,7 @@ def weights_for(module: str, modules: Modules, naming: Naming, arrays: Mapping[s
             found.values[name] = naming.fit(module, name, undilated(array, shape), shape)
     means = naming.candidates(module, "moving_mean")
     if "gamma" in found.values and "moving_mean" not in modules.variables[module] and arrays.keys() & set(means):
-        found.fault = "the file normalises by batch, and the network does not"
+        found.fault = "the file normalizes by batch, and the network does not"
     if module in modules.norms:
         _take_bias(found, module, modules, naming, arrays)
     return found

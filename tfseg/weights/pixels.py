@@ -20,7 +20,7 @@ ARITHMETIC = ("ADD", "SUB", "MUL", "DIV")
 PASSED = ("QUANTIZE", "DEQUANTIZE", "CAST", "PAD", "PADV2", "MIRROR_PAD", "SPACE_TO_BATCH_ND")
 """What may lie between pixels and their convolution."""
 TOLERANCE = 1.0
-"""Of the mean, in pixel values of 0 to 255: a quantised file rounds it."""
+"""Of the mean, in pixel values of 0 to 255: a quantized file rounds it."""
 UNITS = (1.0, 255.0)
 """What a pixel of 255 may be divided by before it enters the file."""
 SIZE = 65

@@ -8,7 +8,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 OPERATIONS = re.compile(
     r"(?P<scope>.+?)/"
-    r"(?:(?:depthwise_)?(?:weights|kernel)(?:/read|/ReadVariableOp.*|_quant/.+)?"  # perhaps quantised in training
+    r"(?:(?:depthwise_)?(?:weights|kernel)(?:/read|/ReadVariableOp.*|_quant/.+)?"  # perhaps quantized in training
     r"|(?:convolution|Conv2D|depthwise|conv_transpose|conv2d_transpose|(?:Tensordot/)?MatMul)(?:/ReadVariableOp\w*)?)\d*"
 )
 """A convolution, or the variable that it reads, within the scope of its layer. Repeated names get a number."""

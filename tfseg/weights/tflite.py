@@ -38,7 +38,7 @@ def read_tflite(path: Path) -> dict[str, np.ndarray]:
 def arrays_in(graph: Graph) -> dict[str, np.ndarray]:
     """The kernels and biases of the graph's convolutions, as Keras lays them out, `scope/kernel` and `scope/bias`.
 
-    Scopes are those of the names that the converter left, see `candidates`. Float16 and quantised constants become
+    Scopes are those of the names that the converter left, see `candidates`. Float16 and quantized constants become
     float32. Where the first convolution reads what the file makes of pixels, `scope/pixels` says what that is. All
     other constants that stand for real numbers come under their own names: whoever reports sees that they were not
     read.

@@ -19,7 +19,7 @@ Pair = tuple[tf.Tensor, tf.Tensor]
 
 @spec
 class Stripes:
-    """Vertical stripes, a colour for each class."""
+    """Vertical stripes, a color for each class."""
 
     type: Literal["stripes"] = "stripes"
     NEEDS_ROOT: ClassVar[bool] = False
@@ -43,8 +43,8 @@ class Stripes:
 
         def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             ids, fault = mask(index)
-            colours = tf.constant(labels.palette[: labels.count].tolist(), tf.uint8)
-            return tf.gather(colours, ids), ids, fault
+            colors = tf.constant(labels.palette[: labels.count].tolist(), tf.uint8)
+            return tf.gather(colors, ids), ids, fault
 
         return Examples(listing, load, mask)
 

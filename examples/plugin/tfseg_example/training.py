@@ -33,7 +33,7 @@ class Cosine:
 
 @spec
 class Focal:
-    """Focal loss (Lin et al. 2017), equation 4, of every labelled pixel."""
+    """Focal loss (Lin et al. 2017), equation 4, of every labeled pixel."""
 
     type: Literal["focal"] = "focal"
     gamma: Annotated[float, Field(ge=0)] = 2.0

@@ -19,7 +19,7 @@ from tests.tiers import rotating
 from tfseg.ops import dense_crf
 from tfseg.ops.crf.gaussian import gaussian_sums
 from tfseg.ops.crf.lattice import filtered, lattice
-from tfseg.ops.crf.mean_field import NORMALIZATIONS, Normalization, bilateral_features, colours
+from tfseg.ops.crf.mean_field import NORMALIZATIONS, Normalization, bilateral_features, colors
 from tfseg.ops.crf.parameters import PARAMETERS, CrfParameters
 
 VALUES: dict[str, Any] = {
@@ -34,7 +34,7 @@ PICTURES = ["2007_001774", "2007_000999", "2007_002445", "2007_000529", "2007_00
 
 
 def scene(height: int, width: int, labels: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and an image of two colours with noise."""
+    """Probabilities and an image of two colors with noise."""
     generator = np.random.default_rng(seed)
     image = np.where(np.arange(width)[:, None] < width // 2, 60, 180) + generator.normal(0, 8, (1, height, width, 3))
     scores = np.exp(generator.normal(size=(1, height, width, labels)))
@@ -208,10 +208,10 @@ def test_errors_of_pydensecrf(shared: Path, thetas: tuple[int, int], theirs: flo
 
 @pytest.mark.parametrize(("channels", "least", "most"), [(3, 0.45, 0.65), (1, 0.65, 0.85)])
 def test_raw_bilateral_sums_fall_short_by_a_factor(shared: Path, channels: int, least: float, most: float) -> None:
-    """Every normalisation but `none` divides the factor out."""
+    """Every normalization but `none` divides the factor out."""
     image = bilateral_crop(shared)[1][..., :channels]
     for thetas in ERRORS_OF_PYDENSECRF:
-        features = bilateral_features(colours(tf.constant(image, "float32")), *thetas)
+        features = bilateral_features(colors(tf.constant(image, "float32")), *thetas)
         ones = tf.ones([features.shape[0], 1])
         ratio = filtered(lattice(features), ones) / gaussian_sums(ones, features)
         assert least < np.median(ratio) < most
@@ -263,11 +263,11 @@ def test_arrays_of_any_layout_and_whatever_becomes_of_them() -> None:
     np.testing.assert_array_equal(dense_crf(*mirrored, **VALUES), expected)
 
 
-def test_a_grey_image_counts_as_three_equal_channels() -> None:
+def test_a_gray_image_counts_as_three_equal_channels() -> None:
     probabilities, image = scene(20, 24)
-    grey = image[..., :1]
-    expected = by_force(probabilities, np.repeat(grey, 3, -1), "symmetric", 10, **VALUES)
-    for found in (dense_crf(probabilities, grey, **VALUES), dense_crf(probabilities, np.repeat(grey, 3, -1), **VALUES)):
+    gray = image[..., :1]
+    expected = by_force(probabilities, np.repeat(gray, 3, -1), "symmetric", 10, **VALUES)
+    for found in (dense_crf(probabilities, gray, **VALUES), dense_crf(probabilities, np.repeat(gray, 3, -1), **VALUES)):
         assert np.mean(np.argmax(found, -1) == expected.argmax(-1)) > 0.97
 
 
@@ -550,7 +550,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
 def test_an_image_of_another_size(shape: tuple[int, ...]) -> None:
     text = (
         "Expected `probabilities` [batch, height, width, labels] and an `image` [batch, height, width, 3] (or 1, if it "
-        f"is grey) of the same batch and size. Received: (1, 4, 4, 4) and {shape}"
+        f"is gray) of the same batch and size. Received: (1, 4, 4, 4) and {shape}"
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         dense_crf(scene(4, 4)[0], np.full(shape, 9.0), **VALUES)

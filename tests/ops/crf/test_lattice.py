@@ -32,7 +32,7 @@ def corners(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             elif base.sum() < 0:
                 base[np.argmax(y - base)] += size
         order = np.argsort(-(y - base), kind="stable")
-        found = [base + colour - size * np.isin(np.arange(size), order[size - colour :]) for colour in range(size)]
+        found = [base + color - size * np.isin(np.arange(size), order[size - color :]) for color in range(size)]
         # The weights solve a linear system: they sum to one and put the point where it is.
         system = np.vstack([np.transpose(found), np.ones(size)])
         all_weights.append(np.linalg.lstsq(system, np.append(y, 1), rcond=None)[0])
@@ -83,32 +83,32 @@ def test_vertices_surround_their_point(dimensions: int) -> None:
 
 @pytest.mark.parametrize("dimensions", [1, 2, 5])
 def test_every_vertex_has_one_number_and_every_number_one_vertex(dimensions: int) -> None:
-    """In its half: even and odd colours are numbered apart."""
+    """In its half: even and odd colors are numbered apart."""
     features = tf.constant(points(500, dimensions))
     found = simplices(features)
-    simplex, halves, colours = vertices(found, radices(found))
+    simplex, halves, colors = vertices(found, radices(found))
     exact = corners(features.numpy())[0]
     for parity, numbers in enumerate(halves):
         number = np.ravel(np.stack(numbers, 1)[np.asarray(simplex)])
         places = exact[:, parity::2].reshape(-1, dimensions + 1)
         expected = np.unique(places, axis=0, return_inverse=True)[1].ravel()
         assert len(set(zip(number, expected, strict=True))) == len(set(number)) == len(set(expected))
-        assert sum(len(colour) for colour in colours[parity::2]) == len(set(number)) == number.max() + 1
+        assert sum(len(color) for color in colors[parity::2]) == len(set(number)) == number.max() + 1
 
 
 @pytest.mark.parametrize("dimensions", [1, 2, 3, 5, 8])
-def test_links_are_all_pairs_of_neighbours(dimensions: int) -> None:
+def test_links_are_all_pairs_of_neighbors(dimensions: int) -> None:
     """Told by coordinates, one axis after the other."""
     features = points(40, dimensions)
     found = simplices(tf.constant(features))
-    simplex, halves, colours = vertices(found, radices(found))
+    simplex, halves, colors = vertices(found, radices(found))
     exact, size = corners(features)[0], dimensions + 1
     place: list[dict[int, tuple[int, ...]]] = [{}, {}]
-    for colour in range(size):
-        numbers = np.asarray(halves[colour % 2][colour // 2])[np.asarray(simplex)]
-        place[colour % 2].update(zip(numbers.tolist(), map(tuple, exact[:, colour].tolist()), strict=True))
+    for color in range(size):
+        numbers = np.asarray(halves[color % 2][color // 2])[np.asarray(simplex)]
+        place[color % 2].update(zip(numbers.tolist(), map(tuple, exact[:, color].tolist()), strict=True))
     vertex = {*place[0].values(), *place[1].values()}
-    across, among_even = links(colours, radices(found))
+    across, among_even = links(colors, radices(found))
     assert len(across) == size and len(among_even) == (0 if size % 2 == 0 else size)
     for axis in range(size):
         step = 1 - size * (np.arange(size) == axis)

@@ -1,4 +1,4 @@
-"""One iteration of mean field, and the normalisations."""
+"""One iteration of mean field, and the normalizations."""
 
 from typing import get_args
 
@@ -165,7 +165,7 @@ def test_gradients_in_a_graph_are_those_without() -> None:
 
 
 def test_published_parameters() -> None:
-    """Values that DeepLab's authors, CRF-RNN and DeconvNet published, each with its normalisation."""
+    """Values that DeepLab's authors, CRF-RNN and DeconvNet published, each with its normalization."""
     found = {
         name: (p.bilateral_weight, p.theta_alpha, p.theta_beta, p.spatial_weight, p.theta_gamma, p.normalization)
         for name, p in PARAMETERS.items()

@@ -50,14 +50,14 @@ def test_taps() -> None:
     np.testing.assert_allclose(window_taps(3, 2.0).reshape(3, 3), expected)
 
 
-def test_gradients_to_values_and_colours() -> None:
-    values, colours = tf.constant(Q[:, :3, :4]), tf.constant(IMAGES[:, :3, :4] / 100)
+def test_gradients_to_values_and_colors() -> None:
+    values, colors = tf.constant(Q[:, :3, :4]), tf.constant(IMAGES[:, :3, :4] / 100)
 
     @tf.function
-    def sums(values: tf.Tensor, colours: tf.Tensor) -> tf.Tensor:
-        return window_sums(values, colours, window_taps(3, 2.0), image_gradient=True) ** 2
+    def sums(values: tf.Tensor, colors: tf.Tensor) -> tf.Tensor:
+        return window_sums(values, colors, window_taps(3, 2.0), image_gradient=True) ** 2
 
-    for expected, found in zip(*tf.test.compute_gradient(sums, [values, colours]), strict=True):
+    for expected, found in zip(*tf.test.compute_gradient(sums, [values, colors]), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -65,8 +65,8 @@ def test_memory_does_not_grow_with_the_window() -> None:
     """The loop is one in the graph, and what it holds has the size of the values."""
 
     @tf.function
-    def sums(values: tf.Tensor, colours: tf.Tensor, window: int) -> tf.Tensor:
-        return window_sums(values, colours, window_taps(window, 2.0))
+    def sums(values: tf.Tensor, colors: tf.Tensor, window: int) -> tf.Tensor:
+        return window_sums(values, colors, window_taps(window, 2.0))
 
     specs = [tf.TensorSpec([1, None, None, columns]) for columns in (4, 3)]
     graphs = [sums.get_concrete_function(*specs, window).graph for window in (3, 11)]

@@ -37,7 +37,7 @@ class DeepLabV1(Decoder):
     fusion: Literal["sum", "concatenation"] = "sum"
     """Of multi-scale features. `sum`: each stage scores, as released. `concatenation`: all are scored at once, as the
     paper says; the same functions, with one bias for each class rather than six."""
-    channels: Annotated[int, Field(ge=1)] = 128
+    filters: Annotated[int, Field(ge=1)] = 128
     """Of both convolutions on each shallow stage."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of units left out after each of them in training."""
@@ -75,7 +75,7 @@ class DeepLabV1(Decoder):
 
     def _hidden(self, x: keras.KerasTensor, size: int, step: int, name: str) -> keras.KerasTensor:
         x = AtrousConv2D(
-            self.channels,
+            self.filters,
             size,
             step,
             padding=size // 2,

@@ -20,7 +20,7 @@ from tfseg.spec.problems import FieldProblem
 class DeepLabV2(Decoder):
     """DeepLab v2 (Chen et al. 2018, section 3.2): classifiers of several fields of view on the deepest stage, summed.
 
-    On VGG16 it takes the place of `fc6` to `fc8`, once for each rate: set `hidden` to 1024 and `model.backbone.fc` to
+    On VGG16 it takes the place of `fc6` to `fc8`, once for each rate: set `filters` to 1024 and `model.backbone.fc` to
     null. On ResNet each branch is one convolution.
     """
 
@@ -29,7 +29,7 @@ class DeepLabV2(Decoder):
     rates: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (6, 12, 18, 24)
     """Places between two taps of each branch's 3x3 convolution: [6, 12, 18, 24] is ASPP-L, [2, 4, 8, 12] ASPP-S, [12]
     LargeFOV."""
-    hidden: Annotated[int, Field(ge=1)] | None = None
+    filters: Annotated[int, Field(ge=1)] | None = None
     """Channels of the two hidden layers of each branch, as on VGG16; null: none."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of units left out after each hidden layer in training."""
@@ -45,5 +45,5 @@ class DeepLabV2(Decoder):
         yield from rates_problems(self.rates, context.crop, features.output_stride)
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-        classifier = ParallelAtrousClassifier(classes, self.rates, self.hidden, self.dropout, name="aspp")
+        classifier = ParallelAtrousClassifier(classes, self.rates, self.filters, self.dropout, name="aspp")
         return classifier(features.deepest.tensor)

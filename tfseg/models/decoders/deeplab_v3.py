@@ -37,7 +37,7 @@ class DeepLabV3(Decoder):
     type: Literal["deeplab_v3"] = "deeplab_v3"
     PLACES: ClassVar[tuple[str, ...]] = ("rates", "pool_size")
     rates: tuple[Annotated[int, Field(ge=1)], ...] = PYRAMID("rates")
-    channels: Annotated[int, Field(ge=1)] = PYRAMID("filters")
+    filters: Annotated[int, Field(ge=1)] = PYRAMID("filters")
     separable: bool = PYRAMID("separable")
     depthwise_norm: bool = PYRAMID("depthwise_norm")
     pool_size: Side | tuple[Side, Side] | None = PYRAMID("pool_size")
@@ -77,7 +77,7 @@ class DeepLabV3(Decoder):
         return self._score(self._pyramid(features), classes)
 
     def _pyramid(self, features: Features) -> keras.KerasTensor:
-        given = {**PYRAMID.of(self), **chosen(epsilon=EPSILON), "filters": self.channels}
+        given = {**PYRAMID.of(self), **chosen(epsilon=EPSILON)}
         return AtrousSpatialPyramidPooling(**given, name="aspp")(features.deepest.tensor)
 
     def _score(self, x: keras.KerasTensor, classes: int) -> Scores:

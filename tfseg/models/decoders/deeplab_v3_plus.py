@@ -29,7 +29,7 @@ class DeepLabV3Plus(DeepLabV3):
     separable: bool = PYRAMID("separable", True)
     low_level: Annotated[int, Field(ge=1)] | Annotated[str, Field(min_length=1)] = 4
     """The finer stage: its stride, or its name."""
-    low_level_channels: Annotated[int, Field(ge=1)] = 48
+    low_level_filters: Annotated[int, Field(ge=1)] = 48
     """What a 1x1 convolution makes of its channels; few, so that it does not drown the deep ones (table 1)."""
     refinements: Annotated[int, Field(ge=0)] = 2
     """3x3 convolutions over both (table 2)."""
@@ -46,7 +46,7 @@ class DeepLabV3Plus(DeepLabV3):
             yield ("low_level",), f"{fault}. Received: {self.low_level}"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
-        low = self._unit(self._low_level(features).tensor, "low_level", self.low_level_channels)
+        low = self._unit(self._low_level(features).tensor, "low_level", self.low_level_filters)
         deep = ResizeLike(align_corners=self.align_corners, name="raise")([self._pyramid(features), low])
         x = keras.layers.Concatenate(name="join")([deep, low])
         for number in range(1, self.refinements + 1):
@@ -58,12 +58,12 @@ class DeepLabV3Plus(DeepLabV3):
 
     def _refined(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         if not self.separable:
-            return self._unit(x, name, self.channels, 3)
+            return self._unit(x, name, self.filters, 3)
         depthwise = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")
-        return self._unit(self._activated(depthwise(x), f"{name}_depthwise"), name, self.channels)
+        return self._unit(self._activated(depthwise(x), f"{name}_depthwise"), name, self.filters)
 
-    def _unit(self, x: keras.KerasTensor, name: str, channels: int, size: int = 1) -> keras.KerasTensor:
-        conv = keras.layers.Conv2D(channels, size, padding="same", use_bias=False, name=name)
+    def _unit(self, x: keras.KerasTensor, name: str, filters: int, size: int = 1) -> keras.KerasTensor:
+        conv = keras.layers.Conv2D(filters, size, padding="same", use_bias=False, name=name)
         return self._activated(conv(x), name)
 
     def _activated(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:

@@ -25,7 +25,7 @@ class Dilation(Decoder):
     type: Literal["dilation"] = "dilation"
     context: Literal["basic", "large"] | None = None
     """The module after the front end's scores (table 1); null: none. It begins as the identity."""
-    dilations: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 1, 2, 4, 8, 16, 1)
+    dilation_rates: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 1, 2, 4, 8, 16, 1)
     """Of its 3x3 convolutions. The default is for VOC and CamVid; Cityscapes has 32 and 64 after 16, KITTI no 16."""
     padding: Literal["once", "same"] = "once"
     """`once`: zeros around its first convolution, as many as all take away (VOC). `same`: around each (Cityscapes)."""
@@ -49,7 +49,7 @@ class Dilation(Decoder):
         gaussian = keras.initializers.RandomNormal(stddev=0.001)
         scores = keras.layers.Conv2D(classes, 1, kernel_initializer=gaussian, name="final")(features.deepest.tensor)
         if self.context is not None:
-            scores = DilatedContext(classes, self.context, self.dilations, self.padding, name="context")(scores)
+            scores = DilatedContext(classes, self.context, self.dilation_rates, self.padding, name="context")(scores)
         if self.upsampling == "zoom":
             return scores
         stride = features.deepest.stride

@@ -25,8 +25,8 @@ from tfseg.spec.problems import FieldProblem, InvalidFields
 class Fcn(Decoder):
     """FCN-32s, 16s, 8s and finer (Shelhamer, Long & Darrell 2016, section 4.3).
 
-    The deepest stage is scored by a zero-initialised 1x1 convolution; each finer stage adds its own scores, until
-    the scores of the finest one are brought to the image. With `channels`, features of that many channels are summed
+    The deepest stage is scored by a zero-initialized 1x1 convolution; each finer stage adds its own scores, until
+    the scores of the finest one are brought to the image. With `filters`, features of that many channels are summed
     instead and scored once, at the finest stride: a light decoder for light backbones.
     """
 
@@ -40,7 +40,7 @@ class Fcn(Decoder):
     """Train the transposed convolutions between the strides (Long et al. 2015); the last one stays bilinear."""
     scales: tuple[float, ...] | None = None
     """One factor for each finer stride, applied before its scores: (0.01, 0.0001) is FCN-8s at once."""
-    channels: Annotated[int, Field(ge=1)] | None = None
+    filters: Annotated[int, Field(ge=1)] | None = None
     """Sum features of so many channels instead of scores; needs `upsampling: resize`."""
 
     @model_validator(mode="after")
@@ -57,13 +57,13 @@ class Fcn(Decoder):
         if self.scales is not None and len(self.scales) != skips:
             received = f"Received: {len(self.scales)}"
             yield ("scales",), f"expected {skips} factors, one for each stride after the first. {received}"
-        if self.channels is not None and self.upsampling == "deconv":
+        if self.filters is not None and self.upsampling == "deconv":
             yield (
-                ("channels",),
-                f"transposed convolutions raise scores; set upsampling to resize. Received: {self.channels}",
+                ("filters",),
+                f"transposed convolutions raise scores; set upsampling to resize. Received: {self.filters}",
             )
-        if self.channels is not None and self.scales is not None:
-            yield ("scales",), f"scales are for scores; with channels set them to null. Received: {list(self.scales)}"
+        if self.filters is not None and self.scales is not None:
+            yield ("scales",), f"scales are for scores; with filters set them to null. Received: {list(self.scales)}"
         if self.learned_upsampling and self.upsampling == "resize":
             yield ("learned_upsampling",), "a resize has no weights; set upsampling to deconv. Received: true"
 
@@ -90,8 +90,8 @@ class Fcn(Decoder):
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         stages = [features.at(stride) for stride in self.strides]
-        if self.channels is not None:
-            x = _pyramid(stages, self.channels)
+        if self.filters is not None:
+            x = _pyramid(stages, self.filters)
             return Scores(_score(x, "score", classes), features=x)
         scores, name = _score(stages[0].tensor, "score_fr", classes), "upscore2"
         for index, stage in enumerate(stages[1:]):
@@ -128,7 +128,7 @@ class Fcn(Decoder):
 
 
 def _score(x: keras.KerasTensor, name: str, classes: int) -> keras.KerasTensor:
-    """Zero-initialised: a new skip changes nothing until it has learned something (section 4.3)."""
+    """Zero-initialized: a new skip changes nothing until it has learned something (section 4.3)."""
     return keras.layers.Conv2D(classes, 1, kernel_initializer="zeros", name=name)(x)
 
 
@@ -147,25 +147,25 @@ def _bilinear(
     return BilinearConv2DTranspose(x.shape[-1], size, factor, trainable=trainable, name=name)(x)
 
 
-def _pyramid(stages: list[Stage], channels: int) -> keras.KerasTensor:
+def _pyramid(stages: list[Stage], filters: int) -> keras.KerasTensor:
     """Features of all `stages` at the stride of the last: each a 1x1, the coarser sum added, and a 3x3 over it.
 
     The 3x3 is separable: a full one at the finest stride would cost as much as a light backbone.
     """
     x = None
     for stage in stages:
-        lateral = _pointwise(stage.tensor, channels, f"lateral_{stage.name}")
+        lateral = _pointwise(stage.tensor, filters, f"lateral_{stage.name}")
         if x is not None:
             raised = ResizeLike(name=f"raise_{stage.name}")([x, lateral])
             lateral = keras.layers.Add(name=f"fuse_{stage.name}")([raised, lateral])
         name = f"smooth_{stage.name}"
         depthwise = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")
-        x = _pointwise(_activated(depthwise(lateral), f"{name}_depthwise"), channels, name)
+        x = _pointwise(_activated(depthwise(lateral), f"{name}_depthwise"), filters, name)
     return x
 
 
-def _pointwise(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
-    return _activated(keras.layers.Conv2D(channels, 1, use_bias=False, name=name)(x), name)
+def _pointwise(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    return _activated(keras.layers.Conv2D(filters, 1, use_bias=False, name=name)(x), name)
 
 
 def _activated(x: keras.KerasTensor, name: str) -> keras.KerasTensor:

@@ -32,10 +32,10 @@ class Unet(Decoder):
     type: Literal["unet"] = "unet"
     strides: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2)] | None = None
     """Which strides, coarsest first, as in [16, 8, 4]; null takes all that the backbone has."""
-    channels: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = None
+    filters: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = None
     """Channels at each stride after the coarsest; null takes as many as the backbone has there."""
     batch_norm: bool = False
-    """Normalise between convolution and ReLU, as `model.norm` says; the paper does not."""
+    """Normalize between convolution and ReLU, as `model.norm` says; the paper does not."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -54,9 +54,9 @@ class Unet(Decoder):
         strides = self._strides(features.strides)
         if absent := [stride for stride in strides if stride not in features.strides]:
             yield ("strides",), f"{features}, not {listed(absent)}. Received: {list(strides)}"
-        if self.channels is not None and len(self.channels) != len(strides) - 1:
+        if self.filters is not None and len(self.filters) != len(strides) - 1:
             expected = f"expected {len(strides) - 1} numbers, one for each stride after the first"
-            yield ("channels",), f"{expected}. Received: {len(self.channels)}"
+            yield ("filters",), f"{expected}. Received: {len(self.filters)}"
         if extends_beyond_image(features) or needs_crop(features):
             yield (
                 (),
@@ -69,26 +69,26 @@ class Unet(Decoder):
         stages = [features.at(stride) for stride in self._strides(features.strides)]
         x = stages[0].tensor
         for index, (coarse, fine) in enumerate(pairwise(stages)):
-            channels = fine.tensor.shape[-1] if self.channels is None else self.channels[index]
-            x = self._merged(x, fine, coarse.stride // fine.stride, channels)
+            filters = fine.tensor.shape[-1] if self.filters is None else self.filters[index]
+            x = self._merged(x, fine, coarse.stride // fine.stride, filters)
         return Scores(keras.layers.Conv2D(classes, 1, name="score")(x), features=x)
 
     def _strides(self, available: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(reversed(available)) if self.strides is None else self.strides
 
-    def _merged(self, x: keras.KerasTensor, skip: Stage, factor: int, channels: int) -> keras.KerasTensor:
+    def _merged(self, x: keras.KerasTensor, skip: Stage, factor: int, filters: int) -> keras.KerasTensor:
         """`x` at the places of `skip`, beside it, and two convolutions over both."""
         name = skip.name
-        x = keras.layers.Conv2DTranspose(channels, factor, factor, name=f"up_{name}")(x)
+        x = keras.layers.Conv2DTranspose(filters, factor, factor, name=f"up_{name}")(x)
         x = CropLike(0, name=f"up_{name}c")([x, skip.tensor])  # sizes that the factor does not divide were rounded up
         x = keras.layers.Concatenate(name=f"merge_{name}")([skip.tensor, x])
         for part in ("a", "b"):
-            x = self._conv(x, channels, f"expand_{name}_{part}")
+            x = self._conv(x, filters, f"expand_{name}_{part}")
         return x
 
-    def _conv(self, x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+    def _conv(self, x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
         x = keras.layers.Conv2D(
-            channels, 3, padding="same", use_bias=not self.batch_norm, kernel_initializer="he_normal", name=name
+            filters, 3, padding="same", use_bias=not self.batch_norm, kernel_initializer="he_normal", name=name
         )(x)
         if self.batch_norm:
             x = normalized(x, f"{name}_bn")

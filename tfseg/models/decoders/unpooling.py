@@ -46,6 +46,6 @@ def unpooling_problems(features: Features, decoder: str) -> Iterator[FieldProble
 def activated(
     x: keras.KerasTensor, name: str, relu: str, *, epsilon: float = EPSILON, shift: float = 0.0
 ) -> keras.KerasTensor:
-    """A normalisation, whose beta starts at `shift`, and ReLU."""
+    """A normalization, whose beta starts at `shift`, and ReLU."""
     start = keras.initializers.Constant(shift)
     return keras.layers.ReLU(name=relu)(normalized(x, f"{name}_bn", epsilon=epsilon, beta_initializer=start))

@@ -1,7 +1,7 @@
 """Mean field from logits to logits, with weights and a compatibility that are learned: the recurrence of CRF-RNN.
 
 One iteration is `q <- U - mu (W_b K_b softmax(q) + W_s K_s softmax(q))` from `q = U`, where `U` are the logits that
-come in and `K` the normalised kernels of `tfseg.ops.crf.mean_field`. The result is `q`: logits, not probabilities.
+come in and `K` the normalized kernels of `tfseg.ops.crf.mean_field`. The result is `q`: logits, not probabilities.
 """
 
 import functools
@@ -13,7 +13,7 @@ from keras import ops
 
 from tfseg.ops.crf.gaussian import gaussian_blur
 from tfseg.ops.crf.lattice_gradient import DifferentiableBilateralKernel
-from tfseg.ops.crf.mean_field import AT_A_TIME, BilateralKernel, Kernel, Normalization, SpatialKernel, colours, step
+from tfseg.ops.crf.mean_field import AT_A_TIME, BilateralKernel, Kernel, Normalization, SpatialKernel, colors, step
 from tfseg.ops.crf.window import WindowKernel
 from tfseg.ops.runtime import assert_condition
 
@@ -52,14 +52,14 @@ def refined(
         iterations: how many.
     """
     infer = _by_lattice if kernels.form == "permutohedral" else _by_window
-    return infer(logits, colours(image), weights, compatibility, kernels, iterations)
+    return infer(logits, colors(image), weights, compatibility, kernels, iterations)
 
 
 def checked_image(image: Any, dtype: str) -> Any:
     """The image in floating point, if it holds intensities of 0 to 255. Where nothing can be raised, NaN if not.
 
     Fractions of which none is above one are refused, as an image that was divided by 255: all of it would look of one
-    colour. A picture of 0 and 1 alone is a dark one.
+    color. A picture of 0 and 1 alone is a dark one.
     """
     image = ops.cast(image, dtype)
     lowest, highest, parts = ops.min(image), ops.max(image), ops.max(image - ops.floor(image))
@@ -119,7 +119,7 @@ def _graph(kernels: Kernels, iterations: int, alone: bool, specs: tuple[Any, ...
     An eager call is as fast so, and gives the same: outside of a graph divisions are rounded otherwise, and whoever
     stands on the border of two simplices of the lattice falls into the other.
     """
-    infer = _differentiable_in_colour if kernels.image_gradient else _recomputed
+    infer = _differentiable_in_color if kernels.image_gradient else _recomputed
 
     def refine(logits: Any, image: Any, bilateral: Any, spatial: Any, compatibility: Any = None) -> Any:
         def one(both: tuple[Any, Any]) -> Any:
@@ -156,7 +156,7 @@ def _recomputed(
     return logits
 
 
-def _differentiable_in_colour(
+def _differentiable_in_color(
     unary: Any, image: Any, weights: Sequence[Any], compatibility: Any, kernels: Kernels, iterations: int
 ) -> Any:
     """The same with a gradient to the image, for which every iteration keeps what it computed."""

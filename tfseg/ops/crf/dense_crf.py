@@ -31,7 +31,7 @@ def dense_crf(
 ) -> Any:
     """Refines probabilities by mean-field inference in a fully connected CRF with Potts compatibility.
 
-    `tfseg.ops.crf.mean_field` has the energy, the kernels and what the normalisations are. All is computed in float32,
+    `tfseg.ops.crf.mean_field` has the energy, the kernels and what the normalizations are. All is computed in float32,
     or in float64 for float64 probabilities. There is a gradient to the probabilities, and to the weights where they
     are tensors; none to the image and the thetas.
 
@@ -49,7 +49,7 @@ def dense_crf(
     Args:
         probabilities: `[batch, height, width, labels]`, 0 to 1. Any size, which may be unknown until the graph runs.
         image: `[batch, height, width, 3]` of the same size, integers or floats of 0 to 255. With one channel it is
-            grey, and counts as three equal channels.
+            gray, and counts as three equal channels.
         parameters: the name of a published set in `tfseg.ops.crf.parameters`, or a set of one's own. What is given
             besides goes before it.
         theta_alpha: standard deviation of the bilateral kernel in pixels.
@@ -151,7 +151,7 @@ def _check_shapes(probabilities: Any, image: Any) -> None:
     if not fits or image[3] not in (1, 3) or probabilities[3] is None:
         raise ValueError(
             "Expected `probabilities` [batch, height, width, labels] and an `image` [batch, height, width, 3] (or 1, "
-            f"if it is grey) of the same batch and size. Received: {probabilities} and {image}"
+            f"if it is gray) of the same batch and size. Received: {probabilities} and {image}"
         )
 
 
@@ -182,7 +182,7 @@ def _likeliest(probabilities: Any) -> Any:
 
 
 def _checked_image(image: Any, dtype: str) -> Any:
-    """The image in floating point. Floats of 0 to 1, which would look all of one colour, are refused."""
+    """The image in floating point. Floats of 0 to 1, which would look all of one color, are refused."""
     scaled = image.dtype.is_floating
     image = tf.cast(image, dtype)
     lowest, highest = tf.reduce_min(image, [1, 2, 3]), tf.reduce_max(image, [1, 2, 3])

@@ -10,7 +10,7 @@ from tfseg.ops.crf.mean_field import (
     BilateralKernel,
     Kernel,
     SpatialKernel,
-    colours,
+    colors,
     lead_over_first,
     softmax_of_moderate,
     step,
@@ -137,7 +137,7 @@ def _kernels(crf: CrfParameters, image: Any, columns: int) -> list[Kernel]:
     height, width, _ = tf.unstack(tf.shape(image))
     mode, dtype = crf.normalization, image.dtype.name
     return [
-        BilateralKernel(colours(image), crf.theta_alpha, crf.theta_beta, mode, crf.bilateral_weight),
+        BilateralKernel(colors(image), crf.theta_alpha, crf.theta_beta, mode, crf.bilateral_weight),
         SpatialKernel(height, width, crf.theta_gamma, mode, crf.spatial_weight, dtype, columns),
     ]
 

@@ -28,7 +28,7 @@ def gaussian_blur(x: Any, theta: float, abreast: tuple[Any, Any] | None = None) 
         abreast: `columns_abreast` of the width and of the height, which makes it faster for few channels.
 
     Returns:
-        `sum_j exp(-|p_i - p_j|^2 / 2 theta^2) x_j` in the shape of `x`. The weights are not normalised: that of a pixel
+        `sum_j exp(-|p_i - p_j|^2 / 2 theta^2) x_j` in the shape of `x`. The weights are not normalized: that of a pixel
         for itself is 1.
     """
     taps = ops.convert_to_tensor(gaussian_taps(theta), x.dtype)

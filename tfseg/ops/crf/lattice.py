@@ -5,10 +5,10 @@
 some point uses exist. `S` and `B_j` are sparse matrices, built once for an image and used by every filtering and by its
 gradient: splat is slice transposed, each `B_j` is symmetric, so the gradient is the same with the axes in reverse.
 
-Vertices are kept in two halves, those of even and those of odd colour. Neighbours along an axis differ in parity, so
+Vertices are kept in two halves, those of even and those of odd color. Neighbors along an axis differ in parity, so
 `B_j` is `[[1, P_j / 2], [P_j' / 2, 1]]`: every product falls into two that run at the same time, over half as much
-memory. (TensorFlow computes one product with a sparse matrix on one processor.) Where `d` is even, the last colour and
-the first are both even, and neighbours among these come on top.
+memory. (TensorFlow computes one product with a sparse matrix on one processor.) Where `d` is even, the last color and
+the first are both even, and neighbors among these come on top.
 
 Symbols are those of Adams, Baek, Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice",
 Eurographics 2010, section 3.
@@ -74,32 +74,30 @@ def lattice(features: Any) -> Lattice:
     # The blur multiplies a constant by 1 + 2^-d: that much is taken off, half when splatting and half when slicing.
     found = simplices(features, total=(1 + 0.5 ** features.shape[1]) ** -0.5)
     key_of = radices(found)
-    simplex, corners, colours = vertices(found, key_of)
+    simplex, corners, colors = vertices(found, key_of)
     points = tf.shape(features, out_type="int64")[0]
-    even, odd = (
-        tf.add_n([tf.shape(colour, out_type="int64")[0] for colour in colours[parity::2]]) for parity in (0, 1)
-    )
+    even, odd = (tf.add_n([tf.shape(color, out_type="int64")[0] for color in colors[parity::2]]) for parity in (0, 1))
     halves = (
         _corners(simplex, corners[0], found.weights[::2], (points, even)),
         _corners(simplex, corners[1], found.weights[1::2], (points, odd)),
     )
-    across, among_even = links(colours, key_of)
-    axes = [Axis(_neighbours(pairs, (even, odd), features.dtype), None) for pairs in across]
+    across, among_even = links(colors, key_of)
+    axes = [Axis(_neighbors(pairs, (even, odd), features.dtype), None) for pairs in across]
     if among_even:
-        within = [_neighbours(pairs, (even, even), features.dtype) for pairs in among_even]
+        within = [_neighbors(pairs, (even, even), features.dtype) for pairs in among_even]
         axes = [Axis(axis.across, one) for axis, one in zip(axes, within, strict=True)]
     return Lattice(halves, halves, tuple(axes))
 
 
 def _corners(simplex: Any, corners: list[Any], weights: list[Any], shape: tuple[Any, Any]) -> Sparse:
-    """A half of `S`, from the numbers of the corners of simplices and the weights of points, by colour."""
+    """A half of `S`, from the numbers of the corners of simplices and the weights of points, by color."""
     of_simplex = joined(tf.zeros_like(corners[0])[:, None], side_by_side(corners))
     point = joined(tf.range(tf.shape(simplex)[0])[:, None], 0)
     places = tf.reshape(apart(tf.gather(of_simplex, simplex) + point), [-1, 2])
     return Sparse(places, tf.reshape(side_by_side(weights), [-1]), tf.stack(shape))
 
 
-def _neighbours(places: Any, shape: tuple[Any, Any], dtype: Any) -> Sparse:
+def _neighbors(places: Any, shape: tuple[Any, Any], dtype: Any) -> Sparse:
     return Sparse(places, tf.fill(tf.shape(places)[:1], tf.constant(0.5, dtype)), tf.stack(shape))
 
 

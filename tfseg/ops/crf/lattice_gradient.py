@@ -1,4 +1,4 @@
-"""The bilateral kernel with a gradient to the colours of the image as well, by the same lattice.
+"""The bilateral kernel with a gradient to the colors of the image as well, by the same lattice.
 
 The gradient of `L` with respect to `f_i` of `y_i = sum_j exp(-|f_i - f_j|^2 / 2) v_j` is, with `g = dL/dy`,
 
@@ -33,39 +33,39 @@ class DifferentiableBilateralKernel:
 
     def __init__(self, image: Any, theta_alpha: float, theta_beta: float, normalization: Normalization) -> None:
         self.lattice = lattice(tf.stop_gradient(bilateral_features(image, theta_alpha, theta_beta)))
-        self.colours = ops.reshape(image, (-1, image.shape[-1])) / theta_beta
-        sums = filtered_by_colour(self.lattice, tf.ones_like(self.colours[:, :1]), self.colours)
+        self.colors = ops.reshape(image, (-1, image.shape[-1])) / theta_beta
+        sums = filtered_by_color(self.lattice, tf.ones_like(self.colors[:, :1]), self.colors)
         self.before, self.after = scales(sums, normalization)
 
     def __call__(self, q: Any) -> Any:
         """`[pixels, labels]` to the same shape."""
         q = q if self.before is None else q * self.before
-        return filtered_by_colour(self.lattice, q, self.colours) * self.after
+        return filtered_by_color(self.lattice, q, self.colors) * self.after
 
 
-def filtered_by_colour(lattice: Lattice, values: Any, colours: Any) -> Any:
-    """`tfseg.ops.crf.lattice.filtered`, with a gradient to `values` and to `colours`.
+def filtered_by_color(lattice: Lattice, values: Any, colors: Any) -> Any:
+    """`tfseg.ops.crf.lattice.filtered`, with a gradient to `values` and to `colors`.
 
     Args:
         lattice: of the points.
         values: `[points, columns]`.
-        colours: `[points, channels]`: those of the features that the lattice was built from to differentiate by.
+        colors: `[points, channels]`: those of the features that the lattice was built from to differentiate by.
 
     Returns:
         `[points, columns]`.
     """
 
     @tf.custom_gradient
-    def forth(values: Any, colours: Any) -> tuple[Any, Any]:
+    def forth(values: Any, colors: Any) -> tuple[Any, Any]:
         def back(upstream: Any) -> tuple[Any, Any]:
             forwards, backwards = filtered(lattice, values), transposed(lattice, upstream)
             pulls = []
-            for colour in tf.split(colours, colours.shape[1], axis=1):
-                of_values = filtered(lattice, values * colour) - colour * forwards
-                of_upstream = transposed(lattice, upstream * colour) - colour * backwards
+            for color in tf.split(colors, colors.shape[1], axis=1):
+                of_values = filtered(lattice, values * color) - color * forwards
+                of_upstream = transposed(lattice, upstream * color) - color * backwards
                 pulls.append(tf.reduce_sum(upstream * of_values + values * of_upstream, 1, keepdims=True))
             return backwards, tf.concat(pulls, 1)
 
         return filtered(lattice, values), back
 
-    return forth(values, colours)
+    return forth(values, colors)

@@ -1,12 +1,12 @@
-"""The vertices of a lattice that points use, and which are neighbours: exact integer keys, and no sorting.
+"""The vertices of a lattice that points use, and which are neighbors: exact integer keys, and no sorting.
 
 The coordinates `x_0 … x_{d-1}` of a vertex (the last follows, since the sum is zero) become one integer
 `sum_i R_i x_i`, where `R_i` is the product of the ranges of the coordinates before. Different vertices have different
 keys. A simplex has one as well, out of `nearest_i - rank_i`: the first is a multiple of `d + 1`, the second is below.
 
-Vertices of different colours differ, and the next vertex along any axis has the next colour. So each colour is searched
+Vertices of different colors differ, and the next vertex along any axis has the next color. So each color is searched
 on its own: small tables are faster than a large one, and several are searched at a time. Vertices of even and of odd
-colours are numbered apart.
+colors are numbered apart.
 """
 
 import math
@@ -30,7 +30,7 @@ BITS_OF_TABLE = 15
 def radices(found: Simplices) -> Any:
     """`R_0 … R_{d-1}`, and 0 for the last coordinate: int64 `[d + 1]`."""
     size = len(found.nearest)
-    margin = 6 * size  # the key of a simplex, its vertices and their neighbours are within 3 (d + 1) of `nearest`
+    margin = 6 * size  # the key of a simplex, its vertices and their neighbors are within 3 (d + 1) of `nearest`
     ranges = tf.stack([tf.reduce_max(x) - tf.reduce_min(x) + (margin + 1) for x in found.nearest[:-1]])
     farthest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(x)) for x in found.nearest]))
     fits = tf.reduce_sum(tf.math.log(tf.cast(ranges, "float64"))) < MOST_BITS * math.log(2)
@@ -48,8 +48,8 @@ def vertices(found: Simplices, radices: Any) -> tuple[Any, tuple[list[Any], list
     """The vertices in use.
 
     Returns:
-        The number of each point's simplex, int32 `[points]`; for the even and for the odd colours, the numbers of the
-        vertices of each simplex, int32 `[simplices]` for each colour; and for each colour the keys of its vertices,
+        The number of each point's simplex, int32 `[points]`; for the even and for the odd colors, the numbers of the
+        vertices of each simplex, int32 `[simplices]` for each color; and for each color the keys of its vertices,
         int64, in the order of their numbers.
     """
     size = len(found.order)
@@ -64,9 +64,9 @@ def vertices(found: Simplices, radices: Any) -> tuple[Any, tuple[list[Any], list
     point = tf.math.unsorted_segment_max(tf.range(tf.shape(key)[0]), simplex, tf.shape(keys)[0])
     by_rank = [tf.gather(backwards, backward_number(tf.gather(code, point), size)) for code in found.order]
     corner_keys = _corner_keys(keys, by_rank, tf.reduce_sum(radices))
-    colours, corners = zip(*map(tf.unique, corner_keys), strict=True)
-    numbers = [corner + start for corner, start in zip(corners, _starts(colours), strict=True)]
-    return simplex, (numbers[::2], numbers[1::2]), list(colours)
+    colors, corners = zip(*map(tf.unique, corner_keys), strict=True)
+    numbers = [corner + start for corner, start in zip(corners, _starts(colors), strict=True)]
+    return simplex, (numbers[::2], numbers[1::2]), list(colors)
 
 
 def _gathered(tables: list[Any], numbers: list[Any]) -> Any:
@@ -89,20 +89,20 @@ def _gathered(tables: list[Any], numbers: list[Any]) -> Any:
     return tf.add_n(sums)
 
 
-def _starts(colours: Sequence[Any]) -> list[Any]:
-    """The number of the first vertex of each colour: even and odd colours are counted apart."""
-    counts = tf.stack([tf.shape(colour)[0] for colour in colours])
-    starts: list[Any] = [None] * len(colours)
+def _starts(colors: Sequence[Any]) -> list[Any]:
+    """The number of the first vertex of each color: even and odd colors are counted apart."""
+    counts = tf.stack([tf.shape(color)[0] for color in colors])
+    starts: list[Any] = [None] * len(colors)
     for parity in (0, 1):
         those = counts[parity::2]
-        starts[parity::2] = tf.unstack(tf.math.cumsum(those, exclusive=True), len(colours[parity::2]))
+        starts[parity::2] = tf.unstack(tf.math.cumsum(those, exclusive=True), len(colors[parity::2]))
     return starts
 
 
 def _corner_keys(keys: Any, by_rank: list[Any], total: Any) -> list[Any]:
-    """The keys of the vertices of simplices, by colour, from the simplices' keys and their `R` by rank.
+    """The keys of the vertices of simplices, by color, from the simplices' keys and their `R` by rank.
 
-    Colour 0 is `nearest_i`, brought back. From each colour to the next, all coordinates rise by one except that of the
+    Color 0 is `nearest_i`, brought back. From each color to the next, all coordinates rise by one except that of the
     lowest rank left, which falls by `d`.
     """
     corner = tf.add_n([keys, *(rank * radix for rank, radix in enumerate(by_rank))])
@@ -113,28 +113,28 @@ def _corner_keys(keys: Any, by_rank: list[Any], total: Any) -> list[Any]:
     return corners
 
 
-def links(colours: list[Any], radices: Any) -> tuple[list[Any], list[Any]]:
-    """Which vertices are neighbours along each axis.
+def links(colors: list[Any], radices: Any) -> tuple[list[Any], list[Any]]:
+    """Which vertices are neighbors along each axis.
 
-    The vertex after `x` along axis `j` is `x + 1` in all coordinates but `x_j - d`. Its colour is the next one, so that
-    neighbours are a vertex of an even and one of an odd colour, unless the first colour follows upon an even one.
+    The vertex after `x` along axis `j` is `x + 1` in all coordinates but `x_j - d`. Its color is the next one, so that
+    neighbors are a vertex of an even and one of an odd color, unless the first color follows upon an even one.
 
     Returns:
         For each axis the pairs of an even and an odd vertex, int32 `[pairs, 2]`; and, where `d` is even, for each axis
         the pairs of two even vertices.
     """
-    size = len(colours)
+    size = len(colors)
     steps = tf.reduce_sum(radices) - size * radices
-    numbers = [start + tf.range(tf.shape(colour)[0]) for start, colour in zip(_starts(colours), colours, strict=True)]
+    numbers = [start + tf.range(tf.shape(color)[0]) for start, color in zip(_starts(colors), colors, strict=True)]
     across: list[Any] = []
     among_even: list[Any] = []
-    for number, colour in enumerate(colours):
+    for number, color in enumerate(colors):
         after = (number + 1) % size
         if number % 2 == 0:
             one, other = joined(numbers[number], 0), joined(0, numbers[after])
         else:
             one, other = joined(0, numbers[number]), joined(numbers[after], 0)
-        pairs = one + _looked_up(steps[:, None] + colour, colours[after], other)
+        pairs = one + _looked_up(steps[:, None] + color, colors[after], other)
         (among_even if number % 2 == after % 2 else across).append(pairs)
     return _found(across, size), _found(among_even, size)
 

@@ -1,6 +1,6 @@
-"""Mean-field inference in a fully connected CRF: kernels, their normalisation, and one iteration.
+"""Mean-field inference in a fully connected CRF: kernels, their normalization, and one iteration.
 
-Energy of a labelling (Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
+Energy of a labeling (Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
 Potentials", NIPS 2011):
 
     E(x) = sum_i U_i(x_i) + sum_{i<j} mu(x_i, x_j) (w_b k_b(f_i, f_j) + w_s k_s(f_i, f_j))
@@ -10,8 +10,8 @@ Potentials", NIPS 2011):
 with `p` in pixels and `I` in 0 to 255. One iteration is `Q <- softmax(-U - mu (w_b K_b Q + w_s K_s Q))`. A pixel takes
 part in its own sum, as in every implementation in use.
 
-The sums grow with theta and differ from pixel to pixel, so that implementations normalise them, each in its own way.
-With `n = K 1`, the sums of ones, the *normalisation* is one of
+The sums grow with theta and differ from pixel to pixel, so that implementations normalize them, each in its own way.
+With `n = K 1`, the sums of ones, the *normalization* is one of
 
     none        K                           the raw sums
     before      K diag(1/n)
@@ -47,7 +47,7 @@ AT_A_TIME = 2
 
 
 class Kernel(Protocol):
-    """A normalised kernel of one image. It is linear, and its gradient keeps nothing of the way there."""
+    """A normalized kernel of one image. It is linear, and its gradient keeps nothing of the way there."""
 
     def __call__(self, q: Any) -> Any:
         """`[pixels, labels]` to the same shape."""
@@ -92,7 +92,7 @@ class SpatialKernel:
 
 
 class BilateralKernel:
-    """Of places and colours: approximately, by the permutohedral lattice. Needs TensorFlow.
+    """Of places and colors: approximately, by the permutohedral lattice. Needs TensorFlow.
 
     Args:
         image: `[height, width, channels]`, floating, 0 to 255.
@@ -113,13 +113,13 @@ class BilateralKernel:
         return filtered(self.lattice, q)
 
 
-def colours(image: Any) -> Any:
-    """`[..., channels]` to what the bilateral kernel compares: grey, of one channel, counts as three equal channels."""
+def colors(image: Any) -> Any:
+    """`[..., channels]` to what the bilateral kernel compares: gray, of one channel, counts as three equal channels."""
     return image * 3**0.5 if image.shape[-1] == 1 else image
 
 
 def bilateral_features(image: Any, theta_alpha: float, theta_beta: float) -> Any:
-    """Column, row and colour of each pixel in standard deviations: `[height, width, c]` to `[pixels, 2 + c]`."""
+    """Column, row and color of each pixel in standard deviations: `[height, width, c]` to `[pixels, 2 + c]`."""
     height, width, channels = ops.shape(image)
     rows, columns = ops.meshgrid(ops.arange(height), ops.arange(width), indexing="ij")
     places = ops.cast(ops.reshape(ops.stack([columns, rows]), (2, -1)), image.dtype) / theta_alpha

@@ -1,4 +1,4 @@
-"""Published parameters of fully connected CRFs, each with the normalisation under which it was found."""
+"""Published parameters of fully connected CRFs, each with the normalization under which it was found."""
 
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ PARAMETERS: dict[str, CrfParameters] = {
         5, 21, 3, 4, 1, "after", "a block that is commented out in the authors' test.prototxt of ResNet-101"
     ),
     "deconvnet": CrfParameters(
-        5, 20, 3, 3, 3, "after", "generate_EDeconvNet_CRF_results.m; the libDenseCRF of its time normalises after"
+        5, 20, 3, 3, 3, "after", "generate_EDeconvNet_CRF_results.m; the libDenseCRF of its time normalizes after"
     ),
     "crf_rnn": CrfParameters(5, 160, 3, 3, 3, "after", "CRF-as-RNN: the kernels and the initial values of its weights"),
     "pydensecrf": CrfParameters(10, 80, 13, 3, 3, "symmetric", "the example in pydensecrf's README"),

@@ -1,7 +1,7 @@
 """Where points lie in the permutohedral lattice: the simplex around each, and how much of each vertex it takes.
 
-The lattice of `d` dimensions lives in the hyperplane of `d + 1` coordinates whose sum is zero. A vertex of *colour* `k`
-has integer coordinates that are all `k` modulo `d + 1`; the vertices of a simplex have the colours 0 to `d`, one each.
+The lattice of `d` dimensions lives in the hyperplane of `d + 1` coordinates whose sum is zero. A vertex of *color* `k`
+has integer coordinates that are all `k` modulo `d + 1`; the vertices of a simplex have the colors 0 to `d`, one each.
 Symbols are those of Adams, Baek, Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice",
 Eurographics 2010, section 3.
 """
@@ -17,7 +17,7 @@ if keras.backend.backend() == "tensorflow":
 
 
 class Simplices(NamedTuple):
-    """The simplex around each of `n` points, as lists over coordinates, ranks or colours of vectors `[n]`."""
+    """The simplex around each of `n` points, as lists over coordinates, ranks or colors of vectors `[n]`."""
 
     nearest: list[Any]
     """For each coordinate, the multiple of `d + 1` next to it."""
@@ -26,9 +26,9 @@ class Simplices(NamedTuple):
     first: list[Any]
     """The coordinates by rank: the one that is farthest above its `nearest` first. See `backward_number`."""
     order: list[Any]
-    """The same after points outside the hyperplane were brought back: from the vertex of colour 0."""
+    """The same after points outside the hyperplane were brought back: from the vertex of color 0."""
     weights: list[Any]
-    """For each colour, the barycentric weight of the simplex's vertex. They are at least zero; `total` is their sum."""
+    """For each color, the barycentric weight of the simplex's vertex. They are at least zero; `total` is their sum."""
 
 
 def elevation(dimensions: int) -> Any:
@@ -70,11 +70,11 @@ def simplices(features: Any, total: float = 1.0) -> Simplices:
 
 
 def _weights(coded: list[Any], total: float, dtype: Any) -> list[Any]:
-    """Barycentric weights (proposition 4.3): differences between neighbours in the order of the fractions."""
+    """Barycentric weights (proposition 4.3): differences between neighbors in the order of the fractions."""
     size = len(coded)
     scale = tf.constant(total * 0.5 ** _fraction_bits(size), dtype)
     parts = [tf.cast(tf.bitwise.right_shift(code, _number_bits(size)), dtype) * scale for code in coded]
-    gaps = [parts[size - 1 - colour] - parts[size - colour] for colour in range(1, size)]
+    gaps = [parts[size - 1 - color] - parts[size - color] for color in range(1, size)]
     return [total + parts[-1] - parts[0], *gaps]
 
 
@@ -102,7 +102,7 @@ def backward_number(code: Any, size: int) -> Any:
 
 
 def descending(values: list[Any]) -> list[Any]:
-    """Sorts lists of vectors element by element, with exchanges of neighbours: no operation sorts short rows faster."""
+    """Sorts lists of vectors element by element, with exchanges of neighbors: no operation sorts short rows faster."""
     values = list(values)
     for end in range(len(values) - 1, 0, -1):
         for place in range(end):

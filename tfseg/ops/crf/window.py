@@ -1,4 +1,4 @@
-"""Gaussian sums over a window around each pixel, by place and colour: the kernel of ConvCRF, on every backend.
+"""Gaussian sums over a window around each pixel, by place and color: the kernel of ConvCRF, on every backend.
 
 Reference: Teichmann, Cipolla, "Convolutional CRFs for Semantic Segmentation", 2018, section 4: the message from a pixel
 that is farther away than the window reaches is zero; within the window the sum is exact.
@@ -13,7 +13,7 @@ from tfseg.ops.crf.mean_field import Normalization, scales
 
 
 class WindowKernel:
-    """The bilateral kernel of a batch of images, cut off outside a window; normalised over the window.
+    """The bilateral kernel of a batch of images, cut off outside a window; normalized over the window.
 
     Args:
         image: `[batch, height, width, channels]`, floating, 0 to 255.
@@ -33,8 +33,8 @@ class WindowKernel:
         window: int,
         image_gradient: bool = False,
     ) -> None:
-        colours = image / theta_beta
-        self.colours = colours if image_gradient else ops.stop_gradient(colours)
+        colors = image / theta_beta
+        self.colors = colors if image_gradient else ops.stop_gradient(colors)
         self.taps, self.window, self.image_gradient = window_taps(window, theta_alpha), window, image_gradient
         self.before, self.after = scales(self._sums(ops.ones_like(image[..., :1])), normalization)
 
@@ -43,7 +43,7 @@ class WindowKernel:
         return self._sums(q if self.before is None else q * self.before) * self.after
 
     def _sums(self, values: Any) -> Any:
-        return window_sums(values, self.colours, self.taps, self.image_gradient)
+        return window_sums(values, self.colors, self.taps, self.image_gradient)
 
 
 def window_taps(window: int, theta: float) -> Any:
@@ -52,59 +52,59 @@ def window_taps(window: int, theta: float) -> Any:
     return np.outer(line, line).ravel()
 
 
-def window_sums(values: Any, colours: Any, taps: Any, image_gradient: bool = False) -> Any:
-    """Sums the values of the pixels in a window, weighted by how near they are in place and colour.
+def window_sums(values: Any, colors: Any, taps: Any, image_gradient: bool = False) -> Any:
+    """Sums the values of the pixels in a window, weighted by how near they are in place and color.
 
     One place of the window is added after the other. So memory does not grow with the window: a few arrays like
     `values` are held at a time, and nothing is kept for the gradient, which runs over the window again.
 
     Args:
         values: `[batch, height, width, columns]`, floating. Beyond the borders there is nothing.
-        colours: `[batch, height, width, channels]` in standard deviations.
+        colors: `[batch, height, width, channels]` in standard deviations.
         taps: what `window_taps` gives.
-        image_gradient: whether there is a gradient to `colours`.
+        image_gradient: whether there is a gradient to `colors`.
 
     Returns:
         `sum_j taps_(j - i) exp(-|c_i - c_j|^2 / 2) values_j` in the shape of `values`.
     """
 
     def forth(values: Any, *given: Any) -> tuple[Any, Any]:
-        seen = given[0] if given else colours
+        seen = given[0] if given else colors
 
         def back(*arguments: Any, upstream: Any = None) -> Any:  # the kernel is symmetric
             upstream = arguments[0] if upstream is None else upstream
             to_values = _sums(upstream, seen, taps)
-            return (to_values, _to_colours(values, upstream, seen, taps)) if given else to_values
+            return (to_values, _to_colors(values, upstream, seen, taps)) if given else to_values
 
         return _sums(values, seen, taps), back
 
     differentiable = ops.custom_gradient(forth)
-    return differentiable(values, colours) if image_gradient else differentiable(values)
+    return differentiable(values, colors) if image_gradient else differentiable(values)
 
 
-def _sums(values: Any, colours: Any, taps: Any) -> Any:
-    shifted, shifted_colours = _shifts(values, taps), _shifts(colours, taps)
+def _sums(values: Any, colors: Any, taps: Any) -> Any:
+    shifted, shifted_colors = _shifts(values, taps), _shifts(colors, taps)
     weights = ops.convert_to_tensor(taps, values.dtype)
 
     def add(tap: Any, total: Any) -> Any:
-        squares = ops.sum((colours - shifted_colours(tap)) ** 2, axis=-1, keepdims=True)
+        squares = ops.sum((colors - shifted_colors(tap)) ** 2, axis=-1, keepdims=True)
         return total + weights[tap] * ops.exp(-0.5 * squares) * shifted(tap)
 
     return ops.fori_loop(0, len(taps), add, ops.zeros_like(values))
 
 
-def _to_colours(values: Any, upstream: Any, colours: Any, taps: Any) -> Any:
-    """The gradient to `colours`: each pair of pixels pulls at both, along the difference of their colours."""
-    shifted, shifted_upstream, shifted_colours = (_shifts(x, taps) for x in (values, upstream, colours))
+def _to_colors(values: Any, upstream: Any, colors: Any, taps: Any) -> Any:
+    """The gradient to `colors`: each pair of pixels pulls at both, along the difference of their colors."""
+    shifted, shifted_upstream, shifted_colors = (_shifts(x, taps) for x in (values, upstream, colors))
     weights = ops.convert_to_tensor(taps, values.dtype)
 
     def add(tap: Any, total: Any) -> Any:
-        difference = shifted_colours(tap) - colours
+        difference = shifted_colors(tap) - colors
         kernel = weights[tap] * ops.exp(-0.5 * ops.sum(difference**2, axis=-1, keepdims=True))
         both = upstream * shifted(tap) + values * shifted_upstream(tap)
         return total + difference * kernel * ops.sum(both, axis=-1, keepdims=True)
 
-    return ops.fori_loop(0, len(taps), add, ops.zeros_like(colours))
+    return ops.fori_loop(0, len(taps), add, ops.zeros_like(colors))
 
 
 def _shifts(x: Any, taps: Any) -> Any:

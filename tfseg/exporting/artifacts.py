@@ -32,7 +32,7 @@ class Report:
     """The TFLite file in it, if one was asked for."""
     comparisons: tuple[Comparison, ...]
     left_out: tuple[str, ...] = ()
-    """Keys of the pipeline for what tfseg does around a network and no artefact does."""
+    """Keys of the pipeline for what tfseg does around a network and no artifact does."""
     drawn: bool = False
     """Whether scenes were drawn to compare on, because the data of the training are not there."""
 
@@ -66,11 +66,11 @@ def export(
 
     Args:
         model: one input `image`, one output of logits. One that computes in half precision is exported in float32, and
-            one with dropout that stays on without it: an artefact gives one answer to one image.
+            one with dropout that stays on without it: an artifact gives one answer to one image.
         labels: the classes of the logits.
         folder: what TF Serving calls the model base path of several models.
         name: the name of the model in there.
-        spec: which artefacts, and how exactly they must agree with `model`.
+        spec: which artifacts, and how exactly they must agree with `model`.
         images: uint8 `[height, width, channels]`, of any sizes; the first `spec.examples` are compared on.
         seen: height and width at which the SavedModel shows the network every image, and by default the size of the
             TFLite file; None: each image at its own size.
@@ -80,7 +80,7 @@ def export(
         Where the files lie and how they compared.
 
     Raises:
-        ExportError: the model cannot be exported, an artefact does not compute what the model computes, or the folder
+        ExportError: the model cannot be exported, an artifact does not compute what the model computes, or the folder
             cannot be written. Nothing is left behind then, and earlier versions are as they were.
     """
     images = images[: spec.examples]
@@ -132,7 +132,7 @@ def _gate(
     expected: Mapping[str, np.ndarray],
     tolerance: float,
 ) -> tuple[Comparison, ...]:
-    """Lets only artefacts through that answer as the model does."""
+    """Lets only artifacts through that answer as the model does."""
     answers = ask(staged, tflite, asked)
     comparisons = [compare("SavedModel", ("saved/", "encoded/"), expected, answers, tolerance)]
     if tflite:
@@ -145,7 +145,7 @@ def _gate(
 
 def _refusal(final: Path, one: Comparison, tolerance: float) -> str:
     return (
-        f"{final}: the {one.artefact} does not compute what the model computes, and was not left in place. Masks agree "
+        f"{final}: the {one.artifact} does not compute what the model computes, and was not left in place. Masks agree "
         f"on {one.mask_agreement:.4%} of {one.pixels:,} pixels; {one.wrong:,} pixels have another class though the "
         f"model's two best are more than {2 * tolerance:g} apart there (expected 0); the largest difference of a "
         f"probability is {one.largest_difference:.2g} (expected at most {tolerance:g}). A layer that behaves otherwise "
