@@ -26,7 +26,7 @@ FLOORS = {
     "cli": 7,
 }  # fmt: skip
 GROUND = {
-    "errors", "atomic", "labels", "context", "symbolic", "keras_internals", "redirection", "serialization",
+    "errors", "atomic", "labels", "context", "symbolic", "keras_internals", "redirection", "serialization", "typing",
     "spec.declare", "spec.problems",
 }  # fmt: skip
 """What everybody may import."""
