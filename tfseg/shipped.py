@@ -2,8 +2,10 @@
 
 import difflib
 import os
+from itertools import takewhile
 from pathlib import Path
 
+from tfseg.spec.docstrings import first_sentence
 from tfseg.spec.problems import Problem, SpecError
 
 _PLACES = (Path(__file__).parent / "pipelines", Path(__file__).parent.parent / "pipelines")
@@ -36,6 +38,7 @@ def shipped() -> tuple[Path, ...]:
 
 
 def headline(file: Path) -> str:
-    """What the first comment of a pipeline file says about it."""
+    """Returns the first sentence of a pipeline file's header."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    return next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
+    header = takewhile(lambda line: line.startswith("#"), lines)
+    return first_sentence("\n".join(line.lstrip("# ") for line in header))

@@ -93,11 +93,16 @@ def schema(_: Console) -> None:
 
 
 @verb(tfseg, "list", frameworks=False)
-def list_(_: Console) -> None:
-    """List the components of every slot and the shipped pipelines, one line each."""
-    from tfseg.cli.listing import catalogue
+@click.argument("slots", nargs=-1, metavar="[SLOT]...")
+def list_(_: Console, slots: Sequence[str]) -> None:
+    """List the components of every SLOT, or of those given, and the shipped pipelines.
 
-    for title, lines in catalogue().items():
+    A slot is a key of a pipeline file that takes one of several components, such as backbone, decoder or loss.
+    `pipelines` lists the shipped pipelines alone.
+    """
+    from tfseg.cli.listing import components_of
+
+    for title, lines in components_of(slots).items():
         click.echo("\n".join([title, *table(lines)]))
 
 

@@ -7,6 +7,7 @@ TensorFlow has thousands.
 import ast
 import functools
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import ClassVar, get_origin
@@ -34,3 +35,13 @@ def _docstrings(node: ast.ClassDef) -> dict[str, str]:
             if isinstance(text, ast.Constant) and isinstance(text.value, str):
                 found[field.target.id] = inspect.cleandoc(text.value)
     return found
+
+
+def first_sentence(text: str) -> str:
+    """Returns the first sentence of a text, on one line.
+
+    >>> first_sentence("Pools, as Simonyan et al. 2015 do. Then\nscores.")
+    'Pools, as Simonyan et al. 2015 do.'
+    """
+    paragraph = " ".join(text.split("\n\n", 1)[0].split())
+    return re.split(r"(?<=\.)\s+(?=[A-Z`])", paragraph, maxsplit=1)[0].rstrip(".") + "." if paragraph else ""

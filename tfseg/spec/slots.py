@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from tfseg.spec.declare import Slot, spec
+from tfseg.spec.docstrings import first_sentence
 
 More = tuple[tuple[str, tuple[type, ...]], ...]
 """Specs to add by slot, as pairs (which can be hashed)."""
@@ -39,10 +40,10 @@ def _marked(type_: Any) -> Iterator[tuple[str, Any, Slot]]:
 
 
 def described(type_: Any) -> dict[str, dict[str, str]]:
-    """The slots of a spec and of all specs in it, with the types that each takes and the first line about each."""
+    """Returns the slots of a spec and of all specs in it, with the types that each takes and a sentence about each."""
     kinds = marks(type_)
     return {
-        slot: {kinds[slot].word(choice): (inspect.getdoc(choice) or "").split("\n", 1)[0] for choice in choices}
+        slot: {kinds[slot].word(choice): first_sentence(inspect.getdoc(choice) or "") for choice in choices}
         for slot, choices in slots(type_).items()
     }
 
