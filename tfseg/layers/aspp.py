@@ -112,7 +112,7 @@ class AtrousSpatialPyramidPooling(Composite):
         self._check()
         self.supports_jit = self.pool_size is None  # XLA interpolates wrongly, see tfseg/ops/resize.py
         branches = list(self._make_branches())
-        self.sublayers = {layer.name: layer for layers in branches for layer in layers}
+        self.parts = {layer.name: layer for layers in branches for layer in layers}
         self._calls = [[layer.name for layer in layers] for layers in branches]
 
     def _check(self) -> None:
@@ -172,9 +172,9 @@ class AtrousSpatialPyramidPooling(Composite):
         for names in self._calls:
             shape = self._joined(input_shape) if names[0] == "projection" else input_shape
             for name in names:
-                check_groups(self.sublayers[name], shape[-1])
-                self.sublayers[name].build(shape)
-                shape = self.sublayers[name].compute_output_shape(shape)
+                check_groups(self.parts[name], shape[-1])
+                self.parts[name].build(shape)
+                shape = self.parts[name].compute_output_shape(shape)
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         branches = [self._run(names, x) for names in self._calls if names[0] not in ("pooling", "projection")]
@@ -185,7 +185,7 @@ class AtrousSpatialPyramidPooling(Composite):
 
     def _run(self, names: list[str], x: Any) -> Any:
         for name in names:  # Keras tells them about `training`
-            x = self.sublayers[name](x)
+            x = self.parts[name](x)
         return x
 
     def _context(self, x: Any) -> Any:

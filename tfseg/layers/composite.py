@@ -14,6 +14,14 @@ class Composite(keras.layers.Layer):
     its statistics, once the model is loaded.
     """
 
+    parts: dict[str, keras.layers.Layer]
+    """Inner layers by name. Keras saves their weights under the name of this attribute, so it stays."""
+
+    @property
+    def sublayers(self) -> dict[str, keras.layers.Layer]:
+        """Inner layers by name, in the order of their calls."""
+        return self.parts
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "frozen": [layer.name for layer in self._inner() if not layer.trainable]}
 

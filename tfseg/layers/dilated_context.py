@@ -85,7 +85,7 @@ class DilatedContext(Composite):
         convolutions = [
             self._conv(*each) for each in zip(self._names(), self._channels(), self.dilation_rates, strict=True)
         ]
-        self.sublayers = {conv.name: conv for conv in [*convolutions, self._conv("ctx_final", num_classes, None)]}
+        self.parts = {conv.name: conv for conv in [*convolutions, self._conv("ctx_final", num_classes, None)]}
 
     def _names(self) -> list[str]:
         """As released: a number for each dilation, a second one for each convolution of it; the last is `fc1`."""
@@ -134,7 +134,7 @@ class DilatedContext(Composite):
                 f"Received: input_shape={tuple(input_shape)}"
             )
         channels = self.num_classes
-        for conv in self.sublayers.values():
+        for conv in self.parts.values():
             conv.build((input_shape[0], None, None, channels))
             channels = conv.filters
 
@@ -142,7 +142,7 @@ class DilatedContext(Composite):
         if self.padding == "once":
             border = (sum(self.dilation_rates),) * 2
             x = ops.pad(x, [(0, 0), border, border, (0, 0)])
-        for conv in self.sublayers.values():
+        for conv in self.parts.values():
             x = conv(x)
         return x
 

@@ -74,7 +74,7 @@ class ParallelAtrousClassifier(Composite):
         if not self.rates:
             raise ValueError(f"`rates` must name one branch at least. Received: rates={rates!r}")
         self._branches = [self._branch(number) for number in range(len(self.rates))]
-        self.sublayers = {name: self._part(name, rate) for name, rate in self._rates()}
+        self.parts = {name: self._part(name, rate) for name, rate in self._rates()}
 
     def _branch(self, number: int) -> list[str]:
         """The names of a branch's layers, in the order of their calls."""
@@ -108,15 +108,15 @@ class ParallelAtrousClassifier(Composite):
         for names in self._branches:
             shape = input_shape
             for name in names:
-                self.sublayers[name].build(shape)
-                shape = self.sublayers[name].compute_output_shape(shape)
+                self.parts[name].build(shape)
+                shape = self.parts[name].compute_output_shape(shape)
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         scores = []
         for names in self._branches:
             branch = x
             for name in names:  # Keras tells them about `training`
-                branch = self.sublayers[name](branch)
+                branch = self.parts[name](branch)
             scores.append(branch)
         return sum(scores[1:], start=scores[0])
 
