@@ -62,8 +62,8 @@ class AtrousSpatialPyramidPooling(Composite):
         order: Position of image-level pooling among the concatenated branches: `pooling_first` (authors' release) or
             `pooling_last` (TF Model Garden).
         pool_size: Integer or pair of integers, height and width of the windows of average pooling, whose result is
-            resized bilinearly to the input size. Along a shorter axis, the window covers the whole axis. If `None`,
-            pooling covers the whole feature map.
+            resized bilinearly to the input size. Along an axis that is shorter than the window, pooling covers the
+            whole axis. If `None`, pooling covers the whole feature map.
         align_corners: Boolean, whether to resize with aligned corners, as in the authors' release, rather than with
             half-pixel centers.
         norm: Type of normalization: `"batch"` or `"group"`.

@@ -30,12 +30,13 @@ class AtrousConv2D(keras.layers.Conv2D):
     `.weights.h5` files are not interchangeable, because they index layers by class. For a `dilation_rate` above 1,
     Keras wraps an ordinary convolution in `SpaceToBatchND` and `BatchToSpaceND`. This layer calls the dilated
     convolution of TensorFlow instead, which trains up to four times as fast on CPUs at rates of 12 and more, and
-    becomes one `CONV_2D` in a TFLite file of any size. It computes the same as Keras where TensorFlow cannot train a
-    dilated convolution (CPUs without oneDNN), with `groups`, with `channels_first`, and on other backends.
+    becomes one `CONV_2D` in a TFLite file of any size. It falls back to the implementation of Keras where TensorFlow
+    cannot train a dilated convolution (CPUs without oneDNN), with `groups`, with `channels_first`, and on other
+    backends.
 
     `padding=p` adds `p` zeros on both sides, as in Caffe and PyTorch. The output size is
-    `floor((n + 2 p - rate (kernel_size - 1) - 1) / strides) + 1`. With strides, this can sample other pixels than
-    `"same"`, which adds the larger half of its zeros at the bottom and right.
+    `floor((n + 2 p - rate (kernel_size - 1) - 1) / strides) + 1`. With strides, this samples other pixels than `"same"`
+    at some sizes, because `"same"` adds the larger half of its zeros at the bottom and right.
 
     Example:
 

@@ -56,8 +56,8 @@ class CropLike(keras.layers.Layer):
         _, height, width, _ = ops.shape(reference)
         if self.offset == 0 and all(isinstance(side, int) for side in size) and size == [height, width]:
             return ops.cast(x, self.compute_dtype)
-        length = ops.slice(x, (0, self.offset, self.offset, 0), (batch, height, width, channels))
-        return ops.cast(length, self.compute_dtype)
+        crop = ops.slice(x, (0, self.offset, self.offset, 0), (batch, height, width, channels))
+        return ops.cast(crop, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> tuple[int | None, ...]:
         x, reference = two_shapes(input_shape)
