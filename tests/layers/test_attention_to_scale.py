@@ -16,12 +16,12 @@ FEATURES = [RANDOM.normal(size=(2, 6, 7, channels)).astype("float32") for channe
 
 def layer(**arguments: object) -> AttentionToScale:
     """Returns a layer with random weights, including biases."""
-    made = AttentionToScale(scales=3, filters=6, **arguments)
-    made.build([each.shape for each in (*SCORES, *FEATURES)])
+    attention = AttentionToScale(scales=3, filters=6, **arguments)
+    attention.build([each.shape for each in (*SCORES, *FEATURES)])
     random = np.random.default_rng(1)
-    for weight in made.weights:
+    for weight in attention.weights:
         weight.assign(random.normal(size=weight.shape))
-    return made
+    return attention
 
 
 def fused(weights: list[np.ndarray], scores: list[np.ndarray], features: list[np.ndarray]) -> np.ndarray:
@@ -33,28 +33,28 @@ def fused(weights: list[np.ndarray], scores: list[np.ndarray], features: list[np
 
 
 def test_output_matches_numpy() -> None:
-    """1e-5: float32 sums of 108 products before a softmax."""
-    made = layer()
-    expected = fused(made.get_weights(), SCORES, FEATURES)
-    np.testing.assert_allclose(made([*SCORES, *FEATURES]), expected, atol=1e-5)
-    assert made.hidden.kernel.shape == (3, 3, 12, 6) and made.weigh.kernel.shape == (1, 1, 6, 3)
+    """Tolerance 1e-5: float32 sums of 108 products before a softmax."""
+    attention = layer()
+    expected = fused(attention.get_weights(), SCORES, FEATURES)
+    np.testing.assert_allclose(attention([*SCORES, *FEATURES]), expected, atol=1e-5)
+    assert attention.hidden.kernel.shape == (3, 3, 12, 6) and attention.weigh.kernel.shape == (1, 1, 6, 3)
 
 
 def test_equal_scores_are_unchanged() -> None:
     """The weights sum to one."""
-    found = layer()([*[SCORES[0]] * 3, *FEATURES])
-    np.testing.assert_allclose(found, SCORES[0], atol=1e-5)
+    actual = layer()([*[SCORES[0]] * 3, *FEATURES])
+    np.testing.assert_allclose(actual, SCORES[0], atol=1e-5)
 
 
 def test_scores_are_fused_in_float32() -> None:
     """In float16, the weighted scores would be rounded before the sum."""
-    made = AttentionToScale(scales=2, filters=1, dtype="mixed_float16")
+    attention = AttentionToScale(scales=2, filters=1, dtype="mixed_float16")
     ones = np.ones((1, 1, 1, 1), "float16")
-    made.build([ones.shape] * 4)
-    for weight in made.weights:
+    attention.build([ones.shape] * 4)
+    for weight in attention.weights:
         weight.assign(np.zeros(weight.shape))
-    found = made([60000 * ones, 60000 * ones, ones, ones])
-    assert found.dtype == "float16" and float(found[0, 0, 0, 0]) == 60000 * ones[0, 0, 0, 0]
+    actual = attention([60000 * ones, 60000 * ones, ones, ones])
+    assert actual.dtype == "float16" and float(actual[0, 0, 0, 0]) == 60000 * ones[0, 0, 0, 0]
 
 
 def test_invalid_arguments() -> None:

@@ -58,8 +58,8 @@ def test_atrous_convolutions_are_plain_convolutions_in_tflite(size: int) -> None
     branches = [AtrousConv2D(4, 3, dilation_rate=rate, padding="same")(image) for rate in (6, 12, 18)]
     model = keras.Model(image, ResizeLike()([keras.layers.Add()(branches), image]))
     x = np.random.default_rng(1).normal(size=(1, size, size, 3)).astype("float32")
-    (found,), names = run_tflite(tflite(model), [x])
-    np.testing.assert_allclose(found, model(x), atol=1e-5)
+    (actual,), names = run_tflite(tflite(model), [x])
+    np.testing.assert_allclose(actual, model(x), atol=1e-5)
     assert sorted(set(names)) == ["ADD", "CONV_2D", "RESIZE_BILINEAR"]
     assert names.count("CONV_2D") == 3
 

@@ -32,17 +32,16 @@ def scene(batch: int = 1, height: int = 10, width: int = 12, classes: int = 4) -
 
 def layer(**arguments: Any) -> CrfRnn:
     """Returns a layer for 4 classes with distinct random weights."""
-    made = CrfRnn(**{**THETAS, **arguments})
-    made.build([(None, None, None, 4), (None, None, None, 3)])
+    crf = CrfRnn(**{**THETAS, **arguments})
+    crf.build([(None, None, None, 4), (None, None, None, 3)])
     random = np.random.default_rng(1)
-    for weight in made.weights:
+    for weight in crf.weights:
         weight.assign(weight + 0.2 * random.normal(size=weight.shape))
-    return made
+    return crf
 
 
 def by_force(crf: CrfRnn, logits: np.ndarray, image: np.ndarray, iterations: int = 10) -> np.ndarray:
-    """Computes `q = U - Mu (W_b F_b + W_s F_s)` with sums over all pairs, in float64; the bilateral one within the
-    window."""
+    """Computes `q = U - Mu (W_b F_b + W_s F_s)` with sums over all pairs (`K_b`: in the window) in float64."""
     size, classes = logits.shape[:2], logits.shape[2]
     unary, pixels = logits.reshape(-1, classes).astype("float64"), tf.constant(image, "float64")
     eye = tf.eye(len(unary), dtype="float64")
@@ -100,8 +99,8 @@ def test_both_kernels_with_any_compatibility(form: dict[str, Any], compatibility
     assert len(crf.trainable_weights) == 3 - (compatibility != "learned")
     logits, image = scene()
     expected = by_force(crf, logits[0], image[0], iterations=2)
-    found = np.asarray(crf([logits, image], training=True)[0])
-    assert np.abs(found - expected).mean() < (1e-5 if form else 0.05) * np.abs(expected - logits[0]).mean()
+    actual = np.asarray(crf([logits, image], training=True)[0])
+    assert np.abs(actual - expected).mean() < (1e-5 if form else 0.05) * np.abs(expected - logits[0]).mean()
 
 
 @pytest.mark.first_cases(1)
@@ -133,8 +132,8 @@ def test_a_uniform_region_keeps_its_label() -> None:
     logits, image = np.zeros((1, 8, 8, 3), "float32"), np.full((1, 8, 8, 3), 90, "uint8")
     logits[..., 1] = 0.1
     for form in FORMS:
-        found = np.asarray(CrfRnn(**THETAS, **form)([logits, image]))
-        assert np.all(found.argmax(-1) == 1) and np.all(found[..., 1] - found[..., 0] > 5)
+        actual = np.asarray(CrfRnn(**THETAS, **form)([logits, image]))
+        assert np.all(actual.argmax(-1) == 1) and np.all(actual[..., 1] - actual[..., 0] > 5)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -170,10 +169,10 @@ def test_grayscale_image_matches_three_equal_channels(form: dict[str, Any]) -> N
     gray = image[..., :1]
     crf, color = (CrfRnn(**THETAS, **form) for _ in range(2))
     expected = np.asarray(color([logits, np.repeat(gray, 3, -1)]))
-    found = np.asarray(crf([logits, gray]))
-    assert np.mean(found.argmax(-1) == expected.argmax(-1)) > 0.97
+    actual = np.asarray(crf([logits, gray]))
+    assert np.mean(actual.argmax(-1) == expected.argmax(-1)) > 0.97
     if form:  # the lattice has a different number of dimensions
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+        np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
 # Gradients.
@@ -194,9 +193,9 @@ def test_gradients_to_logits_and_weights(form: dict[str, Any], kernel_weights: A
         return tf.nn.softmax(outputs)
 
     inputs = [logits, *(weight.value for weight in crf.trainable_weights)]
-    found, expected = tf.test.compute_gradient(result, inputs)
-    assert len(found) == 4
-    for one, other in zip(found, expected, strict=True):
+    actual, expected = tf.test.compute_gradient(result, inputs)
+    assert len(actual) == 4
+    for one, other in zip(actual, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
         assert np.abs(other).max() > 1e-3
 
@@ -214,7 +213,7 @@ def test_gradient_to_the_image() -> None:
         "bilateral_weight": 2.0,
     }
 
-    found = {}
+    gradients = {}
     for kernel in ("permutohedral", "convolutional"):
         crf = CrfRnn(**THETAS, **options, kernel=kernel, window=27, image_gradient=True)
 
@@ -226,12 +225,12 @@ def test_gradient_to_the_image() -> None:
         def gradient(image: tf.Tensor, total: Any = total) -> tf.Tensor:
             return tf.gradients(total(image), image)[0]
 
-        found[kernel] = np.ravel(gradient(image))
+        gradients[kernel] = np.ravel(gradient(image))
     direction = generator.normal(size=image.shape)
     difference = (total(image + 1e-3 * direction) - total(image - 1e-3 * direction)) / 2e-3
-    np.testing.assert_allclose(np.sum(found["convolutional"] * np.ravel(direction)), difference, rtol=1e-4)
-    assert np.corrcoef(*found.values())[0, 1] > 0.9
-    assert 0.8 < np.linalg.norm(found["permutohedral"]) / np.linalg.norm(found["convolutional"]) < 1.25
+    np.testing.assert_allclose(np.sum(gradients["convolutional"] * np.ravel(direction)), difference, rtol=1e-4)
+    assert np.corrcoef(*gradients.values())[0, 1] > 0.9
+    assert 0.8 < np.linalg.norm(gradients["permutohedral"]) / np.linalg.norm(gradients["convolutional"]) < 1.25
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -241,8 +240,8 @@ def test_no_gradient_to_the_image_by_default(form: dict[str, Any]) -> None:
     with tf.GradientTape() as tape:
         tape.watch(image)
         total = tf.reduce_sum(crf([logits, image]) ** 2)
-    found = tape.gradient(total, image)
-    assert found is None or not np.any(found)
+    actual = tape.gradient(total, image)
+    assert actual is None or not np.any(actual)
 
 
 # Invalid input.
@@ -360,6 +359,6 @@ def test_nan_in_the_logits_is_propagated(form: dict[str, Any]) -> None:
     crf = CrfRnn(**THETAS, **form)
     expected = crf([logits, image])[1]
     logits[0, 3, 3, 1] = float("nan")
-    found = crf([logits, image])
-    assert np.isnan(found[0, 3, 3, 1])
-    np.testing.assert_allclose(found[1], expected, atol=1e-5)
+    actual = crf([logits, image])
+    assert np.isnan(actual[0, 3, 3, 1])
+    np.testing.assert_allclose(actual[1], expected, atol=1e-5)

@@ -13,8 +13,8 @@ X = np.random.default_rng(0).normal(size=(2, 9, 12, 3)).astype("float32")
 
 
 def test_crop_starts_at_the_offset() -> None:
-    found = CropLike(2)([X, np.zeros((2, 5, 7, 1))])
-    np.testing.assert_array_equal(found, X[:, 2:7, 2:9])
+    actual = CropLike(2)([X, np.zeros((2, 5, 7, 1))])
+    np.testing.assert_array_equal(actual, X[:, 2:7, 2:9])
 
 
 def test_crop_with_dynamic_sizes() -> None:
@@ -23,8 +23,8 @@ def test_crop_with_dynamic_sizes() -> None:
     assert y.shape == (None, None, None, 3)
     model = keras.Model([x, reference], y)
     for height, width in ((3, 4), (8, 11)):
-        found = model([X, np.zeros((2, height, width, 1))])
-        np.testing.assert_array_equal(found, X[:, 1 : height + 1, 1 : width + 1])
+        actual = model([X, np.zeros((2, height, width, 1))])
+        np.testing.assert_array_equal(actual, X[:, 1 : height + 1, 1 : width + 1])
 
 
 def test_gradient_is_zero_outside_the_crop() -> None:

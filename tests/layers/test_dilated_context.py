@@ -106,10 +106,10 @@ def test_large_is_initialized_close_to_relu() -> None:
     """The random weights change the output by about a tenth and the class of few positions."""
     keras.utils.set_random_seed(0)
     x = (RANDOM.normal(size=(1, 24, 24, 21)) * 5).astype("float32")
-    found, expected = np.asarray(DilatedContext(21, "large")(x)), relu(x)
-    assert np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2)) < 0.2
-    assert np.mean(found.argmax(3) == expected.argmax(3)) > 0.85  # noise in 21 channels, whose largest values are close
-    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.98
+    actual, expected = np.asarray(DilatedContext(21, "large")(x)), relu(x)
+    assert np.sqrt(np.mean((actual - expected) ** 2) / np.mean(expected**2)) < 0.2
+    assert np.mean(actual.argmax(3) == expected.argmax(3)) > 0.85  # noise, whose largest values are close
+    assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.98
 
 
 def test_initial_weights_follow_equation_5() -> None:

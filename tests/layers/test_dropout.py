@@ -15,8 +15,8 @@ ONES = np.ones((4, 32, 32, 8), "float32")
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 def test_dropout_is_applied_at_inference(rate: float) -> None:
-    for found in (McDropout(rate)(ONES), McDropout(rate)(ONES, training=False)):
-        values = np.asarray(found)
+    for actual in (McDropout(rate)(ONES), McDropout(rate)(ONES, training=False)):
+        values = np.asarray(actual)
         assert np.mean(values == 0) == pytest.approx(rate, abs=0.02)
         np.testing.assert_allclose(values[values != 0], 1 / (1 - rate), rtol=1e-6)
 
@@ -81,6 +81,6 @@ def test_tflite_rejects_always_on_and_omits_it_otherwise() -> None:
     with pytest.raises(Exception, match=r"(?i)flex|custom|Select TF"):
         tflite(network(True))
     one = ONES[:1]  # the converter of TensorFlow 2.20 sets the batch size to 1
-    (found,), names = run_tflite(tflite(network(False, batch=1)), [one])
-    np.testing.assert_array_equal(found, one)
+    (actual,), names = run_tflite(tflite(network(False, batch=1)), [one])
+    np.testing.assert_array_equal(actual, one)
     assert not names

@@ -21,28 +21,28 @@ def layer(choice: Normalization | None = None, **published: Any) -> keras.layers
 
 
 def test_default_is_batch_norm_with_published_values() -> None:
-    found = layer(momentum=0.99, epsilon=1e-5)
-    assert type(found) is keras.layers.BatchNormalization
-    assert (found.name, found.momentum, found.epsilon) == ("norm", 0.99, 1e-5)
+    norm = layer(momentum=0.99, epsilon=1e-5)
+    assert type(norm) is keras.layers.BatchNormalization
+    assert (norm.name, norm.momentum, norm.epsilon) == ("norm", 0.99, 1e-5)
     assert (layer().momentum, layer().epsilon) == (0.9, 1e-3)
 
 
 def test_choice_overrides_published_values() -> None:
-    found = layer(Normalization(momentum=0.7, epsilon=0.1), momentum=0.99, epsilon=1e-5)
-    assert (found.momentum, found.epsilon) == (0.7, 0.1)
+    norm = layer(Normalization(momentum=0.7, epsilon=0.1), momentum=0.99, epsilon=1e-5)
+    assert (norm.momentum, norm.epsilon) == (0.7, 0.1)
     half = layer(Normalization(epsilon=0.1), momentum=0.99)
     assert (half.momentum, half.epsilon) == (0.99, 0.1)
 
 
 def test_group_norm_matches_numpy() -> None:
-    """Mean and variance of each image and each pair of channels; 1e-5 for float32 sums of 40 values."""
-    found = layer(Normalization("group", 3), epsilon=0.5, beta_initializer="ones")
+    """Mean and variance of each image and each pair of channels; tolerance 1e-5 for float32 sums of 40 values."""
+    norm = layer(Normalization("group", 3), epsilon=0.5, beta_initializer="ones")
     groups = X.astype(np.float64).reshape(2, 5, 4, 3, 2)
     mean = groups.mean((1, 2, 4), keepdims=True)
     variance = groups.var((1, 2, 4), keepdims=True)
     expected = ((groups - mean) / np.sqrt(variance + 0.5)).reshape(X.shape) + 1
-    np.testing.assert_allclose(found(X), expected, atol=1e-5)
-    np.testing.assert_array_equal(found(X, training=True), found(X))
+    np.testing.assert_allclose(norm(X), expected, atol=1e-5)
+    np.testing.assert_array_equal(norm(X, training=True), norm(X))
 
 
 def test_choice_is_restored_after_the_context() -> None:

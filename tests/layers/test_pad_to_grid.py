@@ -16,18 +16,18 @@ X = np.random.default_rng(0).uniform(size=(2, 7, 17, 3)).astype("float32")
 def test_output_has_the_next_valid_size(multiple: int, remainder: int) -> None:
     if remainder >= multiple:
         return
-    found = PadToGrid(multiple, remainder)(X)
-    for before, after in zip(X.shape[1:3], found.shape[1:3], strict=True):
+    actual = PadToGrid(multiple, remainder)(X)
+    for before, after in zip(X.shape[1:3], actual.shape[1:3], strict=True):
         assert after == next(size for size in range(before, 99) if size % multiple == remainder)
 
 
 def test_image_is_unchanged_and_padding_has_the_value() -> None:
     color = (122.67891434, 116.66876762, 104.00698793)
-    found = np.asarray(PadToGrid(8, value=color)(X))
-    assert found.shape == (2, 9, 17, 3)
-    np.testing.assert_array_equal(found[:, :7], X)
-    np.testing.assert_array_equal(found[:, 7:], np.broadcast_to(np.array(color, "float32"), (2, 2, 17, 3)))
-    np.testing.assert_array_equal(CropLike(0)([found, X]), X)
+    actual = np.asarray(PadToGrid(8, value=color)(X))
+    assert actual.shape == (2, 9, 17, 3)
+    np.testing.assert_array_equal(actual[:, :7], X)
+    np.testing.assert_array_equal(actual[:, 7:], np.broadcast_to(np.array(color, "float32"), (2, 2, 17, 3)))
+    np.testing.assert_array_equal(CropLike(0)([actual, X]), X)
 
 
 def test_scalar_and_default_value() -> None:

@@ -17,12 +17,12 @@ X = np.random.default_rng(0).normal(size=(2, 9, 14, 5)).astype(np.float32)
 
 def test_levels_are_concatenated_after_the_feature_map_in_order() -> None:
     layer = PyramidPooling(filters=3, bins=(2, 1, 4))
-    found = np.asarray(layer(X))
-    np.testing.assert_array_equal(found[..., :5], X)
+    actual = np.asarray(layer(X))
+    np.testing.assert_array_equal(actual[..., :5], X)
     for index, n in enumerate((2, 1, 4)):
         pooled = by_rule(X, n, n) @ np.asarray(layer.convs[index].kernel)[0, 0] / np.sqrt(1 + 1e-3)
         expected = resize(np.maximum(pooled, 0).astype(np.float32), (9, 14), align_corners=True)
-        np.testing.assert_allclose(found[..., 5 + 3 * index : 8 + 3 * index], expected, atol=1e-5)
+        np.testing.assert_allclose(actual[..., 5 + 3 * index : 8 + 3 * index], expected, atol=1e-5)
 
 
 def test_level_with_one_bin_is_constant() -> None:
@@ -35,9 +35,9 @@ def test_any_size_gives_no_nan_in_training_with_batch_size_1(size: tuple[int, in
     layer = PyramidPooling(filters=3)
     x = tf.random.normal((1, *size, 5))
     with tf.GradientTape() as tape:
-        found = layer(x, training=True)
-        loss = tf.reduce_sum(found**2)
-    assert found.shape == (1, *size, 17)
+        actual = layer(x, training=True)
+        loss = tf.reduce_sum(actual**2)
+    assert actual.shape == (1, *size, 17)
     assert all(np.isfinite(gradient).all() for gradient in tape.gradient(loss, layer.trainable_variables))
 
 

@@ -25,8 +25,8 @@ def caffe(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> np.n
 
 @pytest.mark.parametrize(("radius", "alpha", "beta", "bias"), [(2, 1e-4, 0.75, 1.0), (1, 0.5, 0.5, 2.0), (0, 1, 1, 1)])
 def test_output_matches_caffe(radius: int, alpha: float, beta: float, bias: float) -> None:
-    found = LocalResponseNormalization(radius, alpha, beta, bias)(X)
-    np.testing.assert_allclose(found, caffe(X, 2 * radius + 1, alpha, beta, bias), rtol=1e-5)
+    actual = LocalResponseNormalization(radius, alpha, beta, bias)(X)
+    np.testing.assert_allclose(actual, caffe(X, 2 * radius + 1, alpha, beta, bias), rtol=1e-5)
 
 
 def test_defaults_are_those_of_alexnet() -> None:
@@ -44,9 +44,9 @@ def test_output_matches_tensorflow_with_a_fifth_of_alpha() -> None:
 
 
 def test_squares_do_not_overflow_float16() -> None:
-    found = LocalResponseNormalization(dtype="mixed_float16")(X * 10)
-    assert found.dtype == "float16"
-    np.testing.assert_allclose(found, caffe(X * 10, 5, 1e-4, 0.75, 1.0), rtol=2e-3)
+    actual = LocalResponseNormalization(dtype="mixed_float16")(X * 10)
+    assert actual.dtype == "float16"
+    np.testing.assert_allclose(actual, caffe(X * 10, 5, 1e-4, 0.75, 1.0), rtol=2e-3)
 
 
 def test_invalid_radius() -> None:

@@ -50,20 +50,20 @@ def test_unpooling_is_identical_to_tfa(golden: list[dict[str, Any]]) -> None:
 def test_output_size_returns_values_to_their_positions(golden: list[dict[str, Any]]) -> None:
     for arrays in golden:
         image = arrays["image"]
-        found = np.asarray(MaxUnpooling2D(**arguments(arrays))(arrays["pooled"], arrays["argmax"], image))
+        actual = np.asarray(MaxUnpooling2D(**arguments(arrays))(arrays["pooled"], arrays["argmax"], image))
         rows, columns = np.divmod(arrays["argmax"] // image.shape[3], image.shape[2])
         expected = np.zeros_like(image)
         for (n, i, j, c), value in np.ndenumerate(arrays["pooled"]):
             expected[n, rows[n, i, j, c], columns[n, i, j, c], c] += value
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 def test_tfa_is_wrong_at_sizes_that_the_stride_does_not_divide(golden: list[dict[str, Any]]) -> None:
     """As described in the docstring of the class."""
     wrong = []
     for arrays in golden:
-        found = MaxUnpooling2D(**arguments(arrays))(arrays["pooled"], arrays["argmax"], arrays["image"])
-        if found.shape != arrays["unpooled"].shape or np.any(found != arrays["unpooled"]):
+        actual = MaxUnpooling2D(**arguments(arrays))(arrays["pooled"], arrays["argmax"], arrays["image"])
+        if actual.shape != arrays["unpooled"].shape or np.any(actual != arrays["unpooled"]):
             wrong.append(arrays["image"].shape)
     assert sorted(wrong) == [(1, 7, 9, 4), (1, 13, 11, 2), (2, 6, 10, 3)]
 
@@ -95,17 +95,17 @@ def test_model_with_dynamic_sizes() -> None:
     again = keras.Model.from_config(model.get_config())
     for size in ((7, 9), (8, 6)):
         x = X[:, : size[0], : size[1]] if size == (7, 9) else np.random.default_rng(1).normal(size=(2, *size, 3))
-        found = again.predict(x.astype("float32"), verbose=0)
-        kept = found != 0
-        np.testing.assert_array_equal(found[kept], x.astype("float32")[kept])
+        actual = again.predict(x.astype("float32"), verbose=0)
+        kept = actual != 0
+        np.testing.assert_array_equal(actual[kept], x.astype("float32")[kept])
 
 
 @pytest.mark.filterwarnings("error")
 def test_argmax_indices_are_not_a_keras_mask() -> None:
     """Keras treats an argument named `mask` specially: no warning is issued, and no mask is propagated."""
     values, indices = MaxPoolingWithArgmax2D(2)(X)
-    found = MaxUnpooling2D(2)(values, mask=indices, output_size=X)
-    assert getattr(found, "_keras_mask", None) is None
+    actual = MaxUnpooling2D(2)(values, mask=indices, output_size=X)
+    assert getattr(actual, "_keras_mask", None) is None
 
 
 def test_static_output_shapes() -> None:
@@ -131,9 +131,9 @@ def test_static_output_shapes() -> None:
 def test_defaults_are_those_of_tensorflow_addons(arguments: dict[str, object], size: tuple[int, int]) -> None:
     """`same` gives `rows * strides`, `valid` gives `(rows - 1) * strides + pool_size`, for any omitted argument."""
     values = np.ones((1, 4, 4, 1), np.float32)
-    found = MaxUnpooling2D(**arguments)(values, np.zeros((1, 4, 4, 1), np.int32))
-    assert found.shape == (1, *size, 1)
-    assert float(np.sum(found)) == 16.0
+    actual = MaxUnpooling2D(**arguments)(values, np.zeros((1, 4, 4, 1), np.int32))
+    assert actual.shape == (1, *size, 1)
+    assert float(np.sum(actual)) == 16.0
 
 
 @pytest.mark.parametrize("kind", [MaxPoolingWithArgmax2D, MaxUnpooling2D])

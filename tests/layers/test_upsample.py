@@ -18,20 +18,20 @@ X = np.random.default_rng(0).normal(size=(2, 7, 6, 3)).astype("float32")
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_deconvolution_is_bilinear_resizing_in_the_interior(factor: int, padding: str) -> None:
     """Both place output i at (i + 1/2) / factor - 1/2; `valid` adds half a stride on every side."""
-    found = BilinearConv2DTranspose(3, 2 * factor, factor, padding)(X)
+    actual = BilinearConv2DTranspose(3, 2 * factor, factor, padding)(X)
     border = factor // 2 if padding == "valid" else 0
-    assert found.shape[1] == (deconv_size(7, 2 * factor, factor) if padding == "valid" else 7 * factor)
-    found = found[:, border : border + 7 * factor, border : border + 6 * factor]
+    assert actual.shape[1] == (deconv_size(7, 2 * factor, factor) if padding == "valid" else 7 * factor)
+    actual = actual[:, border : border + 7 * factor, border : border + 6 * factor]
     inner = slice(factor // 2, -(factor // 2))
     expected = tf.image.resize(X, (7 * factor, 6 * factor))
-    np.testing.assert_allclose(found[:, inner, inner], expected[:, inner, inner], atol=1e-5)
+    np.testing.assert_allclose(actual[:, inner, inner], expected[:, inner, inner], atol=1e-5)
 
 
 def test_deconvolution_with_odd_kernel_preserves_the_pixels() -> None:
     """With kernel size 2 s - 1, every s-th output equals an input, as with aligned corners."""
-    found = BilinearConv2DTranspose(3, 7, 4)(X)[:, 3:-3, 3:-3]
-    np.testing.assert_allclose(found[:, ::4, ::4], X, atol=1e-6)
-    np.testing.assert_allclose(found, resize(X, (25, 21), align_corners=True), atol=1e-5)
+    actual = BilinearConv2DTranspose(3, 7, 4)(X)[:, 3:-3, 3:-3]
+    np.testing.assert_allclose(actual[:, ::4, ::4], X, atol=1e-6)
+    np.testing.assert_allclose(actual, resize(X, (25, 21), align_corners=True), atol=1e-5)
 
 
 def model_of(layer: keras.layers.Layer) -> keras.Model:
@@ -95,9 +95,9 @@ def test_resize_like_matches_resize(align_corners: bool, interpolation: str) -> 
 def test_a_float32_head_accepts_half_precision_scores() -> None:
     """Scores are interpolated in float32, without further rounding."""
     half = tf.cast(X, "float16")
-    found = ResizeLike(dtype="float32")([half, np.zeros((2, 20, 30, 3), "float32")])
-    assert found.dtype == "float32"
-    np.testing.assert_array_equal(found, tf.image.resize(tf.cast(half, "float32"), (20, 30)))
+    actual = ResizeLike(dtype="float32")([half, np.zeros((2, 20, 30, 3), "float32")])
+    assert actual.dtype == "float32"
+    np.testing.assert_array_equal(actual, tf.image.resize(tf.cast(half, "float32"), (20, 30)))
 
 
 def test_a_model_with_bilinear_resizing_is_not_compiled_by_xla() -> None:

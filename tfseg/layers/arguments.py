@@ -9,7 +9,7 @@ F = TypeVar("F", bound=Callable[..., None])
 
 
 def extends(layer: type) -> Callable[[F], F]:
-    """Decorates a constructor that passes `**kwargs` to that of `layer` with the combined signature.
+    """Sets the combined signature on a constructor that forwards `**kwargs` to the constructor of `layer`.
 
     `help`, editors and the layers of a graph read the signature. Arguments that only `layer` names become keyword-only.
     """

@@ -119,11 +119,10 @@ class MaxPoolingWithArgmax2D(_IndexedPooling2D):
 class MaxUnpooling2D(_IndexedPooling2D):
     """Scatters pooled values to the argmax indices of `MaxPoolingWithArgmax2D`, with zeros elsewhere.
 
-    With the size of the pooled tensor, or that tensor itself, as `output_size`, every value returns to its original
+    With the input of the pooling layer, or its height and width, as `output_size`, every value returns to its original
     position. Without `output_size`, the size follows from `pool_size`, `strides` and `padding` as if the windows had
-    covered the pooled tensor exactly, as in `tensorflow_addons.layers.MaxUnpooling2D`. If they had not (an odd height
-    or width with `"same"`), the size differs and the indices refer to other pixels; TensorFlow Addons gives the same
-    result.
+    covered that input exactly, as in `tensorflow_addons.layers.MaxUnpooling2D`. If they had not (an odd height or width
+    with `"same"`), the size differs and the indices refer to other pixels; TensorFlow Addons gives the same result.
 
     Values with the same index, from overlapping windows, are added.
 
