@@ -13,7 +13,7 @@ def convolved(
     padding: int | None = None,
     stride: int = 1,
 ) -> np.ndarray:
-    """Computes the cross-correlation of `[batch, height, width, channels]` in float64; zero padding, by default "same"."""
+    """Computes the cross-correlation of `[batch, height, width, channels]` in float64, zero-padded to equal size."""
     rows, columns, *_ = kernel.shape
     borders = [(rate * (n - 1) // 2 if padding is None else padding,) * 2 for n in (rows, columns)]
     padded = np.pad(x.astype("float64"), [(0, 0), *borders, (0, 0)])

@@ -8,9 +8,7 @@ from tfseg.layers import AtrousMaxPooling2D, CaffeMaxPooling2D
 
 
 def image(size: int) -> np.ndarray:
-    return (
-        np.random.default_rng(0).normal(size=(1, size, size, 2)).astype(np.float32) - 5
-    )  # zero padding would be the maximum
+    return np.random.default_rng(0).normal(size=(1, size, size, 2)).astype(np.float32) - 5  # zeros would be the maximum
 
 
 @pytest.mark.parametrize("size", [1, 9, 33])
