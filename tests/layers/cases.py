@@ -1,4 +1,4 @@
-"""Every layer once, tiny; twice where an argument changes what is computed."""
+"""Test cases of all layers with tiny arguments; layers appear twice where an argument changes the computation."""
 
 from tests.checks import LayerCase
 from tfseg import layers
@@ -6,8 +6,8 @@ from tfseg import layers
 X = (2, 9, 12, 3)
 SMALL = (2, 5, 4, 3)
 VALUES = ("float32", "int32")
-ALL = "all, under every policy, as its docstring says"
-RESIZED = "what lies between pixels, see ops/resize.py"
+ALL = "the whole computation, under every policy"
+RESIZED = "interpolation, see ops/resize.py"
 
 CASES = [
     LayerCase(layers.Normalize, {"mode": "caffe"}, (X,), float32_inside=ALL),
@@ -67,7 +67,7 @@ CASES = [
         {"pool_size": 3, "strides": 2, "implementation": "native"},
         (X,),
         outputs=2,
-        unlike={"xla": "no such kernel", "tflite": "no such operation", "neutral": "of TensorFlow only"},
+        unlike={"xla": "no such kernel", "tflite": "no such operation", "neutral": "TensorFlow only"},
     ),
     LayerCase(layers.MaxUnpooling2D, {"pool_size": 3, "strides": 2, "padding": "same"}, (SMALL, SMALL), VALUES),
     LayerCase(layers.MaxUnpooling2D, {"pool_size": 2}, (SMALL, SMALL, X), (*VALUES, "uint8")),
@@ -102,7 +102,7 @@ CASES = [
         learned=3 * 7,
         fixed=2 * 7,
         whole_since="2.21",
-        float32_inside="the mean over the map",
+        float32_inside="the mean over the feature map",
     ),
     LayerCase(
         layers.AtrousSpatialPyramidPooling,
@@ -151,9 +151,9 @@ CASES = [
         ("float32", "uint8"),
         learned=3,
         unlike={
-            "xla": "a lattice has as many vertices as the image asks for",
-            "tflite": "no product with a sparse matrix",
-            "neutral": "of TensorFlow only",
+            "xla": "the number of lattice vertices depends on the image",
+            "tflite": "no sparse matrix product",
+            "neutral": "TensorFlow only",
         },
     ),
     LayerCase(

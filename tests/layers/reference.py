@@ -1,4 +1,4 @@
-"""Convolution and interpolation written out in loops: what composite layers are compared with."""
+"""Reference implementations of convolution and interpolation as explicit loops."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def convolved(
     padding: int | None = None,
     stride: int = 1,
 ) -> np.ndarray:
-    """Cross-correlation of `[batch, height, width, channels]` in float64, zeros around; by default of equal size."""
+    """Computes the cross-correlation of `[batch, height, width, channels]` in float64, zero-padded to equal size."""
     rows, columns, *_ = kernel.shape
     borders = [(rate * (n - 1) // 2 if padding is None else padding,) * 2 for n in (rows, columns)]
     padded = np.pad(x.astype("float64"), [(0, 0), *borders, (0, 0)])
@@ -30,7 +30,7 @@ def convolved(
 
 
 def interpolated(x: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Bilinear with the corners aligned: place `i` of the result is `i (in - 1) / (out - 1)` of `x`."""
+    """Interpolates bilinearly with aligned corners: output position `i` lies at `i (in - 1) / (out - 1)` of `x`."""
     result = np.zeros((x.shape[0], *size, x.shape[3]))
     for i in range(size[0]):
         for j in range(size[1]):
@@ -45,7 +45,7 @@ def interpolated(x: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 
 def normalized(x: np.ndarray, weights: Sequence[np.ndarray], epsilon: float) -> np.ndarray:
-    """BatchNorm at inference; `weights` are gamma, beta, mean and variance."""
+    """Applies BatchNorm in inference mode; `weights` are gamma, beta, mean and variance."""
     gamma, beta, mean, variance = weights
     return gamma * (x - mean) / np.sqrt(variance + epsilon) + beta
 

@@ -1,4 +1,4 @@
-"""The pyramid of DeepLab v3 and v3+, against one written out in loops."""
+"""ASPP of DeepLab v3 and v3+, against a reference implementation in loops."""
 
 import json
 import re
@@ -18,7 +18,7 @@ EPSILON = 1e-3
 
 
 def filled(layer: keras.layers.Layer, shape: tuple[int, ...] = X.shape) -> keras.layers.Layer:
-    """`layer` with weights that are all different, moving averages too."""
+    """Returns `layer` with distinct random weights, including the moving averages."""
     layer.build(shape)
     for weight in layer.weights:
         signs = RANDOM.choice([-1, 1], weight.shape) if "kernel" in weight.path else 1
@@ -27,7 +27,7 @@ def filled(layer: keras.layers.Layer, shape: tuple[int, ...] = X.shape) -> keras
 
 
 def unit(x: np.ndarray, aspp: AtrousSpatialPyramidPooling, name: str, rate: int = 1) -> np.ndarray:
-    """Convolution, BatchNorm, ReLU."""
+    """Applies convolution, BatchNorm and ReLU."""
     convolution = convolved(x, aspp.sublayers[name].get_weights()[0], rate=rate)
     return relu(normalized(convolution, aspp.sublayers[f"{name}_norm"].get_weights(), EPSILON))
 
@@ -37,7 +37,7 @@ def mean_of(x: np.ndarray, aspp: AtrousSpatialPyramidPooling) -> np.ndarray:
     return np.broadcast_to(pooled, (*x.shape[:3], pooled.shape[3]))
 
 
-def test_it_is_the_pyramid_of_the_paper() -> None:
+def test_output_matches_the_reference() -> None:
     aspp = filled(AtrousSpatialPyramidPooling(4, (2, 5)))
     branches = [
         unit(X, aspp, "pointwise"),
@@ -49,8 +49,8 @@ def test_it_is_the_pyramid_of_the_paper() -> None:
     np.testing.assert_allclose(aspp(X), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_authors_order() -> None:
-    """Image pooling first, as in the released code, and only two branches: the published MobileNetV2 networks."""
+def test_pooling_first_matches_the_reference() -> None:
+    """Image-level pooling first, as in the released code, and only two branches: the published MobileNetV2 networks."""
     aspp = filled(AtrousSpatialPyramidPooling(4, (), order="pooling_first"))
     branches = [mean_of(X, aspp), unit(X, aspp, "pointwise")]
     expected = unit(np.concatenate(branches, axis=3), aspp, "projection")
@@ -58,7 +58,7 @@ def test_the_authors_order() -> None:
 
 
 @pytest.mark.parametrize("norm", [True, False])
-def test_separable_branches(norm: bool) -> None:
+def test_separable_branches_match_the_reference(norm: bool) -> None:
     kwargs: dict[str, Any] = {"pooling": False, "pointwise": False, "projection": False}
     aspp = filled(AtrousSpatialPyramidPooling(4, (3,), separable=True, depthwise_norm=norm, **kwargs))
     depthwise = aspp.sublayers["atrous_1_depthwise"].get_weights()[0]
@@ -71,8 +71,8 @@ def test_separable_branches(norm: bool) -> None:
     np.testing.assert_allclose(aspp(X), unit(spread, aspp, "atrous_1"), rtol=1e-4, atol=1e-4)
 
 
-def test_pooling_over_windows() -> None:
-    """The Model Garden's `pool_kernel`: means over windows, brought back to the map."""
+def test_windowed_pooling_matches_the_reference() -> None:
+    """`pool_kernel` of TF Model Garden: averages over windows, resized to the feature map."""
     aspp = filled(AtrousSpatialPyramidPooling(4, (), projection=False, pool_size=3, align_corners=True))
     means = X.reshape(2, 3, 3, 4, 3, 3).mean(axis=(2, 4))
     pooled = interpolated(unit(means, aspp, "pooling"), (9, 12))
@@ -81,8 +81,8 @@ def test_pooling_over_windows() -> None:
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("size", [(1, 1), (5, 8)])
-def test_one_image_in_a_batch_trains_without_nan(policy: str, size: tuple[int, int]) -> None:
-    """The BatchNorm of the pooled branch sees one value in each channel, whose variance is 0."""
+def test_training_with_batch_size_1_gives_no_nan(policy: str, size: tuple[int, int]) -> None:
+    """The BatchNorm of the pooling branch receives one value per channel, with variance 0."""
     aspp = AtrousSpatialPyramidPooling(4, (2,), dtype=policy)
     x = tf.constant(RANDOM.normal(size=(1, *size, 3)), "float32")
     aspp.build(x.shape)
@@ -98,8 +98,8 @@ def test_one_image_in_a_batch_trains_without_nan(policy: str, size: tuple[int, i
     np.testing.assert_array_equal(pooled[0, 0, 0], beta)
 
 
-def test_the_mean_of_a_large_map_fits_into_a_half() -> None:
-    """65 x 65 values of 30 add up to more than float16 holds."""
+def test_image_level_pooling_does_not_overflow_float16() -> None:
+    """The sum of 65 x 65 values of 30 exceeds the range of float16."""
     kwargs: dict[str, Any] = {"rates": (), "pointwise": False, "projection": False, "activation": "linear"}
     aspp = AtrousSpatialPyramidPooling(2, dtype="mixed_float16", **kwargs)
     exact = AtrousSpatialPyramidPooling(2, **kwargs)
@@ -111,7 +111,7 @@ def test_the_mean_of_a_large_map_fits_into_a_half() -> None:
 
 
 def test_parameters_of_the_published_head() -> None:
-    """2048 channels to 256: 1x1, three 3x3, the pooled 1x1, each with gamma and beta, and the projection of 1280."""
+    """2048 to 256 channels: 1x1, three 3x3, the pooled 1x1, each with gamma and beta, and the projection from 1280."""
     with keras.StatelessScope(initialize_variables=False):
         aspp = AtrousSpatialPyramidPooling()
         aspp.build((None, None, None, 2048))
@@ -119,7 +119,7 @@ def test_parameters_of_the_published_head() -> None:
     assert sum(np.prod(weight.shape) for weight in aspp.trainable_weights) == convolutions + 6 * 2 * 256
 
 
-def test_names_do_not_depend_on_the_rates() -> None:
+def test_weight_names_do_not_depend_on_the_rates() -> None:
     names = [
         [weight.path for weight in filled(AtrousSpatialPyramidPooling(4, r, name="aspp")).weights]
         for r in ((6, 12), (12, 24))
@@ -129,14 +129,14 @@ def test_names_do_not_depend_on_the_rates() -> None:
     assert "aspp/atrous_2_norm/gamma" in names[0]
 
 
-def test_freezing_reaches_the_parts_and_a_copy() -> None:
+def test_frozen_layers_have_frozen_sublayers_after_from_config() -> None:
     aspp = AtrousSpatialPyramidPooling(4, (2,), trainable=False)
-    assert not any(part.trainable for part in aspp.sublayers.values())
+    assert not any(layer.trainable for layer in aspp.sublayers.values())
     again = AtrousSpatialPyramidPooling.from_config(aspp.get_config())
-    assert not any(part.trainable for part in again.sublayers.values())
+    assert not any(layer.trainable for layer in again.sublayers.values())
 
 
-def test_dropout_acts_in_training_only() -> None:
+def test_dropout_is_applied_in_training_only() -> None:
     aspp = filled(AtrousSpatialPyramidPooling(4, (), activation="linear", dropout=0.5))
     np.testing.assert_array_equal(aspp(X), aspp(X))
     assert 0.3 < np.mean(np.asarray(aspp(X, training=True)) == 0) < 0.7
@@ -145,32 +145,34 @@ def test_dropout_acts_in_training_only() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rates": (6, 0)}, "`rates` must be positive integers, one for each branch. Received: rates=(6, 0)"),
-        ({"rates": 6}, "`rates` must be positive integers, one for each branch. Received: rates=6"),
+        ({"rates": (6, 0)}, "`rates` must be a sequence of positive integers. Received: rates=(6, 0)"),
+        ({"rates": 6}, "`rates` must be a sequence of positive integers. Received: rates=6"),
         (
             {"rates": (), "pooling": False, "pointwise": False},
-            "At least one branch is needed: `rates`, `pooling` or `pointwise`. "
+            "At least one branch is required: `rates`, `pooling` or `pointwise`. "
             "Received: rates=(), pooling=False, pointwise=False",
         ),
         ({"order": "last"}, '`order` must be "pooling_last" or "pooling_first". Received: order=\'last\''),
         (
             {"pool_size": 16, "pooling": False},
-            "`pool_size` is about the pooled branch. Received: pool_size=(16, 16), pooling=False",
+            "`pool_size` requires `pooling=True`. Received: pool_size=(16, 16), pooling=False",
         ),
         (
             {"dropout": 0.1, "projection": False},
-            "`dropout` follows the projection. Received: dropout=0.1, projection=False",
+            "`dropout` requires `projection=True`. Received: dropout=0.1, projection=False",
         ),
     ],
 )
-def test_mistakes(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         AtrousSpatialPyramidPooling(**arguments)
 
 
 @pytest.mark.parametrize(("size", "window"), [((5, 7), 9), ((5, 12), 9), ((20, 3), (4, 9))])
-def test_windows_larger_than_the_map_are_the_whole_of_it(size: tuple[int, int], window: int | tuple[int, int]) -> None:
-    """With known and with unknown sizes; against windows that are cut to the map."""
+def test_windows_larger_than_the_feature_map_cover_all_of_it(
+    size: tuple[int, int], window: int | tuple[int, int]
+) -> None:
+    """Static and dynamic sizes, against windows cut to the feature map."""
     x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
     pair = (window, window) if isinstance(window, int) else window
     fitting = tuple(min(each, side) for each, side in zip(pair, size, strict=True))
@@ -183,7 +185,7 @@ def test_windows_larger_than_the_map_are_the_whole_of_it(size: tuple[int, int], 
     np.testing.assert_allclose(graph(x), expected, atol=1e-6)
 
 
-def test_numpy_integers_are_integers() -> None:
+def test_numpy_integers_are_accepted() -> None:
     layer = AtrousSpatialPyramidPooling(4, (np.int64(2), 3), pool_size=(np.int64(4), 2))
     assert layer.get_config()["pool_size"] == (4, 2)
     assert json.loads(json.dumps(layer.get_config()))["rates"] == [2, 3]

@@ -1,4 +1,4 @@
-"""AtrousConv2D is keras.layers.Conv2D, computed in another way."""
+"""AtrousConv2D and AtrousSeparableConv2D, against the layers of Keras and explicit loops."""
 
 import re
 from typing import Any
@@ -24,7 +24,7 @@ ARGUMENTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
-def test_numbers_and_gradients_are_those_of_conv2d(arguments: dict[str, Any]) -> None:
+def test_outputs_and_gradients_match_conv2d(arguments: dict[str, Any]) -> None:
     ours, theirs = AtrousConv2D(6, 3, **arguments), keras.layers.Conv2D(6, 3, **arguments)
     ours.build(X.shape)
     theirs.build(X.shape)
@@ -41,7 +41,7 @@ def test_numbers_and_gradients_are_those_of_conv2d(arguments: dict[str, Any]) ->
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_channels_first_is_what_keras_does() -> None:
+def test_channels_first_matches_keras() -> None:
     arguments = {"dilation_rate": 2, "data_format": "channels_first"}
     ours, theirs = AtrousConv2D(6, 3, **arguments), keras.layers.Conv2D(6, 3, **arguments)
     x = np.moveaxis(X, -1, 1)
@@ -52,26 +52,26 @@ def test_channels_first_is_what_keras_does() -> None:
 
 
 @pytest.mark.parametrize("size", [64, 65])
-def test_a_pyramid_in_tflite_has_plain_convolutions_only(size: int) -> None:
+def test_atrous_convolutions_are_plain_convolutions_in_tflite(size: int) -> None:
     """No dilated convolution leaves `SPACE_TO_BATCH_ND` in a file of static size."""
     image = keras.Input((size, size, 3), 1)
     branches = [AtrousConv2D(4, 3, dilation_rate=rate, padding="same")(image) for rate in (6, 12, 18)]
     model = keras.Model(image, ResizeLike()([keras.layers.Add()(branches), image]))
     x = np.random.default_rng(1).normal(size=(1, size, size, 3)).astype("float32")
-    (found,), names = run_tflite(tflite(model), [x])
-    np.testing.assert_allclose(found, model(x), atol=1e-5)
+    (actual,), names = run_tflite(tflite(model), [x])
+    np.testing.assert_allclose(actual, model(x), atol=1e-5)
     assert sorted(set(names)) == ["ADD", "CONV_2D", "RESIZE_BILINEAR"]
     assert names.count("CONV_2D") == 3
 
 
-@pytest.mark.skipif(tf.__version__ < "2.21", reason="older converters leave a dilated depthwise convolution in parts")
-def test_a_dilated_depthwise_convolution_is_one_operation_in_tflite() -> None:
+@pytest.mark.skipif(tf.__version__ < "2.21", reason="older converters split a dilated depthwise convolution")
+def test_dilated_depthwise_convolution_is_one_operation_in_tflite() -> None:
     image = keras.Input((65, 65, 3), 1)
     model = keras.Model(image, keras.layers.DepthwiseConv2D(3, padding="same", dilation_rate=2)(image))
     assert run_tflite(tflite(model), [np.zeros((1, 65, 65, 3), "float32")])[1] == ["DEPTHWISE_CONV_2D"]
 
 
-def test_a_tflite_file_of_unknown_size_has_one_operation_where_keras_has_several() -> None:
+def test_atrous_convolution_is_one_operation_in_tflite_of_dynamic_size() -> None:
     def names(kind: type[keras.layers.Conv2D]) -> list[str]:
         image = keras.Input((None, None, 3), 1)
         model = keras.Model(image, kind(4, 3, dilation_rate=2, padding="same")(image))
@@ -93,7 +93,7 @@ def built(layer: keras.layers.Layer) -> keras.layers.Layer:
     ("size", "stride", "rate", "padding"),
     [(3, 1, 2, 2), (3, 1, 4, 1), (3, 2, 1, 1), (7, 2, 1, 3), (3, 1, 1, 100), (2, 3, 1, 1)],
 )
-def test_zeros_on_either_side_as_in_caffe(size: int, stride: int, rate: int, padding: int) -> None:
+def test_integer_padding_matches_caffe(size: int, stride: int, rate: int, padding: int) -> None:
     x = X[:1, :12, :15] if padding < 100 else X[:1, :3, :4]
     layer = built(AtrousConv2D(5, size, strides=stride, dilation_rate=rate, padding=padding))
     expected = convolved(x, *layer.get_weights(), rate=rate, padding=padding, stride=stride)
@@ -106,14 +106,14 @@ def test_zeros_on_either_side_as_in_caffe(size: int, stride: int, rate: int, pad
     np.testing.assert_allclose(separable(x), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_caffes_padding_is_not_same_with_a_stride() -> None:
-    """At an even size `same` pads behind only."""
+def test_integer_padding_differs_from_same_with_strides() -> None:
+    """At an even size, `same` pads only at the bottom and right."""
     ours, theirs = (built(AtrousConv2D(5, 3, strides=2, padding=padding)) for padding in (1, "same"))
     np.testing.assert_allclose(ours(X[:, :29, :33]), theirs(X[:, :29, :33]), atol=1e-5)
     assert np.any(np.abs(np.asarray(ours(X)) - theirs(X)) > 0.1)
 
 
-def test_rows_and_columns_have_zeros_of_their_own() -> None:
+def test_rows_and_columns_are_padded_separately() -> None:
     wide = built(AtrousConv2D(5, 3, padding=(0, 2)))
     assert wide(X).shape == (2, 28, 35, 5)
     np.testing.assert_allclose(
@@ -122,7 +122,7 @@ def test_rows_and_columns_have_zeros_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"dilation_rate": 3, "padding": 1}, {"padding": (3, 2), "groups": 2}])
-def test_channels_first_is_padded_along_its_sides(arguments: dict[str, Any]) -> None:
+def test_channels_first_pads_the_spatial_axes(arguments: dict[str, Any]) -> None:
     last = built(AtrousConv2D(6, 3, **arguments))
     first = AtrousConv2D(6, 3, data_format="channels_first", **arguments)
     first.build((None, 4, None, None))
@@ -133,7 +133,7 @@ def test_channels_first_is_padded_along_its_sides(arguments: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
-def test_a_separable_one_is_that_of_keras(padding: str) -> None:
+def test_separable_convolution_matches_keras(padding: str) -> None:
     arguments: dict[str, Any] = {"dilation_rate": 3, "padding": padding, "depth_multiplier": 2, "activation": "relu"}
     ours, theirs = AtrousSeparableConv2D(6, 3, **arguments), keras.layers.SeparableConv2D(6, 3, **arguments)
     ours.build(X.shape)
@@ -144,12 +144,14 @@ def test_a_separable_one_is_that_of_keras(padding: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [AtrousConv2D, AtrousSeparableConv2D])
-def test_paddings_that_are_none(kind: type[keras.layers.Layer]) -> None:
-    message = "`padding` must be an integer of at least 0, or two of them for height and width. Received: padding=-1"
+def test_invalid_padding(kind: type[keras.layers.Layer]) -> None:
+    message = (
+        "`padding` must be an integer of at least 0, or a pair of such integers (height, width). Received: padding=-1"
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         kind(4, 3, padding=-1)
     message = (
-        "Expected an input that the kernel fits into, with the zeros around it. "
+        "Expected a padded input that is at least as large as the dilated kernel. "
         "Received: input_shape=(None, 3, 9, 4), kernel_size=(3, 3), dilation_rate=(4, 4), padding=(1, 1)"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):

@@ -1,4 +1,4 @@
-"""CRF-RNN against the sum over all pairs, against `dense_crf`, and against finite differences."""
+"""CRF-RNN, against the sum over all pairs, `dense_crf` and finite differences."""
 
 import re
 from typing import Any
@@ -23,7 +23,7 @@ MU = np.array([[-1.0, 0.3, 0.0, 0.2], [0.6, -0.8, 0.1, 0.0], [0.0, -0.2, -1.2, 0
 
 
 def scene(batch: int = 1, height: int = 10, width: int = 12, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    """Logits that tend to the class of their side, and an image of two colors with noise."""
+    """Returns logits that favor one class on each side, and a noisy image of two colors."""
     right = np.arange(width)[:, None] >= width // 2
     image = np.where(right, 170, 80) + generator.normal(0, 10, (batch, height, width, 3))
     logits = generator.normal(size=(batch, height, width, classes)) + np.where(right, *np.eye(classes)[:2])
@@ -31,25 +31,25 @@ def scene(batch: int = 1, height: int = 10, width: int = 12, classes: int = 4) -
 
 
 def layer(**arguments: Any) -> CrfRnn:
-    """One of 4 classes with weights that are all different."""
-    made = CrfRnn(**{**THETAS, **arguments})
-    made.build([(None, None, None, 4), (None, None, None, 3)])
+    """Returns a layer for 4 classes with distinct random weights."""
+    crf = CrfRnn(**{**THETAS, **arguments})
+    crf.build([(None, None, None, 4), (None, None, None, 3)])
     random = np.random.default_rng(1)
-    for weight in made.weights:
+    for weight in crf.weights:
         weight.assign(weight + 0.2 * random.normal(size=weight.shape))
-    return made
+    return crf
 
 
 def by_force(crf: CrfRnn, logits: np.ndarray, image: np.ndarray, iterations: int = 10) -> np.ndarray:
-    """`q = U - Mu (W_b F_b + W_s F_s)` with sums over all pairs, in float64; the bilateral one within the window."""
+    """Computes `q = U - Mu (W_b F_b + W_s F_s)` with sums over all pairs (`K_b`: in the window) in float64."""
     size, classes = logits.shape[:2], logits.shape[2]
-    unary, picture = logits.reshape(-1, classes).astype("float64"), tf.constant(image, "float64")
+    unary, pixels = logits.reshape(-1, classes).astype("float64"), tf.constant(image, "float64")
     eye = tf.eye(len(unary), dtype="float64")
-    bilateral = np.array(gaussian_sums(eye, bilateral_features(picture, crf.theta_alpha, crf.theta_beta)))
-    spatial = np.array(gaussian_sums(eye, bilateral_features(picture, crf.theta_gamma, 1e9)))
+    bilateral = np.array(gaussian_sums(eye, bilateral_features(pixels, crf.theta_alpha, crf.theta_beta)))
+    spatial = np.array(gaussian_sums(eye, bilateral_features(pixels, crf.theta_gamma, 1e9)))
     if crf.kernel == "convolutional":
-        for places in (np.ravel(each) for each in np.mgrid[: size[0], : size[1]]):
-            bilateral[abs(places[:, None] - places) > crf.window // 2] = 0
+        for positions in (np.ravel(each) for each in np.mgrid[: size[0], : size[1]]):
+            bilateral[abs(positions[:, None] - positions) > crf.window // 2] = 0
     transforms = []
     for kernel, weight in ((bilateral, crf.bilateral_weights), (spatial, crf.spatial_weights)):
         n, weight = kernel.sum(1), np.asarray(weight, "float64")
@@ -66,13 +66,13 @@ def by_force(crf: CrfRnn, logits: np.ndarray, image: np.ndarray, iterations: int
     return q.reshape(logits.shape)
 
 
-# What it computes.
+# Outputs.
 
 
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("normalization", rotating(NORMALIZATIONS, {"after", "symmetric"}))
 @pytest.mark.parametrize("kernel_weights", MODES)
-def test_the_window_is_exact_in_every_mode(kernel_weights: Any, normalization: Normalization) -> None:
+def test_convolutional_kernel_matches_the_sum_over_pairs(kernel_weights: Any, normalization: Normalization) -> None:
     small = {"bilateral_weight": 0.2, "spatial_weight": 0.1} if normalization == "none" else {}
     crf = layer(kernel_weights=kernel_weights, normalization=normalization, **small, **WINDOW)
     logits, image = scene(2)
@@ -82,7 +82,7 @@ def test_the_window_is_exact_in_every_mode(kernel_weights: Any, normalization: N
 
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize(("normalization", "kernel_weights"), list(zip(NORMALIZATIONS, [*MODES, "full"], strict=True)))
-def test_the_lattice_without_its_bilateral_kernel_is_exact(normalization: Normalization, kernel_weights: Any) -> None:
+def test_spatial_kernel_alone_matches_the_sum_over_pairs(normalization: Normalization, kernel_weights: Any) -> None:
     crf = layer(kernel_weights=kernel_weights, normalization=normalization, spatial_weight=0.5)
     crf.bilateral_weights.assign(0 * crf.bilateral_weights)
     logits, image = scene()
@@ -94,13 +94,13 @@ def test_the_lattice_without_its_bilateral_kernel_is_exact(normalization: Normal
 @pytest.mark.parametrize("compatibility", ["learned", "potts", MU.tolist()])
 @pytest.mark.parametrize("form", FORMS)
 def test_both_kernels_with_any_compatibility(form: dict[str, Any], compatibility: Any) -> None:
-    """The lattice is an approximation; the rest, which differs far more between compatibilities, is not."""
+    """The lattice is an approximation; all other parts, which differ far more between compatibilities, are exact."""
     crf = layer(compatibility=compatibility, iterations=2, **form)
     assert len(crf.trainable_weights) == 3 - (compatibility != "learned")
     logits, image = scene()
     expected = by_force(crf, logits[0], image[0], iterations=2)
-    found = np.asarray(crf([logits, image], training=True)[0])
-    assert np.abs(found - expected).mean() < (1e-5 if form else 0.05) * np.abs(expected - logits[0]).mean()
+    actual = np.asarray(crf([logits, image], training=True)[0])
+    assert np.abs(actual - expected).mean() < (1e-5 if form else 0.05) * np.abs(expected - logits[0]).mean()
 
 
 @pytest.mark.first_cases(1)
@@ -108,14 +108,14 @@ def test_both_kernels_with_any_compatibility(form: dict[str, Any], compatibility
     ("normalization", "form"),
     [("symmetric", {"kernel_weights": "scalar", "compatibility": "potts"}), ("after", {})],
 )
-def test_it_is_dense_crf_where_both_say_the_same(normalization: Normalization, form: dict[str, Any]) -> None:
+def test_equivalent_arguments_match_dense_crf(normalization: Normalization, form: dict[str, Any]) -> None:
     logits, image = scene(2)
     values = {"bilateral_weight": 2.5, "spatial_weight": 1.5, "normalization": normalization, **THETAS}
     expected = dense_crf(tf.nn.softmax(logits), image, **values)
     np.testing.assert_allclose(tf.nn.softmax(CrfRnn(**values, **form)([logits, image])), expected, atol=1e-5)
 
 
-def test_it_starts_as_the_authors_program_does() -> None:
+def test_initial_weights_are_those_of_the_authors() -> None:
     crf = CrfRnn()
     crf.build([(None, None, None, 21), (None, None, None, 3)])
     assert crf.count_params() == 1323
@@ -128,16 +128,16 @@ def test_it_starts_as_the_authors_program_does() -> None:
 
 
 def test_a_uniform_region_keeps_its_label() -> None:
-    """With the other sign of mu the CRF is turned round."""
+    """The opposite sign of mu would invert the labels."""
     logits, image = np.zeros((1, 8, 8, 3), "float32"), np.full((1, 8, 8, 3), 90, "uint8")
     logits[..., 1] = 0.1
     for form in FORMS:
-        found = np.asarray(CrfRnn(**THETAS, **form)([logits, image]))
-        assert np.all(found.argmax(-1) == 1) and np.all(found[..., 1] - found[..., 0] > 5)
+        actual = np.asarray(CrfRnn(**THETAS, **form)([logits, image]))
+        assert np.all(actual.argmax(-1) == 1) and np.all(actual[..., 1] - actual[..., 0] > 5)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_weights_of_zero_leave_the_logits_as_they_are(form: dict[str, Any]) -> None:
+def test_weights_of_zero_return_the_logits(form: dict[str, Any]) -> None:
     logits, image = scene(2)
     for mode in MODES:
         crf = CrfRnn(
@@ -147,7 +147,7 @@ def test_weights_of_zero_leave_the_logits_as_they_are(form: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_iterations_in_training_and_otherwise(form: dict[str, Any]) -> None:
+def test_iterations_in_training_and_at_inference(form: dict[str, Any]) -> None:
     crf = layer(iterations=1, inference_iterations=4, **form)
     logits, image = scene()
     for training, count in ((True, 1), (False, 4), (None, 4)):
@@ -157,22 +157,22 @@ def test_iterations_in_training_and_otherwise(form: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_batch_is_its_images_one_by_one(form: dict[str, Any]) -> None:
+def test_images_of_a_batch_are_independent(form: dict[str, Any]) -> None:
     crf, (logits, image) = layer(**form), scene(3)
     alone = [crf([logits[i : i + 1], image[i : i + 1]])[0] for i in range(3)]
     np.testing.assert_allclose(crf([logits, image]), alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_gray_image_counts_as_three_equal_channels(form: dict[str, Any]) -> None:
+def test_grayscale_image_matches_three_equal_channels(form: dict[str, Any]) -> None:
     logits, image = scene()
     gray = image[..., :1]
     crf, color = (CrfRnn(**THETAS, **form) for _ in range(2))
     expected = np.asarray(color([logits, np.repeat(gray, 3, -1)]))
-    found = np.asarray(crf([logits, gray]))
-    assert np.mean(found.argmax(-1) == expected.argmax(-1)) > 0.97
-    if form:  # the lattice has another number of dimensions
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+    actual = np.asarray(crf([logits, gray]))
+    assert np.mean(actual.argmax(-1) == expected.argmax(-1)) > 0.97
+    if form:  # the lattice has a different number of dimensions
+        np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
 # Gradients.
@@ -193,15 +193,15 @@ def test_gradients_to_logits_and_weights(form: dict[str, Any], kernel_weights: A
         return tf.nn.softmax(outputs)
 
     inputs = [logits, *(weight.value for weight in crf.trainable_weights)]
-    found, expected = tf.test.compute_gradient(result, inputs)
-    assert len(found) == 4
-    for one, other in zip(found, expected, strict=True):
+    actual, expected = tf.test.compute_gradient(result, inputs)
+    assert len(actual) == 4
+    for one, other in zip(actual, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
         assert np.abs(other).max() > 1e-3
 
 
 def test_gradient_to_the_image() -> None:
-    """Of the window: as finite differences have it. Of the lattice: near that of a window over the whole image."""
+    """The window matches finite differences; the lattice is close to a window over the whole image."""
     logits, _ = scene(height=12, width=14)
     rows, columns = np.mgrid[:12, :14]
     channels = [100 + 40 * np.tanh((columns - 6) / 3), 90 + 30 * np.tanh((rows - 5) / 2), 120 + 9 * np.sin(columns)]
@@ -213,7 +213,7 @@ def test_gradient_to_the_image() -> None:
         "bilateral_weight": 2.0,
     }
 
-    found = {}
+    gradients = {}
     for kernel in ("permutohedral", "convolutional"):
         crf = CrfRnn(**THETAS, **options, kernel=kernel, window=27, image_gradient=True)
 
@@ -225,26 +225,26 @@ def test_gradient_to_the_image() -> None:
         def gradient(image: tf.Tensor, total: Any = total) -> tf.Tensor:
             return tf.gradients(total(image), image)[0]
 
-        found[kernel] = np.ravel(gradient(image))
+        gradients[kernel] = np.ravel(gradient(image))
     direction = generator.normal(size=image.shape)
     difference = (total(image + 1e-3 * direction) - total(image - 1e-3 * direction)) / 2e-3
-    np.testing.assert_allclose(np.sum(found["convolutional"] * np.ravel(direction)), difference, rtol=1e-4)
-    assert np.corrcoef(*found.values())[0, 1] > 0.9
-    assert 0.8 < np.linalg.norm(found["permutohedral"]) / np.linalg.norm(found["convolutional"]) < 1.25
+    np.testing.assert_allclose(np.sum(gradients["convolutional"] * np.ravel(direction)), difference, rtol=1e-4)
+    assert np.corrcoef(*gradients.values())[0, 1] > 0.9
+    assert 0.8 < np.linalg.norm(gradients["permutohedral"]) / np.linalg.norm(gradients["convolutional"]) < 1.25
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_no_gradient_to_the_image_unless_it_is_asked_for(form: dict[str, Any]) -> None:
+def test_no_gradient_to_the_image_by_default(form: dict[str, Any]) -> None:
     logits, image = map(tf.constant, scene())
     crf = layer(**form)
     with tf.GradientTape() as tape:
         tape.watch(image)
         total = tf.reduce_sum(crf([logits, image]) ** 2)
-    found = tape.gradient(total, image)
-    assert found is None or not np.any(found)
+    actual = tape.gradient(total, image)
+    assert actual is None or not np.any(actual)
 
 
-# Bad input.
+# Invalid input.
 
 
 @pytest.mark.parametrize(
@@ -275,15 +275,15 @@ def test_no_gradient_to_the_image_unless_it_is_asked_for(form: dict[str, Any]) -
         ),
     ],
 )
-def test_bad_arguments(arguments: dict[str, Any], text: str) -> None:
+def test_invalid_arguments(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(text)):
         CrfRnn(**arguments)
 
 
-def test_a_lattice_without_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permutohedral_kernel_requires_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     text = (
-        'The lattice is made of TensorFlow\'s operations. Set `kernel` to "convolutional". '
+        '`kernel="permutohedral"` requires the TensorFlow backend. Set `kernel` to "convolutional". '
         "Received: kernel='permutohedral' with the backend jax"
     )
     with pytest.raises(ValueError, match=re.escape(text)):
@@ -291,24 +291,24 @@ def test_a_lattice_without_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CrfRnn(**WINDOW).supports_jit
 
 
-def test_a_compatibility_of_another_number_of_classes() -> None:
+def test_compatibility_must_match_the_number_of_classes() -> None:
     text = "`compatibility` must have a row and a column for each of 4 classes. Received: 2 rows"
     with pytest.raises(ValueError, match=re.escape(text)):
         CrfRnn(compatibility=[[0, 1], [1, 0]])(list(scene()))
 
 
 @pytest.mark.parametrize("shape", [(1, 10, 11, 3), (2, 10, 12, 3), (1, 10, 12, 4)])
-def test_an_image_of_another_size(shape: tuple[int, ...]) -> None:
+def test_image_must_match_the_size_of_the_logits(shape: tuple[int, ...]) -> None:
     text = (
-        "Expected logits [batch, height, width, classes] and an image [batch, height, width, 3] (or 1, if it is gray) "
-        f"of the same batch and size. Received: (1, 10, 12, 4) and {shape}"
+        "Expected logits `[batch, height, width, classes]` and an image `[batch, height, width, 3]` (1 channel if "
+        f"grayscale) of the same batch and size. Received: (1, 10, 12, 4) and {shape}"
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         CrfRnn()([scene()[0], np.full(shape, 9.0)])
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_image_of_another_size_when_the_graph_runs(form: dict[str, Any]) -> None:
+def test_image_must_match_the_size_of_the_logits_at_run_time(form: dict[str, Any]) -> None:
     inputs = [keras.Input((None, None, 4)), keras.Input((None, None, 3))]
     model = keras.Model(inputs, CrfRnn(**THETAS, **form, inference_iterations=1)(inputs))
     given = [scene()[0], np.full((1, 10, 11, 3), 9.0, "float32")]
@@ -322,7 +322,7 @@ def test_an_image_of_another_size_when_the_graph_runs(form: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("value", [float("nan"), -1.0, 256.0, float("inf")])
-def test_values_that_are_no_intensities(form: dict[str, Any], value: float) -> None:
+def test_invalid_intensities(form: dict[str, Any], value: float) -> None:
     logits, image = scene()
     image[0, 2, 2, 1] = value
     text = "The image must hold intensities of 0 to 255, without NaN. Lowest and highest follow. Received:"
@@ -331,7 +331,7 @@ def test_values_that_are_no_intensities(form: dict[str, Any], value: float) -> N
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_image_that_was_divided_by_255(form: dict[str, Any]) -> None:
+def test_image_divided_by_255_raises(form: dict[str, Any]) -> None:
     logits, image = scene()
     crf = CrfRnn(**THETAS, **form)
     text = (
@@ -340,11 +340,11 @@ def test_an_image_that_was_divided_by_255(form: dict[str, Any]) -> None:
     )
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
         crf([logits, image / 255])
-    for dark in (np.zeros_like(image), np.round(image / 255)):  # pictures that are as dark as that
+    for dark in (np.zeros_like(image), np.round(image / 255)):  # valid images, only dark
         assert np.all(np.isfinite(crf([logits, dark])))
 
 
-def test_where_nothing_can_be_raised_a_refused_image_makes_nan() -> None:
+def test_invalid_image_gives_nan_under_xla() -> None:
     logits, image = scene()
     crf = CrfRnn(**THETAS, **WINDOW, inference_iterations=1)
     compiled = tf.function(crf, jit_compile=True)
@@ -353,12 +353,12 @@ def test_where_nothing_can_be_raised_a_refused_image_makes_nan() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_nan_among_the_logits_stays_nan(form: dict[str, Any]) -> None:
-    """A training that went wrong is told by its loss; the other images of a batch are not hurt."""
+def test_nan_in_the_logits_is_propagated(form: dict[str, Any]) -> None:
+    """A diverged training run stays visible in its loss; other images of the batch are unaffected."""
     logits, image = scene(2)
     crf = CrfRnn(**THETAS, **form)
     expected = crf([logits, image])[1]
     logits[0, 3, 3, 1] = float("nan")
-    found = crf([logits, image])
-    assert np.isnan(found[0, 3, 3, 1])
-    np.testing.assert_allclose(found[1], expected, atol=1e-5)
+    actual = crf([logits, image])
+    assert np.isnan(actual[0, 3, 3, 1])
+    np.testing.assert_allclose(actual[1], expected, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The context networks, against convolutions in loops and the figures of the paper."""
+"""Context modules, against convolutions in loops and the values of the paper."""
 
 import re
 from typing import Any
@@ -26,21 +26,21 @@ def filled(**arguments: Any) -> DilatedContext:
 
 @pytest.mark.parametrize("size", ["basic", "large"])
 def test_same_pads_each_convolution(size: str) -> None:
-    context = filled(size=size, dilations=(1, 3, 1))
+    context = filled(size=size, dilation_rates=(1, 3, 1))
     expected = X
-    for rate, part in zip((1, 3, 1, 1), context.sublayers.values(), strict=True):
-        convolution = convolved(expected, *part.get_weights(), rate=rate)
-        expected = convolution if part.name == "ctx_final" else relu(convolution)
+    for rate, layer in zip((1, 3, 1, 1), context.sublayers.values(), strict=True):
+        convolution = convolved(expected, *layer.get_weights(), rate=rate)
+        expected = convolution if layer.name == "ctx_final" else relu(convolution)
     np.testing.assert_allclose(context(X), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_once_pads_the_first_for_all() -> None:
-    """So that a place near the border sees zeros, not what convolutions made of zeros."""
-    context = filled(dilations=(1, 3, 1), padding="once")
+def test_once_pads_before_the_first_convolution() -> None:
+    """Positions near the border receive zeros rather than convolutions of zeros."""
+    context = filled(dilation_rates=(1, 3, 1), padding="once")
     expected = np.pad(X, [(0, 0), (5, 5), (5, 5), (0, 0)])
-    for rate, part in zip((1, 3, 1, 1), context.sublayers.values(), strict=True):
-        convolution = convolved(expected, *part.get_weights(), rate=rate, padding=0)
-        expected = convolution if part.name == "ctx_final" else relu(convolution)
+    for rate, layer in zip((1, 3, 1, 1), context.sublayers.values(), strict=True):
+        convolution = convolved(expected, *layer.get_weights(), rate=rate, padding=0)
+        expected = convolution if layer.name == "ctx_final" else relu(convolution)
     assert expected.shape == X.shape
     np.testing.assert_allclose(context(X), expected, rtol=1e-4, atol=1e-4)
     other = DilatedContext(3, dilation_rates=(1, 3, 1))
@@ -56,7 +56,7 @@ def built(channels: int = 21, **arguments: Any) -> DilatedContext:
     return context
 
 
-def test_parameters_are_those_of_the_released_networks() -> None:
+def test_parameters_of_the_released_networks() -> None:
     counts = [
         sum(int(np.prod(weight.shape)) for weight in built(size=size, use_bias=bias).weights)
         for size in ("basic", "large")
@@ -65,60 +65,60 @@ def test_parameters_are_those_of_the_released_networks() -> None:
     assert counts == [28_224, 28_392, 6_801_102, 6_803_139]
 
 
-def test_channels_and_names() -> None:
+def test_filters_and_names() -> None:
     large = built(size="large")
-    assert [part.filters // 21 for part in large.sublayers.values()] == [2, 2, 4, 8, 16, 32, 32, 1]
+    assert [layer.filters // 21 for layer in large.sublayers.values()] == [2, 2, 4, 8, 16, 32, 32, 1]
     assert list(large.sublayers) == [
         "ctx_conv1_1", "ctx_conv1_2", "ctx_conv2_1", "ctx_conv3_1", "ctx_conv4_1", "ctx_conv5_1", "ctx_fc1",
         "ctx_final",
     ]  # fmt: skip
-    cityscapes = built(19, dilations=(1, 1, 2, 4, 8, 16, 32, 64, 1))
+    cityscapes = built(19, dilation_rates=(1, 1, 2, 4, 8, 16, 32, 64, 1))
     assert list(cityscapes.sublayers)[5:] == ["ctx_conv5_1", "ctx_conv6_1", "ctx_conv7_1", "ctx_fc1", "ctx_final"]
 
 
-def test_the_receptive_field_grows_as_in_the_table() -> None:
+def test_receptive_field_matches_table_1() -> None:
     context, field, sizes = built(), ReceptiveField(), []
-    for part in context.sublayers.values():
-        field = field.then(part.kernel_size[0], dilation=part.dilation_rate[0])
+    for layer in context.sublayers.values():
+        field = field.then(layer.kernel_size[0], dilation=layer.dilation_rate[0])
         sizes.append(field.size)
     assert sizes == [3, 5, 9, 17, 33, 65, 67, 67]
     assert context.receptive_field == 67
 
 
 @pytest.mark.parametrize("padding", ["same", "once"])
-def test_one_place_is_seen_that_far_and_no_farther(padding: str) -> None:
+def test_impulse_response_has_the_size_of_the_receptive_field(padding: str) -> None:
     context = DilatedContext(1, padding=padding)
     x = np.zeros((1, 71, 71, 1), "float32")
     context.build(x.shape)
-    for part in context.sublayers.values():
-        part.kernel.assign(np.ones(part.kernel.shape))
+    for layer in context.sublayers.values():
+        layer.kernel.assign(np.ones(layer.kernel.shape))
     x[0, 35, 35] = 1
     rows = np.flatnonzero(np.asarray(context(x))[0, :, 35, 0])
     assert rows.min() == 35 - 33 and rows.max() == 35 + 33 and len(rows) == 67
 
 
-def test_basic_begins_as_relu_at_the_border_too() -> None:
+def test_basic_is_initialized_to_relu() -> None:
     for padding in ("same", "once"):
         np.testing.assert_array_equal(DilatedContext(3, padding=padding)(X), relu(X))
 
 
-def test_large_begins_near_relu() -> None:
-    """The random weights put it off by a tenth of what it passes on, and change the class of few places."""
+def test_large_is_initialized_close_to_relu() -> None:
+    """The random weights change the output by about a tenth and the class of few positions."""
     keras.utils.set_random_seed(0)
     x = (RANDOM.normal(size=(1, 24, 24, 21)) * 5).astype("float32")
-    found, expected = np.asarray(DilatedContext(21, "large")(x)), relu(x)
-    assert np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2)) < 0.2
-    assert np.mean(found.argmax(3) == expected.argmax(3)) > 0.85  # of noise in 21 channels, whose best are close
-    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.98
+    actual, expected = np.asarray(DilatedContext(21, "large")(x)), relu(x)
+    assert np.sqrt(np.mean((actual - expected) ** 2) / np.mean(expected**2)) < 0.2
+    assert np.mean(actual.argmax(3) == expected.argmax(3)) > 0.85  # noise, whose largest values are close
+    assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.98
 
 
-def test_first_weights_are_the_papers_formula() -> None:
-    """Equation 5, entry by entry: `C / c` to the channels of one's own group, small and random elsewhere."""
+def test_initial_weights_follow_equation_5() -> None:
+    """Each entry: `C / c` within the same group of channels, small random values elsewhere."""
     keras.utils.set_random_seed(0)
     context = DilatedContext(3, "large")
     context.build(X.shape)
-    for part in context.sublayers.values():
-        kernel, bias = part.get_weights()
+    for layer in context.sublayers.values():
+        kernel, bias = layer.get_weights()
         rows, columns, inputs, outputs = kernel.shape
         same = np.array(
             [[a * 3 // inputs == b * 3 // outputs for b in range(outputs)] for a in range(inputs)], dtype=bool
@@ -137,12 +137,12 @@ def test_first_weights_are_the_papers_formula() -> None:
         ({"padding": "valid"}, '`padding` must be "same" or "once". Received: padding=\'valid\''),
     ],
 )
-def test_mistakes(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         DilatedContext(21, **arguments)
 
 
-def test_it_reads_scores_of_the_classes() -> None:
-    message = "Expected an input of 21 channels, the scores of as many `classes`. Received: input_shape=(2, 9, 7, 3)"
+def test_input_must_have_one_channel_per_class() -> None:
+    message = "Expected an input of 21 channels, one per class (`num_classes`). Received: input_shape=(2, 9, 7, 3)"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         DilatedContext(21)(X)

@@ -1,4 +1,4 @@
-"""Padding to the next size of a grid."""
+"""Padding to the next size of the form `multiple * k + remainder`."""
 
 import re
 from typing import Any
@@ -13,39 +13,39 @@ X = np.random.default_rng(0).uniform(size=(2, 7, 17, 3)).astype("float32")
 
 @pytest.mark.parametrize("multiple", [1, 8, 32])
 @pytest.mark.parametrize("remainder", [0, 1])
-def test_the_next_size_and_no_other(multiple: int, remainder: int) -> None:
+def test_output_has_the_next_valid_size(multiple: int, remainder: int) -> None:
     if remainder >= multiple:
         return
-    found = PadToGrid(multiple, remainder)(X)
-    for before, after in zip(X.shape[1:3], found.shape[1:3], strict=True):
+    actual = PadToGrid(multiple, remainder)(X)
+    for before, after in zip(X.shape[1:3], actual.shape[1:3], strict=True):
         assert after == next(size for size in range(before, 99) if size % multiple == remainder)
 
 
-def test_the_image_is_untouched_and_the_rest_has_the_color() -> None:
+def test_image_is_unchanged_and_padding_has_the_value() -> None:
     color = (122.67891434, 116.66876762, 104.00698793)
-    found = np.asarray(PadToGrid(8, value=color)(X))
-    assert found.shape == (2, 9, 17, 3)
-    np.testing.assert_array_equal(found[:, :7], X)
-    np.testing.assert_array_equal(found[:, 7:], np.broadcast_to(np.array(color, "float32"), (2, 2, 17, 3)))
-    np.testing.assert_array_equal(CropLike(0)([found, X]), X)
+    actual = np.asarray(PadToGrid(8, value=color)(X))
+    assert actual.shape == (2, 9, 17, 3)
+    np.testing.assert_array_equal(actual[:, :7], X)
+    np.testing.assert_array_equal(actual[:, 7:], np.broadcast_to(np.array(color, "float32"), (2, 2, 17, 3)))
+    np.testing.assert_array_equal(CropLike(0)([actual, X]), X)
 
 
-def test_one_value_for_all_channels_and_none() -> None:
+def test_scalar_and_default_value() -> None:
     assert np.all(np.asarray(PadToGrid(8, value=3)(X))[:, 7:] == 3)
     assert np.all(np.asarray(PadToGrid(8)(X))[:, 7:] == 0)
 
 
 @pytest.mark.parametrize(("multiple", "remainder"), [(8, 8), (0, 0), (8, -1), (2.5, 1)])
-def test_no_such_grid(multiple: Any, remainder: int) -> None:
+def test_invalid_multiple_or_remainder(multiple: Any, remainder: int) -> None:
     message = (
-        "`multiple` must be an integer of at least 1, and `remainder` one of at least 0 and less than that. "
+        "`multiple` must be an integer of at least 1 and `remainder` an integer from 0 to `multiple - 1`. "
         f"Received: multiple={multiple}, remainder={remainder}"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         PadToGrid(multiple, remainder)
 
 
-def test_values_must_fit_the_channels() -> None:
-    message = "Expected an input of 2 channels, one for each value. Received: input_shape=(2, 7, 17, 3)"
+def test_values_must_match_the_channels() -> None:
+    message = "Expected an input of 2 channels, one per value of `value`. Received: input_shape=(2, 7, 17, 3)"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         PadToGrid(8, value=(1.0, 2.0))(X)

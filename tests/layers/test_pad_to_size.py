@@ -1,4 +1,4 @@
-"""Small maps are filled up to a window's size, large ones left alone."""
+"""Padding of small feature maps to a minimum size; larger ones are unchanged."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from tfseg.layers import CropLike, PadToSize
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 9), (9, 3), (7, 7), (8, 12)])
-def test_zeros_go_below_and_to_the_right(size: tuple[int, int]) -> None:
+def test_zeros_are_added_at_the_bottom_and_right(size: tuple[int, int]) -> None:
     x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
     padded = np.asarray(PadToSize(7)(x))
     assert padded.shape == (2, max(size[0], 7), max(size[1], 7), 3)

@@ -1,4 +1,4 @@
-"""The classifier of DeepLab v2, against one written out in loops."""
+"""Classifier of DeepLab v2, against a reference implementation in loops."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ X = RANDOM.normal(size=(2, 9, 12, 3)).astype("float32")
 
 
 def filled(**arguments: Any) -> ParallelAtrousClassifier:
-    """One with biases that are not zero."""
+    """Returns a layer with random weights, including biases."""
     head = ParallelAtrousClassifier(5, **arguments)
     head.build(X.shape)
     for weight in head.weights:
@@ -34,7 +34,7 @@ def test_branches_of_one_convolution_are_summed() -> None:
 
 
 def test_branches_with_hidden_layers_are_summed() -> None:
-    head = filled(rates=(2, 6), hidden=4)
+    head = filled(rates=(2, 6), filters=4)
     expected = 0.0
     for number, rate in ((1, 2), (2, 6)):
         hidden = relu(conv(relu(conv(X, head, f"fc6_{number}", rate)), head, f"fc7_{number}"))
@@ -50,13 +50,13 @@ def count(channels: int, **arguments: Any) -> int:
 
 
 def test_parameters_of_the_published_heads() -> None:
-    """On ResNet-101, and on VGG16, whose thirteen convolutions have 14,714,688 of ASPP's 37,877,652."""
+    """On ResNet-101, and on VGG16, whose thirteen convolutions have 14,714,688 of ASPP's 37,877,652 parameters."""
     assert count(2048) == 1_548_372
-    assert count(512, hidden=1024) == 37_877_652 - 14_714_688
-    assert count(512, rates=(12,), hidden=1024) == 20_505_429 - 14_714_688
+    assert count(512, filters=1024) == 37_877_652 - 14_714_688
+    assert count(512, rates=(12,), filters=1024) == 20_505_429 - 14_714_688
 
 
-def test_scores_start_near_zero_from_a_gaussian() -> None:
+def test_score_kernels_are_initialized_from_a_gaussian() -> None:
     keras.utils.set_random_seed(0)
     for arguments, name in (({}, "fc1_c0"), ({"filters": 64}, "fc8_1")):
         head = ParallelAtrousClassifier(200, **arguments)
@@ -66,28 +66,28 @@ def test_scores_start_near_zero_from_a_gaussian() -> None:
         assert abs(kernel.mean()) < 1e-3 and not bias.any()
 
 
-def test_every_branch_has_dropout_of_its_own_in_training_only() -> None:
-    head = filled(rates=(1, 2), hidden=4, dropout=0.5)
+def test_branches_have_separate_dropout_in_training_only() -> None:
+    head = filled(rates=(1, 2), filters=4, dropout=0.5)
     assert list(head.sublayers)[:5] == ["fc6_1", "drop6_1", "fc7_1", "drop7_1", "fc8_1"]
     np.testing.assert_array_equal(head(X), head(X))
     assert np.any(np.asarray(head(X, training=True)) != np.asarray(head(X)))
     assert "drop6_1" not in ParallelAtrousClassifier(5, filters=4, dropout=0.0).sublayers
 
 
-def test_freezing_reaches_the_parts_and_a_copy() -> None:
+def test_frozen_layers_have_frozen_sublayers_after_from_config() -> None:
     head = filled(trainable=False)
-    assert not any(part.trainable for part in head.sublayers.values())
+    assert not any(layer.trainable for layer in head.sublayers.values())
     again = ParallelAtrousClassifier.from_config(head.get_config())
-    assert not any(part.trainable for part in again.sublayers.values())
+    assert not any(layer.trainable for layer in again.sublayers.values())
 
 
 @pytest.mark.parametrize(
     ("rates", "message"),
     [
-        ((), "`rates` must name one branch at least. Received: rates=()"),
-        ((-6,), "`rates` must be positive integers, one for each branch. Received: rates=(-6,)"),
+        ((), "`rates` must contain at least one dilation rate. Received: rates=()"),
+        ((-6,), "`rates` must be a sequence of positive integers. Received: rates=(-6,)"),
     ],
 )
-def test_mistakes(rates: tuple[int, ...], message: str) -> None:
+def test_invalid_arguments(rates: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         ParallelAtrousClassifier(21, rates)

@@ -24,16 +24,16 @@ def caffe(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> np.n
 
 
 @pytest.mark.parametrize(("radius", "alpha", "beta", "bias"), [(2, 1e-4, 0.75, 1.0), (1, 0.5, 0.5, 2.0), (0, 1, 1, 1)])
-def test_it_is_caffes_formula(radius: int, alpha: float, beta: float, bias: float) -> None:
-    found = LocalResponseNormalization(radius, alpha, beta, bias)(X)
-    np.testing.assert_allclose(found, caffe(X, 2 * radius + 1, alpha, beta, bias), rtol=1e-5)
+def test_output_matches_caffe(radius: int, alpha: float, beta: float, bias: float) -> None:
+    actual = LocalResponseNormalization(radius, alpha, beta, bias)(X)
+    np.testing.assert_allclose(actual, caffe(X, 2 * radius + 1, alpha, beta, bias), rtol=1e-5)
 
 
-def test_the_defaults_are_those_of_alexnet() -> None:
+def test_defaults_are_those_of_alexnet() -> None:
     np.testing.assert_allclose(LocalResponseNormalization()(X), caffe(X, 5, 1e-4, 0.75, 1.0), rtol=1e-5)
 
 
-def test_it_is_tensorflows_with_a_fifth_of_alpha() -> None:
+def test_output_matches_tensorflow_with_a_fifth_of_alpha() -> None:
     x = tf.constant(X)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
@@ -43,13 +43,13 @@ def test_it_is_tensorflows_with_a_fifth_of_alpha() -> None:
     np.testing.assert_allclose(*(tape.gradient(y, x) for y in sums), rtol=1e-4, atol=1e-4)
 
 
-def test_squares_do_not_overflow_a_half() -> None:
-    found = LocalResponseNormalization(dtype="mixed_float16")(X * 10)
-    assert found.dtype == "float16"
-    np.testing.assert_allclose(found, caffe(X * 10, 5, 1e-4, 0.75, 1.0), rtol=2e-3)
+def test_squares_do_not_overflow_float16() -> None:
+    actual = LocalResponseNormalization(dtype="mixed_float16")(X * 10)
+    assert actual.dtype == "float16"
+    np.testing.assert_allclose(actual, caffe(X * 10, 5, 1e-4, 0.75, 1.0), rtol=2e-3)
 
 
-def test_another_radius_is_refused() -> None:
+def test_invalid_radius() -> None:
     message = "`depth_radius` must be an integer of at least 0. Received: depth_radius=2.5"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         LocalResponseNormalization(2.5)

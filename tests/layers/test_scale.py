@@ -1,4 +1,4 @@
-"""A factor that is not learned."""
+"""FixedScale: a constant, non-trainable weight per channel."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from tfseg.layers import FixedScale
 
 
-def test_the_factor_is_a_weight_for_each_channel_that_unfreezing_does_not_learn() -> None:
+def test_factor_is_a_non_trainable_weight_per_channel() -> None:
     image = keras.Input((None, None, 512))
     model = keras.Model(image, FixedScale(0.01)(image))
     assert model.count_params() == 512
@@ -16,7 +16,7 @@ def test_the_factor_is_a_weight_for_each_channel_that_unfreezing_does_not_learn(
     np.testing.assert_allclose(model(np.ones((1, 1, 1, 512))), 0.01)
 
 
-def test_the_factors_are_saved_with_the_other_weights() -> None:
+def test_factors_are_saved_with_the_weights() -> None:
     layer = FixedScale(1.0)
     layer.build((None, None, None, 2))
     layer.set_weights([np.array([2.0, 3.0])])

@@ -96,7 +96,7 @@ def test_one_image_does_not_depend_on_the_others() -> None:
 
 def test_groups_must_divide_the_channels() -> None:
     """The backbone is looked at when the file is read, the decoder when it is built."""
-    words = "must divide the channels of every layer that is normalized, and what {} reads has {}. Received: {}"
+    words = "must divide the number of channels of every normalized layer; the input of {} has {}. Received: {}"
     faulty = Segmenter(backbone=SmallCnn(filters=6), decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=4))
     assert list(faulty.problems(Context(LABELS, 3))) == [(("norm", "groups"), words.format("stage1_down_bn", 6, 4))]
     decoder = Fcn(strides=(16,), filters=6)

@@ -1,4 +1,4 @@
-"""Keras layers with plain arguments, registered, to plug into any Keras model."""
+"""Keras layers for semantic segmentation, registered with Keras and usable in any Keras model."""
 
 from tfseg.layers.aspp import AtrousSpatialPyramidPooling
 from tfseg.layers.atrous_pool import AtrousMaxPooling2D

@@ -1,4 +1,4 @@
-"""Checks that several layers share, so that one mistake has one wording."""
+"""Argument checks shared by several layers."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -9,63 +9,67 @@ F = TypeVar("F", bound=Callable[..., None])
 
 
 def extends(layer: type) -> Callable[[F], F]:
-    """Gives a constructor, whose `**kwargs` go to that of `layer`, the signature that it has so.
+    """Sets the combined signature on a constructor that forwards `**kwargs` to the constructor of `layer`.
 
-    `help`, editors and the layers of a graph read it; those that it does not name itself are keywords.
+    `help`, editors and the layers of a graph read the signature. Arguments that only `layer` names become keyword-only.
     """
 
-    def signed(constructor: F) -> F:
+    def decorate(constructor: F) -> F:
         own = inspect.signature(constructor).parameters
-        theirs = inspect.signature(layer.__init__).parameters  # type: ignore[misc]
+        inherited = inspect.signature(layer.__init__).parameters  # type: ignore[misc]
         keywords = inspect.Parameter.KEYWORD_ONLY
-        found = [
+        parameters = [
             own.get(name, each if each.kind is each.VAR_KEYWORD else each.replace(kind=keywords))
-            for name, each in theirs.items()
+            for name, each in inherited.items()
         ]
-        constructor.__signature__ = inspect.Signature(found)  # type: ignore[attr-defined]
+        constructor.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return constructor
 
-    return signed
+    return decorate
 
 
 def pair(name: str, value: int | Sequence[int], least: int = 1) -> tuple[int, int]:
-    """`value` as height and width.
+    """Returns `value` as a pair (height, width).
 
     Args:
-        name: the argument, for the message.
-        value: one integer for both, or two.
-        least: the smallest integer that makes sense.
+        name: Argument name for the error message.
+        value: Integer for both axes, or a sequence of two integers.
+        least: Smallest valid integer.
 
     Raises:
-        ValueError: anything else.
+        ValueError: If `value` is anything else.
     """
     both: tuple[Any, ...]
     both = (value, value) if isinstance(value, Integral) else tuple(value) if isinstance(value, Sequence) else ()
     if len(both) != 2 or not all(isinstance(each, Integral) and int(each) >= least for each in both):
         raise ValueError(
-            f"`{name}` must be an integer of at least {least}, or two of them for height and width. "
+            f"`{name}` must be an integer of at least {least}, or a pair of such integers (height, width). "
             f"Received: {name}={value!r}"
         )
-    return int(both[0]), int(both[1])  # NumPy's integers would not go into a config
+    return int(both[0]), int(both[1])  # integers of NumPy cannot be stored in a config
 
 
 def rates_of(name: str, value: Sequence[int]) -> tuple[int, ...]:
-    """`value` as dilation rates.
+    """Returns `value` as a tuple of dilation rates.
+
+    Args:
+        name: Argument name for the error message.
+        value: Sequence of positive integers.
 
     Raises:
-        ValueError: no sequence of positive integers.
+        ValueError: If `value` is anything else.
     """
     rates = tuple(value) if isinstance(value, Sequence) else (None,)
     if not all(isinstance(rate, Integral) and int(rate) >= 1 for rate in rates):
-        raise ValueError(f"`{name}` must be positive integers, one for each branch. Received: {name}={value!r}")
+        raise ValueError(f"`{name}` must be a sequence of positive integers. Received: {name}={value!r}")
     return tuple(map(int, rates))
 
 
 def two_shapes(shapes: Sequence[Sequence[int | None]]) -> tuple[Sequence[int | None], Sequence[int | None]]:
-    """The shapes of `[x, reference]`, both with four axes.
+    """Returns the shapes of `[x, reference]`, each with four axes.
 
     Raises:
-        ValueError: another number of tensors or of axes.
+        ValueError: If there are not exactly two tensors, or if one of them does not have four axes.
     """
     if len(shapes) != 2 or any(not isinstance(shape, Sequence) or len(shape) != 4 for shape in shapes):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Max pooling with holes: what a pooling layer becomes where a net gives up its stride."""
+"""Dilated max pooling, which replaces strided max pooling in a network with a reduced output stride."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,17 +8,18 @@ import keras
 from tfseg.layers.arguments import pair
 from tfseg.ops.pool import atrous_max_pool
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Sizes = int | Sequence[int]
 
 
 @serializable
 class AtrousMaxPooling2D(keras.layers.Layer):
-    """Max pooling at every place, over windows whose elements lie `dilation_rate` places apart.
+    """Dilated max pooling with stride 1.
 
-    A net that is to compute what it computes at stride 32, at more places, must dilate what follows a pool whose stride
-    it gives up: convolutions and pools. Every second place of `AtrousMaxPooling2D(2, padding="same")` is what
-    `keras.layers.MaxPooling2D(2, 2, "same")` gives.
+    Where the stride of a pooling layer is removed to reduce the output stride of a network, all later convolutions and
+    pooling layers must be dilated to keep their receptive fields. Every second position of the output of
+    `AtrousMaxPooling2D(2, padding="same")` equals the output of `keras.layers.MaxPooling2D(2, 2, "same")`.
 
     Example:
 
@@ -28,22 +29,24 @@ class AtrousMaxPooling2D(keras.layers.Layer):
     [2.0, 5.0, 4.0, 3.0, 4.0]
 
     Args:
-        pool_size: height and width of a window, in elements that it sees.
-        dilation_rate: rows and columns from one element to the next.
-        padding: how many elements of a window lie above and left of its place: the padding of the pool that it stands
-            for, less than the window. `"same"`: the smaller half, as in TensorFlow.
+        pool_size: Integer or pair of integers, height and width of the pooling window in taps.
+        dilation_rate: Integer or pair of integers, spacing between the taps of a window.
+        padding: Integer or pair of integers, number of taps above and to the left of the output position; less than
+            `pool_size`. It equals the padding of the strided pooling layer that this layer replaces. `"same"`: the
+            smaller half, as in TensorFlow.
 
     Call arguments:
-        x: a tensor.
+        x: Input feature map.
 
     Input shape:
         `[batch, height, width, channels]`.
 
     Output shape:
-        The same.
+        Same as the input.
 
     Raises:
-        ValueError: sizes or rates that are no positive integers, or padding as great as the window.
+        ValueError: If `pool_size` or `dilation_rate` are not positive integers, or if `padding` is not less than
+            `pool_size`.
     """
 
     def __init__(
@@ -59,18 +62,18 @@ class AtrousMaxPooling2D(keras.layers.Layer):
         self.padding = "same" if padding == "same" else pair("padding", padding, least=0)
         if any(before >= size for before, size in zip(self.before, self.pool_size, strict=True)):
             raise ValueError(
-                "`padding` must be less than `pool_size`, so that every window sees its place. "
+                "`padding` must be less than `pool_size`, so that every window contains its own position. "
                 f"Received: pool_size={self.pool_size}, padding={self.padding}"
             )
 
     @property
     def before(self) -> tuple[int, int]:
-        """How many elements of a window lie above and left of its place."""
+        """Number of taps above and to the left of the output position."""
         if isinstance(self.padding, str):
             return (self.pool_size[0] - 1) // 2, (self.pool_size[1] - 1) // 2
         return self.padding
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         return atrous_max_pool(x, self.pool_size, self.dilation_rate, self.before)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:

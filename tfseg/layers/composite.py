@@ -1,4 +1,4 @@
-"""Layers made of other layers."""
+"""Base class of layers that contain other layers."""
 
 from typing import Any, Self
 
@@ -8,10 +8,10 @@ from tfseg.keras_internals import layers_within
 
 
 class Composite(keras.layers.Layer):
-    """Base of layers that call layers of their own: which of these learn is saved with it.
+    """Base class of layers with inner layers, whose `trainable` flags it saves.
 
-    Keras saves `trainable` of the outer layer only. A BatchNormalization that was frozen inside would learn, and move
-    its statistics, once the model is loaded.
+    Keras saves only `trainable` of the outer layer. A frozen inner BatchNormalization would be trainable again after
+    loading, and would update its moving statistics.
     """
 
     parts: dict[str, keras.layers.Layer]
@@ -31,7 +31,7 @@ class Composite(keras.layers.Layer):
         frozen = config.pop("frozen", None)
         layer = super().from_config(config)
         for inner in layer._inner() if frozen is not None else ():
-            if inner.trainable == (inner.name in frozen):  # those within it would lose theirs
+            if inner.trainable == (inner.name in frozen):  # setting an equal value would reset layers inside `inner`
                 inner.trainable = inner.name not in frozen
         return layer
 

@@ -1,8 +1,8 @@
-"""Atrous convolution, full and depthwise-separable, with the paddings of TensorFlow and of Caffe.
+"""Atrous convolution, full and depthwise separable, with the padding conventions of TensorFlow and Caffe.
 
-The depthwise half of a separable convolution has no direct form here: what `keras.layers.DepthwiseConv2D` does with a
-`dilation_rate` trains faster than any direct form that TensorFlow has, and becomes one `DEPTHWISE_CONV_2D` in a TFLite
-file of static size (from TensorFlow 2.21 on).
+The depthwise part of a separable convolution uses the `dilation_rate` of Keras: `keras.layers.DepthwiseConv2D` trains
+faster than any single operation that TensorFlow has for it, and becomes one `DEPTHWISE_CONV_2D` in a TFLite file with
+static size (from TensorFlow 2.21 on).
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from tfseg.layers.arguments import extends, pair
 from tfseg.ops.convolution import atrous_conv
 from tfseg.ops.geometry import conv_size
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Sizes = int | Sequence[int]
 Padding = Literal["valid", "same"] | int | Sequence[int]
@@ -23,18 +24,19 @@ Shape = Sequence[int | None]
 
 @serializable
 class AtrousConv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D`, computed in one operation where the kernel has holes, with Caffe's padding too.
+    """`keras.layers.Conv2D` with atrous convolution as a single operation and with optional integer padding.
 
-    The arguments, the weights (`get_weights`, `set_weights`) and the numbers are those of `keras.layers.Conv2D`; only
-    `.weights.h5` files tell the two apart, since they list layers by class. With `dilation_rate` above 1, Keras
-    rearranges the input around an ordinary convolution (`SpaceToBatchND`); this layer asks TensorFlow for the dilated
-    convolution itself, which trains up to four times as fast on CPUs at rates of 12 and more, and is one `CONV_2D` in
-    a TFLite file at any size. Where TensorFlow cannot train that (CPUs without oneDNN), with groups, with
-    `channels_first` and on other backends it does what Keras does.
+    The arguments, the weights (`get_weights`, `set_weights`) and the outputs are those of `keras.layers.Conv2D`. Only
+    `.weights.h5` files are not interchangeable, because they index layers by class. For a `dilation_rate` above 1,
+    Keras wraps an ordinary convolution in `SpaceToBatchND` and `BatchToSpaceND`. This layer calls the dilated
+    convolution of TensorFlow instead, which trains up to four times as fast on CPUs at rates of 12 and more, and
+    becomes one `CONV_2D` in a TFLite file of any size. It falls back to the implementation of Keras where TensorFlow
+    cannot train a dilated convolution (CPUs without oneDNN), with `groups`, with `channels_first`, and on other
+    backends.
 
-    `padding=p` puts `p` zeros on either side, as Caffe and PyTorch do: the output has
-    `floor((n + 2 p - rate (kernel_size - 1) - 1) / strides) + 1` places. With strides this samples other pixels than
-    `"same"` does at some sizes, because `"same"` puts the greater half of its zeros behind.
+    `padding=p` adds `p` zeros on both sides, as in Caffe and PyTorch. The output size is
+    `floor((n + 2 p - rate (kernel_size - 1) - 1) / strides) + 1`. With strides, this samples other pixels than `"same"`
+    at some sizes, because `"same"` adds the larger half of its zeros at the bottom and right.
 
     Example:
 
@@ -46,16 +48,16 @@ class AtrousConv2D(keras.layers.Conv2D):
     (1, 130, 130, 4)
 
     Args:
-        filters: channels of the output.
-        kernel_size: height and width of the kernel.
-        strides: rows and columns from one place to the next; with a `dilation_rate` above 1 they must be 1.
-        padding: `"valid"`, `"same"`, or rows and columns of zeros, one number for both or two.
-        dilation_rate: rows and columns from one tap of the kernel to the next.
-        **kwargs: as of `keras.layers.Conv2D`: `data_format`, `groups`, `activation`, `use_bias`, initializers,
-            regularizers and constraints of `kernel` and `bias`, and what every layer takes.
+        filters: Integer, number of output channels.
+        kernel_size: Integer or pair of integers, height and width of the kernel.
+        strides: Integer or pair of integers, strides of the convolution. They must be 1 if `dilation_rate` is above 1.
+        padding: `"valid"`, `"same"`, or an integer or pair of integers, number of zero rows and columns on each side.
+        dilation_rate: Integer or pair of integers, spacing between the taps of the kernel.
+        **kwargs: Further arguments of `keras.layers.Conv2D`: `data_format`, `groups`, `activation`, `use_bias`,
+            initializers, regularizers and constraints of `kernel` and `bias`, and the base layer arguments.
 
     Call arguments:
-        inputs: a tensor.
+        inputs: Input feature map.
 
     Input shape:
         `[batch, height, width, channels]`.
@@ -64,8 +66,8 @@ class AtrousConv2D(keras.layers.Conv2D):
         `[batch, new_height, new_width, filters]`.
 
     Raises:
-        ValueError: what Keras refuses, a padding that is neither a word nor numbers of at least 0, or an input that is
-            smaller than the kernel.
+        ValueError: If Keras rejects an argument, if `padding` is neither a string nor integers of at least 0, or if the
+            padded input is smaller than the kernel.
 
     Reference:
         Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully
@@ -83,27 +85,32 @@ class AtrousConv2D(keras.layers.Conv2D):
         dilation_rate: Sizes = (1, 1),
         **kwargs: Any,
     ) -> None:
-        super().__init__(filters, kernel_size, strides, _word(padding), dilation_rate=dilation_rate, **kwargs)
-        self.padding: Any = _numbers(padding) or self.padding
+        super().__init__(filters, kernel_size, strides, _keras_padding(padding), dilation_rate=dilation_rate, **kwargs)
+        self.padding: Any = _explicit_padding(padding) or self.padding
 
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        x, word = _padded(self, inputs)
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
+        x, padding = _padded(self, inputs)
         if max(self.dilation_rate) > 1 and self.groups == 1 and self.data_format == "channels_last":
-            return atrous_conv(x, kernel, self.dilation_rate, word)
+            return atrous_conv(x, kernel, self.dilation_rate, padding)
         options = {"dilation_rate": self.dilation_rate, "data_format": self.data_format}
-        return ops.conv(x, kernel, strides=list(self.strides), padding=word, **options)
+        return ops.conv(x, kernel, strides=list(self.strides), padding=padding, **options)
 
     def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:
-        return _shape(self, input_shape) if self.padding not in WORDS else super().compute_output_shape(input_shape)
+        return (
+            _output_shape(self, input_shape)
+            if self.padding not in PADDING_MODES
+            else super().compute_output_shape(input_shape)
+        )
 
 
 @serializable
 class AtrousSeparableConv2D(keras.layers.SeparableConv2D):
-    """`keras.layers.SeparableConv2D` with Caffe's padding too: a dilated convolution of each channel, then a 1x1 one.
+    """`keras.layers.SeparableConv2D` with optional integer padding.
 
-    A 3x3 convolution of 256 to 256 channels has 590,080 weights; separated it has 68,096. DeepLab v3+ uses it
-    throughout. The arguments, the weights (`get_weights`, `set_weights`) and the numbers are those of
-    `keras.layers.SeparableConv2D`. `padding=p` puts `p` zeros on either side, as in `AtrousConv2D`.
+    A depthwise atrous convolution is followed by a pointwise (1x1) convolution. A 3x3 convolution from 256 to 256
+    channels has 590,080 weights, a separable one 68,096. DeepLab v3+ uses separable convolutions throughout. The
+    arguments, the weights (`get_weights`, `set_weights`) and the outputs are those of `keras.layers.SeparableConv2D`.
+    `padding=p` adds `p` zeros on both sides, as in `AtrousConv2D`.
 
     Example:
 
@@ -113,17 +120,17 @@ class AtrousSeparableConv2D(keras.layers.SeparableConv2D):
     ((1, 33, 33, 256), 68096)
 
     Args:
-        filters: channels of the output.
-        kernel_size: height and width of the kernel.
-        strides: rows and columns from one place to the next.
-        padding: `"valid"`, `"same"`, or rows and columns of zeros, one number for both or two.
-        dilation_rate: rows and columns from one tap of the kernel to the next.
-        **kwargs: as of `keras.layers.SeparableConv2D`: `data_format`,
-            `depth_multiplier`, `activation`, `use_bias`, initializers, regularizers and constraints of `depthwise`,
-            `pointwise` and `bias`, and what every layer takes.
+        filters: Integer, number of output channels.
+        kernel_size: Integer or pair of integers, height and width of the kernel.
+        strides: Integer or pair of integers, strides of the convolution.
+        padding: `"valid"`, `"same"`, or an integer or pair of integers, number of zero rows and columns on each side.
+        dilation_rate: Integer or pair of integers, spacing between the taps of the kernel.
+        **kwargs: Further arguments of `keras.layers.SeparableConv2D`: `data_format`, `depth_multiplier`, `activation`,
+            `use_bias`, initializers, regularizers and constraints of `depthwise`, `pointwise` and `bias`, and the base
+            layer arguments.
 
     Call arguments:
-        inputs: a tensor.
+        inputs: Input feature map.
 
     Input shape:
         `[batch, height, width, channels]`.
@@ -132,8 +139,8 @@ class AtrousSeparableConv2D(keras.layers.SeparableConv2D):
         `[batch, new_height, new_width, filters]`.
 
     Raises:
-        ValueError: what Keras refuses, a padding that is neither a word nor numbers of at least 0, or an input that is
-            smaller than the kernel.
+        ValueError: If Keras rejects an argument, if `padding` is neither a string nor integers of at least 0, or if the
+            padded input is smaller than the kernel.
 
     Reference:
         Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018,
@@ -151,61 +158,65 @@ class AtrousSeparableConv2D(keras.layers.SeparableConv2D):
         dilation_rate: Sizes = (1, 1),
         **kwargs: Any,
     ) -> None:
-        super().__init__(filters, kernel_size, strides, _word(padding), dilation_rate=dilation_rate, **kwargs)
-        self.padding: Any = _numbers(padding) or self.padding
+        super().__init__(filters, kernel_size, strides, _keras_padding(padding), dilation_rate=dilation_rate, **kwargs)
+        self.padding: Any = _explicit_padding(padding) or self.padding
 
     def build(self, input_shape: Shape) -> None:
-        self.compute_output_shape(input_shape)  # refuses inputs that the kernel does not fit into; Keras 3.13 would not
+        self.compute_output_shape(input_shape)  # raises if the kernel exceeds the input; Keras 3.13 does not
         super().build(input_shape)
 
-    def call(self, inputs: Any) -> Any:
-        x, word = _padded(self, inputs)
+    def call(self, inputs: Tensor) -> Tensor:
+        x, padding = _padded(self, inputs)
         kernels = (self.depthwise_kernel, self.pointwise_kernel)
         options = {"dilation_rate": self.dilation_rate, "data_format": self.data_format}
-        x = ops.separable_conv(x, *kernels, strides=self.strides, padding=word, **options)
+        x = ops.separable_conv(x, *kernels, strides=self.strides, padding=padding, **options)
         if self.use_bias:
             x = x + ops.reshape(self.bias, (1, -1, 1, 1) if self.data_format == "channels_first" else (1, 1, 1, -1))
         return x if self.activation is None else self.activation(x)
 
     def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:
-        return _shape(self, input_shape) if self.padding not in WORDS else super().compute_output_shape(input_shape)
+        return (
+            _output_shape(self, input_shape)
+            if self.padding not in PADDING_MODES
+            else super().compute_output_shape(input_shape)
+        )
 
 
-WORDS = ("valid", "same")
-"""What Keras calls its two paddings."""
+PADDING_MODES = ("valid", "same")
+"""Padding modes of Keras."""
 
 
-def _word(padding: Padding) -> str:
-    """What to tell Keras's constructor, which knows no numbers."""
+def _keras_padding(padding: Padding) -> str:
+    """Returns the padding for Keras's constructor, which takes no integers."""
     return padding if isinstance(padding, str) else "valid"
 
 
-def _numbers(padding: Padding) -> tuple[int, int] | None:
-    """The padding as rows and columns; None where it is a word."""
+def _explicit_padding(padding: Padding) -> tuple[int, int] | None:
+    """Returns the padding as (rows, columns), or `None` for a padding mode of Keras."""
     return None if isinstance(padding, str) else pair("padding", padding, least=0)
 
 
-def _padded(layer: Any, x: Any) -> tuple[Any, str]:
-    """The layer's input with the zeros around it that Keras cannot put there, and how Keras is to pad the rest."""
-    if layer.padding in WORDS:
+def _padded(layer: Any, x: Tensor) -> tuple[Tensor, str]:
+    """Pads the layer's input explicitly where needed, and returns it with the padding mode left for Keras."""
+    if layer.padding in PADDING_MODES:
         return x, layer.padding
     windows = zip(layer.kernel_size, layer.dilation_rate, layer.strides, layer.padding, strict=True)
     if all(2 * zeros == rate * (size - 1) and stride == 1 for size, rate, stride, zeros in windows):
-        return x, "same"  # equal, and one operation less
+        return x, "same"  # equivalent, without a separate padding operation
     sides = [(zeros, zeros) for zeros in layer.padding]
     borders = [(0, 0), (0, 0), *sides] if layer.data_format == "channels_first" else [(0, 0), *sides, (0, 0)]
     return ops.pad(x, borders), "valid"
 
 
-def _shape(layer: Any, input_shape: Shape) -> tuple[int | None, ...]:
-    """The shape of the output of a layer whose padding is in numbers."""
+def _output_shape(layer: Any, input_shape: Shape) -> tuple[int | None, ...]:
+    """Computes the output shape of a layer with integer padding."""
     first = layer.data_format == "channels_first"
     sides = input_shape[2:4] if first else input_shape[1:3]
     windows = zip(sides, layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate, strict=True)
     sizes = [None if side is None else conv_size(side, *window) for side, *window in windows]
     if any(size is not None and size < 1 for size in sizes):
         raise ValueError(
-            "Expected an input that the kernel fits into, with the zeros around it. "
+            "Expected a padded input that is at least as large as the dilated kernel. "
             f"Received: input_shape={tuple(input_shape)}, kernel_size={layer.kernel_size}, "
             f"dilation_rate={layer.dilation_rate}, padding={layer.padding}"
         )

@@ -1,4 +1,4 @@
-"""A fully connected CRF as a layer: mean field that is trained with the network before it."""
+"""Fully connected CRF as a layer, trained jointly with the network before it."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
@@ -12,6 +12,7 @@ from tfseg.ops.crf.arguments import check_thetas, check_weight, counted
 from tfseg.ops.crf.crf_rnn import KernelForm, Kernels, checked_image, of_one_size, refined
 from tfseg.ops.crf.mean_field import Normalization
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Shape = Sequence[int | None]
 Matrix = Sequence[Sequence[float]]
@@ -21,16 +22,17 @@ Compatibility = Literal["learned", "potts"]
 
 @serializable
 class CrfRnn(keras.layers.Layer):
-    """Refines logits by mean field in a fully connected CRF whose weights are learned.
+    """Refines logits by mean-field inference in a fully connected CRF with trainable weights.
 
-    Each iteration is `q <- U - mu (W_b K_b softmax(q) + W_s K_s softmax(q))` from `q = U`, the logits that come in;
-    the output is `q`, logits again. `K_s` is a Gaussian of the distance of two pixels, `K_b` one of their distance and
-    their difference in color, both normalized. With weights of zero the layer is the identity.
+    Each mean-field iteration computes `q <- U - mu (W_b K_b softmax(q) + W_s K_s softmax(q))`, starting from `q = U`,
+    the input logits. The output is `q`, also logits. `K_s` is the spatial kernel, a Gaussian of the distance between
+    two pixels. `K_b` is the bilateral kernel, a Gaussian of their distance and their color difference. Both are
+    normalized. `mu` is the compatibility transform. With weights of zero the layer is the identity.
 
-    There are gradients to the logits and to `bilateral_weights`, `spatial_weights` and `compatibility`, by which names
-    an optimizer's multipliers find them. All is computed in float32 under every precision policy, or in float64 where
-    that is the layer's type. Values of images are checked when the layer runs; under XLA, in TFLite and on backends
-    that cannot raise, an image that is refused makes NaN of the result. NaN among the logits stays NaN.
+    Gradients flow to the logits and to the weights `bilateral_weights`, `spatial_weights` and `compatibility`; the
+    `lr_multipliers` of an optimizer match these names. The layer computes in float32 under every precision policy, or
+    in float64 if that is its dtype. The range of the image values is checked when the layer runs. Under XLA, in TFLite
+    and on backends that cannot raise, an invalid image makes the output NaN. NaN in the logits is propagated.
 
     Example:
 
@@ -43,42 +45,45 @@ class CrfRnn(keras.layers.Layer):
     [0, 0, 0, 0, 1, 1, 1, 1]
 
     Args:
-        theta_alpha: standard deviation of the bilateral kernel in pixels.
-        theta_beta: standard deviation of the bilateral kernel in intensities of 0 to 255.
-        theta_gamma: standard deviation of the spatial kernel in pixels, at most 1000: time grows with it.
-        bilateral_weight: where the weights of the bilateral kernel start.
-        spatial_weight: where the weights of the spatial kernel start.
-        kernel_weights: what the weights of each kernel are: `"full"`, a matrix over pairs of classes, which starts as a
-            multiple of the identity; `"per_class"`; `"scalar"`.
-        compatibility: `"learned"`: a matrix mu that starts as minus the identity, Potts's but for a constant.
-            `"potts"`: that for good. A matrix: this one for good; a positive entry sets two classes against each other.
-        iterations: of mean field in training.
-        inference_iterations: of mean field otherwise.
-        normalization: of the kernels: `"none"`, `"before"`, `"after"` or `"symmetric"`, see `tfseg.ops.crf.mean_field`;
-            weights that were found under one are wrong under another.
-        kernel: `"permutohedral"`: the bilateral kernel over the whole image, by a lattice, with TensorFlow.
-            `"convolutional"`: over a window and exactly, on every backend, under XLA and in TFLite. The spatial kernel
-            is the same in both, a separable convolution.
-        window: height and width of the window of `"convolutional"`; odd.
-        image_gradient: let a gradient through to the image, for features that are learned themselves.
+        theta_alpha: Spatial standard deviation of the bilateral kernel in pixels.
+        theta_beta: Color standard deviation of the bilateral kernel in intensities of 0 to 255.
+        theta_gamma: Standard deviation of the spatial kernel in pixels, at most 1000; run time grows with it.
+        bilateral_weight: Initial value of the weights of the bilateral kernel.
+        spatial_weight: Initial value of the weights of the spatial kernel.
+        kernel_weights: Form of the weights of each kernel: `"full"`, a matrix over pairs of classes, initialized to a
+            multiple of the identity; `"per_class"`, one weight per class; `"scalar"`, a single weight.
+        compatibility: Compatibility transform mu. `"learned"`: a trainable matrix, initialized to minus the identity,
+            which is the Potts model up to a constant. `"potts"`: the same matrix, non-trainable. A matrix:
+            non-trainable; a positive entry penalizes nearby pixels with these two classes.
+        iterations: Integer, number of mean-field iterations in training.
+        inference_iterations: Integer, number of mean-field iterations at inference.
+        normalization: Normalization of the kernels: `"none"`, `"before"`, `"after"` or `"symmetric"`, see
+            `tfseg.ops.crf.mean_field`. Weights tuned for one normalization are wrong for another.
+        kernel: Implementation of the bilateral kernel. `"permutohedral"`: over the whole image, approximated by a
+            permutohedral lattice, with TensorFlow only. `"convolutional"`: exact within a window, on every backend,
+            under XLA and in TFLite. The spatial kernel is a separable convolution in both.
+        window: Odd integer, height and width of the window of `"convolutional"`.
+        image_gradient: Boolean, whether to compute the gradient with respect to the image, for images that are learned
+            features.
 
     Call arguments:
-        inputs: `[logits, image]`; the image of 0 to 255, integers or floats, of three channels or of one.
-        training: whether `iterations` apply.
+        inputs: `[logits, image]`. The image has values of 0 to 255, integers or floats, and 3 channels or 1.
+        training: Boolean, whether to run `iterations` rather than `inference_iterations`.
 
     Input shape:
-        `[[batch, height, width, classes], [batch, height, width, 3]]`. Sizes may be unknown until the graph runs.
+        `[[batch, height, width, classes], [batch, height, width, 3]]`. Height and width may be dynamic.
 
     Output shape:
         `[batch, height, width, classes]`.
 
     Raises:
-        ValueError: arguments out of range, shapes that do not fit, or a lattice without TensorFlow.
+        ValueError: If an argument is out of range, if the shapes do not match, or if `kernel="permutohedral"` is used
+            without TensorFlow.
 
     Reference:
-        Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015, sections 4 and 5; the values
-        that weights start from, the standard deviations and the normalization are those of the authors' program.
-        Teichmann, Cipolla, "Convolutional CRFs for Semantic Segmentation", 2018, section 4 (the window).
+        Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015, sections 4 and 5; the initial
+        weights, the standard deviations and the normalization are those of the authors' program. Teichmann, Cipolla,
+        "Convolutional CRFs for Semantic Segmentation", 2018, section 4 (the window).
     """
 
     def __init__(
@@ -98,16 +103,16 @@ class CrfRnn(keras.layers.Layer):
         image_gradient: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)  # the image keeps its own type
+        super().__init__(autocast=False, **kwargs)  # the image keeps its own dtype
         self.theta_alpha, self.theta_beta, self.theta_gamma = theta_alpha, theta_beta, theta_gamma
         self.bilateral_weight, self.spatial_weight = bilateral_weight, spatial_weight
-        self.kernel_weights, self.compatibility = kernel_weights, _plain(compatibility)
+        self.kernel_weights, self.compatibility = kernel_weights, _as_config(compatibility)
         self.iterations = counted("iterations", iterations)
         self.inference_iterations = counted("inference_iterations", inference_iterations)
         self.normalization, self.kernel, self.window = normalization, kernel, window
         self.image_gradient = image_gradient
         self._check()
-        self.supports_jit = kernel == "convolutional"  # a lattice has as many vertices as the image asks for
+        self.supports_jit = kernel == "convolutional"  # the number of lattice vertices depends on the image
 
     def _check(self) -> None:
         check_thetas(self.theta_alpha, self.theta_beta, self.theta_gamma)
@@ -125,15 +130,15 @@ class CrfRnn(keras.layers.Layer):
                 )
         if self.kernel == "permutohedral" and keras.backend.backend() != "tensorflow":
             raise ValueError(
-                'The lattice is made of TensorFlow\'s operations. Set `kernel` to "convolutional". '
+                '`kernel="permutohedral"` requires the TensorFlow backend. Set `kernel` to "convolutional". '
                 f"Received: kernel={self.kernel!r} with the backend {keras.backend.backend()}"
             )
 
     def build(self, input_shape: Sequence[Shape]) -> None:
-        classes: Any = self._fitting(input_shape)[0][3]
-        starts = {"bilateral_weights": self.bilateral_weight, "spatial_weights": self.spatial_weight}
+        classes: Any = self._checked_shapes(input_shape)[0][3]
+        initial = {"bilateral_weights": self.bilateral_weight, "spatial_weights": self.spatial_weight}
         self.bilateral_weights, self.spatial_weights = (
-            self._matrix(name, classes, start) for name, start in starts.items()
+            self._kernel_weight(name, classes, value) for name, value in initial.items()
         )
         self.mu = None
         if self.compatibility == "learned":
@@ -144,23 +149,23 @@ class CrfRnn(keras.layers.Layer):
                 dtype=self.variable_dtype,
             )
 
-    def _matrix(self, name: str, classes: int, start: float) -> keras.Variable:
-        """The weights of one kernel."""
+    def _kernel_weight(self, name: str, classes: int, value: float) -> keras.Variable:
+        """Adds the weights of one kernel."""
         shape = {"scalar": (), "per_class": (classes,), "full": (classes, classes)}[self.kernel_weights]
-        initializer = keras.initializers.Identity(start) if len(shape) == 2 else keras.initializers.Constant(start)
+        initializer = keras.initializers.Identity(value) if len(shape) == 2 else keras.initializers.Constant(value)
         return self.add_weight(shape=shape, initializer=initializer, name=name, dtype=self.variable_dtype)
 
-    def call(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
+    def call(self, inputs: Sequence[Tensor], training: bool | None = None) -> Tensor:
         logits, image = inputs
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
-        self._fitting([tuple(logits.shape), tuple(image.shape)])  # another image than it was built for
+        self._checked_shapes([tuple(logits.shape), tuple(image.shape)])  # shapes may differ from those at build time
         image = checked_image(of_one_size(logits, image), dtype)
         weights = [ops.cast(weight, dtype) for weight in (self.bilateral_weights, self.spatial_weights)]
         iterations = self.iterations if training else self.inference_iterations
         result = refined(ops.cast(logits, dtype), image, weights, self._mu(dtype), self._kernels(), iterations)
         return ops.cast(result, self.compute_dtype)
 
-    def _mu(self, dtype: str) -> Any:
+    def _mu(self, dtype: str) -> Tensor | None:
         if self.mu is not None:
             return ops.cast(self.mu, dtype)
         return None if self.compatibility == "potts" else ops.convert_to_tensor(self.compatibility, dtype)
@@ -177,16 +182,16 @@ class CrfRnn(keras.layers.Layer):
         )
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> tuple[int | None, ...]:
-        return tuple(self._fitting(input_shape)[0])
+        return tuple(self._checked_shapes(input_shape)[0])
 
-    def _fitting(self, shapes: Sequence[Shape]) -> tuple[Shape, Shape]:
-        """The shapes of logits and image."""
+    def _checked_shapes(self, shapes: Sequence[Shape]) -> tuple[Shape, Shape]:
+        """Returns the shapes of logits and image; raises ValueError if they do not match."""
         logits, image = two_shapes(shapes)
         equal = all(None in pair or pair[0] == pair[1] for pair in zip(logits[:3], image[:3], strict=True))
         if not equal or image[3] not in (1, 3) or logits[3] is None:
             raise ValueError(
-                "Expected logits [batch, height, width, classes] and an image [batch, height, width, 3] (or 1, if it "
-                f"is gray) of the same batch and size. Received: {tuple(logits)} and {tuple(image)}"
+                "Expected logits `[batch, height, width, classes]` and an image `[batch, height, width, 3]` (1 channel "
+                f"if grayscale) of the same batch and size. Received: {tuple(logits)} and {tuple(image)}"
             )
         if not isinstance(self.compatibility, str) and len(self.compatibility) != logits[3]:
             raise ValueError(
@@ -204,8 +209,8 @@ class CrfRnn(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 
-def _plain(compatibility: Compatibility | Matrix) -> Compatibility | list[list[float]]:
-    """A matrix as lists, which JSON can hold."""
+def _as_config(compatibility: Compatibility | Matrix) -> Compatibility | list[list[float]]:
+    """Returns the compatibility with a matrix as nested lists, which JSON can store."""
     if isinstance(compatibility, str):
         return compatibility
     matrix = np.asarray(compatibility, float)

@@ -1,4 +1,4 @@
-"""Cutting one tensor to the place and size of another."""
+"""Cropping of one tensor to the size of another."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,16 +8,18 @@ from keras import ops
 
 from tfseg.layers.arguments import two_shapes
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Shape = Sequence[int | None]
 
 
 @serializable
 class CropLike(keras.layers.Layer):
-    """Cuts the height and width of a reference out of `x`, from a given offset on.
+    """Crops `x` at a given offset to the height and width of a reference tensor.
 
-    This is Caffe's `Crop` on the two spatial axes: scores of a padded net reach beyond the image, and skip scores
-    beyond the upsampled ones. `tfseg.ops.geometry.crop_offset` computes the offset from kernels, strides and paddings.
+    This is Caffe's `Crop` layer on the two spatial axes. It crops the scores of a network with large padding to the
+    image, and skip scores to the upsampled ones. `tfseg.ops.geometry.crop_offset` computes the offset from kernel
+    sizes, strides and paddings.
 
     Example:
 
@@ -27,10 +29,10 @@ class CropLike(keras.layers.Layer):
     [[21.0, 22.0], [27.0, 28.0]]
 
     Args:
-        offset: how many rows and columns of `x` lie before the first of the result.
+        offset: Integer, first row and column of the crop.
 
     Call arguments:
-        inputs: `[x, reference]`; of the reference only the height and width matter.
+        inputs: `[x, reference]`. Only the height and width of the reference are used.
 
     Input shape:
         `[[batch, height, width, channels], [batch, new_height, new_width, any]]`.
@@ -39,7 +41,7 @@ class CropLike(keras.layers.Layer):
         `[batch, new_height, new_width, channels]`.
 
     Raises:
-        ValueError: a negative offset, one input, or an `x` that ends before the crop does.
+        ValueError: If `offset` is negative, if there are not two inputs, or if the crop exceeds `x`.
     """
 
     def __init__(self, offset: int, **kwargs: Any) -> None:
@@ -48,21 +50,21 @@ class CropLike(keras.layers.Layer):
             raise ValueError(f"`offset` must be an integer of at least 0. Received: offset={offset!r}")
         self.offset = offset
 
-    def call(self, inputs: Sequence[Any]) -> Any:
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         x, reference = inputs
         batch, *size, channels = ops.shape(x)
         _, height, width, _ = ops.shape(reference)
         if self.offset == 0 and all(isinstance(side, int) for side in size) and size == [height, width]:
             return ops.cast(x, self.compute_dtype)
-        cut = ops.slice(x, (0, self.offset, self.offset, 0), (batch, height, width, channels))
-        return ops.cast(cut, self.compute_dtype)
+        crop = ops.slice(x, (0, self.offset, self.offset, 0), (batch, height, width, channels))
+        return ops.cast(crop, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> tuple[int | None, ...]:
         x, reference = two_shapes(input_shape)
-        for size, cut in zip(x[1:3], reference[1:3], strict=True):
-            if size is not None and cut is not None and size < cut + self.offset:
+        for size, length in zip(x[1:3], reference[1:3], strict=True):
+            if size is not None and length is not None and size < length + self.offset:
                 raise ValueError(
-                    f"Expected `x` to reach {self.offset} beyond its reference at least. "
+                    "Expected `x` to be larger than the reference by at least `offset` along each axis. "
                     f"Received: x.shape={tuple(x)}, reference.shape={tuple(reference)}, offset={self.offset}"
                 )
         return x[0], *reference[1:3], x[3]

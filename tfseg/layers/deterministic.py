@@ -1,4 +1,4 @@
-"""The same network, answering the same every time."""
+"""Deterministic inference with networks that use Monte Carlo dropout."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ NAME = keras.saving.get_registered_name(McDropout)
 
 
 def stochastic(model: keras.Model) -> bool:
-    """Whether dropout stays on when the model predicts, so that several passes differ."""
+    """Returns whether dropout is active when the model predicts, so that repeated predictions differ."""
     return any(isinstance(layer, McDropout) and layer.always_on for layer in layers_within(model))
 
 
 def deterministic(model: keras.Model) -> keras.Model:
-    """`model` itself, or where it has dropout that stays on, its twin with ordinary dropout and the same weights.
+    """Returns a model with ordinary dropout and the same weights, or `model` itself if it has no Monte Carlo dropout.
 
-    Without the sampling the twin's answer is that of the mean weights: "weight averaging", which the mean over samples
-    is compared with in Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017, section 4.
+    Its prediction is the one of the mean weights: "weight averaging", the baseline for the mean over samples in
+    Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017, section 4.
 
     Example:
 
@@ -30,24 +30,24 @@ def deterministic(model: keras.Model) -> keras.Model:
     True
 
     Args:
-        model: a Functional model.
+        model: Functional model.
     """
     config = model.get_config()
-    quiet = _quiet(config)
-    if quiet == config:
+    without_sampling = _without_sampling(config)
+    if without_sampling == config:
         return model
-    twin = model.__class__.from_config(quiet)
-    twin.set_weights(model.get_weights())
-    return twin
+    copy = model.__class__.from_config(without_sampling)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
-def _quiet(config: Any) -> Any:
-    """A Keras configuration in which no dropout stays on, however deep it lies."""
+def _without_sampling(config: Any) -> Any:
+    """Returns a Keras configuration with `always_on=False` in every `McDropout`, at any depth."""
     if isinstance(config, list | tuple):
-        return type(config)(_quiet(value) for value in config)
+        return type(config)(_without_sampling(value) for value in config)
     if not isinstance(config, dict):
         return config
-    inner = {key: _quiet(value) for key, value in config.items()}
+    inner = {key: _without_sampling(value) for key, value in config.items()}
     if config.get("registered_name") == NAME:
         inner["config"] = {**inner["config"], "always_on": False}
     return inner

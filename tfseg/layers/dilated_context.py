@@ -1,4 +1,4 @@
-"""The context network of Yu and Koltun: dilated convolutions that widen what every score sees."""
+"""Context module of Yu and Koltun: dilated convolutions that enlarge the receptive field of class scores."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,24 +12,26 @@ from tfseg.layers.composite import Composite
 from tfseg.layers.conv import AtrousConv2D
 from tfseg.ops.kernels import grouped_identity
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Shape = Sequence[int | None]
 
 NOISE = 0.01
-"""Deviation of what is random in a large network's first weights, as a share of the weights that pass values on."""
+"""Standard deviation of the random initial weights of the large module, relative to its identity weights."""
 
 
 @serializable
 class DilatedContext(Composite):
-    """Looks at the scores around every place, by 3x3 convolutions of growing dilation, and gives new scores.
+    """Refines class scores by 3x3 convolutions with increasing dilation rates: the context module of Yu and Koltun.
 
-    ReLU follows every convolution but the last, which is 1x1. The receptive field grows to 3, 5, 9, 17, 33, 65 and 67
-    places. At first the network passes its input on: *basic*, which keeps `num_classes` channels throughout, gives
-    `relu(x)` exactly; *large*, whose channels grow with the dilation to 32 times the classes, gives it up to small
-    random weights, about a tenth of `relu(x)` off. Training from other weights fails, say the authors.
+    ReLU follows every convolution except the last, which is 1x1. The receptive field grows to 3, 5, 9, 17, 33, 65 and
+    67 positions. The kernels are initialized to the identity. The *basic* module, which keeps `num_classes` channels
+    throughout, returns exactly `relu(x)`. The *large* module, whose number of channels grows with the dilation rate to
+    32 times the number of classes, returns `relu(x)` up to small random weights, an error of about a tenth. According
+    to the authors, training from random initialization fails.
 
-    The convolutions are `sublayers` by the released networks' names: `ctx_conv1_1`, `ctx_conv1_2`, `ctx_conv2_1` …
-    `ctx_conv5_1`, `ctx_fc1`, `ctx_final`.
+    `sublayers` maps the names of the released networks to the convolutions: `ctx_conv1_1`, `ctx_conv1_2`, `ctx_conv2_1`
+    … `ctx_conv5_1`, `ctx_fc1`, `ctx_final`.
 
     Example:
 
@@ -40,27 +42,27 @@ class DilatedContext(Composite):
     (True, 28392, 67)
 
     Args:
-        num_classes: channels of the input and of the output.
-        size: `"basic"` or `"large"`: 2, 2, 4, 8, 16, 32 and 32 times as many channels.
-        dilation_rates: of each 3x3 convolution. The default is for VOC and CamVid; `(1, 1, 2, 4, 8, 16, 32, 64, 1)` is
-            the one for Cityscapes, `(1, 1, 2, 4, 8, 1)` for KITTI. In a large network the channels are twice the
-            greatest dilation so far, times the classes.
-        padding: `"same"`: zeros around the input of each convolution. `"once"`: all of them around the first, as many
-            as all convolutions take away (33): the released VOC networks.
-        use_bias: whether the convolutions have biases, zero at first.
+        num_classes: Integer, number of classes: channels of the input and of the output.
+        size: `"basic"`, or `"large"` with 2, 2, 4, 8, 16, 32 and 32 times as many channels.
+        dilation_rates: Dilation rates of the 3x3 convolutions. The default is for VOC and CamVid,
+            `(1, 1, 2, 4, 8, 16, 32, 64, 1)` for Cityscapes and `(1, 1, 2, 4, 8, 1)` for KITTI. In a large module, each
+            convolution has `num_classes` times twice the largest dilation rate so far as filters.
+        padding: `"same"`: zero padding at each convolution. `"once"`: the total padding of all convolutions (33) at the
+            first one, as in the released VOC networks.
+        use_bias: Boolean, whether the convolutions have biases, initialized to zero.
 
     Call arguments:
-        x: scores.
+        x: Class scores.
 
     Input shape:
         `[batch, height, width, classes]`.
 
     Output shape:
-        The same.
+        Same as the input.
 
     Raises:
-        ValueError: another size or padding, dilation rates that are no positive integers, or another number of
-            channels.
+        ValueError: If `size` or `padding` is unknown, if `dilation_rates` are not positive integers, or if the input
+            does not have `num_classes` channels.
 
     Reference:
         Yu, Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016, section 3, table 1, equations
@@ -83,21 +85,21 @@ class DilatedContext(Composite):
             if value not in choices:
                 raise ValueError(f'`{name}` must be "{choices[0]}" or "{choices[1]}". Received: {name}={value!r}')
         convolutions = [
-            self._conv(*each) for each in zip(self._names(), self._channels(), self.dilation_rates, strict=True)
+            self._conv(*each) for each in zip(self._names(), self._filters(), self.dilation_rates, strict=True)
         ]
         self.parts = {conv.name: conv for conv in [*convolutions, self._conv("ctx_final", num_classes, None)]}
 
     def _names(self) -> list[str]:
-        """As released: a number for each dilation, a second one for each convolution of it; the last is `fc1`."""
+        """Returns the names of the released networks: numbered by dilation rate and convolution; the last is `fc1`."""
         runs = [list(run) for _, run in itertools.groupby(self.dilation_rates[:-1])]
         names = [f"ctx_conv{i}_{j}" for i, run in enumerate(runs, start=1) for j in range(1, len(run) + 1)]
         return [*names, "ctx_fc1"] if self.dilation_rates else []
 
-    def _channels(self) -> list[int]:
-        """Output channels of the 3x3 convolutions."""
+    def _filters(self) -> list[int]:
+        """Returns the numbers of filters of the 3x3 convolutions."""
         if self.size == "basic":
             return [self.num_classes] * len(self.dilation_rates)
-        return [2 * widest * self.num_classes for widest in itertools.accumulate(self.dilation_rates, max)]
+        return [2 * largest * self.num_classes for largest in itertools.accumulate(self.dilation_rates, max)]
 
     def _conv(self, name: str, filters: int, dilation: int | None) -> keras.layers.Layer:
         return AtrousConv2D(
@@ -113,24 +115,24 @@ class DilatedContext(Composite):
             name=name,
         )
 
-    def _identity(self, shape: Sequence[int], dtype: str | None = None) -> Any:
-        """A kernel initializer. The layer makes it anew, so it is in no config."""
+    def _identity(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
+        """Initializes a kernel to the identity. The constructor sets this initializer, so it is not in the config."""
         mask = grouped_identity(shape, self.num_classes)
-        share = self.num_classes / shape[-1]
+        scale = self.num_classes / shape[-1]
         if self.size == "basic":
-            return ops.convert_to_tensor(mask * share, dtype=dtype)
-        noise = keras.initializers.RandomNormal(stddev=NOISE * share)(shape, dtype=dtype)
-        return ops.where(mask, ops.cast(share, noise.dtype), noise)
+            return ops.convert_to_tensor(mask * scale, dtype=dtype)
+        noise = keras.initializers.RandomNormal(stddev=NOISE * scale)(shape, dtype=dtype)
+        return ops.where(mask, ops.cast(scale, noise.dtype), noise)
 
     @property
     def receptive_field(self) -> int:
-        """How many places of its input one place of the output sees, in one direction."""
+        """Receptive field in input positions along one axis."""
         return 1 + 2 * sum(self.dilation_rates)
 
     def build(self, input_shape: Shape) -> None:
         if input_shape[-1] != self.num_classes:
             raise ValueError(
-                f"Expected an input of {self.num_classes} channels, the scores of as many `num_classes`. "
+                f"Expected an input of {self.num_classes} channels, one per class (`num_classes`). "
                 f"Received: input_shape={tuple(input_shape)}"
             )
         channels = self.num_classes
@@ -138,7 +140,7 @@ class DilatedContext(Composite):
             conv.build((input_shape[0], None, None, channels))
             channels = conv.filters
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         if self.padding == "once":
             border = (sum(self.dilation_rates),) * 2
             x = ops.pad(x, [(0, 0), border, border, (0, 0)])

@@ -1,4 +1,4 @@
-"""Dropout that stays on when a network predicts."""
+"""Monte Carlo dropout."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,19 +6,23 @@ from typing import Any
 import keras
 
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 
 @serializable
 class McDropout(keras.layers.Dropout):
-    """Dropout that is on in inference too: every prediction is a sample, and their spread is the uncertainty.
+    """Applies dropout at inference as well (Monte Carlo dropout): the spread of repeated predictions is the
+    uncertainty.
 
-    A share `rate` of the values becomes 0, the others are divided by `1 - rate`. With `always_on=False` it is
-    `keras.layers.Dropout`, and predictions are deterministic; the two have no weights, so that one file serves both.
+    A fraction `rate` of the values is set to 0 and the others are divided by `1 - rate`. With `always_on=False` it is
+    `keras.layers.Dropout` and predictions are deterministic. The layer has no weights, so that one weight file fits
+    both.
 
-    Numbers are drawn from a seed state that is kept with the layer: each call draws others, and layers of the same seed
-    draw the same ones in the same order. A SavedModel keeps the state too: calls of a loaded one differ from each
-    other, and begin again with each loading. TFLite has no operation for such numbers: a network with `always_on=True`
-    is refused by the converter; build it with `always_on=False`, which leaves nothing of the layer in the file.
+    Random numbers come from a seed state stored in the layer. Each call draws new numbers; layers with the same seed
+    draw the same numbers in the same order. A SavedModel contains the state as well: repeated calls differ, and the
+    sequence restarts whenever the model is loaded. TFLite has no operation for these random numbers, so that the
+    converter rejects a network with `always_on=True`. Build it with `always_on=False`, which leaves no trace of the
+    layer in the file.
 
     Example:
 
@@ -31,23 +35,24 @@ class McDropout(keras.layers.Dropout):
     True
 
     Args:
-        rate: the share of values that become 0.
-        always_on: whether values are dropped in inference too, not in training only.
-        noise_shape: as of `keras.layers.Dropout`: `(None, 1, 1, None)` drops whole maps.
-        seed: makes the numbers the same in every run.
+        rate: Float between 0 and 1, dropout rate.
+        always_on: Boolean, whether to apply dropout at inference as well as in training.
+        noise_shape: Shape of the dropout mask, as in `keras.layers.Dropout`: `(None, 1, 1, None)` drops whole feature
+            maps.
+        seed: Integer, random seed for reproducible results.
 
     Call arguments:
-        inputs: a tensor.
-        training: whether to drop values where it is not always on.
+        inputs: Input tensor.
+        training: Boolean, whether to apply dropout if `always_on` is `False`.
 
     Input shape:
         `[..., channels]`.
 
     Output shape:
-        The same.
+        Same as the input.
 
     Raises:
-        ValueError: a rate outside of 0 to 1.
+        ValueError: If `rate` is not between 0 and 1.
 
     Reference:
         Gal, Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016, section 3; Kendall, Badrinarayanan, Cipolla,
@@ -65,7 +70,7 @@ class McDropout(keras.layers.Dropout):
         super().__init__(rate, noise_shape, seed, **kwargs)
         self.always_on = always_on
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return super().call(inputs, training=bool(training) or self.always_on)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Padding by reflection, at any size."""
+"""Reflection padding at any size."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,17 +7,18 @@ import keras
 from keras import ops
 
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Shape = Sequence[int | None]
 
 
 @serializable
 class MirrorPadding2D(keras.layers.Layer):
-    """Continues a map beyond its borders by its mirror image, the border itself not repeated.
+    """Pads a feature map by reflection without repeating the border pixels.
 
-    `dcb|abcd|cba`: what OpenCV calls `BORDER_REFLECT_101`. A map that is smaller than the padding is mirrored again and
-    again, where TensorFlow's `MirrorPad` refuses; a single row or column is repeated. Below and to the right come as
-    many rows and columns more as make the map itself a multiple of `multiple`.
+    `dcb|abcd|cba`, OpenCV's `BORDER_REFLECT_101`. A feature map smaller than the padding is reflected repeatedly, where
+    TensorFlow's `MirrorPad` raises an error; a single row or column is repeated. At the bottom and right, additional
+    rows and columns make the size without the padding a multiple of `multiple`.
 
     Example:
 
@@ -26,21 +27,21 @@ class MirrorPadding2D(keras.layers.Layer):
     [1.0, 2.0, 1.0, 0.0, 1.0, 2.0, 1.0, 0.0, 1.0]
 
     Args:
-        padding: rows added above and below, columns added left and right.
-        multiple: what height and width without the padding are brought to a multiple of.
+        padding: Integer, number of rows and columns added on each side.
+        multiple: Integer. Height and width, without `padding`, are increased to a multiple of it.
 
     Call arguments:
-        x: a tensor.
+        x: Input feature map.
 
     Input shape:
         `[batch, height, width, channels]`.
 
     Output shape:
-        `[batch, new_height, new_width, channels]`, where `new_height` is `2 padding` more than the least multiple of
-        `multiple` that is not below `height`, and so for the width.
+        `[batch, new_height, new_width, channels]`, where `new_height` is `2 * padding` plus the smallest multiple of
+        `multiple` that is at least `height`; `new_width` likewise.
 
     Raises:
-        ValueError: a padding below 0, or a multiple below 1.
+        ValueError: If `padding` is negative or `multiple` is less than 1.
 
     Reference:
         Yu, Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016, section 4: "we use reflection
@@ -51,21 +52,21 @@ class MirrorPadding2D(keras.layers.Layer):
         super().__init__(**kwargs)
         if not isinstance(padding, int) or not isinstance(multiple, int) or padding < 0 or multiple < 1:
             raise ValueError(
-                "`padding` must be an integer of at least 0 and `multiple` one of at least 1. "
+                "`padding` must be an integer of at least 0 and `multiple` an integer of at least 1. "
                 f"Received: padding={padding!r}, multiple={multiple!r}"
             )
         self.padding, self.multiple = padding, multiple
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         _, height, width, _ = ops.shape(x)
-        return ops.take(ops.take(x, self._places(height), axis=1), self._places(width), axis=2)
+        return ops.take(ops.take(x, self._indices(height), axis=1), self._indices(width), axis=2)
 
-    def _places(self, length: Any) -> Any:
-        """Where each row or column of the result is found in a map of that length."""
-        steps = ops.arange(self._size(length), dtype="int32") - self.padding
-        period = ops.maximum(2 * (length - 1), 1)  # of a single row, whose every step is 0
-        steps = ops.mod(steps, period)
-        return ops.minimum(steps, period - steps)
+    def _indices(self, length: Any) -> Tensor:
+        """Returns the input index of each output row or column for an axis of the given length."""
+        positions = ops.arange(self._size(length), dtype="int32") - self.padding
+        period = ops.maximum(2 * (length - 1), 1)  # 1 for a single row
+        positions = ops.mod(positions, period)
+        return ops.minimum(positions, period - positions)
 
     def _size(self, length: Any) -> Any:
         return -(-length // self.multiple) * self.multiple + 2 * self.padding

@@ -1,7 +1,7 @@
-"""Which normalization a network has: chosen once, by the model that is built, and asked for wherever a layer stands.
+"""Choice of the normalization layers of a network, made once per model.
 
-Inside `normalizing(choice)` every `normalized(x, name)` puts the layer of that choice onto `x`. Layers that are made of
-others hold the choice in their arguments (`chosen`), so that a saved network does not depend on where it is loaded.
+Inside `with normalization(choice):`, every `normalized(x, name)` applies the chosen layer to `x`. Composite layers
+store the choice in their arguments (`chosen`), so that a saved network loads independently of the current choice.
 """
 
 from collections.abc import Iterator
@@ -13,23 +13,23 @@ from typing import Any, Literal
 import keras
 
 MOMENTUM = 0.9
-"""Of BatchNorm's moving averages: after some dozen steps evaluation agrees with training. The 0.99 to 0.9997 that
-networks were published with take thousands."""
+"""Momentum of BatchNormalization: evaluation agrees with training after a few dozen steps. The published values of 0.99
+to 0.9997 take thousands of steps."""
 EPSILON = 1e-3
-"""Added to variances, where a network was not published with another number: Keras's."""
+"""Default epsilon of Keras, for networks that were published without one."""
 Kind = Literal["batch", "group"]
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """A choice of layers that normalize.
+    """Choice of the normalization layer.
 
     Args:
-        norm: `"batch"`: statistics of the batch, moving averages when predicting. `"group"`: of each image, in groups
-            of channels, for batches of a few images (Wu & He, "Group Normalization", ECCV 2018, section 3).
-        groups: of channels, for `"group"`.
-        momentum: of moving averages, for `"batch"`; None: as a network was published.
-        epsilon: what is added to variances; None: as a network was published.
+        norm: `"batch"`: batch statistics in training, moving averages at inference. `"group"`: statistics of each image
+            over groups of channels, for small batches (Wu & He, "Group Normalization", ECCV 2018, section 3).
+        groups: Number of groups, for `"group"`.
+        momentum: Momentum of the moving averages, for `"batch"`. If `None`, the published value of the network.
+        epsilon: Small float added to the variances. If `None`, the published value of the network.
     """
 
     norm: Kind = "batch"
@@ -44,14 +44,18 @@ class Normalization:
             raise ValueError(f"`groups` must be an integer of at least 1. Received: groups={self.groups!r}")
 
     def layer(self, **arguments: Any) -> keras.layers.Layer:
-        """The layer; `arguments` are those that both kinds take, such as `name` and `beta_initializer`."""
+        """Returns the layer.
+
+        Args:
+            **arguments: Arguments that both kinds of layers accept, such as `name` and `beta_initializer`.
+        """
         if self.norm == "group":
             return keras.layers.GroupNormalization(self.groups, epsilon=self.epsilon, **arguments)
         return keras.layers.BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, **arguments)
 
 
 class IndivisibleChannels(ValueError):
-    """Groups that do not divide the channels of a layer."""
+    """Error for a number of groups that does not divide the number of channels of a layer."""
 
 
 _CHOICE: ContextVar[Normalization] = ContextVar("normalization", default=Normalization())  # noqa: B039  # frozen
@@ -59,7 +63,7 @@ _CHOICE: ContextVar[Normalization] = ContextVar("normalization", default=Normali
 
 @contextmanager
 def normalization(choice: Normalization) -> Iterator[None]:
-    """Inside, the networks that are built normalize as `choice` says."""
+    """Sets the normalization of the networks that are built inside the context."""
     token = _CHOICE.set(choice)
     try:
         yield
@@ -68,37 +72,37 @@ def normalization(choice: Normalization) -> Iterator[None]:
 
 
 def chosen(momentum: float = MOMENTUM, epsilon: float = EPSILON) -> dict[str, Any]:
-    """The choice as arguments of a layer that is made of others: `norm`, `groups`, `momentum`, `epsilon`.
+    """Returns the current choice as arguments of a composite layer: `norm`, `groups`, `momentum`, `epsilon`.
 
     Args:
-        momentum: as the network was published.
-        epsilon: as the network was published.
+        momentum: Published value of the network, used unless the choice has its own.
+        epsilon: Published value of the network, used unless the choice has its own.
     """
-    return asdict(_published(momentum, epsilon))
+    return asdict(_resolved(momentum, epsilon))
 
 
 def normalized(
     x: keras.KerasTensor, name: str, *, momentum: float = MOMENTUM, epsilon: float = EPSILON, **arguments: Any
 ) -> keras.KerasTensor:
-    """`x`, normalized by a layer of that name.
+    """Applies the chosen normalization to `x`.
 
     Args:
-        x: `[batch, height, width, channels]`.
-        name: of the layer.
-        momentum: as the network was published; the choice may be another.
-        epsilon: as the network was published; the choice may be another.
-        **arguments: that both kinds of layer take, such as `beta_initializer`.
+        x: Feature map `[batch, height, width, channels]`.
+        name: Name of the layer.
+        momentum: Published value of the network, used unless the choice has its own.
+        epsilon: Published value of the network, used unless the choice has its own.
+        **arguments: Arguments that both kinds of layers accept, such as `beta_initializer`.
 
     Raises:
-        IndivisibleChannels: the groups do not divide the channels of `x`.
+        IndivisibleChannels: If the number of groups does not divide the number of channels of `x`.
     """
-    layer = _published(momentum, epsilon).layer(name=name, **arguments)
+    layer = _resolved(momentum, epsilon).layer(name=name, **arguments)
     check_groups(layer, x.shape[-1])
     return layer(x)
 
 
-def _published(momentum: float, epsilon: float) -> Normalization:
-    """The choice, with what a network was published with where it says nothing."""
+def _resolved(momentum: float, epsilon: float) -> Normalization:
+    """Returns the choice with the published values of a network where it has none."""
     choice = _CHOICE.get()
     return replace(
         choice,
@@ -111,6 +115,6 @@ def check_groups(layer: keras.layers.Layer, channels: int | None) -> None:
     """Raises IndivisibleChannels if `layer` is a GroupNormalization whose groups do not divide `channels`."""
     if isinstance(layer, keras.layers.GroupNormalization) and channels and channels % layer.groups:
         raise IndivisibleChannels(
-            "must divide the channels of every layer that is normalized, and what "
-            f"{layer.name} reads has {channels}. Received: {layer.groups}"
+            "must divide the number of channels of every normalized layer; the input of "
+            f"{layer.name} has {channels}. Received: {layer.groups}"
         )

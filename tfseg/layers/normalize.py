@@ -1,4 +1,4 @@
-"""Pixels to what a backbone was trained on, inside the model, so that no export can forget it."""
+"""Pixel normalization inside the model, so that every exported model contains it."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Mode = Literal["caffe", "tf", "torch"]
 
@@ -16,16 +17,16 @@ MODES: dict[str, tuple[tuple[float, ...], tuple[float, ...], bool]] = {
     "tf": ((127.5,), (1 / 127.5,), False),
     "torch": ((123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375), False),
 }
-"""Mean and scale, in the order of the output's channels, and whether the channels are reversed first."""
+"""Mean and scale in the order of the output channels, and whether to reverse the channels first."""
 
 
 @serializable
 class Normalize(keras.layers.Layer):
-    """Brings pixels of 0 to 255 to the range that a backbone was trained on.
+    """Normalizes pixels of 0 to 255 to the range that a backbone was trained on.
 
-    `y = (x - mean) * scale`, for each channel, after the channels were reversed where asked for. It is computed in
-    float32 whatever the precision policy, and then given in the layer's compute type, so that no pixel is rounded
-    before the mean is taken off.
+    Computes `y = (x - mean) * scale` per channel, after an optional reversal of the channels. The computation runs in
+    float32 under every precision policy and is cast to the compute dtype afterwards, so that no pixel is rounded before
+    the mean is subtracted.
 
     Example:
 
@@ -37,25 +38,26 @@ class Normalize(keras.layers.Layer):
     ['-104.007', '-116.669', '132.321']
 
     Args:
-        mode: `"caffe"`: RGB to BGR, less the mean of the ImageNet training images; VGG, AlexNet, GoogLeNet and ResNet
-            as released by their authors. `"tf"`: to -1 … 1; MobileNet, Inception, any number of channels.
-            `"torch"`: ImageNet mean and standard deviation of RGB. None: as `mean`, `scale` and `reverse` say.
-        mean: what is taken off, for all channels or for each, in the order of the output.
-        scale: what the difference is multiplied by, for all channels or for each.
-        reverse: whether the order of channels is reversed first.
+        mode: `"caffe"`: RGB to BGR and subtraction of the mean of the ImageNet training images, for VGG, AlexNet,
+            GoogLeNet and ResNet as released by their authors. `"tf"`: scaling to -1 … 1, for MobileNet and Inception
+            and any number of channels. `"torch"`: ImageNet mean and standard deviation of RGB. `None`: as given by
+            `mean`, `scale` and `reverse`.
+        mean: Float, or sequence of floats per output channel, subtracted from the pixels.
+        scale: Float, or sequence of floats per output channel, multiplied with the difference.
+        reverse: Boolean, whether to reverse the order of the channels first.
 
     Call arguments:
-        x: integers or floats, 0 to 255.
+        x: Integer or float image with values of 0 to 255.
 
     Input shape:
         `[..., channels]`.
 
     Output shape:
-        The same.
+        Same as the input.
 
     Raises:
-        ValueError: an unknown mode, a mode together with figures of one's own, or a number of channels that the
-            figures do not fit.
+        ValueError: If `mode` is unknown, if it is combined with `mean`, `scale` or `reverse`, or if the number of
+            channels does not match.
 
     Reference:
         The mean is that of `net.py` in the released FCN; the three modes are named as in `keras.applications`.
@@ -74,23 +76,23 @@ class Normalize(keras.layers.Layer):
             raise ValueError(f'`mode` must be "caffe", "tf", "torch" or None. Received: mode={mode!r}')
         if mode is not None and (mean is not None or scale is not None or reverse):
             raise ValueError(
-                "`mean`, `scale` and `reverse` are for `mode=None`; a mode has its own. "
+                "`mean`, `scale` and `reverse` require `mode=None`, because each mode defines its own. "
                 f"Received: mode={mode!r}, mean={mean}, scale={scale}, reverse={reverse}"
             )
-        self.mode, self.mean, self.scale, self.reverse = mode, _plain(mean), _plain(scale), reverse
-        own = (_plural(mean, 0.0), _plural(scale, 1.0), reverse)
-        self._mean, self._scale, self._reverse = own if mode is None else MODES[mode]
+        self.mode, self.mean, self.scale, self.reverse = mode, _as_config(mean), _as_config(scale), reverse
+        given = (_as_tuple(mean, 0.0), _as_tuple(scale, 1.0), reverse)
+        self._mean, self._scale, self._reverse = given if mode is None else MODES[mode]
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         channels = input_shape[-1]
         for name, values in (("mean", self._mean), ("scale", self._scale)):
             if len(values) not in (1, channels):
                 raise ValueError(
-                    f"Expected an input of {len(values)} channels, one for each value of the {name}"
+                    f"Expected an input of {len(values)} channels, one per value of `{name}`"
                     f"{'' if self.mode is None else f' of mode={self.mode!r}'}. Received: input_shape={input_shape}"
                 )
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         x = ops.cast(x, "float32")
         if self._reverse:
             x = ops.flip(x, axis=-1)
@@ -101,15 +103,15 @@ class Normalize(keras.layers.Layer):
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        own = {"mode": self.mode, "mean": self.mean, "scale": self.scale, "reverse": self.reverse}
-        return {**super().get_config(), **own}
+        given = {"mode": self.mode, "mean": self.mean, "scale": self.scale, "reverse": self.reverse}
+        return {**super().get_config(), **given}
 
 
-def _plain(value: float | Sequence[float] | None) -> float | list[float] | None:
+def _as_config(value: float | Sequence[float] | None) -> float | list[float] | None:
     return list(map(float, value)) if isinstance(value, Sequence) else value
 
 
-def _plural(value: float | Sequence[float] | None, default: float) -> tuple[float, ...]:
+def _as_tuple(value: float | Sequence[float] | None, default: float) -> tuple[float, ...]:
     if value is None:
         return (default,)
     return tuple(map(float, value)) if isinstance(value, Sequence) else (float(value),)

@@ -1,4 +1,4 @@
-"""Padding to the sizes that a network's grid falls on evenly."""
+"""Padding to an image size that fits the output stride of a network."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,16 +7,18 @@ import keras
 from keras import ops
 
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Shape = Sequence[int | None]
 
 
 @serializable
 class PadToGrid(keras.layers.Layer):
-    """Continues an image below and to the right up to the next size of `multiple k + remainder`.
+    """Pads an image at the bottom and right to the next size of the form `multiple * k + remainder`.
 
-    At 8 k + 1 pixels, the places of a net of output stride 8 lie on both borders; DeepLab pads its images to such a
-    size by their mean color. `CropLike(0)` undoes it. An input whose size is known and fits is given back as it is.
+    At `8 k + 1` pixels, the outermost feature map positions of a network with output stride 8 lie on the image borders;
+    DeepLab pads its images to such a size with their mean color. `CropLike(0)` reverts the padding. An input with a
+    static size of this form is returned unchanged.
 
     Example:
 
@@ -26,12 +28,12 @@ class PadToGrid(keras.layers.Layer):
     (1, 377, 505, 3)
 
     Args:
-        multiple: what height and width are a multiple of, beside the remainder.
-        remainder: what they have over that; less than `multiple`.
-        value: what the new pixels hold, in all channels or in each.
+        multiple: Integer, divisor of `height - remainder` and `width - remainder` of the output.
+        remainder: Integer, less than `multiple`.
+        value: Float, or sequence of floats per channel, value of the padding.
 
     Call arguments:
-        x: a tensor; of integers too, the result is in the layer's compute type.
+        x: Image, float or integer. The output has the compute dtype of the layer.
 
     Input shape:
         `[batch, height, width, channels]`.
@@ -40,7 +42,8 @@ class PadToGrid(keras.layers.Layer):
         `[batch, new_height, new_width, channels]`.
 
     Raises:
-        ValueError: a multiple below 1, a remainder that is not below it, or values that the channels do not fit.
+        ValueError: If `multiple` is less than 1, if `remainder` is not less than `multiple`, or if the number of values
+            does not match the number of channels.
 
     Reference:
         Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs", ICLR 2015: the
@@ -51,7 +54,7 @@ class PadToGrid(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)  # pixels may be integers
         if not (isinstance(multiple, int) and isinstance(remainder, int) and 0 <= remainder < multiple):
             raise ValueError(
-                "`multiple` must be an integer of at least 1, and `remainder` one of at least 0 and less than that. "
+                "`multiple` must be an integer of at least 1 and `remainder` an integer from 0 to `multiple - 1`. "
                 f"Received: multiple={multiple!r}, remainder={remainder!r}"
             )
         self.multiple, self.remainder = multiple, remainder
@@ -60,16 +63,16 @@ class PadToGrid(keras.layers.Layer):
     def build(self, input_shape: Shape) -> None:
         if isinstance(self.value, list) and len(self.value) != input_shape[-1]:
             raise ValueError(
-                f"Expected an input of {len(self.value)} channels, one for each value. "
+                f"Expected an input of {len(self.value)} channels, one per value of `value`. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         x = ops.cast(x, self.compute_dtype)
         _, height, width, _ = ops.shape(x)
         missing = (self._missing(height), self._missing(width))
         if all(isinstance(side, int) and side == 0 for side in missing):
-            return x  # a pad by nothing would stay in a TFLite file
+            return x  # an empty pad would remain in a TFLite file
         borders = [(0, 0), *((0, side) for side in missing), (0, 0)]
         padded = ops.pad(x, borders)
         if self.value == 0:

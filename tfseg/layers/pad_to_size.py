@@ -1,4 +1,4 @@
-"""Making a map large enough for what comes after it."""
+"""Padding to a minimum size."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,15 +8,16 @@ from keras import ops
 
 from tfseg.layers.arguments import pair
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Shape = Sequence[int | None]
 
 
 @serializable
 class PadToSize(keras.layers.Layer):
-    """Puts zeros below and to the right of a map, until it is as large as a window that is to be laid on it.
+    """Pads a feature map with zeros at the bottom and right to a minimum height and width.
 
-    Maps that are large enough pass unchanged. `CropLike(0)` undoes it.
+    Larger feature maps are returned unchanged. `CropLike(0)` reverts the padding.
 
     Example:
 
@@ -25,10 +26,10 @@ class PadToSize(keras.layers.Layer):
     [(1, 7, 9, 2), (1, 7, 7, 2)]
 
     Args:
-        size: the least height and width.
+        size: Integer or pair of integers, minimum height and width.
 
     Call arguments:
-        x: a tensor.
+        x: Input feature map.
 
     Input shape:
         `[batch, height, width, channels]`.
@@ -37,14 +38,14 @@ class PadToSize(keras.layers.Layer):
         `[batch, max(height, size), max(width, size), channels]`.
 
     Raises:
-        ValueError: sizes that are no positive integers.
+        ValueError: If `size` is not one or two positive integers.
     """
 
     def __init__(self, size: int | Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.size = pair("size", size)
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         missing = [_missing(length, least) for length, least in zip(ops.shape(x)[1:3], self.size, strict=True)]
         return ops.pad(x, [(0, 0), (0, missing[0]), (0, missing[1]), (0, 0)])
 

@@ -1,4 +1,4 @@
-"""The classifier of DeepLab v2: atrous branches that score side by side, their scores summed."""
+"""Classifier of DeepLab v2: parallel atrous convolutions whose scores are summed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,20 +9,21 @@ from tfseg.layers.arguments import rates_of
 from tfseg.layers.composite import Composite
 from tfseg.layers.conv import AtrousConv2D
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Shape = Sequence[int | None]
 
 
 @serializable
 class ParallelAtrousClassifier(Composite):
-    """Scores every place by 3x3 convolutions of several dilation rates, and sums the scores: ASPP of DeepLab v2.
+    """Sums the class scores of parallel 3x3 atrous convolutions: ASPP of DeepLab v2.
 
-    Without `filters`, each branch is one convolution to `num_classes`, as on ResNet-101. With it, a branch is a 3x3
-    dilated convolution to `filters` channels, ReLU, dropout, a 1x1 convolution, ReLU, dropout, and a 1x1 convolution to
-    `num_classes`, as on VGG16. Branches share no weights. The scoring convolutions start from a Gaussian of deviation
-    0.01.
+    Without `filters`, each branch is one convolution to `num_classes` channels, as on ResNet-101. With `filters`, a
+    branch is a 3x3 atrous convolution to `filters` channels, ReLU, dropout, a 1x1 convolution, ReLU, dropout, and a 1x1
+    convolution to `num_classes` channels, as on VGG16. Branches share no weights. The convolutions that compute scores
+    are initialized from a Gaussian with standard deviation 0.01.
 
-    `sublayers` holds the convolutions by the names of the released networks: `fc6_1`, `fc7_1`, `fc8_1`, `fc6_2` … with
+    `sublayers` maps the names of the released networks to the convolutions: `fc6_1`, `fc7_1`, `fc8_1`, `fc6_2` … with
     `filters`, and `fc1_c0`, `fc1_c1` … without.
 
     Example:
@@ -33,14 +34,15 @@ class ParallelAtrousClassifier(Composite):
     ((1, 41, 41, 21), 6132)
 
     Args:
-        num_classes: how many scores each place gets.
-        rates: the dilation rate of each branch: `(6, 12, 18, 24)` is ASPP-L, `(2, 4, 8, 12)` ASPP-S, `(12,)` LargeFOV.
-        filters: channels of the two hidden convolutions of each branch, 1024 on VGG16; None: no hidden ones.
-        dropout: share of values left out after each hidden convolution, in training.
+        num_classes: Integer, number of classes.
+        rates: Dilation rates, one per branch: `(6, 12, 18, 24)` is ASPP-L, `(2, 4, 8, 12)` ASPP-S, `(12,)` LargeFOV.
+        filters: Integer, number of filters of the two hidden convolutions of each branch, 1024 on VGG16. If `None`,
+            branches have no hidden convolutions.
+        dropout: Dropout rate after each hidden convolution.
 
     Call arguments:
-        x: a tensor.
-        training: as of dropout.
+        x: Input feature map.
+        training: Boolean, whether to apply dropout.
 
     Input shape:
         `[batch, height, width, channels]`.
@@ -49,7 +51,7 @@ class ParallelAtrousClassifier(Composite):
         `[batch, height, width, classes]`.
 
     Raises:
-        ValueError: no rates, or some that are no positive integers.
+        ValueError: If `rates` is empty or contains anything but positive integers.
 
     Reference:
         Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully
@@ -72,23 +74,23 @@ class ParallelAtrousClassifier(Composite):
             dropout,
         )
         if not self.rates:
-            raise ValueError(f"`rates` must name one branch at least. Received: rates={rates!r}")
+            raise ValueError(f"`rates` must contain at least one dilation rate. Received: rates={rates!r}")
         self._branches = [self._branch(number) for number in range(len(self.rates))]
-        self.parts = {name: self._part(name, rate) for name, rate in self._rates()}
+        self.parts = {name: self._sublayer(name, rate) for name, rate in self._rates()}
 
     def _branch(self, number: int) -> list[str]:
-        """The names of a branch's layers, in the order of their calls."""
+        """Returns the layer names of a branch in call order."""
         if self.filters is None:
             return [f"fc1_c{number}"]
         names = [f"{name}_{number + 1}" for name in ("fc6", "drop6", "fc7", "drop7", "fc8")]
         return names if self.dropout else [name for name in names if not name.startswith("drop")]
 
     def _rates(self) -> list[tuple[str, int]]:
-        """Every layer's name, with the rate of its branch."""
+        """Returns the name of every layer with the dilation rate of its branch."""
         branches = zip(self._branches, self.rates, strict=True)
         return [(name, rate) for names, rate in branches for name in names]
 
-    def _part(self, name: str, rate: int) -> keras.layers.Layer:
+    def _sublayer(self, name: str, rate: int) -> keras.layers.Layer:
         options: dict[str, Any] = {"dtype": self.dtype_policy, "trainable": self.trainable, "name": name}
         if name.startswith("drop"):
             return keras.layers.Dropout(self.dropout, **options)
@@ -101,7 +103,7 @@ class ParallelAtrousClassifier(Composite):
 
     @property
     def receptive_field(self) -> int:
-        """How many places of its input one place of the output sees, in one direction."""
+        """Receptive field in input positions along one axis."""
         return 1 + 2 * max(self.rates)
 
     def build(self, input_shape: Shape) -> None:
@@ -111,11 +113,11 @@ class ParallelAtrousClassifier(Composite):
                 self.parts[name].build(shape)
                 shape = self.parts[name].compute_output_shape(shape)
 
-    def call(self, x: Any, training: bool | None = None) -> Any:
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         scores = []
         for names in self._branches:
             branch = x
-            for name in names:  # Keras tells them about `training`
+            for name in names:  # Keras passes `training` on to inner layers
                 branch = self.parts[name](branch)
             scores.append(branch)
         return sum(scores[1:], start=scores[0])

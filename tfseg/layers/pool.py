@@ -1,4 +1,4 @@
-"""Caffe's pooling layers."""
+"""Pooling layers with the output sizes and padding of Caffe."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +9,13 @@ from tfseg.layers.arguments import pair
 from tfseg.ops.geometry import caffe_pool_size
 from tfseg.ops.pool import caffe_average_pool, caffe_max_pool
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Sizes = int | Sequence[int]
 
 
 class _CaffePooling2D(keras.layers.Layer):
-    """What the two have in common: the arguments and the size of the output."""
+    """Base class with the arguments and the output size."""
 
     def __init__(self, pool_size: Sizes = 2, strides: Sizes | None = None, padding: Sizes = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -24,8 +25,8 @@ class _CaffePooling2D(keras.layers.Layer):
         for size, stride, border in zip(self.pool_size, self.strides, self.padding, strict=True):
             if stride > size or border >= size:
                 raise ValueError(
-                    "`strides` must not be greater than `pool_size`, and `padding` must be less, so that every window "
-                    f"sees the image. Received: pool_size={self.pool_size}, strides={self.strides}, "
+                    "`strides` must be at most `pool_size` and `padding` less than `pool_size`, so that every window "
+                    f"overlaps the image. Received: pool_size={self.pool_size}, strides={self.strides}, "
                     f"padding={self.padding}"
                 )
 
@@ -41,11 +42,12 @@ class _CaffePooling2D(keras.layers.Layer):
 
 @serializable
 class CaffeMaxPooling2D(_CaffePooling2D):
-    """Max pooling whose output size rounds up, as in Caffe.
+    """Max pooling whose output size is rounded up, as in Caffe.
 
-    `out = ceil((n + 2 padding - pool_size) / strides) + 1`; with padding, a window that would start beyond the image
-    and its leading padding is left out. Padding never wins. `padding="same"` of `keras.layers.MaxPooling2D` is equal
-    for `pool_size=2, strides=2`, but not for `pool_size=3, strides=2` (AlexNet, GoogLeNet).
+    The output size is `ceil((n + 2 padding - pool_size) / strides) + 1`. With padding, a window that would start beyond
+    the image and its leading padding is omitted. Padding is never the maximum. `padding="same"` of
+    `keras.layers.MaxPooling2D` is equivalent for `pool_size=2, strides=2`, but not for `pool_size=3, strides=2`
+    (AlexNet, GoogLeNet).
 
     Example:
 
@@ -55,12 +57,12 @@ class CaffeMaxPooling2D(_CaffePooling2D):
     [1.0, 3.0, 4.0]
 
     Args:
-        pool_size: height and width of a window.
-        strides: rows and columns from one window to the next; `pool_size` by default.
-        padding: rows added above and below, columns added left and right.
+        pool_size: Integer or pair of integers, height and width of the pooling window.
+        strides: Integer or pair of integers, strides. If `None`, defaults to `pool_size`.
+        padding: Integer or pair of integers, number of padding rows and columns on each side.
 
     Call arguments:
-        x: a tensor.
+        x: Input feature map.
 
     Input shape:
         `[batch, height, width, channels]`.
@@ -69,23 +71,24 @@ class CaffeMaxPooling2D(_CaffePooling2D):
         `[batch, pooled_height, pooled_width, channels]`.
 
     Raises:
-        ValueError: sizes that are no positive integers, strides greater than the window, or padding as great.
+        ValueError: If `pool_size` or `strides` are not positive integers, if `strides` is greater than `pool_size`, or
+            if `padding` is not less than `pool_size`.
 
     Reference:
         `src/caffe/layers/pooling_layer.cpp` of Caffe.
     """
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         return caffe_max_pool(x, self.pool_size, self.strides, self.padding)
 
 
 @serializable
 class CaffeAveragePooling2D(_CaffePooling2D):
-    """Average pooling whose output size rounds up and whose padding counts, as in Caffe.
+    """Average pooling whose output size is rounded up and whose averages include the padding, as in Caffe.
 
-    The zeros of the padding are averaged over like pixels; what a window covers beyond the padding, because the size
-    was rounded up, is not. (`keras.layers.AveragePooling2D` with `padding="same"` leaves padding out.) DeepLab's
-    `pool5a` needs it.
+    Zero padding counts in the average. The part of a window beyond the padding, which exists because the size is
+    rounded up, does not. (`keras.layers.AveragePooling2D` with `padding="same"` excludes the padding.) `pool5a` of
+    DeepLab requires this layer.
 
     Example:
 
@@ -95,12 +98,12 @@ class CaffeAveragePooling2D(_CaffePooling2D):
     [0.5, 1.0]
 
     Args:
-        pool_size: height and width of a window.
-        strides: rows and columns from one window to the next; `pool_size` by default.
-        padding: rows of zeros added above and below, columns added left and right.
+        pool_size: Integer or pair of integers, height and width of the pooling window.
+        strides: Integer or pair of integers, strides. If `None`, defaults to `pool_size`.
+        padding: Integer or pair of integers, number of zero rows and columns on each side.
 
     Call arguments:
-        x: a tensor.
+        x: Input feature map.
 
     Input shape:
         `[batch, height, width, channels]`.
@@ -109,11 +112,12 @@ class CaffeAveragePooling2D(_CaffePooling2D):
         `[batch, pooled_height, pooled_width, channels]`.
 
     Raises:
-        ValueError: sizes that are no positive integers, strides greater than the window, or padding as great.
+        ValueError: If `pool_size` or `strides` are not positive integers, if `strides` is greater than `pool_size`, or
+            if `padding` is not less than `pool_size`.
 
     Reference:
         `src/caffe/layers/pooling_layer.cpp` of Caffe.
     """
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         return caffe_average_pool(x, self.pool_size, self.strides, self.padding)

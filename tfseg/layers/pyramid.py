@@ -1,4 +1,4 @@
-"""The pyramid pooling module of PSPNet."""
+"""Pyramid pooling module of PSPNet."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,17 +11,19 @@ from tfseg.layers.norm import Kind, Normalization, check_groups
 from tfseg.ops.adaptive import adaptive_average_pool
 from tfseg.ops.resize import resize
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Shape = Sequence[int | None]
 
 
 @serializable
 class PyramidPooling(Composite):
-    """Means over the whole map, its quarters, ninths and so on, laid beside the map itself.
+    """Concatenates a feature map with its average-pooled and upsampled levels: the pyramid pooling module of PSPNet.
 
-    For each `n` of `bins` the map is averaged into `n` by `n` parts (`tfseg.ops.adaptive_average_pool`), brought to
-    `filters` channels by a 1x1 convolution with BatchNorm and ReLU, and interpolated back to the map's size. Any
-    height and width will do, known in advance or not, also fewer pixels than parts.
+    Each `n` of `bins` defines one level: adaptive average pooling to `n` by `n` bins
+    (`tfseg.ops.adaptive_average_pool`), a 1x1 convolution to `filters` channels with normalization and ReLU, and
+    bilinear upsampling to the size of the input. Any height and width is valid, static or dynamic, even fewer positions
+    than bins.
 
     Example:
 
@@ -30,17 +32,18 @@ class PyramidPooling(Composite):
     (1, 5, 7, 24)
 
     Args:
-        filters: channels of each level.
-        bins: the parts in each direction, for each level.
-        align_corners: put the centers of the corner parts onto the corner pixels when interpolating, as the authors
-            do, rather than the borders of the two maps.
-        momentum: of BatchNorm's moving averages.
-        epsilon: what is added to variances.
-        norm: `"batch"`, or `"group"` for group normalization in its place.
-        groups: of channels, for `"group"`; they must divide `filters`.
+        filters: Integer, number of filters of each level.
+        bins: Sequence of integers, number of bins along each axis, one per level.
+        align_corners: Boolean, whether to upsample with aligned corners, as in the authors' release, rather than with
+            half-pixel centers.
+        momentum: Momentum of the moving averages of BatchNormalization.
+        epsilon: Small float added to the variances.
+        norm: Type of normalization: `"batch"` or `"group"`.
+        groups: Integer, number of groups for `"group"`. It must divide `filters`.
 
     Call arguments:
-        x: a tensor.
+        x: Input feature map.
+        training: Boolean, whether to run normalization in training mode.
 
     Input shape:
         `[batch, height, width, channels]`.
@@ -49,14 +52,15 @@ class PyramidPooling(Composite):
         `[batch, height, width, channels + filters * len(bins)]`.
 
     Raises:
-        ValueError: bins that are not positive integers, or none, or groups that do not divide `filters`.
+        ValueError: If `bins` is empty or contains anything but positive integers, or if `groups` does not divide
+            `filters`.
 
     Reference:
         Zhao, Shi, Qi, Wang, Jia, "Pyramid Scene Parsing Network", CVPR 2017, section 3.2.
     """
 
     receptive_field = None
-    """How many places of its input one of its places sees: all of them."""
+    """Receptive field: the whole input."""
 
     def __init__(
         self,
@@ -74,11 +78,11 @@ class PyramidPooling(Composite):
             raise ValueError(f"`bins` must be one or more integers of at least 1. Received: bins={bins!r}")
         self.filters, self.bins, self.align_corners = filters, tuple(bins), align_corners
         self.momentum, self.epsilon, self.norm, self.groups = momentum, epsilon, norm, groups
-        self.supports_jit = False  # XLA interpolates wrongly, see tfseg/ops/resize.py
-        plain = {"dtype": self.dtype_policy, "trainable": self.trainable}
-        self.convs = [keras.layers.Conv2D(filters, 1, use_bias=False, name=f"conv{n}", **plain) for n in self.bins]
+        self.supports_jit = False  # resizing gives wrong values under XLA, see tfseg/ops/resize.py
+        options = {"dtype": self.dtype_policy, "trainable": self.trainable}
+        self.convs = [keras.layers.Conv2D(filters, 1, use_bias=False, name=f"conv{n}", **options) for n in self.bins]
         choice = Normalization(norm, groups, momentum, epsilon)
-        self.norms = [choice.layer(name=f"conv{n}_bn", **plain) for n in self.bins]
+        self.norms = [choice.layer(name=f"conv{n}_bn", **options) for n in self.bins]
 
     def build(self, input_shape: Shape) -> None:
         for conv, norm in zip(self.convs, self.norms, strict=True):
@@ -86,11 +90,11 @@ class PyramidPooling(Composite):
             check_groups(norm, self.filters)
             norm.build((None, None, None, self.filters))
 
-    def call(self, x: Any, training: bool | None = None) -> Any:
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         size = ops.shape(x)[1:3]
         levels = [x]
         for n, conv, norm in zip(self.bins, self.convs, self.norms, strict=True):
-            level = ops.relu(norm(conv(adaptive_average_pool(x, (n, n)))))  # Keras tells them about `training`
+            level = ops.relu(norm(conv(adaptive_average_pool(x, (n, n)))))  # Keras passes `training` on to inner layers
             levels.append(resize(level, size, align_corners=self.align_corners))
         return ops.concatenate(levels, axis=-1)
 

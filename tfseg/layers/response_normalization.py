@@ -1,4 +1,4 @@
-"""Local response normalization, as AlexNet and GoogLeNet have it."""
+"""Local response normalization of AlexNet and GoogLeNet."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,15 +7,17 @@ import keras
 
 from tfseg.ops.response_normalization import local_response_normalization
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 
 @serializable
 class LocalResponseNormalization(keras.layers.Layer):
-    """Divides each value by a power of the mean square over the channels around it, as Caffe's `LRN` does.
+    """Local response normalization across channels, as in Caffe.
 
-    `y = x / (bias + alpha / n * sum of x²) ** beta` over `n = 2 depth_radius + 1` neighboring channels of a place;
-    channels beyond the first and the last count as zeros. The defaults are AlexNet's and GoogLeNet's. It is computed in
-    float32 under every precision policy: squares of activations do not fit into a half.
+    Computes `y = x / (bias + alpha / n * sum of x²) ** beta` with the sum over `n = 2 depth_radius + 1` neighboring
+    channels at the same position; channels beyond the first and the last count as zeros. The defaults are those of
+    AlexNet and GoogLeNet. The computation runs in float32 under every precision policy, because squares of activations
+    overflow float16.
 
     `tf.nn.local_response_normalization` does not divide `alpha` by `n`.
 
@@ -27,22 +29,22 @@ class LocalResponseNormalization(keras.layers.Layer):
     ['70.29', '64.35', '59.46', '64.35', '70.29']
 
     Args:
-        depth_radius: how many channels on either side take part; 2 is Caffe's `local_size` 5.
-        alpha: weight of the mean square.
-        beta: the exponent.
-        bias: what is added to the mean square; Caffe's `k`.
+        depth_radius: Integer, number of neighboring channels on each side; 2 corresponds to Caffe's `local_size` 5.
+        alpha: Float, factor of the mean square.
+        beta: Float, exponent.
+        bias: Float, added to the scaled mean square; Caffe's `k`.
 
     Call arguments:
-        x: a tensor.
+        x: Input feature map.
 
     Input shape:
         `[batch, height, width, channels]`.
 
     Output shape:
-        The same.
+        Same as the input.
 
     Raises:
-        ValueError: a radius that is no integer of at least 0.
+        ValueError: If `depth_radius` is not an integer of at least 0.
 
     Reference:
         Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012,
@@ -59,7 +61,7 @@ class LocalResponseNormalization(keras.layers.Layer):
             )
         self.depth_radius, self.alpha, self.beta, self.bias = depth_radius, alpha, beta, bias
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         return local_response_normalization(x, self.depth_radius, self.alpha, self.beta, self.bias)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:

@@ -1,4 +1,4 @@
-"""A factor that is not learned."""
+"""Scaling by a non-trainable factor."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,14 +6,16 @@ from typing import Any
 import keras
 
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 
 @serializable
 class FixedScale(keras.layers.Layer):
-    """Multiplies every channel by a weight that is set once and never learned.
+    """Multiplies every channel by a constant, non-trainable weight.
 
-    FCN-8s "at once" scales the features of pool4 by 0.01 and of pool3 by 0.0001 before they are scored, so that all
-    strides can be trained together. As in Caffe the factor is a weight for each channel, and is saved with the others.
+    At-once training of FCN-8s scales the features of pool4 by 0.01 and those of pool3 by 0.0001 before they are scored,
+    so that all strides can be trained together. As in Caffe, the factor is one weight per channel and is saved with the
+    other weights.
 
     Example:
 
@@ -22,16 +24,16 @@ class FixedScale(keras.layers.Layer):
     [1.0, 2.0]
 
     Args:
-        factor: the value of every weight.
+        factor: Float, initial value of every weight.
 
     Call arguments:
-        x: a tensor.
+        x: Input tensor.
 
     Input shape:
         `[..., channels]`.
 
     Output shape:
-        The same.
+        Same as the input.
 
     Reference:
         Shelhamer, Long, Darrell, "Fully Convolutional Networks for Semantic Segmentation", PAMI 2017, section 4.3.
@@ -45,7 +47,7 @@ class FixedScale(keras.layers.Layer):
         initializer = keras.initializers.Constant(self.factor)
         self.scale = self.add_weight(shape=(input_shape[-1],), initializer=initializer, trainable=False, name="scale")
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         return x * self.scale
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:

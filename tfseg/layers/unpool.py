@@ -1,4 +1,4 @@
-"""Max pooling that remembers where each maximum was, and the way back."""
+"""Max pooling with argmax indices, and max unpooling."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from keras import ops
 from tfseg.layers.arguments import pair
 from tfseg.ops.unpool import max_pool_with_argmax, max_unpool, native_max_pool_with_argmax, unpooled_size
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Sizes = int | Sequence[int]
 Shape = Sequence[int | None]
@@ -16,7 +17,7 @@ Padding = Literal["valid", "same", "VALID", "SAME"]
 
 
 class _IndexedPooling2D(keras.layers.Layer):
-    """What the two have in common: the arguments."""
+    """Base class with the arguments."""
 
     def __init__(
         self, pool_size: Sizes = 2, strides: Sizes | None = None, padding: Padding = "valid", **kwargs: Any
@@ -35,38 +36,38 @@ class _IndexedPooling2D(keras.layers.Layer):
 
 @serializable
 class MaxPoolingWithArgmax2D(_IndexedPooling2D):
-    """Max pooling that also gives the place of each maximum, for `MaxUnpooling2D`.
+    """Max pooling that also returns the argmax indices for `MaxUnpooling2D`.
 
-    A place is the index `(row * width + column) * channels + channel` into the layer's input, without the batch, as
-    `tf.nn.max_pool_with_argmax` gives it. Unlike that, the layer runs under XLA, in TFLite and on other backends; with
-    `implementation="native"` it is that operation, three times as fast on CPUs. The two give the same.
+    An index is `(row * width + column) * channels + channel` in the layer's input, without the batch axis, as in
+    `tf.nn.max_pool_with_argmax`. Unlike that operation, the layer runs under XLA, in TFLite and on other backends.
+    `implementation="native"` is that operation, three times as fast on CPUs. Both return the same values.
 
     Example:
 
     >>> import numpy as np
     >>> x = np.array([[1.0, 5.0, 2.0], [3.0, 4.0, 9.0]]).reshape(1, 2, 3, 1)
-    >>> values, places = MaxPoolingWithArgmax2D(pool_size=2, padding="same")(x)
-    >>> np.ravel(values).tolist(), np.ravel(places).tolist()
+    >>> values, indices = MaxPoolingWithArgmax2D(pool_size=2, padding="same")(x)
+    >>> np.ravel(values).tolist(), np.ravel(indices).tolist()
     ([5.0, 9.0], [1, 5])
 
     Args:
-        pool_size: height and width of a window.
-        strides: rows and columns from one window to the next; `pool_size` by default.
-        padding: `"valid"` or `"same"`, in either case.
-        implementation: `"builtin"`: of operations that TFLite has built in. `"native"`: TensorFlow's own.
+        pool_size: Integer or pair of integers, height and width of the pooling window.
+        strides: Integer or pair of integers, strides. If `None`, defaults to `pool_size`.
+        padding: `"valid"` or `"same"` (case-insensitive).
+        implementation: `"builtin"`: operations that are built into TFLite. `"native"`: TensorFlow's own operation.
 
     Call arguments:
-        x: a tensor.
+        x: Input feature map.
 
     Input shape:
         `[batch, height, width, channels]`.
 
     Output shape:
-        Two times `[batch, rows, columns, channels]`: the maxima, and their places in int32.
+        A pair of tensors `[batch, pooled_height, pooled_width, channels]`: the maxima and their argmax indices (int32).
 
     Raises:
-        ValueError: sizes that are no positive integers, another padding or implementation, or the native one without
-            TensorFlow.
+        ValueError: If `pool_size` or `strides` are not positive integers, if `padding` or `implementation` is unknown,
+            or if `implementation="native"` is used without TensorFlow.
 
     Reference:
         Badrinarayanan, Kendall, Cipolla, "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image
@@ -74,7 +75,7 @@ class MaxPoolingWithArgmax2D(_IndexedPooling2D):
     """
 
     OUTPUTS = ("output", "indices")
-    """What its outputs are called in a graph that is written layer by layer."""
+    """Names of the outputs in a model of `type: graph`."""
 
     def __init__(
         self,
@@ -91,13 +92,13 @@ class MaxPoolingWithArgmax2D(_IndexedPooling2D):
             )
         if implementation == "native" and keras.backend.backend() != "tensorflow":
             raise ValueError(
-                f'`implementation="native"` is an operation of TensorFlow. Set it to "builtin". '
+                f'`implementation="native"` requires the TensorFlow backend. Set `implementation` to "builtin". '
                 f"Received: implementation={implementation!r} with the backend {keras.backend.backend()}"
             )
         self.implementation = implementation
         self.supports_jit = implementation == "builtin"
 
-    def call(self, x: Any) -> tuple[Any, Any]:
+    def call(self, x: Tensor) -> tuple[Tensor, Tensor]:
         pool = native_max_pool_with_argmax if self.implementation == "native" else max_pool_with_argmax
         return pool(x, self.pool_size, self.strides, self.padding)
 
@@ -110,49 +111,49 @@ class MaxPoolingWithArgmax2D(_IndexedPooling2D):
         return shape, shape
 
     def compute_output_spec(self, x: Any) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        values, places = self.compute_output_shape(x.shape)
-        return keras.KerasTensor(values, self.compute_dtype), keras.KerasTensor(places, "int32")
+        values, indices = self.compute_output_shape(x.shape)
+        return keras.KerasTensor(values, self.compute_dtype), keras.KerasTensor(indices, "int32")
 
 
 @serializable
 class MaxUnpooling2D(_IndexedPooling2D):
-    """Puts values back where `MaxPoolingWithArgmax2D` found them, and zero everywhere else.
+    """Scatters pooled values to the argmax indices of `MaxPoolingWithArgmax2D`, with zeros elsewhere.
 
-    Give it the size of the pooled tensor, or that tensor itself, as `output_size`: then every value stands where it
-    came from. Without, the size follows from `pool_size`, `strides` and `padding` as if the windows had covered the
-    pooled tensor exactly, which is what `tensorflow_addons.layers.MaxUnpooling2D` does. Where they had not (an odd
-    height or width with `"same"`), that size is another one and places mean other pixels: this is TFA's result too.
+    With the input of the pooling layer, or its height and width, as `output_size`, every value returns to its original
+    position. Without `output_size`, the size follows from `pool_size`, `strides` and `padding` as if the windows had
+    covered that input exactly, as in `tensorflow_addons.layers.MaxUnpooling2D`. If they had not (an odd height or width
+    with `"same"`), the size differs and the indices refer to other pixels; TensorFlow Addons gives the same result.
 
-    Values that come from one place, out of windows that overlap, are added.
+    Values with the same index, from overlapping windows, are added.
 
     Example:
 
     >>> import numpy as np
     >>> x = np.array([[1.0, 5.0, 2.0], [3.0, 4.0, 9.0]]).reshape(1, 2, 3, 1)
-    >>> values, places = MaxPoolingWithArgmax2D(pool_size=2, padding="same")(x)
-    >>> np.asarray(MaxUnpooling2D()(values, places, output_size=x))[0, :, :, 0].tolist()
+    >>> values, indices = MaxPoolingWithArgmax2D(pool_size=2, padding="same")(x)
+    >>> np.asarray(MaxUnpooling2D()(values, indices, output_size=x))[0, :, :, 0].tolist()
     [[0.0, 5.0, 0.0], [0.0, 0.0, 9.0]]
 
     Args:
-        pool_size: height and width of a window.
-        strides: rows and columns from one window to the next; None: `pool_size`.
-        padding: `"valid"` or `"same"`, in either case. The defaults of all three are TFA's, which are not those of
-            `MaxPoolingWithArgmax2D`: give both layers the same arguments.
+        pool_size: Integer or pair of integers, height and width of the pooling window.
+        strides: Integer or pair of integers, strides. If `None`, `pool_size` is used.
+        padding: `"valid"` or `"same"` (case-insensitive). The defaults of all three arguments are those of TensorFlow
+            Addons and differ from those of `MaxPoolingWithArgmax2D`: pass the same arguments to both layers.
 
     Call arguments:
-        updates: the values, or a list of `updates`, `mask` and, if need be, a reference tensor.
-        mask: the places that the pooling gave.
-        output_size: height and width of the result, or a tensor of that height and width.
+        updates: Pooled values, or a list of `updates`, `mask` and optionally a reference tensor.
+        mask: Argmax indices of the pooling layer.
+        output_size: Height and width of the output, or a tensor of that height and width.
 
     Input shape:
-        `[batch, rows, columns, channels]` for both.
+        `[batch, pooled_height, pooled_width, channels]` for `updates` and `mask`.
 
     Output shape:
         `[batch, height, width, channels]`.
 
     Raises:
-        ValueError: sizes that are no positive integers, another padding, no places, or an `output_size` that is neither
-            a pair nor an image.
+        ValueError: If `pool_size` or `strides` are not positive integers, if `padding` is unknown, if `mask` is
+            missing, or if `output_size` is neither a pair nor an image tensor.
 
     Reference:
         Noh, Hong, Han, "Learning Deconvolution Network for Semantic Segmentation", ICCV 2015, section 3.2.1.
@@ -162,31 +163,31 @@ class MaxUnpooling2D(_IndexedPooling2D):
         self, pool_size: Sizes = 2, strides: Sizes | None = 2, padding: Padding = "same", **kwargs: Any
     ) -> None:
         super().__init__(pool_size, strides, padding, **kwargs)
-        self.supports_masking = True  # Keras takes an argument named `mask` for one of its own, and would warn
+        self.supports_masking = True  # Keras takes `mask` for a Keras mask and would warn
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
-        """None: places are no Keras mask, and nothing is masked after this layer."""
+        """Returns `None`: `mask` holds argmax indices, not a Keras mask, and no mask is propagated."""
 
-    def call(self, updates: Any, mask: Any = None, output_size: Any = None) -> Any:
-        updates, mask, output_size = _three(updates, mask, output_size)
+    def call(self, updates: Tensor, mask: Tensor = None, output_size: Any = None) -> Tensor:
+        updates, mask, output_size = _unpacked(updates, mask, output_size)
         size = self._size(ops.shape(updates), output_size, ops.shape)
         return max_unpool(ops.cast(updates, self.compute_dtype), mask, size)
 
     def compute_output_spec(self, updates: Any, mask: Any = None, output_size: Any = None) -> keras.KerasTensor:
-        updates, mask, output_size = _three(updates, mask, output_size)
+        updates, mask, output_size = _unpacked(updates, mask, output_size)
         batch, *_, channels = updates.shape
         size = self._size(updates.shape, output_size, lambda reference: reference.shape)
         sides = (side if isinstance(side, int) else None for side in size)
         return keras.KerasTensor((batch, *sides, channels), self.compute_dtype)
 
     def compute_output_shape(self, updates_shape: Any, mask_shape: Shape | None = None) -> tuple[int | None, ...]:
-        """`updates_shape` may be a list of all shapes, as of a call with a list."""
+        """Computes the output shape; `updates_shape` may be the list of all input shapes, as for a call with a list."""
         shape, *others = updates_shape if isinstance(updates_shape[0], Sequence) else (updates_shape,)
         size = others[1][1:3] if len(others) == 2 else self._size(shape, None, tuple)
         return shape[0], *size, shape[3]
 
     def _size(self, shape: Any, output_size: Any, shape_of: Any) -> tuple[Any, Any]:
-        """Height and width: what `output_size` says, or what the windows would have covered."""
+        """Returns the output height and width, from `output_size` or from the windows."""
         if output_size is None:
             windows = zip(shape[1:3], self.pool_size, self.strides, strict=True)
             height, width = (None if n is None else unpooled_size(n, k, s, self.padding) for n, k, s in windows)
@@ -194,16 +195,18 @@ class MaxUnpooling2D(_IndexedPooling2D):
         sizes = shape_of(output_size)[1:3] if len(getattr(output_size, "shape", ())) == 4 else output_size
         if getattr(sizes, "shape", (2,)) != (2,) or (isinstance(sizes, Sequence) and len(sizes) != 2):
             raise ValueError(
-                "`output_size` must be a height and a width, or a tensor `[batch, height, width, channels]`. "
+                "`output_size` must be a pair (height, width) or a tensor `[batch, height, width, channels]`. "
                 f"Received: output_size={output_size}"
             )
         return sizes[0], sizes[1]
 
 
-def _three(updates: Any, mask: Any, output_size: Any) -> tuple[Any, Any, Any]:
-    """`updates`, `mask` and `output_size`, however they were passed."""
+def _unpacked(updates: Any, mask: Any, output_size: Any) -> tuple[Any, Any, Any]:
+    """Returns `updates`, `mask` and `output_size` of a call with separate arguments or with a list."""
     if isinstance(updates, Sequence) and len(updates) in (2, 3):
         updates, mask, output_size = (*updates, output_size)[:3]
     if mask is None:
-        raise ValueError("Expected `updates` and `mask`, the values and places of a pooling. Received: mask=None")
+        raise ValueError(
+            "Expected `updates` and `mask`, the values and argmax indices of a pooling layer. Received: mask=None"
+        )
     return updates, mask, output_size

@@ -1,4 +1,4 @@
-"""Upsampling: to the size of another tensor, and by a transposed convolution that interpolates."""
+"""Upsampling to the size of another tensor, and by bilinear transposed convolution."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -10,16 +10,18 @@ from tfseg.layers.arguments import pair, two_shapes
 from tfseg.ops.kernels import bilinear_kernel
 from tfseg.ops.resize import Method, resize
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Shape = Sequence[int | None]
 
 
 @serializable
 class ResizeLike(keras.layers.Layer):
-    """Resizes `x` to the height and width of a reference, whatever they turn out to be.
+    """Resizes `x` to the height and width of a reference tensor.
 
-    Interpolation is computed in float32 under every precision policy. Unlike `keras.layers.UpSampling2D` it needs no
-    factor, exports with unknown sizes, and keeps its model from being compiled by XLA, which interpolates wrongly.
+    The reference may have dynamic size. Interpolation is computed in float32 under every precision policy. Unlike
+    `keras.layers.UpSampling2D`, the layer needs no factor and exports with dynamic sizes. With bilinear interpolation
+    it disables XLA compilation of its model, because resizing gives wrong values under XLA.
 
     Example:
 
@@ -29,12 +31,12 @@ class ResizeLike(keras.layers.Layer):
     (1, 375, 500, 21)
 
     Args:
-        align_corners: put the centers of the corner pixels onto each other, as DeepLab does, rather than the borders
-            of the two pictures.
+        align_corners: Boolean, whether to resize with aligned corners, as in DeepLab, rather than with half-pixel
+            centers.
         interpolation: `"bilinear"` or `"nearest"`.
 
     Call arguments:
-        inputs: `[x, reference]`; of the reference only the height and width matter.
+        inputs: `[x, reference]`. Only the height and width of the reference are used.
 
     Input shape:
         `[[batch, height, width, channels], [batch, new_height, new_width, any]]`.
@@ -43,7 +45,7 @@ class ResizeLike(keras.layers.Layer):
         `[batch, new_height, new_width, channels]`.
 
     Raises:
-        ValueError: another interpolation, or one input.
+        ValueError: If `interpolation` is unknown, or if there are not two inputs.
     """
 
     def __init__(self, align_corners: bool = False, interpolation: Method = "bilinear", **kwargs: Any) -> None:
@@ -54,12 +56,12 @@ class ResizeLike(keras.layers.Layer):
             )
         self.align_corners = align_corners
         self.interpolation = interpolation
-        self.supports_jit = interpolation == "nearest"  # XLA interpolates wrongly, see tfseg/ops/resize.py
+        self.supports_jit = interpolation == "nearest"  # resizing gives wrong values under XLA, see tfseg/ops/resize.py
 
-    def call(self, inputs: Sequence[Any]) -> Any:
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         x, reference = inputs
         _, height, width, _ = ops.shape(reference)
-        x = ops.cast(x, "float32")  # a float32 head on half scores must not round what it interpolates
+        x = ops.cast(x, "float32")  # do not round to half precision before interpolating
         return ops.cast(resize(x, (height, width), self.interpolation, self.align_corners), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> tuple[int | None, ...]:
@@ -73,13 +75,13 @@ class ResizeLike(keras.layers.Layer):
 
 @serializable
 class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
-    """A transposed convolution that starts as bilinear interpolation of each map, and by default stays so.
+    """Transposed convolution initialized to bilinear interpolation of each channel, by default non-trainable.
 
-    The kernel is the full `filters` by `filters` one of the released FCN, zero off its diagonal. For an upsampling by
-    `s` take `kernel_size = 2 s` (or `2 s - 1`) and `strides = s`.
+    The kernel is the full `filters` by `filters` kernel of the released FCN, zero off the diagonal. To upsample by a
+    factor `s`, use `kernel_size = 2 s` (or `2 s - 1`) and `strides = s`.
 
-    A layer made with `trainable=False` keeps its kernel for good: setting `trainable` on its model later, as one does
-    to freeze and unfreeze a net, does not make it learn.
+    A layer created with `trainable=False` keeps its kernel permanently: setting `trainable` on its model later, for
+    example to freeze and unfreeze a network, has no effect on it.
 
     Example:
 
@@ -89,15 +91,15 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
     [3.0, 5.0, 7.0, 6.0]
 
     Args:
-        filters: the number of maps, of the input and the output.
-        kernel_size: height and width of the kernel.
-        strides: the factors of upsampling.
-        padding: `"valid"`: Caffe's output, `(n - 1) strides + kernel_size`. `"same"`: `n strides`.
-        use_bias: add a learned value to each map.
-        trainable: learn the kernel from here on.
+        filters: Integer, number of input and output channels.
+        kernel_size: Integer or pair of integers, height and width of the kernel.
+        strides: Integer or pair of integers, upsampling factors.
+        padding: `"valid"`: output size `(n - 1) strides + kernel_size`, as in Caffe. `"same"`: output size `n strides`.
+        use_bias: Boolean, whether to add a trainable bias to each channel.
+        trainable: Boolean, whether the kernel is trainable.
 
     Call arguments:
-        x: a tensor.
+        x: Input feature map.
 
     Input shape:
         `[batch, height, width, filters]`.
@@ -106,8 +108,8 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
         `[batch, new_height, new_width, filters]`.
 
     Raises:
-        ValueError: an input of another number of channels, or a kernel that is smaller than the stride and would leave
-            gaps.
+        ValueError: If the input does not have `filters` channels, or if `kernel_size` is smaller than `strides`, which
+            would leave gaps.
 
     Reference:
         Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015, section 3.3.
@@ -127,7 +129,7 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
         sizes, steps = pair("kernel_size", kernel_size), pair("strides", strides)
         if sizes[0] < steps[0] or sizes[1] < steps[1]:
             raise ValueError(
-                "`kernel_size` must not be smaller than `strides`, which would leave gaps. "
+                "`kernel_size` must be at least `strides`; a smaller kernel leaves gaps in the output. "
                 f"Received: kernel_size={sizes}, strides={steps}"
             )
         super().__init__(
@@ -136,7 +138,7 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
             steps,
             padding,
             use_bias=use_bias,
-            kernel_initializer=_interpolation,
+            kernel_initializer=_bilinear_initializer,
             trainable=trainable,
             data_format="channels_last",
             **kwargs,
@@ -144,7 +146,7 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
 
     @property
     def trainable(self) -> bool:
-        """Whether the kernel is learned."""
+        """Trainable flag of the kernel."""
         return bool(self._trainable)
 
     @trainable.setter
@@ -155,8 +157,8 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
     def build(self, input_shape: Shape) -> None:
         if input_shape[-1] != self.filters:
             raise ValueError(
-                f"Expected an input of {self.filters} channels, as many as `filters`: each is upsampled on its own. "
-                f"Received: input_shape={tuple(input_shape)}"
+                f"Expected an input of {self.filters} channels, as many as `filters`: channels are upsampled "
+                f"independently. Received: input_shape={tuple(input_shape)}"
             )
         super().build(input_shape)
 
@@ -165,7 +167,7 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
         return {**keras.layers.Layer.get_config(self), **own}
 
 
-def _interpolation(shape: Sequence[int], dtype: str | None = None) -> Any:
-    """A kernel initializer. The layer makes it anew, so it is in no config."""
+def _bilinear_initializer(shape: Sequence[int], dtype: str | None = None) -> Tensor:
+    """Initializes a kernel to bilinear interpolation. The constructor sets it, so it is not in the config."""
     height, width, channels, _ = shape
     return ops.convert_to_tensor(bilinear_kernel((height, width), channels), dtype=dtype)

@@ -1,4 +1,4 @@
-"""DeepLab's two resizes: a net's input by a factor, and its scores back onto every pixel."""
+"""Resizing with aligned corners, as Caffe's `Interp` layer does in DeepLab: by a factor, and to a reference."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -11,40 +11,43 @@ from tfseg.layers.arguments import two_shapes
 from tfseg.ops.geometry import interp_size
 from tfseg.ops.resize import resize, zoom
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 Shape = Sequence[int | None]
 
 
 @serializable
 class ZoomLike(keras.layers.Layer):
-    """Lays place `i` of `x` onto pixel `factor * i` of a reference, and interpolates bilinearly between the places.
+    """Upsamples `x` bilinearly so that position `i` lies on pixel `factor * i`, cropped to a reference tensor.
 
-    This is Caffe's `Interp` with a zoom factor, which makes `factor (n - 1) + 1` pixels of `n` places, cut to the
-    reference. Where that ends less than `factor` pixels before the reference does, the last place goes on. `ResizeLike`
-    with aligned corners is equal where the reference has exactly `factor (n - 1) + 1` pixels, and elsewhere stretches.
+    This is Caffe's `Interp` layer with a zoom factor, which turns `n` positions into `factor (n - 1) + 1` pixels,
+    followed by a crop to the reference. The last position is repeated for up to `factor - 1` pixels at the end of the
+    reference. `ResizeLike` with aligned corners is equivalent if the reference has exactly `factor (n - 1) + 1` pixels,
+    and stretches `x` otherwise.
 
     Example:
 
     >>> import numpy as np
-    >>> places, pixels = np.array([0.0, 4.0, 8.0]).reshape(1, 1, 3, 1), np.zeros((1, 2, 10, 3))
-    >>> np.asarray(ZoomLike(4)([places, pixels]))[0, 1, :, 0].tolist()
+    >>> x, reference = np.array([0.0, 4.0, 8.0]).reshape(1, 1, 3, 1), np.zeros((1, 2, 10, 3))
+    >>> np.asarray(ZoomLike(4)([x, reference]))[0, 1, :, 0].tolist()
     [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 8.0]
 
     Args:
-        factor: pixels from one place to the next.
+        factor: Integer, pixels per feature map position.
 
     Call arguments:
-        inputs: `[x, reference]`; of the reference only the height and width matter.
+        inputs: `[x, reference]`. Only the height and width of the reference are used.
 
     Input shape:
         `[[batch, height, width, channels], [batch, new_height, new_width, any]]`, where `new_height` is at most
-        `factor * height`, and so for the width.
+        `factor * height` and `new_width` at most `factor * width`.
 
     Output shape:
         `[batch, new_height, new_width, channels]`.
 
     Raises:
-        ValueError: a factor that is no positive integer, one input, or a reference that is known to be too large.
+        ValueError: If `factor` is not a positive integer, if there are not two inputs, or if the static size of the
+            reference is too large.
 
     Reference:
         `interp_layer.cpp` of DeepLab's Caffe.
@@ -55,18 +58,18 @@ class ZoomLike(keras.layers.Layer):
         if not isinstance(factor, int) or factor < 1:
             raise ValueError(f"`factor` must be an integer of at least 1. Received: factor={factor!r}")
         self.factor = factor
-        self.supports_jit = False  # XLA interpolates wrongly, see tfseg/ops/resize.py
+        self.supports_jit = False  # resizing gives wrong values under XLA, see tfseg/ops/resize.py
 
-    def call(self, inputs: Sequence[Any]) -> Any:
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         x, reference = inputs
-        x = ops.cast(x, "float32")  # a float32 head on half scores must not round what it interpolates
+        x = ops.cast(x, "float32")  # do not round to half precision before interpolating
         _, height, width, _ = ops.shape(reference)
         return ops.cast(zoom(x, self.factor, (height, width)), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> tuple[int | None, ...]:
         x, reference = two_shapes(input_shape)
-        for places, size in zip(x[1:3], reference[1:3], strict=True):
-            if places is not None and size is not None and size > self.factor * places:
+        for length, size in zip(x[1:3], reference[1:3], strict=True):
+            if length is not None and size is not None and size > self.factor * length:
                 raise ValueError(
                     f"Expected a reference of at most {self.factor} times the height and width of `x`. "
                     f"Received: x.shape={tuple(x)}, reference.shape={tuple(reference)}"
@@ -79,10 +82,10 @@ class ZoomLike(keras.layers.Layer):
 
 @serializable
 class ResizeBy(keras.layers.Layer):
-    """Resizes bilinearly by a fraction `p / q`, with aligned corners: `n` pixels become `(n - 1) // q * p + 1`.
+    """Resizes bilinearly by a fraction `p / q` with aligned corners: `n` pixels become `(n - 1) // q * p + 1`.
 
-    This is Caffe's `Interp`, and what `model.scales` does to an image: 321 pixels become 241 and 161 for the factors
-    0.75 and 0.5 of DeepLab v2.
+    This is Caffe's `Interp` layer. `model.scales` applies it to the image: 321 pixels become 241 and 161 for the
+    factors 0.75 and 0.5 of DeepLab v2.
 
     Example:
 
@@ -91,10 +94,10 @@ class ResizeBy(keras.layers.Layer):
     [(241, 385), (161, 257)]
 
     Args:
-        scale: the factor, at least 0.01; it counts as a fraction of a denominator up to 100.
+        scale: Float, resize factor of at least 0.01, approximated by a fraction with a denominator of at most 100.
 
     Call arguments:
-        x: a tensor.
+        x: Input image or feature map.
 
     Input shape:
         `[batch, height, width, channels]`.
@@ -103,7 +106,7 @@ class ResizeBy(keras.layers.Layer):
         `[batch, new_height, new_width, channels]`.
 
     Raises:
-        ValueError: a smaller factor.
+        ValueError: If `scale` is less than 0.01.
 
     Reference:
         Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully
@@ -111,14 +114,14 @@ class ResizeBy(keras.layers.Layer):
     """
 
     def __init__(self, scale: float, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)  # pixels must not be rounded before they are interpolated
+        super().__init__(autocast=False, **kwargs)  # do not round pixels before interpolating
         if not scale >= 0.01:
             raise ValueError(f"`scale` must be at least 0.01. Received: scale={scale!r}")
         self.scale = scale
         self.fraction = Fraction(scale).limit_denominator(100)
-        self.supports_jit = False  # XLA interpolates wrongly, see tfseg/ops/resize.py
+        self.supports_jit = False  # resizing gives wrong values under XLA, see tfseg/ops/resize.py
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         _, height, width, _ = ops.shape(x)
         size = (interp_size(height, self.fraction), interp_size(width, self.fraction))
         return ops.cast(resize(ops.cast(x, "float32"), size, "bilinear", align_corners=True), self.compute_dtype)
