@@ -157,7 +157,7 @@ def _check_shapes(probabilities: Any, image: Any) -> None:
     if not fits or image[3] not in (1, 3) or probabilities[3] is None:
         raise ValueError(
             "Expected `probabilities` of shape [batch, height, width, labels] and `image` of shape [batch, height, "
-            "width, 3] (or 1 channel). "
+            "width, 3] (or 1 channel), of the same batch and size. "
             f"Received: probabilities.shape={probabilities}, image.shape={image}"
         )
 
