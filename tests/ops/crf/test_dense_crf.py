@@ -547,7 +547,8 @@ def test_numpy_numbers_are_accepted() -> None:
 def test_mismatched_shapes_are_rejected(shape: tuple[int, ...]) -> None:
     text = (
         "Expected `probabilities` of shape [batch, height, width, labels] and `image` of shape [batch, height, width, "
-        f"3] (or 1 channel), of the same batch and size. Received: probabilities.shape=(1, 4, 4, 4), image.shape={shape}"
+        "3] (or 1 channel), of the same batch and size. Received: probabilities.shape=(1, 4, 4, 4), "
+        f"image.shape={shape}"
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         dense_crf(scene(4, 4)[0], np.full(shape, 9.0), **VALUES)
