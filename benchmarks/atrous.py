@@ -1,11 +1,11 @@
-"""How long a dilated 3x3 convolution takes: tfseg's layer, Keras's, and PyTorch's where it is installed.
+"""Time of a 3x3 atrous convolution with tfseg's layer, Keras's, and PyTorch's if installed.
 
     python benchmarks/atrous.py                      # 65x65, 512 to 512 channels, rates 1, 6, 12, 18, 24
     python benchmarks/atrous.py --repeats 3 --rates 6 24 --channels 128
 
-Every repetition runs all candidates one after the other, so that a busy machine slows all of them; what is printed is
-the median over repetitions of each, in milliseconds, forward and forward with backward (input and kernel), and the
-median of the ratio Keras / tfseg within a repetition.
+Every repetition runs all candidates in turn, so that other load on the machine affects all of them. The script prints
+the median time of each over the repetitions in milliseconds, for the forward pass and for forward and backward passes
+(gradients of input and kernel), and the median of the ratio Keras / tfseg within a repetition.
 """
 
 import argparse
@@ -33,7 +33,7 @@ Run = Callable[[], object]
 
 
 def in_tensorflow(kind: type[keras.layers.Layer], x: np.ndarray, filters: int, rate: int) -> tuple[Run, Run]:
-    """Forward, and forward with backward, of a layer, each a compiled graph."""
+    """Returns the forward pass, and the forward and backward passes, of a layer, as compiled graphs."""
     layer = kind(filters, 3, padding="same", dilation_rate=rate, use_bias=False)
     layer.build(x.shape)
     image, kernel = tf.constant(x), layer.trainable_weights[0].value
@@ -53,7 +53,7 @@ def in_tensorflow(kind: type[keras.layers.Layer], x: np.ndarray, filters: int, r
 
 
 def in_torch(x: np.ndarray, filters: int, rate: int) -> tuple[Run, Run]:
-    """The same with PyTorch."""
+    """Returns the same with PyTorch."""
     layer = torch.nn.Conv2d(x.shape[3], filters, 3, padding=rate, dilation=rate, bias=False)
     image = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))).requires_grad_()
 
@@ -71,7 +71,7 @@ def milliseconds(run: Run) -> float:
 
 
 def measured(candidates: dict[str, tuple[Run, Run]], repeats: int) -> dict[str, list[tuple[float, float]]]:
-    """(forward, backward) of every repetition of every candidate; one repetition before is not counted."""
+    """Returns the times (forward, backward) of each candidate and repetition, after a warm-up repetition."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
     for repeat in range(repeats + 1):
         for name, (forward, backward) in candidates.items():

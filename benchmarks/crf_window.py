@@ -1,9 +1,9 @@
-"""Time of `CrfRnn(kernel="convolutional")` on JAX, whatever device it finds, after a comparison with all pairs summed.
+"""Time of `CrfRnn(kernel="convolutional")` on JAX's default device, after a comparison with brute-force sums.
 
     KERAS_BACKEND=jax python benchmarks/crf_window.py [--size 376 500] [--classes 21]
 
-Needs jax and no TensorFlow. Times are medians of seven calls that are compiled already, from arrays on the device to
-arrays on the device.
+Requires jax, but not TensorFlow. Times are medians of seven calls after compilation, with inputs and outputs on the
+device.
 """
 
 import argparse
@@ -24,20 +24,20 @@ WEIGHTS = {"bilateral_weight": 2.0, "spatial_weight": 1.0}
 
 
 def inputs(*shape: int) -> list[Any]:
-    """Random logits `[batch, height, width, classes]` and an image."""
+    """Returns random logits `[batch, height, width, classes]` and an image."""
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (*shape[:3], 3))
     return [jax.numpy.asarray(x, "float32") for x in (generator.normal(size=shape), image)]
 
 
-def by_force(logits: np.ndarray, image: np.ndarray, window: int) -> np.ndarray:
-    """Ten iterations with sums over all pairs of pixels of one image, in float64."""
-    places = [np.ravel(each) for each in np.mgrid[: logits.shape[0], : logits.shape[1]]]
-    square = sum((p[:, None] - p) ** 2 for p in places)
+def brute_force(logits: np.ndarray, image: np.ndarray, window: int) -> np.ndarray:
+    """Computes ten iterations with brute-force sums over the pixels of one image, in float64."""
+    positions = [np.ravel(each) for each in np.mgrid[: logits.shape[0], : logits.shape[1]]]
+    square = sum((p[:, None] - p) ** 2 for p in positions)
     colors = image.reshape(-1, 3).astype("float64")
     between = ((colors[:, None] - colors) ** 2).sum(-1)
     bilateral = np.exp(-square / 2 / THETAS["theta_alpha"] ** 2 - between / 2 / THETAS["theta_beta"] ** 2)
-    for p in places:
+    for p in positions:
         bilateral[abs(p[:, None] - p) > window // 2] = 0
     spatial = np.exp(-square / 2 / THETAS["theta_gamma"] ** 2)
     kernel: Any = sum(
@@ -53,9 +53,9 @@ def by_force(logits: np.ndarray, image: np.ndarray, window: int) -> np.ndarray:
 
 def compare() -> None:
     logits, image = inputs(1, 20, 23, 5)
-    found = CrfRnn(kernel="convolutional", window=7, **THETAS, **WEIGHTS)([logits, image])
-    difference = np.abs(np.asarray(found[0]) - by_force(np.asarray(logits[0]), np.asarray(image[0]), 7)).max()
-    print(f"largest difference to the sums over all pairs, 20x23: {difference:.1e}")
+    refined = CrfRnn(kernel="convolutional", window=7, **THETAS, **WEIGHTS)([logits, image])
+    difference = np.abs(np.asarray(refined[0]) - brute_force(np.asarray(logits[0]), np.asarray(image[0]), 7)).max()
+    print(f"maximum difference from brute-force sums, 20x23: {difference:.1e}")
 
 
 def milliseconds(call: Callable[[], Any]) -> float:

@@ -1,24 +1,25 @@
-"""Faults that the tests catch: one sample of small changes to the sources, judged by the tests of two checkouts.
+"""Mutation testing: a sample of small changes to the sources, tested by the test suites of two checkouts.
 
     python benchmarks/mutants.py sample --count 120 --seed 0 --output mutants.json
     python benchmarks/mutants.py judge mutants.json --checkout DIR --python PYTHON --output new.json
     python benchmarks/mutants.py table old.json new.json
 
-`sample` needs cosmic-ray and draws from all places of all its operators, each as likely as the others. Left out is what
-does not compile, and what changes type annotations or aliases of types only: it is either the same program or ends the
-import, which every test would tell. A bound in them counts, `Annotated[int, Field(ge=1)]`, since pydantic checks it.
+`sample` requires cosmic-ray and draws uniformly from all positions of all its operators. It skips mutants that do not
+compile, and mutants that change only type annotations or type aliases: these either have no effect or fail at import,
+which every test detects. Bounds in annotations are included, as in `Annotated[int, Field(ge=1)]`, because pydantic
+checks them.
 
-`judge` asks those tests of a checkout that mirror the mutated module:
+`judge` runs the tests of a checkout that mirror the mutated module:
 
-* `tests/<package>/test_<module>.py`, of a module in a subpackage also without the name of the latter;
-* without it, the files of the mirrored folder that import the module, also by a name that its package passes on;
-* without them, the tests of every module that imports it, found by the same three rules;
-* and the cases in `tests/test_cases.py` of the module's classes, or, where none has a case, of the classes in the
+* `tests/<package>/test_<module>.py`; for a module in a subpackage, also without the name of the subpackage;
+* otherwise, the files of the mirrored directory that import the module, also by a name that its package re-exports;
+* otherwise, the tests of every module that imports it, by the same three rules;
+* in addition, the cases in `tests/test_cases.py` of the module's classes, or, if there are none, of the classes in the
   modules that import it.
 
-A mutant is killed if they fail, crash, are not collected, or take three times as long as without it and more than 20 s.
-Every run has a fresh copy of the tracked files. Results are JSON lines; a run that was ended goes on where it stopped.
-`--markers "not slow"` selects tests as pytest's `-m` does. `table` compares what both have judged.
+A mutant is killed if these tests fail, crash, cannot be collected, or take more than 20 s and three times as long as
+without it. Every run has a fresh copy of the tracked files. Results are JSON lines; an interrupted run continues where
+it stopped. `--markers "not slow"` selects tests like pytest's `-m`. `table` compares the mutants that both have judged.
 """
 
 import argparse
@@ -44,20 +45,21 @@ from typing import Any
 
 PACKAGES = ("ops", "layers", "losses", "metrics", "data", "training", "inference", "export", "models")
 WITH_ARGUMENTS = {"layers", "losses", "metrics"}
-"""Packages whose cases are named `Name(arguments)`; those of others are named `Name`."""
-LEAST_LIMIT, TIMES = 20.0, 3
+"""Packages whose cases are named `Name(arguments)`; cases of the others are named `Name`."""
+MIN_LIMIT, TIMES = 20.0, 3
+"""Minimum time limit of a run in seconds, and its multiple of the time without a mutant."""
 PASSED, NO_TESTS = 0, 5
 """Exit statuses of pytest."""
 KILLED = {"killed", "killed by time"}
 Mutant = dict[str, Any]
-"""`id`, `module`, `operator`, `occurrence`, `line`, and `diff`: all lines from the first change to the last."""
+"""Keys: `id`, `module`, `operator`, `occurrence`, `line`, and `diff`: all lines from the first to the last change."""
 
 
 # The sample
 
 
 class Meaning(ast.NodeTransformer):
-    """Removal of type annotations and aliases of types from a syntax tree, except for the calls in them."""
+    """Removes type annotations and type aliases from a syntax tree, except for the calls in them."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
@@ -82,7 +84,7 @@ def calls(node: ast.expr) -> ast.expr:
 
 
 def meaning(source: str) -> str | None:
-    """Syntax tree as text, or nothing if `source` does not compile."""
+    """Returns the syntax tree as text, or `None` if `source` does not compile."""
     try:
         compile(source, "mutant", "exec")
     except SyntaxError:
@@ -90,13 +92,13 @@ def meaning(source: str) -> str | None:
     return ast.dump(Meaning().visit(ast.parse(source)))
 
 
-def places(source: str) -> Iterator[tuple[str, int]]:
-    """Every operator that needs no arguments, with the numbers of the places where it can be applied."""
+def mutations(source: str) -> Iterator[tuple[str, int]]:
+    """Yields every operator without arguments, with the indices of the positions that it applies to."""
     try:
         from cosmic_ray import plugins
         from cosmic_ray.ast import ast_nodes, get_ast
     except ImportError as error:
-        raise SystemExit("sample needs cosmic-ray: pip install cosmic-ray") from error
+        raise SystemExit("sample requires cosmic-ray: pip install cosmic-ray") from error
 
     nodes = list(ast_nodes(get_ast(source)))
     kinds = {name: plugins.get_operator(name) for name in sorted(plugins.operator_names())}
@@ -106,7 +108,7 @@ def places(source: str) -> Iterator[tuple[str, int]]:
 
 
 def made(module: str, source: str, operator: str, occurrence: int) -> Mutant | None:
-    """Mutant as data, or nothing if it is to be left out."""
+    """Returns a mutant, or `None` if it is skipped."""
     from cosmic_ray import mutating, plugins
 
     mutated = mutating.mutate_code(source, plugins.get_operator(operator)(), occurrence)
@@ -117,28 +119,28 @@ def made(module: str, source: str, operator: str, occurrence: int) -> Mutant | N
     (_, first, _, begin, _), (_, _, last, _, end) = changes[0], changes[-1]
     diff = [*(f"-{line}" for line in old[first:last]), *(f"+{line}" for line in new[begin:end])]
     key = f"{module}:{operator.removeprefix('core/')}:{occurrence}"
-    place = {"operator": operator, "occurrence": occurrence, "line": first + 1}
-    return {"id": key, "module": module, **place, "diff": diff}
+    position = {"operator": operator, "occurrence": occurrence, "line": first + 1}
+    return {"id": key, "module": module, **position, "diff": diff}
 
 
 def sample(options: argparse.Namespace) -> None:
-    """Draw the mutants and write them, sorted by module."""
+    """Draws the mutants and writes them, sorted by module."""
     root = Path(__file__).resolve().parent.parent
     files = [file for package in PACKAGES for file in sorted((root / "tfseg" / package).rglob("*.py"))]
     sources = {file.relative_to(root).as_posix(): file.read_text(encoding="utf-8") for file in files}
-    drawn = [(module, *place) for module, source in sources.items() for place in places(source)]
+    drawn = [(module, *mutation) for module, source in sources.items() for mutation in mutations(source)]
     random.Random(options.seed).shuffle(drawn)
-    found = filter(None, (made(module, sources[module], *place) for module, *place in drawn))
-    chosen = sorted(itertools.islice(found, options.count), key=lambda each: (each["module"], each["line"], each["id"]))
+    valid = filter(None, (made(module, sources[module], *mutation) for module, *mutation in drawn))
+    chosen = sorted(itertools.islice(valid, options.count), key=lambda each: (each["module"], each["line"], each["id"]))
     options.output.write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")
-    print(f"{len(chosen)} mutants in {len({each['module'] for each in chosen})} modules, of {len(drawn)} places")
+    print(f"{len(chosen)} mutants in {len({each['module'] for each in chosen})} modules, of {len(drawn)} possible ones")
 
 
 # The tests of a module
 
 
 class Checkout:
-    """Modules of a checkout, what they import, and the tests that mirror them; files are named relative to its root."""
+    """Modules of a checkout, their imports, and the tests that mirror them. Paths are relative to its root."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
@@ -147,38 +149,38 @@ class Checkout:
         modules = [name for name in self.files if re.match(r"tfseg/.*\.py$", name)]
         self.modules = {re.sub(r"(/__init__)?\.py$", "", name).replace("/", "."): name for name in modules}
 
-    @functools.cache  # noqa: B019  # one for each process
+    @functools.cache  # noqa: B019  # one checkout per process
     def tree(self, file: str) -> ast.Module:
         return ast.parse((self.root / file).read_text(encoding="utf-8"))
 
     @functools.cache  # noqa: B019
     def imported(self, file: str) -> dict[str, str]:
-        """Full names that the import statements of `file` ask for, by the names that they get."""
+        """Returns the full names that `file` imports, by the names that they are bound to."""
         nodes = list(ast.walk(self.tree(file)))
         plain = {alias.name: alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         named = [(node.module, alias) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
         return plain | {alias.asname or alias.name: f"{module}.{alias.name}" for module, alias in named}
 
     def home(self, name: str) -> str | None:
-        """Module that a full name leads to, through what packages pass on."""
+        """Returns the module that defines a full name, through re-exports of packages."""
         package, _, last = name.rpartition(".")
         if name in self.modules or package not in self.modules:
             return self.modules.get(name)
-        passed_on = self.imported(self.modules[package]).get(last)
-        return self.home(passed_on) if passed_on else self.modules[package]
+        exported = self.imported(self.modules[package]).get(last)
+        return self.home(exported) if exported else self.modules[package]
 
     @functools.cache  # noqa: B019
     def homes(self, file: str) -> set[str | None]:
         return {self.home(name) for name in self.imported(file).values()}
 
     def importers(self, module: str) -> list[str]:
-        """Modules that import `module` and are no package, which would only pass it on."""
+        """Returns the modules that import `module`, without packages, which only re-export it."""
         return [each for each in self.modules.values() if module in self.homes(each) and "__init__" not in each]
 
     def tests(self, module: str, seen: tuple[str, ...] = ()) -> list[str]:
-        """Test files of a module, by the rules above."""
+        """Returns the test files of a module, by the rules above."""
         mirrored = [Path("tests", *folder.parts[1:]) for folder in Path(module).parents if folder.parts]
-        mirrored = mirrored[:-1] or mirrored  # what has the name of a package's module may test another thing
+        mirrored = mirrored[:-1] or mirrored  # a file in `tests` with the module's name may test something else
         own = [(folder / f"test_{Path(module).stem}.py").as_posix() for folder in mirrored]
         if own := [name for name in own if name in self.files]:
             return own[:1]
@@ -190,7 +192,7 @@ class Checkout:
         return sorted({name for each in above for name in self.tests(each, (*seen, module))})
 
     def cases(self, module: str, ids: list[str]) -> list[str]:
-        """Those of `ids` that are cases of a module, by the rules above."""
+        """Returns the cases of a module in `ids`, by the rules above."""
         return self.cases_of([module], ids) or self.cases_of(self.importers(module), ids)
 
     def cases_of(self, modules: list[str], ids: list[str]) -> list[str]:
@@ -204,7 +206,7 @@ class Checkout:
 
 @contextmanager
 def copied(checkout: Checkout) -> Iterator[Path]:
-    """Fresh copy of the tracked files, so that no bytecode, example or output of another mutant is in it."""
+    """Creates a temporary copy of the tracked files, without bytecode, examples or outputs of other mutants."""
     with tempfile.TemporaryDirectory(prefix="mutant-", ignore_cleanup_errors=True) as folder:
         copy = Path(folder, "checkout")
         for name in checkout.files:
@@ -217,21 +219,21 @@ def copied(checkout: Checkout) -> Iterator[Path]:
 
 
 def mutate(copy: Path, mutant: Mutant) -> None:
-    """Put the mutant's lines in place of those it was made from, where these stand next to the line that they had."""
+    """Replaces the original lines by the mutant's, at the occurrence nearest to the original line number."""
     file, first = copy / mutant["module"], mutant["line"] - 1
     lines = file.read_text(encoding="utf-8").splitlines()
     old, new = ([line[1:] for line in mutant["diff"] if line[0] == sign] for sign in "-+")
-    found = [start for start in range(len(lines)) if lines[start : start + len(old)] == old]
-    if not found:
-        raise SystemExit(f"{mutant['id']}: the sample was drawn from other sources")
-    start = min(found, key=lambda each: abs(each - first))
+    occurrences = [start for start in range(len(lines)) if lines[start : start + len(old)] == old]
+    if not occurrences:
+        raise SystemExit(f"{mutant['id']}: the sample was drawn from different sources")
+    start = min(occurrences, key=lambda each: abs(each - first))
     lines[start : start + len(old)] = new
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def run(command: list[str], copy: Path, limit: float | None = None) -> tuple[int | None, str, float]:
-    """Exit status, or none where the limit ended it; output; seconds. Ends all processes that it leaves behind."""
-    # PYTHONPATH: processes that tests start import the copy too, whatever the interpreter has installed.
+    """Returns exit status (`None` after a timeout), output and seconds of a command. Kills its remaining processes."""
+    # PYTHONPATH: subprocesses of the tests also import the copy, not an installed tfseg.
     ours = {"PYTHONPATH": str(copy), "TMPDIR": str(copy.parent / "scratch"), "PYTHONDONTWRITEBYTECODE": "1"}
     start = time.monotonic()
     with (copy.parent / "output").open("w+", encoding="utf-8", errors="replace") as output:
@@ -248,26 +250,26 @@ def run(command: list[str], copy: Path, limit: float | None = None) -> tuple[int
 
 
 class Judge:
-    """Runs of one checkout's tests, and the file of their results."""
+    """Runs the tests of a checkout and writes their results to a file."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.checkout, self.output, self.lock = Checkout(options.checkout), options.output, threading.Lock()
-        self.python = str(options.python.absolute())  # not resolved: the link is what makes it a virtual environment
+        self.python = str(options.python.absolute())  # not resolved: the symlink identifies the virtual environment
         markers = ["-m", options.markers] if options.markers else []
         self.pytest = [self.python, "-m", "pytest", "-x", "--verbosity=-1", "-p", "no:cacheprovider", *markers]
         self.results = read(self.output) if self.output.exists() else []
         self.ids = self.collect()
 
     def collect(self) -> list[str]:
-        """Ids of all cases, from a copy, after a look that it is the copy which will be tested."""
+        """Returns the ids of all cases in a copy, after checking that tests import the copy."""
         with copied(self.checkout) as copy:
             code = "import os; os.chdir('/'); import importlib.util as u; print(u.find_spec('tfseg').origin)"
-            found = run([self.python, "-c", code], copy)[1].strip()
-            if not Path(found).is_relative_to(copy):
-                raise SystemExit(f"tests would import {found}")
+            origin = run([self.python, "-c", code], copy)[1].strip()
+            if not Path(origin).is_relative_to(copy):
+                raise SystemExit(f"tests would import {origin}")
             listing = run([*self.pytest, "--collect-only", "tests/test_cases.py"], copy)[1]
         if not (ids := [line for line in listing.splitlines() if line.startswith("tests/test_cases.py::")]):
-            raise SystemExit(f"no cases:\n{listing}")
+            raise SystemExit(f"no cases collected:\n{listing}")
         return ids
 
     def write(self, result: dict[str, Any]) -> None:
@@ -275,7 +277,7 @@ class Judge:
             file.write(json.dumps(result) + "\n")
 
     def baseline(self, module: str) -> dict[str, Any]:
-        """How the module's tests end without a mutant, and after how many seconds."""
+        """Returns the result and the time of the module's tests without a mutant."""
         for known in self.results:
             if known.get("baseline") == module and known["status"] == PASSED:
                 return known
@@ -287,7 +289,7 @@ class Judge:
         return result
 
     def judge(self, mutants: list[Mutant]) -> None:
-        """Judge the mutants of one module."""
+        """Judges the mutants of one module."""
         unmutated = self.baseline(mutants[0]["module"])
         for mutant in mutants:
             if unmutated["status"] == PASSED:
@@ -298,7 +300,7 @@ class Judge:
                 print(f"{outcome}: {mutant['id']}, {unmutated['by']}", flush=True)
 
     def judge_one(self, mutant: Mutant, unmutated: dict[str, Any]) -> None:
-        limit = max(LEAST_LIMIT, TIMES * unmutated["seconds"])
+        limit = max(MIN_LIMIT, TIMES * unmutated["seconds"])
         with copied(self.checkout) as copy:
             mutate(copy, mutant)
             status, text, seconds = run([*self.pytest, *unmutated["tests"]], copy, limit)
@@ -308,7 +310,7 @@ class Judge:
 
 
 def ends(text: str) -> list[str]:
-    """First failure and last line of what pytest printed."""
+    """Returns the first failure and the last line of pytest's output."""
     lines = text.strip().splitlines() or [""]
     return [line[:300] for line in (*[each for each in lines if each.startswith(("FAILED ", "ERROR "))][:1], lines[-1])]
 
@@ -318,12 +320,12 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def outcomes(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Last result of each mutant, without those of tests that failed without it: these get another chance."""
+    """Returns the last result of each mutant. Mutants whose tests failed without them are omitted, to be run again."""
     return {each["id"]: each for each in results if each.get("outcome", "broken") != "broken"}
 
 
 def judge(options: argparse.Namespace) -> None:
-    """Judge every mutant that has no result yet, the mutants of a module one after another."""
+    """Judges every mutant without a result, the mutants of a module one after another."""
     judge = Judge(options)
     done = outcomes(judge.results)
     waiting = [each for each in json.loads(options.mutants.read_text(encoding="utf-8")) if each["id"] not in done]
@@ -336,11 +338,11 @@ def judge(options: argparse.Namespace) -> None:
 
 
 def table(options: argparse.Namespace) -> None:
-    """Print what each suite kills, in all and in each package, and what survives the second."""
+    """Prints the mutants killed by each suite, per package and in total, and those that survive the second."""
     old, new = outcomes(read(options.old)), outcomes(read(options.new))
     both = sorted(old.keys() & new.keys())
-    print(f"{len(both)} mutants judged by both, {len(old.keys() ^ new.keys())} by one only\n")
-    print(f"{'':12}{'mutants':>9}{'old':>6}{'new':>6}{'both':>6}   share of old's kills that new kills too")
+    print(f"{len(both)} mutants judged by both, {len(old.keys() ^ new.keys())} by only one\n")
+    print(f"{'':12}{'mutants':>9}{'old':>6}{'new':>6}{'both':>6}   share of old's kills also killed by new")
     for package in (*PACKAGES, "all"):
         these = [key for key in both if package in ("all", key.split("/")[1])]
         by_old, by_new = ({key for key in these if results[key]["outcome"] in KILLED} for results in (old, new))
@@ -348,7 +350,7 @@ def table(options: argparse.Namespace) -> None:
         share = f"{common / len(by_old):.1%}" if by_old else "-"
         print(f"{package:12}{len(these):9}{len(by_old):6}{len(by_new):6}{common:6}   {share}")
     for key in (key for key in both if new[key]["outcome"] not in KILLED):
-        print(f"\n{key}, line {new[key]['line']}: {old[key]['outcome']} in old, {new[key]['outcome']} in new")
+        print(f"\n{key}, line {new[key]['line']}: {old[key]['outcome']} by old, {new[key]['outcome']} by new")
         print("\n".join(f"    {line}" for line in new[key]["diff"]))
 
 
@@ -358,13 +360,13 @@ def main() -> None:
     drawing = verbs.add_parser("sample", help="draw mutants")
     drawing.add_argument("--count", type=int, default=120)
     drawing.add_argument("--seed", type=int, default=0)
-    judging = verbs.add_parser("judge", help="run the tests of a checkout")
+    judging = verbs.add_parser("judge", help="run the tests of a checkout on the mutants")
     judging.add_argument("mutants", type=Path)
     judging.add_argument("--checkout", type=Path, required=True)
-    judging.add_argument("--python", type=Path, required=True, help="interpreter with what the tests need")
-    judging.add_argument("--markers", help="tests to select, as pytest's -m takes it")
+    judging.add_argument("--python", type=Path, required=True, help="interpreter with the dependencies of the tests")
+    judging.add_argument("--markers", help="marker expression, as for pytest's -m")
     judging.add_argument("--workers", type=int, default=1)
-    comparing = verbs.add_parser("table", help="compare two results")
+    comparing = verbs.add_parser("table", help="compare two result files")
     comparing.add_argument("old", type=Path)
     comparing.add_argument("new", type=Path)
     for verb, call in ((drawing, sample), (judging, judge), (comparing, table)):

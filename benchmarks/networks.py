@@ -1,11 +1,11 @@
-"""What every shipped network weighs and takes: parameters, time of an image and of a training step, memory.
+"""Parameters, inference time, training step time and memory of the shipped networks.
 
-    python benchmarks/networks.py                        # all, an image of 321x321, full width, random weights
+    python benchmarks/networks.py                        # all networks, 321x321, full width, random weights
     python benchmarks/networks.py shapes unet_camvid --size 257 --repeats 5
 
-Each network runs in a process of its own, so that the peak of memory is its own; the step is that of its pipeline, with
-its optimizer, losses and further outputs, for a batch of one image. Printed are medians over repetitions after one that
-is not counted, in milliseconds, and the peak resident memory of the process with TensorFlow in it.
+Each network runs in a separate process, to measure its own peak memory. The training step is that of the pipeline, with
+its optimizer, losses and auxiliary outputs, for a batch of one image. The script prints medians over repetitions in
+milliseconds, after a warm-up, and the peak resident memory of the process, which includes TensorFlow.
 """
 
 import argparse
@@ -28,13 +28,14 @@ from tfseg.pipeline import load
 from tfseg.shipped import shipped
 
 COLUMNS = (
-    "| network | learned | fixed | output stride | image, ms | step, ms | peak, GB |\n|---|---|---|---|---|---|---|"
+    "| network | trainable | non-trainable | output stride | image, ms | step, ms | peak, GB |"
+    "\n|---|---|---|---|---|---|---|"
 )
 
 
 def row(name: str, size: int, repeats: int) -> str:
-    """One network's line of the table."""
-    overrides = ["training.gradient_accumulation_steps=1"]  # one batch is one step
+    """Returns the table row of a network."""
+    overrides = ["training.gradient_accumulation_steps=1"]  # one optimizer step per batch
     pipeline = load(name, overrides)
     facts = pipeline.describe()
     image = np.random.default_rng(0).integers(0, 256, (1, size, size, pipeline.model.channels)).astype(np.float32)
@@ -57,19 +58,19 @@ def logits(model: keras.Model) -> keras.KerasTensor:
 
 
 def milliseconds(run: Callable[[], object], repeats: int) -> float:
-    """The median of `repeats` runs, after one that compiles."""
+    """Returns the median time of `repeats` runs, after one that compiles."""
     run()
-    taken = []
+    times = []
     for _ in range(repeats):
         begin = time.perf_counter()
         run()
-        taken.append(1000 * (time.perf_counter() - begin))
-    return statistics.median(taken)
+        times.append(1000 * (time.perf_counter() - begin))
+    return statistics.median(times)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="shipped pipelines; all by default")
+    parser.add_argument("names", nargs="*", help="names of shipped pipelines; all by default")
     parser.add_argument("--size", type=int, default=321, help="height and width of the image")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)

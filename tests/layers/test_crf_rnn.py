@@ -250,13 +250,16 @@ def test_no_gradient_to_the_image_by_default(form: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"theta_alpha": 0}, "`theta_alpha` must be greater than zero, and finite. Received: theta_alpha=0"),
-        ({"theta_beta": -3.0}, "`theta_beta` must be greater than zero, and finite. Received: theta_beta=-3.0"),
-        ({"theta_gamma": float("nan")}, "`theta_gamma` must be greater than zero, and finite. Received: theta_gamma="),
-        ({"theta_gamma": 1e9}, "`theta_gamma` must be at most 1000 pixels: time grows with it. Received: theta_gamma="),
+        ({"theta_alpha": 0}, "`theta_alpha` must be positive and finite. Received: theta_alpha=0"),
+        ({"theta_beta": -3.0}, "`theta_beta` must be positive and finite. Received: theta_beta=-3.0"),
+        ({"theta_gamma": float("nan")}, "`theta_gamma` must be positive and finite. Received: theta_gamma="),
+        (
+            {"theta_gamma": 1e9},
+            "`theta_gamma` must be at most 1000 pixels, because computation time grows with it. Received: theta_gamma=",
+        ),
         (
             {"spatial_weight": float("inf")},
-            "`spatial_weight` must lie within 1000000 of zero. Received: spatial_weight=",
+            "`spatial_weight` must be between -1000000 and 1000000. Received: spatial_weight=",
         ),
         ({"iterations": 0}, "`iterations` must be a positive integer. Received: iterations=0"),
         (
@@ -325,7 +328,7 @@ def test_image_must_match_the_size_of_the_logits_at_run_time(form: dict[str, Any
 def test_invalid_intensities(form: dict[str, Any], value: float) -> None:
     logits, image = scene()
     image[0, 2, 2, 1] = value
-    text = "The image must hold intensities of 0 to 255, without NaN. Lowest and highest follow. Received:"
+    text = "The image must have intensities from 0 to 255, without NaN (minimum and maximum shown). Received:"
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
         CrfRnn(**THETAS, **form)([logits, image])
 
@@ -335,8 +338,8 @@ def test_image_divided_by_255_raises(form: dict[str, Any]) -> None:
     logits, image = scene()
     crf = CrfRnn(**THETAS, **form)
     text = (
-        "The image must hold intensities of 0 to 255, and it is within 0 to 1, as if it had been divided by 255. "
-        "Multiply it. The highest value follows. Received:"
+        "The image must have intensities from 0 to 255, but has fractions from 0 to 1 (maximum shown). Multiply it by "
+        "255. Received:"
     )
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
         crf([logits, image / 255])

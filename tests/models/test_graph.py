@@ -208,7 +208,7 @@ PROBLEMS = [
     (
         graph(SCORE, {**SCORE, "strides": 2}, {"layer": "crop_like", "inputs": ("layer1", "image"), "offset": 0}),
         ("layers", 2, "offset"),
-        "Expected two tensors of one scale, to crop one to the other; resize or upsample one of them first. "
+        "Expected two tensors of the same scale to crop one to the other; resize or upsample one of them first. "
         "Received: deep.scale=1/2, reference.scale=1",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Adaptive average pooling, against loops over its rule."""
+"""Adaptive average pooling, compared with a loop over its bins."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tfseg.ops import adaptive_average_pool
 
 
-def by_rule(x: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """The mean of each part, cut out as PyTorch's `AdaptiveAvgPool2d` does: floor in front, ceil behind."""
+def loop(x: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Computes the mean of each bin with the bounds of PyTorch's `AdaptiveAvgPool2d`: floor of start, ceil of end."""
     batch, height, width, channels = x.shape
     pooled = np.zeros((batch, rows, columns, channels))
     for i in range(rows):
@@ -27,29 +27,29 @@ def by_rule(x: np.ndarray, rows: int, columns: int) -> np.ndarray:
     bins=st.tuples(st.integers(1, 7), st.integers(1, 7)),
     seed=st.integers(0, 99),
 )
-def test_parts_are_those_of_the_rule(size: tuple[int, int], bins: tuple[int, int], seed: int) -> None:
+def test_bins_match_loop(size: tuple[int, int], bins: tuple[int, int], seed: int) -> None:
     x = np.random.default_rng(seed).normal(size=(2, *size, 3)).astype(np.float32)
-    np.testing.assert_allclose(adaptive_average_pool(x, bins), by_rule(x, *bins), atol=1e-5)
+    np.testing.assert_allclose(adaptive_average_pool(x, bins), loop(x, *bins), atol=1e-5)
 
 
-def test_parts_of_a_length_that_they_do_not_divide() -> None:
-    """As torch.nn.AdaptiveAvgPool1d(3) gives for 0 to 6: parts 0..2, 2..4, 4..6."""
+def test_bins_overlap_where_they_do_not_divide_the_length() -> None:
+    """The result of torch.nn.AdaptiveAvgPool1d(3) for 0 to 6, with the bins 0..2, 2..4 and 4..6."""
     x = np.arange(7.0, dtype=np.float32).reshape(1, 1, 7, 1)
     assert np.ravel(adaptive_average_pool(x, (1, 3))).tolist() == [1.0, 3.0, 5.0]
 
 
-def test_one_graph_for_all_sizes() -> None:
+def test_graph_of_unknown_size() -> None:
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 2))])
     def pooled(x: tf.Tensor) -> tf.Tensor:
         return adaptive_average_pool(x, (3, 2))
 
     for size in ((1, 1), (5, 8), (12, 2)):
         x = np.random.default_rng(0).normal(size=(1, *size, 2)).astype(np.float32)
-        np.testing.assert_allclose(pooled(x), by_rule(x, 3, 2), atol=1e-5)
+        np.testing.assert_allclose(pooled(x), loop(x, 3, 2), atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_comes_back_as_it_was_and_is_summed_in_float32(dtype: str) -> None:
+def test_half_precision_is_averaged_in_float32(dtype: str) -> None:
     x = tf.fill((1, 300, 300, 1), tf.constant(3.0, dtype))
     pooled = adaptive_average_pool(x, (1, 1))
     assert pooled.dtype == dtype

@@ -1,4 +1,4 @@
-"""Exact arithmetic of sizes and places, against the figures of the released nets and a transcription of Caffe."""
+"""Exact arithmetic of sizes and coordinates, compared with the released networks and a transcription of Caffe."""
 
 import math
 import re
@@ -27,64 +27,64 @@ POOL, UP2 = conv_map(2, 2), deconv_map(4, 2)
 
 
 def vgg16(pools: int) -> CoordinateMap:
-    """The map of the released trunk up to a pool, with its padding of 100 at the first convolution."""
-    place = IMAGE
+    """Returns the map of the released VGG16 up to a pooling layer, with padding 100 at the first convolution."""
+    result = IMAGE
     for index, kind in enumerate(VGG16):
-        place = place.then(POOL if kind == "p" else conv_map(3, padding=100 if index == 0 else 1))
+        result = result.then(POOL if kind == "p" else conv_map(3, padding=100 if index == 0 else 1))
         pools -= kind == "p"
         if not pools:
-            return place
+            return result
     raise AssertionError
 
 
 SCORE = vgg16(5).then(conv_map(7)).then(conv_map(1)).then(conv_map(1))
 
 
-def fused(fine: CoordinateMap, deep: CoordinateMap) -> int:
-    """The offset of a skip: the skip's scores are cropped to the upsampled deep ones."""
-    return crop_offset(fine, deep)
+def skip_offset(skip: CoordinateMap, deep: CoordinateMap) -> int:
+    """Returns the crop offset of a skip connection, whose scores are cropped to the upsampled deep scores."""
+    return crop_offset(skip, deep)
 
 
-def test_crop_offsets_of_fcn_on_vgg16() -> None:
+def test_crop_offsets_of_fcn_vgg16() -> None:
     assert crop_offset(SCORE.then(deconv_map(64, 32)), IMAGE) == 19
     up2 = SCORE.then(UP2)
-    assert fused(vgg16(4), up2) == 5
+    assert skip_offset(vgg16(4), up2) == 5
     assert crop_offset(up2.then(deconv_map(32, 16)), IMAGE) == 27
     up4 = up2.then(UP2)
-    assert fused(vgg16(3), up4) == 9
+    assert skip_offset(vgg16(3), up4) == 9
     assert crop_offset(up4.then(deconv_map(16, 8)), IMAGE) == 31
 
 
 ALEXNET = [(11, 4, 100), (3, 2, 0), (5, 1, 2), (3, 2, 0), (3, 1, 1), (3, 1, 1), (3, 1, 1), (3, 2, 0), (6, 1, 0)]
 
 
-def test_crop_offset_of_fcn_on_alexnet_needs_an_odd_kernel() -> None:
-    place = IMAGE
+def test_crop_offset_of_fcn_alexnet_requires_an_odd_kernel() -> None:
+    scores = IMAGE
     for kernel, stride, padding in ALEXNET:
-        place = place.then(conv_map(kernel, stride, padding))
-    assert crop_offset(place.then(deconv_map(63, 32)), IMAGE) == 18
+        scores = scores.then(conv_map(kernel, stride, padding))
+    assert crop_offset(scores.then(deconv_map(63, 32)), IMAGE) == 18
     with pytest.raises(ValueError) as error:
-        crop_offset(place.then(deconv_map(64, 32)), IMAGE)
+        crop_offset(scores.then(deconv_map(64, 32)), IMAGE)
     assert str(error.value) == (
-        "Expected two tensors whose elements coincide, to crop one to the other; change a kernel size or a padding by "
-        "one. Received: deep.offset - reference.offset=37/2"
+        "Expected offsets that differ by an integer to crop one tensor to the other; change a kernel size or a padding "
+        "by one. Received: deep.offset - reference.offset=37/2"
     )
 
 
-def test_tensors_of_different_scale_cannot_be_cropped_to_each_other() -> None:
+def test_crop_offset_rejects_different_scales() -> None:
     with pytest.raises(ValueError) as error:
         crop_offset(SCORE, IMAGE)
     assert str(error.value) == (
-        "Expected two tensors of one scale, to crop one to the other; resize or upsample one of them first. "
+        "Expected two tensors of the same scale to crop one to the other; resize or upsample one of them first. "
         "Received: deep.scale=1/32, reference.scale=1"
     )
 
 
-def test_a_map_places_the_center_of_each_window() -> None:
-    """Element 3 of a 5-wide, stride 2, padding 1 window sees 5 … 9, whose center is 7; dilated, 5 … 13 and 9."""
+def test_coordinate_maps_map_window_centers() -> None:
+    """With kernel 5, stride 2 and padding 1, output 3 covers 5 … 9 with center 7; with dilation 2, 5 … 13 and 9."""
     for dilation, center in ((1, 7), (2, 9)):
-        place = conv_map(5, 2, 1, dilation)
-        assert place.scale * center + place.offset == 3
+        window = conv_map(5, 2, 1, dilation)
+        assert window.scale * center + window.offset == 3
     assert deconv_map(4, 2).then(conv_map(4, 2)) == CoordinateMap(Fraction(1), Fraction(0))
 
 
@@ -102,7 +102,7 @@ def test_sizes_of_fcn8s(size: int, chain: list[int]) -> None:
     assert sizes == chain
 
 
-def test_sizes_of_fcn32s_on_alexnet() -> None:
+def test_sizes_of_fcn32s_alexnet() -> None:
     assert deconv_size(16, 64, 32) == 544
     sizes = [conv_size(500, 11, 4, 100)]
     for _ in range(3):
@@ -110,8 +110,8 @@ def test_sizes_of_fcn32s_on_alexnet() -> None:
     assert [*sizes, conv_size(sizes[-1], 6)] == [173, 86, 43, 21, 16]
 
 
-def test_receptive_fields_of_the_paper() -> None:
-    """Table 1 of the paper: 404 for VGG16, 355 for AlexNet."""
+def test_receptive_fields_of_fcn() -> None:
+    """Table 1 of the FCN paper: 404 for VGG16, 355 for AlexNet."""
     field = ReceptiveField()
     for kind in VGG16:
         field = field.then(2, 2) if kind == "p" else field.then(3)
@@ -122,7 +122,7 @@ def test_receptive_fields_of_the_paper() -> None:
     assert field == ReceptiveField(355, 32)
 
 
-def test_receptive_field_of_a_context_module() -> None:
+def test_receptive_fields_of_the_context_module() -> None:
     """Yu and Koltun, table 1: 3, 5, 9, 17, 33, 65, 67."""
     field, sizes = ReceptiveField(), []
     for dilation in (1, 1, 2, 4, 8, 16, 1):
@@ -132,7 +132,7 @@ def test_receptive_field_of_a_context_module() -> None:
 
 
 def caffe(size: int, kernel: int, stride: int, padding: int) -> int:
-    """`PoolingLayer::Reshape`, word for word."""
+    """Transcription of Caffe's `PoolingLayer::Reshape`."""
     pooled = math.ceil((size + 2 * padding - kernel) / stride) + 1
     if padding:
         if (pooled - 1) * stride >= size + padding:
@@ -142,14 +142,14 @@ def caffe(size: int, kernel: int, stride: int, padding: int) -> int:
 
 
 @given(st.integers(1, 600), st.integers(1, 9), st.data())
-def test_pool_sizes_are_those_of_caffe(size: int, kernel: int, data: st.DataObject) -> None:
+def test_pool_sizes_match_caffe(size: int, kernel: int, data: st.DataObject) -> None:
     stride, padding = data.draw(st.integers(1, kernel)), data.draw(st.integers(0, kernel - 1))
     assert caffe_pool_size(size, kernel, stride, padding) == caffe(size, kernel, stride, padding)
 
 
 @settings(deadline=None)
 @given(st.integers(20, 60), st.integers(1, 5), st.integers(1, 3), st.integers(0, 3))
-def test_conv_sizes_are_those_of_keras(size: int, kernel: int, stride: int, padding: int) -> None:
+def test_conv_sizes_match_keras(size: int, kernel: int, stride: int, padding: int) -> None:
     layer = keras.layers.Conv2D(1, kernel, stride)
     assert layer.compute_output_shape((1, size + 2 * padding, 60, 1))[1] == conv_size(size, kernel, stride, padding)
     dilated = keras.layers.Conv2D(1, kernel, dilation_rate=stride)
@@ -167,12 +167,12 @@ def test_conv_sizes_are_those_of_keras(size: int, kernel: int, stride: int, padd
         (4, ((2, 1), (2, 1), (1, 1), (1, 1), (1, 2), (1, 4), (1, 4))),
     ],
 )
-def test_strides_become_dilations(output_stride: int, plan: tuple[tuple[int, int], ...]) -> None:
+def test_strides_are_replaced_by_dilation_rates(output_stride: int, plan: tuple[tuple[int, int], ...]) -> None:
     assert dilate((2, 2, 1, 2, 2, 1, 2), output_stride) == plan
 
 
-def test_dilated_blocks_compute_what_the_strided_ones_do() -> None:
-    """At the places that the strided net has, numbers agree: this is what the dilations are for."""
+def test_dilated_network_matches_strided_network() -> None:
+    """Their values agree at the positions of the strided network."""
     keras.utils.set_random_seed(4)
     kernels = [keras.random.normal((3, 3, 2, 2)) * 0.3 for _ in range(4)]
     image = keras.random.normal((1, 65, 65, 2))
@@ -188,8 +188,7 @@ def test_dilated_blocks_compute_what_the_strided_ones_do() -> None:
     assert keras.ops.max(keras.ops.abs(dilated[:, ::4, ::4] - strided)) < 1e-5
 
 
-def test_an_output_stride_must_be_reached() -> None:
-    with pytest.raises(
-        ValueError, match=re.escape("Expected output_stride to be one of 1, 2, 6, 12. Received: output_stride=4")
-    ):
+def test_unreachable_output_stride_is_rejected() -> None:
+    text = "Expected `output_stride` to be one of 1, 2, 6, 12. Received: output_stride=4"
+    with pytest.raises(ValueError, match=re.escape(text)):
         dilate((2, 3, 1, 2), 4)

@@ -1,4 +1,4 @@
-"""The kernel of Caffe's bilinear filler."""
+"""Bilinear kernels, compared with Caffe's bilinear filler."""
 
 import numpy as np
 import pytest
@@ -16,18 +16,18 @@ from tfseg.ops.kernels import bilinear_kernel, bilinear_taps
         (5, [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]),
     ],
 )
-def test_taps(size: int, taps: list[float]) -> None:
+def test_bilinear_taps(size: int, taps: list[float]) -> None:
     np.testing.assert_allclose(bilinear_taps(size), taps, rtol=1e-6)
 
 
 @pytest.mark.parametrize("factor", [2, 8, 16, 32])
-def test_every_output_sees_weights_that_sum_to_one(factor: int) -> None:
-    """Of a kernel of twice the factor, each output takes the taps that lie a factor apart."""
+def test_weights_of_each_output_sum_to_one(factor: int) -> None:
+    """The kernel size is twice the factor, and each output uses the two taps that are a factor apart."""
     taps = bilinear_taps(2 * factor)
     np.testing.assert_allclose(taps[:factor] + taps[factor:], 1, rtol=1e-6)
 
 
-def test_the_kernel_is_zero_off_its_diagonal() -> None:
+def test_kernel_is_zero_between_different_channels() -> None:
     kernel = bilinear_kernel((4, 6), filters=21)
     assert kernel.shape == (4, 6, 21, 21)
     assert kernel.dtype == np.float32

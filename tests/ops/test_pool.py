@@ -1,4 +1,4 @@
-"""Caffe's pooling, against a transcription of its loops."""
+"""Caffe's pooling, compared with a transcription of its loops."""
 
 import itertools
 
@@ -17,7 +17,7 @@ WINDOWS = [
 
 
 def loops(x: np.ndarray, kernel: int, stride: int, padding: int, average: bool) -> np.ndarray:
-    """`PoolingLayer::Forward_cpu` of Caffe for one square window."""
+    """Transcription of Caffe's `PoolingLayer::Forward_cpu` for a square window."""
     batch, *sizes, channels = x.shape
     pooled = [caffe_pool_size(size, kernel, stride, padding) for size in sizes]
     y = np.zeros((batch, *pooled, channels), x.dtype)
@@ -34,25 +34,25 @@ def loops(x: np.ndarray, kernel: int, stride: int, padding: int, average: bool) 
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), WINDOWS)
-def test_pools_are_those_of_caffe(kernel: int, stride: int, padding: int) -> None:
+def test_pooling_matches_caffe(kernel: int, stride: int, padding: int) -> None:
     window = [(size, size) for size in (kernel, stride, padding)]
     for height, width in ((7, 8), (9, 6), (4, 5)):
-        x = np.random.default_rng(height).normal(size=(2, height, width, 3)).astype("float32") - 3  # zeros would win
+        x = np.random.default_rng(height).normal(size=(2, height, width, 3)).astype("float32") - 3  # mostly negative
         np.testing.assert_array_equal(caffe_max_pool(x, *window), loops(x, kernel, stride, padding, average=False))
         expected = loops(x, kernel, stride, padding, average=True)
         np.testing.assert_allclose(caffe_average_pool(x, *window), expected, atol=1e-5)
 
 
-def test_windows_may_be_oblong() -> None:
+def test_rectangular_windows() -> None:
     x = np.random.default_rng(1).normal(size=(1, 8, 8, 2)).astype("float32")
     rows = loops(x, 3, 2, 1, average=False)[:, :, ::1]
-    found = caffe_max_pool(x, (3, 1), (2, 1), (1, 0))
-    assert tuple(found.shape) == (1, rows.shape[1], 8, 2)
-    np.testing.assert_array_equal(caffe_max_pool(found, (1, 3), (1, 2), (0, 1)), rows)
+    pooled = caffe_max_pool(x, (3, 1), (2, 1), (1, 0))
+    assert tuple(pooled.shape) == (1, rows.shape[1], 8, 2)
+    np.testing.assert_array_equal(caffe_max_pool(pooled, (1, 3), (1, 2), (0, 1)), rows)
 
 
-def test_where_same_padding_is_equal_and_where_it_is_not() -> None:
-    """What the module's docstring says of TensorFlow's `same`."""
+def test_comparison_with_same_padding() -> None:
+    """The statements on TensorFlow's `same` in the docstring of `tfseg.ops.pool`."""
 
     def equal(size: int, kernel: int, padding: int) -> bool:
         x = np.random.default_rng(size).normal(size=(1, size, size, 1)).astype("float32")
@@ -66,7 +66,7 @@ def test_where_same_padding_is_equal_and_where_it_is_not() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_padding_never_wins_in_half_precision(dtype: str) -> None:
+def test_padding_does_not_affect_maxima_in_half_precision(dtype: str) -> None:
     x = keras.ops.cast(np.full((1, 3, 3, 1), -6e4), dtype)
     y = caffe_max_pool(x, (3, 3), (2, 2), (1, 1))
     assert keras.backend.standardize_dtype(y.dtype) == dtype

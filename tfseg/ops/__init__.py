@@ -1,4 +1,4 @@
-"""Stateless tensor functions and exact arithmetic: what layers, losses and metrics are made of."""
+"""Stateless tensor functions and exact arithmetic, used by layers, losses and metrics."""
 
 from tfseg.ops.adaptive import adaptive_average_pool
 from tfseg.ops.confusion import confusion_matrix

@@ -1,36 +1,38 @@
-"""What lies near a change of label, in chessboard distance.
+"""Bands of pixels near label boundaries, by chessboard distance.
 
-That distance, the larger of the steps in rows and in columns, is the one of the two published programs: DeepLab's
-trimaps are dilated by a square of side 2 r + 1, and boundary IoU erodes d times by a square of side 3.
+The chessboard distance is the larger of the differences in rows and in columns. Both published programs use it:
+DeepLab's trimaps are dilated by a square of side `2 r + 1`, and boundary IoU erodes d times by a square of side 3.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from keras import ops
 
+from tfseg.typing import Tensor
 
-def near_boundary(labels: Any, radii: Sequence[Any], outside: int | None = None) -> list[Any]:
-    """Tells, for each radius, around which pixels a square of side `2 radius + 1` has more than one label.
 
-    A square has one label if and only if each block of 2x2 pixels in it has. One summed-area table counts the blocks
-    that have several in any rectangle, so the time does not grow with the radius.
+def near_boundary(labels: Tensor, radii: Sequence[int | Tensor], outside: int | None = None) -> list[Tensor]:
+    """Returns one mask per radius of the pixels within that chessboard distance of a label boundary.
+
+    A pixel is in the mask if the square of side `2 radius + 1` around it contains more than one label. A square
+    contains a single label if and only if each of its blocks of 2x2 pixels does. A summed-area table counts the blocks
+    with several labels in any rectangle, so the computation time does not depend on the radius.
 
     Args:
-        labels: integers `[batch, height, width]`.
-        radii: integers of at least 1, Python's, or scalar tensors where they depend on the image; the last the largest.
-        outside: the label of what lies beyond the image. None: nothing lies there, and the border is no boundary.
+        labels: Integer tensor `[batch, height, width]`.
+        radii: Radii of at least 1, in ascending order: Python integers, or scalar tensors if they depend on the image.
+        outside: Label of the pixels outside the image. If `None`, the image border is not a boundary.
 
     Returns:
-        For each radius booleans of the shape of `labels`.
+        List of boolean tensors of the shape of `labels`, one per radius.
 
     Reference:
-        Crow, Summed-Area Tables for Texture Mapping (1984).
+        Crow, "Summed-Area Tables for Texture Mapping", SIGGRAPH 1984.
     """
     (height, width), largest = ops.shape(labels)[1:], radii[-1]
     border = (largest, largest - 1)
     blocks = ops.pad(ops.cast(_mixed_blocks(labels, outside), "int32"), [(0, 0), border, border])
-    # A sum past 2^31 wraps around, and differences of sums wrap back: int32 is exact for images of any size.
+    # Sums above 2^31 wrap around, and their differences wrap back: int32 is exact for images of any size.
     table = ops.cumsum(ops.cumsum(blocks, axis=1), axis=2)
     bands = []
     for radius in radii:
@@ -40,8 +42,8 @@ def near_boundary(labels: Any, radii: Sequence[Any], outside: int | None = None)
     return bands
 
 
-def _mixed_blocks(labels: Any, outside: int | None) -> Any:
-    """Which blocks of 2x2 pixels have several labels, `[batch, height + 1, width + 1]`: those over the border too."""
+def _mixed_blocks(labels: Tensor, outside: int | None) -> Tensor:
+    """Marks 2x2 blocks with several labels, `[batch, height + 1, width + 1]`, including those across the border."""
     mode, value = ("symmetric", None) if outside is None else ("constant", outside)
     padded = ops.pad(labels, [(0, 0), (1, 1), (1, 1)], mode, value)
     across = padded[:, :, 1:] != padded[:, :, :-1]

@@ -1,66 +1,72 @@
-"""Counting which class was taken for which."""
-
-from typing import Any
+"""Confusion matrices."""
 
 import keras
 from keras import ops
 
 from tfseg.ops.runtime import assert_condition
+from tfseg.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-    def _counts(values: Any, length: int) -> Any:
-        """How often each of 0 to `length - 1` occurs; five times as fast on CPUs as a sum over segments."""
-        none = tf.constant([], tf.int32)  # `tf.math.bincount` reads the length off the values, which XLA cannot
+    def _counts(values: Tensor, length: int) -> Tensor:
+        """Counts the occurrences of 0 to `length - 1`, on CPUs five times as fast as `segment_sum`."""
+        none = tf.constant([], tf.int32)  # `tf.math.bincount` infers the length from the values, which XLA cannot
         return tf.raw_ops.DenseBincount(input=values, size=length, weights=none, binary_output=False)
 
 else:
 
-    def _counts(values: Any, length: int) -> Any:
+    def _counts(values: Tensor, length: int) -> Tensor:
         return ops.segment_sum(ops.ones_like(values), values, num_segments=length)
 
 
-def confusion_matrix(labels: Any, predictions: Any, num_classes: int, ignore_label: int | None = None) -> Any:
-    """Counts pixels by their label (row) and their prediction (column).
+def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int, ignore_label: int | None = None) -> Tensor:
+    """Computes the confusion matrix, with one row per label and one column per predicted class.
 
-    The last column counts labeled pixels that were predicted as no class at all, for instance as the void id: a miss.
+    An additional last column counts the labeled pixels whose prediction is not a class, for instance void. They are
+    false negatives of their label.
+
+    Example:
+
+    >>> labels, predictions = [0, 0, 1, 255], [0, 255, 1, 1]
+    >>> confusion_matrix(keras.ops.array(labels), keras.ops.array(predictions), 2, ignore_label=255).numpy().tolist()
+    [[1, 0, 1], [0, 1, 0]]
 
     Args:
-        labels: integers of any shape, each a class `0 … classes - 1` or `ignore_label`.
-        predictions: integers of the same shape.
-        num_classes: the number of classes.
-        ignore_label: the label of pixels that are not counted.
+        labels: Integer tensor of any shape, with classes `0` to `num_classes - 1` and `ignore_label`.
+        predictions: Integer tensor of the same shape.
+        num_classes: Number of classes.
+        ignore_label: Label of the pixels that are not counted.
 
     Returns:
-        int64 `[classes, classes + 1]`.
+        int64 tensor `[num_classes, num_classes + 1]`.
 
     Raises:
-        tf.errors.InvalidArgumentError: when it runs, for a label that is neither a class nor `ignore_label` (ValueError
-        with
-            the NumPy backend). Under XLA, which has no such checks, these pixels are not counted.
+        tf.errors.InvalidArgumentError: At run time, if a label is neither a class nor `ignore_label` (ValueError with
+            the NumPy backend). XLA drops this check; such pixels are then not counted.
     """
     return confusion_matrices(labels, predictions, ops.zeros_like(labels), 1, num_classes, ignore_label)[0]
 
 
 def confusion_matrices(
-    labels: Any, predictions: Any, parts: Any, count: int, num_classes: int, ignore_label: int | None = None
-) -> Any:
-    """A confusion matrix for each of the `count` parts that pixels belong to, as `confusion_matrix` makes one.
+    labels: Tensor, predictions: Tensor, parts: Tensor, count: int, num_classes: int, ignore_label: int | None = None
+) -> Tensor:
+    """Computes one confusion matrix per part of the pixels. See `confusion_matrix`.
 
     Args:
-        labels: integers of any shape, each a class `0 … classes - 1` or `ignore_label`.
-        predictions: integers of the same shape.
-        parts: integers of the same shape, at least 0. Pixels of part `count` or higher are not counted.
-        count: the number of parts.
-        num_classes: the number of classes.
-        ignore_label: the label of pixels that are not counted.
+        labels: Integer tensor of any shape, with classes `0` to `num_classes - 1` and `ignore_label`.
+        predictions: Integer tensor of the same shape.
+        parts: Integer tensor of the same shape, index of each pixel's part, at least 0. Pixels with an index of
+            `count` or more are not counted.
+        count: Number of parts.
+        num_classes: Number of classes.
+        ignore_label: Label of the pixels that are not counted.
 
     Returns:
-        int64 `[count, classes, classes + 1]`.
+        int64 tensor `[count, num_classes, num_classes + 1]`.
 
     Raises:
-        tf.errors.InvalidArgumentError: as of `confusion_matrix`.
+        tf.errors.InvalidArgumentError: For the labels that `confusion_matrix` rejects.
     """
     labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
     predictions = ops.reshape(ops.cast(predictions, "int32"), (-1,))
@@ -74,16 +80,15 @@ def confusion_matrices(
     return ops.cast(ops.reshape(counts, (count, num_classes, num_classes + 1)), "int64")
 
 
-def assert_labels(labels: Any, num_classes: int, ignore_label: int | None = None) -> Any:
-    """Which of the labels are of a class that counts; others than classes and `ignore_label` are refused when it
-    runs."""
+def assert_labels(labels: Tensor, num_classes: int, ignore_label: int | None = None) -> Tensor:
+    """Returns a mask of the pixels to count; at run time, raises if a label is neither a class nor `ignore_label`."""
     inside = ops.logical_and(labels >= 0, labels < num_classes)
     if ignore_label is None:
         known = counted = inside
     else:
         known, counted = ops.logical_or(inside, labels == ignore_label), ops.logical_and(inside, labels != ignore_label)
 
-    def first_unknown() -> Any:
+    def first_unknown() -> Tensor:
         return ops.reshape(labels, (-1,))[ops.argmin(ops.reshape(known, (-1,)))]
 
     assert_condition(ops.all(known), _expected(num_classes, ignore_label), first_unknown)

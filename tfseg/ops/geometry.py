@@ -1,16 +1,17 @@
-"""Sizes, coordinates and receptive fields of convolutional nets, in exact numbers.
+"""Exact arithmetic of sizes, coordinates and receptive fields of convolutional networks.
 
-One spatial axis at a time. Every name here is about plain integers and fractions; nothing touches a tensor.
+All functions compute with integers and fractions, for one spatial axis.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+
+from tfseg.typing import Tensor
 
 
 def conv_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
-    """The length of a convolution's output: `floor((n + 2p - d (k - 1) - 1) / s) + 1`.
+    """Returns the output size of a convolution: `floor((n + 2p - d (k - 1) - 1) / s) + 1`.
 
     >>> conv_size(500, kernel=3, padding=100)
     698
@@ -19,7 +20,7 @@ def conv_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilatio
 
 
 def deconv_size(size: int, kernel: int, stride: int = 1, padding: int = 0) -> int:
-    """The length of a transposed convolution's output: `(n - 1) s + k - 2p`.
+    """Returns the output size of a transposed convolution: `(n - 1) s + k - 2p`.
 
     >>> deconv_size(16, kernel=64, stride=32)
     544
@@ -28,9 +29,9 @@ def deconv_size(size: int, kernel: int, stride: int = 1, padding: int = 0) -> in
 
 
 def caffe_pool_size(size: int, kernel: int, stride: int, padding: int = 0) -> int:
-    """The length of a Caffe pooling's output: the size rounds up, and no window may start past the padded begin.
+    """Returns the output size of Caffe's pooling, which rounds up and drops windows that start in the padding.
 
-    `ceil((n + 2p - k) / s) + 1`, less one where `p > 0` and the last window would start at or after `n + p`.
+    `ceil((n + 2p - k) / s) + 1`, minus one if `p > 0` and the last window would start at or after `n + p`.
 
     >>> caffe_pool_size(349, kernel=2, stride=2)
     175
@@ -43,73 +44,73 @@ def caffe_pool_size(size: int, kernel: int, stride: int, padding: int = 0) -> in
     return pooled
 
 
-def interp_size(length: Any, scale: Fraction) -> Any:
-    """The length that Caffe's `Interp` gives: shrunk by the scale's denominator, then zoomed by its numerator.
+def interp_size(length: int | Tensor, scale: Fraction) -> int | Tensor:
+    """Returns the output size of Caffe's `Interp`: divided by the scale's denominator, then times its numerator.
 
-    A map of `n` places becomes `(n - 1) // q * p + 1` for the scale `p / q`. Works on integers and integer tensors.
+    The scale `p / q` turns `n` positions into `(n - 1) // q * p + 1`. `length` is an integer or an integer tensor.
 
     >>> [interp_size(321, scale) for scale in (Fraction(3, 4), Fraction(1, 2), Fraction(3, 2))]
     [241, 161, 481]
 
     Reference:
-        `interp_layer.cpp` of DeepLab's Caffe.
+        `interp_layer.cpp` in DeepLab's version of Caffe.
     """
     return (length - 1) // scale.denominator * scale.numerator + 1
 
 
 @dataclass(frozen=True)
 class CoordinateMap:
-    """Where a position of one tensor lies in another: `x_out = scale * x_in + offset`.
+    """Affine map from coordinates of one tensor to coordinates of another: `x_out = scale * x_in + offset`.
 
-    Positions are centers of elements, counted from 0. The identity is `CoordinateMap()`.
+    Coordinates are those of the centers of positions, counted from 0. The identity is `CoordinateMap()`.
 
     >>> conv_map(kernel=3, padding=100).then(conv_map(kernel=2, stride=2))
     CoordinateMap(scale=Fraction(1, 2), offset=Fraction(197, 4))
 
     Reference:
-        Shelhamer, Long, Darrell, "Fully Convolutional Networks for Semantic Segmentation", PAMI 2017, and the
-        `coord_map.py` of the released Caffe.
+        Shelhamer, Long, Darrell, "Fully Convolutional Networks for Semantic Segmentation", PAMI 2017, and
+        `coord_map.py` in Caffe.
     """
 
     scale: Fraction = Fraction(1)
     offset: Fraction = Fraction(0)
 
     def then(self, other: "CoordinateMap") -> "CoordinateMap":
-        """The map of a layer with map `other` after the layers with this one."""
+        """Returns the composition: this map followed by `other`."""
         return CoordinateMap(other.scale * self.scale, other.scale * self.offset + other.offset)
 
 
 def conv_map(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> CoordinateMap:
-    """The map of a convolution or a pooling: `a = 1 / s`, `b = (p - d (k - 1) / 2) / s`."""
+    """Returns the map of a convolution or pooling: `scale = 1 / s`, `offset = (p - d (k - 1) / 2) / s`."""
     return CoordinateMap(Fraction(1, stride), (padding - Fraction(dilation * (kernel - 1), 2)) / stride)
 
 
 def deconv_map(kernel: int, stride: int = 1, padding: int = 0) -> CoordinateMap:
-    """The map of a transposed convolution: `a = s`, `b = (k - 1) / 2 - p`."""
+    """Returns the map of a transposed convolution: `scale = s`, `offset = (k - 1) / 2 - p`."""
     return CoordinateMap(Fraction(stride), Fraction(kernel - 1, 2) - padding)
 
 
 def crop_offset(deep: CoordinateMap, reference: CoordinateMap) -> int:
-    """How many elements to cut off the begin of the tensor `deep` so that it lies on the tensor `reference`.
+    """Returns the number of positions to crop from the start of the tensor `deep` to align it with `reference`.
 
-    Both maps start at the same tensor, usually the image.
+    Both maps are relative to the same tensor, usually the image.
 
     >>> image = CoordinateMap()
     >>> crop_offset(conv_map(kernel=3, padding=5).then(deconv_map(kernel=1)), image)
     4
 
     Raises:
-        ValueError: the two tensors have different scales, or lie a fraction of an element apart.
+        ValueError: If the tensors have different scales, or their offsets differ by a fraction of a position.
     """
     if deep.scale != reference.scale:
         raise ValueError(
-            "Expected two tensors of one scale, to crop one to the other; resize or upsample one of them first. "
+            "Expected two tensors of the same scale to crop one to the other; resize or upsample one of them first. "
             f"Received: deep.scale={deep.scale}, reference.scale={reference.scale}"
         )
     offset = deep.offset - reference.offset
     if offset.denominator != 1:
         raise ValueError(
-            "Expected two tensors whose elements coincide, to crop one to the other; change a kernel size or a "
+            "Expected offsets that differ by an integer to crop one tensor to the other; change a kernel size or a "
             f"padding by one. Received: deep.offset - reference.offset={offset}"
         )
     return int(offset)
@@ -117,7 +118,7 @@ def crop_offset(deep: CoordinateMap, reference: CoordinateMap) -> int:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """How many elements of the input one element sees (`size`), and how far apart two neighbors look (`jump`).
+    """Receptive field of a position: its `size`, and the distance `jump` between those of neighboring positions.
 
     >>> ReceptiveField().then(kernel=3).then(kernel=2, stride=2).then(kernel=3)
     ReceptiveField(size=8, jump=2)
@@ -127,26 +128,30 @@ class ReceptiveField:
     jump: float = 1
 
     def then(self, kernel: int, stride: int = 1, dilation: int = 1) -> "ReceptiveField":
-        """The field after one more convolution or pooling."""
+        """Returns the receptive field after another convolution or pooling."""
         return ReceptiveField(self.size + dilation * (kernel - 1) * self.jump, self.jump * stride)
 
 
 def dilate(strides: Iterable[int], output_stride: int) -> tuple[tuple[int, int], ...]:
-    """Trades strides for dilation: `(stride, dilation)` of each block, so that the last one is at `output_stride`.
+    """Replaces strides by dilation rates to reach an output stride. Returns `(stride, dilation_rate)` of each block.
 
-    Once the product of strides has reached `output_stride`, a block that had a stride keeps its input's size, and the
-    blocks *after* it are dilated by that stride. The block itself still sees undilated input, so it keeps the dilation
-    that held before it: this is what makes the dilated net compute the same numbers as the strided one, at more places.
+    Once the product of strides has reached `output_stride`, the stride of a block becomes 1, and the dilation rates of
+    the blocks *after* it are multiplied by that stride. The block itself keeps the dilation rate of the block before,
+    because its input is not subsampled yet. The dilated network thus computes the same values as the strided one, at
+    more positions.
 
     >>> dilate((2, 2, 2, 2, 2), output_stride=8)
     ((2, 1), (2, 1), (2, 1), (1, 1), (1, 2))
 
     Args:
-        strides: the stride of every block, first to last.
-        output_stride: the product of strides to stop at.
+        strides: Strides of the blocks, first to last.
+        output_stride: Integer, desired product of the strides.
+
+    Returns:
+        Tuple of pairs `(stride, dilation_rate)`, one per block.
 
     Raises:
-        ValueError: no product of leading strides equals `output_stride`.
+        ValueError: If no product of the first strides equals `output_stride`.
 
     Reference:
         Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs", ICLR 2015,
@@ -163,7 +168,7 @@ def dilate(strides: Iterable[int], output_stride: int) -> tuple[tuple[int, int],
             current *= stride
     if current != output_stride:
         raise ValueError(
-            f"Expected output_stride to be one of {', '.join(map(str, _reachable(strides)))}. "
+            f"Expected `output_stride` to be one of {', '.join(map(str, _reachable(strides)))}. "
             f"Received: output_stride={output_stride}"
         )
     return tuple(plan)

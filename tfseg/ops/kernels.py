@@ -1,4 +1,4 @@
-"""Kernels that networks start from: bilinear upsampling, and passing on what comes in."""
+"""Initial kernels: bilinear upsampling and the grouped identity."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,9 @@ import numpy as np
 
 
 def bilinear_taps(size: int) -> np.ndarray:
-    """The one-dimensional kernel, float32 `[size]`: `w(i) = 1 - |i - center| / f` with `f = ceil(size / 2)`.
+    """Returns the one-dimensional bilinear kernel, float32 `[size]`.
+
+    `w(i) = 1 - |i - center| / f` with `f = ceil(size / 2)`.
 
     >>> bilinear_taps(4).tolist()
     [0.25, 0.75, 0.75, 0.25]
@@ -20,16 +22,17 @@ def bilinear_taps(size: int) -> np.ndarray:
 
 
 def bilinear_kernel(kernel_size: int | tuple[int, int], filters: int) -> np.ndarray:
-    """The kernel of a full transposed convolution that interpolates each map on its own: zero off the diagonal.
+    """Returns the kernel of a transposed convolution that upsamples each channel by bilinear interpolation.
 
-    The layout is that of `keras.layers.Conv2DTranspose`: `[height, width, out, in]`, float32.
+    The kernel is zero between different channels. Its layout is that of `keras.layers.Conv2DTranspose`:
+    `[height, width, filters, filters]`, float32.
 
     >>> bilinear_kernel(3, filters=2)[:, :, 1, 1].tolist()
     [[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]]
 
     Args:
-        kernel_size: the height and width of the kernel.
-        filters: how many maps it upsamples, each on its own.
+        kernel_size: Integer or pair of integers, height and width of the kernel.
+        filters: Number of input and output channels.
     """
     height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     plane = np.outer(bilinear_taps(height), bilinear_taps(width))
@@ -37,19 +40,20 @@ def bilinear_kernel(kernel_size: int | tuple[int, int], filters: int) -> np.ndar
 
 
 def grouped_identity(shape: Sequence[int], groups: int) -> np.ndarray:
-    """Which entries of a kernel join an input channel to the output channels of its group, at the center tap.
+    """Marks the entries of a kernel that connect channels of the same group at the center tap.
 
-    Input `a` of `m` and output `b` of `n` channels are of one group where `floor(a groups / m) = floor(b groups / n)`.
+    Input channel `a` of `m` and output channel `b` of `n` are in the same group if
+    `floor(a groups / m) = floor(b groups / n)`.
 
     >>> grouped_identity((1, 1, 2, 4), groups=2)[0, 0].astype(int).tolist()
     [[1, 1, 0, 0], [0, 0, 1, 1]]
 
     Args:
-        shape: height, width, input channels, output channels.
-        groups: in how many groups the channels fall, in their order.
+        shape: Shape of the kernel: `[height, width, channels, filters]`.
+        groups: Number of groups of consecutive channels.
 
     Returns:
-        Booleans of that shape.
+        Boolean array of that shape.
 
     Reference:
         Yu, Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016, equations 4 and 5.

@@ -1,51 +1,54 @@
-"""Pooling as Caffe does it: sizes round up, and averages count the padding.
+"""Caffe's pooling, whose output sizes round up and whose averages include the padding, and atrous max pooling.
 
-TensorFlow's `padding="same"` computes the same maximum for a 2x2 window with stride 2 (any size), and for a 3x3 window
-with stride 2 and padding 1 on odd sizes only. It differs for a 3x3 window with stride 2 without padding (AlexNet,
-GoogLeNet), where it puts half of the missing border in front, and on even sizes; and its averages leave padding out.
+TensorFlow's max pooling with `padding="same"` gives the same result for a 2x2 window with stride 2 (any size), and for
+a 3x3 window with stride 2 and padding 1 on odd sizes. It differs on even sizes, and for a 3x3 window with stride 2
+without padding (AlexNet, GoogLeNet), where it puts half of the padding at the start. Its averages exclude the padding.
 """
 
 import functools
 import math
-from typing import Any
 
 from keras import ops
+
+from tfseg.typing import Tensor
 
 Pair = tuple[int, int]
 
 
-def caffe_max_pool(x: Any, pool_size: Pair, strides: Pair, padding: Pair = (0, 0)) -> Any:
-    """Maximum over windows, with Caffe's sizes; padding never wins.
+def caffe_max_pool(x: Tensor, pool_size: Pair, strides: Pair, padding: Pair = (0, 0)) -> Tensor:
+    """Applies max pooling with Caffe's output sizes. Padding does not affect the maxima.
 
     Args:
-        x: `[batch, height, width, channels]`, floating.
-        pool_size: height and width of a window.
-        strides: rows and columns from one window to the next, at most the window's.
-        padding: rows added above and below, columns added left and right, less than the window's.
+        x: Floating-point tensor `[batch, height, width, channels]`.
+        pool_size: Pair of integers, height and width of the window.
+        strides: Pair of integers, at most `pool_size`.
+        padding: Pair of integers, number of rows added at the top and at the bottom and of columns added at the left
+            and at the right, less than `pool_size`.
 
     Returns:
-        `[batch, caffe_pool_size(height, …), caffe_pool_size(width, …), channels]` (`tfseg.ops.geometry`).
+        Tensor `[batch, rows, columns, channels]` of the size `tfseg.ops.geometry.caffe_pool_size`.
     """
     if tuple(pool_size) == tuple(strides) == (2, 2) and not any(padding):
-        return ops.max_pool(x, pool_size, strides, "same")  # equal there, and saves a padded copy
+        return ops.max_pool(x, pool_size, strides, "same")  # same result without a padded copy
     widths = [(0, 0), *map(_borders, pool_size, strides, padding), (0, 0)]
     return ops.max_pool(ops.pad(x, widths, constant_values=-math.inf), pool_size, strides, "valid")
 
 
-def caffe_average_pool(x: Any, pool_size: Pair, strides: Pair, padding: Pair = (0, 0)) -> Any:
-    """Mean over windows, with Caffe's sizes.
+def caffe_average_pool(x: Tensor, pool_size: Pair, strides: Pair, padding: Pair = (0, 0)) -> Tensor:
+    """Applies average pooling with Caffe's output sizes.
 
-    Zeros of the padding count as elements; what lies beyond the padding, where a window overhangs because the size was
-    rounded up, does not.
+    Means include the zeros of the padding. They exclude positions beyond the padding, which a window covers where the
+    output size was rounded up.
 
     Args:
-        x: `[batch, height, width, channels]`, floating.
-        pool_size: height and width of a window.
-        strides: rows and columns from one window to the next, at most the window's.
-        padding: rows added above and below, columns added left and right, less than the window's.
+        x: Floating-point tensor `[batch, height, width, channels]`.
+        pool_size: Pair of integers, height and width of the window.
+        strides: Pair of integers, at most `pool_size`.
+        padding: Pair of integers, number of rows added at the top and at the bottom and of columns added at the left
+            and at the right, less than `pool_size`.
 
     Returns:
-        `[batch, caffe_pool_size(height, …), caffe_pool_size(width, …), channels]`.
+        Tensor `[batch, rows, columns, channels]` of the size `tfseg.ops.geometry.caffe_pool_size`.
     """
     borders = list(map(_borders, pool_size, strides, padding))
     mean = ops.average_pool(ops.pad(x, [(0, 0), *borders, (0, 0)]), pool_size, strides, "valid")
@@ -57,37 +60,37 @@ def caffe_average_pool(x: Any, pool_size: Pair, strides: Pair, padding: Pair = (
 
 
 def _borders(pool_size: int, strides: int, padding: int) -> Pair:
-    """Padding before and after that turns a pooling whose size rounds down into Caffe's, whatever the size is.
+    """Returns the padding before and after with which a pooling that rounds down has Caffe's output size.
 
-    `floor((n + p + e - k) / s) + 1` is Caffe's rounded-up size for `e = p + s - 1`, and the number of windows that
-    start before `n + p` for `e = k - 1`; the smaller one is Caffe's size with the windows beyond clipped.
+    For `e = p + s - 1`, `floor((n + p + e - k) / s) + 1` is Caffe's size rounded up. For `e = k - 1`, it is the number
+    of windows that start before `n + p`. The smaller `e` gives Caffe's size, which drops the windows after these.
     """
     return padding, min(padding + strides - 1, pool_size - 1)
 
 
-def atrous_max_pool(x: Any, pool_size: Pair, dilation_rate: Pair, before: Pair) -> Any:
-    """Maximum over windows with holes, one window for each element; padding never wins.
+def atrous_max_pool(x: Tensor, pool_size: Pair, dilation_rate: Pair, before: Pair) -> Tensor:
+    """Applies max pooling with dilated windows and stride 1. Padding does not affect the maxima.
 
     Args:
-        x: `[batch, height, width, channels]`, floating.
-        pool_size: height and width of a window, in elements that it sees.
-        dilation_rate: rows and columns from one element of a window to the next.
-        before: how many elements of a window lie above and left of the one that it belongs to, less than the window's.
+        x: Floating-point tensor `[batch, height, width, channels]`.
+        pool_size: Pair of integers, number of rows and columns of taps.
+        dilation_rate: Pair of integers, dilation rate along height and width.
+        before: Pair of integers, number of taps above and left of the output position, less than `pool_size`.
 
     Returns:
-        `[batch, height, width, channels]`.
+        Tensor `[batch, height, width, channels]`.
     """
-    reach = [
+    borders = [
         (first * rate, (size - 1 - first) * rate)
         for size, rate, first in zip(pool_size, dilation_rate, before, strict=True)
     ]
-    x = ops.pad(x, [(0, 0), *reach, (0, 0)], constant_values=-math.inf)
+    x = ops.pad(x, [(0, 0), *borders, (0, 0)], constant_values=-math.inf)
     for axis, (size, rate) in enumerate(zip(pool_size, dilation_rate, strict=True), start=1):
-        shifted = [_without(x, axis, each * rate, (size - 1 - each) * rate) for each in range(size)]
+        shifted = [_trimmed(x, axis, tap * rate, (size - 1 - tap) * rate) for tap in range(size)]
         x = functools.reduce(ops.maximum, shifted)
     return x
 
 
-def _without(x: Any, axis: int, first: int, last: int) -> Any:
-    """`x` without so many of its first and last elements along `axis`."""
+def _trimmed(x: Tensor, axis: int, first: int, last: int) -> Tensor:
+    """Returns `x` without its `first` first and `last` last elements along `axis`."""
     return x[(slice(None),) * axis + (slice(first, -last or None),)]

@@ -1,38 +1,52 @@
-"""Resizing: the one home of what lies between two pixels.
+"""Resizing by interpolation.
 
-Two conventions put the places of the output onto the input. *Half-pixel centers* is the one of TensorFlow, PyTorch and
-OpenCV today: the borders of both pictures coincide. *Aligned corners* is the one of Caffe's `Interp`, used by DeepLab:
-the centers of the corner pixels coincide, and nothing is extrapolated.
+Two conventions map output pixels to input coordinates. *Half-pixel centers* is the convention of TensorFlow, PyTorch
+and OpenCV today: the borders of input and output coincide. *Aligned corners* is the convention of Caffe's `Interp`,
+which DeepLab uses: the centers of the corner pixels coincide, and nothing is extrapolated.
 
-TensorFlow 2.21 computes another picture where XLA compiles its bilinear resizing by most factors that are not even
-(3, 5, 7.2; the difference is as large as the values). Layers that resize say so with `supports_jit`.
+In TensorFlow 2.21, bilinear resizing compiled by XLA gives wrong values for most factors that are not even (3, 5, 7.2;
+errors are as large as the values). Layers that resize therefore set `supports_jit` to False.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
 from keras import ops
 
+from tfseg.typing import Tensor
+
 Method = Literal["bilinear", "nearest"]
+
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 
-def resize(x: Any, size: Any, interpolation: Method = "bilinear", align_corners: bool = False) -> Any:
-    """Resizes images. Bilinear interpolation is computed in float32 and given back in the type of `x`.
+def resize(x: Tensor, size: Any, interpolation: Method = "bilinear", align_corners: bool = False) -> Tensor:
+    """Resizes images or feature maps by bilinear or nearest-neighbor interpolation.
+
+    Bilinear interpolation is computed in float32 and cast to the type of `x`.
+
+    Example:
+
+    >>> x = keras.ops.reshape([0.0, 1.0], (1, 1, 2, 1))
+    >>> resize(x, (1, 4)).numpy().ravel().tolist()
+    [0.0, 0.25, 0.75, 1.0]
+    >>> resize(x, (1, 5), align_corners=True).numpy().ravel().tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
 
     Args:
-        x: `[batch, height, width, channels]`. Sizes may be unknown until the graph runs.
-        size: the new height and width: two integers, or scalar integer tensors.
+        x: Tensor `[batch, height, width, channels]`. Sizes may be unknown until the graph runs.
+        size: Height and width of the output: two integers or scalar integer tensors.
         interpolation: `"bilinear"` or `"nearest"`.
-        align_corners: put the centers of the corner pixels onto each other, rather than the borders.
+        align_corners: Boolean, whether to align the centers of the corner pixels, rather than the borders.
 
     Returns:
-        `[batch, *size, channels]`, of the type of `x`.
+        Tensor `[batch, *size, channels]` of the type of `x`.
 
     Raises:
-        ValueError: another method.
+        ValueError: If `interpolation` is not supported.
     """
     if interpolation not in ("bilinear", "nearest"):
         raise ValueError(f'`interpolation` must be "bilinear" or "nearest". Received: interpolation={interpolation!r}')
@@ -41,15 +55,19 @@ def resize(x: Any, size: Any, interpolation: Method = "bilinear", align_corners:
     return ops.cast(_bilinear(ops.cast(x, "float32"), size, align_corners), x.dtype)
 
 
-def zoom(x: Any, factor: int, size: Any) -> Any:
-    """Bilinear interpolation of a map whose position `i` lies on pixel `factor * i`, cut to a height and width.
+def zoom(x: Tensor, factor: int, size: Any) -> Tensor:
+    """Upsamples a feature map whose position `i` lies on pixel `factor * i` bilinearly, and crops it to `size`.
 
-    The last position goes on for less than `factor` pixels.
+    Pixels after the last position repeat its value.
 
     Args:
-        x: `[batch, rows, columns, channels]`.
-        factor: pixels from one position to the next.
-        size: height and width: two integers, or scalar integer tensors; at most `factor` times those of `x`.
+        x: Tensor `[batch, rows, columns, channels]`.
+        factor: Integer, distance in pixels between neighboring positions.
+        size: Height and width of the output: two integers or scalar integer tensors, at most `factor` times those of
+            `x`.
+
+    Returns:
+        Tensor `[batch, *size, channels]`.
     """
     x = ops.concatenate([x, x[:, -1:]], axis=1)
     x = ops.concatenate([x, x[:, :, -1:]], axis=2)
@@ -60,45 +78,45 @@ def zoom(x: Any, factor: int, size: Any) -> Any:
 
 if keras.backend.backend() == "tensorflow":
 
-    def _bilinear(x: Any, size: Any, align_corners: bool) -> Any:
+    def _bilinear(x: Tensor, size: Any, align_corners: bool) -> Tensor:
         return _resized(tf.raw_ops.ResizeBilinear, x, size, align_corners)
 
-    def _nearest(x: Any, size: Any, align_corners: bool) -> Any:
+    def _nearest(x: Tensor, size: Any, align_corners: bool) -> Tensor:
         return _resized(tf.raw_ops.ResizeNearestNeighbor, x, size, align_corners)
 
-    def _resized(op: Any, x: Any, size: Any, align_corners: bool) -> Any:
+    def _resized(op: Callable[..., Tensor], x: Tensor, size: Any, align_corners: bool) -> Tensor:
         shape = [*x.shape[:1], *(side if isinstance(side, int) else None for side in size), *x.shape[3:]]
         rows, columns = size
         y = op(
             images=x, size=tf.stack([rows, columns]), align_corners=align_corners, half_pixel_centers=not align_corners
         )
-        y.set_shape(shape)  # `tf.ensure_shape` would add an operation that TFLite has not
+        y.set_shape(shape)  # `tf.ensure_shape` would add an operation that TFLite does not support
         return y
 
 else:
 
-    def _bilinear(x: Any, size: Any, align_corners: bool) -> Any:
+    def _bilinear(x: Tensor, size: Any, align_corners: bool) -> Tensor:
         for axis, length in zip((1, 2), size, strict=True):
             x = _interpolated(x, axis, length, align_corners)
         return x
 
-    def _interpolated(x: Any, axis: int, length: int, align_corners: bool) -> Any:
+    def _interpolated(x: Tensor, axis: int, length: int, align_corners: bool) -> Tensor:
         last, step = x.shape[axis] - 1, ops.arange(length, dtype="float32")
         aligned, centered = step * (last / max(length - 1, 1)), (step + 0.5) * ((last + 1) / length) - 0.5
-        places = aligned if align_corners else centered
-        lower = ops.floor(places)
+        coordinates = aligned if align_corners else centered
+        lower = ops.floor(coordinates)
         shape = [1] * len(x.shape)
         shape[axis] = length
-        share = ops.reshape(places - lower, shape)
+        weight = ops.reshape(coordinates - lower, shape)
         before, after = (ops.cast(ops.clip(lower + step, 0, last), "int32") for step in (0, 1))
-        return ops.take(x, before, axis) * (1 - share) + ops.take(x, after, axis) * share
+        return ops.take(x, before, axis) * (1 - weight) + ops.take(x, after, axis) * weight
 
-    def _nearest(x: Any, size: Any, align_corners: bool) -> Any:
+    def _nearest(x: Tensor, size: Any, align_corners: bool) -> Tensor:
         for axis, length in zip((1, 2), size, strict=True):
             step, count = ops.arange(length), x.shape[axis]
             if align_corners:  # rounds half up, as TensorFlow does
-                places = (2 * step * (count - 1) + length - 1) // max(2 * (length - 1), 1)
+                indices = (2 * step * (count - 1) + length - 1) // max(2 * (length - 1), 1)
             else:
-                places = (2 * step + 1) * count // (2 * length)
-            x = ops.take(x, places, axis)
+                indices = (2 * step + 1) * count // (2 * length)
+            x = ops.take(x, indices, axis)
         return x

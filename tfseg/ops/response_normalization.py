@@ -1,25 +1,26 @@
-"""Local response normalization across channels, with Caffe's figures."""
-
-from typing import Any
+"""Local response normalization across channels, with Caffe's parametrization."""
 
 from keras import ops
 
+from tfseg.typing import Tensor
 
-def local_response_normalization(x: Any, radius: int, alpha: float, beta: float, bias: float) -> Any:
-    """`x / (bias + alpha / n * sum of x² over n = 2 radius + 1 channels) ** beta`, computed in float32.
 
-    Beyond the first and the last channel there are zeros, which count in `n`. `tf.nn.local_response_normalization` is
-    the same with `alpha / n` as its `alpha`; unlike that, this exists for every backend.
+def local_response_normalization(x: Tensor, radius: int, alpha: float, beta: float, bias: float) -> Tensor:
+    """Normalizes each value by the mean square of the neighboring channels.
+
+    `y = x / (bias + alpha / n * sum of x² over n = 2 radius + 1 channels) ** beta`, computed in float32. The channels
+    are padded with zeros, which count in `n`. `tf.nn.local_response_normalization` gives the same result with
+    `alpha / n` as its `alpha`; this function supports every backend.
 
     Args:
-        x: `[batch, height, width, channels]`.
-        radius: how many channels on either side take part.
-        alpha: weight of the mean square.
-        beta: the exponent.
-        bias: what is added to the mean square.
+        x: Tensor `[batch, height, width, channels]`.
+        radius: Number of neighboring channels on either side.
+        alpha: Weight of the mean square.
+        beta: Exponent.
+        bias: Constant added to the weighted mean square.
 
     Returns:
-        A tensor of the shape and type of `x`.
+        Tensor of the shape and type of `x`.
     """
     exact, size = ops.cast(x, "float32"), 2 * radius + 1
     squares = ops.pad(ops.square(exact), [(0, 0), (0, 0), (0, 0), (radius, radius)])

@@ -1,43 +1,45 @@
-"""What only the running program can do: look at values, and sum them over the replicas of a distribution strategy."""
+"""Operations at run time: assertions on tensor values, and sums over the replicas of a distribution strategy."""
 
 from typing import Any
 
 import keras
 
+from tfseg.typing import Tensor
+
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-    def assert_condition(condition: Any, message: str, values: Any) -> Any:
-        """Stops the computation with `message` and `values` unless the scalar `condition` holds.
+    def assert_condition(condition: Tensor, message: str, values: Any) -> Any:
+        """Raises an error with `message` and `values` if the scalar `condition` is false at run time.
 
-        XLA, and every backend but TensorFlow and NumPy, leaves such checks out: a caller that needs certainty there
-        must spoil its result as well.
+        XLA, and every backend except TensorFlow and NumPy, drops such assertions. Where invalid input must not pass
+        unnoticed, the caller must also make its result NaN.
 
         Args:
-            condition: boolean scalar tensor.
-            message: where, and what was expected.
-            values: a small tensor that is shown as what was received, or a function that computes it only then.
+            condition: Boolean scalar tensor.
+            message: What was expected, and where.
+            values: Small tensor printed as the received value, or a function that computes it only on failure.
 
         Returns:
-            In a graph the operation, for what must not run before it; otherwise None.
+            In a graph, an operation to use as a control dependency; otherwise `None`.
 
         Raises:
-            tf.errors.InvalidArgumentError: when it runs, in a graph too; ValueError with the NumPy backend.
+            tf.errors.InvalidArgumentError: At run time, also in a graph; ValueError with the NumPy backend.
         """
-        told = f"{message} Received:"
+        text = f"{message} Received:"
         if not callable(values):
-            return tf.debugging.Assert(condition, [told, values])
+            return tf.debugging.Assert(condition, [text, values])
         if tf.executing_eagerly():
-            return None if condition else tf.debugging.Assert(condition, [told, values()])
+            return None if condition else tf.debugging.Assert(condition, [text, values()])
 
-        def refused() -> Any:
-            with tf.control_dependencies([tf.debugging.Assert(condition, [told, values()])]):
+        def fail() -> Tensor:
+            with tf.control_dependencies([tf.debugging.Assert(condition, [text, values()])]):
                 return tf.identity(condition)
 
-        return tf.cond(condition, lambda: tf.identity(condition), refused)
+        return tf.cond(condition, lambda: tf.identity(condition), fail)
 
-    def sum_over_replicas(value: Any) -> Any:
-        """The sum of `value` over all replicas that compute in step; `value` itself where there is one."""
+    def sum_over_replicas(value: Tensor) -> Tensor:
+        """Returns the sum of `value` over all replicas in sync, or `value` itself if there is only one."""
         context = tf.distribute.get_replica_context()
         if context is None or context.num_replicas_in_sync == 1:
             return value
@@ -45,11 +47,11 @@ if keras.backend.backend() == "tensorflow":
 
 else:
 
-    def assert_condition(condition: Any, message: str, values: Any) -> Any:
-        """Stops the computation with `message` and `values` unless the scalar `condition` holds, with NumPy only."""
+    def assert_condition(condition: Tensor, message: str, values: Any) -> Any:
+        """Raises ValueError with `message` and `values` if the scalar `condition` is false, with NumPy only."""
         if keras.backend.backend() == "numpy" and not condition:
             raise ValueError(f"{message} Received: {values() if callable(values) else values}")
 
-    def sum_over_replicas(value: Any) -> Any:
-        """The sum of `value` over all replicas: `value` itself, since only TensorFlow has replicas here."""
+    def sum_over_replicas(value: Tensor) -> Tensor:
+        """Returns `value`, because replicas are supported on TensorFlow only."""
         return value

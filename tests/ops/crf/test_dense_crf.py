@@ -1,4 +1,4 @@
-"""`dense_crf` against the sum over all pairs, against pydensecrf, and against itself."""
+"""`dense_crf`, compared with brute-force sums and pydensecrf, and its consistency."""
 
 import functools
 import importlib
@@ -30,28 +30,28 @@ VALUES: dict[str, Any] = {
     "spatial_weight": 3.0,
 }
 GOLDEN = ["deeplab_like_symmetric", "largefov_after", "wide_none"]
-PICTURES = ["2007_001774", "2007_000999", "2007_002445", "2007_000529", "2007_009252", "2007_008415"]
+IMAGES = ["2007_001774", "2007_000999", "2007_002445", "2007_000529", "2007_009252", "2007_008415"]
 
 
 def scene(height: int, width: int, labels: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and an image of two colors with noise."""
+    """Returns probabilities and an image of two colors with noise."""
     generator = np.random.default_rng(seed)
     image = np.where(np.arange(width)[:, None] < width // 2, 60, 180) + generator.normal(0, 8, (1, height, width, 3))
     scores = np.exp(generator.normal(size=(1, height, width, labels)))
     return (scores / scores.sum(-1, keepdims=True)).astype("float32"), image.clip(0, 255).astype("float32")
 
 
-def by_force(
+def brute_force(
     probabilities: np.ndarray, image: np.ndarray, normalization: Normalization, iterations: int, **values: float
 ) -> np.ndarray:
-    """Mean field with both kernels summed over all pairs, in float64."""
+    """Computes mean field with brute-force sums of both kernels, in float64."""
     pixels, labels = probabilities.shape[1] * probabilities.shape[2], probabilities.shape[3]
     unary = np.log(np.clip(probabilities.astype("float64"), 1e-5, 1)).reshape(pixels, labels)
     kernels = []
     features = bilateral_features(tf.constant(image[0], "float64"), values["theta_alpha"], values["theta_beta"])
-    places = bilateral_features(tf.constant(image[0], "float64"), values["theta_gamma"], 1e9)
-    for weight, these in ((values["bilateral_weight"], features), (values["spatial_weight"], places)):
-        raw = np.asarray(gaussian_sums(tf.eye(pixels, dtype="float64"), these))
+    positions = bilateral_features(tf.constant(image[0], "float64"), values["theta_gamma"], 1e9)
+    for weight, points in ((values["bilateral_weight"], features), (values["spatial_weight"], positions)):
+        raw = np.asarray(gaussian_sums(tf.eye(pixels, dtype="float64"), points))
         n = raw.sum(1)
         before = {"before": n, "symmetric": np.sqrt(n)}.get(normalization, np.ones(pixels))
         after = {"after": n, "symmetric": np.sqrt(n)}.get(normalization, np.ones(pixels))
@@ -76,40 +76,40 @@ def by_force(
         ((9, 8), 9),
     ],
 )
-def test_spatial_kernel_alone_is_exact(normalization: Normalization, size: tuple[int, int], labels: int) -> None:
+def test_spatial_kernel_matches_brute_force(normalization: Normalization, size: tuple[int, int], labels: int) -> None:
     probabilities, image = scene(*size, labels)
     values = {**VALUES, "bilateral_weight": 0.0, "spatial_weight": 0.05 if normalization == "none" else 3.0}
-    expected = by_force(probabilities, image, normalization, 10, **values)
-    found = dense_crf(probabilities, image, normalization=normalization, **values)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    expected = brute_force(probabilities, image, normalization, 10, **values)
+    refined = dense_crf(probabilities, image, normalization=normalization, **values)
+    np.testing.assert_allclose(refined, expected, atol=1e-5)
 
 
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("weights", [{}, {"bilateral_weight": -0.5}, {"spatial_weight": 100.0}, {"iterations": 1}])
 @pytest.mark.parametrize("labels", [2, *(pytest.param(labels, marks=pytest.mark.slow) for labels in (3, 5))])
-def test_few_labels_are_refined_like_many(labels: int, weights: dict[str, Any]) -> None:
-    """Few are computed by their differences, more in a column each: impossible ones make more of them."""
+def test_few_labels_match_many_labels(labels: int, weights: dict[str, Any]) -> None:
+    """Few labels are computed relative to the first one, many in a column each. Zero probabilities are appended."""
     probabilities, image = scene(20, 24, labels)
-    more = np.concatenate([probabilities, np.zeros((1, 20, 24, 5), "float32")], -1)
-    found = dense_crf(probabilities, image, **VALUES | weights)
-    among = dense_crf(more, image, **VALUES | weights)[..., :labels]
-    rest = 1 - np.sum(among, -1, keepdims=True)  # what probabilities of 1e-5 are worth in the end
+    padded = np.concatenate([probabilities, np.zeros((1, 20, 24, 5), "float32")], -1)
+    few = dense_crf(probabilities, image, **VALUES | weights)
+    many = dense_crf(padded, image, **VALUES | weights)[..., :labels]
+    rest = 1 - np.sum(many, -1, keepdims=True)  # from input probabilities of 1e-5
     assert rest.max() < 2e-3
-    np.testing.assert_allclose(found, among / (1 - rest), atol=2e-3)
+    np.testing.assert_allclose(few, many / (1 - rest), atol=2e-3)
 
 
 @pytest.mark.parametrize("normalization", ["before", "after", "symmetric"])
-def test_both_kernels_are_near_the_sum_over_all_pairs(normalization: Normalization) -> None:
+def test_both_kernels_approximate_brute_force(normalization: Normalization) -> None:
     probabilities, image = scene(20, 24)
     right = np.arange(24)[:, None] >= 12
     probabilities = 0.5 * probabilities + 0.5 * np.where(right, [0, 1, 0, 0], [1, 0, 0, 0]).astype("float32")
-    expected = by_force(probabilities, image, normalization, 10, **VALUES)
-    found = dense_crf(probabilities, image, normalization=normalization, **VALUES).numpy()
-    assert np.mean(found.argmax(-1) == expected.argmax(-1)) > 0.99
-    assert np.abs(found - expected).mean() < 0.01
+    expected = brute_force(probabilities, image, normalization, 10, **VALUES)
+    refined = dense_crf(probabilities, image, normalization=normalization, **VALUES).numpy()
+    assert np.mean(refined.argmax(-1) == expected.argmax(-1)) > 0.99
+    assert np.abs(refined - expected).mean() < 0.01
 
 
-def picture(shared: Path, name: str) -> np.ndarray:
+def photograph(shared: Path, name: str) -> np.ndarray:
     (file,) = (shared / "data" / "voc2012").rglob(f"{name}.jpg")
     return np.array(Image.open(file).convert("RGB"))
 
@@ -130,85 +130,83 @@ def golden_parameters(values: dict[str, Any]) -> CrfParameters:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize("parameters", GOLDEN)
-def test_labels_are_those_of_pydensecrf(shared: Path, parameters: str, name: str) -> None:
+def test_labels_match_pydensecrf(shared: Path, parameters: str, name: str) -> None:
     arrays, sets = golden(shared)
-    image = picture(shared, name)
+    image = photograph(shared, name)
     probabilities = golden_probabilities(arrays, name, image.shape[:2])
-    found = dense_crf(probabilities[None], image[None], parameters=golden_parameters(sets[parameters]))
-    equal = np.argmax(found[0], -1) == arrays[f"labels/{parameters}/{name}"]
+    refined = dense_crf(probabilities[None], image[None], parameters=golden_parameters(sets[parameters]))
+    equal = np.argmax(refined[0], -1) == arrays[f"labels/{parameters}/{name}"]
     assert equal.mean() >= 0.999
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PICTURES)
-def test_pruned_labels_are_those_of_pydensecrf(shared: Path, name: str) -> None:
-    """Labels that no pixel gives more than 0.05: more than the bound of docs/crf.md allows for."""
+@pytest.mark.parametrize("name", IMAGES)
+def test_pruned_labels_match_pydensecrf(shared: Path, name: str) -> None:
+    """The threshold is 0.05, above the bound in docs/crf.md."""
     arrays, sets = golden(shared)
-    image, crf = picture(shared, name), golden_parameters(sets[GOLDEN[0]])
+    image, crf = photograph(shared, name), golden_parameters(sets[GOLDEN[0]])
     probabilities = golden_probabilities(arrays, name, image.shape[:2])
-    found = dense_crf(probabilities[None], image[None], parameters=crf, prune=0.05)[0]
-    assert np.count_nonzero(np.max(found, (0, 1))) < 7
-    assert np.mean(np.argmax(found, -1) == arrays[f"labels/{GOLDEN[0]}/{name}"]) >= 0.999
+    refined = dense_crf(probabilities[None], image[None], parameters=crf, prune=0.05)[0]
+    assert np.count_nonzero(np.max(refined, (0, 1))) < 7
+    assert np.mean(np.argmax(refined, -1) == arrays[f"labels/{GOLDEN[0]}/{name}"]) >= 0.999
 
 
-def reference() -> ModuleType:
+def pydensecrf() -> ModuleType:
     try:
         return importlib.import_module("pydensecrf.densecrf")
     except ImportError:
-        pytest.skip("needs the package pydensecrf2, which is made with a C++ compiler")
+        pytest.skip("requires the package pydensecrf2, which is built with a C++ compiler")
 
 
 ERRORS_OF_PYDENSECRF = {(80, 13): 1.25575e-3, (67, 3): 6.4405e-3, (121, 5): 3.26947e-3, (20, 10): 1.74654e-3}
-"""The mean error of its bilateral sums on `bilateral_crop`, by `theta_alpha` and `theta_beta` (pydensecrf2 1.1)."""
+"""Mean error of its bilateral sums on `bilateral_crop`, by `theta_alpha` and `theta_beta` (pydensecrf2 1.1)."""
 
 
 def bilateral_crop(shared: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A piece of a photograph, and what is summed over it."""
-    image = picture(shared, PICTURES[0])[100:132, 200:240]
+    """Returns random probabilities and a crop of a photograph."""
+    image = photograph(shared, IMAGES[0])[100:132, 200:240]
     return np.random.default_rng(0).dirichlet(np.ones(4), image.shape[:2]).astype("float32"), image
 
 
 def error_of_sums(q: np.ndarray, refined: np.ndarray, exact: np.ndarray) -> float:
-    """One iteration shows the sums, up to what all labels share: the mean distance of those of two refinements."""
-    sums = [np.log(one) - np.log(np.clip(q, 1e-5, 1)) for one in (refined, exact)]
-    found, truth = (one - one.mean(-1, keepdims=True) for one in sums)
-    return float(np.abs(found - truth).mean())
+    """Returns the mean error of the sums, as derived from one iteration up to a constant of all labels."""
+    sums = [np.log(each) - np.log(np.clip(q, 1e-5, 1)) for each in (refined, exact)]
+    result, truth = (each - each.mean(-1, keepdims=True) for each in sums)
+    return float(np.abs(result - truth).mean())
 
 
 def exact_sums(q: np.ndarray, image: np.ndarray, theta_alpha: float, theta_beta: float) -> np.ndarray:
     values = {"theta_alpha": theta_alpha, "theta_beta": theta_beta, "theta_gamma": 1.0}
-    return by_force(q[None], image[None], "after", 1, **values, bilateral_weight=1.0, spatial_weight=0.0)[0]
+    return brute_force(q[None], image[None], "after", 1, **values, bilateral_weight=1.0, spatial_weight=0.0)[0]
 
 
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize(("thetas", "theirs"), ERRORS_OF_PYDENSECRF.items())
-def test_bilateral_sums_are_as_good_as_those_of_pydensecrf(
-    shared: Path, thetas: tuple[int, int], theirs: float
-) -> None:
+def test_bilateral_sums_are_as_accurate_as_pydensecrf(shared: Path, thetas: tuple[int, int], theirs: float) -> None:
     q, image = bilateral_crop(shared)
     crf = CrfParameters(1.0, *thetas, 0.0, 1.0, "after")
-    found = dense_crf(q[None], image[None], parameters=crf, iterations=1)[0].numpy()
-    assert error_of_sums(q, found, exact_sums(q, image, *thetas)) <= theirs * 1.001
+    refined = dense_crf(q[None], image[None], parameters=crf, iterations=1)[0].numpy()
+    assert error_of_sums(q, refined, exact_sums(q, image, *thetas)) <= theirs * 1.001
 
 
 @pytest.mark.parametrize(("thetas", "theirs"), ERRORS_OF_PYDENSECRF.items())
 def test_errors_of_pydensecrf(shared: Path, thetas: tuple[int, int], theirs: float) -> None:
-    crf = reference()
+    crf = pydensecrf()
     q, image = bilateral_crop(shared)
     model = crf.DenseCRF2D(image.shape[1], image.shape[0], 4)
     model.setUnaryEnergy(np.ascontiguousarray(-np.log(np.clip(q, 1e-5, 1)).reshape(-1, 4).T))
     model.addPairwiseBilateral(
         sxy=thetas[0], srgb=thetas[1], rgbim=image.copy(), compat=1, normalization=crf.NORMALIZE_AFTER
     )
-    found = np.reshape(np.array(model.inference(1)).T, q.shape)
-    assert error_of_sums(q, found, exact_sums(q, image, *thetas)) == pytest.approx(theirs, rel=1e-3)
+    refined = np.reshape(np.array(model.inference(1)).T, q.shape)
+    assert error_of_sums(q, refined, exact_sums(q, image, *thetas)) == pytest.approx(theirs, rel=1e-3)
 
 
 @pytest.mark.parametrize(("channels", "least", "most"), [(3, 0.45, 0.65), (1, 0.65, 0.85)])
-def test_raw_bilateral_sums_fall_short_by_a_factor(shared: Path, channels: int, least: float, most: float) -> None:
-    """Every normalization but `none` divides the factor out."""
+def test_unnormalized_bilateral_sums_are_too_small(shared: Path, channels: int, least: float, most: float) -> None:
+    """They are too small by a factor, which every normalization except `none` cancels."""
     image = bilateral_crop(shared)[1][..., :channels]
     for thetas in ERRORS_OF_PYDENSECRF:
         features = bilateral_features(colors(tf.constant(image, "float32")), *thetas)
@@ -217,25 +215,25 @@ def test_raw_bilateral_sums_fall_short_by_a_factor(shared: Path, channels: int, 
         assert least < np.median(ratio) < most
 
 
-def test_a_batch_is_its_images_one_by_one() -> None:
-    both = [scene(17, 23, seed=seed) for seed in range(3)]
-    probabilities, images = (np.concatenate(one) for one in zip(*both, strict=True))
-    together = dense_crf(probabilities, images, **VALUES)
-    alone = [dense_crf(p, image, **VALUES)[0] for p, image in both]
-    np.testing.assert_allclose(together, alone, atol=1e-5)
+def test_batch_matches_single_images() -> None:
+    scenes = [scene(17, 23, seed=seed) for seed in range(3)]
+    probabilities, images = (np.concatenate(each) for each in zip(*scenes, strict=True))
+    batch = dense_crf(probabilities, images, **VALUES)
+    single = [dense_crf(p, image, **VALUES)[0] for p, image in scenes]
+    np.testing.assert_allclose(batch, single, atol=1e-5)
 
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("form", [{}, {"prune": 0.05}, {"normalization": "after", "iterations": 5}], ids=str)
-def test_a_run_twice_is_bit_equal(form: dict[str, Any]) -> None:
-    """Two images at a time, of which each has more than one processor's work."""
-    both = [scene(150, 170, 21, seed) for seed in range(2)]
-    probabilities, images = (np.concatenate(one) for one in zip(*both, strict=True))
+def test_results_are_deterministic(form: dict[str, Any]) -> None:
+    """Two images are refined in parallel, each of them with several threads."""
+    scenes = [scene(150, 170, 21, seed) for seed in range(2)]
+    probabilities, images = (np.concatenate(each) for each in zip(*scenes, strict=True))
     probabilities[1, ..., 6:] *= 0.01
     np.testing.assert_array_equal(*(dense_crf(probabilities, images, **VALUES | form) for _ in range(2)))
 
 
-def test_any_type_of_image_and_of_probabilities() -> None:
+def test_types_of_image_and_probabilities() -> None:
     probabilities, image = scene(9, 8)
     image = np.round(image)
     expected = dense_crf(probabilities, image, **VALUES)
@@ -249,46 +247,47 @@ def test_any_type_of_image_and_of_probabilities() -> None:
     np.testing.assert_allclose(half, expected, atol=2e-3)
 
 
-def test_arrays_of_any_layout_and_whatever_becomes_of_them() -> None:
-    """Arrays that TensorFlow would share with NumPy are aligned to 64 bytes; the result does not look at them again."""
+def test_arrays_of_any_memory_layout() -> None:
+    """TensorFlow could share arrays aligned to 64 bytes with NumPy. The result does not change with them afterwards."""
     probabilities, image = scene(9, 8)
     expected = dense_crf(probabilities, image, **VALUES).numpy()
-    room = np.empty(probabilities.nbytes + 64, "uint8")
-    aligned = room[-room.ctypes.data % 64 :][: probabilities.nbytes].view("float32").reshape(probabilities.shape)
+    buffer = np.empty(probabilities.nbytes + 64, "uint8")
+    aligned = buffer[-buffer.ctypes.data % 64 :][: probabilities.nbytes].view("float32").reshape(probabilities.shape)
     aligned[...] = probabilities
-    found = dense_crf(aligned, np.asfortranarray(image), **VALUES)
+    refined = dense_crf(aligned, np.asfortranarray(image), **VALUES)
     aligned[...] = 0
-    np.testing.assert_array_equal(found, expected)
-    mirrored = (np.ascontiguousarray(one[:, :, ::-1])[:, :, ::-1] for one in (probabilities, image))
+    np.testing.assert_array_equal(refined, expected)
+    mirrored = (np.ascontiguousarray(each[:, :, ::-1])[:, :, ::-1] for each in (probabilities, image))
     np.testing.assert_array_equal(dense_crf(*mirrored, **VALUES), expected)
 
 
-def test_a_gray_image_counts_as_three_equal_channels() -> None:
+def test_grayscale_image_counts_as_three_equal_channels() -> None:
     probabilities, image = scene(20, 24)
     gray = image[..., :1]
-    expected = by_force(probabilities, np.repeat(gray, 3, -1), "symmetric", 10, **VALUES)
-    for found in (dense_crf(probabilities, gray, **VALUES), dense_crf(probabilities, np.repeat(gray, 3, -1), **VALUES)):
-        assert np.mean(np.argmax(found, -1) == expected.argmax(-1)) > 0.97
+    expected = brute_force(probabilities, np.repeat(gray, 3, -1), "symmetric", 10, **VALUES)
+    for each in (gray, np.repeat(gray, 3, -1)):
+        refined = dense_crf(probabilities, each, **VALUES)
+        assert np.mean(np.argmax(refined, -1) == expected.argmax(-1)) > 0.97
 
 
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize(("labels", "iterations"), [(2, 3), (5, 1), (8, 2), (21, 3), (33, 1)])
-def test_any_number_of_labels_and_iterations(labels: int, iterations: int) -> None:
+def test_numbers_of_labels_and_iterations(labels: int, iterations: int) -> None:
     probabilities, image = scene(12, 10, labels)
     values = {**VALUES, "bilateral_weight": 0}
-    expected = by_force(probabilities, image, "after", iterations, **values)
-    found = dense_crf(probabilities, image, iterations=iterations, normalization="after", **values)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    expected = brute_force(probabilities, image, "after", iterations, **values)
+    refined = dense_crf(probabilities, image, iterations=iterations, normalization="after", **values)
+    np.testing.assert_allclose(refined, expected, atol=1e-5)
 
 
 def test_parameters_by_name() -> None:
     probabilities, image = scene(20, 24)
     for name in ("deeplab_v1_largefov", "deeplab_v2_resnet101"):
         crf = PARAMETERS[name]
-        found = dense_crf(probabilities, image, parameters=name)
+        refined = dense_crf(probabilities, image, parameters=name)
         values = {key: value for key, value in vars(crf).items() if key != "source"}
-        np.testing.assert_array_equal(found, dense_crf(probabilities, image, **values))
-    np.testing.assert_array_equal(found, dense_crf(probabilities, image, parameters=crf))
+        np.testing.assert_array_equal(refined, dense_crf(probabilities, image, **values))
+    np.testing.assert_array_equal(refined, dense_crf(probabilities, image, parameters=crf))
     other = dense_crf(probabilities, image, parameters="crf_rnn", normalization="symmetric")
     assert np.abs(other - dense_crf(probabilities, image, parameters="crf_rnn")).max() > 1e-3
 
@@ -298,47 +297,47 @@ def test_parameters_by_name() -> None:
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("labels", [11, 21, 60])
-def test_pruning_leaves_out_what_no_pixel_finds_likely(labels: int) -> None:
+def test_pruning_excludes_improbable_labels(labels: int) -> None:
     """A label below `p` everywhere stays below `e p` in the full inference, if `e p (w_b + w_s) <= 1`."""
     probabilities, image = scene(20, 24, labels)
-    least = 0.01
-    probabilities[..., 4:] *= 0.9 * least / probabilities[..., 4:].max()
+    prune = 0.01
+    probabilities[..., 4:] *= 0.9 * prune / probabilities[..., 4:].max()
     probabilities[..., :4] *= (1 - probabilities[..., 4:].sum(-1, keepdims=True)) / probabilities[..., :4].sum(
         -1, keepdims=True
     )
     full = dense_crf(probabilities, image, normalization="after", **VALUES).numpy()
-    pruned = dense_crf(probabilities, image, normalization="after", prune=least, **VALUES).numpy()
-    assert np.e * least * (VALUES["bilateral_weight"] + VALUES["spatial_weight"]) <= 1
-    assert full[..., 4:].max() <= np.e * least
+    pruned = dense_crf(probabilities, image, normalization="after", prune=prune, **VALUES).numpy()
+    assert np.e * prune * (VALUES["bilateral_weight"] + VALUES["spatial_weight"]) <= 1
+    assert full[..., 4:].max() <= np.e * prune
     assert np.count_nonzero(pruned.max((0, 1, 2))) == 4
     np.testing.assert_allclose(pruned.sum(-1), 1, atol=1e-5)
     assert np.mean(pruned.argmax(-1) == full.argmax(-1)) > 0.995
     order = np.argsort(-probabilities.max((0, 1, 2)))[:4]
-    share = probabilities[..., order]
-    np.testing.assert_allclose(pruned[..., order], dense_crf(share, image, normalization="after", **VALUES), atol=1e-5)
+    kept = probabilities[..., order]
+    np.testing.assert_allclose(pruned[..., order], dense_crf(kept, image, normalization="after", **VALUES), atol=1e-5)
 
 
 @pytest.mark.first_cases(2)
-@pytest.mark.parametrize("live", [1, *(pytest.param(live, marks=pytest.mark.slow) for live in (4, 8, 20)), 5, 9, 21])
-def test_no_live_label_is_pruned(live: int) -> None:
+@pytest.mark.parametrize("kept", [1, *(pytest.param(kept, marks=pytest.mark.slow) for kept in (4, 8, 20)), 5, 9, 21])
+def test_pruning_keeps_probable_labels(kept: int) -> None:
     probabilities, image = scene(8, 9, 21)
-    probabilities[..., live:] = 0
-    found = dense_crf(probabilities, image, prune=1e-6, **VALUES).numpy()
-    assert np.all(found.max((0, 1, 2))[:live] > 0)
+    probabilities[..., kept:] = 0
+    refined = dense_crf(probabilities, image, prune=1e-6, **VALUES).numpy()
+    assert np.all(refined.max((0, 1, 2))[:kept] > 0)
     np.testing.assert_allclose(
-        found[..., :live].argmax(-1), dense_crf(probabilities, image, **VALUES)[..., :live].numpy().argmax(-1)
+        refined[..., :kept].argmax(-1), dense_crf(probabilities, image, **VALUES)[..., :kept].numpy().argmax(-1)
     )
 
 
 @pytest.mark.first_cases(1)
-@pytest.mark.parametrize("live", (9, 1, 2, 3, 4, 5, 7, 11))
-def test_a_graph_prunes_like_an_eager_call(live: int) -> None:
+@pytest.mark.parametrize("kept", (9, 1, 2, 3, 4, 5, 7, 11))
+def test_pruning_in_a_graph_matches_an_eager_call(kept: int) -> None:
     probabilities, image = scene(8, 9, 11)
-    probabilities[..., live:] = 0
+    probabilities[..., kept:] = 0
     refine = functools.partial(dense_crf, prune=1e-3, **VALUES)
-    found = prune_in_a_graph(probabilities, image)
-    np.testing.assert_allclose(found, refine(probabilities, image), atol=1e-6)
-    assert np.all((np.max(found, (0, 1, 2)) > 0) == (np.arange(11) < live))
+    refined = prune_in_a_graph(probabilities, image)
+    np.testing.assert_allclose(refined, refine(probabilities, image), atol=1e-6)
+    assert np.all((np.max(refined, (0, 1, 2)) > 0) == (np.arange(11) < kept))
 
 
 @tf.function
@@ -347,37 +346,37 @@ def prune_in_a_graph(probabilities: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
 
 
 @pytest.mark.slow
-def test_a_graph_for_each_number_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+def test_graphs_for_numbers_of_labels_cause_no_retracing_warning(caplog: pytest.LogCaptureFixture) -> None:
     probabilities, image = scene(6, 7, 12)
     logger = tf.get_logger()
     logger.addHandler(caplog.handler)
     try:
-        for live in (2, 3, 4, 5, 7, 12):
-            among = np.where(np.arange(12) < live, probabilities, 0)
-            dense_crf(among, image, prune=2e-4, iterations=1, **VALUES)
+        for kept in (2, 3, 4, 5, 7, 12):
+            masked = np.where(np.arange(12) < kept, probabilities, 0)
+            dense_crf(masked, image, prune=2e-4, iterations=1, **VALUES)
     finally:
         logger.removeHandler(caplog.handler)
     assert "retracing" not in caplog.text
 
 
-def test_the_likeliest_label_stays() -> None:
+def test_pruning_keeps_the_most_probable_label() -> None:
     probabilities, image = scene(8, 9, 11)
-    found = dense_crf(probabilities, image, prune=0.999, **VALUES).numpy()
-    np.testing.assert_array_equal(found, np.arange(11) == np.argmax(probabilities.max((0, 1, 2))) + 0 * found)
+    refined = dense_crf(probabilities, image, prune=0.999, **VALUES).numpy()
+    np.testing.assert_array_equal(refined, np.arange(11) == np.argmax(probabilities.max((0, 1, 2))) + 0 * refined)
 
 
-def test_no_image_at_all() -> None:
-    probabilities, image = (one[:0] for one in scene(8, 9, 11))
+def test_empty_batch() -> None:
+    probabilities, image = (each[:0] for each in scene(8, 9, 11))
     for prune in (None, 0.1):
         assert dense_crf(probabilities, image, prune=prune, **VALUES).shape == (0, 8, 9, 11)
 
 
-def test_each_image_of_a_batch_is_pruned_on_its_own() -> None:
+def test_images_of_a_batch_are_pruned_independently() -> None:
     probabilities, image = scene(8, 9, 21)
     few = np.where(np.arange(21) < 5, probabilities, 0).astype("float32")
-    together = dense_crf(np.concatenate([probabilities, few]), np.concatenate([image, image]), prune=1e-3, **VALUES)
-    for one, alone in zip(together, (probabilities, few), strict=True):
-        np.testing.assert_allclose(one, dense_crf(alone, image, prune=1e-3, **VALUES)[0], atol=1e-5)
+    batch = dense_crf(np.concatenate([probabilities, few]), np.concatenate([image, image]), prune=1e-3, **VALUES)
+    for refined, single in zip(batch, (probabilities, few), strict=True):
+        np.testing.assert_allclose(refined, dense_crf(single, image, prune=1e-3, **VALUES)[0], atol=1e-5)
 
 
 # Gradients.
@@ -385,8 +384,8 @@ def test_each_image_of_a_batch_is_pruned_on_its_own() -> None:
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("normalization", rotating(NORMALIZATIONS, {"none", "symmetric"}))
-def test_gradients(normalization: Normalization) -> None:
-    probabilities, image = (tf.constant(one, "float64") for one in scene(4, 5, 3))
+def test_gradients_match_finite_differences(normalization: Normalization) -> None:
+    probabilities, image = (tf.constant(each, "float64") for each in scene(4, 5, 3))
     scale = 0.05 if normalization == "none" else 1.0
 
     @tf.function
@@ -396,14 +395,14 @@ def test_gradients(normalization: Normalization) -> None:
         return dense_crf(probabilities, image, iterations=4, **values)
 
     inputs = [probabilities, tf.constant(1.5 * scale, "float64"), tf.constant(0.8 * scale, "float64")]
-    for expected, found in zip(*tf.test.compute_gradient(refined, inputs), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+    for analytic, numeric in zip(*tf.test.compute_gradient(refined, inputs), strict=True):
+        np.testing.assert_allclose(numeric, analytic, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_gradients_of_a_batch_in_a_graph_and_with_pruning() -> None:
-    both = [scene(6, 7, 11, seed=seed) for seed in range(3)]
-    probabilities, images = (tf.constant(np.concatenate(one)) for one in zip(*both, strict=True))
+def test_gradients_of_a_batch_with_pruning() -> None:
+    scenes = [scene(6, 7, 11, seed=seed) for seed in range(3)]
+    probabilities, images = (tf.constant(np.concatenate(each)) for each in zip(*scenes, strict=True))
 
     def gradient(probabilities: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
@@ -411,10 +410,10 @@ def test_gradients_of_a_batch_in_a_graph_and_with_pruning() -> None:
             total = tf.reduce_sum(dense_crf(probabilities, images, prune=1e-6, **VALUES)[..., 0])
         return tape.gradient(total, probabilities)
 
-    alone = tf.concat([gradient(probabilities[i : i + 1], images[i : i + 1]) for i in range(3)], 0)
-    for found in (gradient(probabilities, images), tf.function(gradient)(probabilities, images)):
-        np.testing.assert_allclose(found, alone, atol=1e-5)
-    assert np.abs(alone).max() > 1e-3
+    single = tf.concat([gradient(probabilities[i : i + 1], images[i : i + 1]) for i in range(3)], 0)
+    for batch in (gradient(probabilities, images), tf.function(gradient)(probabilities, images)):
+        np.testing.assert_allclose(batch, single, atol=1e-5)
+    assert np.abs(single).max() > 1e-3
 
 
 # Graphs.
@@ -434,27 +433,27 @@ class Refinement(tf.Module):
 SERVE = """
 import sys, numpy as np, tensorflow as tf
 inputs = np.load(sys.argv[1] + "/inputs.npz")
-found = tf.saved_model.load(sys.argv[1]).refine(tf.constant(inputs["p"]), tf.constant(inputs["image"]))
-np.save(sys.argv[1] + "/found.npy", found)
+refined = tf.saved_model.load(sys.argv[1]).refine(tf.constant(inputs["p"]), tf.constant(inputs["image"]))
+np.save(sys.argv[1] + "/refined.npy", refined)
 assert "tfseg" not in sys.modules
 """
 
 
 @pytest.mark.slow
-def test_unknown_sizes_in_a_saved_model_without_tfseg(tmp_path: Path) -> None:
+def test_saved_model_of_unknown_size_without_tfseg(tmp_path: Path) -> None:
     module = Refinement()
     for batch, size in ((1, (9, 14)), (2, (12, 8))):
-        p, image = (np.repeat(one, batch, 0) for one in scene(*size, labels=10))
+        p, image = (np.repeat(each, batch, 0) for each in scene(*size, labels=10))
         image = np.round(image).astype("uint8")
         expected = dense_crf(p, image, prune=1e-4, **VALUES)
         np.testing.assert_allclose(module.refine(p, image), expected, atol=1e-5)
     tf.saved_model.save(module, str(tmp_path))
     np.savez(tmp_path / "inputs.npz", p=p, image=image)
     subprocess.run([sys.executable, "-c", SERVE, str(tmp_path)], cwd=tmp_path, check=True, timeout=300)
-    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), expected, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "refined.npy"), expected, atol=1e-5)
 
 
-def test_sizes_are_known_after_it() -> None:
+def test_static_shape_of_the_result() -> None:
     @tf.function
     def graph(probabilities: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
         refined = dense_crf(probabilities, image, **VALUES)
@@ -476,7 +475,7 @@ np.save(sys.argv[1] + "/threads.npy", dense_crf(inputs["p"], inputs["image"], pa
 
 
 @pytest.mark.slow
-def test_the_number_of_threads_changes_nothing(tmp_path: Path) -> None:
+def test_result_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
     p, image = scene(200, 240, labels=21)
     np.savez(tmp_path / "inputs.npz", p=p, image=image)
     root = Path(__file__).resolve().parents[2]
@@ -485,33 +484,31 @@ def test_the_number_of_threads_changes_nothing(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(tmp_path / "threads.npy"), expected, atol=1e-5)
 
 
-# Bad input.
+# Invalid input.
 
 
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"theta_alpha": 0}, "`theta_alpha` must be greater than zero, and finite. Received: theta_alpha=0"),
-        ({"theta_beta": -1.0}, "`theta_beta` must be greater than zero, and finite. Received: theta_beta=-1.0"),
-        (
-            {"theta_gamma": float("nan")},
-            "`theta_gamma` must be greater than zero, and finite. Received: theta_gamma=nan",
-        ),
+        ({"theta_alpha": 0}, "`theta_alpha` must be positive and finite. Received: theta_alpha=0"),
+        ({"theta_beta": -1.0}, "`theta_beta` must be positive and finite. Received: theta_beta=-1.0"),
+        ({"theta_gamma": float("nan")}, "`theta_gamma` must be positive and finite. Received: theta_gamma=nan"),
         (
             {"theta_gamma": 1001},
-            "`theta_gamma` must be at most 1000 pixels: time grows with it. Received: theta_gamma=1001",
+            "`theta_gamma` must be at most 1000 pixels, because computation time grows with it. "
+            "Received: theta_gamma=1001",
         ),
         (
             {"bilateral_weight": 1e300},
-            "`bilateral_weight` must lie within 1000000 of zero. Received: bilateral_weight=1",
+            "`bilateral_weight` must be between -1000000 and 1000000. Received: bilateral_weight=1",
         ),
         (
             {"spatial_weight": float("nan")},
-            "`spatial_weight` must lie within 1000000 of zero. Received: spatial_weight=n",
+            "`spatial_weight` must be between -1000000 and 1000000. Received: spatial_weight=n",
         ),
         (
             {"spatial_weight": [1.0, 2.0]},
-            "`spatial_weight` must be a number or a scalar tensor. Received: spatial_weight of shape (2,)",
+            "`spatial_weight` must be a number or a scalar tensor. Received: spatial_weight.shape=(2,)",
         ),
         ({"iterations": True}, "`iterations` must be a positive integer. Received: iterations=True"),
         ({"iterations": 0}, "`iterations` must be a positive integer. Received: iterations=0"),
@@ -527,19 +524,19 @@ def test_the_number_of_threads_changes_nothing(tmp_path: Path) -> None:
         ),
         (
             {"theta_alpha": None, "spatial_weight": None},
-            "A set of `parameters` is needed, or every value of one. Missing: ['theta_alpha', 'spatial_weight']. "
+            "Expected `parameters`, or all of their values as arguments. Missing: ['theta_alpha', 'spatial_weight']. "
             f"Published sets: {sorted(PARAMETERS)}",
         ),
     ],
 )
-def test_bad_arguments(change: dict[str, Any], text: str) -> None:
+def test_invalid_arguments_are_rejected(change: dict[str, Any], text: str) -> None:
     probabilities, image = scene(4, 4)
     given = {**VALUES, **change}
     with pytest.raises(ValueError, match=re.escape(text)):
         dense_crf(probabilities, image, **given)
 
 
-def test_numbers_of_numpy_are_numbers() -> None:
+def test_numpy_numbers_are_accepted() -> None:
     probabilities, image = scene(6, 5)
     numbers = {name: np.float32(value) for name, value in VALUES.items()} | {"iterations": np.int64(3)}
     expected = dense_crf(probabilities, image, **VALUES | {"iterations": 3})
@@ -547,16 +544,17 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 5, 3), (2, 4, 4, 3), (4, 4, 3), (1, 4, 4, 4)])
-def test_an_image_of_another_size(shape: tuple[int, ...]) -> None:
+def test_mismatched_shapes_are_rejected(shape: tuple[int, ...]) -> None:
     text = (
-        "Expected `probabilities` [batch, height, width, labels] and an `image` [batch, height, width, 3] (or 1, if it "
-        f"is gray) of the same batch and size. Received: (1, 4, 4, 4) and {shape}"
+        "Expected `probabilities` of shape [batch, height, width, labels] and `image` of shape [batch, height, width, "
+        "3] (or 1 channel), of the same batch and size. Received: probabilities.shape=(1, 4, 4, 4), "
+        f"image.shape={shape}"
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         dense_crf(scene(4, 4)[0], np.full(shape, 9.0), **VALUES)
 
 
-def test_an_image_of_another_size_when_the_graph_runs() -> None:
+def test_mismatched_sizes_are_rejected_at_run_time() -> None:
     module = Refinement()
     text = "`image` must have the batch, height and width of `probabilities`. Received:"
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
@@ -564,42 +562,42 @@ def test_an_image_of_another_size_when_the_graph_runs() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1, 1.5, float("inf")])
-def test_values_that_are_no_probabilities(value: float) -> None:
+def test_invalid_probabilities_are_rejected(value: float) -> None:
     probabilities, image = scene(4, 4)
     probabilities[0, 2, 2, 1] = value
     text = (
-        "`probabilities` must lie between 0 and 1, without NaN. Lowest and highest of each image follow. Apply a "
-        "softmax to scores first. Received:"
+        "`probabilities` must be between 0 and 1, without NaN (minima and maxima of the images shown). Apply a softmax "
+        "to logits first. Received:"
     )
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
         dense_crf(probabilities, image, **VALUES)
 
 
 @pytest.mark.parametrize("value", [float("nan"), -1.0, 256.0, float("inf")])
-def test_values_that_are_no_intensities(value: float) -> None:
+def test_invalid_intensities_are_rejected(value: float) -> None:
     probabilities, image = scene(4, 4)
     image[0, 2, 2, 1] = value
-    text = "`image` must hold intensities of 0 to 255, without NaN. Lowest and highest of each image follow."
+    text = "`image` must have intensities from 0 to 255, without NaN (minima and maxima of the images shown)."
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
         dense_crf(probabilities, image, **VALUES)
 
 
-def test_an_image_that_was_divided_by_255() -> None:
+def test_image_divided_by_255_is_rejected() -> None:
     probabilities, image = scene(4, 4)
     text = (
-        "`image` must hold intensities of 0 to 255, and all of one is within 0 to 1, as if it had been divided by 255. "
-        "Multiply it. The highest value of each image follows. Received:"
+        "`image` must have intensities from 0 to 255, but one image has values from 0 to 1 (maxima of the images "
+        "shown). Multiply it by 255. Received:"
     )
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(text)):
         dense_crf(np.repeat(probabilities, 2, 0), np.concatenate([image, image / 255]), **VALUES)
-    # Integers cannot have been divided, and black is black.
+    # Images of integers and black images are accepted.
     dense_crf(probabilities, np.ones_like(image, dtype="uint8"), **VALUES)
     dense_crf(probabilities, np.zeros_like(image), **VALUES)
 
 
-def test_thetas_so_small_that_keys_would_overflow() -> None:
+def test_standard_deviations_that_overflow_keys_are_rejected() -> None:
     probabilities, image = scene(4, 4)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Points are too far apart for the lattice"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too far apart for the permutohedral lattice"):
         dense_crf(probabilities, image, **{**VALUES, "theta_beta": 1e-3})
 
 
@@ -615,9 +613,9 @@ except NotImplementedError as error:
 """
 
 
-def test_another_backend() -> None:
+def test_other_backends_are_rejected() -> None:
     root = Path(__file__).resolve().parents[2]
-    found = subprocess.run([sys.executable, "-c", BACKEND], cwd=root, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == (
-        "`dense_crf` is made of TensorFlow's operations. Set KERAS_BACKEND=tensorflow. Received: backend='jax'"
+    process = subprocess.run([sys.executable, "-c", BACKEND], cwd=root, capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == (
+        "`dense_crf` requires the TensorFlow backend. Set KERAS_BACKEND=tensorflow. Received: backend='jax'"
     )

@@ -1,4 +1,4 @@
-"""The windowed bilateral kernel against the sum over all pairs with everything outside the window left out."""
+"""Bilateral kernel over a window, compared with brute-force sums without the pairs outside the window."""
 
 import numpy as np
 import pytest
@@ -15,29 +15,29 @@ Q = generator.dirichlet(np.ones(4), (2, 6, 7))
 
 
 def matrix(image: np.ndarray, window: int) -> np.ndarray:
-    """The raw kernel over pairs of pixels, zero outside the window."""
+    """Returns the unnormalized kernel over pairs of pixels, zero outside the window."""
     height, width, _ = image.shape
     features = bilateral_features(tf.constant(image), ALPHA, BETA)
     full = np.asarray(gaussian_sums(tf.eye(height * width, dtype="float64"), features))
-    rows, columns = (np.ravel(places) for places in np.mgrid[:height, :width])
-    far = [abs(places[:, None] - places) > window // 2 for places in (rows, columns)]
-    return np.where(far[0] | far[1], 0, full)
+    rows, columns = (np.ravel(indices) for indices in np.mgrid[:height, :width])
+    outside = [abs(indices[:, None] - indices) > window // 2 for indices in (rows, columns)]
+    return np.where(outside[0] | outside[1], 0, full)
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("window", [3, 5, 21])
-def test_the_kernel_is_the_sum_over_the_window(normalization: Normalization, window: int) -> None:
-    found = WindowKernel(tf.constant(IMAGES), ALPHA, BETA, normalization, window)(tf.constant(Q))
-    for image, q, one in zip(IMAGES, Q, found.numpy(), strict=True):
+def test_kernel_matches_brute_force(normalization: Normalization, window: int) -> None:
+    result = WindowKernel(tf.constant(IMAGES), ALPHA, BETA, normalization, window)(tf.constant(Q))
+    for image, q, sums in zip(IMAGES, Q, result.numpy(), strict=True):
         raw = matrix(image, window)
         n = raw.sum(1)
         before = {"before": n, "symmetric": np.sqrt(n)}.get(normalization, np.ones_like(n))
         after = {"after": n, "symmetric": np.sqrt(n)}.get(normalization, np.ones_like(n))
         expected = raw / before @ q.reshape(-1, 4) / after[:, None]
-        np.testing.assert_allclose(one.reshape(-1, 4), expected, atol=1e-12)
+        np.testing.assert_allclose(sums.reshape(-1, 4), expected, atol=1e-12)
 
 
-def test_in_float32() -> None:
+def test_float32_precision() -> None:
     exact, single = (
         WindowKernel(tf.constant(IMAGES, dtype), ALPHA, BETA, "after", 5)(tf.constant(Q, dtype))
         for dtype in ("float64", "float32")
@@ -45,24 +45,24 @@ def test_in_float32() -> None:
     np.testing.assert_allclose(single, exact, atol=1e-5)
 
 
-def test_taps() -> None:
+def test_window_taps() -> None:
     expected = [[np.exp(-(i * i + j * j) / 8) for j in (-1, 0, 1)] for i in (-1, 0, 1)]
     np.testing.assert_allclose(window_taps(3, 2.0).reshape(3, 3), expected)
 
 
-def test_gradients_to_values_and_colors() -> None:
+def test_gradients_match_finite_differences() -> None:
     values, colors = tf.constant(Q[:, :3, :4]), tf.constant(IMAGES[:, :3, :4] / 100)
 
     @tf.function
     def sums(values: tf.Tensor, colors: tf.Tensor) -> tf.Tensor:
         return window_sums(values, colors, window_taps(3, 2.0), image_gradient=True) ** 2
 
-    for expected, found in zip(*tf.test.compute_gradient(sums, [values, colors]), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+    for analytic, numeric in zip(*tf.test.compute_gradient(sums, [values, colors]), strict=True):
+        np.testing.assert_allclose(analytic, numeric, atol=1e-6)
 
 
-def test_memory_does_not_grow_with_the_window() -> None:
-    """The loop is one in the graph, and what it holds has the size of the values."""
+def test_memory_does_not_depend_on_the_window() -> None:
+    """The graph contains a single loop for any window size."""
 
     @tf.function
     def sums(values: tf.Tensor, colors: tf.Tensor, window: int) -> tf.Tensor:

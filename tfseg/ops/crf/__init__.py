@@ -1,1 +1,1 @@
-"""The fully connected CRF: filters of Gaussian kernels, mean field inference, and its parameters."""
+"""Fully connected CRF: Gaussian filtering, mean-field inference and published parameters."""

@@ -1,7 +1,7 @@
-"""Mean field from logits to logits, with weights and a compatibility that are learned: the recurrence of CRF-RNN.
+"""Mean-field iterations of CRF-RNN, from logits to logits, with learned weights and compatibility.
 
-One iteration is `q <- U - mu (W_b K_b softmax(q) + W_s K_s softmax(q))` from `q = U`, where `U` are the logits that
-come in and `K` the normalized kernels of `tfseg.ops.crf.mean_field`. The result is `q`: logits, not probabilities.
+An iteration is `q <- U - mu (W_b K_b softmax(q) + W_s K_s softmax(q))`, starting from `q = U`. `U` are the input
+logits, and `K` the normalized kernels of `tfseg.ops.crf.mean_field`. The output `q` are logits, not probabilities.
 """
 
 import functools
@@ -13,9 +13,18 @@ from keras import ops
 
 from tfseg.ops.crf.gaussian import gaussian_blur
 from tfseg.ops.crf.lattice_gradient import DifferentiableBilateralKernel
-from tfseg.ops.crf.mean_field import AT_A_TIME, BilateralKernel, Kernel, Normalization, SpatialKernel, colors, step
+from tfseg.ops.crf.mean_field import (
+    PARALLEL_IMAGES,
+    BilateralKernel,
+    Kernel,
+    Normalization,
+    SpatialKernel,
+    colors,
+    step,
+)
 from tfseg.ops.crf.window import WindowKernel
 from tfseg.ops.runtime import assert_condition
+from tfseg.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -24,63 +33,76 @@ KernelForm = Literal["permutohedral", "convolutional"]
 
 
 class Kernels(NamedTuple):
-    """What the two kernels are, but for their weights."""
+    """Configuration of the two kernels, without their weights."""
 
     form: KernelForm
-    """Of the bilateral one: over the whole image by a lattice, or over a window, exactly."""
+    """Form of the bilateral kernel: over the whole image on the lattice, or exact over a window."""
     theta_alpha: float
+    """Standard deviation of the bilateral kernel in pixels."""
     theta_beta: float
+    """Standard deviation of the bilateral kernel in intensities."""
     theta_gamma: float
+    """Standard deviation of the spatial kernel in pixels."""
     normalization: Normalization
+    """Normalization of both kernels."""
     window: int
     """Height and width of the window."""
     image_gradient: bool
-    """Whether there is a gradient to the image."""
+    """Boolean, whether to compute the gradient with respect to the image."""
 
 
 def refined(
-    logits: Any, image: Any, weights: Sequence[Any], compatibility: Any, kernels: Kernels, iterations: int
-) -> Any:
-    """Refines logits.
+    logits: Tensor,
+    image: Tensor,
+    weights: Sequence[Tensor],
+    compatibility: Tensor | None,
+    kernels: Kernels,
+    iterations: int,
+) -> Tensor:
+    """Refines logits by mean-field iterations.
 
     Args:
-        logits: `[batch, height, width, classes]`, float32 or float64.
-        image: `[batch, height, width, 3]`, or of one channel, of that type; 0 to 255.
-        weights: of the bilateral and of the spatial kernel: scalars, `[classes]` or `[classes, classes]`.
-        compatibility: mu `[classes, classes]`; None for minus the identity.
-        kernels: see there.
-        iterations: how many.
+        logits: float32 or float64 tensor `[batch, height, width, classes]`.
+        image: Tensor `[batch, height, width, 3]`, or of one channel, of the same type; intensities from 0 to 255.
+        weights: Weights of the bilateral and of the spatial kernel: scalars, `[classes]` or `[classes, classes]`.
+        compatibility: Matrix mu `[classes, classes]`, or `None` for minus the identity.
+        kernels: Configuration of the kernels.
+        iterations: Number of mean-field iterations.
+
+    Returns:
+        Tensor of the shape of `logits`.
     """
     infer = _by_lattice if kernels.form == "permutohedral" else _by_window
     return infer(logits, colors(image), weights, compatibility, kernels, iterations)
 
 
-def checked_image(image: Any, dtype: str) -> Any:
-    """The image in floating point, if it holds intensities of 0 to 255. Where nothing can be raised, NaN if not.
+def checked_image(image: Tensor, dtype: str) -> Tensor:
+    """Casts the image to floating point and raises unless it has intensities from 0 to 255.
 
-    Fractions of which none is above one are refused, as an image that was divided by 255: all of it would look of one
-    color. A picture of 0 and 1 alone is a dark one.
+    Where errors cannot be raised, an invalid image becomes NaN. Fractions with a maximum of at most 1 are rejected,
+    because the image was probably divided by 255 and all its colors would be nearly equal. An image of only 0 and 1 is
+    accepted as a dark one.
     """
     image = ops.cast(image, dtype)
-    lowest, highest, parts = ops.min(image), ops.max(image), ops.max(image - ops.floor(image))
+    lowest, highest, fraction = ops.min(image), ops.max(image), ops.max(image - ops.floor(image))
     within = ops.logical_and(ops.logical_and(lowest >= 0, highest <= 255), ops.isfinite(ops.sum(image)))
-    scaled = ops.logical_and(highest <= 1, parts > 0)
+    scaled = ops.logical_and(highest <= 1, fraction > 0)
     assert_condition(
         within,
-        "The image must hold intensities of 0 to 255, without NaN. Lowest and highest follow.",
+        "The image must have intensities from 0 to 255, without NaN (minimum and maximum shown).",
         [lowest, highest],
     )
     assert_condition(
         ops.logical_not(scaled),
-        "The image must hold intensities of 0 to 255, and it is within 0 to 1, as if it had been divided by 255. "
-        "Multiply it. The highest value follows.",
+        "The image must have intensities from 0 to 255, but has fractions from 0 to 1 (maximum shown). Multiply it by "
+        "255.",
         highest,
     )
     return image + ops.cast(ops.where(ops.logical_and(within, ops.logical_not(scaled)), 0.0, float("nan")), dtype)
 
 
-def of_one_size(logits: Any, image: Any) -> Any:
-    """The image, if it has the size of the logits where that is known only when the graph runs."""
+def of_one_size(logits: Tensor, image: Tensor) -> Tensor:
+    """Returns the image; if sizes are unknown until run time, raises then if its size differs from the logits'."""
     known = zip(logits.shape[:3], image.shape[:3], strict=True)
     if all(isinstance(side, int) for pair in known for side in pair):
         return image
@@ -89,82 +111,103 @@ def of_one_size(logits: Any, image: Any) -> Any:
     checked = assert_condition(ops.all(ops.equal(one, other)), text, ops.stack([one, other]))
     if checked is None:
         return image
-    with tf.control_dependencies([checked]):  # or some operation would stumble over the sizes before
+    with tf.control_dependencies([checked]):  # before other operations fail because of the sizes
         return tf.identity(image)
 
 
 def _by_window(
-    logits: Any, image: Any, weights: Sequence[Any], compatibility: Any, kernels: Kernels, iterations: int
-) -> Any:
-    """The whole batch at a time, in Keras's neutral operations."""
+    logits: Tensor,
+    image: Tensor,
+    weights: Sequence[Tensor],
+    compatibility: Tensor | None,
+    kernels: Kernels,
+    iterations: int,
+) -> Tensor:
+    """Refines the whole batch at a time, in backend-agnostic Keras operations."""
     bilateral = WindowKernel(image, *kernels[1:3], kernels.normalization, kernels.window, kernels.image_gradient)
-    both = (bilateral, _spatial(logits, kernels))
-    return _repeated(logits, both, weights, compatibility, iterations)
+    return _repeated(logits, (bilateral, _spatial(logits, kernels)), weights, compatibility, iterations)
 
 
 def _by_lattice(
-    logits: Any, image: Any, weights: Sequence[Any], compatibility: Any, kernels: Kernels, iterations: int
-) -> Any:
-    """One image after the other, each with a lattice of its own. Needs TensorFlow."""
-    given = [*weights, *([] if compatibility is None else [compatibility])]
+    logits: Tensor,
+    image: Tensor,
+    weights: Sequence[Tensor],
+    compatibility: Tensor | None,
+    kernels: Kernels,
+    iterations: int,
+) -> Tensor:
+    """Refines the images one by one, each with its own lattice. Requires TensorFlow."""
+    parameters = [*weights, *([] if compatibility is None else [compatibility])]
     specs = tuple(tf.TensorSpec([None, None, None, x.shape[3]], x.dtype) for x in (logits, image))
-    infer = _graph(kernels, iterations, logits.shape[0] == 1, specs, tuple(map(tf.TensorSpec.from_tensor, given)))
-    return tf.ensure_shape(infer(logits, image, *given), logits.shape)
+    infer = _graph(kernels, iterations, logits.shape[0] == 1, specs, tuple(map(tf.TensorSpec.from_tensor, parameters)))
+    return tf.ensure_shape(infer(logits, image, *parameters), logits.shape)
 
 
 @functools.lru_cache(maxsize=64)
-def _graph(kernels: Kernels, iterations: int, alone: bool, specs: tuple[Any, ...], parameters: tuple[Any, ...]) -> Any:
-    """The refinement of a batch of any size as one graph, traced once.
+def _graph(kernels: Kernels, iterations: int, single: bool, specs: tuple[Any, ...], parameters: tuple[Any, ...]) -> Any:
+    """Returns the refinement of a batch as a graph for any size, traced once.
 
-    An eager call is as fast so, and gives the same: outside of a graph divisions are rounded otherwise, and whoever
-    stands on the border of two simplices of the lattice falls into the other.
+    An eager call uses it for speed, and for equal results: eager divisions round differently, so that points on the
+    border of two simplices of the lattice would change their simplex.
     """
-    infer = _differentiable_in_color if kernels.image_gradient else _recomputed
+    infer = _with_image_gradient if kernels.image_gradient else _without_image_gradient
 
-    def refine(logits: Any, image: Any, bilateral: Any, spatial: Any, compatibility: Any = None) -> Any:
-        def one(both: tuple[Any, Any]) -> Any:
-            unary, image = both
+    def refine(
+        logits: Tensor, image: Tensor, bilateral: Tensor, spatial: Tensor, compatibility: Tensor | None = None
+    ) -> Tensor:
+        def refine_one(inputs: tuple[Tensor, Tensor]) -> Tensor:
+            unary, image = inputs
             flat = tf.reshape(unary, [-1, unary.shape[-1]])
-            found = infer(flat, image, (bilateral, spatial), compatibility, kernels, iterations)
-            return tf.reshape(found, tf.shape(unary))
+            result = infer(flat, image, (bilateral, spatial), compatibility, kernels, iterations)
+            return tf.reshape(result, tf.shape(unary))
 
-        if alone:
-            return one((logits[0], image[0]))[None]
+        if single:
+            return refine_one((logits[0], image[0]))[None]
         spec = tf.TensorSpec(logits.shape[1:], logits.dtype)
-        return tf.map_fn(one, (logits, image), fn_output_signature=spec, parallel_iterations=AT_A_TIME)
+        return tf.map_fn(refine_one, (logits, image), fn_output_signature=spec, parallel_iterations=PARALLEL_IMAGES)
 
     return tf.function(refine, input_signature=(*specs, *parameters), autograph=False)
 
 
-def _recomputed(
-    unary: Any, image: Any, weights: Sequence[Any], compatibility: Any, kernels: Kernels, iterations: int
-) -> Any:
-    """`[pixels, classes]` of one image. For the gradient, the logits of each iteration are kept and nothing else."""
+def _without_image_gradient(
+    unary: Tensor,
+    image: Tensor,
+    weights: Sequence[Tensor],
+    compatibility: Tensor | None,
+    kernels: Kernels,
+    iterations: int,
+) -> Tensor:
+    """Refines `[pixels, classes]` of one image. The gradient stores only the logits of each iteration."""
     _, alpha, beta, gamma, mode, *_ = kernels
-    # Kernels are made in the graph that holds the loop: TensorFlow finds no gradient through two levels of graphs.
+    # Kernels are built in the graph of the loop: TensorFlow has no gradient through two levels of graphs.
     height, width, _ = tf.unstack(tf.shape(image))
-    both: list[Kernel] = [
+    pair: list[Kernel] = [
         BilateralKernel(image, alpha, beta, mode, 1.0),
         SpatialKernel(height, width, gamma, mode, 1.0, unary.dtype.name),
     ]
     (logits,) = tf.while_loop(
         lambda _: True,
-        lambda logits: [step(logits, unary, both, weights, compatibility)],
+        lambda logits: [step(logits, unary, pair, weights, compatibility)],
         [unary],
         maximum_iterations=iterations,
     )
     return logits
 
 
-def _differentiable_in_color(
-    unary: Any, image: Any, weights: Sequence[Any], compatibility: Any, kernels: Kernels, iterations: int
-) -> Any:
-    """The same with a gradient to the image, for which every iteration keeps what it computed."""
+def _with_image_gradient(
+    unary: Tensor,
+    image: Tensor,
+    weights: Sequence[Tensor],
+    compatibility: Tensor | None,
+    kernels: Kernels,
+    iterations: int,
+) -> Tensor:
+    """Refines `[pixels, classes]`, differentiable in the image. The gradient stores all intermediate values."""
     _, alpha, beta, _, mode, *_ = kernels
     bilateral = DifferentiableBilateralKernel(image, alpha, beta, mode)
     of_image = _spatial(image[None], kernels)
 
-    def spatial(q: Any) -> Any:
+    def spatial(q: Tensor) -> Tensor:
         sums = of_image(tf.reshape(q, tf.concat([[1], tf.shape(image)[:2], [q.shape[1]]], 0)))
         return tf.reshape(sums, tf.shape(q))
 
@@ -172,11 +215,15 @@ def _differentiable_in_color(
 
 
 def _repeated(
-    unary: Any, kernels: Sequence[Callable[[Any], Any]], weights: Sequence[Any], compatibility: Any, iterations: int
-) -> Any:
-    """As many steps as asked for, each of its own in the graph: not every backend can differentiate a loop.
+    unary: Tensor,
+    kernels: Sequence[Callable[[Tensor], Tensor]],
+    weights: Sequence[Tensor],
+    compatibility: Tensor | None,
+    iterations: int,
+) -> Tensor:
+    """Computes unrolled mean-field iterations, because not every backend can differentiate a loop.
 
-    `tfseg.ops.crf.mean_field.step` is the same in TensorFlow, with a gradient that computes it again.
+    `tfseg.ops.crf.mean_field.step` is the same iteration in TensorFlow, with a gradient that recomputes it.
     """
     logits = unary
     for _ in range(iterations):
@@ -187,21 +234,21 @@ def _repeated(
     return logits
 
 
-def _weighted(sums: Any, weight: Any) -> Any:
+def _weighted(sums: Tensor, weight: Tensor) -> Tensor:
     return _transformed(sums, weight) if len(weight.shape) == 2 else sums * weight
 
 
-def _transformed(x: Any, matrix: Any) -> Any:
+def _transformed(x: Tensor, matrix: Tensor) -> Tensor:
     return ops.matmul(x, ops.transpose(matrix))
 
 
-def _spatial(like: Any, kernels: Kernels) -> Callable[[Any], Any]:
-    """The spatial kernel of images like that, on `[batch, height, width, classes]`."""
+def _spatial(like: Tensor, kernels: Kernels) -> Callable[[Tensor], Tensor]:
+    """Returns the spatial kernel for `[batch, height, width, classes]` of the size of `like`."""
     _, height, width, _ = ops.shape(like)
     dtype = keras.backend.standardize_dtype(like.dtype)
     normal = SpatialKernel(height, width, kernels.theta_gamma, kernels.normalization, 1.0, dtype)
 
-    def spatial(q: Any) -> Any:
+    def spatial(q: Tensor) -> Tensor:
         return gaussian_blur(q if normal.before is None else q * normal.before, normal.theta) * normal.after
 
     return spatial

@@ -1,4 +1,4 @@
-"""Refines the probabilities of an image's pixels by a fully connected CRF."""
+"""Refinement of class probabilities by a fully connected CRF."""
 
 from typing import Any
 
@@ -10,30 +10,31 @@ from tfseg.ops.crf.dense_crf_graph import refine
 from tfseg.ops.crf.mean_field import NORMALIZATIONS, Normalization
 from tfseg.ops.crf.parameters import PARAMETERS, CrfParameters
 from tfseg.ops.runtime import assert_condition
+from tfseg.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 
 def dense_crf(
-    probabilities: Any,
-    image: Any,
+    probabilities: Tensor,
+    image: Tensor,
     *,
     parameters: str | CrfParameters | None = None,
     theta_alpha: float | None = None,
     theta_beta: float | None = None,
     theta_gamma: float | None = None,
-    bilateral_weight: Any = None,
-    spatial_weight: Any = None,
+    bilateral_weight: float | Tensor | None = None,
+    spatial_weight: float | Tensor | None = None,
     iterations: int = 10,
     normalization: Normalization | None = None,
     prune: float | None = None,
-) -> Any:
+) -> Tensor:
     """Refines probabilities by mean-field inference in a fully connected CRF with Potts compatibility.
 
-    `tfseg.ops.crf.mean_field` has the energy, the kernels and what the normalizations are. All is computed in float32,
-    or in float64 for float64 probabilities. There is a gradient to the probabilities, and to the weights where they
-    are tensors; none to the image and the thetas.
+    `tfseg.ops.crf.mean_field` defines the energy, the kernels and their normalization. The computation is in float32,
+    or in float64 for float64 probabilities. It is differentiable in the probabilities, and in the weights if they are
+    tensors, but not in the image and the standard deviations.
 
     Example:
 
@@ -47,35 +48,40 @@ def dense_crf(
     [0, 0, 0, 0, 1, 1, 1, 1]
 
     Args:
-        probabilities: `[batch, height, width, labels]`, 0 to 1. Any size, which may be unknown until the graph runs.
-        image: `[batch, height, width, 3]` of the same size, integers or floats of 0 to 255. With one channel it is
-            gray, and counts as three equal channels.
-        parameters: the name of a published set in `tfseg.ops.crf.parameters`, or a set of one's own. What is given
-            besides goes before it.
-        theta_alpha: standard deviation of the bilateral kernel in pixels.
-        theta_beta: standard deviation of the bilateral kernel in intensities of 0 to 255.
-        theta_gamma: standard deviation of the spatial kernel in pixels, at most 1000: time grows with it.
-        bilateral_weight: of the bilateral kernel: a number, or a scalar tensor.
-        spatial_weight: of the spatial kernel, likewise.
-        iterations: of mean field.
-        normalization: `"none"`, `"before"`, `"after"` or `"symmetric"`; without it that of `parameters`, or else
-            `"symmetric"`. Weights that were found under one are wrong under another.
-        prune: leaves labels out, for each image, that no pixel gives more than this probability; the likeliest stays
-            in any case. See `docs/crf.md` for what it can change. In a `tf.function` there is no gradient to weights
-            with it. None keeps all.
+        probabilities: Tensor `[batch, height, width, labels]`, values from 0 to 1. Sizes may be unknown until the graph
+            runs.
+        image: Integer or floating-point tensor `[batch, height, width, 3]` of the same size, intensities from 0 to 255.
+            A grayscale image `[batch, height, width, 1]` counts as three equal channels.
+        parameters: Name of a published set in `tfseg.ops.crf.parameters`, or a custom `CrfParameters`. The other
+            arguments override its values.
+        theta_alpha: Standard deviation of the bilateral kernel in pixels.
+        theta_beta: Standard deviation of the bilateral kernel in intensities from 0 to 255.
+        theta_gamma: Standard deviation of the spatial kernel in pixels, at most 1000. Computation time grows with it.
+        bilateral_weight: Weight of the bilateral kernel: a number or a scalar tensor.
+        spatial_weight: Weight of the spatial kernel: a number or a scalar tensor.
+        iterations: Integer, number of mean-field iterations.
+        normalization: `"none"`, `"before"`, `"after"` or `"symmetric"`. Defaults to that of `parameters`, or else to
+            `"symmetric"`. Weights are valid only for the normalization with which they were determined.
+        prune: Float, probability threshold. Labels whose probability does not exceed it in any pixel of an image are
+            excluded, except the most probable label. See `docs/crf.md` for the effect on the result. In a
+            `tf.function`, it disables the gradient with respect to the weights. If `None`, all labels are kept.
 
     Returns:
-        Probabilities of the shape and type of `probabilities`. Labels left out have zero.
+        Tensor of the shape and type of `probabilities`. Pruned labels have zero probability.
 
     Raises:
-        ValueError: shapes that do not fit, arguments that are missing or out of range.
-        NotImplementedError: another Keras backend than TensorFlow.
-        tf.errors.InvalidArgumentError: when it runs: values that are no probabilities, NaN among them; an image outside
-            0 to 255, or within 0 to 1; thetas so small for the image that the lattice's keys would overflow.
+        ValueError: If shapes do not match, or arguments are missing or out of range.
+        NotImplementedError: If the Keras backend is not TensorFlow.
+        tf.errors.InvalidArgumentError: At run time, if `probabilities` has NaN or values outside [0, 1], if `image` has
+            values outside [0, 255] or is scaled to [0, 1], or if the standard deviations are so small that the keys of
+            the lattice would overflow.
+
+    Reference:
+        Kraehenbuehl, Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NIPS 2011.
     """
     if keras.backend.backend() != "tensorflow":
         raise NotImplementedError(
-            "`dense_crf` is made of TensorFlow's operations. Set KERAS_BACKEND=tensorflow. "
+            "`dense_crf` requires the TensorFlow backend. Set KERAS_BACKEND=tensorflow. "
             f"Received: backend={keras.backend.backend()!r}"
         )
     given = {
@@ -86,28 +92,28 @@ def dense_crf(
         "spatial_weight": spatial_weight,
         "normalization": normalization,
     }
-    crf, apart = _chosen(parameters, {name: value for name, value in given.items() if value is not None})
-    iterations, prune = counted("iterations", iterations), _share(prune)
+    crf, tensors = _resolved(parameters, {name: value for name, value in given.items() if value is not None})
+    iterations, prune = counted("iterations", iterations), _checked_prune(prune)
     probabilities, image = _tensor(probabilities), _tensor(image)
     _check_shapes(probabilities.shape, image.shape)
     dtype = "float64" if probabilities.dtype == "float64" else "float32"
-    weights = [_scalar(name, weight, dtype) for name, weight in apart.items()]
+    weights = [_scalar(name, weight, dtype) for name, weight in tensors.items()]
     _check_sizes(probabilities, image)
-    found = tf.cast(probabilities, dtype)
-    likeliest = _likeliest(found)
-    refined = refine(crf, iterations, prune, (found, likeliest, _checked_image(image, dtype)), weights)
+    casted = tf.cast(probabilities, dtype)
+    maxima = _checked_maxima(casted)
+    refined = refine(crf, iterations, prune, (casted, maxima, _checked_image(image, dtype)), weights)
     return tf.ensure_shape(tf.cast(refined, probabilities.dtype), probabilities.shape)
 
 
-def _tensor(values: Any) -> Any:
-    """An array is copied once, or not at all; `convert_to_tensor` does it twice, a fortieth of a pruned call."""
+def _tensor(values: Tensor) -> Tensor:
+    """Converts to a tensor. Copies an array at most once; `convert_to_tensor` copies twice (1/40 of a pruned call)."""
     if isinstance(values, np.ndarray) and tf.executing_eagerly():
         return tf.raw_ops.Identity(input=values)
     return tf.convert_to_tensor(values)
 
 
-def _chosen(parameters: str | CrfParameters | None, given: dict[str, Any]) -> tuple[CrfParameters, dict[str, Any]]:
-    """The parameters, and the two weights apart where one of them is a tensor."""
+def _resolved(parameters: str | CrfParameters | None, given: dict[str, Any]) -> tuple[CrfParameters, dict[str, Any]]:
+    """Returns the parameters, and separately the two weights if one of them is a tensor."""
     if isinstance(parameters, str) and parameters not in PARAMETERS:
         raise ValueError(f"`parameters` must be one of {sorted(PARAMETERS)}. Received: parameters={parameters!r}")
     start = PARAMETERS[parameters] if isinstance(parameters, str) else parameters
@@ -115,7 +121,7 @@ def _chosen(parameters: str | CrfParameters | None, given: dict[str, Any]) -> tu
     missing = [name for name in CrfParameters.__annotations__ if name not in values and name != "source"]
     if missing:
         raise ValueError(
-            f"A set of `parameters` is needed, or every value of one. Missing: {missing}. "
+            f"Expected `parameters`, or all of their values as arguments. Missing: {missing}. "
             f"Published sets: {sorted(PARAMETERS)}"
         )
     check_thetas(*(values[name] for name in ("theta_alpha", "theta_beta", "theta_gamma")))
@@ -128,19 +134,19 @@ def _chosen(parameters: str | CrfParameters | None, given: dict[str, Any]) -> tu
     numbers = {name: float(weight) for name, weight in weights.items() if isinstance(weight, int | float | np.number)}
     for name, weight in numbers.items():
         check_weight(name, weight)
-    apart = {} if len(numbers) == len(weights) else weights
-    ones = dict.fromkeys(apart, 1.0)
-    return CrfParameters(**{**values, **numbers, **ones, "source": ""}), apart
+    tensors = {} if len(numbers) == len(weights) else weights
+    ones = dict.fromkeys(tensors, 1.0)
+    return CrfParameters(**{**values, **numbers, **ones, "source": ""}), tensors
 
 
-def _scalar(name: str, weight: Any, dtype: str) -> Any:
+def _scalar(name: str, weight: float | Tensor, dtype: str) -> Tensor:
     weight = tf.convert_to_tensor(weight, dtype)
     if weight.shape.rank not in (0, None):
-        raise ValueError(f"`{name}` must be a number or a scalar tensor. Received: {name} of shape {weight.shape}")
+        raise ValueError(f"`{name}` must be a number or a scalar tensor. Received: {name}.shape={weight.shape}")
     return tf.ensure_shape(weight, [])
 
 
-def _share(prune: float | None) -> float | None:
+def _checked_prune(prune: float | None) -> float | None:
     if prune is not None and not 0 < prune < 1:
         raise ValueError(f"`prune` must be a probability between 0 and 1, or None. Received: prune={prune}")
     return prune
@@ -150,13 +156,14 @@ def _check_shapes(probabilities: Any, image: Any) -> None:
     fits = probabilities.rank == image.rank == 4 and probabilities[:3].is_compatible_with(image[:3])
     if not fits or image[3] not in (1, 3) or probabilities[3] is None:
         raise ValueError(
-            "Expected `probabilities` [batch, height, width, labels] and an `image` [batch, height, width, 3] (or 1, "
-            f"if it is gray) of the same batch and size. Received: {probabilities} and {image}"
+            "Expected `probabilities` of shape [batch, height, width, labels] and `image` of shape [batch, height, "
+            "width, 3] (or 1 channel), of the same batch and size. "
+            f"Received: probabilities.shape={probabilities}, image.shape={image}"
         )
 
 
-def _check_sizes(probabilities: Any, image: Any) -> None:
-    """The same again for sizes that are known only when the graph runs."""
+def _check_sizes(probabilities: Tensor, image: Tensor) -> None:
+    """Raises at run time if sizes that are unknown before do not match."""
     if not (probabilities.shape[:3].is_fully_defined() and image.shape[:3].is_fully_defined()):
         one, other = tf.shape(probabilities)[:3], tf.shape(image)[:3]
         assert_condition(
@@ -166,36 +173,36 @@ def _check_sizes(probabilities: Any, image: Any) -> None:
         )
 
 
-def _likeliest(probabilities: Any) -> Any:
-    """The highest probability of each label in each image, `[batch, labels]`, once all are known to be some."""
+def _checked_maxima(probabilities: Tensor) -> Tensor:
+    """Returns the maximum probability of each label in each image, `[batch, labels]`, and checks the range of all."""
     probabilities = tf.stop_gradient(probabilities)
-    likeliest = tf.reduce_max(tf.reduce_max(probabilities, 1), 1)  # in two steps: five times as fast
-    lowest, highest = tf.reduce_min(probabilities, [1, 2, 3]), tf.reduce_max(likeliest, 1)
-    # NaN, which no comparison lets pass, is the lowest and the highest value where there is one.
+    maxima = tf.reduce_max(tf.reduce_max(probabilities, 1), 1)  # in two steps: five times as fast
+    lowest, highest = tf.reduce_min(probabilities, [1, 2, 3]), tf.reduce_max(maxima, 1)
+    # Minimum and maximum are NaN if a value is, and comparisons with NaN are false.
     assert_condition(
         tf.reduce_all((lowest >= 0) & (highest <= 1.001)),
-        "`probabilities` must lie between 0 and 1, without NaN. Lowest and highest of each image follow. Apply a "
-        "softmax to scores first.",
+        "`probabilities` must be between 0 and 1, without NaN (minima and maxima of the images shown). Apply a softmax "
+        "to logits first.",
         tf.stack([lowest, highest]),
     )
-    return likeliest
+    return maxima
 
 
-def _checked_image(image: Any, dtype: str) -> Any:
-    """The image in floating point. Floats of 0 to 1, which would look all of one color, are refused."""
+def _checked_image(image: Tensor, dtype: str) -> Tensor:
+    """Casts the image to floating point and raises unless it has intensities from 0 to 255, and not from 0 to 1."""
     scaled = image.dtype.is_floating
     image = tf.cast(image, dtype)
     lowest, highest = tf.reduce_min(image, [1, 2, 3]), tf.reduce_max(image, [1, 2, 3])
     assert_condition(
         tf.reduce_all((lowest >= 0) & (highest <= 255)),
-        "`image` must hold intensities of 0 to 255, without NaN. Lowest and highest of each image follow.",
+        "`image` must have intensities from 0 to 255, without NaN (minima and maxima of the images shown).",
         tf.stack([lowest, highest]),
     )
     if scaled:
         assert_condition(
             tf.reduce_all((highest > 1) | (highest <= 0)),
-            "`image` must hold intensities of 0 to 255, and all of one is within 0 to 1, as if it had been divided by "
-            "255. Multiply it. The highest value of each image follows.",
+            "`image` must have intensities from 0 to 255, but one image has values from 0 to 1 (maxima of the images "
+            "shown). Multiply it by 255.",
             highest,
         )
     return image

@@ -1,4 +1,4 @@
-"""The graph of `dense_crf`: which labels of an image are refined, in what columns, and the loop."""
+"""Graph of `dense_crf`: pruning of labels, layout of columns, and the loop of mean-field iterations."""
 
 import functools
 from typing import Any, NamedTuple
@@ -6,50 +6,51 @@ from typing import Any, NamedTuple
 import keras
 
 from tfseg.ops.crf.mean_field import (
-    AT_A_TIME,
+    PARALLEL_IMAGES,
     BilateralKernel,
     Kernel,
     SpatialKernel,
     colors,
-    lead_over_first,
-    softmax_of_moderate,
+    fast_softmax,
+    relative_softmax,
+    softmax_from_relative,
     step,
-    with_first,
 )
 from tfseg.ops.crf.parameters import CrfParameters
+from tfseg.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-LEAST = 1e-5
-"""Probabilities are taken for no less, as users of pydensecrf do: the logarithm of zero would forbid a label."""
-IMPOSSIBLE = -1e9
-"""A logit whose probability is zero."""
+MIN_PROBABILITY = 1e-5
+"""Lower bound of the input probabilities, as commonly used with pydensecrf. Zero would exclude a label for good."""
+EXCLUDED = -1e9
+"""Logit with zero probability."""
 FEW_LABELS = 5
-"""For so many it is faster to compute how far labels are from one of them than where each is."""
-NUMBERS = (2, 3, 4, 5, 8, 16, 24, 48, 96, 192)
-"""For how many labels there are graphs when others are pruned, besides all."""
-BRANCHES = (2, 5, 8, 24, 96)
-"""Those of them that a graph holds which is built before its images are known."""
+"""Maximum number of labels for which logits relative to the first label are faster."""
+LABEL_COUNTS = (2, 3, 4, 5, 8, 16, 24, 48, 96, 192)
+"""Numbers of labels after pruning for which eager calls trace a graph, in addition to the number of all labels."""
+BRANCH_COUNTS = (2, 5, 8, 24, 96)
+"""Numbers of labels after pruning for which a graph has a branch if it is traced before its images are known."""
 
 
 class _Task(NamedTuple):
-    """What a refinement is, but for the tensors: each gets one graph."""
+    """Configuration of a refinement. Each configuration has one graph."""
 
     crf: CrfParameters
     iterations: int
     prune: float | None
-    numbers: tuple[int, ...]
-    """For how many labels there are branches, ascending."""
+    counts: tuple[int, ...]
+    """Numbers of labels with a branch, in ascending order."""
 
 
-Inputs = tuple[Any, Any, Any]
-"""Probabilities `[batch, height, width, labels]`, the highest of each label `[batch, labels]`, and the image."""
+Inputs = tuple[Tensor, Tensor, Tensor]
+"""Probabilities `[batch, height, width, labels]`, the maximum of each label `[batch, labels]`, and the image."""
 
 
-def refine(crf: CrfParameters, iterations: int, prune: float | None, inputs: Inputs, weights: list[Any]) -> Any:
-    """Refined probabilities of a batch, of what `dense_crf` has checked; all are of one floating type."""
-    probabilities, likeliest, _ = inputs
+def refine(crf: CrfParameters, iterations: int, prune: float | None, inputs: Inputs, weights: list[Tensor]) -> Tensor:
+    """Refines the probabilities of a batch. `dense_crf` has checked the inputs, which have one floating-point type."""
+    probabilities, maxima, _ = inputs
     batch, labels = probabilities.shape[0], probabilities.shape[3]
     if batch == 0:
         return probabilities
@@ -57,83 +58,85 @@ def refine(crf: CrfParameters, iterations: int, prune: float | None, inputs: Inp
     if prune is None:
         return _graph(task, inputs, weights)
     if not tf.executing_eagerly():
-        return _graph(task._replace(numbers=_below(labels, BRANCHES)), inputs, weights)
-    # How many labels are likely is known before there is a graph: it needs no branches, which take a second each.
-    numbers = _below(labels, NUMBERS)
-    tasks = [task._replace(numbers=(numbers[place],)) for place in _place(numbers, _live(likeliest, prune))]
-    images = [tuple(values[one : one + 1] for values in inputs) for one in range(batch)]
+        return _graph(task._replace(counts=_below(labels, BRANCH_COUNTS)), inputs, weights)
+    # The number of kept labels is known before tracing, so that the graph needs no branches, which take a second each.
+    counts = _below(labels, LABEL_COUNTS)
+    tasks = [task._replace(counts=(counts[index],)) for index in _branch_index(counts, _kept_labels(maxima, prune))]
+    images = [tuple(values[index : index + 1] for values in inputs) for index in range(batch)]
     return tf.concat([_graph(task, image, weights) for task, image in zip(tasks, images, strict=True)], 0)
 
 
-def _below(labels: int, numbers: tuple[int, ...]) -> tuple[int, ...]:
-    return (*(number for number in numbers if number < labels), labels)
+def _below(labels: int, counts: tuple[int, ...]) -> tuple[int, ...]:
+    return (*(count for count in counts if count < labels), labels)
 
 
-def _live(likeliest: Any, least: float | None) -> Any:
-    """How many labels stay, at least one: `[..., labels]` to int32 `[...]`."""
-    return tf.maximum(tf.math.count_nonzero(likeliest > least, axis=-1, dtype="int32"), 1)
+def _kept_labels(maxima: Tensor, prune: float | None) -> Tensor:
+    """Returns the number of labels that are not pruned, at least one: `[..., labels]` to int32 `[...]`."""
+    return tf.maximum(tf.math.count_nonzero(maxima > prune, axis=-1, dtype="int32"), 1)
 
 
-def _place(numbers: tuple[int, ...], live: Any) -> Any:
-    """The place of the first of `numbers` that is enough."""
-    return tf.math.count_nonzero(live[..., None] > tf.constant(numbers[:-1], "int32"), axis=-1, dtype="int32")
+def _branch_index(counts: tuple[int, ...], kept: Tensor) -> Tensor:
+    """Returns the index of the first of `counts` that is at least `kept`."""
+    return tf.math.count_nonzero(kept[..., None] > tf.constant(counts[:-1], "int32"), axis=-1, dtype="int32")
 
 
-def _graph(task: _Task, inputs: Inputs, weights: list[Any]) -> Any:
+def _graph(task: _Task, inputs: Inputs, weights: list[Tensor]) -> Tensor:
     probabilities, _, image = inputs
-    alone = probabilities.shape[0] == 1
-    graph = _traced(task, probabilities.dtype.name, alone, probabilities.shape[3], image.shape[3], len(weights))
+    single = probabilities.shape[0] == 1
+    graph = _traced(task, probabilities.dtype.name, single, probabilities.shape[3], image.shape[3], len(weights))
     return graph(*inputs, *weights)
 
 
 @functools.lru_cache(maxsize=64)
-def _traced(task: _Task, dtype: str, alone: bool, labels: int, channels: int, weights: int) -> Any:
-    """The refinement of a batch of any size as one graph, so that an eager call is as fast, and traced once."""
+def _traced(task: _Task, dtype: str, single: bool, labels: int, channels: int, weights: int) -> Any:
+    """Returns the refinement of a batch as a graph for any size, traced once. Eager calls use it as well."""
 
-    batch = 1 if alone else None
+    batch = 1 if single else None
     size = [batch, None, None]
     specs = [tf.TensorSpec(shape, dtype) for shape in ([*size, labels], [batch, labels], [*size, channels])]
     scalars = [tf.TensorSpec([], dtype)] * weights
-    # Not a function of its own for each: TensorFlow would take all of them for one that is traced too often, and warn.
-    return tf.function(functools.partial(_batch, task, alone), [*specs, *scalars], autograph=False)
+    # A local function per configuration would make TensorFlow warn about retracing a single function too often.
+    return tf.function(functools.partial(_batch, task, single), [*specs, *scalars], autograph=False)
 
 
-def _batch(task: _Task, alone: bool, probabilities: Any, likeliest: Any, image: Any, *weights: Any) -> Any:
-    def one(inputs: Inputs) -> Any:
+def _batch(task: _Task, single: bool, probabilities: Tensor, maxima: Tensor, image: Tensor, *weights: Tensor) -> Tensor:
+    def refine_one(inputs: Inputs) -> Tensor:
         return _refined(task, *inputs, weights)
 
-    if alone:
-        return one((probabilities[0], likeliest[0], image[0]))[None]
+    if single:
+        return refine_one((probabilities[0], maxima[0], image[0]))[None]
     spec = tf.TensorSpec(probabilities.shape[1:], probabilities.dtype)
-    inputs = (probabilities, likeliest, image)
-    return tf.map_fn(one, inputs, fn_output_signature=spec, parallel_iterations=AT_A_TIME)
+    inputs = (probabilities, maxima, image)
+    return tf.map_fn(refine_one, inputs, fn_output_signature=spec, parallel_iterations=PARALLEL_IMAGES)
 
 
-def _refined(task: _Task, probabilities: Any, likeliest: Any, image: Any, weights: tuple[Any, ...]) -> Any:
-    """Of one image: `[height, width, labels]`, `[labels]`, `[height, width, channels]` to refined probabilities."""
+def _refined(task: _Task, probabilities: Tensor, maxima: Tensor, image: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
+    """Refines one image, from `[height, width, labels]`, `[labels]` and `[height, width, channels]`."""
     flat = tf.reshape(probabilities, [-1, probabilities.shape[-1]])
     if task.prune is None:
         refined = _mean_field(task, flat, image, weights)
     else:
-        # Kernels are made within the branch that uses them: TensorFlow finds no gradient through two levels of graphs.
-        branches = [functools.partial(_among, task, number, flat, likeliest, image, weights) for number in task.numbers]
-        place = _place(task.numbers, _live(likeliest, task.prune))
-        refined = branches[0]() if len(branches) == 1 else tf.switch_case(place, branches)
+        # Kernels are built in the branch that uses them: TensorFlow has no gradient through two levels of graphs.
+        branches = [functools.partial(_pruned, task, count, flat, maxima, image, weights) for count in task.counts]
+        index = _branch_index(task.counts, _kept_labels(maxima, task.prune))
+        refined = branches[0]() if len(branches) == 1 else tf.switch_case(index, branches)
     return tf.reshape(refined, tf.shape(probabilities))
 
 
-def _among(task: _Task, number: int, probabilities: Any, likeliest: Any, image: Any, weights: tuple[Any, ...]) -> Any:
-    """Inference among so many of the likeliest labels; those of them that are to be left out are made impossible."""
-    order = tf.argsort(likeliest, direction="DESCENDING", stable=True)[:number]
-    left_out = tf.range(number) >= _live(likeliest, task.prune)
-    # A product with ones and zeros is exact, and faster than a gathering of columns.
-    chosen = tf.one_hot(order, probabilities.shape[1], dtype=probabilities.dtype)
-    among = tf.matmul(probabilities, chosen, transpose_b=True)
-    penalty = tf.where(left_out, tf.constant(IMPOSSIBLE, among.dtype), 0)
-    return tf.matmul(_mean_field(task, among, image, weights, penalty), chosen)
+def _pruned(
+    task: _Task, count: int, probabilities: Tensor, maxima: Tensor, image: Tensor, weights: tuple[Tensor, ...]
+) -> Tensor:
+    """Refines the `count` labels with the highest maxima, and excludes those of them that are pruned."""
+    order = tf.argsort(maxima, direction="DESCENDING", stable=True)[:count]
+    excluded = tf.range(count) >= _kept_labels(maxima, task.prune)
+    # A product with a one-hot matrix is exact, and faster than gathering columns.
+    selection = tf.one_hot(order, probabilities.shape[1], dtype=probabilities.dtype)
+    selected = tf.matmul(probabilities, selection, transpose_b=True)
+    penalty = tf.where(excluded, tf.constant(EXCLUDED, selected.dtype), 0)
+    return tf.matmul(_mean_field(task, selected, image, weights, penalty), selection)
 
 
-def _kernels(crf: CrfParameters, image: Any, columns: int) -> list[Kernel]:
+def _kernels(crf: CrfParameters, image: Tensor, columns: int) -> list[Kernel]:
     height, width, _ = tf.unstack(tf.shape(image))
     mode, dtype = crf.normalization, image.dtype.name
     return [
@@ -142,24 +145,26 @@ def _kernels(crf: CrfParameters, image: Any, columns: int) -> list[Kernel]:
     ]
 
 
-def _mean_field(task: _Task, probabilities: Any, image: Any, weights: tuple[Any, ...], penalty: Any = None) -> Any:
+def _mean_field(
+    task: _Task, probabilities: Tensor, image: Tensor, weights: tuple[Tensor, ...], penalty: Tensor | None = None
+) -> Tensor:
     labels = probabilities.shape[1]
-    unary = tf.math.log(tf.clip_by_value(probabilities, LEAST, 1))
+    unary = tf.math.log(tf.clip_by_value(probabilities, MIN_PROBABILITY, 1))
     unary = unary if penalty is None else unary + penalty
-    # What kernels sum up is not negative. Unless weights are, no logit of a label falls below log(LEAST).
-    kept_above = not weights and min(task.crf.bilateral_weight, task.crf.spatial_weight) >= 0
-    softmax = final = softmax_of_moderate if kept_above else tf.nn.softmax
+    # Kernel sums are non-negative. With non-negative weights, no logit falls below log(MIN_PROBABILITY).
+    bounded_below = not weights and min(task.crf.bilateral_weight, task.crf.spatial_weight) >= 0
+    softmax = final = fast_softmax if bounded_below else tf.nn.softmax
     if 1 < labels <= FEW_LABELS:
         unary = unary[:, 1:] - unary[:, :1]
-        softmax, final = lead_over_first, with_first
+        softmax, final = relative_softmax, softmax_from_relative
     else:
-        columns = max(8, -(-labels // 4) * 4)  # processors like whole registers: labels that cannot be fill them up
-        unary = tf.pad(unary, [(0, 0), (0, columns - labels)], constant_values=IMPOSSIBLE)
+        columns = max(8, -(-labels // 4) * 4)  # padded with excluded labels to whole SIMD registers
+        unary = tf.pad(unary, [(0, 0), (0, columns - labels)], constant_values=EXCLUDED)
     kernels = _kernels(task.crf, image, unary.shape[1])
 
-    def iterate(logits: Any) -> list[Any]:
+    def iterate(logits: Tensor) -> list[Tensor]:
         return [step(logits, unary, kernels, weights, softmax=softmax)]
 
-    # One iteration in the graph, whatever their number.
+    # The graph contains a single iteration for any number of them.
     (logits,) = tf.while_loop(lambda _: True, iterate, [unary], maximum_iterations=task.iterations)
     return final(logits)[:, :labels]

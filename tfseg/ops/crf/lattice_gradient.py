@@ -1,71 +1,70 @@
-"""The bilateral kernel with a gradient to the colors of the image as well, by the same lattice.
+"""Bilateral kernel on the permutohedral lattice that is also differentiable in the colors of the image.
 
-The gradient of `L` with respect to `f_i` of `y_i = sum_j exp(-|f_i - f_j|^2 / 2) v_j` is, with `g = dL/dy`,
+For `y_i = sum_j exp(-|f_i - f_j|^2 / 2) v_j` and `g = dL/dy`, the gradient of `L` with respect to `f_i` is
 
     sum_j (f_j - f_i) exp(-|f_i - f_j|^2 / 2) (g_i . v_j + v_i . g_j)
 
-which is made of sums over all pairs again: of `v`, of `g`, and of both multiplied by each feature. So it is as near to
-the gradient of the exact sum as the lattice is to the sum. (Kraehenbuehl, Koltun, "Parameter Learning and Convergent
-Inference for Dense Random Fields", ICML 2013, differentiate kernels so.)
+These are Gaussian filters of `v`, of `g`, and of both multiplied by each feature. The lattice approximates the gradient
+as accurately as the sums. Kernels are differentiated in this way by Kraehenbuehl, Koltun, "Parameter Learning and
+Convergent Inference for Dense Random Fields", ICML 2013.
 """
-
-from typing import Any
 
 import keras
 from keras import ops
 
 from tfseg.ops.crf.lattice import Lattice, filtered, lattice, transposed
 from tfseg.ops.crf.mean_field import Normalization, bilateral_features, scales
+from tfseg.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 
 class DifferentiableBilateralKernel:
-    """`tfseg.ops.crf.mean_field.BilateralKernel`, which costs more in training: there is a gradient to the image too.
+    """Bilateral kernel of an image, differentiable in the image. Its training cost exceeds `BilateralKernel`'s.
 
     Args:
-        image: `[height, width, channels]`, floating, 0 to 255.
-        theta_alpha: standard deviation in pixels.
-        theta_beta: standard deviation in intensities.
-        normalization: see `tfseg.ops.crf.mean_field`.
+        image: Floating-point tensor `[height, width, channels]`, intensities from 0 to 255.
+        theta_alpha: Standard deviation in pixels.
+        theta_beta: Standard deviation in intensities.
+        normalization: Normalization of the kernel. See `tfseg.ops.crf.mean_field`.
     """
 
-    def __init__(self, image: Any, theta_alpha: float, theta_beta: float, normalization: Normalization) -> None:
+    def __init__(self, image: Tensor, theta_alpha: float, theta_beta: float, normalization: Normalization) -> None:
         self.lattice = lattice(tf.stop_gradient(bilateral_features(image, theta_alpha, theta_beta)))
         self.colors = ops.reshape(image, (-1, image.shape[-1])) / theta_beta
         sums = filtered_by_color(self.lattice, tf.ones_like(self.colors[:, :1]), self.colors)
         self.before, self.after = scales(sums, normalization)
 
-    def __call__(self, q: Any) -> Any:
-        """`[pixels, labels]` to the same shape."""
+    def __call__(self, q: Tensor) -> Tensor:
+        """Applies the normalized kernel to `q`, `[pixels, labels]`."""
         q = q if self.before is None else q * self.before
         return filtered_by_color(self.lattice, q, self.colors) * self.after
 
 
-def filtered_by_color(lattice: Lattice, values: Any, colors: Any) -> Any:
-    """`tfseg.ops.crf.lattice.filtered`, with a gradient to `values` and to `colors`.
+def filtered_by_color(lattice: Lattice, values: Tensor, colors: Tensor) -> Tensor:
+    """Applies `tfseg.ops.crf.lattice.filtered`, differentiable in `values` and `colors`.
 
     Args:
-        lattice: of the points.
-        values: `[points, columns]`.
-        colors: `[points, channels]`: those of the features that the lattice was built from to differentiate by.
+        lattice: Lattice of the points.
+        values: Tensor `[points, columns]`.
+        colors: Tensor `[points, channels]`, the part of the lattice's features that gets a gradient.
 
     Returns:
-        `[points, columns]`.
+        Tensor `[points, columns]`.
     """
 
     @tf.custom_gradient
-    def forth(values: Any, colors: Any) -> tuple[Any, Any]:
-        def back(upstream: Any) -> tuple[Any, Any]:
+    def forward(values: Tensor, colors: Tensor) -> tuple[Tensor, Tensor]:
+        def backward(upstream: Tensor) -> tuple[Tensor, Tensor]:
             forwards, backwards = filtered(lattice, values), transposed(lattice, upstream)
-            pulls = []
+            gradients = []
             for color in tf.split(colors, colors.shape[1], axis=1):
                 of_values = filtered(lattice, values * color) - color * forwards
                 of_upstream = transposed(lattice, upstream * color) - color * backwards
-                pulls.append(tf.reduce_sum(upstream * of_values + values * of_upstream, 1, keepdims=True))
-            return backwards, tf.concat(pulls, 1)
+                gradients.append(tf.reduce_sum(upstream * of_values + values * of_upstream, 1, keepdims=True))
+            return backwards, tf.concat(gradients, 1)
 
-        return filtered(lattice, values), back
+        return filtered(lattice, values), backward
 
-    return forth(values, colors)
+    return forward(values, colors)

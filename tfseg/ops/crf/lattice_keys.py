@@ -1,109 +1,110 @@
-"""The vertices of a lattice that points use, and which are neighbors: exact integer keys, and no sorting.
+"""Vertices of the permutohedral lattice and their neighbors, by exact integer keys without sorting.
 
-The coordinates `x_0 … x_{d-1}` of a vertex (the last follows, since the sum is zero) become one integer
-`sum_i R_i x_i`, where `R_i` is the product of the ranges of the coordinates before. Different vertices have different
-keys. A simplex has one as well, out of `nearest_i - rank_i`: the first is a multiple of `d + 1`, the second is below.
+The key of a vertex with the coordinates `x_0 … x_{d-1}` is the integer `sum_i R_i x_i`, where `R_i` is the product of
+the ranges of the coordinates before `x_i`. (The last coordinate follows, because the sum of all is zero.) Different
+vertices have different keys. The key of a simplex is computed from `nearest_i - rank_i`, which is unique because
+`nearest_i` is a multiple of `d + 1` and `rank_i` is less than `d + 1`.
 
-Vertices of different colors differ, and the next vertex along any axis has the next color. So each color is searched
-on its own: small tables are faster than a large one, and several are searched at a time. Vertices of even and of odd
-colors are numbered apart.
+The next vertex along any axis has the next color. So each color has its own table: small tables are faster than a large
+one, and several are searched in parallel. Vertices of even and of odd colors are numbered separately.
 """
 
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
 from tfseg.ops.crf.simplex import Simplices, backward_number
 from tfseg.ops.runtime import assert_condition
+from tfseg.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-MOST_BITS = 62
-BITS_OF_TABLE = 15
-"""Tables to gather from are no longer than 2 to that power: all five numbers of five dimensions fit, and caches do."""
+KEY_BITS = 62
+"""Maximum number of bits of a key."""
+TABLE_BITS = 15
+"""Maximum number of bits of an index into a lookup table. Enough for five ranks of 3 bits, and fits in the cache."""
 
 
-def radices(found: Simplices) -> Any:
-    """`R_0 … R_{d-1}`, and 0 for the last coordinate: int64 `[d + 1]`."""
-    size = len(found.nearest)
-    margin = 6 * size  # the key of a simplex, its vertices and their neighbors are within 3 (d + 1) of `nearest`
-    ranges = tf.stack([tf.reduce_max(x) - tf.reduce_min(x) + (margin + 1) for x in found.nearest[:-1]])
-    farthest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(x)) for x in found.nearest]))
-    fits = tf.reduce_sum(tf.math.log(tf.cast(ranges, "float64"))) < MOST_BITS * math.log(2)
+def radices(simplices: Simplices) -> Tensor:
+    """Returns `R_0 … R_{d-1}`, and 0 for the last coordinate: int64 `[d + 1]`."""
+    size = len(simplices.nearest)
+    margin = 6 * size  # simplex keys, vertices and their neighbors are within 3 (d + 1) of `nearest`
+    ranges = tf.stack([tf.reduce_max(x) - tf.reduce_min(x) + (margin + 1) for x in simplices.nearest[:-1]])
+    farthest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(x)) for x in simplices.nearest]))
+    fits = tf.reduce_sum(tf.math.log(tf.cast(ranges, "float64"))) < KEY_BITS * math.log(2)
     assert_condition(
         tf.logical_and(fits, farthest < 2**20),
-        "Points are too far apart for the lattice, in standard deviations of the filter: its coordinates must stay "
-        f"below 2^20, and the product of the ranges of {size - 1} of them below 2^{MOST_BITS}. Take larger ones "
-        "(theta_alpha and theta_beta, if this is a CRF). These are the ranges.",
+        "The features are too far apart for the permutohedral lattice. Its coordinates must be below 2^20, and the "
+        f"product of their {size - 1} ranges below 2^{KEY_BITS}. Increase the standard deviations of the filter "
+        "(theta_alpha and theta_beta of a CRF). The ranges are shown.",
         ranges,
     )
     return tf.concat([tf.math.cumprod(tf.cast(ranges, "int64"), exclusive=True), tf.zeros([1], "int64")], 0)
 
 
-def vertices(found: Simplices, radices: Any) -> tuple[Any, tuple[list[Any], list[Any]], list[Any]]:
-    """The vertices in use.
+def vertices(simplices: Simplices, radices: Tensor) -> tuple[Tensor, tuple[list[Tensor], list[Tensor]], list[Tensor]]:
+    """Returns the vertices of all simplices that contain points.
 
     Returns:
-        The number of each point's simplex, int32 `[points]`; for the even and for the odd colors, the numbers of the
-        vertices of each simplex, int32 `[simplices]` for each color; and for each color the keys of its vertices,
+        Tuple of three: the number of each point's simplex, int32 `[points]`; for the even and the odd colors, the
+        vertex numbers of each simplex, int32 `[simplices]` per color; and the keys of the vertices of each color,
         int64, in the order of their numbers.
     """
-    size = len(found.order)
+    size = len(simplices.order)
     backwards = radices[::-1]
-    key = -tf.reduce_sum(radices) * tf.cast(found.excess, "int64")
-    for number, nearest in enumerate(found.nearest[:-1]):
+    key = -tf.reduce_sum(radices) * tf.cast(simplices.excess, "int64")
+    for number, nearest in enumerate(simplices.nearest[:-1]):
         key += radices[number] * tf.cast(nearest, "int64")
-    ranked = [backward_number(code, size) for code in found.first[1:]]
+    ranked = [backward_number(code, size) for code in simplices.first[1:]]
     key -= _gathered([rank * backwards for rank in range(1, size)], ranked)
     keys, simplex = tf.unique(key)
-    # One of its points stands for a simplex.
+    # One of its points represents each simplex.
     point = tf.math.unsorted_segment_max(tf.range(tf.shape(key)[0]), simplex, tf.shape(keys)[0])
-    by_rank = [tf.gather(backwards, backward_number(tf.gather(code, point), size)) for code in found.order]
+    by_rank = [tf.gather(backwards, backward_number(tf.gather(code, point), size)) for code in simplices.order]
     corner_keys = _corner_keys(keys, by_rank, tf.reduce_sum(radices))
     colors, corners = zip(*map(tf.unique, corner_keys), strict=True)
-    numbers = [corner + start for corner, start in zip(corners, _starts(colors), strict=True)]
+    numbers = [corner + start for corner, start in zip(corners, _first_numbers(colors), strict=True)]
     return simplex, (numbers[::2], numbers[1::2]), list(colors)
 
 
-def _gathered(tables: list[Any], numbers: list[Any]) -> Any:
-    """`tables[0][numbers[0]] + tables[1][numbers[1]] + …`, `[points]`: several numbers are looked up at once.
+def _gathered(tables: list[Tensor], numbers: list[Tensor]) -> Tensor:
+    """Computes `tables[0][numbers[0]] + tables[1][numbers[1]] + …`, `[points]`, with combined lookup tables.
 
     Args:
-        tables: each `[size]`.
-        numbers: for each table below `size`, int32 `[points]`.
+        tables: List of tensors `[size]`.
+        numbers: List of int32 tensors `[points]`, indices below `size` into each table.
     """
     size = tables[0].shape[0]
     bits = (size - 1).bit_length()
-    at_once = BITS_OF_TABLE // bits
+    at_once = TABLE_BITS // bits
     sums = []
     for start in range(0, len(tables), at_once):
-        table, place = tf.zeros([1], tables[0].dtype), 0
+        table, index = tf.zeros([1], tables[0].dtype), 0
         for one, number in zip(tables[start : start + at_once], numbers[start : start + at_once], strict=True):
             table = tf.reshape(table[:, None] + tf.pad(one, [[0, (1 << bits) - size]]), [-1])
-            place = place * (1 << bits) + number
-        sums.append(tf.gather(table, place))
+            index = index * (1 << bits) + number
+        sums.append(tf.gather(table, index))
     return tf.add_n(sums)
 
 
-def _starts(colors: Sequence[Any]) -> list[Any]:
-    """The number of the first vertex of each color: even and odd colors are counted apart."""
+def _first_numbers(colors: Sequence[Tensor]) -> list[Tensor]:
+    """Returns the number of the first vertex of each color. Even and odd colors are numbered separately."""
     counts = tf.stack([tf.shape(color)[0] for color in colors])
-    starts: list[Any] = [None] * len(colors)
+    starts: list[Tensor] = [None] * len(colors)
     for parity in (0, 1):
         those = counts[parity::2]
         starts[parity::2] = tf.unstack(tf.math.cumsum(those, exclusive=True), len(colors[parity::2]))
     return starts
 
 
-def _corner_keys(keys: Any, by_rank: list[Any], total: Any) -> list[Any]:
-    """The keys of the vertices of simplices, by color, from the simplices' keys and their `R` by rank.
+def _corner_keys(keys: Tensor, by_rank: list[Tensor], total: Tensor) -> list[Tensor]:
+    """Returns the vertex keys of simplices by color, from the simplex keys and the `R` by rank.
 
-    Color 0 is `nearest_i`, brought back. From each color to the next, all coordinates rise by one except that of the
-    lowest rank left, which falls by `d`.
+    The vertex of color 0 is `nearest_i`, moved back into the hyperplane. From each color to the next, all coordinates
+    increase by one except that of the lowest remaining rank, which decreases by `d`.
     """
     corner = tf.add_n([keys, *(rank * radix for rank, radix in enumerate(by_rank))])
     corners = [corner]
@@ -113,62 +114,63 @@ def _corner_keys(keys: Any, by_rank: list[Any], total: Any) -> list[Any]:
     return corners
 
 
-def links(colors: list[Any], radices: Any) -> tuple[list[Any], list[Any]]:
-    """Which vertices are neighbors along each axis.
+def neighbors(colors: list[Tensor], radices: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Returns the pairs of neighboring vertices along each axis.
 
-    The vertex after `x` along axis `j` is `x + 1` in all coordinates but `x_j - d`. Its color is the next one, so that
-    neighbors are a vertex of an even and one of an odd color, unless the first color follows upon an even one.
+    The vertex after `x` along axis `j` has the coordinates `x_i + 1`, except for `x_j - d`, and the next color. So
+    neighbors have an even and an odd color, except for the last and the first color if `d` is even.
 
     Returns:
-        For each axis the pairs of an even and an odd vertex, int32 `[pairs, 2]`; and, where `d` is even, for each axis
-        the pairs of two even vertices.
+        Tuple of two lists with one int32 tensor `[pairs, 2]` per axis: pairs of an even and an odd vertex, and pairs of
+        two even vertices. The second list is empty if `d` is odd.
     """
     size = len(colors)
     steps = tf.reduce_sum(radices) - size * radices
-    numbers = [start + tf.range(tf.shape(color)[0]) for start, color in zip(_starts(colors), colors, strict=True)]
-    across: list[Any] = []
-    among_even: list[Any] = []
+    firsts = _first_numbers(colors)
+    numbers = [first + tf.range(tf.shape(color)[0]) for first, color in zip(firsts, colors, strict=True)]
+    across: list[Tensor] = []
+    among_even: list[Tensor] = []
     for number, color in enumerate(colors):
         after = (number + 1) % size
         if number % 2 == 0:
-            one, other = joined(numbers[number], 0), joined(0, numbers[after])
+            one, other = pack(numbers[number], 0), pack(0, numbers[after])
         else:
-            one, other = joined(0, numbers[number]), joined(numbers[after], 0)
+            one, other = pack(0, numbers[number]), pack(numbers[after], 0)
         pairs = one + _looked_up(steps[:, None] + color, colors[after], other)
         (among_even if number % 2 == after % 2 else across).append(pairs)
-    return _found(across, size), _found(among_even, size)
+    return _existing(across, size), _existing(among_even, size)
 
 
-def _looked_up(sought: Any, keys: Any, values: Any) -> Any:
-    """The values of the keys that are sought; for one that is not there the lowest integer.
+def _looked_up(sought: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Looks up the values of the keys `sought`; the lowest integer for a missing key.
 
-    A table takes half the time of `tf.unique`, which would take up what is not there as well.
+    A hash table takes half the time of `tf.unique`, which would also insert missing keys.
     """
     table = tf.raw_ops.AnonymousHashTable(key_dtype=keys.dtype, value_dtype=values.dtype)
     with tf.control_dependencies([tf.raw_ops.InitializeTableV2(table_handle=table, keys=keys, values=values)]):
         return tf.raw_ops.LookupTableFindV2(table_handle=table, keys=sought, default_value=values.dtype.min)
 
 
-def _found(pairs: list[Any], size: int) -> list[Any]:
+def _existing(pairs: list[Tensor], size: int) -> list[Tensor]:
     if not pairs:
         return []
-    return [apart(tf.gather(axis, tf.where(axis >= 0)[:, 0])) for axis in tf.unstack(tf.concat(pairs, 1), size)]
+    return [unpack(tf.gather(axis, tf.where(axis >= 0)[:, 0])) for axis in tf.unstack(tf.concat(pairs, 1), size)]
 
 
-# Pairs of numbers are moved as one integer each, several times as fast as stacking them.
+# Pairs of numbers are packed into one integer, which is several times as fast as stacking them.
 
 
-def joined(first: Any, second: Any) -> Any:
-    """Two int32 tensors, the numbers in which are not negative, as one of int64; shapes are broadcast."""
+def pack(first: Tensor, second: Tensor) -> Tensor:
+    """Packs two non-negative int32 tensors into an int64 tensor; shapes are broadcast."""
     low, high = (first, second) if sys.byteorder == "little" else (second, first)
     return tf.cast(low, "int64") + tf.bitwise.left_shift(tf.cast(high, "int64"), tf.constant(32, "int64"))
 
 
-def apart(pairs: Any) -> Any:
-    """`[…]` of `joined` to int32 `[…, 2]`."""
+def unpack(pairs: Tensor) -> Tensor:
+    """Unpacks the int64 tensor `[…]` of `pack` into int32 `[…, 2]`."""
     return tf.bitcast(pairs, "int32")
 
 
-def side_by_side(columns: list[Any]) -> Any:
-    """`tf.stack(columns, 1)`, in a fraction of the time."""
+def stack_columns(columns: list[Tensor]) -> Tensor:
+    """Computes `tf.stack(columns, 1)` in a fraction of its time."""
     return tf.transpose(tf.stack(columns))

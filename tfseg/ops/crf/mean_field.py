@@ -1,24 +1,27 @@
-"""Mean-field inference in a fully connected CRF: kernels, their normalization, and one iteration.
+"""Mean-field inference in a fully connected CRF: kernels, their normalization, and the iteration.
 
-Energy of a labeling (Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
-Potentials", NIPS 2011):
+The energy of a labeling is
 
     E(x) = sum_i U_i(x_i) + sum_{i<j} mu(x_i, x_j) (w_b k_b(f_i, f_j) + w_s k_s(f_i, f_j))
     k_b  = exp(-|p_i - p_j|^2 / 2 theta_alpha^2 - |I_i - I_j|^2 / 2 theta_beta^2)        bilateral
     k_s  = exp(-|p_i - p_j|^2 / 2 theta_gamma^2)                                         spatial
 
-with `p` in pixels and `I` in 0 to 255. One iteration is `Q <- softmax(-U - mu (w_b K_b Q + w_s K_s Q))`. A pixel takes
-part in its own sum, as in every implementation in use.
+with positions `p` in pixels and colors `I` from 0 to 255. A mean-field iteration is
+`Q <- softmax(-U - mu (w_b K_b Q + w_s K_s Q))`. The sum of a pixel includes the pixel itself, as in all common
+implementations.
 
-The sums grow with theta and differ from pixel to pixel, so that implementations normalize them, each in its own way.
-With `n = K 1`, the sums of ones, the *normalization* is one of
+The sums grow with theta and differ between pixels. Implementations therefore normalize them, in different ways. With
+the sums of ones `n = K 1`, the *normalization* is one of
 
-    none        K                           the raw sums
+    none        K                            unnormalized
     before      K diag(1/n)
-    after       diag(1/n) K                 DeepLab's, CRF-RNN
-    symmetric   diag(n^-1/2) K diag(n^-1/2)  pydensecrf's default
+    after       diag(1/n) K                  DeepLab, CRF-RNN
+    symmetric   diag(n^-1/2) K diag(n^-1/2)  default of pydensecrf
 
-Weights are worth what they were found for under one of these and under no other.
+Kernel weights are valid only for the normalization with which they were determined.
+
+Reference:
+    Kraehenbuehl, Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NIPS 2011.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,48 +30,49 @@ from typing import Any, Literal, Protocol
 import keras
 from keras import ops
 
-from tfseg.ops.crf.gaussian import columns_abreast, gaussian_blur
+from tfseg.ops.crf.gaussian import fold_factor, gaussian_blur
 from tfseg.ops.crf.lattice import Lattice, filtered, lattice, scaled
+from tfseg.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 Normalization = Literal["none", "before", "after", "symmetric"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("none", "before", "after", "symmetric")
-TINY = 1e-20
-"""Added to sums before division, as the published implementations do."""
+EPSILON = 1e-20
+"""Added to sums before division, as in the published implementations."""
 FEW_COLUMNS = 8
-"""Scales are laid out for so many columns of Q: twice as fast as broadcasting them, and not much memory yet. Columns of
-the image are convolved several at once."""
-MODERATE = 80
-"""Sums of exponentials of logits below do not overflow in float32."""
-AT_A_TIME = 2
-"""Images of a batch that are refined at the same time: memory grows with it, and one alone leaves processors idle."""
+"""Maximum number of columns of Q for which scales are repeated per column, which is twice as fast as broadcasting, and
+columns of the image are folded into channels."""
+MAX_LOGIT = 80
+"""Upper bound of logits whose exponentials can be summed in float32 without overflow."""
+PARALLEL_IMAGES = 2
+"""Number of images of a batch refined in parallel. Memory grows with it; a single image does not use all processors."""
 
 
 class Kernel(Protocol):
-    """A normalized kernel of one image. It is linear, and its gradient keeps nothing of the way there."""
+    """Normalized kernel of one image: a linear map whose gradient stores no intermediate values."""
 
-    def __call__(self, q: Any) -> Any:
-        """`[pixels, labels]` to the same shape."""
+    def __call__(self, q: Tensor) -> Tensor:
+        """Applies the kernel to `q`, `[pixels, labels]`."""
 
 
 class SpatialKernel:
-    """Of the places of pixels alone: exact.
+    """Spatial kernel of an image, over pixel positions, computed exactly.
 
     Args:
-        height, width: of the image: integers, or scalar integer tensors.
-        theta_gamma: standard deviation in pixels.
-        normalization: see above.
-        weight: what the result is multiplied by.
-        dtype: floating.
-        columns: how many Q has, if it is known.
+        height, width: Size of the image: integers or scalar integer tensors.
+        theta_gamma: Standard deviation in pixels.
+        normalization: Normalization of the kernel. See `tfseg.ops.crf.mean_field`.
+        weight: Factor of the result.
+        dtype: Floating-point type.
+        columns: Number of columns of Q, if known.
     """
 
     def __init__(
         self,
-        height: Any,
-        width: Any,
+        height: int | Tensor,
+        width: int | Tensor,
         theta_gamma: float,
         normalization: Normalization,
         weight: float,
@@ -78,59 +82,59 @@ class SpatialKernel:
         self.size, self.theta = (height, width), theta_gamma
         ones = [ops.ones((1, *size, 1), dtype) for size in ((height, 1), (1, width))]
         sums = gaussian_blur(ones[0], theta_gamma) * gaussian_blur(ones[1], theta_gamma)
-        self.abreast: tuple[Any, Any] | None = None
+        self.fold: tuple[Any, Any] | None = None
         if columns and columns <= FEW_COLUMNS:
             sums = ops.repeat(sums, columns, axis=-1)
-            self.abreast = columns_abreast(width, columns), columns_abreast(height, columns)
+            self.fold = fold_factor(width, columns), fold_factor(height, columns)
         self.before, self.after = scales(sums, normalization, weight)
 
-    def __call__(self, q: Any) -> Any:
+    def __call__(self, q: Tensor) -> Tensor:
         image = ops.reshape(q, (1, *self.size, q.shape[-1]))
         image = image if self.before is None else image * self.before
-        sums = gaussian_blur(image, self.theta, self.abreast) * self.after
+        sums = gaussian_blur(image, self.theta, self.fold) * self.after
         return ops.reshape(sums, (-1, q.shape[-1]))
 
 
 class BilateralKernel:
-    """Of places and colors: approximately, by the permutohedral lattice. Needs TensorFlow.
+    """Bilateral kernel of an image, over positions and colors, on the permutohedral lattice. Requires TensorFlow.
 
     Args:
-        image: `[height, width, channels]`, floating, 0 to 255.
-        theta_alpha: standard deviation in pixels.
-        theta_beta: standard deviation in intensities.
-        normalization: see above.
-        weight: what the result is multiplied by.
+        image: Floating-point tensor `[height, width, channels]`, intensities from 0 to 255.
+        theta_alpha: Standard deviation in pixels.
+        theta_beta: Standard deviation in intensities.
+        normalization: Normalization of the kernel. See `tfseg.ops.crf.mean_field`.
+        weight: Factor of the result.
     """
 
     def __init__(
-        self, image: Any, theta_alpha: float, theta_beta: float, normalization: Normalization, weight: float
+        self, image: Tensor, theta_alpha: float, theta_beta: float, normalization: Normalization, weight: float
     ) -> None:
         plain = lattice(bilateral_features(image, theta_alpha, theta_beta))
         sums = filtered(plain, ops.ones((ops.shape(image)[0] * ops.shape(image)[1], 1), image.dtype))
         self.lattice: Lattice = scaled(plain, *scales(sums, normalization, weight))
 
-    def __call__(self, q: Any) -> Any:
+    def __call__(self, q: Tensor) -> Tensor:
         return filtered(self.lattice, q)
 
 
-def colors(image: Any) -> Any:
-    """`[..., channels]` to what the bilateral kernel compares: gray, of one channel, counts as three equal channels."""
+def colors(image: Tensor) -> Tensor:
+    """Returns the colors that the bilateral kernel compares. A grayscale image counts as three equal channels."""
     return image * 3**0.5 if image.shape[-1] == 1 else image
 
 
-def bilateral_features(image: Any, theta_alpha: float, theta_beta: float) -> Any:
-    """Column, row and color of each pixel in standard deviations: `[height, width, c]` to `[pixels, 2 + c]`."""
+def bilateral_features(image: Tensor, theta_alpha: float, theta_beta: float) -> Tensor:
+    """Returns column, row and color of each pixel in standard deviations, `[pixels, 2 + channels]`."""
     height, width, channels = ops.shape(image)
     rows, columns = ops.meshgrid(ops.arange(height), ops.arange(width), indexing="ij")
-    places = ops.cast(ops.reshape(ops.stack([columns, rows]), (2, -1)), image.dtype) / theta_alpha
-    # One after the other and transposed, which is faster than side by side.
+    positions = ops.cast(ops.reshape(ops.stack([columns, rows]), (2, -1)), image.dtype) / theta_alpha
+    # Concatenating rows and transposing is faster than concatenating columns.
     intensities = ops.transpose(ops.reshape(image, (-1, channels))) / theta_beta
-    return ops.transpose(ops.concatenate([places, intensities]))
+    return ops.transpose(ops.concatenate([positions, intensities]))
 
 
-def scales(sums: Any, normalization: Normalization, weight: float = 1.0) -> tuple[Any, Any]:
-    """What to multiply by before and after the raw kernel, from its sums of ones; None is for one."""
-    sums = sums + TINY
+def scales(sums: Tensor, normalization: Normalization, weight: float = 1.0) -> tuple[Tensor | None, Tensor]:
+    """Returns the factors before and after the unnormalized kernel, from its sums of ones. `None` stands for one."""
+    sums = sums + EPSILON
     if normalization == "none":
         return None, weight * ops.ones_like(sums)
     if normalization == "symmetric":
@@ -143,33 +147,34 @@ def scales(sums: Any, normalization: Normalization, weight: float = 1.0) -> tupl
 
 
 def step(
-    logits: Any,
-    unary: Any,
+    logits: Tensor,
+    unary: Tensor,
     kernels: Sequence[Kernel],
-    weights: Sequence[Any] = (),
-    compatibility: Any = None,
-    softmax: Callable[[Any], Any] | None = None,
-) -> Any:
-    """One iteration of mean field.
+    weights: Sequence[float | Tensor] = (),
+    compatibility: Tensor | None = None,
+    softmax: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Computes one mean-field iteration.
 
-    Of the way there, only `logits` is kept for the gradient; all else is computed again.
+    Only `logits` is stored for the gradient; intermediate values are recomputed.
 
     Args:
-        logits: `[pixels, labels]`; `softmax(logits)` is the Q of the last iteration. Or what else goes with `softmax`.
-        unary: `[pixels, labels]`: log probabilities, or scores; minus the U of the energy.
-        kernels: of the image.
-        weights: for each kernel a scalar, one for each label, or a matrix `[labels, labels]` by which its sums are
-            multiplied. None given: one.
-        compatibility: the matrix mu `[labels, labels]`. None: minus the identity, which is Potts's but for a constant.
-        softmax: from logits to Q. None: `tf.nn.softmax`.
+        logits: Tensor `[pixels, labels]`; `softmax(logits)` is the Q of the previous iteration.
+        unary: Tensor `[pixels, labels]`, log probabilities or scores: the negative unary potential.
+        kernels: Kernels of the image.
+        weights: Weight of each kernel: a scalar, a vector `[labels]`, or a matrix `[labels, labels]` that its sums are
+            multiplied by. Ones if empty.
+        compatibility: Matrix mu `[labels, labels]` of the compatibility transform. If `None`, minus the identity, which
+            is equal to the Potts model up to a constant.
+        softmax: Function from logits to Q. If `None`, `tf.nn.softmax`.
 
     Returns:
-        The next logits.
+        Logits of the next iteration, of the same shape.
     """
     weights = [tf.convert_to_tensor(weight, logits.dtype) for weight in weights]
     matrix = [] if compatibility is None else [tf.convert_to_tensor(compatibility, logits.dtype)]
 
-    def compute(logits: Any, unary: Any, *parameters: Any) -> Any:
+    def compute(logits: Tensor, unary: Tensor, *parameters: Tensor) -> Tensor:
         q = (softmax or tf.nn.softmax)(logits)
         sums = [kernel(q) for kernel in kernels]
         if weights:
@@ -178,68 +183,71 @@ def step(
             return unary - tf.matmul(tf.add_n(sums), parameters[-1], transpose_b=True)
         return tf.add_n([unary, *sums])
 
-    return _recomputed(compute, logits, unary, *weights, *matrix)
+    return _rematerialized(compute, logits, unary, *weights, *matrix)
 
 
-def softmax_of_moderate(logits: Any) -> Any:
-    """`tf.nn.softmax` of `[pixels, labels]`, in half the time for few labels, if every row has a logit above -80.
+def fast_softmax(logits: Tensor) -> Tensor:
+    """Computes the softmax of `[pixels, labels]`, in half the time of `tf.nn.softmax` for few labels.
 
-    TensorFlow's looks for the highest logit of each row, so that no exponential overflows. Where all are below 80, none
-    does.
+    `tf.nn.softmax` subtracts the maximum of each row to prevent overflow, which is not needed if all logits are below
+    80. Each row must have a logit above -80.
     """
 
-    def moderate() -> Any:
+    def without_maximum() -> Tensor:
         powers = tf.exp(logits)
         return powers / tf.matmul(powers, tf.ones([logits.shape[1]] * 2, logits.dtype))
 
-    return tf.cond(tf.reduce_max(logits) < MODERATE, moderate, lambda: tf.nn.softmax(logits))
+    return tf.cond(tf.reduce_max(logits) < MAX_LOGIT, without_maximum, lambda: tf.nn.softmax(logits))
 
 
-def lead_over_first(logits: Any) -> Any:
-    """How far the probability of each other label is above that of the first: `q_l - q_0`, from `logits_l - logits_0`.
+def relative_softmax(logits: Tensor) -> Tensor:
+    """Computes the probabilities relative to the first label, `q_l - q_0`, from relative logits `logits_l - logits_0`.
 
-    A kernel is linear: with one weight for all labels and Potts's compatibility, what it makes of these is how far the
-    next logits are apart. So one column less does, and for two labels a third of the lattice's time.
+    Kernels are linear. With one weight for all labels and Potts compatibility, they map these differences to the
+    differences of the next logits. This saves a column: for two labels, two thirds of the time of the lattice.
 
     Args:
-        logits: `[pixels, labels - 1]`.
+        logits: Tensor `[pixels, labels - 1]`.
+
+    Returns:
+        Tensor of the same shape.
     """
     columns = logits.shape[1]
     if columns == 1:
         return tf.tanh(logits / 2)
 
-    def moderate() -> Any:
-        above = tf.exp(logits) + -1.0  # TensorFlow would turn `- 1` into `expm1`, which takes three times as long
-        return above / (columns + 1 + tf.matmul(above, tf.ones([columns] * 2, logits.dtype)))
+    def without_maximum() -> Tensor:
+        powers = tf.exp(logits) + -1.0  # TensorFlow would turn `- 1` into `expm1`, which takes three times as long
+        return powers / (columns + 1 + tf.matmul(powers, tf.ones([columns] * 2, logits.dtype)))
 
-    def any_size() -> Any:
-        q = with_first(logits)
+    def with_maximum() -> Tensor:
+        q = softmax_from_relative(logits)
         return q[:, 1:] - q[:, :1]
 
-    return tf.cond(tf.reduce_max(logits) < MODERATE, moderate, any_size)
+    return tf.cond(tf.reduce_max(logits) < MAX_LOGIT, without_maximum, with_maximum)
 
 
-def with_first(logits: Any) -> Any:
-    """The probabilities `[pixels, labels]` from `logits_l - logits_0`, `[pixels, labels - 1]`."""
+def softmax_from_relative(logits: Tensor) -> Tensor:
+    """Computes the probabilities `[pixels, labels]` from relative logits `logits_l - logits_0`."""
     return tf.nn.softmax(tf.pad(logits, [(0, 0), (1, 0)]))
 
 
-def _weighted(sums: Any, weight: Any) -> Any:
+def _weighted(sums: Tensor, weight: Tensor) -> Tensor:
     return tf.matmul(sums, weight, transpose_b=True) if len(weight.shape) == 2 else sums * weight
 
 
-def _recomputed(compute: Any, *inputs: Any) -> Any:
-    """`compute(*inputs)`, whose gradient computes it again rather than keep what lies between."""
+def _rematerialized(compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Computes `compute(*inputs)` and recomputes it for the gradient, instead of storing intermediate values."""
 
     @tf.custom_gradient
-    def forth(*inputs: Any) -> tuple[Any, Any]:
-        def back(upstream: Any) -> Any:
-            with tf.control_dependencies([upstream]), tf.GradientTape() as tape:  # not before it is needed
-                again = [tf.identity(one) for one in inputs]
-                tape.watch(again)
-                result = compute(*again)
-            return tape.gradient(result, again, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    def forward(*inputs: Tensor) -> tuple[Tensor, Any]:
+        def backward(upstream: Tensor) -> Any:
+            with tf.control_dependencies([upstream]), tf.GradientTape() as tape:  # not before the backward pass
+                copies = [tf.identity(each) for each in inputs]
+                tape.watch(copies)
+                result = compute(*copies)
+            return tape.gradient(result, copies, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-        return compute(*inputs), back
+        return compute(*inputs), backward
 
-    return forth(*inputs)
+    return forward(*inputs)

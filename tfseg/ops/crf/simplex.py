@@ -1,9 +1,9 @@
-"""Where points lie in the permutohedral lattice: the simplex around each, and how much of each vertex it takes.
+"""Simplices of the permutohedral lattice around points, with barycentric weights.
 
-The lattice of `d` dimensions lives in the hyperplane of `d + 1` coordinates whose sum is zero. A vertex of *color* `k`
-has integer coordinates that are all `k` modulo `d + 1`; the vertices of a simplex have the colors 0 to `d`, one each.
-Symbols are those of Adams, Baek, Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice",
-Eurographics 2010, section 3.
+The lattice of `d` dimensions lies in the hyperplane of `d + 1` coordinates whose sum is zero. The coordinates of a
+vertex of *color* `k` (remainder-`k` point in the paper) are integers equal to `k` modulo `d + 1`. A simplex has one
+vertex of each color from 0 to `d`. The symbols follow Adams, Baek, Davis, "Fast High-Dimensional Filtering Using the
+Permutohedral Lattice", Eurographics 2010, section 3.
 """
 
 import math
@@ -12,30 +12,32 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from tfseg.typing import Tensor
+
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 
 class Simplices(NamedTuple):
-    """The simplex around each of `n` points, as lists over coordinates, ranks or colors of vectors `[n]`."""
+    """Simplices around `n` points: lists over coordinates, ranks or colors of vectors `[n]`."""
 
-    nearest: list[Any]
-    """For each coordinate, the multiple of `d + 1` next to it."""
-    excess: Any
-    """The sum of `nearest` over the coordinates in units of `d + 1`, int32: 0 where they lie in the hyperplane."""
-    first: list[Any]
-    """The coordinates by rank: the one that is farthest above its `nearest` first. See `backward_number`."""
-    order: list[Any]
-    """The same after points outside the hyperplane were brought back: from the vertex of color 0."""
-    weights: list[Any]
-    """For each color, the barycentric weight of the simplex's vertex. They are at least zero; `total` is their sum."""
+    nearest: list[Tensor]
+    """Nearest multiple of `d + 1` of each coordinate."""
+    excess: Tensor
+    """Sum of `nearest` over the coordinates, divided by `d + 1`, int32: 0 in the hyperplane."""
+    first: list[Tensor]
+    """Coordinates by rank, in descending order of their distance above `nearest`. See `backward_number`."""
+    order: list[Tensor]
+    """Coordinates by rank, relative to the vertex of color 0, after `nearest` was moved into the hyperplane."""
+    weights: list[Tensor]
+    """Barycentric weights of the vertices by color, non-negative with the sum `total`."""
 
 
-def elevation(dimensions: int) -> Any:
-    """The matrix E of section 3.1: `[d + 1, d]`, from features in standard deviations to the hyperplane.
+def elevation(dimensions: int) -> np.ndarray:
+    """Returns the matrix E of section 3.1, `[d + 1, d]`, from features in standard deviations to the hyperplane.
 
-    Blurring with `(1/2, 1, 1/2)` along each axis has a standard deviation of `(d + 1) sqrt(2/3)` there, interpolation
-    included: the features are scaled by that much.
+    It includes the scale `(d + 1) sqrt(2/3)`, the standard deviation of blurring with `(1/2, 1, 1/2)` along each axis
+    and of the interpolation.
     """
     matrix = np.zeros((dimensions + 1, dimensions))
     for column in range(dimensions):
@@ -45,21 +47,21 @@ def elevation(dimensions: int) -> Any:
     return matrix * (dimensions + 1) * math.sqrt(2 / 3)
 
 
-def simplices(features: Any, total: float = 1.0) -> Simplices:
-    """Finds the simplex around each point.
+def simplices(features: Tensor, total: float = 1.0) -> Simplices:
+    """Computes the simplex around each point.
 
     Args:
-        features: `[n, d]`, floating, in standard deviations of the filter.
-        total: the sum of the weights of a point.
+        features: Floating-point tensor `[n, d]`, in standard deviations of the filter.
+        total: Sum of the barycentric weights of a point.
     """
     size = features.shape[1] + 1
     elevated = tf.unstack(tf.matmul(tf.constant(elevation(size - 1), features.dtype), features, transpose_b=True))
     rounded = [tf.round(coordinate / size) for coordinate in elevated]
     excess = tf.cast(tf.add_n(rounded), "int32")
-    parts = [coordinate / size - whole for coordinate, whole in zip(elevated, rounded, strict=True)]
-    coded = descending([_coded(part, number, size) for number, part in enumerate(parts)])
-    # A point outside the hyperplane is brought back: so many of the lowest coordinates go down a step (or of the
-    # highest up), which makes them the highest (the lowest).
+    fractions = [coordinate / size - whole for coordinate, whole in zip(elevated, rounded, strict=True)]
+    coded = descending([_coded(fraction, number, size) for number, fraction in enumerate(fractions)])
+    # To move `nearest` into the hyperplane, the `excess` lowest coordinates decrease by a step, which makes their
+    # fractions the highest (or the highest increase, which makes them the lowest).
     one = 1 << _fraction_bits(size) + _number_bits(size)
     moved = [
         code + one * (tf.cast(excess >= size - rank, "int32") - tf.cast(-excess > rank, "int32"))
@@ -69,17 +71,17 @@ def simplices(features: Any, total: float = 1.0) -> Simplices:
     return Simplices([whole * size for whole in rounded], excess, coded, order, _weights(order, total, features.dtype))
 
 
-def _weights(coded: list[Any], total: float, dtype: Any) -> list[Any]:
-    """Barycentric weights (proposition 4.3): differences between neighbors in the order of the fractions."""
+def _weights(coded: list[Tensor], total: float, dtype: Any) -> list[Tensor]:
+    """Returns the barycentric weights (proposition 4.3): differences between successive sorted fractions."""
     size = len(coded)
     scale = tf.constant(total * 0.5 ** _fraction_bits(size), dtype)
-    parts = [tf.cast(tf.bitwise.right_shift(code, _number_bits(size)), dtype) * scale for code in coded]
-    gaps = [parts[size - 1 - color] - parts[size - color] for color in range(1, size)]
-    return [total + parts[-1] - parts[0], *gaps]
+    fractions = [tf.cast(tf.bitwise.right_shift(code, _number_bits(size)), dtype) * scale for code in coded]
+    gaps = [fractions[size - 1 - color] - fractions[size - color] for color in range(1, size)]
+    return [total + fractions[-1] - fractions[0], *gaps]
 
 
-# A coordinate's fraction (in units of `d + 1`) and its number go into one integer, so that a single sorting gives the
-# order and the values. 26 bits behind the point are kept for five dimensions; float32 has no more at these sizes.
+# The fraction of a coordinate (in units of `d + 1`) and its number are coded as one integer, so that a single sort
+# gives both the order and the values. The fraction has 26 bits for five dimensions, the precision of float32 here.
 
 
 def _number_bits(size: int) -> int:
@@ -90,22 +92,22 @@ def _fraction_bits(size: int) -> int:
     return 29 - _number_bits(size)
 
 
-def _coded(part: Any, number: int, size: int) -> Any:
-    """Of equal fractions the one of the lower number comes first."""
-    whole = tf.cast(part * (1 << _fraction_bits(size)), "int32")
+def _coded(fraction: Tensor, number: int, size: int) -> Tensor:
+    """Codes a fraction and the number of its coordinate. Equal fractions sort by ascending number."""
+    whole = tf.cast(fraction * (1 << _fraction_bits(size)), "int32")
     return whole * (1 << _number_bits(size)) + (size - 1 - number)
 
 
-def backward_number(code: Any, size: int) -> Any:
-    """The number of a coordinate, counted from the last one, out of an element of `first` or `order`."""
+def backward_number(code: Tensor, size: int) -> Tensor:
+    """Decodes the number of a coordinate, counted from the last one, from an element of `first` or `order`."""
     return tf.bitwise.bitwise_and(code, (1 << _number_bits(size)) - 1)
 
 
-def descending(values: list[Any]) -> list[Any]:
-    """Sorts lists of vectors element by element, with exchanges of neighbors: no operation sorts short rows faster."""
+def descending(values: list[Tensor]) -> list[Tensor]:
+    """Sorts lists of vectors elementwise in descending order, by a bubble sort, which is fastest for short lists."""
     values = list(values)
     for end in range(len(values) - 1, 0, -1):
-        for place in range(end):
-            first, second = values[place], values[place + 1]
-            values[place], values[place + 1] = tf.maximum(first, second), tf.minimum(first, second)
+        for index in range(end):
+            first, second = values[index], values[index + 1]
+            values[index], values[index + 1] = tf.maximum(first, second), tf.minimum(first, second)
     return values
