@@ -53,7 +53,8 @@ def read_boxes(path: Path) -> dict[str, Boxes]:
     The header lists the columns `image,left,top,right,bottom`, and `class` for boxes with a class, in any order; other
     columns are ignored. `image` is the name of the example in the data section: for an image file, its name without
     suffix. Sides are in pixels from the left and top border of the image; `right` and `bottom` are the first column and
-    row outside the box. Fractional sides are rounded outward to whole pixels. Boxes are sorted by descending quality.
+    row outside the box. Fractional sides are rounded outward to whole pixels. Rows should be sorted by descending
+    quality.
 
     Args:
         path: Path of the CSV file.

@@ -66,7 +66,7 @@ def test_object_boxes_include_context(scenes: Data, labels: Labels) -> None:
     names = data.training_examples.listing.names
     assert names == ("0 [8, 4, 32, 16]", "0 [39, 18, 51, 38]", "1 [49, -2, 61, 22]")
     all_objects = replace(scenes, boxes=ObjectBoxes(min_pixels=1)).open(labels).training_examples
-    assert all_objects.count == 4, "the small component of class 2 is inside class 1"
+    assert all_objects.count == 4, "the small component of class 2 partly covers class 1"
     assert data.steps_per_epoch == 2
     assert (data.count("train"), len(list(data.evaluation("train")))) == (2, 2), "evaluation uses whole images"
 
