@@ -1,4 +1,4 @@
-"""The classes of a problem: names, ids, colors, published sets."""
+"""Labels: names, ids, colors and published sets."""
 
 import re
 from pathlib import Path
@@ -13,10 +13,10 @@ from tfseg.spec import SpecError, dump, read, spec, validate
 
 @spec
 class File:
-    """A file with labels."""
+    """Pipeline file with labels only."""
 
     labels: Labels
-    """The classes."""
+    """Labels."""
 
 
 def load(folder: Path, text: str, *overrides: str) -> Labels:
@@ -24,7 +24,7 @@ def load(folder: Path, text: str, *overrides: str) -> Labels:
     return validate(File, read(folder / "x.yaml", overrides)).labels
 
 
-def test_names_of_your_own(tmp_path: Path) -> None:
+def test_custom_names(tmp_path: Path) -> None:
     labels = load(tmp_path, "labels: {names: [cell, membrane]}")
     assert labels == Labels(names=("cell", "membrane"))
     assert (labels.count, labels.ignore, labels.colors) == (2, IGNORE, None)
@@ -50,19 +50,19 @@ def test_camvid(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_published_set_is_valid_and_shown_in_full(name: str, tmp_path: Path) -> None:
+def test_published_sets_are_valid_and_dumped_in_full(name: str, tmp_path: Path) -> None:
     labels = load(tmp_path, f"labels: {name}")
     assert load(tmp_path, dump(File(labels=labels))) == labels
     assert len(set(labels.names)) == labels.count
 
 
-def test_fields_go_over_a_published_set(tmp_path: Path) -> None:
+def test_fields_override_a_published_set(tmp_path: Path) -> None:
     camvid = load(tmp_path, "labels: camvid")
     assert load(tmp_path, "labels: {type: camvid, ignore: 255}") == Labels(names=camvid.names, colors=camvid.colors)
     assert load(tmp_path, "labels: camvid", "labels.ignore=255").ignore == 255
 
 
-def test_the_palette_of_more_classes_than_a_byte_counts() -> None:
+def test_palette_of_more_than_256_classes() -> None:
     labels = Labels(
         names=tuple(f"class {number}" for number in range(300)),
         ignore=65535,
@@ -77,12 +77,12 @@ def test_the_palette_of_more_classes_than_a_byte_counts() -> None:
     [
         ("labels: {names: [a]}", ["labels.names: expected a list of at least 2 texts; received a list of 1 item"]),
         ("labels: {names: [a, '']}", ['labels.names.1: expected text of at least 1 character; received ""']),
-        ("labels: {names: [a, b, a]}", ["labels.names: each class needs a name of its own; received twice: a"]),
+        ("labels: {names: [a, b, a]}", ["labels.names: class names must be unique; received twice: a"]),
         (
             "labels: {names: [a, b], ignore: 1, colors: [[0, 0, 0]]}",
             [
                 "labels.ignore: 1 is the id of the class 'b'; expected 2 or more",
-                "labels.colors: expected 2 colors, one for each name; received 1",
+                "labels.colors: expected 2 colors, one per class; received 1",
             ],
         ),
         (
@@ -100,9 +100,7 @@ def test_the_palette_of_more_classes_than_a_byte_counts() -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_labels(
-    text: str, lines: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_error_messages(text: str, lines: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("x.yaml").write_text(text)
     with pytest.raises(SpecError) as caught:
@@ -113,10 +111,10 @@ def test_what_is_wrong_with_labels(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"names": ("a", "a")}, "names: each class needs a name of its own; received twice: a"),
+        ({"names": ("a", "a")}, "names: class names must be unique; received twice: a"),
         ({"names": ("a", "b"), "ignore": 0}, "ignore: 0 is the id of the class 'a'; expected 2 or more"),
     ],
 )
-def test_python_is_checked_like_files(wrong: dict[str, Any], message: str) -> None:
+def test_constructor_validates_like_files(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=f"^Labels: {re.escape(message)}$"):
         Labels(**wrong)

@@ -12,7 +12,7 @@ import tfseg
 from tests.models.conftest import LABELS
 from tfseg.backbones import SmallCnn
 from tfseg.context import Context
-from tfseg.data.augment import View, changed
+from tfseg.data.augment import View, augmented
 from tfseg.errors import DataError, RunError
 from tfseg.models import ModelError, Segmenter
 from tfseg.models.decoders import Fcn
@@ -189,7 +189,7 @@ class Op:
 def test_augmentations(call: Callable[..., Any], message: str) -> None:
     image, mask = tf.zeros([4, 4, 3], tf.uint8), tf.zeros([4, 4], tf.int32)
     with pytest.raises(DataError) as caught:
-        changed(image, mask, tf.constant([0, 0], tf.int64), (Op(call),), View(255))
+        augmented(image, mask, tf.constant([0, 0], tf.int64), (Op(call),), View(255))
     assert str(caught.value).startswith(message)
 
 

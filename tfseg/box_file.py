@@ -1,4 +1,4 @@
-"""Boxes of pictures in a file: what a user's own program, as EdgeBoxes or a detector, found there."""
+"""Reading of CSV files with the boxes of images, such as the output of EdgeBoxes or of an object detector."""
 
 import csv
 import math
@@ -15,72 +15,80 @@ from tfseg.errors import DataError
 SIDES = ("left", "top", "right", "bottom")
 COLUMNS = ("image", *SIDES)
 INSIDE = 0.25
-"""The least part of a box that must lie in its picture."""
+"""Minimum fraction of the area of a box that must lie inside its image."""
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """The boxes of one picture, in the order of the file.
+    """Boxes of one image, in the order of the file.
 
     Args:
-        sides: int64 `[boxes, 4]`: left, top, right and bottom in pixels. Pixels `left` to `right - 1` are within.
-        lines: the line of each in its file.
-        words: what stands in the column `class`, for each; empty texts where there is none.
-        file: where they were read.
+        sides: Int64 array of shape `[boxes, 4]`: left, top, right and bottom in pixels. Columns `left` to `right - 1`
+            are inside.
+        lines: Line number of each box in the file.
+        classes: Content of the column `class` for each box; empty strings without that column.
+        file: Path of the CSV file.
     """
 
     sides: np.ndarray
     lines: tuple[int, ...]
-    words: tuple[str, ...]
+    classes: tuple[str, ...]
     file: Path
 
     def check_inside(self, height: int, width: int, name: str) -> None:
-        """Raises DataError for the first box that lies outside a picture of this size, all or nearly all of it."""
+        """Raises DataError for the first box with less than a quarter of its area inside an image of this size."""
         inside = np.clip(self.sides, 0, [width, height, width, height])
-        part = _areas(inside) / np.maximum(_areas(self.sides), 1)
-        for place in np.flatnonzero(part < INSIDE)[:1]:
+        fraction = _areas(inside) / np.maximum(_areas(self.sides), 1)
+        for index in np.flatnonzero(fraction < INSIDE)[:1]:
             raise DataError(
-                f"{self.file}:{self.lines[place]}: the box {self.sides[place].tolist()} lies outside the image "
+                f"{self.file}:{self.lines[index]}: the box {self.sides[index].tolist()} lies outside the image "
                 f"{name}, which is {width}x{height}. Expected left, top, right, bottom in pixels, with at least a "
                 "quarter of the box in the image."
             )
 
 
 def read_boxes(path: Path) -> dict[str, Boxes]:
-    """The boxes of each picture in a CSV file.
+    """Reads the boxes of each image from a CSV file.
 
-    Its first line names the columns: `image,left,top,right,bottom`, and `class` where boxes have one, in any order;
-    others are passed over. `image` is what the data section calls the example, for a picture file its name without
-    suffix. Sides are in pixels from the picture's left and upper border; `right` and `bottom` are the first column and
-    row beyond the box. Fractions widen the box to whole pixels. Better boxes come first.
+    The header lists the columns `image,left,top,right,bottom`, and `class` for boxes with a class, in any order; other
+    columns are ignored. `image` is the name of the example in the data section: for an image file, its name without
+    suffix. Sides are in pixels from the left and top border of the image; `right` and `bottom` are the first column and
+    row outside the box. Fractional sides are rounded outward to whole pixels. Rows should be sorted by descending
+    quality.
+
+    Args:
+        path: Path of the CSV file.
+
+    Returns:
+        The boxes of each image, by example name.
 
     Raises:
-        DataError: the file is missing, or not of this form.
+        DataError: If the file is missing or malformed.
     """
-    found: dict[str, list[tuple[list[int], int, str]]] = defaultdict(list)
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise DataError(f"{path}: the file of boxes is no regular file. Correct the path.")
+    rows_of: dict[str, list[tuple[list[int], int, str]]] = defaultdict(list)
+    if path.exists() and not path.is_file():  # opening a pipe would block
+        raise DataError(f"{path}: the box file is not a regular file. Correct the path.")
     try:
         with open(path, newline="", encoding="utf-8-sig") as text:
             for line, row in _rows(path, text):
-                found[row["image"]].append((_sides(row, f"{path}:{line}"), line, (row.get("class") or "").strip()))
+                rows_of[row["image"]].append((_sides(row, f"{path}:{line}"), line, (row.get("class") or "").strip()))
     except OSError as error:
-        raise DataError(f"{path}: the file of boxes cannot be read: {error.strerror}. Correct the path.") from error
+        raise DataError(f"{path}: the box file cannot be read: {error.strerror}. Correct the path.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: is no CSV text: {error}. Expected lines of {','.join(COLUMNS)}.") from error
+        raise DataError(f"{path}: is not CSV text: {error}. Expected lines of {','.join(COLUMNS)}.") from error
     return {
-        name: Boxes(np.array(sides, np.int64), lines, words, path)
-        for name, (sides, lines, words) in ((name, zip(*rows, strict=True)) for name, rows in found.items())
+        name: Boxes(np.array(sides, np.int64), lines, classes, path)
+        for name, (sides, lines, classes) in ((name, zip(*rows, strict=True)) for name, rows in rows_of.items())
     }
 
 
 def _rows(path: Path, text: TextIO) -> Iterator[tuple[int, dict[str, str]]]:
-    """The lines below the first one, by column."""
+    """Yields the line number and the columns of each row below the header."""
     rows = csv.DictReader(text, skipinitialspace=True)
     names = [name.strip() for name in rows.fieldnames or ()]
     if missing := [name for name in COLUMNS if name not in names]:
         raise DataError(
-            f"{path}:1: the first line must name the columns {','.join(COLUMNS)}, and for boxes of objects class. "
+            f"{path}:1: the first line must list the columns {','.join(COLUMNS)}, and class for boxes of objects. "
             f"Missing: {', '.join(missing)}."
         )
     rows.fieldnames = names
@@ -107,17 +115,17 @@ def _areas(sides: np.ndarray) -> np.ndarray:
 
 
 def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of every box with every other.
+    """Computes the pairwise intersection over union (IoU) of two sets of boxes.
 
     >>> overlaps(np.array([[0, 0, 2, 2]]), np.array([[0, 0, 2, 2], [1, 0, 3, 2], [2, 2, 4, 4]])).round(2).tolist()
     [[1.0, 0.33, 0.0]]
 
     Args:
-        boxes: `[n, 4]`: left, top, right, bottom.
-        others: `[m, 4]`.
+        boxes: Array of shape `[n, 4]`: left, top, right, bottom.
+        others: Array of shape `[m, 4]`.
 
     Returns:
-        float64 `[n, m]`.
+        Float64 array of shape `[n, m]`.
     """
     corner = np.maximum(boxes[:, None, :2], others[None, :, :2])
     opposite = np.minimum(boxes[:, None, 2:], others[None, :, 2:])

@@ -1,4 +1,4 @@
-"""The classes of a problem: their names, their colors, and the one home of the ignore value."""
+"""Classes of a segmentation task: names, colors and the ignore label."""
 
 import difflib
 import json
@@ -15,9 +15,9 @@ from tfseg.spec.declare import spec
 from tfseg.spec.problems import InvalidFields
 
 IGNORE = 255
-"""The id of a pixel that counts in no loss and no metric, unless `labels.ignore` says otherwise."""
+"""Default ignore label: the id of pixels that are excluded from losses and metrics."""
 LABELS = "labels.json"
-"""The file that names the classes beside a trained network, and in a TFLite file."""
+"""Name of the file with the class names, beside a trained model and inside a TFLite file."""
 
 Level = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Level, Level, Level]
@@ -25,25 +25,25 @@ Color = tuple[Level, Level, Level]
 
 @spec
 class Labels:
-    """The classes that a network tells apart. Class `i` is `names[i]`; a mask holds these ids and `ignore`.
+    """Classes that a network predicts. Class `i` is `names[i]`; a mask contains these ids and `ignore`.
 
-    In a file, `labels: camvid` (or `{type: camvid, …}`) starts from a published set; see `PUBLISHED`.
+    In a pipeline file, `labels: camvid` (or `{type: camvid, …}`) starts from a published set; see `PUBLISHED`.
 
     >>> Labels(names=("background", "cell")).count
     2
     """
 
     names: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
-    """The classes, in the order of their ids."""
+    """Class names, in the order of their ids."""
     ignore: Annotated[int, Field(ge=0, le=65535)] = IGNORE
-    """The id of pixels that count in no loss and no metric."""
+    """Id of pixels that are excluded from losses and metrics."""
     colors: tuple[Color, ...] | None = None
-    """One RGB triple for each class; by default the colors of PASCAL VOC."""
+    """One RGB triple per class. Defaults to the colors of PASCAL VOC."""
 
     @model_validator(mode="before")
     @classmethod
     def _from_published(cls, value: Any) -> Any:
-        """A published set's fields below the given ones, where `value` names a set."""
+        """Completes `value` with the fields of the published set that it names, if any."""
         given = {"type": value} if isinstance(value, str) else value
         if not isinstance(given, dict) or "type" not in given:
             return value
@@ -58,25 +58,25 @@ class Labels:
 
     @model_validator(mode="after")
     def _consistent(self) -> "Labels":
-        faults = []
+        problems = []
         if twice := [name for name, times in Counter(self.names).items() if times > 1]:
-            faults.append((("names",), f"each class needs a name of its own; received twice: {', '.join(twice)}"))
+            problems.append((("names",), f"class names must be unique; received twice: {', '.join(twice)}"))
         if self.ignore < self.count:
             message = f"{self.ignore} is the id of the class {self.names[self.ignore]!r}; expected {self.count} or more"
-            faults.append((("ignore",), message))
+            problems.append((("ignore",), message))
         if self.colors is not None and len(self.colors) != self.count:
-            message = f"expected {self.count} colors, one for each name; received {len(self.colors)}"
-            faults.append((("colors",), message))
-        if faults:
-            raise InvalidFields(*faults)
+            message = f"expected {self.count} colors, one per class; received {len(self.colors)}"
+            problems.append((("colors",), message))
+        if problems:
+            raise InvalidFields(*problems)
         return self
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """The schema of the fields, or of a published set with fields to put over it."""
+        """Returns the schema of the fields, or of a published set with fields that override it."""
         reference = handler(core)
         schema = handler.resolve_ref_schema(reference)
-        if schema.pop("required", None):  # a second call finds the first one's work
+        if schema.pop("required", None):  # already popped in a second call
             sets = {"type": "string", "enum": list(PUBLISHED)}
             schema["properties"] = {"type": sets, **schema["properties"]}
             fields = {key: schema.pop(key) for key in ("type", "properties", "additionalProperties")}
@@ -86,12 +86,12 @@ class Labels:
 
     @property
     def count(self) -> int:
-        """The number of classes; `ignore` is none of them."""
+        """Number of classes, without `ignore`."""
         return len(self.names)
 
     @property
     def palette(self) -> np.ndarray:
-        """uint8 `[256, 3]`: the color of every id that an index PNG can hold. Given colors leave `ignore` black."""
+        """RGB colors of the 256 ids of a palette PNG, uint8 `[256, 3]`. With `colors`, `ignore` is black."""
         palette = voc_palette()
         if self.colors is not None:
             palette[min(self.ignore, 255)] = 0
@@ -100,7 +100,7 @@ class Labels:
 
 
 def voc_palette(size: int = 256) -> np.ndarray:
-    """The PASCAL VOC colors, uint8 `[size, 3]`: an id's bits, three at a time, from the highest color bit down."""
+    """Returns the PASCAL VOC colors, uint8 `[size, 3]`: id bits, three at a time, from the highest color bit down."""
     ids = np.arange(size)
     colors = np.zeros((size, 3), np.uint8)
     for step in range(8):
@@ -110,7 +110,7 @@ def voc_palette(size: int = 256) -> np.ndarray:
 
 
 def names_problem(received: Labels | None, expected: Labels | None) -> str | None:
-    """Where two networks, or a network and its data, call a class by different names; None where one is not known.
+    """Returns the first class whose name differs between two sets of labels; None if one is unknown or counts differ.
 
     >>> names_problem(Labels(names=("road", "car")), Labels(names=("car", "road")))
     'class 0 is called road. Expected: car'
@@ -122,34 +122,38 @@ def names_problem(received: Labels | None, expected: Labels | None) -> str | Non
 
 
 def labels_text(labels: Labels) -> str:
-    """The content of `LABELS`: JSON, with a color for each class even where the labels leave them to the default."""
+    """Returns the content of `LABELS`: JSON with one color per class, including default colors."""
     colors = labels.colors or voc_palette(labels.count).tolist()
     return json.dumps({"names": labels.names, "ignore": labels.ignore, "colors": colors}, ensure_ascii=False) + "\n"
 
 
 def read_labels(path: Path, text: bytes) -> Labels:
-    """The classes from the content of `LABELS`; `path` is where that was found.
+    """Parses the content of `LABELS`.
+
+    Args:
+        path: Path of the file, for error messages.
+        text: Content of the file.
 
     Raises:
-        RunError: the text is something else.
+        RunError: If the content is not valid JSON of labels.
     """
     try:
-        found = json.loads(text)
-        if isinstance(found, dict) and "colours" in found:  # as earlier versions wrote it
-            found["colors"] = found.pop("colours")
-        return TypeAdapter(Labels).validate_python(found, strict=False)  # JSON knows lists, and no tuples
+        fields = json.loads(text)
+        if isinstance(fields, dict) and "colours" in fields:  # written by earlier versions
+            fields["colors"] = fields.pop("colours")
+        return TypeAdapter(Labels).validate_python(fields, strict=False)  # JSON has lists but no tuples
     except (ValueError, RecursionError) as error:
         raise RunError(
-            f"{path}: does not name the classes ({_first_fault(error)}). Expected JSON with `names`, `ignore` and "
+            f"{path}: is not a valid labels file ({_first_problem(error)}). Expected JSON with `names`, `ignore` and "
             "`colors`, as `tfseg fit` writes labels.json."
         ) from error
 
 
-def _first_fault(error: Exception) -> str:
+def _first_problem(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
-    fault = error.errors()[0]
-    return ": ".join([".".join(map(str, fault["loc"])), fault["msg"]])
+    problem = error.errors()[0]
+    return ": ".join([".".join(map(str, problem["loc"])), problem["msg"]])
 
 
 PUBLISHED: dict[str, dict[str, Any]] = {
@@ -172,4 +176,4 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         ),
     },
 }
-"""Label sets by name: PASCAL VOC's 21 classes, and CamVid's 11 with SegNet's colors (void is 11, black)."""
+"""Published label sets by name: PASCAL VOC (21 classes), and CamVid (11) with SegNet's colors (void is 11, black)."""

@@ -1,4 +1,4 @@
-"""The specs of the data section, tiny."""
+"""Small cases of the specs of the data section."""
 
 import functools
 import tempfile
@@ -33,27 +33,27 @@ LABELS = Labels(names=("ground", "disc"))
 SEEDS = [tf.constant([5, number], tf.int64) for number in range(6)]
 FOLDER = tempfile.TemporaryDirectory()
 ROOT = Path(FOLDER.name)
-"""Where `files` are, once something asks for them."""
+"""Folder of the files, which `files` writes on first use."""
 
 
 def augmented(op: Any) -> Any:
-    """Image and mask after a few draws."""
+    """Returns images and masks for a few seeds."""
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     mask = np.arange(256, dtype=np.int32).reshape(16, 16)
-    made = [op(tf.constant(image), tf.constant(mask), seed, View(255)) for seed in SEEDS]
-    return [part.numpy().tolist() for pair in made for part in pair]
+    outputs = [op(tf.constant(image), tf.constant(mask), seed, View(255)) for seed in SEEDS]
+    return [part.numpy().tolist() for pair in outputs for part in pair]
 
 
 def decoded(mask: Any) -> Any:
-    """Ids and fault of a gray mask with few ids, and of a colored one."""
+    """Returns ids and problem of a gray mask and of a color-coded mask."""
     gray = np.array([[0, 1, 9, 200]], np.uint8)
     colors = np.array([[[0, 0, 0], [1, 2, 3], [128, 0, 0]]], np.uint8)
-    made = [mask(LABELS)(tf.io.encode_png(values)) for values in (gray[:, :, None], colors)]
-    return [[ids.numpy().tolist(), fault.numpy().decode()] for ids, fault in made]
+    outputs = [mask(LABELS)(tf.io.encode_png(values)) for values in (gray[:, :, None], colors)]
+    return [[ids.numpy().tolist(), problem.numpy().decode()] for ids, problem in outputs]
 
 
 def cut_out(boxes: Any) -> Any:
-    """The boxes of a few scenes and what lies in the first one."""
+    """Returns the names of the boxes of a few scenes, and the first example."""
     files()
     examples = Data(source=Shapes(size=32, train=3), boxes=boxes).open(LABELS).training_examples
     image, mask, _ = examples.load(tf.constant(0, tf.int64))
@@ -61,19 +61,19 @@ def cut_out(boxes: Any) -> Any:
 
 
 def listed(source: Any) -> Any:
-    """Splits, examples and the first one of each, drawn or in a folder that every layout finds something in."""
+    """Returns splits, counts, names and first examples of a source, in a folder with files for all layouts."""
     root = files() / "all"
     splits = source.splits(root)
-    found = [source.listing(root, split) for split in splits]
-    names = [[Path(file).relative_to(root).as_posix() for pair in part.files for file in pair] for part in found]
-    first = [source.examples(part, LABELS).load(tf.constant(0, tf.int64)) for part in found]
-    counts = [len(part.names) for part in found]
+    listings = [source.listing(root, split) for split in splits]
+    names = [[Path(file).relative_to(root).as_posix() for pair in part.files for file in pair] for part in listings]
+    first = [source.examples(part, LABELS).load(tf.constant(0, tf.int64)) for part in listings]
+    counts = [len(part.names) for part in listings]
     return [splits, counts, names, [[part.numpy().tolist() for part in parts[:2]] for parts in first]]
 
 
 @functools.cache
 def files() -> Path:
-    """Two folders of tiny pictures in the layouts of all sources, and boxes of drawn scenes."""
+    """Writes two folders of tiny images in the layouts of all sources, and a box file for synthetic scenes."""
     for home, lightest in (("all", 0), ("other", 100)):
         _fill(ROOT / home, lightest)
     (ROOT / "boxes.csv").write_text("image,left,top,right,bottom,class\ntrain_000000,4,4,28,28,1\n")
@@ -121,7 +121,7 @@ CASES = [
             "train_split": "test",
             "validation_split": "test",
         },
-        elsewhere={"cache": "test_nothing_is_read_again_from_memory"},
+        elsewhere={"cache": "test_cached_examples_are_not_read_again"},
     ),
     SpecCase(
         Shapes(size=16, train=2, val=2, test=2),

@@ -1,4 +1,4 @@
-"""Small data sets on disk."""
+"""Small datasets on disk."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,20 +15,20 @@ LABELS = Labels(names=("ground", "disc", "square", "ring"))
 
 @pytest.fixture
 def labels() -> Labels:
-    """Four classes; 255 is to be ignored."""
+    """Four classes; the ignore label is 255."""
     return LABELS
 
 
 @pytest.fixture
 def write() -> Callable[..., Path]:
-    """Writes an array as a picture, or as an index PNG with palette where it has two axes and `palette` is true."""
+    """Function that writes an array as an image, or as a palette PNG if `palette` is true."""
 
     def write(path: Path, values: np.ndarray, *, palette: bool = False) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture = Image.fromarray(values.astype(np.uint8), "P" if palette else None)
+        image = Image.fromarray(values.astype(np.uint8), "P" if palette else None)
         if palette:
-            picture.putpalette(voc_palette().tobytes())
-        picture.save(path)
+            image.putpalette(voc_palette().tobytes())
+        image.save(path)
         return path
 
     return write
@@ -36,7 +36,7 @@ def write() -> Callable[..., Path]:
 
 @pytest.fixture
 def folder(tmp_path: Path, write: Callable[..., Path]) -> Path:
-    """Five training and three validation pairs of different sizes; the picture's red channel shows its number."""
+    """Five training and three validation pairs of different sizes; the red channel of an image is its number."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 5), ("val", 3)):
         for number in range(count):

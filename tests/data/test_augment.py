@@ -1,4 +1,4 @@
-"""Augmentation: image and mask by one geometry, no label invented, the same whatever runs beside it."""
+"""Augmentation: geometry, labels, random seeds and colors."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfseg.data import ColorJitter, Flip, Rotate, Scale
-from tfseg.data.augment import FILL, View, changed, cropped
+from tfseg.data.augment import FILL, View, augmented, cropped
 
 IGNORE = 60000
 GEOMETRIC = [
@@ -27,7 +27,7 @@ def name(op: object) -> str:
 
 
 def ramps(height: int = 61, width: int = 47) -> tuple[np.ndarray, np.ndarray]:
-    """A picture that knows where it came from: row and column of every pixel, and the same in one id."""
+    """Returns an image and a mask that encode the row and column of every pixel."""
     rows, columns = np.mgrid[:height, :width]
     image = np.stack([4 * rows, 4 * columns, np.full_like(rows, 77)], -1).astype(np.uint8)
     return image, (rows * 64 + columns).astype(np.int32)
@@ -38,31 +38,31 @@ def seeds(count: int) -> list[tf.Tensor]:
 
 
 def run(op: object, image: np.ndarray, mask: np.ndarray, seed: tf.Tensor, view: View) -> tuple[np.ndarray, np.ndarray]:
-    changed_image, changed_mask = op(tf.constant(image), tf.constant(mask), seed, view)  # type: ignore[operator]
-    return changed_image.numpy(), changed_mask.numpy()
+    new_image, new_mask = op(tf.constant(image), tf.constant(mask), seed, view)  # type: ignore[operator]
+    return new_image.numpy(), new_mask.numpy()
 
 
 @pytest.mark.parametrize("op", GEOMETRIC, ids=name)
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view.crop))
-def test_image_and_mask_travel_together(op: object, view: View) -> None:
-    """The ramp in the picture and the ramp in the mask show the same place, to the nearest pixel."""
+def test_image_and_mask_have_the_same_geometry(op: object, view: View) -> None:
+    """The ramps of image and mask agree to the nearest pixel."""
     image, mask = ramps()
-    moved = 0
+    changes = 0
     for seed in seeds(12):
         new_image, new_mask = run(op, image, mask, seed, view)
         assert new_image.dtype == np.uint8 and new_mask.dtype == np.int32
         assert new_image.shape[:2] == new_mask.shape
         known = (new_mask != IGNORE) & _inner(new_mask)
-        places = np.stack([new_mask // 64, new_mask % 64], -1)
-        gap = np.abs(new_image[..., :2] / 4 - places)[known]
+        positions = np.stack([new_mask // 64, new_mask % 64], -1)
+        gap = np.abs(new_image[..., :2] / 4 - positions)[known]
         reach = 0.5 * max(1.0, 1 / getattr(op, "min", 1.0)) + 0.13
         assert gap.max() <= reach
-        moved += new_mask.shape != mask.shape or bool((new_mask != mask).any())
-    assert moved >= 3
+        changes += new_mask.shape != mask.shape or bool((new_mask != mask).any())
+    assert changes >= 3
 
 
 def _inner(mask: np.ndarray) -> np.ndarray:
-    """Not beside the border or beside what is ignored, where bilinear mixing reaches out of the picture."""
+    """Excludes pixels next to the border or to ignored pixels, where bilinear interpolation uses padding."""
     known = np.pad(mask != IGNORE, 1)
     windows = np.lib.stride_tricks.sliding_window_view(known, (3, 3))
     return windows.all((2, 3))
@@ -70,8 +70,8 @@ def _inner(mask: np.ndarray) -> np.ndarray:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 2**31 - 1))
-def test_no_label_is_invented(data: st.DataObject, seed: int) -> None:
-    """unique(out) is within unique(in) and the ignore id, for every op, size, seed and crop."""
+def test_masks_contain_only_input_labels_and_the_ignore_label(data: st.DataObject, seed: int) -> None:
+    """unique(out) is a subset of unique(in) and the ignore label, for every op, size, seed and crop."""
     op = data.draw(st.sampled_from(ALL))
     height, width = data.draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
     view = View(IGNORE, data.draw(st.none() | st.tuples(st.integers(1, 50), st.integers(1, 50))))
@@ -79,7 +79,7 @@ def test_no_label_is_invented(data: st.DataObject, seed: int) -> None:
     ids = rng.choice(256, data.draw(st.integers(1, 4)), replace=False)
     image, mask = rng.integers(0, 256, (height, width, 3), np.uint8), rng.choice(ids, (height, width)).astype(np.int32)
     key = tf.constant([seed, 0], tf.int64)
-    new_image, new_mask = (part.numpy() for part in changed(tf.constant(image), tf.constant(mask), key, (op,), view))
+    new_image, new_mask = (part.numpy() for part in augmented(tf.constant(image), tf.constant(mask), key, (op,), view))
     assert new_mask.dtype == np.int32 and new_image.dtype == np.uint8
     assert set(np.unique(new_mask)) <= {*ids.tolist(), IGNORE}
     assert new_image.shape[:2] == new_mask.shape
@@ -87,7 +87,7 @@ def test_no_label_is_invented(data: st.DataObject, seed: int) -> None:
 
 
 @pytest.mark.parametrize("op", ALL, ids=name)
-def test_a_draw_depends_on_its_seed_alone(op: object) -> None:
+def test_ops_depend_on_the_seed_alone(op: object) -> None:
     image, mask = ramps()
     graph = tf.function(lambda seed: op(tf.constant(image), tf.constant(mask), seed, VIEWS[1]))  # type: ignore[operator]
     outcomes = set()
@@ -102,7 +102,7 @@ def test_a_draw_depends_on_its_seed_alone(op: object) -> None:
 MEAN = (123, 117, 104)
 
 
-def test_rotation_is_about_the_middle() -> None:
+def test_rotation_is_about_the_center() -> None:
     image, mask = ramps()
     for seed in seeds(5):
         new_image, new_mask = run(Rotate(degrees=45), image, mask, seed, View(IGNORE))
@@ -111,7 +111,7 @@ def test_rotation_is_about_the_middle() -> None:
 
 
 @pytest.mark.parametrize("fill", [(FILL,), MEAN, (255,)])
-def test_what_rotation_uncovers_is_to_be_ignored(fill: tuple[int, ...]) -> None:
+def test_pixels_uncovered_by_rotation_are_ignored(fill: tuple[int, ...]) -> None:
     image, mask = np.full((40, 40, 3), 250, np.uint8), np.full((40, 40), 3, np.int32)
     for seed in seeds(5):
         new_image, new_mask = run(Rotate(degrees=45), image, mask, seed, View(IGNORE, fill=fill))
@@ -122,8 +122,8 @@ def test_what_rotation_uncovers_is_to_be_ignored(fill: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("fill", [(FILL,), MEAN])
-def test_what_a_crop_adds_is_to_be_ignored(fill: tuple[int, ...]) -> None:
-    """At the bottom and at the right, as DeepLab pads with the mean."""
+def test_padding_of_a_crop_is_ignored(fill: tuple[int, ...]) -> None:
+    """Padding is at the bottom and at the right, as in DeepLab, which pads with the mean."""
     image, mask = ramps(10, 50)
     for seed in seeds(5):
         new_image, new_mask = (
@@ -136,14 +136,14 @@ def test_what_a_crop_adds_is_to_be_ignored(fill: tuple[int, ...]) -> None:
         np.testing.assert_array_equal(new_image[:10], image[:, start : start + 20])
 
 
-def test_crops_reach_every_place() -> None:
+def test_crops_reach_every_position() -> None:
     image, mask = ramps(8, 9)
     starts = {int(cropped(tf.constant(image), tf.constant(mask), seed, (6, 6), 255)[1][0, 0]) for seed in seeds(150)}
     assert starts == {row * 64 + column for row in range(3) for column in range(4)}
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.5, 2.0), (1.0, 1.0), (0.25, 0.5)])
-def test_scaling_keeps_to_its_range(low: float, high: float) -> None:
+def test_scale_factors_are_within_their_range(low: float, high: float) -> None:
     image, mask = ramps(40, 60)
     heights = [run(Scale(min=low, max=high), image, mask, seed, View(IGNORE))[1].shape for seed in seeds(40)]
     assert all(abs(height * 1.5 - width) <= 1 for height, width in heights)
@@ -151,14 +151,14 @@ def test_scaling_keeps_to_its_range(low: float, high: float) -> None:
     assert low == high or max(heights)[0] - min(heights)[0] > (high - low) * 30
 
 
-def test_scaling_by_given_factors() -> None:
+def test_scale_by_given_factors() -> None:
     image, mask = ramps(40, 60)
     op = Scale(factors=(0.5, 0.75, 2.0))
     assert {run(op, image, mask, seed, View(IGNORE))[1].shape for seed in seeds(40)} == {(20, 30), (30, 45), (80, 120)}
 
 
-def test_a_window_is_enough_for_a_crop() -> None:
-    """Scaling what the crop keeps gives the crop's size at least, wherever the picture is large enough."""
+def test_scaled_window_covers_the_crop() -> None:
+    """The scaled window has at least the size of the crop if the image is large enough."""
     image, mask = ramps()
     for seed in seeds(20):
         _, new_mask = run(Scale(min=1.0, max=2.0), image, mask, seed, View(IGNORE, (20, 30)))
@@ -166,20 +166,20 @@ def test_a_window_is_enough_for_a_crop() -> None:
 
 
 @pytest.mark.parametrize("axis", ["horizontal", "vertical"])
-def test_flips_mirror_as_often_as_asked(axis: str) -> None:
+def test_flip_probability(axis: str) -> None:
     image, mask = ramps()
-    turned = (slice(None), slice(None, None, -1)) if axis == "horizontal" else slice(None, None, -1)
+    reverse = (slice(None), slice(None, None, -1)) if axis == "horizontal" else slice(None, None, -1)
     count = 0
     for seed in seeds(200):
         new_image, new_mask = run(Flip(axis=axis, probability=0.25), image, mask, seed, View(IGNORE))
         flipped = bool((new_mask != mask).any())
-        np.testing.assert_array_equal(new_image, image[turned] if flipped else image)
-        np.testing.assert_array_equal(new_mask, mask[turned] if flipped else mask)
+        np.testing.assert_array_equal(new_image, image[reverse] if flipped else image)
+        np.testing.assert_array_equal(new_mask, mask[reverse] if flipped else mask)
         count += flipped
     assert 30 <= count <= 70
 
 
-def test_colors_change_the_image_alone() -> None:
+def test_color_jitter_does_not_change_the_mask() -> None:
     image, mask = ramps()
     for seed in seeds(5):
         new_image, new_mask = run(ColorJitter(), image, mask, seed, View(IGNORE))
@@ -187,7 +187,7 @@ def test_colors_change_the_image_alone() -> None:
         assert (new_image != image).any()
 
 
-def test_brightness_shifts_and_contrast_stretches() -> None:
+def test_brightness_shifts_and_contrast_scales() -> None:
     image = np.random.default_rng(0).integers(90, 160, (20, 20, 3), np.uint8)
     mask = np.zeros((20, 20), np.int32)
     for seed in seeds(10):
@@ -214,15 +214,15 @@ def test_saturation_and_hue_keep_gray_and_luma() -> None:
         np.testing.assert_allclose((new @ luma)[inside], (color @ luma)[inside], atol=1.2)
 
 
-def test_gray_pictures_can_be_brightened() -> None:
+def test_brightness_of_gray_images() -> None:
     image, mask = np.full((4, 4, 1), 100, np.uint8), np.zeros((4, 4), np.int32)
     new, _ = run(ColorJitter(saturation=0, hue=0), image, mask, seeds(1)[0], View(255))
     assert new.shape == image.shape and (new != image).any()
 
 
-def test_one_more_op_leaves_the_draws_of_the_others() -> None:
+def test_additional_op_does_not_change_the_draws_of_others() -> None:
     image, mask = (tf.constant(part) for part in ramps())
     key = tf.constant([1, 2], tf.int64)
-    one = changed(image, mask, key, (Flip(), Scale(factors=(1.0,))), View(IGNORE, (30, 30)))
-    other = changed(image, mask, key, (Flip(), Scale(factors=(1.0,)), ColorJitter()), View(IGNORE, (30, 30)))
+    one = augmented(image, mask, key, (Flip(), Scale(factors=(1.0,))), View(IGNORE, (30, 30)))
+    other = augmented(image, mask, key, (Flip(), Scale(factors=(1.0,)), ColorJitter()), View(IGNORE, (30, 30)))
     np.testing.assert_array_equal(one[1], other[1])

@@ -1,4 +1,4 @@
-"""The order of training, the same for everybody; full batches; whole pictures for evaluation."""
+"""Order, reproducibility and padding of batches, for training and evaluation."""
 
 import hashlib
 import re
@@ -39,7 +39,7 @@ def augmented(folder: Path) -> Data:
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("parallel", [pytest.param(1, marks=pytest.mark.slow), 8, tf.data.AUTOTUNE])
-def test_what_runs_beside_it_changes_nothing(
+def test_batches_do_not_depend_on_parallelism(
     augmented: Data, labels: Labels, parallel: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = batches(augmented, labels)
@@ -47,7 +47,7 @@ def test_what_runs_beside_it_changes_nothing(
     assert equal(batches(augmented, labels), expected)
 
 
-def test_a_training_can_go_on_at_any_epoch(augmented: Data, labels: Labels) -> None:
+def test_training_can_resume_at_any_epoch(augmented: Data, labels: Labels) -> None:
     expected = batches(augmented, labels, epochs=4)
     steps = augmented.open(labels).steps_per_epoch
     assert (steps, len(expected)) == (3, 12)
@@ -56,25 +56,25 @@ def test_a_training_can_go_on_at_any_epoch(augmented: Data, labels: Labels) -> N
     assert batches(augmented, labels, epochs=4, initial_epoch=4) == []
 
 
-def test_seeds_and_epochs_differ(augmented: Data, labels: Labels) -> None:
+def test_batches_differ_between_seeds_and_epochs(augmented: Data, labels: Labels) -> None:
     images = [image.tobytes() for seed in (0, 1) for image, _ in batches(augmented, labels, seed=seed, epochs=3)]
     assert len(set(images)) == len(images)
 
 
-def test_every_epoch_shows_every_example_once(data: Data, labels: Labels) -> None:
-    """The red channel of a picture is its number; the last batch of five in twos is filled up with one to ignore."""
+def test_every_epoch_contains_every_example_once(data: Data, labels: Labels) -> None:
+    """The red channel of an image is its number; the last of the batches of 2 has one ignored padding example."""
     orders = set()
     for seed in range(4):
-        seen = batches(data, labels, seed=seed, epochs=3)
+        result = batches(data, labels, seed=seed, epochs=3)
         for epoch in range(3):
-            numbers, fillers = [], 0
-            for image, mask in seen[3 * epoch : 3 * epoch + 3]:
-                for picture, ids in zip(image, mask, strict=True):
+            numbers, padding = [], 0
+            for image, mask in result[3 * epoch : 3 * epoch + 3]:
+                for pixels, ids in zip(image, mask, strict=True):
                     if (ids == 255).all():
-                        fillers += 1
+                        padding += 1
                     else:
-                        numbers.append(int(picture[0, 0, 0]))
-            assert sorted(numbers) == [0, 1, 2, 3, 4] and fillers == 1
+                        numbers.append(int(pixels[0, 0, 0]))
+            assert sorted(numbers) == [0, 1, 2, 3, 4] and padding == 1
             orders.add(tuple(numbers))
     assert len(orders) > 8
 
@@ -92,10 +92,10 @@ def stream(count: int) -> ExampleStream:
         (ObjectBoxes(min_pixels=9, size=24), "ea8cb142d1d8c592cac22c9aa1d44fa5aa054ce16555cead303d87f349d4deaa"),
     ],
 )
-def test_a_seed_gives_the_batches_that_it_always_gave(boxes: ObjectBoxes | None, expected: str) -> None:
-    """Order, boxes, crop and flip: whole numbers only, so a training of an earlier version can be repeated.
+def test_golden_batches_of_a_seed(boxes: ObjectBoxes | None, expected: str) -> None:
+    """Order, boxes, crop and flip are integer operations, so trainings of earlier versions can be repeated.
 
-    Of boxes the masks alone, whose nearest neighbors are whole numbers too.
+    For boxes only masks are compared, since nearest-neighbor interpolation is an integer operation too.
     """
     labels = Labels(names=("ground", "disc", "square"))
     data = Data(source=Shapes(size=32, train=5), batch_size=2, crop=20, augment=(Flip(),), boxes=boxes)
@@ -108,7 +108,7 @@ def test_a_seed_gives_the_batches_that_it_always_gave(boxes: ObjectBoxes | None,
 
 @pytest.mark.parametrize("count", [367, 10_582])
 def test_orders_do_not_repeat(count: int) -> None:
-    """TensorFlow's shuffle alone gave epoch e the order of e + 256, and seed 3 that of 259, up to 65,536 examples."""
+    """TensorFlow's shuffle alone repeats orders: epoch e as e + 256, and seed 3 as 259, up to 65,536 examples."""
     numbers = [0, 1, 2, 255, 256, 257, 512, 65_536, 2**31 - 1]
     orders = {tuple(stream(count).indices(epoch, 0)) for epoch in numbers}
     seeds = {tuple(replace(stream(count), seed=seed).indices(5, 0)) for seed in numbers}
@@ -116,56 +116,58 @@ def test_orders_do_not_repeat(count: int) -> None:
 
 
 def test_orders_are_uniform() -> None:
-    """Where each of five examples stands in 2,000 epochs: each count within 5 standard deviations of its mean."""
-    examples, places = stream(5), tf.range(5, dtype=tf.int64)
-    order = tf.function(lambda epoch: tf.map_fn(lambda place: examples._shuffled(place, epoch), places))
+    """Positions of five examples in 2,000 epochs: each count is within 5 standard deviations of its mean."""
+    examples, positions = stream(5), tf.range(5, dtype=tf.int64)
+    order = tf.function(lambda epoch: tf.map_fn(lambda position: examples._shuffled(position, epoch), positions))
     orders = np.stack([order(tf.constant(epoch, tf.int64)) for epoch in range(2000)])
-    counts = np.stack([np.bincount(orders[:, place], minlength=5) for place in range(5)])
+    counts = np.stack([np.bincount(orders[:, position], minlength=5) for position in range(5)])
     assert np.abs(counts - 400).max() < 5 * (2000 * 0.2 * 0.8) ** 0.5
 
 
 @pytest.mark.first_cases(3)
 @pytest.mark.parametrize("batch_size", [2, 3, 4, 7, 13])
-def test_batches_are_full_and_filled_with_their_own_pictures(folder: Path, labels: Labels, batch_size: int) -> None:
+def test_batches_are_full_and_padded_with_their_own_images(folder: Path, labels: Labels, batch_size: int) -> None:
     data = Data(source=Folder(), root=folder, batch_size=batch_size)
-    seen = batches(data, labels, epochs=1)
-    assert len(seen) == data.open(labels).steps_per_epoch == -(-5 // batch_size)
-    assert all(len(image) == len(mask) == batch_size for image, mask in seen)
-    image, mask = seen[-1]
-    real = 5 - batch_size * (len(seen) - 1)
-    for place in range(real, batch_size):
-        assert (mask[place] == labels.ignore).all()
-        np.testing.assert_array_equal(image[place], image[(place - real) % real])
+    result = batches(data, labels, epochs=1)
+    assert len(result) == data.open(labels).steps_per_epoch == -(-5 // batch_size)
+    assert all(len(image) == len(mask) == batch_size for image, mask in result)
+    image, mask = result[-1]
+    real = 5 - batch_size * (len(result) - 1)
+    for index in range(real, batch_size):
+        assert (mask[index] == labels.ignore).all()
+        np.testing.assert_array_equal(image[index], image[(index - real) % real])
     assert all((ids != 255).any() for ids in mask[:real])
 
 
-def test_batches_know_their_names(augmented: Data, labels: Labels) -> None:
+def test_batch_names(augmented: Data, labels: Labels) -> None:
     data = Data(source=augmented.source, root=augmented.root, batch_size=2)
     for number, (image, _) in enumerate(batches(data, labels)):
         names = data.open(labels, 3).batch_names(*divmod(number, 3))
-        assert [str(picture[0, 0, 0]) for picture in image][: len(names)] == list(names)
+        assert [str(pixels[0, 0, 0]) for pixels in image][: len(names)] == list(names)
         assert len(names) == (1 if number % 3 == 2 else 2)
 
 
-def test_a_batch_can_be_had_again(augmented: Data, labels: Labels) -> None:
+def test_training_batch_equals_that_of_the_stream(augmented: Data, labels: Labels) -> None:
     expected = batches(augmented, labels)
     for number in (0, 2, 4):
         assert equal([augmented.open(labels, 3).training_batch(*divmod(number, 3))], [expected[number]])
 
 
-def test_what_is_kept_in_memory_is_what_was_read(augmented: Data, labels: Labels) -> None:
-    kept = Data(source=augmented.source, root=augmented.root, batch_size=2, crop=(16, 18), augment=AUGMENT, cache=True)
-    assert equal(batches(kept, labels), batches(augmented, labels))
+def test_cached_examples_are_unchanged(augmented: Data, labels: Labels) -> None:
+    cached = Data(
+        source=augmented.source, root=augmented.root, batch_size=2, crop=(16, 18), augment=AUGMENT, cache=True
+    )
+    assert equal(batches(cached, labels), batches(augmented, labels))
 
 
-def test_nothing_is_read_again_from_memory(folder: Path, labels: Labels) -> None:
+def test_cached_examples_are_not_read_again(folder: Path, labels: Labels) -> None:
     dataset = Data(source=Folder(), root=folder, batch_size=2, cache=True).open(labels).training(epochs=1)
     for file in (folder / "train").rglob("*.png"):
         file.unlink()
     assert len(list(dataset)) == 3
 
 
-def test_shapes_are_known_to_whoever_builds_a_model(augmented: Data, data: Data, labels: Labels) -> None:
+def test_element_specs_have_static_shapes(augmented: Data, data: Data, labels: Labels) -> None:
     def spec(data: Data) -> list[tuple[list[int | None], tf.DType]]:
         return [(part.shape.as_list(), part.dtype) for part in data.open(labels).training(epochs=1).element_spec]
 
@@ -177,7 +179,7 @@ def test_shapes_are_known_to_whoever_builds_a_model(augmented: Data, data: Data,
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("fill", [pytest.param(FILL, marks=pytest.mark.slow), 0, (123, 117, 104)])
-def test_sizes_in_one_batch_are_filled_up(data: Data, labels: Labels, fill: int | tuple[int, ...]) -> None:
+def test_images_of_different_sizes_are_padded(data: Data, labels: Labels, fill: int | tuple[int, ...]) -> None:
     data = replace(data, fill=fill)
     image, mask = next(iter(data.open(labels).evaluation("train", batch_size=5).as_numpy_iterator()))
     assert image.shape == (5, 24, 30, 3)
@@ -186,24 +188,24 @@ def test_sizes_in_one_batch_are_filled_up(data: Data, labels: Labels, fill: int 
         assert (mask[number, :height, :width] < 4).all()
         assert (mask[number, height:] == 255).all() and (mask[number, :, width:] == 255).all()
         assert (image[number, height:] == fill).all() and (image[number, :, width:] == fill).all()
-        (alone, _), *_ = data.open(labels).evaluation("train").skip(number).as_numpy_iterator()
-        np.testing.assert_array_equal(image[number, :height, :width], alone[0])
+        (single, _), *_ = data.open(labels).evaluation("train").skip(number).as_numpy_iterator()
+        np.testing.assert_array_equal(image[number, :height, :width], single[0])
 
 
-def test_evaluation_shows_every_picture_once_in_file_order(data: Data, labels: Labels) -> None:
+def test_evaluation_contains_every_image_once_in_file_order(data: Data, labels: Labels) -> None:
     assert data.open(labels).names("train") == ("0", "1", "2", "3", "4")
     for batch_size in (1, 2, 5, 8):
-        seen = [
-            (int(picture[0, 0, 0]), int((ids != 255).sum()))
+        result = [
+            (int(pixels[0, 0, 0]), int((ids != 255).sum()))
             for image, mask in data.open(labels).evaluation("train", batch_size=batch_size).as_numpy_iterator()
-            for picture, ids in zip(image, mask, strict=True)
+            for pixels, ids in zip(image, mask, strict=True)
         ]
-        assert len(seen) == -(-5 // batch_size) * batch_size
-        assert seen[:5] == [(number, (20 + number) * (30 - number)) for number in range(5)]
-        assert all(pixels == 0 for _, pixels in seen[5:])
+        assert len(result) == -(-5 // batch_size) * batch_size
+        assert result[:5] == [(number, (20 + number) * (30 - number)) for number in range(5)]
+        assert all(valid == 0 for _, valid in result[5:])
 
 
-def test_a_batch_must_be_shared_out_evenly(data: Data, labels: Labels) -> None:
+def test_batch_size_must_be_a_multiple_of_the_devices(data: Data, labels: Labels) -> None:
     assert next(iter(data.open(labels).training(epochs=1, batch_multiple=2)))[0].shape[0] == 2
     text = (
         "data.batch_size: expected a multiple of 3, the number of devices. "
@@ -213,8 +215,8 @@ def test_a_batch_must_be_shared_out_evenly(data: Data, labels: Labels) -> None:
         data.open(labels).training(epochs=1, batch_multiple=3)
 
 
-def test_binary_gray_real_data(shared: Path) -> None:
-    """The membranes of ISBI 2012: gray, black and white masks, no splits."""
+def test_gray_images_with_binary_masks(shared: Path) -> None:
+    """ISBI 2012 membranes: gray images, black and white masks, no splits."""
     source = Folder(
         images="train/image/{name}.png", masks="train/label/{name}.png", channels=1,
         fractions={"train": 0.8, "val": 0.2}, mask={"type": "binary"},
@@ -230,8 +232,8 @@ def test_binary_gray_real_data(shared: Path) -> None:
     assert counts.classes[1] > 3 * counts.classes[0]
 
 
-def test_no_dataset_is_autotuned(data: Data, labels: Labels) -> None:
-    """Nor what is made of one for `model.fit`: an iterator that is autotuned waits for its tuning thread to wake up."""
+def test_autotuning_is_disabled(data: Data, labels: Labels) -> None:
+    """Also in datasets derived for `model.fit`: an autotuned iterator waits for its tuning thread to wake up."""
     training, evaluation = data.open(labels).training(epochs=1), data.open(labels).evaluation("train")
     for dataset in (
         training,

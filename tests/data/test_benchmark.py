@@ -1,4 +1,4 @@
-"""How fast the data come."""
+"""Throughput of the input pipeline."""
 
 from tfseg.data import Data, Flip, Shapes
 from tfseg.data.benchmark import bench
@@ -9,5 +9,5 @@ def test_bench_measures_every_stage(data: Data, labels: Labels) -> None:
     rates = bench(data.open(labels), images=10)
     assert list(rates) == ["read", "decode", "augment", "batch"]
     assert all(rate > 0 for rate in rates.values())
-    drawn = Data(source=Shapes(size=16), batch_size=4, augment=(Flip(),))
-    assert list(bench(drawn.open(labels), images=10)) == ["decode", "augment", "batch"]
+    synthetic = Data(source=Shapes(size=16), batch_size=4, augment=(Flip(),))
+    assert list(bench(synthetic.open(labels), images=10)) == ["decode", "augment", "batch"]

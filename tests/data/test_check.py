@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong, all of it."""
+"""Validation of the data by `check`."""
 
 import os
 from collections import Counter
@@ -16,12 +16,12 @@ from tfseg.labels import Labels
 Write = Callable[..., Path]
 
 
-def test_good_data_have_no_fault(data: Data, labels: Labels) -> None:
+def test_valid_data_have_no_problems(data: Data, labels: Labels) -> None:
     assert check(data.open(labels)) == ()
     assert check(Data(source=Shapes(size=32, train=20, val=2)).open(labels)) == ()
 
 
-def test_every_fault_is_found_at_once(folder: Path, data: Data, labels: Labels, write: Write) -> None:
+def test_all_problems_are_reported_at_once(folder: Path, data: Data, labels: Labels, write: Write) -> None:
     train, val = folder / "train", folder / "val"
     (train / "images" / "0.png").write_bytes(b"")
     write(train / "masks" / "1.png", np.full((21, 29), 77), palette=True)
@@ -31,39 +31,39 @@ def test_every_fault_is_found_at_once(folder: Path, data: Data, labels: Labels, 
     write(val / "masks" / "1.png", np.zeros((24, 26)), palette=True)
     assert check(data.open(labels)) == (
         f"{train}/images/0.png: cannot be decoded (0 bytes). Expected JPEG, PNG, GIF, BMP or .npy "
-        "(uint8). Restore the file, or take the example out of the data.",
-        f"{train}/masks/1.png: the mask holds 77; expected a class (0 to 3) or 255 (ignore). "
-        "Correct the mask or `labels`, or translate the ids with `data.source.mask`.",
+        "(uint8). Restore the file, or remove the example.",
+        f"{train}/masks/1.png: the mask contains 77; expected a class (0 to 3) or 255 (ignore). "
+        "Correct the mask or `labels`, or remap the ids with `data.source.mask`.",
         f"{train}/images/2.png: the image is 28x22, but its mask {train}/masks/2.png is 4x4. "
-        "Expected one size for both. Correct either, or take the example out.",
-        "train/3: no pixel has a class, all are 255 (ignore). Take the example out.",
-        f"{val}/images/1.png: the same picture as {train}/images/4.png of the split train. Keep it in one split.",
+        "Expected the same size. Correct either, or remove the example.",
+        "train/3: no pixel has a class, all are 255 (ignore). Remove the example.",
+        f"{val}/images/1.png: the same image as {train}/images/4.png of the split train. Keep it in one split.",
     )
 
 
-def test_a_class_that_cannot_be_learned(data: Data) -> None:
+def test_classes_without_pixels_are_warnings(data: Data) -> None:
     five = Labels(names=("a", "b", "c", "d", "e"))
-    found = check(data.open(five))
-    assert found == ("train: no mask has the class 'e'. Correct `labels` or the masks.",)
-    assert faults(found) == [], "a team that adds a class has no mask of it for a while"
+    messages = check(data.open(five))
+    assert messages == ("train: no mask has the class 'e'. Correct `labels` or the masks.",)
+    assert faults(messages) == [], "a class may be added before its masks"
 
 
-def test_files_that_are_passed_over(folder: Path, labels: Labels) -> None:
-    """Images of kinds that training does not read, and their masks, which nobody would miss."""
+def test_skipped_files_are_warnings(folder: Path, labels: Labels) -> None:
+    """Images of unsupported formats, and masks without an image."""
     for number in (1, 2):
         (folder / "train" / "images" / f"{number}.png").rename(folder / "train" / "images" / f"{number}.webp")
-    found = check(Data(source=Folder(images="{split}/images/{name}.*"), root=folder).open(labels))
-    assert faults(found) == []
-    assert found == (
-        f"{folder}: some images of the split train are left out. Files of that name cannot be read: 2 with .webp. "
-        "Convert them to PNG; readable are .jpg, .jpeg, .png, .bmp, .gif, .npy.",
-        f"{folder}: 2 masks of the split train without an image, {folder}/train/masks/1.png for one. Expected "
-        "`{split}/images/{name}.*`. Add the images, or take the masks out.",
+    messages = check(Data(source=Folder(images="{split}/images/{name}.*"), root=folder).open(labels))
+    assert faults(messages) == []
+    assert messages == (
+        f"{folder}: some images of the split train are skipped. Matches with unsupported suffixes: 2 with .webp. "
+        "Convert them to PNG; supported are .jpg, .jpeg, .png, .bmp, .gif, .npy.",
+        f"{folder}: 2 masks of the split train without an image, for example {folder}/train/masks/1.png. Expected "
+        "`{split}/images/{name}.*`. Add the images, or remove the masks.",
     )
     (folder / "val" / "images" / "0.png").unlink()
     assert check(Data(source=Folder(images="{split}/images/{name}.png"), root=folder).open(labels))[1] == (
-        f"{folder}: 1 mask of the split val without an image, {folder}/val/masks/0.png for one. Expected "
-        "`{split}/images/{name}.png`. Add the images, or take the masks out."
+        f"{folder}: 1 mask of the split val without an image, for example {folder}/val/masks/0.png. Expected "
+        "`{split}/images/{name}.png`. Add the images, or remove the masks."
     )
 
 
@@ -72,7 +72,7 @@ def test_folders_are_walked_once(folder: Path, data: Data, labels: Labels, monke
     scandir = os.scandir
 
     def counted(path: Path) -> Any:
-        if Path(path).is_relative_to(folder):  # others look for threads
+        if Path(path).is_relative_to(folder):  # other code looks for threads
             walked[str(Path(path).relative_to(folder))] += 1
         return scandir(path)
 
@@ -81,24 +81,24 @@ def test_folders_are_walked_once(folder: Path, data: Data, labels: Labels, monke
     assert walked == dict.fromkeys(("train/images", "train/masks", "val/images", "val/masks"), 1)
 
 
-def test_black_and_white_masks_that_are_taken_for_ids(folder: Path, write: Write) -> None:
-    """The trap: 255 is foreground in the file and ignored by the net."""
+def test_black_and_white_masks_decoded_as_ids_are_errors(folder: Path, write: Write) -> None:
+    """Common mistake: 255 is foreground in the file, but the ignore label for ids."""
     for file in folder.rglob("masks/*.png"):
         write(file, np.where(np.random.default_rng(0).random((20 + int(file.stem), 30 - int(file.stem))) > 0.5, 255, 0))
     two = Labels(names=("a", "b"))
-    found = check(Data(source=Folder(), root=folder).open(two))
-    assert faults(found) == list(found)
-    assert found == (
+    messages = check(Data(source=Folder(), root=folder).open(two))
+    assert faults(messages) == list(messages)
+    assert messages == (
         "train: no mask has the class 'b'. Correct `labels` or the masks. "
         "If they are black and white, set `data.source.mask: binary`.",
     )
     assert check(Data(source=Folder(mask=Binary()), root=folder).open(two)) == ()
 
 
-def test_a_split_that_cannot_be_listed(folder: Path, data: Data, labels: Labels) -> None:
+def test_invalid_splits_are_errors(folder: Path, data: Data, labels: Labels) -> None:
     (folder / "val" / "masks" / "2.png").unlink()
     assert check(data.open(labels)) == (
-        f"{folder}/val/images/2.png: has no mask. Expected `val/masks/2.png`. Add the mask or take the image out.",
+        f"{folder}/val/images/2.png: has no mask. Expected `val/masks/2.png`. Add the mask or remove the image.",
     )
     assert check(Data(source=Folder(), root=folder, validation_split="x").open(labels)) == (
         f'{folder}: no split "x"; expected one of: train, val',

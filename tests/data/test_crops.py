@@ -1,4 +1,4 @@
-"""Crops that the network would continue are found, and the sizes beside them named."""
+"""Validation of crop sizes against the grid of the network."""
 
 from pathlib import Path
 
@@ -12,21 +12,21 @@ from tfseg.pipeline import load
 from tfseg.spec.problems import SpecError
 
 
-def test_the_grid_that_the_network_has_decides() -> None:
-    told = "with output stride 4, height and width must be a multiple of 4, or that plus one. Nearest: 9 or 12. "
+def test_crop_must_fit_the_grid() -> None:
+    message = "with output stride 4, height and width must be a multiple of 4, or that plus one. Nearest: 9 or 12. "
     assert list(Data(crop=10).problems(Context(LABELS, 3, 10, Grid(4, 4, None)))) == [
-        (("crop",), f"{told}Received: 10")
+        (("crop",), f"{message}Received: 10")
     ]
     for crop, grid in ((9, Grid(4, 4, None)), (10, None), (None, Grid(4, 4, 0))):
         assert not list(Data(crop=crop).problems(Context(LABELS, 3, crop, grid)))
 
 
-def test_several_scales_ask_for_larger_multiples() -> None:
-    told = "with output stride 8 and these scales, height and width must be a multiple of 32 plus one."
-    assert (crop_problem(41, Grid(8, 32, 1)) or "").startswith(told)
+def test_several_scales_require_larger_multiples() -> None:
+    message = "with output stride 8 and these scales, height and width must be a multiple of 32 plus one."
+    assert (crop_problem(41, Grid(8, 32, 1)) or "").startswith(message)
 
 
-def test_a_crop_is_named_at_its_line_beside_all_other_mistakes(tmp_path: Path) -> None:
+def test_crop_is_reported_with_other_problems(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         load("shapes", ["data.crop=30", "model.channels=1"])
     assert [problem.path for problem in caught.value.problems] == ["data.crop", "model.channels"]

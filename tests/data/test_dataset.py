@@ -1,4 +1,4 @@
-"""The section `data:` of a pipeline file: what it refuses, and what it says."""
+"""The `data` section of a pipeline file and its error messages."""
 
 import re
 from dataclasses import replace
@@ -29,11 +29,11 @@ def loaded(tmp_path: Path, text: str) -> Data:
         ("root: x", ['root: the source shapes reads no files; expected none; received "{folder}/x"']),
         (
             "root: x\nsource: {type: folder, channels: 1}\naugment: [flip, color_jitter]",
-            ["augment.1: saturation and hue must be 0 for images of 1 channels; received 0.2 and 0.02"],
+            ["augment.1: saturation and hue must be 0 for images with 1 channels; received 0.2 and 0.02"],
         ),
         (
             "fill: [1, 2]",
-            ["fill: expected one value, or 3: one for each channel of the images; received 2"],
+            ["fill: expected 1 value, or 3 values: one per channel of the images; received 2"],
         ),
         (
             "augment: [{type: scale, min: 2, max: 1}, {type: scale, factors: []}]",
@@ -48,32 +48,32 @@ def loaded(tmp_path: Path, text: str) -> Data:
                 "source.images: expected {name} once in the pattern; received 'a'",
                 "source.masks: expected {name} once in the pattern; received '{name}{name}'",
                 "source.lists: expected {split} in the path; received 'b'",
-                "source.fractions: splits must be told apart in one way: {split} in images, or lists, or fractions; "
-                "received lists and fractions",
+                "source.fractions: splits must be defined in exactly one way: {split} in images, or lists, or "
+                "fractions; received lists and fractions",
                 "source.fractions: expected a sum of at most 1; received 1.3",
             ],
         ),
         (
             "root: x\nsource: {type: folder, images: '{name}.png'}",
             [
-                "source.images: splits must be told apart in one way: {split} in images, or lists, or fractions; "
+                "source.images: splits must be defined in exactly one way: {split} in images, or lists, or fractions; "
                 "received none"
             ],
         ),
         (
             "root: x\nsource: {type: folder, fractions: {a: 1}}",
             [
-                "source.images: splits must be told apart in one way: {split} in images, or lists, or fractions; "
+                "source.images: splits must be defined in exactly one way: {split} in images, or lists, or fractions; "
                 "received {split} and fractions"
             ],
         ),
     ],
 )
-def test_what_does_not_fit_is_said_at_its_line(tmp_path: Path, text: str, problems: list[str]) -> None:
+def test_invalid_fields(tmp_path: Path, text: str, problems: list[str]) -> None:
     with pytest.raises(SpecError) as caught:
         loaded(tmp_path, text)
-    found = [f"{problem.path}: {problem.message}" for problem in caught.value.problems]
-    assert found == [problem.replace("{folder}", str(tmp_path)) for problem in problems]
+    messages = [f"{problem.path}: {problem.message}" for problem in caught.value.problems]
+    assert messages == [problem.replace("{folder}", str(tmp_path)) for problem in problems]
 
 
 @pytest.mark.parametrize(
@@ -95,48 +95,48 @@ def test_what_does_not_fit_is_said_at_its_line(tmp_path: Path, text: str, proble
         ),
         (
             "root: nowhere\nsource: {type: folder, mask: {type: colors, table: [[1, 2, 3]]}}",
-            [(("source", "mask", "table"), "expected 2 colors, one for each class; received 1")],
+            [(("source", "mask", "table"), "expected 2 colors, one per class; received 1")],
         ),
         ("root: nowhere\nsource: {type: folder, mask: binary}", []),
     ],
 )
-def test_what_does_not_fit_the_classes(tmp_path: Path, text: str, problems: list[object]) -> None:
+def test_fields_that_do_not_fit_the_labels(tmp_path: Path, text: str, problems: list[object]) -> None:
     data = loaded(tmp_path, text)
     assert [*data.problems(Context(TWO, 3)), *data.split_problems()] == problems
 
 
-def test_black_and_white_is_for_two_classes(tmp_path: Path) -> None:
+def test_binary_masks_require_two_classes(tmp_path: Path) -> None:
     three = Labels(names=("a", "b", "c"))
     data = loaded(tmp_path, "root: nowhere\nsource: {type: folder, mask: binary}")
     assert list(data.problems(Context(three, 3))) == [
-        (("source", "mask", "type"), "a mask in black and white has 2 classes, but `labels` has 3")
+        (("source", "mask", "type"), "a binary mask has 2 classes, but `labels` has 3")
     ]
 
 
-def test_an_unknown_split_is_found_once_the_files_are_there(folder: Path, tmp_path: Path) -> None:
+def test_unknown_split_is_reported_if_the_root_exists(folder: Path, tmp_path: Path) -> None:
     data = loaded(tmp_path, "root: .\nsource: folder\nvalidation_split: test")
     assert list(data.split_problems()) == [(("validation_split",), 'no split "test"; expected one of: train, val')]
 
 
-def test_a_folder_that_is_laid_out_otherwise_is_found_too(tmp_path: Path) -> None:
+def test_invalid_layout_is_reported_if_the_root_exists(tmp_path: Path) -> None:
     data = loaded(tmp_path, "root: .\nsource: voc")
     message = f"{tmp_path}: no folder JPEGImages here, in VOC2012 or in VOCdevkit/VOC2012. "
     assert list(data.split_problems()) == [(("root",), message + "Correct `data.root`, or put the data there.")]
 
 
-def test_who_reads_has_to_say_where(tmp_path: Path) -> None:
+def test_sources_of_files_require_a_root(tmp_path: Path) -> None:
     data = loaded(tmp_path, "source: camvid")
     assert list(data.split_problems()) == []
     text = (
-        "data.root: the source camvid reads files; expected the folder where they lie; received none. "
-        "Add it to the file, or data.root=FOLDER to the command"
+        "data.root: the source camvid reads files; expected the folder of the dataset; received none. "
+        "Set it in the file, or add data.root=FOLDER to the command"
     )
     with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
         data.open(TWO).names("train")
 
 
-def test_what_was_found_is_kept_by_what_was_opened(data: Data, labels: Labels) -> None:
-    """A spec is a value: two of the same fields are equal, whatever was read through them."""
+def test_opened_dataset_caches_examples(data: Data, labels: Labels) -> None:
+    """The spec is a value without caches: specs with equal fields stay equal."""
     before = dict(vars(data))
     opened = data.open(labels, seed=3)
     assert opened.training_examples is opened.training_examples
@@ -145,15 +145,15 @@ def test_what_was_found_is_kept_by_what_was_opened(data: Data, labels: Labels) -
     assert data.open(labels, seed=3).training_examples is not opened.training_examples
 
 
-def test_a_loss_is_given_the_counts_of_what_it_is_trained_on(data: Data, labels: Labels) -> None:
+def test_class_counts_are_those_of_the_training_split(data: Data, labels: Labels) -> None:
     opened = replace(data, train_split="val", validation_split="train").open(labels)
     counts = opened.pixel_counts("val")
     pixels, image_pixels = opened.class_counts()
     np.testing.assert_array_equal(pixels, counts.classes)
-    np.testing.assert_array_equal(image_pixels, counts.pictures)
+    np.testing.assert_array_equal(image_pixels, counts.image_pixels)
 
 
-def test_a_folder_is_listed_once(data: Data, folder: Path) -> None:
+def test_folders_are_listed_once(data: Data, folder: Path) -> None:
     opened = data.open(TWO)
     names = opened.names("train")
     for file in (folder / "train" / "images").iterdir():
@@ -161,7 +161,7 @@ def test_a_folder_is_listed_once(data: Data, folder: Path) -> None:
     assert opened.names("train") == names and opened.count("train") == 5
 
 
-def test_what_cannot_be_opened_or_does_not_exist() -> None:
+def test_invalid_arguments_raise() -> None:
     data = Data(source=Shapes(size=16, train=4), batch_size=2)
     with pytest.raises(TypeError, match=r"Expected `labels` to be tfseg.Labels, such as pipeline.labels. Received: 'v"):
         data.open("voc")
@@ -172,7 +172,7 @@ def test_what_cannot_be_opened_or_does_not_exist() -> None:
             data.open(TWO, seed)
     opened = data.open(Labels(names=("ground", "disc", "square")))
     for epoch, step in ((0, 2), (0, -1), (-1, 0)):
-        words = f"Expected `epoch` to be 0 or more and `step` to be from 0 to 1. Received: epoch={epoch}, step={step}"
-        for ask in (opened.training_batch, opened.batch_names):
-            with pytest.raises(ValueError, match=words):
-                ask(epoch, step)
+        message = f"Expected `epoch` to be 0 or more and `step` to be from 0 to 1. Received: epoch={epoch}, step={step}"
+        for method in (opened.training_batch, opened.batch_names):
+            with pytest.raises(ValueError, match=message):
+                method(epoch, step)

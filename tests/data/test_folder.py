@@ -1,4 +1,4 @@
-"""Images and masks found in folders, and what is said when they are not."""
+"""Images and masks in folders, and error messages of invalid layouts."""
 
 import os
 import re
@@ -27,28 +27,28 @@ def paths(folder: Folder, root: Path, split: str) -> list[tuple[str, ...]]:
     return [tuple(Path(file).relative_to(root).as_posix() for file in files) for files in listing.files]
 
 
-def test_splits_are_folders(folder: Path) -> None:
+def test_splits_as_folders(folder: Path) -> None:
     assert Folder().splits(folder) == ("train", "val")
     listing = Folder().listing(folder, "train")
     assert listing.names == ("0", "1", "2", "3", "4")
     assert paths(Folder(), folder, "val")[1] == ("val/images/1.png", "val/masks/1.png")
 
 
-def test_only_what_has_masks_is_a_split(tmp_path: Path, write: Write) -> None:
+def test_splits_must_have_masks(tmp_path: Path, write: Write) -> None:
     fill(tmp_path, write, "train/a.png", "trainannot/a.png", "new/b.png", "val/c.png", "valannot/c.png")
     layout = Folder(images="{split}/{name}.png", masks="{split}annot/{name}.png")
     assert layout.splits(tmp_path) == ("train", "val")
 
 
-def test_the_split_may_be_part_of_a_name(shared: Path) -> None:
+def test_split_as_part_of_a_folder_name(shared: Path) -> None:
     root = shared / "data" / "miniatures" / "pseudo_lip_dataset"
     layout = Folder(images="{split}_images/{name}.jpg", masks="{split}_segmentations/{name}.png")
     assert layout.splits(root) == ("train", "val")
     assert paths(layout, root, "val") == [("val_images/86_185913.jpg", "val_segmentations/86_185913.png")]
 
 
-def test_names_may_hold_folders(shared: Path) -> None:
-    """Cityscapes: cities below the split, and endings that differ."""
+def test_names_with_folders(shared: Path) -> None:
+    """Layout of Cityscapes: city folders in each split, and different suffixes."""
     root = shared / "data" / "miniatures" / "pseudo_cityscapes_dataset"
     layout = Folder(
         images="leftImg8bit/{split}/{name}_leftImg8bit.png", masks="gtFine/{split}/{name}_gtFine_labelTrainIds.png"
@@ -61,15 +61,15 @@ def test_lists_of_names(shared: Path) -> None:
     layout = Folder(images="imgs/{name}_img.jpg", masks="gts/{name}_gt.png", lists="splits/{split}.txt")
     assert layout.splits(root) == ("train", "val")
     for split in ("train", "val"):
-        wanted = (root / "splits" / f"{split}.txt").read_text().split()
-        assert list(layout.listing(root, split).names) == wanted
+        expected = (root / "splits" / f"{split}.txt").read_text().split()
+        assert list(layout.listing(root, split).names) == expected
     labels = Labels(names=tuple("abcd"))
     data = Data(source=layout, root=root, batch_size=2).open(labels)
     assert data.pixel_counts("train").classes.sum() == data.count("train") * 128 * 256
 
 
 def test_lists_of_paths(tmp_path: Path, write: Write) -> None:
-    """As SegNet and DeepLab write them: two paths on a line, perhaps with a leading slash."""
+    """Format of SegNet and DeepLab: two paths per line, with an optional leading slash."""
     fill(tmp_path, write, "a/1.png", "a/2.png", "b/one.png", "b/two.png")
     (tmp_path / "train.txt").write_text("/a/2.png /b/two.png\n\na/1.png  b/one.png\n")
     layout = Folder(images="unused/{name}.png", lists="{split}.txt")
@@ -78,7 +78,7 @@ def test_lists_of_paths(tmp_path: Path, write: Write) -> None:
     assert paths(layout, tmp_path, "train") == [("a/2.png", "b/two.png"), ("a/1.png", "b/one.png")]
 
 
-def test_fractions_share_out_all_examples(tmp_path: Path, write: Write) -> None:
+def test_fractions_partition_all_examples(tmp_path: Path, write: Write) -> None:
     names = [f"{number:02d}" for number in range(20)]
     fill(tmp_path, write, *(f"images/{name}.png" for name in names), *(f"masks/{name}.png" for name in names))
     fractions = {"train": 0.7, "val": 0.2, "test": 0.1}
@@ -94,7 +94,7 @@ def test_fractions_share_out_all_examples(tmp_path: Path, write: Write) -> None:
     assert layout.listing(elsewhere, "val").names == parts["val"]
 
 
-def test_other_files_are_passed_over(folder: Path) -> None:
+def test_other_files_are_ignored(folder: Path) -> None:
     (folder / "train" / "images" / "0.xml").write_text("<box/>")
     (folder / "train" / "images" / "notes.txt").write_text("")
     assert len(Folder().listing(folder, "train").names) == 5
@@ -107,60 +107,61 @@ def raises(text: str) -> object:
     return pytest.raises(DataError, match=f"^{re.escape(text)}$")
 
 
-def test_a_missing_folder(tmp_path: Path) -> None:
+def test_missing_folder(tmp_path: Path) -> None:
     with raises(f"{tmp_path / 'no'}: no such folder. Correct `data.root`, or put the data there."):
         _ = Data(source=Folder(), root=tmp_path / "no").open(TWO).splits
 
 
-def test_an_unknown_split(data: Data, folder: Path) -> None:
+def test_unknown_split(data: Data, folder: Path) -> None:
     with raises(f'{folder}: no split "vaal"; expected one of: train, val; did you mean "val"?'):
         data.open(TWO).names("vaal")
     with raises('no split "x"; expected one of: train, val, test'):
         Data().open(TWO).names("x")
 
 
-def test_no_split_at_all(tmp_path: Path) -> None:
+def test_no_splits(tmp_path: Path) -> None:
     (tmp_path / "train" / "images").mkdir(parents=True)
     with raises(
-        f"{tmp_path}: no split is here. Expected something by `{{split}}/images/{{name}}.*` and "
+        f"{tmp_path}: contains no split. Expected files that match `{{split}}/images/{{name}}.*` and "
         "`{split}/masks/{name}.png`. Correct the patterns or `data.root`."
     ):
         Data(source=Folder(), root=tmp_path).open(TWO).names("train")
     with raises(
-        f"{tmp_path}: no split is here. Expected something by `{{split}}.txt`. Correct the patterns or `data.root`."
+        f"{tmp_path}: contains no split. Expected files that match `{{split}}.txt`. "
+        "Correct the patterns or `data.root`."
     ):
         Folder(lists="{split}.txt").splits(tmp_path)
 
 
-def test_an_empty_split(folder: Path) -> None:
+def test_empty_split(folder: Path) -> None:
     for file in (folder / "val" / "images").iterdir():
         file.unlink()
     with raises(
         f"{folder}: the split `val` is empty. "
-        "Expected at least one example by `val/images/{name}.*` and `val/masks/{name}.png`."
+        "Expected files that match `val/images/{name}.*` and `val/masks/{name}.png`."
     ):
         Folder().listing(folder, "val")
 
 
-def test_an_empty_list(tmp_path: Path) -> None:
+def test_empty_list(tmp_path: Path) -> None:
     (tmp_path / "val.txt").write_text("\n")
-    with raises(f"{tmp_path}: the split `val` is empty. Expected at least one example by `val.txt`."):
+    with raises(f"{tmp_path}: the split `val` is empty. Expected files that match `val.txt`."):
         Folder(lists="{split}.txt").listing(tmp_path, "val")
 
 
-def test_an_image_without_a_mask(folder: Path) -> None:
+def test_image_without_a_mask(folder: Path) -> None:
     (folder / "train" / "masks" / "3.png").unlink()
     with raises(
-        f"{folder}/train/images/3.png: has no mask. Expected `train/masks/3.png`. Add the mask or take the image out."
+        f"{folder}/train/images/3.png: has no mask. Expected `train/masks/3.png`. Add the mask or remove the image."
     ):
         Folder().listing(folder, "train")
 
 
-def test_two_images_of_one_name(folder: Path, write: Write) -> None:
+def test_two_images_with_the_same_name(folder: Path, write: Write) -> None:
     write(folder / "train" / "images" / "3.bmp", GRAY)
     with raises(
-        f"{folder}/train/images/3.png: has the name `3`, as has {folder}/train/images/3.bmp. "
-        "Let `train/images/{name}.*` match one of them."
+        f"{folder}/train/images/3.png: has the same name `3` as {folder}/train/images/3.bmp. "
+        "Expected `train/images/{name}.*` to match only one of them."
     ):
         Folder().listing(folder, "train")
 
@@ -176,38 +177,38 @@ def test_two_images_of_one_name(folder: Path, write: Write) -> None:
         ),
         (
             "train/images/0.png train/masks/0.png\nval/images/0.png val/masks/0.png\n",
-            "2: two images are called '0': {root}/train/images/0.png and {root}/val/images/0.png. "
-            "Examples go by the names of their images; rename one.",
+            "2: two images have the name '0': {root}/train/images/0.png and {root}/val/images/0.png. "
+            "Examples are named after their images; rename one.",
         ),
     ],
 )
-def test_a_list_that_is_wrong(folder: Path, lines: str, text: str) -> None:
+def test_invalid_lists(folder: Path, lines: str, text: str) -> None:
     (folder / "train.txt").write_text(lines)
     with raises(f"{folder}/train.txt:{text.replace('{root}', str(folder))}"):
         Folder(lists="{split}.txt").listing(folder, "train")
 
 
-def test_a_suffix_that_cannot_be_read_is_named(folder: Path) -> None:
+def test_errors_name_unsupported_suffixes(folder: Path) -> None:
     for file in (folder / "val" / "images").iterdir():
         file.rename(file.with_suffix(".tif"))
     with raises(
-        f"{folder}: the split `val` is empty. Expected at least one example by `val/images/{{name}}.*` and "
-        "`val/masks/{name}.png`. Files of that name cannot be read: 3 with .tif. Convert them to PNG; readable are "
+        f"{folder}: the split `val` is empty. Expected files that match `val/images/{{name}}.*` and "
+        "`val/masks/{name}.png`. Matches with unsupported suffixes: 3 with .tif. Convert them to PNG; supported are "
         ".jpg, .jpeg, .png, .bmp, .gif, .npy."
     ):
         Folder().listing(folder, "val")
     mask = folder / "train" / "masks" / "0.png"
     mask.rename(mask.with_suffix(".webp"))
     with raises(
-        f"{folder}/train/images/0.png: has no mask. Expected `train/masks/0.*`. Add the mask or take the image out. "
-        "Files of that name cannot be read: 1 with .webp. Convert them to PNG; readable are .jpg, .jpeg, .png, .bmp, "
+        f"{folder}/train/images/0.png: has no mask. Expected `train/masks/0.*`. Add the mask or remove the image. "
+        "Matches with unsupported suffixes: 1 with .webp. Convert them to PNG; supported are .jpg, .jpeg, .png, .bmp, "
         ".gif, .npy."
     ):
         Folder(masks="{split}/masks/{name}.*").listing(folder, "train")
 
 
-def test_lists_as_other_tools_leave_them(folder: Path, write: Write) -> None:
-    """A byte order mark, carriage returns, blanks within names and behind them, bytes that are no UTF-8."""
+def test_lists_written_by_other_tools(folder: Path, write: Write) -> None:
+    """Byte order mark, carriage returns, blanks in and after names, and bytes that are not UTF-8."""
     odd = os.fsdecode(b"caf\xe9")
     for name in ("my image", odd, "a\nb"):
         write(folder / "train" / "images" / f"{name}.png", GRAY)
@@ -229,22 +230,22 @@ def test_lists_as_other_tools_leave_them(folder: Path, write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
-        (lambda path: path.mkdir(), ": is no file. Expected the list of a split. Correct `data.source.lists`."),
+        (lambda path: path.mkdir(), ": is not a file. Expected the list of a split. Correct `data.source.lists`."),
         (
             lambda path: path.write_text("0\n", encoding="utf-16"),
-            ": is not UTF-8 text, as UTF-16 and pictures are not. Save the list as UTF-8.",
+            ": is not UTF-8 text but binary or UTF-16. Save the list as UTF-8.",
         ),
     ],
 )
-def test_a_list_that_is_no_list(folder: Path, make: Callable[[Path], object], told: str) -> None:
+def test_list_must_be_a_text_file(folder: Path, make: Callable[[Path], object], message: str) -> None:
     make(folder / "train.txt")
-    with raises(f"{folder}/train.txt{told}"):
+    with raises(f"{folder}/train.txt{message}"):
         Folder(lists="{split}.txt").listing(folder, "train")
 
 
-def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path, write: Write) -> None:
+def test_symbolic_links_are_followed_without_cycles(tmp_path: Path, write: Write) -> None:
     fill(tmp_path, write, "far/1.png", "masks/city/1.png")
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "city").symlink_to(tmp_path / "far")
@@ -254,14 +255,14 @@ def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path, write
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
-        (lambda path: path.symlink_to("nowhere"), "a link that leads nowhere"),
-        (os.mkfifo, "no file with content, such as a pipe"),
+        (lambda path: path.symlink_to("nowhere"), "a broken symbolic link"),
+        (os.mkfifo, "not a regular file, such as a pipe"),
     ],
 )
-def test_what_only_has_the_name_of_an_image(folder: Path, make: Callable[[Path], object], told: str) -> None:
+def test_images_must_be_regular_files(folder: Path, make: Callable[[Path], object], message: str) -> None:
     path = folder / "train" / "images" / "new.png"
     make(path)
-    with raises(f"{path}: is {told}. Expected an image. Restore the file, or take it out."):
+    with raises(f"{path}: is {message}. Expected an image. Restore the file, or remove it."):
         Folder().listing(folder, "train")

@@ -1,4 +1,4 @@
-"""Masks of every kind come back as the ids that were meant."""
+"""Decoding of masks to class ids."""
 
 import io
 from pathlib import Path
@@ -17,27 +17,27 @@ FOUR = Labels(names=("a", "b", "c", "d"))
 IDS = np.random.default_rng(0).choice([0, 1, 2, 3, 255], (31, 45)).astype(np.uint8)
 
 
-def png(picture: Image.Image, **options: object) -> bytes:
+def png(image: Image.Image, **options: object) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "PNG", **options)
+    image.save(file, "PNG", **options)
     return file.getvalue()
 
 
 def palette(ids: np.ndarray, colors: np.ndarray, **options: object) -> bytes:
-    picture = Image.fromarray(ids, "P")
-    picture.putpalette(colors.tobytes())
-    return png(picture, **options)
+    image = Image.fromarray(ids, "P")
+    image.putpalette(colors.tobytes())
+    return png(image, **options)
 
 
 def decoded(kind: MaskSpec, data: bytes, labels: Labels = FOUR) -> np.ndarray:
-    """The ids, computed inside a graph, as tf.data does."""
-    ids, fault = tf.function(kind(labels))(tf.constant(data))
-    assert fault.numpy() == b""
+    """Decodes ids inside a graph, as in tf.data."""
+    ids, problem = tf.function(kind(labels))(tf.constant(data))
+    assert problem.numpy() == b""
     assert ids.dtype == tf.int32
     return ids.numpy()
 
 
-def fault(kind: MaskSpec, data: bytes, labels: Labels = FOUR) -> str:
+def problem_of(kind: MaskSpec, data: bytes, labels: Labels = FOUR) -> str:
     return tf.function(kind(labels))(tf.constant(data))[1].numpy().decode()
 
 
@@ -45,8 +45,8 @@ def in_color(ids: np.ndarray, colors: np.ndarray) -> Image.Image:
     return Image.fromarray(colors[ids])
 
 
-def test_every_kind_of_file_gives_the_same_ids() -> None:
-    """Index, palette, 16-bit, color-coded, and raw ids by a mapping."""
+def test_all_encodings_decode_to_the_same_ids() -> None:
+    """Gray, palette, 16-bit, color-coded, and raw ids with a mapping."""
     gray, wide = png(Image.fromarray(IDS)), png(Image.fromarray(IDS.astype(np.uint16)))
     for data in (gray, wide, palette(IDS, voc_palette()), palette(IDS, voc_palette()[::-1].copy())):
         np.testing.assert_array_equal(decoded(Ids(), data), IDS)
@@ -57,7 +57,7 @@ def test_every_kind_of_file_gives_the_same_ids() -> None:
     np.testing.assert_array_equal(decoded(Ids(mapping=mapping), png(Image.fromarray(raw.astype(np.uint8)))), IDS)
 
 
-def test_black_and_white_is_two_classes() -> None:
+def test_binary_masks() -> None:
     ids = (IDS > 1).astype(np.uint8)
     two = Labels(names=("a", "b"))
     for data in (
@@ -72,8 +72,8 @@ def test_black_and_white_is_two_classes() -> None:
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("transparent", [False, True])
-def test_palette_files_give_indices_at_every_depth(bits: int, transparent: bool) -> None:
-    """Also where the palette has transparent entries, and where its colors are all the same."""
+def test_palette_files_decode_to_indices_at_every_bit_depth(bits: int, transparent: bool) -> None:
+    """Also with transparent palette entries, and with equal palette colors."""
     rng = np.random.default_rng(bits)
     ids = rng.integers(0, 2**bits, (33, 47)).astype(np.uint8)
     many = Labels(names=tuple(map(str, range(2**bits))), ignore=300)
@@ -84,8 +84,8 @@ def test_palette_files_give_indices_at_every_depth(bits: int, transparent: bool)
         np.testing.assert_array_equal(decoded(Ids(), data, many), ids)
 
 
-def test_gray_files_with_few_bits_are_not_stretched() -> None:
-    """A 1-bit gray file holds the ids 0 and 1, although decoders show 0 and 255."""
+def test_low_bit_gray_values_are_not_scaled() -> None:
+    """A 1-bit gray file contains the ids 0 and 1, although decoders return 0 and 255."""
     ids = IDS > 100
     np.testing.assert_array_equal(decoded(Ids(), png(Image.fromarray(ids))), ids)
 
@@ -96,20 +96,20 @@ def test_16_bit_ids() -> None:
     np.testing.assert_array_equal(decoded(Ids(), png(Image.fromarray(ids)), many), ids)
 
 
-def test_gray_stored_as_color_and_with_alpha() -> None:
+def test_gray_masks_stored_as_color_and_with_alpha() -> None:
     color = np.repeat(IDS[:, :, None], 3, 2)
     alpha = np.full((*IDS.shape, 1), 9, np.uint8)
     for values in (color, np.concatenate([color, alpha], 2), np.concatenate([IDS[:, :, None], alpha], 2)):
         np.testing.assert_array_equal(decoded(Ids(), png(Image.fromarray(values))), IDS)
 
 
-def test_ids_beside_the_mapping() -> None:
+def test_ids_outside_of_the_mapping() -> None:
     data = png(Image.fromarray(np.array([[7, 8, 9]], np.uint8)))
     np.testing.assert_array_equal(decoded(Ids(mapping={7: 0, 8: 3}, rest=255), data), [[0, 3, 255]])
     np.testing.assert_array_equal(decoded(Ids(mapping={7: 0, 8: 3}, rest=1), data), [[0, 3, 1]])
 
 
-def test_colors_of_labels_of_a_table_and_to_ignore() -> None:
+def test_colors_of_labels_table_and_ignore() -> None:
     own = Labels(names=("a", "b"), ignore=9, colors=((1, 2, 3), (250, 0, 0)))
     colors = np.array([[1, 2, 3], [250, 0, 0], [0, 0, 0], [7, 7, 7]], np.uint8)
     ids = np.array([[0, 1, 2, 3]])
@@ -119,62 +119,64 @@ def test_colors_of_labels_of_a_table_and_to_ignore() -> None:
     np.testing.assert_array_equal(decoded(table, data, own), [[1, 0, 9, 9]])
 
 
-def test_what_no_class_has_is_named() -> None:
+def test_errors_list_invalid_ids() -> None:
     mask = np.array([[0, 4, 200], [4, 255, 3]], np.uint8)
-    assert fault(Ids(), png(Image.fromarray(mask))) == (
-        "the mask holds 4, 200; expected a class (0 to 3) or 255 (ignore). "
-        "Correct the mask or `labels`, or translate the ids with `data.source.mask`."
+    assert problem_of(Ids(), png(Image.fromarray(mask))) == (
+        "the mask contains 4, 200; expected a class (0 to 3) or 255 (ignore). "
+        "Correct the mask or `labels`, or remap the ids with `data.source.mask`."
     )
-    assert fault(Ids(mapping={0: 0, 4: 1}), png(Image.fromarray(mask))).startswith("the mask holds 3, 200; expected")
+    assert problem_of(Ids(mapping={0: 0, 4: 1}), png(Image.fromarray(mask))).startswith(
+        "the mask contains 3, 200; expected"
+    )
     many = np.arange(4, 20, dtype=np.uint8)[None]
-    assert fault(Ids(), png(Image.fromarray(many))).startswith(
-        "the mask holds 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, ...; expected"
+    assert problem_of(Ids(), png(Image.fromarray(many))).startswith(
+        "the mask contains 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, ...; expected"
     )
 
 
-def test_colors_that_no_class_has_are_named() -> None:
+def test_errors_list_invalid_colors() -> None:
     colors = np.array([[0, 0, 0], [1, 2, 3], [255, 254, 253]], np.uint8)
-    assert fault(Colors(), png(in_color(np.array([[0, 1, 2, 1]]), colors))) == (
-        "the mask has colors that no class has: [1, 2, 3], [255, 254, 253]. "
-        "Correct the mask, or name them in `labels.colors` or in the table or ignore of `data.source.mask`."
+    assert problem_of(Colors(), png(in_color(np.array([[0, 1, 2, 1]]), colors))) == (
+        "the mask contains colors of no class: [1, 2, 3], [255, 254, 253]. "
+        "Correct the mask, or add them to `labels.colors`, or to `table` or `ignore` of `data.source.mask`."
     )
 
 
-def test_a_color_file_is_no_index_file() -> None:
-    assert fault(Ids(), png(in_color(IDS, voc_palette()))) == (
-        "the mask is a color picture, but `data.source.mask` expects ids. Set `data.source.mask: colors`."
+def test_color_images_are_rejected_as_ids() -> None:
+    assert problem_of(Ids(), png(in_color(IDS, voc_palette()))) == (
+        "the mask is a color image, but `data.source.mask` expects ids. Set `data.source.mask: colors`."
     )
 
 
-def test_a_mask_must_be_a_png() -> None:
+def test_masks_must_be_png() -> None:
     file = io.BytesIO()
     Image.fromarray(IDS).save(file, "JPEG")
     for kind in (Ids(), Binary(), Colors()):
-        assert fault(kind, file.getvalue()) == (
+        assert problem_of(kind, file.getvalue()) == (
             "the mask is not a PNG; other formats lose or shift ids. Save it as PNG."
         )
 
 
-def test_a_damaged_header_stays_damaged() -> None:
-    """The rewritten checksum must not repair a file whose header is wrong."""
+def test_corrupt_header_stays_corrupt() -> None:
+    """The rewritten checksum does not repair a corrupt header."""
     data = bytearray(palette(IDS, voc_palette()))
     data[19] ^= 1  # the width
     with pytest.raises(tf.errors.InvalidArgumentError):
         samples(tf.constant(bytes(data)))
 
 
-def test_every_mask_of_voc_equals_what_pillow_reads(shared: Path) -> None:
+def test_voc_masks_equal_those_of_pillow(shared: Path) -> None:
     files = sorted((shared / "data" / "voc2012" / "SegmentationClassAug").glob("*.png"))[::10]
     assert len(files) > 60
     decode = tf.function(lambda data: samples(data)[0])
     for file in files:
-        with Image.open(file) as picture:
-            assert picture.mode == "P"
-            np.testing.assert_array_equal(decode(tf.constant(file.read_bytes())), np.asarray(picture))
+        with Image.open(file) as image:
+            assert image.mode == "P"
+            np.testing.assert_array_equal(decode(tf.constant(file.read_bytes())), np.asarray(image))
 
 
-def test_other_layouts_of_the_world(shared: Path) -> None:
-    """Raw ids of Cityscapes (8 and 16 bits), palettes of Mapillary, gray in three channels of REFUGE."""
+def test_masks_of_other_datasets(shared: Path) -> None:
+    """Raw ids of Cityscapes (8 and 16 bits), palettes of Mapillary, three-channel gray of REFUGE."""
     folder = shared / "data" / "miniatures"
     city = folder / "pseudo_cityscapes_dataset" / "gtFine" / "val" / "frankfurt"
     for file in (
@@ -183,8 +185,8 @@ def test_other_layouts_of_the_world(shared: Path) -> None:
         folder / "pseudo_mapillary_dataset" / "v1.2" / "__CRyFzoDOXn6unQ6a3DnQ.png",
         folder / "pseudo_refuge_dataset" / "ann_dir" / "pseudo_g0001.png",
     ):
-        with Image.open(file) as picture:
-            expected = np.asarray(picture)
-        found, wrong = samples(tf.constant(file.read_bytes()))
-        assert wrong == ""
-        np.testing.assert_array_equal(found, expected if expected.ndim == 2 else expected[:, :, 0])
+        with Image.open(file) as image:
+            expected = np.asarray(image)
+        ids, problem = samples(tf.constant(file.read_bytes()))
+        assert problem == ""
+        np.testing.assert_array_equal(ids, expected if expected.ndim == 2 else expected[:, :, 0])

@@ -1,4 +1,4 @@
-"""CamVid and PASCAL VOC: layouts, and figures that are known."""
+"""CamVid and PASCAL VOC: layouts and published statistics."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ def voc(shared: Path) -> Dataset:
     return Data(source=Voc(), root=shared / "data" / "voc2012", train_split="train_aug").open(VOC)
 
 
-def test_camvid_has_its_images(camvid: Dataset, shared: Path) -> None:
+def test_camvid_splits(camvid: Dataset, shared: Path) -> None:
     assert camvid.splits == ("test", "train", "val")
     for split, count in (("train", 367), ("val", 101), ("test", 233)):
         assert camvid.count(split) == count
@@ -34,7 +34,7 @@ def test_camvid_has_its_images(camvid: Dataset, shared: Path) -> None:
 
 
 @pytest.mark.parametrize(("split", "road", "void"), [("train", 20_076_880, 2_503_995), ("val", 5_053_176, None)])
-def test_camvid_pixels(camvid: Dataset, split: str, road: int, void: int | None) -> None:
+def test_camvid_pixel_counts(camvid: Dataset, split: str, road: int, void: int | None) -> None:
     counts = camvid.pixel_counts(split)
     assert counts.classes[3] == road
     assert counts.classes.dtype == np.int64
@@ -42,7 +42,7 @@ def test_camvid_pixels(camvid: Dataset, split: str, road: int, void: int | None)
     assert counts.classes.sum() + counts.ignored == camvid.count(split) * 480 * 360
 
 
-def test_camvid_test_pixels(camvid: Dataset) -> None:
+def test_camvid_test_pixel_counts(camvid: Dataset) -> None:
     counts = camvid.pixel_counts("test")
     assert counts.classes[3] == 10_390_661
     shares = 100 * np.append(counts.classes, counts.ignored) / (counts.classes.sum() + counts.ignored)
@@ -51,18 +51,18 @@ def test_camvid_test_pixels(camvid: Dataset) -> None:
 
 
 def test_camvid_statistics(camvid: Dataset) -> None:
-    """Weights to the last published digit; mean and deviation to the third, since these files are JPEGs of the PNGs."""
-    figures = statistics(camvid)["train"]
-    assert figures["images"] == 367
-    assert figures["sizes"] == {"480x360": 367}
-    np.testing.assert_allclose(figures["mean"], [0.4119, 0.4251, 0.4327], atol=5e-4)
-    np.testing.assert_allclose(figures["deviation"], [0.3071, 0.3116, 0.3072], atol=5e-4)
-    weights = [float(f"{weight:.3g}") for weight in figures["median_frequency_weights"].values()]
+    """Weights to the last published digit; mean and std to the third, since these images are JPEGs of the PNGs."""
+    stats = statistics(camvid)["train"]
+    assert stats["images"] == 367
+    assert stats["sizes"] == {"480x360": 367}
+    np.testing.assert_allclose(stats["mean"], [0.4119, 0.4251, 0.4327], atol=5e-4)
+    np.testing.assert_allclose(stats["std"], [0.3071, 0.3116, 0.3072], atol=5e-4)
+    weights = [float(f"{weight:.3g}") for weight in stats["median_frequency_weights"].values()]
     assert weights == [0.279, 0.202, 4.79, 0.149, 1.00, 0.422, 3.85, 1.97, 0.789, 6.37, 8.86]
-    assert list(figures["median_frequency_weights"]) == list(CAMVID.names)
+    assert list(stats["median_frequency_weights"]) == list(CAMVID.names)
 
 
-def test_voc_lies_flat(voc: Dataset, shared: Path) -> None:
+def test_voc_in_one_folder(voc: Dataset, shared: Path) -> None:
     assert voc.splits == ("train_aug", "val")
     assert (voc.count("train_aug"), voc.count("val")) == (314, 340)
     assert list(voc.names("val")) == (shared / "data" / "voc2012" / "val.txt").read_text().split()
@@ -74,7 +74,7 @@ def test_voc_lies_flat(voc: Dataset, shared: Path) -> None:
 
 @pytest.mark.parametrize("root", ["", "VOCdevkit", "VOCdevkit/VOC2012"])
 def test_voc_devkit(voc: Dataset, tmp_path: Path, root: str) -> None:
-    """The same examples where the devkit has them; the folder of masks may be chosen."""
+    """The same examples in the layout of the devkit, with a configurable folder of masks."""
     home = tmp_path / "VOCdevkit" / "VOC2012"
     lists = home / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
@@ -92,7 +92,7 @@ def test_voc_devkit(voc: Dataset, tmp_path: Path, root: str) -> None:
         assert data.files("val")[0][1] == str(home / folder / f"{names[0]}.png")
 
 
-def test_voc_is_not_there(tmp_path: Path) -> None:
+def test_missing_voc_raises(tmp_path: Path) -> None:
     text = (
         f"{tmp_path}: no folder JPEGImages here, in VOC2007 or in VOCdevkit/VOC2007. "
         "Correct `data.root`, or put the data there."

@@ -1,4 +1,4 @@
-"""A bad file is named, wherever it is found and whatever it is called."""
+"""Error messages name the invalid file."""
 
 import re
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from tfseg.labels import Labels
 Write = Callable[..., Path]
 
 
-def words(data: Data | Dataset, labels: Labels) -> str:
-    """What training says, epochs after the first included."""
+def error_message(data: Data | Dataset, labels: Labels) -> str:
+    """Returns the error message of training, in the first two epochs."""
     opened = data.open(labels) if isinstance(data, Data) else data
     with pytest.raises(DataError) as caught, explained():
         list(opened.training(epochs=2))
@@ -28,35 +28,35 @@ def words(data: Data | Dataset, labels: Labels) -> str:
 def undecodable(path: Path) -> str:
     return (
         f"{path}: cannot be decoded ({path.stat().st_size} bytes). Expected JPEG, PNG, GIF, BMP or .npy "
-        "(uint8). Restore the file, or take the example out of the data."
+        "(uint8). Restore the file, or remove the example."
     )
 
 
 @pytest.mark.parametrize(("part", "number"), [("images", 0), ("images", 2), ("masks", 3), ("masks", 4)])
-def test_a_damaged_file_is_named(folder: Path, data: Data, labels: Labels, part: str, number: int) -> None:
-    """Wherever it stands in the order, the first and the last place included."""
+def test_corrupt_file(folder: Path, data: Data, labels: Labels, part: str, number: int) -> None:
+    """At any position, including the first and the last."""
     path = folder / "train" / part / f"{number}.png"
     path.write_bytes(path.read_bytes()[:60])
-    assert words(data, labels) == undecodable(path)
+    assert error_message(data, labels) == undecodable(path)
 
 
-def test_an_empty_file_is_named(folder: Path, data: Data, labels: Labels) -> None:
+def test_empty_file(folder: Path, data: Data, labels: Labels) -> None:
     path = folder / "train" / "images" / "1.png"
     path.write_bytes(b"")
-    assert words(data, labels) == undecodable(path)
+    assert error_message(data, labels) == undecodable(path)
 
 
-def test_a_file_that_went_away_is_named(folder: Path, data: Data, labels: Labels) -> None:
+def test_deleted_file(folder: Path, data: Data, labels: Labels) -> None:
     opened = data.open(labels)
     opened.files("train")
     path = folder / "train" / "masks" / "2.png"
     path.unlink()
-    assert words(opened, labels) == (
-        f"{path}: cannot be read: No such file or directory. Restore the file, or take the example out of the data."
+    assert error_message(opened, labels) == (
+        f"{path}: cannot be read: No such file or directory. Restore the file, or remove the example."
     )
 
 
-def test_a_file_that_came_back_is_no_riddle(folder: Path, data: Data, labels: Labels) -> None:
+def test_restored_file(folder: Path, data: Data, labels: Labels) -> None:
     opened = data.open(labels)
     opened.files("train")
     path = folder / "train" / "masks" / "2.png"
@@ -67,49 +67,49 @@ def test_a_file_that_came_back_is_no_riddle(folder: Path, data: Data, labels: La
     except tf.errors.OpError as error:
         path.write_bytes(content)
         image = folder / "train" / "images" / "2.png"
-        assert str(explain(error)) == f"{image} or {path}: could not be read a moment ago, but can be now. Run again."
+        assert str(explain(error)) == f"{image} or {path}: could not be read at first, but is readable now. Run again."
 
 
-def test_a_label_out_of_range_is_named(folder: Path, data: Data, labels: Labels, write: Write) -> None:
+def test_label_out_of_range(folder: Path, data: Data, labels: Labels, write: Write) -> None:
     path = write(folder / "train" / "masks" / "4.png", np.full((24, 26), 9), palette=True)
-    assert words(data, labels) == (
-        f"{path}: the mask holds 9; expected a class (0 to 3) or 255 (ignore). "
-        "Correct the mask or `labels`, or translate the ids with `data.source.mask`."
+    assert error_message(data, labels) == (
+        f"{path}: the mask contains 9; expected a class (0 to 3) or 255 (ignore). "
+        "Correct the mask or `labels`, or remap the ids with `data.source.mask`."
     )
 
 
-def test_sizes_that_differ_are_named(folder: Path, labels: Labels, write: Write) -> None:
+def test_different_sizes(folder: Path, labels: Labels, write: Write) -> None:
     mask = write(folder / "train" / "masks" / "0.png", np.zeros((30, 20)), palette=True)
     data = Data(source=Folder(), root=folder, batch_size=2, crop=8, augment=(Flip(),))
     image = folder / "train" / "images" / "0.png"
-    assert words(data, labels) == (
+    assert error_message(data, labels) == (
         f"{image}: the image is 30x20, but its mask {mask} is 20x30. "
-        "Expected one size for both. Correct either, or take the example out."
+        "Expected the same size. Correct either, or remove the example."
     )
 
 
-def test_channels_that_differ_are_named(folder: Path, labels: Labels) -> None:
+def test_wrong_number_of_channels(folder: Path, labels: Labels) -> None:
     data = Data(source=Folder(channels=5), root=folder, batch_size=5)
-    text = words(data, labels)
+    text = error_message(data, labels)
     assert re.fullmatch(
         re.escape(f"{folder}/train/images/") + r"\d\.png" + re.escape(": the image has 3 channels. Expected 5: ")
         + re.escape("correct `data.source.channels`, or the file."), text,
     )  # fmt: skip
 
 
-def test_names_come_out_as_they_are(tmp_path: Path, labels: Labels, write: Write) -> None:
+def test_special_characters_in_names(tmp_path: Path, labels: Labels, write: Write) -> None:
     name = "Straße 日本 'a' \"b\" \\c [1]\t<d>"
     write(tmp_path / "train" / "images" / f"{name}.png", np.zeros((4, 4, 3)))
     mask = write(tmp_path / "train" / "masks" / f"{name}.png", np.full((4, 4), 7), palette=True)
     data = Data(source=Folder(), root=tmp_path, batch_size=1)
-    assert words(data, labels).startswith(f"{mask}: the mask holds 7; ")
+    assert error_message(data, labels).startswith(f"{mask}: the mask contains 7; ")
     mask.write_bytes(b"nothing")
-    assert words(data, labels).startswith(f"{mask}: the mask is not a PNG; ")
+    assert error_message(data, labels).startswith(f"{mask}: the mask is not a PNG; ")
     mask.write_bytes(b"\x89PNG\r\n\x1a\n")
-    assert words(data, labels) == undecodable(mask)
+    assert error_message(data, labels) == undecodable(mask)
 
 
-def test_a_training_of_keras_names_the_file(folder: Path, data: Data, labels: Labels) -> None:
+def test_errors_in_model_fit(folder: Path, data: Data, labels: Labels) -> None:
     path = folder / "train" / "images" / "3.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n")
     image = keras.Input((None, None, 3))
@@ -120,38 +120,38 @@ def test_a_training_of_keras_names_the_file(folder: Path, data: Data, labels: La
     assert str(explain(caught.value)) == undecodable(path)
 
 
-def test_evaluation_counting_and_memory_name_the_file_too(folder: Path, data: Data, labels: Labels) -> None:
+def test_errors_in_evaluation_counting_and_cache(folder: Path, data: Data, labels: Labels) -> None:
     path = folder / "val" / "masks" / "2.png"
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(DataError, match=re.escape(str(path))), explained():
         list(data.open(labels).evaluation("val"))
     with pytest.raises(DataError, match=re.escape(str(path))):
         data.open(labels).pixel_counts("val")
-    kept = Data(source=Folder(), root=folder, batch_size=2, cache=True, train_split="val")
+    cached = Data(source=Folder(), root=folder, batch_size=2, cache=True, train_split="val")
     with pytest.raises(DataError, match=re.escape(str(path))):
-        kept.open(labels).training(epochs=1)
+        cached.open(labels).training(epochs=1)
 
 
-def test_other_errors_are_nobody_elses() -> None:
+def test_other_errors_pass_unchanged() -> None:
     assert explain(ValueError("no data")) is None
     with pytest.raises(tf.errors.InvalidArgumentError), explained():
         tf.io.decode_png(b"nothing")
 
 
-def test_a_survey_goes_on_after_every_fault() -> None:
-    """Lost elements at both ends and one behind another, and a fault that was foreseen."""
+def test_survey_continues_after_problems() -> None:
+    """Lost elements at both ends and in succession, and an expected problem."""
 
     def load(position: tf.Tensor) -> tuple[tuple[tf.Tensor], tf.Tensor]:
         lost = tf.reduce_any(tf.equal(position, [0, 3, 4, 6]))
         with tf.control_dependencies([tf.debugging.Assert(tf.logical_not(lost), ["lost"])]):
             return (tf.identity(position),), tf.where(tf.equal(position, 2), "two", "")
 
-    found = list(survey(7, load, lambda position: tf.strings.join(["no/", tf.strings.as_string(position)])))
-    lost = "no/{}: cannot be read: No such file or directory. Restore the file, or take the example out of the data."
-    assert [fault for _, fault in found] == [
+    results = list(survey(7, load, lambda position: tf.strings.join(["no/", tf.strings.as_string(position)])))
+    lost = "no/{}: cannot be read: No such file or directory. Restore the file, or remove the example."
+    assert [problem for _, problem in results] == [
         lost.format(0), "", "two", lost.format(3), lost.format(4), "", lost.format(6)
     ]  # fmt: skip
-    assert [None if tensors is None else int(tensors[0]) for tensors, _ in found] == [
+    assert [None if tensors is None else int(tensors[0]) for tensors, _ in results] == [
         None,
         1,
         None,

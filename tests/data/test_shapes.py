@@ -1,4 +1,4 @@
-"""Drawn scenes: a function of seed and index, rich, and worth learning from."""
+"""Synthetic scenes: reproducibility and variety."""
 
 import hashlib
 import itertools
@@ -19,14 +19,14 @@ def scenes(shapes: Shapes, labels: Labels = SIX, split: str = "train", count: in
     return np.concatenate(images), np.concatenate(masks)
 
 
-def test_scenes_are_the_same_bit_for_bit_everywhere() -> None:
-    """Integer arithmetic: no machine, no number of threads and no version of TensorFlow may change a pixel."""
+def test_scenes_are_bit_identical() -> None:
+    """Integer arithmetic is independent of the machine, the number of threads and the version of TensorFlow."""
     images, masks = scenes(Shapes(size=(40, 56), train=8))
     digest = hashlib.sha256(images.tobytes() + masks.astype("<i4").tobytes()).hexdigest()
     assert digest == "63782e85c3f72f4d342c20aec447c9db014830f1a995f7c1053a243c5c4e08f3"
 
 
-def test_a_scene_depends_on_nothing_but_seed_split_and_index() -> None:
+def test_scenes_depend_on_seed_split_and_index_alone() -> None:
     images, masks = scenes(Shapes(size=32, train=8))
     few, _ = scenes(Shapes(size=32, train=3, val=1), count=3)
     np.testing.assert_array_equal(images[:3], few)
@@ -38,7 +38,7 @@ def test_a_scene_depends_on_nothing_but_seed_split_and_index() -> None:
         np.testing.assert_array_equal(examples.mask(tf.constant(index, tf.int64))[0], masks[index])
 
 
-def test_scenes_splits_and_seeds_differ() -> None:
+def test_scenes_differ_between_indices_splits_and_seeds() -> None:
     images = [*scenes(Shapes(size=32))[0]]
     images += [*scenes(Shapes(size=32), split="val")[0], *scenes(Shapes(size=32), split="test")[0]]
     images += [*scenes(Shapes(size=32, seed=1))[0]]
@@ -49,7 +49,7 @@ def test_scenes_splits_and_seeds_differ() -> None:
 @pytest.mark.parametrize("classes", [2, pytest.param(7, marks=pytest.mark.slow), 40])
 @pytest.mark.parametrize("size", [16, (33, 70)])
 @pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow), 5])
-def test_any_size_any_number_of_classes_any_channels(classes: int, size: int, channels: int) -> None:
+def test_sizes_classes_and_channels(classes: int, size: int, channels: int) -> None:
     labels = Labels(names=tuple(map(str, range(classes))))
     images, masks = scenes(Shapes(size=size, channels=channels), labels, count=2)
     sides = (size, size) if isinstance(size, int) else size
@@ -58,7 +58,7 @@ def test_any_size_any_number_of_classes_any_channels(classes: int, size: int, ch
     assert masks.min() == 0 and masks.max() < classes
 
 
-def test_every_class_occurs_and_none_fills_everything() -> None:
+def test_class_frequencies() -> None:
     labels = Labels(names=tuple(map(str, range(12))))
     counts = Data(source=Shapes(size=64, train=200)).open(labels).pixel_counts("train")
     shares = counts.classes / counts.classes.sum()
@@ -67,7 +67,7 @@ def test_every_class_occurs_and_none_fills_everything() -> None:
     assert counts.images.min() > 40
 
 
-def test_forms_hide_one_another_in_several_sizes_with_thin_parts() -> None:
+def test_shapes_occlude_each_other_and_vary_in_size() -> None:
     _, masks = scenes(Shapes(size=96, train=60), count=60)
     touching = sum(
         bool(np.any((mask[:, 1:] != mask[:, :-1]) & (mask[:, 1:] > 0) & (mask[:, :-1] > 0))) for mask in masks
@@ -78,7 +78,7 @@ def test_forms_hide_one_another_in_several_sizes_with_thin_parts() -> None:
 
 
 def _runs(mask: np.ndarray) -> np.ndarray:
-    """Lengths of runs of one class, but for the background, along the rows."""
+    """Returns the lengths of runs of one class along the rows, without background."""
     lengths = []
     for row in mask:
         edges = np.flatnonzero(np.diff(row, prepend=-1, append=-1))
@@ -86,8 +86,8 @@ def _runs(mask: np.ndarray) -> np.ndarray:
     return np.array(lengths)
 
 
-def test_textures_tell_apart_what_color_does_not() -> None:
-    """Within a form, brightness varies more for every class with a pattern than for the plain one (4)."""
+def test_textures_distinguish_classes() -> None:
+    """Within a shape, brightness varies more for classes with a texture than for the plain class 4."""
     images, masks = scenes(Shapes(size=96, train=60, channels=1), count=60)
     spread = {}
     for identity in range(1, 6):

@@ -123,11 +123,11 @@ def test_the_classes_come_along(files):
         with pytest.raises(RunError) as error:
             Predictor.open(files["keras"])
         beside.write_text("names:")
-        assert refusal(files["keras"]).startswith(f"{beside}: does not name the classes (Expecting value: line 1")
+        assert refusal(files["keras"]).startswith(f"{beside}: is not a valid labels file (Expecting value: line 1")
     finally:
         beside.unlink()
     assert str(error.value) == (
-        f"{beside}: does not name the classes (names: Tuple should have at least 2 items after validation, not 1). "
+        f"{beside}: is not a valid labels file (names: Tuple should have at least 2 items after validation, not 1). "
         "Expected JSON with `names`, `ignore` and `colors`, as `tfseg fit` writes labels.json."
     )
 

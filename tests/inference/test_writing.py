@@ -150,8 +150,8 @@ def test_kinds_are_told_by_content(tmp_path):
     [
         (
             "a.png",
-            "the image has 16 bits a channel, of which the lower 8 would be lost. Expected 8: scale its values to "
-            "0..255 as they are meant to be seen, and save them so.",
+            "the image has 16 bits per channel, of which the lower 8 would be lost. Expected 8: rescale its values to "
+            "0..255, as they should be displayed, and save it again.",
         ),
         (
             "a.tif",

@@ -455,8 +455,8 @@ def test_damaged_records_are_named(run: tfseg.Run, tmp_path: Path) -> None:
 def test_data_that_are_missing_are_noticed_before_a_network_is_built(tmp_path: Path) -> None:
     pipeline = load("fcn_mobilenet_v2_camvid")
     assert refusal(tfseg.fit, pipeline, tmp_path / "run", verbose=False) == (
-        "data.root: the source camvid reads files; expected the folder where they lie; received none. "
-        "Add it to the file, or data.root=FOLDER to the command"
+        "data.root: the source camvid reads files; expected the folder of the dataset; received none. "
+        "Set it in the file, or add data.root=FOLDER to the command"
     )
 
 

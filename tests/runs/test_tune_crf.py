@@ -226,8 +226,7 @@ def test_images_without_labels(tmp_path: Path) -> None:
     )
     (tmp_path / "data" / "val" / "masks" / "a.png").unlink()
     assert refusal(folder, ranges=ONE) == (
-        f"{tmp_path}/data/val/images/a.png: has no mask. Expected `val/masks/a.png`. Add the mask or take the image "
-        "out."
+        f"{tmp_path}/data/val/images/a.png: has no mask. Expected `val/masks/a.png`. Add the mask or remove the image."
     )
     assert not (folder / "crf.yaml").exists()
 

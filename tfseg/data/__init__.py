@@ -1,4 +1,4 @@
-"""Pictures and masks, from files or drawn, to batches."""
+"""Input pipelines: images and masks, from files or synthetic, to batches."""
 
 from tfseg.data.augment import ColorJitter, Flip, Rotate, Scale
 from tfseg.data.box_sampling import ObjectBoxes, ProposalBoxes

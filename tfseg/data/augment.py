@@ -1,7 +1,7 @@
-"""Random changes of a picture that leave its labels true: image and mask travel together, masks are never mixed.
+"""Random augmentation of image and mask by the same transformation; ids of masks are never interpolated.
 
-Each op is called `op(image, mask, seed, view)` inside the TensorFlow graph and draws from its own stateless `seed`
-only. What it uncovers is `View.fill` in the image and the ignore id in the mask.
+Each op is called as `op(image, mask, seed, view)` inside the TensorFlow graph and draws random numbers from its own
+stateless `seed` only. Pixels from outside the image become `View.fill` in the image and the ignore label in the mask.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import InvalidFields
 
 FILL = 115
-"""Image value of pixels beyond the border: about the mean of photographs, so near zero once normalized."""
+"""Default value of padding pixels: approximately the mean of photographs, so near zero after normalization."""
 
 _CROP = 1 << 20
-"""The number of the crop's own random numbers; ops count from 0."""
+"""Value folded into the seed of the crop; ops use their index."""
 
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 
@@ -29,12 +29,12 @@ Pair = tuple[tf.Tensor, tf.Tensor]
 
 @dataclass(frozen=True)
 class View:
-    """What the ops must know beside the picture.
+    """Context of an augmentation op.
 
     Args:
-        ignore: the ignore id.
-        crop: height and width of the crop that will be taken in the end, if any.
-        fill: the value of pixels beyond the border, for all channels or for each.
+        ignore: Ignore label.
+        crop: Height and width of the crop that follows, if any.
+        fill: Value of padding pixels, for all channels or per channel.
     """
 
     ignore: int
@@ -43,37 +43,38 @@ class View:
 
 
 class AugmentSpec:
-    """A random change of a picture. One of your own needs `type` and `__call__`."""
+    """Base class of augmentation ops. A custom op needs `type` and `__call__`."""
 
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
     BEFORE_CROP: ClassVar[bool] = False
-    """Whether it needs the surroundings of the crop."""
+    """True for ops that are applied before the crop because they need pixels around it."""
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
-        """The changed pair: image uint8 `[height, width, channels]`, mask int32 `[height, width]`.
+        """Returns the augmented image and mask.
 
         Args:
-            image: as the source gave it, or the operation before.
-            mask: likewise.
-            seed: int32 `[2]`, all that it may draw from, by TensorFlow's stateless functions.
-            view: what else it must know.
+            image: Uint8 tensor of shape `[height, width, channels]`.
+            mask: Int32 tensor of shape `[height, width]`.
+            seed: Int32 tensor of shape `[2]`, seed for TensorFlow's stateless random functions, the only source of
+                randomness.
+            view: Ignore label, size of the crop and fill value.
         """
         raise NotImplementedError
 
 
 @spec
 class Scale(AugmentSpec):
-    """Resizes by a random factor: bilinear for the image, nearest for the mask, one grid for both."""
+    """Resizes by a random factor, bilinear for the image and nearest for the mask, at the same pixel centers."""
 
     type: Literal["scale"] = "scale"
     BEFORE_CROP: ClassVar[bool] = True
     min: Annotated[float, Field(gt=0)] = 0.5
-    """The smallest factor."""
+    """Minimum factor."""
     max: Annotated[float, Field(gt=0)] = 2.0
-    """The largest factor."""
+    """Maximum factor."""
     factors: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    """Draws from these instead of from the range."""
+    """Factors to draw from, instead of the range."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -84,12 +85,12 @@ class Scale(AugmentSpec):
         return self
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
-        """The scaled pair. With a crop to come, only a window of about the crop's size is cut out and scaled."""
+        """Scales image and mask. If a crop follows, only a random window that covers it is cut out and scaled."""
         draws = tf.random.stateless_uniform([3], seed, alg="philox")
         factor = self._factor(draws[0])
         if view.crop is not None:
-            wanted = tf.cast(tf.math.ceil(tf.cast(view.crop, tf.float32) / factor), tf.int32)
-            image, mask = _window(image, mask, wanted, draws[1:])
+            window = tf.cast(tf.math.ceil(tf.cast(view.crop, tf.float32) / factor), tf.int32)
+            image, mask = _window(image, mask, window, draws[1:])
         size = tf.maximum(tf.cast(tf.round(tf.cast(tf.shape(mask), tf.float32) * factor), tf.int32), 1)
         scaled = resize(tf.cast(image[None], tf.float32), (size[0], size[1]))[0]
         return _bytes(scaled), resize(mask[None, :, :, None], (size[0], size[1]), "nearest")[0, :, :, 0]
@@ -102,59 +103,59 @@ class Scale(AugmentSpec):
 
 @spec
 class Rotate(AugmentSpec):
-    """Turns about the middle by a random angle. List it before `scale`, which may cut away what turning needs."""
+    """Rotates about the center by a random angle; list it before `scale`, which may cut away pixels that it needs."""
 
     type: Literal["rotate"] = "rotate"
     BEFORE_CROP: ClassVar[bool] = True
     degrees: Annotated[float, Field(gt=0, le=180)] = 10.0
-    """The largest angle, either way."""
+    """Maximum angle in degrees, in both directions."""
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
-        """The turned pair, of the same size."""
+        """Rotates image and mask; the size stays the same."""
         angle = tf.random.stateless_uniform([], seed, -1, 1, alg="philox") * self.degrees * np.pi / 180
         cos, sin = tf.cos(angle), tf.sin(angle)
-        middle = (tf.cast(tf.shape(mask), tf.float32) - 1) / 2
-        y, x = middle[0], middle[1]
+        center = (tf.cast(tf.shape(mask), tf.float32) - 1) / 2
+        y, x = center[0], center[1]
         transform = [cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y, 0, 0]
-        fill = tf.constant(view.fill, tf.float32)  # of which there may be several, where the op takes one number
-        turned = _projected(tf.cast(image, tf.float32) - fill, transform, "BILINEAR", 0) + fill
+        fill = tf.constant(view.fill, tf.float32)  # the op supports only one fill value for all channels
+        rotated = _projected(tf.cast(image, tf.float32) - fill, transform, "BILINEAR", 0) + fill
         ids = _projected(mask[:, :, None], transform, "NEAREST", view.ignore)
-        return _bytes(turned), ids[:, :, 0]
+        return _bytes(rotated), ids[:, :, 0]
 
 
 @spec
 class Flip(AugmentSpec):
-    """Mirrors the picture at random."""
+    """Flips image and mask at random."""
 
     type: Literal["flip"] = "flip"
     axis: Literal["horizontal", "vertical"] = "horizontal"
-    """Horizontal swaps left and right."""
+    """Direction: `horizontal` swaps left and right, `vertical` top and bottom."""
     probability: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """How often."""
+    """Probability of a flip."""
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
-        """The pair, mirrored or as it was."""
+        """Returns image and mask, flipped with the given probability."""
         axis = [1 if self.axis == "horizontal" else 0]
-        chosen = tf.random.stateless_uniform([], seed, alg="philox") < self.probability
-        return tf.cond(chosen, lambda: (tf.reverse(image, axis), tf.reverse(mask, axis)), lambda: (image, mask))
+        flipped = tf.random.stateless_uniform([], seed, alg="philox") < self.probability
+        return tf.cond(flipped, lambda: (tf.reverse(image, axis), tf.reverse(mask, axis)), lambda: (image, mask))
 
 
 @spec
 class ColorJitter(AugmentSpec):
-    """Changes brightness, contrast, saturation and hue: together one linear map of the colors of a picture."""
+    """Randomly changes brightness, contrast, saturation and hue, by one affine transformation of the colors."""
 
     type: Literal["color_jitter"] = "color_jitter"
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """The largest shift, as a part of the full range."""
+    """Maximum shift, as a fraction of the range of values."""
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """The largest relative change of differences from the picture's mean."""
+    """Maximum relative change of differences from the mean of the image."""
     saturation: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """The largest relative change of differences from gray. Needs 3 channels."""
+    """Maximum relative change of differences from gray. Requires 3 channels."""
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
-    """The largest turn of the hue, as a part of the full circle. Needs 3 channels."""
+    """Maximum rotation of the hue, as a fraction of the full circle. Requires 3 channels."""
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
-        """The recolored image with the mask as it was."""
+        """Changes the colors of the image; the mask stays the same."""
         draws = tf.random.stateless_uniform([4], seed, -1, 1, alg="philox")
         contrast = 1 + self.contrast * draws[1]
         pixels = tf.cast(image, tf.float32)
@@ -169,46 +170,46 @@ class ColorJitter(AugmentSpec):
         return tf.ensure_shape(_bytes(pixels + shift), image.shape), mask
 
     def _matrix(self, saturation: tf.Tensor, hue: tf.Tensor) -> tf.Tensor:
-        """Saturation moves colors from or to their luma; hue turns the two chroma axes of YIQ."""
+        """Returns the color matrix: saturation scales the two chroma axes of YIQ, hue rotates them."""
         angle, chroma = 2 * np.pi * self.hue * hue, 1 + self.saturation * saturation
         cos, sin = chroma * tf.cos(angle), chroma * tf.sin(angle)
-        turn = tf.reshape(tf.stack([1.0, 0.0, 0.0, 0.0, cos, -sin, 0.0, sin, cos]), [3, 3])
-        back, there = tf.constant(np.linalg.inv(_TO_YIQ), tf.float32), tf.constant(_TO_YIQ, tf.float32)
-        return back @ turn @ there
+        rotation = tf.reshape(tf.stack([1.0, 0.0, 0.0, 0.0, cos, -sin, 0.0, sin, cos]), [3, 3])
+        to_rgb, to_yiq = tf.constant(np.linalg.inv(_TO_YIQ), tf.float32), tf.constant(_TO_YIQ, tf.float32)
+        return to_rgb @ rotation @ to_yiq
 
 
 Augment = Annotated[Scale | Rotate | Flip | ColorJitter, ByType(contract=AugmentSpec)]
 
 
-def changed(image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor, ops: tuple[Any, ...], view: View) -> Pair:
-    """Augments and crops. Every op has its own seed, so that the draws of one do not depend on the others.
+def augmented(image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor, ops: tuple[Any, ...], view: View) -> Pair:
+    """Augments and crops. Each op has its own seed, so that its draws do not depend on the other ops.
 
     Args:
-        image: uint8 `[height, width, channels]`.
-        mask: int32 `[height, width]`.
-        key: the example's own seed, int64 `[2]`.
-        ops: the ops, in order; those with `BEFORE_CROP` come first.
-        view: the crop and the ignore id.
+        image: Uint8 tensor of shape `[height, width, channels]`.
+        mask: Int32 tensor of shape `[height, width]`.
+        key: Int64 tensor of shape `[2]`, seed of the example.
+        ops: Augmentation ops in order; those with `BEFORE_CROP` are applied first.
+        view: Ignore label, size of the crop and fill value.
     """
     fold = tf.random.experimental.stateless_fold_in
-    numbered = list(enumerate(ops))
-    for number, op in (pair for pair in numbered if pair[1].BEFORE_CROP):
-        image, mask = _applied(op, image, mask, fold(key, number), view)
+    indexed = list(enumerate(ops))
+    for index, op in (pair for pair in indexed if pair[1].BEFORE_CROP):
+        image, mask = _applied(op, image, mask, fold(key, index), view)
     if view.crop is not None:
         image, mask = cropped(image, mask, fold(key, _CROP), view.crop, view.ignore, view.fill)
-    for number, op in (pair for pair in numbered if not pair[1].BEFORE_CROP):
-        image, mask = _applied(op, image, mask, fold(key, number), view)
+    for index, op in (pair for pair in indexed if not pair[1].BEFORE_CROP):
+        image, mask = _applied(op, image, mask, fold(key, index), view)
     return image, mask
 
 
 def _applied(op: AugmentSpec, image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor, view: View) -> Pair:
-    """What `op` makes, looked at while the graph is made; one of a user's own may fail, or give something else."""
+    """Applies `op` and checks its outputs while the graph is traced, since a custom op may fail."""
     try:
         pair = op(image, mask, key, view)
     except Exception as error:
         raise DataError(f"data.augment: {op.type} fails ({reason(error)})") from error
-    forms = [(each.dtype, each.shape.rank) if isinstance(each, tf.Tensor) else each for each in tf.nest.flatten(pair)]
-    if forms != [(tf.uint8, 3), (tf.int32, 2)] or pair[0].shape[-1] not in (None, image.shape[-1]):
+    specs = [(each.dtype, each.shape.rank) if isinstance(each, tf.Tensor) else each for each in tf.nest.flatten(pair)]
+    if specs != [(tf.uint8, 3), (tf.int32, 2)] or pair[0].shape[-1] not in (None, image.shape[-1]):
         raise DataError(
             f"data.augment: {op.type} must return an image, uint8 [height, width, {image.shape[-1]}], and a mask, "
             f"int32 [height, width]. Received: {pair}"
@@ -224,7 +225,7 @@ def cropped(
     ignore: int,
     fill: tuple[int, ...] = (FILL,),
 ) -> Pair:
-    """A random window of `size`; what is smaller is filled up at the bottom and at the right."""
+    """Crops a random window of `size`; smaller images are padded at the bottom and at the right."""
     image, mask = _window(image, mask, tf.constant(size), tf.random.stateless_uniform([2], seed, alg="philox"))
     missing = tf.maximum(tf.constant(size) - tf.shape(mask), 0)
     below, right = [0, missing[0]], [0, missing[1]]
@@ -234,27 +235,27 @@ def cropped(
 
 
 def without(image: tf.Tensor, fill: tuple[int, ...]) -> tf.Tensor:
-    """uint8 pixels less `fill`, modulo 256: zeros that are put beside them become `fill` in `with_fill`."""
+    """Subtracts `fill` from uint8 pixels, modulo 256: zero padding becomes `fill` in `with_fill`."""
     return image - tf.constant(fill, image.dtype)
 
 
 def with_fill(image: tf.Tensor, fill: tuple[int, ...]) -> tf.Tensor:
-    """What `without` made, as it was: TensorFlow pads with one number, and there may be one for each channel."""
+    """Undoes `without`. TensorFlow pads with one value, but `fill` may have one per channel."""
     return image + tf.constant(fill, image.dtype)
 
 
 def _window(image: tf.Tensor, mask: tf.Tensor, size: tf.Tensor, draws: tf.Tensor) -> Pair:
-    """The part of at most `size` whose place the two `draws` in [0, 1) choose."""
-    have = tf.shape(mask)
-    size = tf.minimum(size, have)
-    start = tf.cast(draws * tf.cast(have - size + 1, tf.float32), tf.int32)
+    """Returns the window of at most `size` at the position given by the two `draws` in [0, 1)."""
+    full = tf.shape(mask)
+    size = tf.minimum(size, full)
+    start = tf.cast(draws * tf.cast(full - size + 1, tf.float32), tf.int32)
     stop = start + size
-    part = (slice(start[0], stop[0]), slice(start[1], stop[1]))
-    return image[part], mask[part]
+    window = (slice(start[0], stop[0]), slice(start[1], stop[1]))
+    return image[window], mask[window]
 
 
 def _bytes(pixels: tf.Tensor) -> tf.Tensor:
-    """Rounded and cut off at 0 and 255; the cast drops what follows the point."""
+    """Rounds and clips to 0..255; the cast truncates."""
     return tf.saturate_cast(pixels + 0.5, tf.uint8)
 
 

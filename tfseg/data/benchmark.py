@@ -1,4 +1,4 @@
-"""`tfseg data bench`: how fast the data come."""
+"""Throughput of the input pipeline, for `tfseg data bench`."""
 
 import time
 from itertools import islice
@@ -14,23 +14,30 @@ WARM_UP = 16
 
 
 def bench(data: Dataset, images: int = BENCH_IMAGES) -> dict[str, float]:
-    """Images per second of the training input up to each stage: `read`, `decode`, `augment`, `batch`.
+    """Measures the images per second of the training input up to each stage: `read`, `decode`, `augment`, `batch`.
 
-    Each stage includes the ones before it; the one at which the rate falls is where the time goes. `batch` is what
-    training gets.
+    Each stage includes the previous ones; the stage at which the rate drops is the bottleneck. `batch` is the input of
+    training.
+
+    Args:
+        data: Dataset.
+        images: Integer, number of images to measure.
+
+    Returns:
+        The rate of each stage. Synthetic data have no stage `read`.
     """
-    examples, stream, seen = data.training_examples, data.stream, images + WARM_UP
+    examples, stream, count = data.training_examples, data.stream, images + WARM_UP
     stages = {"read": _bytes(examples)} if any(examples.listing.files) else {}
     stages |= {
         "decode": tf.data.Dataset.range(examples.count).repeat().map(examples.load, num_parallel_calls=PARALLEL),
-        "augment": stream.pictures(0, seen),
-        "batch": stream.batches(0, 0, -(-seen // stream.batch_size)).unbatch(),
+        "augment": stream.augmented(0, count),
+        "batch": stream.batches(0, 0, -(-count // stream.batch_size)).unbatch(),
     }
     return {name: _rate(stage, images) for name, stage in stages.items()}
 
 
 def _bytes(examples: Examples) -> tf.data.Dataset:
-    """The content of every example's files, as read from the disk or from the memory of the operating system."""
+    """Returns the content of the files of each example, from the disk or the page cache of the operating system."""
 
     def load(files: tf.Tensor) -> list[tf.Tensor]:
         return [tf.io.read_file(file) for file in tf.unstack(files)]

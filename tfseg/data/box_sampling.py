@@ -1,8 +1,8 @@
-"""Training on boxes instead of whole pictures: DeconvNet's two stages (Noh, Hong & Han 2015, section 4).
+"""Training on boxes instead of whole images: the two stages of DeconvNet (Noh, Hong & Han 2015, section 4).
 
-Masks of classes do not tell objects of one class that touch apart, so what is called an object here is a connected part
-of its mask, unless a file says where the objects are. All boxes are found once, from every mask of the split, and
-depend on the files alone; from there on a box is an example like any other.
+Class masks do not separate touching objects of one class. An object is therefore a connected component of the mask,
+unless a box file gives the objects. All boxes are computed once, from all masks of the split, and depend on the files
+alone. Each box is then a separate example.
 """
 
 from collections.abc import Iterator
@@ -24,50 +24,59 @@ from tfseg.labels import Labels
 from tfseg.spec.declare import ByType, Location, spec
 
 Side = Annotated[int, Field(ge=1)]
-Found = tuple[np.ndarray, np.ndarray]
-"""int64 `[boxes, 4]` and the class that each keeps, `[boxes]`."""
+BoxClasses = tuple[np.ndarray, np.ndarray]
+"""Boxes, int64 `[boxes, 4]`, and the class that each of them keeps, int64 `[boxes]`."""
 
-_NOTHING: Found = (np.zeros((0, 4), np.int64), np.zeros(0, np.int64))
+_NO_BOXES: BoxClasses = (np.zeros((0, 4), np.int64), np.zeros(0, np.int64))
 
 
 class BoxSpec:
-    """What finds boxes. One of your own needs `type`, `size` and `find`."""
+    """Base class of box sampling. A custom class needs `type`, `size` and `find`."""
 
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("find", "size")
     file: Path | None = None
-    """The file of boxes, if any."""
+    """Path of the box file, if any."""
     size: int | tuple[int, int]
-    """Side, or height and width, that boxes are resized to."""
+    """Size of the resized boxes: side of a square, or height and width."""
 
-    def find(self, name: str, mask: np.ndarray, given: Boxes | None, labels: Labels) -> Found:
-        """The boxes of one picture; `given` are those that the file has of it."""
+    def find(self, name: str, mask: np.ndarray, given: Boxes | None, labels: Labels) -> BoxClasses:
+        """Returns the boxes of one image and their classes.
+
+        Args:
+            name: Name of the example.
+            mask: Int32 array of shape `[height, width]`.
+            given: Boxes of this image in the box file; None if there are none.
+            labels: Labels.
+        """
         raise NotImplementedError
 
 
 @spec
 class ObjectBoxes(BoxSpec):
-    """The first stage: one example for each object, in its box and some context. Its class stays, all else becomes
-    class 0; pixels to ignore stay so."""
+    """Cuts out one example per object, with some context around its box: the first stage of DeconvNet.
+
+    The mask keeps the class of the object and the ignore label; all other pixels become class 0.
+    """
 
     type: Literal["objects"] = "objects"
     file: Location | None = None
-    """A CSV file of the objects' tight boxes, `image,left,top,right,bottom,class` (`docs/deconvnet.md`); the class is a
-    name or an id. By default the boxes are those of the connected parts of each mask."""
+    """CSV file with the tight boxes of the objects, `image,left,top,right,bottom,class` (`docs/deconvnet.md`); the
+    class is a name or an id. Defaults to the boxes of the connected components of each mask."""
     context: Annotated[float, Field(ge=1, le=4)] = 1.2
-    """How many times as high and as wide as the tight box."""
+    """Ratio of the height and width of the example to those of the tight box."""
     min_pixels: Annotated[int, Field(ge=1)] = 100
-    """Parts of fewer pixels are no objects. Without a file."""
+    """Minimum number of pixels of an object; smaller components are discarded. Without a file."""
     size: Side | tuple[Side, Side] = 250
-    """Side, or height and width, that boxes are resized to, before augmentation and the crop."""
+    """Size of the resized boxes, before augmentation and crop: side of a square, or height and width."""
 
-    def find(self, name: str, mask: np.ndarray, given: Boxes | None, labels: Labels) -> Found:
-        """The boxes of one picture's objects, and their classes."""
+    def find(self, name: str, mask: np.ndarray, given: Boxes | None, labels: Labels) -> BoxClasses:
+        """Returns the boxes of the objects of one image, and their classes."""
         if self.file is None:
-            found = large(components(mask, labels.ignore), self.min_pixels)
-            tight, classes = found.boxes, found.classes
+            objects = large(components(mask, labels.ignore), self.min_pixels)
+            tight, classes = objects.boxes, objects.classes
         elif given is None:
-            return _NOTHING
+            return _NO_BOXES
         else:
             tight, classes = given.sides, _classes(given, labels.names)
         margin = np.rint((tight[:, 2:] - tight[:, :2]) * (self.context - 1) / 2).astype(np.int64)
@@ -76,102 +85,102 @@ class ObjectBoxes(BoxSpec):
 
 @spec
 class ProposalBoxes(BoxSpec):
-    """The second stage: one example for each box that overlaps an object enough, all its labels kept."""
+    """Cuts out one example per box that overlaps an object, with all its labels: the second stage of DeconvNet."""
 
     type: Literal["proposals"] = "proposals"
     file: Location | None = None
-    """A CSV file of proposals, `image,left,top,right,bottom` (`docs/deconvnet.md`), such as EdgeBoxes'. By default the
-    boxes of the objects are moved at random, by the name of their picture alone."""
+    """CSV file with proposals, `image,left,top,right,bottom` (`docs/deconvnet.md`), such as those of EdgeBoxes.
+    Defaults to randomly shifted boxes of the objects, seeded by the name of the image alone."""
     overlap: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """The least intersection over union with the tight box of some object, for a box to be an example."""
+    """Minimum intersection over union (IoU) of a box with the tight box of an object."""
     min_pixels: Annotated[int, Field(ge=1)] = 100
-    """Connected parts of fewer pixels are no objects."""
+    """Minimum number of pixels of an object; smaller connected components are discarded."""
     jitter: Annotated[float, Field(gt=0, lt=0.5)] = 0.25
-    """How far each side moves at most, as a part of the object's height or width. Without a file."""
+    """Maximum shift of each side, as a fraction of the height or width of the object. Without a file."""
     per_object: Annotated[int, Field(ge=1)] = 10
-    """How many boxes are tried for each object. Without a file."""
+    """Number of random boxes per object, before selection by `overlap`. Without a file."""
     size: Side | tuple[Side, Side] = 250
-    """Side, or height and width, that boxes are resized to, before augmentation and the crop."""
+    """Size of the resized boxes, before augmentation and crop: side of a square, or height and width."""
 
-    def find(self, name: str, mask: np.ndarray, given: Boxes | None, labels: Labels) -> Found:
-        """The boxes of one picture that overlap an object."""
+    def find(self, name: str, mask: np.ndarray, given: Boxes | None, labels: Labels) -> BoxClasses:
+        """Returns the boxes of one image that overlap an object."""
         tight = large(components(mask, labels.ignore), self.min_pixels).boxes
         if not len(tight) or (self.file is not None and given is None):
-            return _NOTHING
-        boxes = self._moved(tight, name) if given is None else given.sides
+            return _NO_BOXES
+        boxes = self._shifted(tight, name) if given is None else given.sides
         boxes = boxes[overlaps(boxes, tight).max(1) >= self.overlap]
         return boxes, np.full(len(boxes), ALL)
 
-    def _moved(self, tight: np.ndarray, name: str) -> np.ndarray:
+    def _shifted(self, tight: np.ndarray, name: str) -> np.ndarray:
         draws = np.random.default_rng(list(sha256(name.encode()).digest()))
-        moves = draws.uniform(-self.jitter, self.jitter, (len(tight), self.per_object, 4))
+        shifts = draws.uniform(-self.jitter, self.jitter, (len(tight), self.per_object, 4))
         sides = np.tile(tight[:, 2:] - tight[:, :2], 2)[:, None]
-        moved = tight[:, None] + np.rint(moves * sides).astype(np.int64)
-        moved[..., 2:] = np.maximum(moved[..., 2:], moved[..., :2] + 1)
-        return moved.reshape(-1, 4)
+        shifted = tight[:, None] + np.rint(shifts * sides).astype(np.int64)
+        shifted[..., 2:] = np.maximum(shifted[..., 2:], shifted[..., :2] + 1)
+        return shifted.reshape(-1, 4)
 
 
 TrainingBoxes = Annotated[ObjectBoxes | ProposalBoxes | None, ByType(contract=BoxSpec)]
 
 
-def large(found: Components, smallest: int) -> Components:
-    """The parts of at least `smallest` pixels."""
-    enough = found.pixels >= smallest
-    return Components(*(values[enough] for values in found))
+def large(objects: Components, min_pixels: int) -> Components:
+    """Returns the components of at least `min_pixels` pixels."""
+    enough = objects.pixels >= min_pixels
+    return Components(*(values[enough] for values in objects))
 
 
-def boxed(how: BoxSpec, pictures: Examples, labels: Labels, known: frozenset[str]) -> Examples:
-    """The boxes of `pictures` as examples. Reads all their masks.
+def boxed(sampling: BoxSpec, whole: Examples, labels: Labels, known: frozenset[str]) -> Examples:
+    """Returns the boxes of images as examples. Reads all masks of the images.
 
     Args:
-        how: which boxes.
-        pictures: what to cut them out of.
-        labels: the classes.
-        known: the examples of all splits, which a file of boxes may name.
+        sampling: Box sampling.
+        whole: Examples of whole images.
+        labels: Labels.
+        known: Names of the examples of all splits, which may be in a box file.
 
     Raises:
-        DataError: a mask or the file of boxes cannot be used, or there is no box.
+        DataError: If a mask or the box file is invalid, or there is no box.
     """
-    given = {} if how.file is None else read_boxes(how.file)
+    given = {} if sampling.file is None else read_boxes(sampling.file)
     if unknown := sorted(set(given) - known):
         raise DataError(
-            f"{how.file}:{given[unknown[0]].lines[0]}: {unknown[0]!r} is none of the data's images, nor are "
-            f"{len(unknown) - 1} others. Expected names as the data section has them, such as {min(known)!r}."
+            f"{sampling.file}:{given[unknown[0]].lines[0]}: unknown image {unknown[0]!r} (and "
+            f"{len(unknown) - 1} more). Expected the name of an example of the dataset, such as {min(known)!r}."
         )
-    found = []
-    for name, mask in zip(pictures.listing.names, _masks(pictures), strict=True):
+    sampled = []
+    for name, mask in zip(whole.listing.names, _masks(whole), strict=True):
         if name in given:
             given[name].check_inside(mask.shape[0], mask.shape[1], name)
-        found.append(how.find(name, mask, given.get(name), labels))
-    sides, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        sampled.append(sampling.find(name, mask, given.get(name), labels))
+    sides, classes = (np.concatenate(parts) for parts in zip(*sampled, strict=True))
     if not len(sides):
-        source = "an object that is large enough" if how.file is None else f"such a box in {how.file}"
+        source = "an object that is large enough" if sampling.file is None else f"a suitable box in {sampling.file}"
         raise DataError(
-            f"data.boxes: no image of the split {pictures.listing.split} has {source}. Received: type={how.type}. "
+            f"data.boxes: no image of the split {whole.listing.split} has {source}. Received: type={sampling.type}. "
             "Change its fields, or set data.boxes to null for whole images."
         )
-    which = np.repeat(np.arange(len(found)), [len(boxes) for boxes, _ in found])
-    size = (how.size, how.size) if isinstance(how.size, int) else how.size
-    return Windows(which, sides, classes).examples(pictures, size, labels.ignore)
+    images = np.repeat(np.arange(len(sampled)), [len(boxes) for boxes, _ in sampled])
+    size = (sampling.size, sampling.size) if isinstance(sampling.size, int) else sampling.size
+    return Windows(images, sides, classes).examples(whole, size, labels.ignore)
 
 
-def _masks(pictures: Examples) -> Iterator[np.ndarray]:
+def _masks(examples: Examples) -> Iterator[np.ndarray]:
     def load(index: tf.Tensor) -> tuple[tuple[tf.Tensor], tf.Tensor]:
-        ids, fault = pictures.mask(index)
-        return (ids,), fault
+        ids, problem = examples.mask(index)
+        return (ids,), problem
 
     with explained():
-        for (ids,) in read(0, pictures.count, load, pictures.files).as_numpy_iterator():
+        for (ids,) in read(0, examples.count, load, examples.files).as_numpy_iterator():
             yield ids
 
 
 def _classes(given: Boxes, names: tuple[str, ...]) -> np.ndarray:
-    """The ids of the classes that the file names."""
-    ids = {word: place for place, name in enumerate(names) for word in (str(place), name)}
-    for word, line in zip(given.words, given.lines, strict=True):
-        if ids.get(word, 0) == 0:
+    """Returns the class ids of the boxes of a file."""
+    ids = {text: index for index, name in enumerate(names) for text in (str(index), name)}
+    for text, line in zip(given.classes, given.lines, strict=True):
+        if ids.get(text, 0) == 0:
             raise DataError(
-                f"{given.file}:{line}: the column class of a box of data.boxes: objects must hold a class's name or "
-                f"id, from {names[1]!r} (1) to {names[-1]!r} ({len(names) - 1}). Received: {word!r}."
+                f"{given.file}:{line}: for data.boxes: objects, the column class must be a class name or id, from "
+                f"{names[1]!r} (1) to {names[-1]!r} ({len(names) - 1}). Received: {text!r}."
             )
-    return np.array([ids[word] for word in given.words], np.int64)
+    return np.array([ids[text] for text in given.classes], np.int64)

@@ -1,4 +1,4 @@
-"""CamVid as the SegNet tutorial cut it: 480x360, 11 classes and void, in `train`, `trainannot`, `val`, ..."""
+"""CamVid in the layout of the SegNet tutorial: 480x360, 11 classes and void, in `train`, `trainannot`, `val`, ..."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,18 +13,18 @@ _LAYOUT = Folder(images="{split}/{name}.*", masks="{split}annot/{name}.png")
 
 @spec
 class CamVid(Source):
-    """CamVid, 367/101/233 images; void is id 11 (`labels.ignore: 11`). Brostow et al. 2008, 2009."""
+    """CamVid (Brostow et al. 2008, 2009), 367/101/233 images; void is 11 (`labels.ignore: 11`)."""
 
     type: Literal["camvid"] = "camvid"
 
     def splits(self, root: Path) -> tuple[str, ...]:
-        """The splits below `root`."""
+        """Returns the splits in `root`."""
         return _LAYOUT.splits(root)
 
     def listing(self, root: Path, split: str) -> Listing:
-        """The examples of a split."""
+        """Lists the examples of a split."""
         return _LAYOUT.listing(root, split)
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
-        """The examples of a listing, to be read."""
+        """Returns the examples of a listing, to be loaded by index."""
         return _LAYOUT.examples(listing, labels)

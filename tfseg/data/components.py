@@ -1,4 +1,4 @@
-"""Connected parts of a mask: as near as a mask of classes comes to single objects."""
+"""Connected components of a mask, the closest approximation of objects in a class mask."""
 
 from typing import NamedTuple
 
@@ -6,51 +6,51 @@ import numpy as np
 from scipy import ndimage
 
 BACKGROUND = 0
-"""The class that is no object."""
+"""Class id of the background, which has no components."""
 CORNERS = np.ones((3, 3), int)
-"""Pixels touch at corners, too."""
+"""8-connectivity: pixels also touch at corners."""
 
 
 class Components(NamedTuple):
-    """The connected parts of a mask, in the order of their first pixels, row by row."""
+    """Connected components of a mask, sorted by their first pixels in raster scan order."""
 
     boxes: np.ndarray
-    """int64 `[parts, 4]`: left, top, right, bottom; the last two are the first beyond."""
+    """Int64 array of shape `[components, 4]`: left, top, right, bottom; the last two are exclusive."""
     classes: np.ndarray
-    """int64 `[parts]`."""
+    """Class ids, int64 `[components]`."""
     pixels: np.ndarray
-    """int64 `[parts]`: how many pixels each has."""
+    """Numbers of pixels, int64 `[components]`."""
 
 
 def components(mask: np.ndarray, ignore: int) -> Components:
-    """Parts of one class whose pixels touch, also at corners. Class 0 and the ignore id are no parts.
+    """Finds the 8-connected components of each class, except class 0 and the ignore label.
 
-    Objects of one class that touch are one part, and an object that another one cuts in two is two.
+    Touching objects of one class are one component, and an object that is cut in two by another object is two.
 
     >>> components(np.array([[3, 0, 2], [0, 3, 2], [0, 0, 0]]), 255).boxes.tolist()
     [[0, 0, 2, 2], [2, 0, 3, 2]]
 
     Args:
-        mask: integers `[height, width]`.
-        ignore: the ignore id.
+        mask: Integer array of shape `[height, width]`.
+        ignore: Ignore label.
     """
-    parts, classes = np.zeros(mask.shape, np.int64), list[int]()
-    for identity, where in enumerate(ndimage.find_objects(mask.astype(np.int64)), start=1):  # 0 is the background
-        if where is None or identity == ignore:
+    numbers, classes = np.zeros(mask.shape, np.int64), list[int]()
+    for identity, window in enumerate(ndimage.find_objects(mask.astype(np.int64)), start=1):  # 0 is background
+        if window is None or identity == ignore:
             continue
-        found, count = ndimage.label(mask[where] == identity, CORNERS)
-        parts[where] += np.where(found > 0, found + len(classes), 0)
+        labeled, count = ndimage.label(mask[window] == identity, CORNERS)
+        numbers[window] += np.where(labeled > 0, labeled + len(classes), 0)
         classes += [identity] * count
-    pixels = np.bincount(parts.reshape(-1), minlength=1)[1:]
-    boxes = [(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(parts)]
-    order = np.argsort(_first_pixels(parts, len(classes)))
+    pixels = np.bincount(numbers.reshape(-1), minlength=1)[1:]
+    boxes = [(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(numbers)]
+    order = np.argsort(_first_pixels(numbers, len(classes)))
     columns = (np.array(boxes, np.int64).reshape(-1, 4), np.array(classes, np.int64), pixels)
     return Components(*(column[order] for column in columns))
 
 
-def _first_pixels(parts: np.ndarray, count: int) -> np.ndarray:
-    """Where a reader meets each part, numbered from 1 in `parts`."""
-    backwards = np.flatnonzero(parts)[::-1]
+def _first_pixels(numbers: np.ndarray, count: int) -> np.ndarray:
+    """Returns the index of the first pixel of each component in raster scan order."""
+    backwards = np.flatnonzero(numbers)[::-1]
     first = np.zeros(count + 1, np.int64)
-    first[parts.reshape(-1)[backwards]] = backwards  # of several pixels the last one counts
+    first[numbers.reshape(-1)[backwards]] = backwards  # the last assignment wins
     return first[1:]

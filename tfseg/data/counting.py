@@ -1,4 +1,4 @@
-"""How often classes occur, from the pixels of masks."""
+"""Pixel counts of classes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,27 +8,27 @@ import tensorflow as tf
 
 
 class PixelCounts(NamedTuple):
-    """How often classes occur in a split; arrays are int64 `[classes]`."""
+    """Pixel counts of a split; arrays are int64 `[classes]`."""
 
     classes: np.ndarray
-    """Pixels of each class."""
-    pictures: np.ndarray
-    """Pixels, those to ignore included, of the images that have the class at all."""
+    """Number of pixels of each class."""
+    image_pixels: np.ndarray
+    """Number of pixels, including ignored ones, of the images that contain the class."""
     images: np.ndarray
-    """Images that have the class."""
+    """Number of images that contain the class."""
     ignored: int
-    """Pixels to ignore."""
+    """Number of ignored pixels."""
 
 
 def histogram(ids: tf.Tensor, classes: int, ignore: int) -> tf.Tensor:
-    """int32 `[classes + 1]`: how many pixels each class has; the last number counts those to ignore."""
+    """Counts the pixels of each class in a mask, int32 `[classes + 1]`; the last count is of ignored pixels."""
     ids = tf.where(tf.equal(ids, ignore), classes, tf.maximum(ids, 0))
     return tf.math.bincount(tf.reshape(ids, [-1]), minlength=classes + 1, maxlength=classes + 1)
 
 
 def summed(histograms: Sequence[np.ndarray]) -> PixelCounts:
-    """The counts of a split from the histogram of each mask."""
+    """Computes the counts of a split from the histograms of its masks."""
     table = np.array(histograms, np.int64)
     present = table[:, :-1] > 0
-    pictures = (present * table.sum(1, keepdims=True)).sum(0)
-    return PixelCounts(table[:, :-1].sum(0), pictures, present.sum(0), int(table[:, -1].sum()))
+    image_pixels = (present * table.sum(1, keepdims=True)).sum(0)
+    return PixelCounts(table[:, :-1].sum(0), image_pixels, present.sum(0), int(table[:, -1].sum()))

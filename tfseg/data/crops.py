@@ -1,17 +1,17 @@
-"""Which crops a network works best with."""
+"""Crop sizes that fit the output stride of a network."""
 
 from tfseg.context import Crop, Grid
 
 REMAINDERS = {(0,): "", (1,): " plus one", (0, 1): ", or that plus one"}
-"""What is said of sizes that may leave these over a multiple."""
+"""Text for allowed sizes with these remainders."""
 
 
 def crop_problem(crop: Crop, grid: Grid) -> str | None:
-    """Why images should not be cropped to that height and width, or None.
+    """Returns the reason why a crop size does not fit the grid of a network, or None.
 
-    A network that continues its images to `multiple * k + remainder` pixels should see crops of such a size, of at
-    least one `multiple`: others would cost what it continues them by. Without a remainder, positions of the map fall
-    evenly onto sizes that are a multiple of the output stride, or one more, where the padding is `same`.
+    A network that pads its images to `multiple * k + remainder` pixels should be trained on crops of such a size, of at
+    least one `multiple`: for other sizes, padding costs time. If `remainder` is None, positions of the feature map are
+    evenly spaced for sizes that are a multiple of the output stride, or a multiple plus one, with padding `same`.
 
     Example:
 
@@ -24,10 +24,10 @@ def crop_problem(crop: Crop, grid: Grid) -> str | None:
     """
     sides = () if crop is None else (crop,) if isinstance(crop, int) else crop
     multiple, allowed = grid.multiple, (0, 1) if grid.remainder is None else (grid.remainder,)
-    wrong = [side for side in sides if side < multiple or side % multiple not in allowed]
-    if not wrong:
+    invalid = [side for side in sides if side < multiple or side % multiple not in allowed]
+    if not invalid:
         return None
-    fitting = {side: _nearest(side, multiple, allowed) for side in wrong}
+    fitting = {side: _nearest(side, multiple, allowed) for side in invalid}
     nearest = "; ".join(f"{sizes} for {side}" if len(sides) > 1 else sizes for side, sizes in fitting.items())
     received = sides[0] if len(sides) == 1 else list(sides)
     scales = "" if multiple == grid.output_stride else " and these scales"

@@ -1,4 +1,4 @@
-"""The data section put to use, for given classes and a seed: what `Data.open` gives."""
+"""Dataset of the `data` section for given labels and a seed, as returned by `Data.open`."""
 
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data.augment import View, changed
+from tfseg.data.augment import View, augmented
 from tfseg.data.batches import ExampleStream, copied, whole
 from tfseg.data.box_sampling import boxed
 from tfseg.data.counting import PixelCounts, histogram, summed
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Dataset:
-    """Pictures and masks as training and evaluation take them. What was listed, decoded or found once is kept.
+    """Batches of images and masks for training and evaluation. Listings, cached examples and boxes are computed once.
 
     >>> from tfseg.data import Data, Shapes
     >>> labels = Labels(names=("ground", "disc", "square"))
@@ -32,9 +32,9 @@ class Dataset:
     ([2, 32, 32, 3], [2, 32, 32])
 
     Args:
-        spec: which pictures, cut and changed how, in batches of what size.
-        labels: the classes.
-        seed: the seed of order and augmentation.
+        spec: Source, crop, augmentation and batch size.
+        labels: Labels.
+        seed: Integer, seed of order and augmentation.
     """
 
     def __init__(self, spec: "Data", labels: Labels, seed: int) -> None:
@@ -43,66 +43,67 @@ class Dataset:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that there are."""
+        """Names of the available splits."""
         return self._listings.splits
 
     @property
     def used_splits(self) -> tuple[str, ...]:
-        """The split to train on and the one that validates, which may be the same."""
+        """Names of the training and the validation split, without duplicates."""
         return tuple(dict.fromkeys((self.spec.train_split, self.spec.validation_split)))
 
     def count(self, split: str) -> int:
-        """The number of examples of a split."""
+        """Returns the number of examples of a split."""
         return len(self.names(split))
 
     def names(self, split: str) -> tuple[str, ...]:
-        """What the examples of a split are called, in file order: the names of files, or numbers."""
+        """Returns the names of the examples of a split in file order: file names or numbers."""
         return self._listings.of(split).names
 
     def files(self, split: str) -> tuple[tuple[str, ...], ...]:
-        """The files that each example is read from, image first; none for examples that are computed."""
+        """Returns the files of each example, image first; empty for synthetic examples."""
         return self._listings.of(split).files
 
     def examples(self, split: str) -> Examples:
-        """The examples of a split, to be read one by one."""
+        """Returns the examples of a split, to be loaded by index."""
         return self.spec.source.examples(self._listings.of(split), self.labels)
 
     @cached_property
     def training_examples(self) -> Examples:
-        """What training sees, one by one: pictures, or boxes of them, which all masks are read for."""
-        pictures = self.examples(self.spec.train_split)
-        pictures = in_memory(pictures) if self.spec.cache else pictures
+        """Training examples: whole images, or their boxes, which are computed from all masks."""
+        whole_images = self.examples(self.spec.train_split)
+        whole_images = in_memory(whole_images) if self.spec.cache else whole_images
         if self.spec.boxes is None:
-            return pictures
+            return whole_images
         known = frozenset(name for split in self.splits for name in self.names(split))
-        return boxed(self.spec.boxes, pictures, self.labels, known)
+        return boxed(self.spec.boxes, whole_images, self.labels, known)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in which training sees every example once."""
+        """Number of batches per epoch."""
         return self.stream.steps
 
     @cached_property
     def stream(self) -> ExampleStream:
-        """The row of training examples that `training` cuts its epochs from."""
+        """Stream of training examples, from which `training` takes its epochs."""
         spec, ignore = self.spec, self.labels.ignore
-        change = partial(changed, ops=spec.augment, view=View(ignore, spec.crop_size, spec.fills))
-        return ExampleStream(self.training_examples, spec.batch_size, self.seed, ignore, change, spec.fills)
+        augment = partial(augmented, ops=spec.augment, view=View(ignore, spec.crop_size, spec.fills))
+        return ExampleStream(self.training_examples, spec.batch_size, self.seed, ignore, augment, spec.fills)
 
     def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
-        """The batches of the epochs from `initial_epoch` up to `epochs`, one after the other.
+        """Returns the training batches of the epochs from `initial_epoch` up to `epochs`.
 
-        Each batch is `(image uint8 [batch, height, width, channels], mask int32 [batch, height, width])` and full: the
-        last of an epoch is filled up with its own pictures, all of whose pixels are to be ignored. What example `i` of
-        epoch `e` looks like is a function of the seed, `e` and `i` alone.
+        Each batch is `(image uint8 [batch, height, width, channels], mask int32 [batch, height, width])`. The last
+        batch of an epoch is padded to the full size with copies of its own images, all of whose pixels are ignored.
+        Example `i` of epoch `e` is a function of the seed, `e` and `i` alone.
 
         Args:
-            epochs: the epoch to stop before.
-            initial_epoch: the epoch to start with.
-            batch_multiple: what the batch size must be a multiple of: the number of devices.
+            epochs: Integer, final epoch (exclusive).
+            initial_epoch: Integer, epoch at which to start.
+            batch_multiple: Integer, number of devices. The batch size must be a multiple of it.
 
         Raises:
-            DataError: a file is missing, there is nothing to read, or the batch cannot be divided.
+            DataError: If a file is missing, there are no examples, or the batch size is not a multiple of
+                `batch_multiple`.
         """
         if self.spec.batch_size % batch_multiple:
             raise DataError(
@@ -113,13 +114,13 @@ class Dataset:
         return batches.prefetch(AHEAD)
 
     def training_batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """One training batch once more, as arrays; `epoch` and `step` count from 0."""
+        """Returns the training batch at `step` of `epoch`, both counted from 0, as arrays."""
         self._check_step(epoch, step)
         ((image, mask),) = arrays(self.stream.batches(epoch, step, 1))
         return image, mask
 
     def batch_names(self, epoch: int, step: int) -> tuple[str, ...]:
-        """What the examples of a training batch are called, without those that only fill it up."""
+        """Returns the names of the examples of a training batch, without padding examples."""
         self._check_step(epoch, step)
         names = self.training_examples.listing.names
         return tuple(names[index] for index in self.stream.indices(epoch, step))
@@ -132,33 +133,38 @@ class Dataset:
             )
 
     def evaluation(self, split: str, *, batch_size: int = 1, replicas: int = 1) -> tf.data.Dataset:
-        """All examples of a split, in file order, whole and unchanged; the last batch is filled up as in training.
+        """Returns all examples of a split in file order, without crop and augmentation.
 
-        For several devices each batch is one example and copies of it, one for every further device, all of whose
-        pixels are to be ignored: so every image keeps its own size, and no device is left without one.
+        The last batch is padded as in training. For several devices, each batch is one example and copies of it, one
+        per further device, all of whose pixels are ignored. Thus images keep their size and every device has input.
+
+        Args:
+            split: Name of the split.
+            batch_size: Integer, number of examples per batch, on one device.
+            replicas: Integer, number of devices.
         """
         examples, ignore = self.examples(split), self.labels.ignore
         if replicas == 1:
             return whole(examples, batch_size, ignore, self.spec.fills).prefetch(AHEAD)
-        alone = whole(examples, 1, ignore)
-        return alone.map(lambda image, mask: copied(image, mask, replicas, ignore)).prefetch(AHEAD)
+        single = whole(examples, 1, ignore)
+        return single.map(lambda image, mask: copied(image, mask, replicas, ignore)).prefetch(AHEAD)
 
     def pixel_counts(self, split: str) -> PixelCounts:
-        """How often each class occurs in a split, of the one to train on in what training sees; reads all its masks."""
-        seen = self.spec.boxes is not None and split == self.spec.train_split
-        examples = self.training_examples if seen else self.examples(split)
+        """Counts the pixels of each class in all masks of a split; for the training split, in its `boxes` if set."""
+        boxed_split = self.spec.boxes is not None and split == self.spec.train_split
+        examples = self.training_examples if boxed_split else self.examples(split)
 
         def load(index: tf.Tensor) -> tuple[tuple[tf.Tensor], tf.Tensor]:
-            ids, fault = examples.mask(index)
-            return (self.histogram(ids),), fault
+            ids, problem = examples.mask(index)
+            return (self.histogram(ids),), problem
 
         return summed([row for (row,) in arrays(read(0, examples.count, load, examples.files))])
 
     def class_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """What a loss weighs classes by: of the split to train on, `classes` and `pictures` of its `pixel_counts`."""
+        """Returns `classes` and `image_pixels` of the counts of the training split, for the class weights of a loss."""
         counts = self.pixel_counts(self.spec.train_split)
-        return counts.classes, counts.pictures
+        return counts.classes, counts.image_pixels
 
     def histogram(self, ids: tf.Tensor) -> tf.Tensor:
-        """int32 `[classes + 1]`: the pixels of each class in a mask, and last those to ignore."""
+        """Counts the pixels of each class in a mask, int32 `[classes + 1]`; the last count is of ignored pixels."""
         return histogram(ids, self.labels.count, self.labels.ignore)

@@ -1,4 +1,4 @@
-"""What a source gives: named examples, each read by its index inside the TensorFlow graph."""
+"""Data sources and their examples, which are loaded by index inside the TensorFlow graph."""
 
 import os
 from collections.abc import Callable
@@ -14,34 +14,35 @@ Loaded = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 Checked = tuple[tf.Tensor, tf.Tensor]
 
 NO_FAULT = ""
-"""A fault travels as text beside the tensors, since a graph cannot catch an error; this one means all is well."""
+"""Problem of a valid example. A graph cannot catch errors, so problems are returned as messages beside the tensors."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The examples of one split by name, in file order, before anything is read.
+    """Names and files of the examples of one split, in file order.
 
     Args:
-        split: the split.
-        names: what each example is called: a file's name, or a number.
-        files: the files that each example is read from, image first; none for examples that are computed.
-        passed_over: what looks like an example and is none, each as a sentence of `tfseg data check`.
+        split: Name of the split.
+        names: Name of each example: a file name or a number.
+        files: Files of each example, image first; empty for synthetic examples.
+        skipped: Warnings of `tfseg data check` about files that look like examples but are not used.
     """
 
     split: str
     names: tuple[str, ...]
     files: tuple[tuple[str, ...], ...]
-    passed_over: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of one split.
+    """Examples of one split.
 
     Args:
-        listing: their names and files.
-        load: index (int64 scalar) to `(image uint8 [height, width, channels], mask int32 [height, width], fault)`.
-        mask: index to `(mask, fault)` alone, for counting.
+        listing: Names and files of the examples.
+        load: Function of an index (int64 scalar) that returns `(image, mask, problem)`: uint8
+            `[height, width, channels]`, int32 `[height, width]`, and a message, empty if the example is valid.
+        mask: Function of an index that returns `(mask, problem)` only, for counting.
     """
 
     listing: Listing
@@ -50,39 +51,43 @@ class Examples:
 
     @property
     def count(self) -> int:
-        """The number of examples."""
+        """Number of examples."""
         return len(self.listing.names)
 
     def files(self, index: tf.Tensor) -> tf.Tensor:
-        """The files of an example, one on each line; its name where there are none."""
-        named = zip(self.listing.files, self.listing.names, strict=True)
-        return tf.constant([os.fsencode("\n".join(files or (name,))) for files, name in named])[index]
+        """Returns the files of an example, one per line, or its name if it has no files."""
+        pairs = zip(self.listing.files, self.listing.names, strict=True)
+        return tf.constant([os.fsencode("\n".join(files or (name,))) for files, name in pairs])[index]
 
 
 class Source:
-    """What finds examples below a folder and reads them. One of your own needs `type` and the three functions."""
+    """Base class of data sources. A custom source needs `type`, `splits`, `listing` and `examples`."""
 
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("splits", "listing", "examples")
     NEEDS_ROOT: ClassVar[bool] = True
-    """Whether it reads files below `data.root`."""
+    """True for sources that read files in `data.root`."""
     channels: int = 3
-    """Channels of an image."""
+    """Number of channels of the images."""
 
     def splits(self, root: Path) -> tuple[str, ...]:
-        """The splits that there are."""
+        """Returns the names of the splits in `root`."""
         raise NotImplementedError
 
     def listing(self, root: Path, split: str) -> Listing:
-        """The examples of a split, which is one of `splits`; a DataError where something is missing."""
+        """Lists the examples of one of `splits`.
+
+        Raises:
+            DataError: If a file is missing or the split is empty.
+        """
         raise NotImplementedError
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
-        """The examples of a listing, to be read."""
+        """Returns the examples of a listing, to be loaded by index."""
         raise NotImplementedError
 
 
-def first_fault(*faults: tf.Tensor) -> tf.Tensor:
-    """The first text that is not empty, or the empty text."""
-    texts = tf.stack(faults)
-    return texts[tf.argmax(tf.cast(tf.strings.length(texts) > 0, tf.int32))]
+def first_problem(*problems: tf.Tensor) -> tf.Tensor:
+    """Returns the first message that is not empty, or an empty string."""
+    messages = tf.stack(problems)
+    return messages[tf.argmax(tf.cast(tf.strings.length(messages) > 0, tf.int32))]

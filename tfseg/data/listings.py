@@ -1,4 +1,4 @@
-"""The splits below a folder and the examples of each, looked for once."""
+"""Cached splits and listings of a source."""
 
 import difflib
 from functools import cached_property
@@ -9,37 +9,45 @@ from tfseg.errors import DataError
 
 
 class Listings:
-    """What a source finds.
+    """Splits and listings of a source, each computed once.
 
     Args:
-        source: what looks.
-        root: the folder that it looks into; None for a source that reads no files.
+        source: Data source.
+        root: Folder of the dataset; None for a source that reads no files.
     """
 
     def __init__(self, source: Source, root: Path | None) -> None:
         self._source, self._root = source, root
-        self._found: dict[str, Listing] = {}
+        self._cached: dict[str, Listing] = {}
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
-        """The splits that there are; a DataError where nothing can be found."""
+        """Names of the available splits.
+
+        Raises:
+            DataError: If there are none, or the source needs a `root` and has none.
+        """
         if self._root is None and self._source.NEEDS_ROOT:
             raise DataError(
-                f"data.root: the source {self._source.type} reads files; expected the folder where they lie; "
-                "received none. Add it to the file, or data.root=FOLDER to the command"
+                f"data.root: the source {self._source.type} reads files; expected the folder of the dataset; "
+                "received none. Set it in the file, or add data.root=FOLDER to the command"
             )
-        return self._source.splits(self._root)  # type: ignore[arg-type]  # the root is there where the source needs it
+        return self._source.splits(self._root)  # type: ignore[arg-type]  # `root` is set if the source needs it
 
     def of(self, split: str) -> Listing:
-        """The examples of a split; a DataError where there is none, or something is missing."""
+        """Returns the listing of a split.
+
+        Raises:
+            DataError: If the split does not exist, is empty, or a file is missing.
+        """
         if message := self.unknown(split):
             raise DataError(f"{self._root}: {message}" if self._root else message)
-        if split not in self._found:
-            self._found[split] = self._source.listing(self._root, split)  # type: ignore[arg-type]
-        return self._found[split]
+        if split not in self._cached:
+            self._cached[split] = self._source.listing(self._root, split)  # type: ignore[arg-type]
+        return self._cached[split]
 
     def unknown(self, split: str) -> str | None:
-        """Why there is no such split, if there is none."""
+        """Returns an error message if the split does not exist, otherwise None."""
         if split in self.splits:
             return None
         near = difflib.get_close_matches(split, self.splits, 1)

@@ -1,4 +1,4 @@
-"""Examples that are decoded once and kept."""
+"""In-memory cache of decoded examples."""
 
 import dataclasses
 
@@ -10,11 +10,11 @@ from tfseg.data.reading import explained, read
 
 
 def in_memory(examples: Examples) -> Examples:
-    """The same examples, decoded now and held in memory: for each pixel one byte a channel and two for its id."""
+    """Decodes all examples and returns them from memory: per pixel one byte per channel and two bytes for the id."""
 
     def load(index: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
-        image, mask, fault = examples.load(index)
-        return (image, mask), fault
+        image, mask, problem = examples.load(index)
+        return (image, mask), problem
 
     with explained():
         pairs = list(read(0, examples.count, load, examples.files))
@@ -28,9 +28,9 @@ def in_memory(examples: Examples) -> Examples:
         ids = tf.cast(masks[starts[index] : starts[index + 1]], tf.int32)
         return tf.ensure_shape(tf.reshape(ids, sizes[index]), [None, None]), tf.constant(NO_FAULT)
 
-    def kept(index: tf.Tensor) -> Loaded:
+    def cached(index: tf.Tensor) -> Loaded:
         pixels = images[starts[index] : starts[index + 1]]
         image = tf.reshape(pixels, tf.concat([sizes[index], [channels]], 0))
         return tf.ensure_shape(image, [None, None, channels]), *mask(index)
 
-    return dataclasses.replace(examples, load=kept, mask=mask)
+    return dataclasses.replace(examples, load=cached, mask=mask)

@@ -1,7 +1,7 @@
-"""Drawn scenes: data without files, for a demo, for tests, and to see whether a net learns at all.
+"""Synthetic scenes: data without files, for demos, tests and quick checks of training.
 
 A scene is a pure function of the seed, the split and the index. All geometry is integer arithmetic (lengths in quarter
-pixels, sines from a table), so that a scene is the same bit for bit on every machine.
+pixels, sines from a table), so that scenes are bit-identical on all machines.
 """
 
 import functools
@@ -16,18 +16,18 @@ from tfseg.labels import Labels
 from tfseg.spec.declare import spec
 
 QUARTER = 4
-"""Lengths are counted in quarters of a pixel."""
+"""Number of length units per pixel."""
 TURN = 256
-"""Directions in a full turn."""
+"""Number of directions of a full turn."""
 ONE = 1024
-"""The sine of a right angle, and the unit of other ratios."""
+"""Fixed-point representation of 1, for sines and ratios."""
 DRAW = 1 << 16
-"""Random integers are drawn below this."""
+"""Exclusive upper bound of random integers."""
 
 KINDS = 6
-"""Disc, square, triangle, ring, cross, bar: class `c` has the form `(c - 1) % KINDS`."""
+"""Number of shapes: disc, square, triangle, ring, cross, bar. Class `c` has the shape `(c - 1) % KINDS`."""
 TEXTURES = 4
-"""Plain, stripes, checks, dots."""
+"""Number of textures: plain, stripes, checks, dots."""
 
 _ANGLES = np.arange(TURN) * 2 * np.pi / TURN
 _SINE = np.round(np.sin(_ANGLES) * ONE).astype(np.int32)
@@ -38,36 +38,36 @@ Side = Annotated[int, Field(ge=16, le=2048)]
 
 @spec
 class Shapes(Source):
-    """Scenes of textured forms of several sizes that hide one another, before an uneven background (class 0)."""
+    """Synthetic scenes of textured, occluding shapes of several sizes on an uneven background (class 0)."""
 
     type: Literal["shapes"] = "shapes"
     NEEDS_ROOT: ClassVar[bool] = False
     size: Side | tuple[Side, Side] = 96
-    """Side of a square scene, or height and width."""
+    """Size of the images: side of a square, or height and width."""
     train: Annotated[int, Field(ge=1)] = 1000
-    """Scenes of the split `train`."""
+    """Number of scenes of the split `train`."""
     val: Annotated[int, Field(ge=1)] = 100
-    """Scenes of the split `val`."""
+    """Number of scenes of the split `val`."""
     test: Annotated[int, Field(ge=1)] = 100
-    """Scenes of the split `test`."""
+    """Number of scenes of the split `test`."""
     objects: Annotated[int, Field(ge=1, le=64)] = 8
-    """The largest number of forms in a scene; half of them is the smallest."""
+    """Maximum number of shapes per scene; the minimum is half of it."""
     channels: Annotated[int, Field(ge=1)] = 3
-    """Channels of an image."""
+    """Number of channels of the images."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Another seed gives other scenes."""
+    """Seed of the scenes."""
 
     def splits(self, root: object = None) -> tuple[str, ...]:
-        """Always the same three."""
+        """Returns `train`, `val` and `test`."""
         return ("train", "val", "test")
 
     def listing(self, root: object, split: str) -> Listing:
-        """The scenes of a split, by number."""
+        """Lists the scenes of a split, which are named by number."""
         count = {"train": self.train, "val": self.val, "test": self.test}[split]
         return Listing(split, tuple(f"{split}_{index:06d}" for index in range(count)), ((),) * count)
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
-        """The scenes, to be drawn."""
+        """Returns the scenes, to be drawn by index."""
         stream = self.splits().index(listing.split)
         drawing = _drawing(self._size, labels.count, self.objects, self.channels)
 
@@ -84,7 +84,7 @@ class Shapes(Source):
 
 @functools.lru_cache(maxsize=16)
 def _drawing(size: tuple[int, int], classes: int, objects: int, channels: int) -> Any:
-    """`draw` as one graph, which every data set of such scenes calls: its many operations are traced once."""
+    """Returns `draw` as one graph for all datasets of this kind, so that its many operations are traced once."""
     scene = functools.partial(draw, size=size, classes=classes, objects=objects, channels=channels)
     return tf.function(scene, input_signature=[tf.TensorSpec([2], tf.int64)], autograph=False)
 
@@ -92,12 +92,12 @@ def _drawing(size: tuple[int, int], classes: int, objects: int, channels: int) -
 def draw(
     seed: tf.Tensor, size: tuple[int, int], classes: int, objects: int, channels: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """One scene: image uint8 `[height, width, channels]` and mask int32 `[height, width]`."""
+    """Draws one scene: image uint8 `[height, width, channels]` and mask int32 `[height, width]`."""
     seeds = [tf.random.experimental.stateless_fold_in(seed, stream) for stream in range(3)]
-    forms = _forms(seeds[0], size, classes, objects)
-    top = _top(forms, size)
-    identity = tf.gather(tf.concat([[0], forms["class"]], 0), top)
-    image = _light(seeds[1], size, channels) + _surface(seeds[2], forms, top, size, _colors(classes, channels))
+    shapes = _shapes(seeds[0], size, classes, objects)
+    top = _top(shapes, size)
+    identity = tf.gather(tf.concat([[0], shapes["class"]], 0), top)
+    image = _light(seeds[1], size, channels) + _surface(seeds[2], shapes, top, size, _colors(classes, channels))
     return tf.cast(tf.clip_by_value(image, 0, 255), tf.uint8), identity
 
 
@@ -106,16 +106,16 @@ def _integers(seed: tf.Tensor, shape: list[int]) -> tf.Tensor:
 
 
 def _below(draws: tf.Tensor, limit: int) -> tf.Tensor:
-    """Draws as numbers in [0, limit); `limit` at most 2**15."""
+    """Scales random draws to integers in [0, limit); `limit` is at most 2**15."""
     return tf.bitwise.right_shift(draws * limit, 16)
 
 
-def _forms(seed: tf.Tensor, size: tuple[int, int], classes: int, objects: int) -> dict[str, tf.Tensor]:
-    """Class, place, direction, radius, thickness of every form; large ones come first, so that small ones hide them."""
+def _shapes(seed: tf.Tensor, size: tuple[int, int], classes: int, objects: int) -> dict[str, tf.Tensor]:
+    """Draws class, position, direction, radius and thickness of all shapes, from large to small: the last is on top."""
     draws = tf.unstack(_integers(seed, [7, objects]))
     height, width = (side * QUARTER for side in size)
     largest, smallest = min(height, width) * 5 // 16, min(height, width) // 10
-    ramp = [largest - (largest - smallest) * place // max(objects - 1, 1) for place in range(objects)]
+    ramp = [largest - (largest - smallest) * index // max(objects - 1, 1) for index in range(objects)]
     shown = tf.range(objects) >= _below(draws[6][:1], objects // 2 + 1)
     angle = _below(draws[3], TURN)
     radius = tf.constant(ramp) * (3 * ONE // 4 + _below(draws[4], ONE // 2)) // ONE
@@ -128,26 +128,26 @@ def _forms(seed: tf.Tensor, size: tuple[int, int], classes: int, objects: int) -
     }  # fmt: skip
 
 
-def _top(forms: dict[str, tf.Tensor], size: tuple[int, int]) -> tf.Tensor:
-    """int32 `[height, width]`: 1 + the index of the last form that covers a pixel, 0 for the background."""
-    across, down = ({name: form[:, None, None] for name, form in forms.items()} for _ in range(2))
+def _top(shapes: dict[str, tf.Tensor], size: tuple[int, int]) -> tf.Tensor:
+    """Returns 1 + the index of the last shape that covers a pixel, or 0 for background, int32 `[height, width]`."""
+    across, down = ({name: shape[:, None, None] for name, shape in shapes.items()} for _ in range(2))
     x = (QUARTER * tf.range(size[1]))[None, None] - across["x"]
     y = (QUARTER * tf.range(size[0]))[None, :, None] - down["y"]
     u = tf.bitwise.right_shift(x * across["cos"] + y * down["sin"], 10)
     v = tf.bitwise.right_shift(y * down["cos"] - x * across["sin"], 10)
     inside = _inside(u, v, across["radius"], across["thin"], (across["class"] - 1) % KINDS)
-    order = tf.range(1, 1 + tf.shape(forms["x"])[0])[:, None, None]
+    order = tf.range(1, 1 + tf.shape(shapes["x"])[0])[:, None, None]
     return tf.reduce_max(tf.where(inside, order, 0), 0)
 
 
 def _inside(u: tf.Tensor, v: tf.Tensor, radius: tf.Tensor, thin: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
-    """Whether the point (u, v) of a form's own frame lies in it."""
+    """Returns whether the point (u, v), in the coordinates of a shape, is inside it."""
     left, up = tf.abs(u), tf.abs(v)
     far, near, square = tf.maximum(left, up), tf.minimum(left, up), u * u + v * v
     shown = radius > 0
     disc = square < radius * radius
     hole = radius * 5 // 8
-    forms = [
+    shapes = [
         disc,
         far < radius * 13 // 16,
         (2 * v < radius) & (left * 7 // 4 - v < radius),
@@ -155,39 +155,39 @@ def _inside(u: tf.Tensor, v: tf.Tensor, radius: tf.Tensor, thin: tf.Tensor, kind
         (near < 2 * thin) & (far < radius),
         (up < thin) & (left < radius * 3 // 2),
     ]
-    chosen = forms[0]
-    for index, form in enumerate(forms[1:], 1):
-        chosen = tf.where(tf.equal(kind, index), form, chosen)
+    chosen = shapes[0]
+    for index, shape in enumerate(shapes[1:], 1):
+        chosen = tf.where(tf.equal(kind, index), shape, chosen)
     return chosen & shown
 
 
 def _surface(
-    seed: tf.Tensor, forms: dict[str, tf.Tensor], top: tf.Tensor, size: tuple[int, int], colors: np.ndarray
+    seed: tf.Tensor, shapes: dict[str, tf.Tensor], top: tf.Tensor, size: tuple[int, int], colors: np.ndarray
 ) -> tf.Tensor:
-    """int32 `[height, width, channels]`: color and texture of whatever is on top."""
-    objects, channels = forms["x"].shape[0], colors.shape[1]
+    """Renders color and texture of the topmost shapes, int32 `[height, width, channels]`."""
+    objects, channels = shapes["x"].shape[0], colors.shape[1]
     draws = _integers(seed, [objects + 1, channels + 2])
-    identity = tf.concat([[0], forms["class"]], 0)
+    identity = tf.concat([[0], shapes["class"]], 0)
     shade = tf.gather(tf.constant(colors), identity) + _below(draws[:, :1], 81) - 40
     shade += _below(draws[:, 2:], 41) - 20
     relief = 20 + _below(draws[:, 1], 30)
-    frame = [tf.concat([[first], forms[name]], 0) for name, first in (("x", 0), ("y", 0), ("cos", ONE), ("sin", 0))]
+    frame = [tf.concat([[first], shapes[name]], 0) for name, first in (("x", 0), ("y", 0), ("cos", ONE), ("sin", 0))]
     columns = tf.gather(tf.stack([*frame, identity, relief, *tf.unstack(shade, axis=1)], 1), top)
-    x, y, cos, sin, identity, relief = (columns[:, :, place] for place in range(6))
+    x, y, cos, sin, identity, relief = (columns[:, :, index] for index in range(6))
     x, y = QUARTER * tf.range(size[1])[None] - x, QUARTER * tf.range(size[0])[:, None] - y
     u, v = tf.bitwise.right_shift(x * cos + y * sin, 14), tf.bitwise.right_shift(y * cos - x * sin, 14)
     return columns[:, :, 6:] + (relief * _texture(u, v, identity))[:, :, None]
 
 
 def _texture(u: tf.Tensor, v: tf.Tensor, identity: tf.Tensor) -> tf.Tensor:
-    """-1, 0 or 1 from places counted in 4 pixel steps."""
+    """Returns the texture, -1, 0 or 1, at positions in steps of 4 pixels."""
     kind = (identity + (identity - 1) // KINDS) % TEXTURES
     pattern = tf.where(tf.equal(kind, 1), u, tf.where(tf.equal(kind, 2), tf.bitwise.bitwise_xor(u, v), u & v))
     return tf.where(tf.equal(kind, 0) | tf.equal(identity, 0), 0, 1 - 2 * (pattern & 1))
 
 
 def _light(seed: tf.Tensor, size: tuple[int, int], channels: int) -> tf.Tensor:
-    """Uneven light and noise over the whole picture, around 0."""
+    """Returns uneven lighting and noise for the whole image, around 0."""
     slopes = _below(_integers(seed, [2, 2]), 129) - 64
     x, y = tf.range(size[1])[None] * ONE // size[1], tf.range(size[0])[:, None] * ONE // size[0]
     phases = [x * slope[0] // 32 + y * slope[1] // 32 for slope in tf.unstack(slopes)]
@@ -197,7 +197,7 @@ def _light(seed: tf.Tensor, size: tuple[int, int], channels: int) -> tf.Tensor:
 
 
 def _colors(classes: int, channels: int) -> np.ndarray:
-    """int32 `[classes, channels]`: gray for the background; hues around the circle, in golden steps, for the rest."""
+    """Returns colors, int32 `[classes, channels]`: gray for background, golden-angle hues for the other classes."""
     hues = 2 * np.pi * ((np.arange(classes)[:, None] * 0.618034) % 1 + np.arange(channels) / channels)
     colors = 128 + 80 * np.cos(hues)
     colors[0] = 112

@@ -1,4 +1,4 @@
-"""`data:` of a pipeline file: which pictures, cut and changed how, in which order, in batches of what size."""
+"""The `data` section of a pipeline file."""
 
 from collections.abc import Iterator
 from typing import Annotated, Self
@@ -27,65 +27,65 @@ Side = Annotated[int, Field(ge=1)]
 
 @spec
 class Data:
-    """Where pictures come from and how they reach the net."""
+    """Dataset, crop, augmentation and batch size."""
 
     source: Sources = Shapes()
-    """What to read: `shapes`, `folder`, `camvid`, `voc`."""
+    """Data source: `shapes`, `folder`, `camvid`, `voc`."""
     root: Location | None = None
-    """The folder that the source reads; none for `shapes`. Shipped pipelines leave it to the command line."""
+    """Folder of the dataset; null for `shapes`. Shipped pipelines require it on the command line."""
     boxes: TrainingBoxes = None
-    """Training sees boxes of the pictures, each an example of its own: of `objects`, or `proposals` of where they are.
-    By default whole pictures. Evaluation sees whole pictures either way."""
+    """Boxes to train on, each as a separate example: `objects` or `proposals`. Defaults to whole images. Evaluation
+    always uses whole images."""
     crop: Side | tuple[Side, Side] | None = None
-    """Training sees random windows of this side, or height and width. By default whole pictures."""
+    """Size of the random training crop: side of a square, or height and width. Defaults to whole images."""
     fill: Level | Annotated[tuple[Level, ...], Field(min_length=1)] = FILL
-    """Pixels beyond the border of a picture, one value for all channels or one for each; [123, 117, 104] is the mean of
-    ImageNet, which becomes zero in networks with Caffe's weights."""
+    """Value of padding pixels, for all channels or per channel; [123, 117, 104] is the ImageNet mean, which becomes
+    zero in networks with Caffe weights."""
     batch_size: Annotated[int, Field(ge=1, le=2**16)] = 8
-    """Pictures in a training batch, over all devices."""
+    """Number of images per training batch, across all devices."""
     augment: tuple[Augment, ...] = ()
-    """Random changes in training, in this order; `scale` and `rotate` act before the crop, the others after it."""
+    """Augmentation ops of training, in order; `scale` and `rotate` are applied before the crop, others after it."""
     train_split: str = "train"
-    """The split to train on."""
+    """Split for training."""
     validation_split: str = "val"
-    """The split that chooses the best checkpoint."""
+    """Split for validation, which selects the best checkpoint."""
     cache: bool = False
-    """Keeps the decoded training pictures in memory."""
+    """Caches the decoded training images in memory."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         kind = self.source.type
-        faults: list[FieldProblem] = []
+        problems: list[FieldProblem] = []
         if not self.source.NEEDS_ROOT and self.root is not None:
-            faults.append((("root",), f'the source {kind} reads no files; expected none; received "{self.root}"'))
+            problems.append((("root",), f'the source {kind} reads no files; expected none; received "{self.root}"'))
         if len(self.fills) not in (1, self.channels):
-            told = f"expected one value, or {self.channels}: one for each channel of the images"
-            faults.append((("fill",), f"{told}; received {len(self.fills)}"))
-        for place, op in enumerate(self.augment):
+            message = f"expected 1 value, or {self.channels} values: one per channel of the images"
+            problems.append((("fill",), f"{message}; received {len(self.fills)}"))
+        for index, op in enumerate(self.augment):
             if isinstance(op, ColorJitter) and self.channels != 3 and (op.saturation or op.hue):
-                told = f"saturation and hue must be 0 for images of {self.channels} channels"
-                faults.append((("augment", place), f"{told}; received {op.saturation} and {op.hue}"))
-        if faults:
-            raise InvalidFields(*faults)
+                message = f"saturation and hue must be 0 for images with {self.channels} channels"
+                problems.append((("augment", index), f"{message}; received {op.saturation} and {op.hue}"))
+        if problems:
+            raise InvalidFields(*problems)
         return self
 
     @property
     def channels(self) -> int:
-        """Channels of an image."""
+        """Number of channels of the images."""
         return self.source.channels
 
     @property
     def crop_size(self) -> tuple[int, int] | None:
-        """Height and width of the crop."""
+        """Height and width of the crop, or None."""
         return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
 
     @property
     def fills(self) -> tuple[int, ...]:
-        """`fill` as a tuple of one value, or of one for each channel."""
+        """`fill` as a tuple of one value, or of one value per channel."""
         return (self.fill,) if isinstance(self.fill, int) else self.fill
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """What does not fit the classes or the network, as (path, message)."""
+        """Yields what does not fit the labels or the network, as (path, message)."""
         mask = getattr(self.source, "mask", None)
         yield from prefixed(("source", "mask"), component_problems(mask, context) if mask is not None else ())
         if context.grid is not None and (problem := crop_problem(self.crop, context.grid)) is not None:
@@ -93,11 +93,11 @@ class Data:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is something to read; a shipped pipeline cannot know where the files lie."""
+        """True if the data can be read: shipped pipelines have no `root`."""
         return not self.source.NEEDS_ROOT or (self.root is not None and self.root.is_dir())
 
     def split_problems(self) -> Iterator[FieldProblem]:
-        """Which splits the files do not have, where they are there already, as (path, message)."""
+        """Yields which of the used splits do not exist, as (path, message), if `root` exists."""
         if not self.is_there:
             return
         listings = Listings(self.source, self.root)
@@ -105,15 +105,19 @@ class Data:
             for field in ("train_split", "validation_split"):
                 if message := listings.unknown(getattr(self, field)):
                     yield (field,), message
-        except DataError as error:  # the folder is there, but not laid out as the source expects
+        except DataError as error:  # the folder exists, but does not have the layout of the source
             yield ("root",), str(error)
 
     def open(self, labels: Labels, seed: int = 0) -> Dataset:
-        """The data set, for these classes.
+        """Opens the dataset.
 
         Args:
-            labels: the classes.
-            seed: the seed of order and augmentation in training.
+            labels: Labels.
+            seed: Integer, seed of order and augmentation in training.
+
+        Raises:
+            TypeError: If `labels` is not `tfseg.Labels`.
+            ValueError: If `seed` is not an integer from 0 to 2**31 - 1.
         """
         if not isinstance(labels, Labels):
             raise TypeError(f"Expected `labels` to be tfseg.Labels, such as pipeline.labels. Received: {labels!r}")

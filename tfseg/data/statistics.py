@@ -1,4 +1,4 @@
-"""`tfseg data stats`: what is in the data."""
+"""Statistics of a dataset, for `tfseg data stats`."""
 
 from collections import Counter
 from typing import Any
@@ -13,28 +13,29 @@ from tfseg.losses.class_weights import balanced
 
 
 def statistics(data: Dataset) -> dict[str, dict[str, Any]]:
-    """Figures of the training and the validation split, by split, as plain values.
+    """Computes statistics of the training and the validation split, as plain values per split.
 
-    `images`; `sizes`: images of each `width x height`; `pixels` and `images_with`: of each class; `ignored`: pixels;
-    `mean` and `deviation` of each channel, 0..1; `median_frequency_weights` of each class that occurs (SegNet, section
-    3.2: the median of all frequencies over the class's own, which is its pixels over those of the images that have it).
+    They are the number of `images`; `sizes`: number of images per `width x height`; `pixels` and `images_with`: counts
+    per class; `ignored`: number of ignored pixels; `mean` and `std` per channel, in 0..1; `median_frequency_weights`
+    per class that occurs (SegNet, section 3.2: the median of all class frequencies divided by the frequency of the
+    class, which is its number of pixels divided by the number of pixels of the images that contain it).
     """
-    return {split: _figures(data, split) for split in data.used_splits}
+    return {split: _statistics(data, split) for split in data.used_splits}
 
 
-def _figures(data: Dataset, split: str) -> dict[str, Any]:
+def _statistics(data: Dataset, split: str) -> dict[str, Any]:
     examples = data.examples(split)
 
     def load(index: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
-        image, mask, fault = examples.load(index)
+        image, mask, problem = examples.load(index)
         pixels = tf.cast(tf.reshape(image, [-1, data.spec.channels]), tf.float64) / 255
         sums = tf.stack([tf.reduce_sum(pixels, 0), tf.reduce_sum(pixels * pixels, 0)])
-        return (tf.shape(mask), data.histogram(mask), sums), fault
+        return (tf.shape(mask), data.histogram(mask), sums), problem
 
     sizes, histograms, sums = zip(*arrays(read(0, examples.count, load, examples.files)), strict=True)
     counts = summed(histograms)
     mean, square = np.sum(sums, 0) / (counts.classes.sum() + counts.ignored)
-    weights = balanced("median_frequency", counts.classes, counts.pictures)
+    weights = balanced("median_frequency", counts.classes, counts.image_pixels)
     names = data.labels.names
     return {
         "images": examples.count,
@@ -43,7 +44,7 @@ def _figures(data: Dataset, split: str) -> dict[str, Any]:
         "images_with": dict(zip(names, counts.images.tolist(), strict=True)),
         "ignored": counts.ignored,
         "mean": [round(float(value), 4) for value in mean],
-        "deviation": [round(float(value), 4) for value in np.sqrt(np.maximum(square - mean**2, 0))],
+        "std": [round(float(value), 4) for value in np.sqrt(np.maximum(square - mean**2, 0))],
         "median_frequency_weights": {
             name: round(weight, 4) for name, weight in zip(names, weights, strict=True) if weight
         },

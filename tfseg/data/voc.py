@@ -1,4 +1,4 @@
-"""PASCAL VOC: the devkit's layout, or its folders and lists side by side."""
+"""PASCAL VOC in the layout of the devkit, or with its folders and list files in one folder."""
 
 from pathlib import Path
 from typing import Literal
@@ -14,31 +14,31 @@ _DEVKIT_LISTS = "ImageSets/Segmentation"
 
 @spec
 class Voc(Source):
-    """PASCAL VOC; void is 255. `data.root` is `VOCdevkit`, its parent, `VOC2012`, or a folder with lists of its own."""
+    """PASCAL VOC; void is 255. `data.root` is `VOCdevkit`, its parent, `VOC2012`, or a folder with custom lists."""
 
     type: Literal["voc"] = "voc"
     year: str = "2012"
-    """Which folder of a devkit: `VOC2012`, `VOC2007`."""
+    """Year of the devkit folder, such as `VOC2012` or `VOC2007`."""
     masks: str | None = None
-    """The folder of masks; by default `SegmentationClassAug` where it exists, else `SegmentationClass`."""
+    """Folder of the masks. Defaults to `SegmentationClassAug` if it exists, otherwise to `SegmentationClass`."""
 
     def splits(self, root: Path) -> tuple[str, ...]:
-        """The splits that have a list."""
+        """Returns the names of the splits that have a list."""
         home, layout = self._layout(root)
         return layout.splits(home)
 
     def listing(self, root: Path, split: str) -> Listing:
-        """The examples of a split."""
+        """Lists the examples of a split."""
         home, layout = self._layout(root)
         return layout.listing(home, split)
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
-        """The examples of a listing, to be read."""
+        """Returns the examples of a listing, to be loaded by index."""
         return Folder().examples(listing, labels)
 
     def _layout(self, root: Path) -> tuple[Path, Folder]:
-        places = (root, root / f"VOC{self.year}", root / "VOCdevkit" / f"VOC{self.year}")
-        home = next((place for place in places if (place / "JPEGImages").is_dir()), None)
+        folders = (root, root / f"VOC{self.year}", root / "VOCdevkit" / f"VOC{self.year}")
+        home = next((folder for folder in folders if (folder / "JPEGImages").is_dir()), None)
         if home is None:
             raise DataError(
                 f"{root}: no folder JPEGImages here, in VOC{self.year} or in VOCdevkit/VOC{self.year}. "

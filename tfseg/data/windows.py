@@ -1,4 +1,4 @@
-"""Boxes of pictures as examples of their own: cut out and resized inside the TensorFlow graph."""
+"""Boxes of images as examples, cut out and resized inside the TensorFlow graph."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,97 +13,97 @@ from tfseg.data.examples import Checked, Examples, Listing, Loaded
 from tfseg.ops.resize import resize
 
 ALL = -1
-"""In place of a class: every label of a box is kept."""
+"""Value of `Windows.classes` that keeps all labels of a box."""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Boxes of many pictures, in the pictures' order.
+    """Boxes of several images, in the order of the images.
 
     Args:
-        pictures: int64 `[boxes]`: the index of each box's picture.
-        sides: int64 `[boxes, 4]`: left, top, right, bottom; they may lie beyond the picture.
-        classes: int64 `[boxes]`: the class that is kept, all others becoming background; or `ALL`.
+        images: Int64 array of shape `[boxes]`, index of the image of each box.
+        sides: Int64 array of shape `[boxes, 4]`: left, top, right, bottom; they may be outside the image.
+        classes: Int64 array of shape `[boxes]`, class to keep while all others become background, or `ALL`.
     """
 
-    pictures: np.ndarray
+    images: np.ndarray
     sides: np.ndarray
     classes: np.ndarray
 
     def examples(self, whole: Examples, size: tuple[int, int], ignore: int) -> Examples:
-        """The boxes of the pictures `whole`, each resized to `size`: images bilinear, labels nearest."""
-        which, sides, classes = tf.constant(self.pictures), tf.constant(self.sides, tf.int32), tf.constant(self.classes)
+        """Returns the boxes as examples, resized to `size`: bilinear for images, nearest for masks."""
+        images, sides, classes = tf.constant(self.images), tf.constant(self.sides, tf.int32), tf.constant(self.classes)
         height, width = size
 
         def mask(index: tf.Tensor) -> Checked:
-            ids, fault = whole.mask(which[index])
+            ids, problem = whole.mask(images[index])
 
             def cut_out() -> tf.Tensor:
-                ids_within = cut(ids[:, :, None], sides[index], ignore)
-                return only(resize(ids_within[None], size, "nearest")[0, :, :, 0], classes[index], ignore)
+                box_ids = cut(ids[:, :, None], sides[index], ignore)
+                return only(resize(box_ids[None], size, "nearest")[0, :, :, 0], classes[index], ignore)
 
-            return _sound(fault, cut_out, tf.zeros(size, tf.int32)), fault
+            return _if_valid(problem, cut_out, tf.zeros(size, tf.int32)), problem
 
         def load(index: tf.Tensor) -> Loaded:
-            image, ids, fault = whole.load(which[index])
+            image, ids, problem = whole.load(images[index])
             blank = tf.zeros([height, width, image.shape[-1]], tf.uint8), tf.zeros(size, tf.int32)
 
             def cut_out() -> Pair:
                 return window(image, ids, sides[index], classes[index], size, ignore)
 
-            made, labeled = _sound(fault, cut_out, blank)
-            return made, labeled, fault
+            box_image, box_mask = _if_valid(problem, cut_out, blank)
+            return box_image, box_mask, problem
 
-        return BoxedExamples(self._listing(whole.listing), load, mask, whole, which)
+        return BoxedExamples(self._listing(whole.listing), load, mask, whole, images)
 
     def _listing(self, whole: Listing) -> Listing:
-        places = zip(self.pictures.tolist(), self.sides.tolist(), strict=True)
-        names = tuple(f"{whole.names[picture]} {sides}" for picture, sides in places)
-        return Listing(whole.split, names, tuple(whole.files[picture] for picture in self.pictures.tolist()))
+        boxes = zip(self.images.tolist(), self.sides.tolist(), strict=True)
+        names = tuple(f"{whole.names[image]} {sides}" for image, sides in boxes)
+        return Listing(whole.split, names, tuple(whole.files[image] for image in self.images.tolist()))
 
 
 @dataclass(frozen=True)
 class BoxedExamples(Examples):
-    """Examples that are parts of others.
+    """Examples that are boxes of whole images.
 
     Args:
-        whole: the pictures that the parts are cut out of.
-        which: int64 `[parts]`: the index of each part's picture.
+        whole: Examples of the whole images.
+        images: Int64 tensor of shape `[boxes]`, index of the image of each box.
     """
 
     whole: Examples
-    which: tf.Tensor
+    images: tf.Tensor
 
     def files(self, index: tf.Tensor) -> tf.Tensor:
-        """The files of the part's picture."""
-        return self.whole.files(self.which[index])
+        """Returns the files of the image of a box."""
+        return self.whole.files(self.images[index])
 
 
 def window(
     image: tf.Tensor, mask: tf.Tensor, sides: tf.Tensor, kept: tf.Tensor, size: tuple[int, int], ignore: int
 ) -> Pair:
-    """A box of a picture, resized to `size`. Beyond the picture lie black pixels, to be ignored."""
-    part = resize(tf.cast(cut(image, sides, 0)[None], tf.float32), size)[0]
+    """Cuts out a box and resizes it to `size`. Pixels outside the image are black and ignored."""
+    box = resize(tf.cast(cut(image, sides, 0)[None], tf.float32), size)[0]
     ids = resize(cut(mask[:, :, None], sides, ignore)[None], size, "nearest")[0, :, :, 0]
-    return tf.saturate_cast(part + 0.5, tf.uint8), only(ids, kept, ignore)
+    return tf.saturate_cast(box + 0.5, tf.uint8), only(ids, kept, ignore)
 
 
-def cut(values: tf.Tensor, sides: tf.Tensor, beyond: int) -> tf.Tensor:
-    """The box `sides` of `[height, width, channels]`, with the value `beyond` at what lies beyond the borders."""
+def cut(values: tf.Tensor, sides: tf.Tensor, fill: int) -> tf.Tensor:
+    """Cuts the box `sides` out of `[height, width, channels]`, with `fill` outside the borders."""
     height, width = tf.unstack(tf.shape(values)[:2])
-    ends = tf.stack([width, height, width, height])
-    left, top, right, bottom = tf.unstack(tf.clip_by_value(sides, 0, ends))
+    limits = tf.stack([width, height, width, height])
+    left, top, right, bottom = tf.unstack(tf.clip_by_value(sides, 0, limits))
     missing = tf.abs(sides - tf.stack([left, top, right, bottom]))
     padding = [[missing[1], missing[3]], [missing[0], missing[2]], [0, 0]]
-    return tf.pad(values[top:bottom, left:right], padding, constant_values=tf.cast(beyond, values.dtype))
+    return tf.pad(values[top:bottom, left:right], padding, constant_values=tf.cast(fill, values.dtype))
 
 
 def only(mask: tf.Tensor, kept: tf.Tensor, ignore: int) -> tf.Tensor:
-    """The mask with every class but `kept` made background; pixels to ignore stay so."""
-    stays = tf.equal(kept, ALL) | tf.equal(mask, tf.cast(kept, mask.dtype)) | tf.equal(mask, ignore)
-    return tf.where(stays, mask, BACKGROUND)
+    """Replaces all classes of the mask except `kept` by background; ignored pixels stay ignored."""
+    unchanged = tf.equal(kept, ALL) | tf.equal(mask, tf.cast(kept, mask.dtype)) | tf.equal(mask, ignore)
+    return tf.where(unchanged, mask, BACKGROUND)
 
 
-def _sound(fault: tf.Tensor, cut_out: Callable[[], Any], blank: Any) -> Any:
-    """What `cut_out` gives, or `blank` where a fault leaves nothing to cut."""
-    return tf.cond(tf.equal(fault, ""), cut_out, lambda: blank)
+def _if_valid(problem: tf.Tensor, cut_out: Callable[[], Any], blank: Any) -> Any:
+    """Returns `cut_out()`, or `blank` if there is a problem."""
+    return tf.cond(tf.equal(problem, ""), cut_out, lambda: blank)

@@ -1,4 +1,4 @@
-"""Image files: what they hold, decoded alike for training, prediction and serving."""
+"""Decoding of image files, shared by training, prediction and serving."""
 
 from tfseg.images.decode import decode_image, is_decodable, is_supported
 

@@ -1,12 +1,12 @@
-"""Parts of an encoded file, by position: a file may end before them."""
+"""Slices of encoded files that may end early."""
 
 import tensorflow as tf
 
 
 def part(data: tf.Tensor, start: tf.Tensor | int, count: tf.Tensor | int) -> tf.Tensor:
-    """Up to `count` bytes from `start` on; fewer where the file ends.
+    """Returns up to `count` bytes from `start`, fewer at the end of the file.
 
-    `tf.strings.substr` quotes the whole file in its error, which TensorFlow cannot turn into text.
+    It never raises: `tf.strings.substr` quotes the whole file in its error, which TensorFlow cannot decode as text.
     """
     length = tf.strings.length(data)
     start = tf.clip_by_value(start, 0, length)
@@ -14,6 +14,6 @@ def part(data: tf.Tensor, start: tf.Tensor | int, count: tf.Tensor | int) -> tf.
 
 
 def digits(data: tf.Tensor, start: tf.Tensor | int, count: int) -> tf.Tensor:
-    """int32 `[count]`: the bytes from `start` on, zeros where the file ends."""
-    found = tf.strings.substr(tf.strings.join([part(data, start, count), bytes(count)]), 0, count)
-    return tf.cast(tf.io.decode_raw(found, tf.uint8), tf.int32)
+    """Returns the bytes from `start`, int32 `[count]`, padded with zeros at the end of the file."""
+    padded = tf.strings.substr(tf.strings.join([part(data, start, count), bytes(count)]), 0, count)
+    return tf.cast(tf.io.decode_raw(padded, tf.uint8), tf.int32)

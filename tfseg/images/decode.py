@@ -1,7 +1,7 @@
-"""Encoded images to tensors, inside the TensorFlow graph, where tf.data and a server can run them in parallel.
+"""Decoding of images inside the TensorFlow graph, so that tf.data and a server can run it in parallel.
 
-Which decoder reads a file is decided by its first bytes, and only decoders that are safe with any content are asked:
-`tf.io.decode_image` by itself ends the process at an animated WebP.
+The decoder is chosen by the first bytes of the file, and only decoders that are safe for any content are used:
+`tf.io.decode_image` alone aborts the process on an animated WebP.
 """
 
 from functools import lru_cache, partial
@@ -15,68 +15,69 @@ from tfseg.images.byte_strings import digits, part
 
 JPEG, PNG, NUMPY, BMP, GIF = b"\xff\xd8\xff", png.SIGNATURE, b"\x93NUMPY", b"BM", b"GIF8"
 MAGIC = (JPEG, PNG, NUMPY, BMP, GIF)
-"""What the supported files begin with."""
+"""First bytes of the supported formats."""
 DECODER_CHANNELS = (1, 3, 4)
-"""The channel counts that TensorFlow's decoders convert to; any other is taken as it is stored."""
+"""Numbers of channels that TensorFlow's decoders convert to; other images keep their stored channels."""
 LUMA = (19595, 38470, 7471)
-"""Shares of red, green and blue in 2^16 parts: ITU-R BT.601, rounded as Pillow does."""
-UNSUPPORTED = "the image is {}. Expected PNG, JPEG, BMP, GIF or .npy, whatever its suffix: save it as PNG."
+"""Luma coefficients of red, green and blue times 2^16: ITU-R BT.601, rounded as in Pillow."""
+UNSUPPORTED = "the image is {}. Expected PNG, JPEG, BMP, GIF or .npy, with any suffix: save it as PNG."
 
 BROKEN = (tf.errors.InvalidArgumentError, UnicodeDecodeError)
-"""What decoding a broken file raises; the second where TensorFlow quotes bytes in its message that are no text."""
+"""Exceptions for corrupt files; the second if TensorFlow quotes bytes in its message that are not UTF-8 text."""
 
 Decoded = tuple[tf.Tensor, tf.Tensor]
 
 
 def decode_image(data: tf.Tensor, channels: int = 3) -> Decoded:
-    """An image file as uint8 `[height, width, channels]`, and a fault: a text that is empty where all is well.
+    """Decodes an image file to uint8 `[height, width, channels]`, and a problem: a message, empty if the file is valid.
 
-    JPEG (turned upright by its EXIF orientation; the accurate inverse DCT, so that pixels equal those of other
-    decoders), PNG of 8 bits or fewer (its eXIf is ignored), GIF (first frame), BMP, and `.npy` arrays of uint8
-    `[height, width]` or `[height, width, channels]` for any number of channels. A gray file asked for 3 channels
-    repeats its one; a color file asked for 1 gives its luma; where 4 are asked for, BMP and GIF are opaque.
+    Supported are JPEG (rotated upright by its EXIF orientation; decoded with the accurate inverse DCT, so that pixels
+    equal those of other decoders), PNG of up to 8 bits (its eXIf is ignored), GIF (first frame), BMP, and `.npy` arrays
+    of uint8 `[height, width]` or `[height, width, channels]` with any number of channels. For 3 channels, a gray
+    channel is repeated; for 1 channel, colors are converted to luma; for 4 channels, BMP and GIF are opaque.
 
-    >>> image, fault = decode_image(tf.io.encode_png(tf.zeros([4, 6, 1], tf.uint8)), channels=3)
+    >>> image, problem = decode_image(tf.io.encode_png(tf.zeros([4, 6, 1], tf.uint8)), channels=3)
     >>> tuple(image.shape)
     (4, 6, 3)
 
     Args:
-        data: the file's bytes, a string scalar.
-        channels: how many channels the image must have.
+        data: Content of the file, a string scalar.
+        channels: Integer, number of channels of the image.
 
     Raises:
-        tf.errors.InvalidArgumentError: the file is broken.
+        tf.errors.InvalidArgumentError: If the file is corrupt.
     """
     return _graph(channels)(data)
 
 
 @lru_cache(maxsize=16)
 def _graph(channels: int) -> Any:
-    """The decoder as one graph that every dataset and signature calls: its many operations are traced once."""
+    """Returns the decoder as one graph for all datasets and signatures, so that its many operations are traced once."""
     decode = partial(_decode, channels=channels)
     return tf.function(decode, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def _decode(data: tf.Tensor, channels: int) -> Decoded:
-    readers = (_jpeg, _png, _array, _bmp, _gif, _foreign)
-    image, fault = tf.switch_case(_kind(data), [lambda read=read: read(data, channels) for read in readers])
-    found = tf.shape(image)[2]
-    fits = tf.equal(found, channels)
-    told = "the image has {} channels. Expected {}: correct `data.source.channels`, or the file."
-    told = tf.strings.format(told, (found, channels))
+    decoders = (_jpeg, _png, _array, _bmp, _gif, _unsupported)
+    branches = [lambda decode=decode: decode(data, channels) for decode in decoders]
+    image, problem = tf.switch_case(_format(data), branches)
+    received = tf.shape(image)[2]
+    fits = tf.equal(received, channels)
+    message = "the image has {} channels. Expected {}: correct `data.source.channels`, or the file."
+    message = tf.strings.format(message, (received, channels))
     blank = tf.zeros([0, 0, channels], tf.uint8)
-    image = tf.cond(fits & tf.equal(fault, ""), lambda: tf.ensure_shape(image, [None, None, channels]), lambda: blank)
-    fault = tf.where(tf.equal(fault, "") & ~fits, told, fault)
-    return tf.ensure_shape(image, [None, None, channels]), fault
+    image = tf.cond(fits & tf.equal(problem, ""), lambda: tf.ensure_shape(image, [None, None, channels]), lambda: blank)
+    problem = tf.where(tf.equal(problem, "") & ~fits, message, problem)
+    return tf.ensure_shape(image, [None, None, channels]), problem
 
 
 def is_supported(data: bytes) -> bool:
-    """Whether `decode_image` reads files of this kind."""
+    """Returns whether `decode_image` supports the format of this file."""
     return data.startswith(MAGIC)
 
 
 def is_decodable(data: bytes) -> bool:
-    """Whether the file's content is a whole image, of any number of channels and bits."""
+    """Returns whether the content is a complete image, with any number of channels and bits."""
     if not is_supported(data):
         return False
     try:
@@ -86,8 +87,8 @@ def is_decodable(data: bytes) -> bool:
     return True
 
 
-def _kind(data: tf.Tensor) -> tf.Tensor:
-    """The index in `MAGIC`, or the one behind."""
+def _format(data: tf.Tensor) -> tf.Tensor:
+    """Returns the index of the format in `MAGIC`, or `len(MAGIC)` for others."""
     begins = tf.stack([_begins(data, magic) for magic in MAGIC] + [tf.constant(True)])
     return tf.argmax(tf.cast(begins, tf.int32), output_type=tf.int32)
 
@@ -102,30 +103,30 @@ def _jpeg(data: tf.Tensor, channels: int) -> Decoded:
 
 
 def _png(data: tf.Tensor, channels: int) -> Decoded:
-    wanted = channels if channels in DECODER_CHANNELS else 0
+    requested = channels if channels in DECODER_CHANNELS else 0
     deep = png.header(data)[0] > 8
     blank = tf.zeros([0, 0, channels], tf.uint8)
-    image = tf.cond(deep, lambda: blank, lambda: _any_size(tf.io.decode_png(data, wanted)))
-    told = (
-        "the image has 16 bits a channel, of which the lower 8 would be lost. Expected 8: scale its values to 0..255 "
-        "as they are meant to be seen, and save them so."
+    image = tf.cond(deep, lambda: blank, lambda: _any_size(tf.io.decode_png(data, requested)))
+    message = (
+        "the image has 16 bits per channel, of which the lower 8 would be lost. Expected 8: rescale its values to "
+        "0..255, as they should be displayed, and save it again."
     )
-    return _any_size(image), tf.where(deep, told, "")
+    return _any_size(image), tf.where(deep, message, "")
 
 
 def _bmp(data: tf.Tensor, channels: int) -> Decoded:
-    color, fault = decode_bmp(data)
-    return _converted(color, channels), fault
+    color, problem = decode_bmp(data)
+    return _converted(color, channels), problem
 
 
 def _gif(data: tf.Tensor, channels: int) -> Decoded:
-    """The first frame; `tf.io.decode_gif` would decode all of them."""
+    """Decodes the first frame; `tf.io.decode_gif` would decode all of them."""
     first = tf.io.decode_image(data, 3, expand_animations=False)
     return _converted(tf.ensure_shape(first, [None, None, 3]), channels), tf.constant("")
 
 
 def _converted(color: tf.Tensor, channels: int) -> tf.Tensor:
-    """RGB as luma, as it is, or opaque; other numbers of channels it has not."""
+    """Converts RGB to 1 (luma) or 4 channels (opaque); returns RGB for any other number."""
     if channels == 1:
         luma = tf.reduce_sum(tf.cast(color, tf.int32) * LUMA, axis=-1, keepdims=True) + (1 << 15)
         return _any_size(tf.cast(luma // (1 << 16), tf.uint8))
@@ -135,21 +136,21 @@ def _converted(color: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def _array(data: tf.Tensor, channels: int) -> Decoded:
-    """A `.npy` file: a preamble with the header's length, a header as text, the values in row or column order."""
+    """Decodes a `.npy` file: a preamble with the header length, a text header, the values in row or column order."""
     first = digits(data, 6, 6)
-    long = first[0] > 1  # versions 2 and 3 count the header by four bytes
+    long = first[0] > 1  # versions 2 and 3 store the header length in four bytes
     size = tf.reduce_sum(first[2:] * tf.where(long, [1, 1 << 8, 1 << 16, 1 << 24], [1, 1 << 8, 0, 0]))
     start = tf.where(long, 12, 10)
     head, values = part(data, start, size), tf.io.decode_raw(part(data, start + size, 1 << 30), tf.uint8)
     plain = tf.strings.regex_full_match(head, r".*'descr': '\|u1'.*\s*")
     columns = tf.strings.regex_full_match(head, r".*'fortran_order': True.*\s*")
-    with tf.control_dependencies([tf.debugging.Assert(plain, ["a .npy image must hold uint8"])]):
+    with tf.control_dependencies([tf.debugging.Assert(plain, ["a .npy image must be uint8"])]):
         shape = tf.strings.regex_replace(head, r".*'shape': \(([0-9, ]*)\).*\s*", r"\1")
     sides = tf.strings.to_number(tf.strings.split(tf.strings.regex_replace(shape, r"[, ]+", " ")), tf.int32)
     sides = tf.ensure_shape(tf.cond(tf.size(sides) < 3, lambda: tf.concat([sides, [1]], 0), lambda: sides), [3])
     count = tf.reduce_prod(tf.cast(sides, tf.int64))
-    some = (count > 0) & (count <= tf.size(values, tf.int64))
-    with tf.control_dependencies([tf.debugging.Assert(some, ["a .npy image must hold as many values as it says"])]):
+    complete = (count > 0) & (count <= tf.size(values, tf.int64))
+    with tf.control_dependencies([tf.debugging.Assert(complete, ["a .npy image must be of its declared size"])]):
         values = values[:count]
     image = tf.cond(
         columns,
@@ -159,15 +160,15 @@ def _array(data: tf.Tensor, channels: int) -> Decoded:
     return _any_size(image), tf.constant("")
 
 
-def _foreign(data: tf.Tensor, channels: int) -> Decoded:
-    """What is refused, by name where that is known; an empty file is broken."""
+def _unsupported(data: tf.Tensor, channels: int) -> Decoded:
+    """Returns a problem that names the unsupported format, if known; asserts that the file is not empty."""
     with tf.control_dependencies([tf.debugging.Assert(tf.strings.length(data) > 0, ["the file is empty"])]):
         data = tf.identity(data)
     head = tf.strings.substr(tf.strings.join([tf.strings.substr(data, 0, 12), bytes(12)]), 0, 12)
     webp = tf.equal(tf.strings.substr(head, 0, 4), b"RIFF") & tf.equal(tf.strings.substr(head, 8, 4), b"WEBP")
     tiff = tf.reduce_any(tf.equal(tf.strings.substr(head, 0, 4), [b"II*\0", b"MM\0*"]))
-    kind = tf.where(webp, "a WebP file", tf.where(tiff, "a TIFF file", "of an unknown kind"))
-    return tf.zeros([0, 0, channels], tf.uint8), tf.strings.regex_replace(UNSUPPORTED, r"\{\}", kind)
+    name = tf.where(webp, "a WebP file", tf.where(tiff, "a TIFF file", "of an unknown format"))
+    return tf.zeros([0, 0, channels], tf.uint8), tf.strings.regex_replace(UNSUPPORTED, r"\{\}", name)
 
 
 def _any_size(image: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Label maps as files and over pictures."""
+"""Writing of images and masks, and rendering of label maps over images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,37 +9,41 @@ from PIL import Image, ImageDraw, ImageFont
 from tfseg.atomic import atomic_file
 
 LARGEST_INDEX = 255
-"""The largest id that an index PNG holds."""
+"""Largest id of a palette PNG."""
 LINE = 25
-"""The height of a class in a legend, in pixels."""
+"""Height of one class in a legend, in pixels."""
 
 
 def write_mask(path: Path, ids: np.ndarray, palette: np.ndarray) -> None:
-    """Writes ids as an index PNG whose palette shows them in color; 16-bit gray where an id is above 255. Atomic.
+    """Writes a mask atomically as a palette PNG, or as a 16-bit gray PNG if an id is above 255.
 
     Args:
-        path: the file, `.png`.
-        ids: integers `[height, width]`.
-        palette: uint8 `[256, 3]`, the color of every id.
+        path: Path of the file, with suffix `.png`.
+        ids: Integer array of shape `[height, width]`.
+        palette: Uint8 array of shape `[256, 3]`, RGB color of every id.
 
     Raises:
-        ValueError: `ids` are not integers from 0 to 65535 in two dimensions.
+        ValueError: If `ids` is not a 2D array of integers from 0 to 65535.
     """
     ids = _checked(ids)
     if ids.max(initial=0) > LARGEST_INDEX:
-        picture = Image.fromarray(ids.astype(np.uint16))
+        drawing = Image.fromarray(ids.astype(np.uint16))
     else:
-        picture = Image.fromarray(ids.astype(np.uint8), "P")
-        picture.putpalette(np.ascontiguousarray(palette, np.uint8).tobytes())
+        drawing = Image.fromarray(ids.astype(np.uint8), "P")
+        drawing.putpalette(np.ascontiguousarray(palette, np.uint8).tobytes())
     with atomic_file(Path(path)) as partial:
-        picture.save(partial, format="PNG")
+        drawing.save(partial, format="PNG")
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Writes a uint8 picture `[height, width]` or `[height, width, 1 or 3]`; the suffix chooses the format. Atomic.
+    """Writes an image atomically, in the format of the suffix.
+
+    Args:
+        path: Path of the file.
+        image: Uint8 array of shape `[height, width]` or `[height, width, channels]`, with 1 or 3 channels.
 
     Raises:
-        ValueError: `image` is of another type or shape.
+        ValueError: If `image` has another dtype or shape.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
@@ -54,7 +58,9 @@ def write_image(path: Path, image: np.ndarray) -> None:
 def blend(
     image: np.ndarray, ids: np.ndarray, palette: np.ndarray, alpha: float = 0.5, ignore: int | None = None
 ) -> np.ndarray:
-    """The classes' colors over a picture, uint8 `[height, width, 3]`; black, as of a background, leaves it as it is.
+    """Blends the class colors of a label map over an image.
+
+    Pixels whose class is black, such as background, show the image alone.
 
     >>> import numpy as np
     >>> palette = np.array([[0, 0, 0], [200, 100, 0]], np.uint8)
@@ -62,52 +68,59 @@ def blend(
     [[[100, 100, 100], [150, 100, 50]]]
 
     Args:
-        image: uint8 or float in 0..255, `[height, width, 3]`; with 1 channel, or none, it is shown in gray.
-        ids: integers `[height, width]`.
-        palette: uint8 `[ids, 3]`; it repeats where ids are larger.
-        alpha: the weight of the colors, 0 to 1.
-        ignore: pixels of this id show the picture alone.
+        image: Uint8 or float array in the range 0..255, of shape `[height, width, 3]`; `[height, width, 1]` and
+            `[height, width]` are rendered in gray.
+        ids: Integer array of shape `[height, width]`.
+        palette: Uint8 array of shape `[ids, 3]`; it repeats for larger ids.
+        alpha: Float, weight of the colors, 0 to 1.
+        ignore: Ignore label; its pixels show the image alone.
+
+    Returns:
+        Uint8 array of shape `[height, width, 3]`.
 
     Raises:
-        ValueError: picture and ids differ in size, or `ids` are not integers in two dimensions.
+        ValueError: If `image` and `ids` differ in size, or `ids` is not a 2D array of integers.
     """
     ids, image = _checked(ids), np.asarray(image)
     if image.shape[:2] != ids.shape or image.shape[2:] not in ((), (1,), (3,)):
         raise ValueError(
-            "`image` must be [height, width], or with 1 or 3 channels, and of the size of `ids`. "
+            "`image` must be [height, width], or with 1 or 3 channels, and of the same size as `ids`. "
             f"Received: image {list(image.shape)}, ids {list(ids.shape)}"
         )
-    picture = np.broadcast_to(image.reshape(*ids.shape, -1), (*ids.shape, 3))
+    rgb = np.broadcast_to(image.reshape(*ids.shape, -1), (*ids.shape, 3))
     colors = np.asarray(palette, np.uint8)[ids.astype(np.intp) % len(palette)]
-    below, above = (Image.fromarray(np.ascontiguousarray(each)) for each in (_bytes(picture), colors))
+    below, above = (Image.fromarray(np.ascontiguousarray(each)) for each in (_bytes(rgb), colors))
     shown = colors.any(-1) if ignore is None else colors.any(-1) & (ids != ignore)
     return np.asarray(Image.composite(Image.blend(below, above, alpha), below, Image.fromarray(shown)))
 
 
-def _bytes(picture: np.ndarray) -> np.ndarray:
-    return picture if picture.dtype == np.uint8 else np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+def _bytes(image: np.ndarray) -> np.ndarray:
+    return image if image.dtype == np.uint8 else np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
 def legend(names: Sequence[str], palette: np.ndarray) -> np.ndarray:
-    """The classes' colors with their names, one below the other, uint8 `[height, width, 3]`.
+    """Draws a legend with the color and the name of each class, one per row.
 
     >>> import numpy as np
     >>> legend(["ground", "disc"], np.array([[0, 0, 0], [200, 100, 0]], np.uint8)).shape[0]
     50
 
     Args:
-        names: what each class is called.
-        palette: uint8 `[ids, 3]`; it repeats where there are more classes.
+        names: Class names.
+        palette: Uint8 array of shape `[ids, 3]`; it repeats for more classes.
+
+    Returns:
+        Uint8 array of shape `[height, width, 3]`.
     """
     font = ImageFont.load_default(LINE * 2 / 3)
     width = LINE * 2 + max((int(np.ceil(font.getlength(name))) for name in names), default=0)
-    picture = Image.new("RGB", (width, LINE * len(names)), "white")
-    draw = ImageDraw.Draw(picture)
+    drawing = Image.new("RGB", (width, LINE * len(names)), "white")
+    draw = ImageDraw.Draw(drawing)
     for index, name in enumerate(names):
         top, color = LINE * index, tuple(np.asarray(palette)[index % len(palette)].tolist())
         draw.rectangle((4, top + 4, LINE - 4, top + LINE - 4), fill=color, outline="gray")
         draw.text((LINE + 4, top + LINE // 2), name, fill="black", font=font, anchor="lm")
-    return np.asarray(picture)
+    return np.asarray(drawing)
 
 
 def _checked(ids: np.ndarray) -> np.ndarray:
@@ -115,5 +128,5 @@ def _checked(ids: np.ndarray) -> np.ndarray:
     if not np.issubdtype(ids.dtype, np.integer) or ids.ndim != 2:
         raise ValueError(f"`ids` must be integers [height, width]. Received: {ids.dtype} {list(ids.shape)}")
     if ids.size and not 0 <= ids.min() <= ids.max() <= 65535:
-        raise ValueError(f"`ids` must lie in 0..65535. Received: {ids.min()} to {ids.max()}")
+        raise ValueError(f"`ids` must be in the range 0..65535. Received: {ids.min()} to {ids.max()}")
     return ids

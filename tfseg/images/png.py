@@ -1,8 +1,8 @@
-"""The raw sample values of a PNG, inside the TensorFlow graph.
+"""Decoding of the raw sample values of a PNG inside the TensorFlow graph.
 
-`tf.io.decode_png` turns a palette PNG into the luma of its colors, so that the ids [0, 1, 15] of a VOC mask come back
-as [0, 38, 147]. The samples of a palette PNG are stored exactly as those of a gray one: here the color type in the
-header is rewritten from "palette" to "gray" before decoding, and the decoder gives the indices themselves.
+`tf.io.decode_png` converts a palette PNG to the luma of its colors: the ids [0, 1, 15] of a VOC mask become
+[0, 38, 147]. The samples of a palette PNG are stored like those of a gray PNG. The color type in the header is
+therefore rewritten from "palette" to "gray" before decoding, so that the decoder returns the palette indices.
 """
 
 import zlib
@@ -19,10 +19,10 @@ Samples = tuple[tf.Tensor, tf.Tensor]
 
 
 def _checksum_change() -> list[int]:
-    """What the header's checksum changes by when the color type goes from palette to gray.
+    """Computes the bits of the header checksum that flip when the color type changes from palette to gray.
 
-    CRC-32 is affine over GF(2): flipping given bits at a given place of a message of a given length always flips the
-    same bits of the checksum. So a damaged header stays a damaged header.
+    CRC-32 is affine over GF(2): flipping given bits at a given position of a message of a given length always flips the
+    same bits of the checksum. A corrupt header therefore stays corrupt.
     """
     empty, changed = bytearray(b"IHDR" + bytes(13)), bytearray(b"IHDR" + bytes(13))
     changed[4 + 9] ^= PALETTE ^ GRAY
@@ -34,18 +34,18 @@ _BYTES = [bytes([value]) for value in range(256)]
 
 
 def is_png(data: tf.Tensor) -> tf.Tensor:
-    """True where the encoded file `data` begins as a PNG does."""
+    """Returns whether the content `data` begins with the PNG signature."""
     return tf.strings.substr(data, 0, len(SIGNATURE)) == SIGNATURE
 
 
 def header(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Bits per sample and color type."""
+    """Returns the bits per sample and the color type."""
     field = digits(data, DEPTH, 2)
     return field[0], field[1]
 
 
 def palette_as_gray(data: tf.Tensor) -> tf.Tensor:
-    """The same file with its palette indices declared to be gray values."""
+    """Returns the content with its palette indices declared as gray values."""
     checksum = tf.io.decode_raw(tf.strings.substr(data, CHECKSUM, 4), tf.uint8)
     checksum = tf.bitwise.bitwise_xor(checksum, tf.constant(_CHANGE, tf.uint8))
     new = tf.strings.reduce_join(tf.gather(tf.constant(_BYTES), tf.cast(checksum, tf.int32)))
@@ -55,15 +55,15 @@ def palette_as_gray(data: tf.Tensor) -> tf.Tensor:
 
 
 def samples(data: tf.Tensor) -> Samples:
-    """The stored values of a PNG with one value for each pixel, int32 `[height, width]`, and a fault.
+    """Decodes a PNG with one value per pixel to its stored values, int32 `[height, width]`, and a problem.
 
-    Gray and palette files of 1, 2, 4, 8 and 16 bits; an alpha channel is ignored. A color file is taken where its
-    three channels are equal.
+    Supported are gray and palette files of 1, 2, 4, 8 and 16 bits, and color files with three equal channels. An alpha
+    channel is ignored.
     """
     depth, color = header(data)
     in_color = tf.logical_or(tf.equal(color, RGB), tf.equal(color, RGBA))
-    values, fault = tf.cond(in_color, lambda: _equal_channels(data), lambda: (_one_channel(data, depth, color), ""))
-    return tf.ensure_shape(values, [None, None]), fault
+    values, problem = tf.cond(in_color, lambda: _equal_channels(data), lambda: (_one_channel(data, depth, color), ""))
+    return tf.ensure_shape(values, [None, None]), problem
 
 
 def _one_channel(data: tf.Tensor, depth: tf.Tensor, color: tf.Tensor) -> tf.Tensor:
@@ -76,7 +76,7 @@ def _one_channel(data: tf.Tensor, depth: tf.Tensor, color: tf.Tensor) -> tf.Tens
 
 
 def _unscaled(values: tf.Tensor, depth: tf.Tensor) -> tf.Tensor:
-    """Undoes the decoder's stretching of 1, 2 and 4 bits to 0..255."""
+    """Undoes the scaling of 1-bit, 2-bit and 4-bit values to 0..255 by the decoder."""
     largest = tf.bitwise.left_shift(1, depth) - 1
     return tf.cond(depth < 8, lambda: values // (255 // largest), lambda: values)
 
@@ -84,5 +84,5 @@ def _unscaled(values: tf.Tensor, depth: tf.Tensor) -> tf.Tensor:
 def _equal_channels(data: tf.Tensor) -> Samples:
     values = tf.cast(tf.io.decode_png(data, 3), tf.int32)
     equal = tf.reduce_all(tf.equal(values, values[:, :, :1]))
-    fault = "the mask is a color picture, but `data.source.mask` expects ids. Set `data.source.mask: colors`."
-    return values[:, :, 0], tf.where(equal, "", fault)
+    problem = "the mask is a color image, but `data.source.mask` expects ids. Set `data.source.mask: colors`."
+    return values[:, :, 0], tf.where(equal, "", problem)

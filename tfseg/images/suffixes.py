@@ -1,6 +1,6 @@
-"""Which files of a folder are taken for images. What a file holds is decided by its content alone."""
+"""Suffixes of image files in a folder. The format of a file is determined by its content alone."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".npy")
-"""Of the kinds that training reads, see `tfseg.images.decode_image`."""
+"""Suffixes of the formats that `tfseg.images.decode_image` reads, for training and prediction."""
 MORE_SUFFIXES = (".webp", ".tif", ".tiff", ".ppm", ".pgm", ".tga", ".jp2")
-"""Of further kinds, which prediction reads by Pillow."""
+"""Suffixes of further formats, which prediction reads with Pillow."""
