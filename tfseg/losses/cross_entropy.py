@@ -6,9 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.labels import IGNORE
 from tfseg.losses.pixels import pixel_labels, weighted
 from tfseg.losses.resolution import Positions, check, matched
+from tfseg.ops.label_maps import resolve_ignore_label
 from tfseg.ops.runtime import sum_over_replicas
 from tfseg.serialization import serializable
 
@@ -35,14 +35,15 @@ class CrossEntropy(keras.losses.Loss):
     1.0397
 
     Args:
-        ignore_label: the label of pixels that do not count.
+        ignore_label: Integer, label of pixels that do not count. Defaults to 255.
         class_weights: one weight for each class, or None where all count the same.
         reduction: `"mean"` or `"sum"`.
         resolution: what happens where logits and labels differ in size. None: an error. `"image"`: logits are resized
             to the labels, bilinearly. `"scores"`: labels are subsampled to the logits, see `tfseg.losses.subsample`.
         positions: where smaller logits lie in the image, as `tfseg.losses.Positions` or its fields; None: from one
             corner to the other.
-        name: name of the loss.
+        name: Name of the loss.
+        ignore_class: Alias of `ignore_label`, the name that Keras uses. None if not given.
 
     Call arguments:
         y_true: integer labels.
@@ -57,7 +58,8 @@ class CrossEntropy(keras.losses.Loss):
         A scalar. On a replica it is the replica's share: the shares add up to the loss of the global batch.
 
     Raises:
-        ValueError: float labels, shapes that do not fit, class weights that are not one for each class.
+        ValueError: float labels, shapes that do not fit, class weights that are not one for each class, `ignore_class`
+            beside another `ignore_label`.
 
     Reference:
         Long, Shelhamer and Darrell, Fully Convolutional Networks for Semantic Segmentation (2015), section 4.
@@ -65,18 +67,20 @@ class CrossEntropy(keras.losses.Loss):
 
     def __init__(
         self,
-        ignore_label: int = IGNORE,
+        ignore_label: int | None = None,
         class_weights: Sequence[float] | None = None,
         reduction: str = "mean",
         resolution: str | None = None,
         positions: Mapping[str, Any] | Positions | None = None,
         name: str = "cross_entropy",
+        *,
+        ignore_class: int | None = None,
     ) -> None:
         if reduction not in ("mean", "sum"):
             raise ValueError(f'`reduction` must be "mean" or "sum". Received: reduction={reduction!r}')
         check(resolution)
         super().__init__(name=name, reduction=reduction, dtype="float32")
-        self.ignore_label = ignore_label
+        self.ignore_label = resolve_ignore_label(ignore_label, ignore_class)
         self.resolution = resolution
         self.positions = Positions.of(positions)
         self.class_weights = None if class_weights is None else tuple(float(weight) for weight in class_weights)

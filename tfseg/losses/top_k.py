@@ -6,9 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.labels import IGNORE
 from tfseg.losses.pixels import pixel_labels, weighted
 from tfseg.losses.resolution import Positions, check, matched
+from tfseg.ops.label_maps import resolve_ignore_label
 from tfseg.ops.runtime import sum_over_replicas
 from tfseg.serialization import serializable
 
@@ -35,11 +35,12 @@ class TopKCrossEntropy(keras.losses.Loss):
 
     Args:
         pixels: how many pixels of each image count.
-        ignore_label: the label of pixels that never count.
+        ignore_label: Integer, label of pixels that never count. Defaults to 255.
         resolution: what happens where logits and labels differ in size, as for `CrossEntropy`. The paper chooses among
             the places of the scores, 512 of about 65x65.
         positions: where smaller logits lie in the image, as for `CrossEntropy`.
-        name: name of the loss.
+        name: Name of the loss.
+        ignore_class: Alias of `ignore_label`, the name that Keras uses. None if not given.
 
     Call arguments:
         y_true: integer labels.
@@ -54,7 +55,7 @@ class TopKCrossEntropy(keras.losses.Loss):
         A scalar. On a replica it is the replica's share: the shares add up to the loss of the global batch.
 
     Raises:
-        ValueError: no pixels, float labels, shapes that do not fit.
+        ValueError: no pixels, float labels, shapes that do not fit, `ignore_class` beside another `ignore_label`.
 
     Reference:
         Wu, Shen and van den Hengel, High-performance Semantic Segmentation Using Very Deep Fully Convolutional
@@ -64,17 +65,19 @@ class TopKCrossEntropy(keras.losses.Loss):
     def __init__(
         self,
         pixels: int = 512,
-        ignore_label: int = IGNORE,
+        ignore_label: int | None = None,
         resolution: str | None = None,
         positions: Mapping[str, Any] | Positions | None = None,
         name: str = "top_k_cross_entropy",
+        *,
+        ignore_class: int | None = None,
     ) -> None:
         if pixels < 1:
             raise ValueError(f"`pixels` must be at least 1. Received: pixels={pixels}")
         check(resolution)
         super().__init__(name=name, reduction="mean", dtype="float32")
         self.pixels = pixels
-        self.ignore_label = ignore_label
+        self.ignore_label = resolve_ignore_label(ignore_label, ignore_class)
         self.resolution = resolution
         self.positions = Positions.of(positions)
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from tfseg.labels import IGNORE
 from tfseg.metrics.counting import PixelMetric, intersection_over_union, mean
 from tfseg.metrics.scores import per_class
 from tfseg.ops.boundary import near_boundary
@@ -43,8 +42,9 @@ class BoundaryIoU(PixelMetric):
     Args:
         num_classes: the number of classes.
         dilation_ratio: `d`, the width of the boundary region, as a part of the image's diagonal.
-        ignore_label: the label of pixels that do not count.
-        name: name of the metric; it is not part of the logged name.
+        ignore_label: Integer, label of pixels that do not count. Defaults to 255.
+        name: Name of the metric; it is not part of the logged name.
+        ignore_class: Alias of `ignore_label`, the name that Keras uses. None if not given.
 
     Call arguments:
         y_true: integer labels.
@@ -71,8 +71,10 @@ class BoundaryIoU(PixelMetric):
         self,
         num_classes: int,
         dilation_ratio: float = 0.02,
-        ignore_label: int = IGNORE,
+        ignore_label: int | None = None,
         name: str = "boundary",
+        *,
+        ignore_class: int | None = None,
     ) -> None:
         if not 0 < dilation_ratio < 1:
             raise ValueError(
@@ -80,7 +82,7 @@ class BoundaryIoU(PixelMetric):
                 f"Received: dilation_ratio={dilation_ratio}"
             )
         # A further class is for pixels that are in no boundary region, a further column for what cannot be: no id.
-        super().__init__(num_classes, ignore_label, (num_classes + 1, num_classes + 2), name)
+        super().__init__(num_classes, ignore_label, ignore_class, (num_classes + 1, num_classes + 2), name)
         self.dilation_ratio = dilation_ratio
 
     def count(self, labels: Any, ids: Any) -> Any:

@@ -5,13 +5,16 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfseg.ops.label_maps import resolve_ignore_label
+
 
 class PixelMetric(keras.metrics.Metric):
     """Reads labels and predictions, and has a subclass `count` them in an int64 variable.
 
     Args:
         num_classes: the number of classes.
-        ignore_label: the label of pixels that do not count.
+        ignore_label: Integer, label of pixels that do not count. Defaults to 255.
+        ignore_class: Alias of `ignore_label`. None if not given.
         counts: shape of the variable that the counts are summed in.
         name: name of the metric.
 
@@ -19,12 +22,19 @@ class PixelMetric(keras.metrics.Metric):
         ValueError: no classes.
     """
 
-    def __init__(self, num_classes: int, ignore_label: int, counts: tuple[int, ...], name: str) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_label: int | None,
+        ignore_class: int | None,
+        counts: tuple[int, ...],
+        name: str,
+    ) -> None:
         if num_classes < 1:
             raise ValueError(f"`num_classes` must be at least 1. Received: num_classes={num_classes}")
         super().__init__(name=name, dtype="float32")
         self.num_classes = num_classes
-        self.ignore_label = ignore_label
+        self.ignore_label = resolve_ignore_label(ignore_label, ignore_class)
         self.confusion = self.add_variable(
             counts, initializer="zeros", dtype="int64", aggregation="sum", name="confusion"
         )

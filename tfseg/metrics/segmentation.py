@@ -6,7 +6,6 @@ from typing import Any, get_args
 import numpy as np
 from keras import ops
 
-from tfseg.labels import IGNORE
 from tfseg.metrics.counting import PixelMetric, intersection_over_union, mean
 from tfseg.metrics.scores import Absent, report
 from tfseg.ops.confusion import confusion_matrix
@@ -33,10 +32,11 @@ class SegmentationMetrics(PixelMetric):
 
     Args:
         num_classes: the number of classes.
-        ignore_label: the label of pixels that do not count.
+        ignore_label: Integer, label of pixels that do not count. Defaults to 255.
         absent: `"union"`: a class that is predicted but not in ground truth counts as 0, a class that is in neither is
             left out of the mean. `"ground_truth"`: both are left out.
-        name: name of the metric; it is not part of the logged names.
+        name: Name of the metric; it is not part of the logged names.
+        ignore_class: Alias of `ignore_label`, the name that Keras uses. None if not given.
 
     Call arguments:
         y_true: integer labels.
@@ -51,15 +51,22 @@ class SegmentationMetrics(PixelMetric):
         A dict of scalars.
 
     Raises:
-        ValueError: float labels, float predictions whose last axis is not the classes, sample weights.
+        ValueError: float labels, float predictions whose last axis is not the classes, sample weights,
+            `ignore_class` beside another `ignore_label`.
     """
 
     def __init__(
-        self, num_classes: int, ignore_label: int = IGNORE, absent: Absent = "union", name: str = "segmentation"
+        self,
+        num_classes: int,
+        ignore_label: int | None = None,
+        absent: Absent = "union",
+        name: str = "segmentation",
+        *,
+        ignore_class: int | None = None,
     ) -> None:
         if absent not in get_args(Absent):
             raise ValueError(f'`absent` must be "union" or "ground_truth". Received: absent={absent!r}')
-        super().__init__(num_classes, ignore_label, (num_classes, num_classes + 1), name)
+        super().__init__(num_classes, ignore_label, ignore_class, (num_classes, num_classes + 1), name)
         self.absent = absent
 
     def count(self, labels: Any, ids: Any) -> Any:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from tfseg.labels import IGNORE
 from tfseg.metrics.counting import PixelMetric, intersection_over_union, mean
 from tfseg.metrics.scores import scores
 from tfseg.ops.boundary import near_boundary
@@ -41,8 +40,9 @@ class TrimapMeanIoU(PixelMetric):
     Args:
         num_classes: the number of classes.
         radii: widths of the band on each side of a boundary, in pixels, increasing.
-        ignore_label: the label of pixels that do not count.
-        name: name of the metric; it is not part of the logged names.
+        ignore_label: Integer, label of pixels that do not count. Defaults to 255.
+        name: Name of the metric; it is not part of the logged names.
+        ignore_class: Alias of `ignore_label`, the name that Keras uses. None if not given.
 
     Call arguments:
         y_true: integer labels.
@@ -58,7 +58,8 @@ class TrimapMeanIoU(PixelMetric):
 
     Raises:
         ValueError: radii that do not increase from 1 or more, float labels, float predictions whose last axis is not
-            the classes, sample weights.
+            the classes, sample weights, `ignore_class` beside another
+            `ignore_label`.
 
     Reference:
         Kohli, Ladicky and Torr, Robust Higher Order Potentials for Enforcing Label Consistency (2009).
@@ -67,11 +68,17 @@ class TrimapMeanIoU(PixelMetric):
     """
 
     def __init__(
-        self, num_classes: int, radii: Sequence[int] = RADII, ignore_label: int = IGNORE, name: str = "trimap"
+        self,
+        num_classes: int,
+        radii: Sequence[int] = RADII,
+        ignore_label: int | None = None,
+        name: str = "trimap",
+        *,
+        ignore_class: int | None = None,
     ) -> None:
         if not _increasing(radii):
             raise ValueError(f"`radii` must be increasing integers, the first at least 1. Received: radii={radii}")
-        super().__init__(num_classes, ignore_label, (len(radii), num_classes, num_classes + 1), name)
+        super().__init__(num_classes, ignore_label, ignore_class, (len(radii), num_classes, num_classes + 1), name)
         self.radii = tuple(radii)
 
     def count(self, labels: Any, ids: Any) -> Any:
