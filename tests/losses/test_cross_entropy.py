@@ -169,8 +169,8 @@ ERRORS = [
         "class_weights=(1.0, 2.0)",
     ),
     (
-        lambda: CrossEntropy()(np.zeros((1, 2, 2), np.float32), np.zeros((1, 2, 2, 3))),
-        "Labels must be integers, one class id for each pixel. Received: y_true of dtype float32 and shape (1, 2, 2)",
+        lambda: CrossEntropy()(np.zeros((1, 2, 2), bool), np.zeros((1, 2, 2, 3))),
+        "Labels must be integers, or floats that are whole numbers. Received: y_true of dtype bool and shape (1, 2, 2)",
     ),
     (
         lambda: CrossEntropy()(np.zeros((1, 2, 3), int), np.zeros((1, 2, 2, 3))),

@@ -138,7 +138,7 @@ def test_compiled_by_xla() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match=re.escape("`classes` must be at least 1. Received: classes=0")):
+    with pytest.raises(ValueError, match=re.escape("`num_classes` must be at least 1. Received: num_classes=0")):
         BoundaryIoU(0)
     words = "`dilation_ratio` is a part of the image's diagonal, between 0 and 1. Received: dilation_ratio=2"
     with pytest.raises(ValueError, match="^" + re.escape(words) + "$"):

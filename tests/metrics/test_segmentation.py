@@ -200,14 +200,14 @@ def test_a_label_out_of_range_is_never_silent():
 
 
 ERRORS = [
-    (lambda: SegmentationMetrics(0), "`classes` must be at least 1. Received: classes=0"),
+    (lambda: SegmentationMetrics(0), "`num_classes` must be at least 1. Received: num_classes=0"),
     (
         lambda: SegmentationMetrics(3, absent="skip"),
         '`absent` must be "union" or "ground_truth". Received: absent=\'skip\'',
     ),
     (
-        lambda: SegmentationMetrics(3).update_state(np.zeros((1, 2, 2), np.float32), np.zeros((1, 2, 2), int)),
-        "Labels must be integers, one class id for each pixel. Received: y_true of dtype float32 and shape (1, 2, 2)",
+        lambda: SegmentationMetrics(3).update_state(np.zeros((1, 2, 2), bool), np.zeros((1, 2, 2), int)),
+        "Labels must be integers, or floats that are whole numbers. Received: y_true of dtype bool and shape (1, 2, 2)",
     ),
     (
         lambda: SegmentationMetrics(3).update_state(np.zeros((1, 2, 2), int), np.zeros((1, 2, 2, 4), "f")),

@@ -134,7 +134,7 @@ def test_radii_that_are_refused(radii: tuple[float, ...]) -> None:
 
 
 def test_other_errors() -> None:
-    with pytest.raises(ValueError, match=re.escape("`classes` must be at least 1. Received: classes=0")):
+    with pytest.raises(ValueError, match=re.escape("`num_classes` must be at least 1. Received: num_classes=0")):
         TrimapMeanIoU(0)
     words = (
         "TrimapMeanIoU counts whole pixels: label those that do not count with ignore_label=255 instead of weighting "

@@ -8,7 +8,7 @@ from keras import ops
 
 from tfseg.losses.pixels import pixel_labels, weighted
 from tfseg.losses.resolution import Positions, check, matched
-from tfseg.ops.label_maps import resolve_ignore_label
+from tfseg.ops.label_maps import integer_labels, resolve_ignore_label
 from tfseg.ops.runtime import sum_over_replicas
 from tfseg.serialization import serializable
 
@@ -23,8 +23,8 @@ class CrossEntropy(keras.losses.Loss):
     divisors are those of the global batch, so that two devices compute what one would. Pixels labeled `ignore_label`
     have no loss and no gradient; a batch of nothing else has loss 0. Everything is computed in float32.
 
-    A label that is neither a class nor `ignore_label` stops the training; under XLA, which leaves checks out, it makes
-    the loss NaN.
+    A label that is neither a class nor `ignore_label`, or a float that is not a whole number, stops the training;
+    under XLA, which leaves checks out, it makes the loss NaN.
 
     Example:
 
@@ -46,7 +46,7 @@ class CrossEntropy(keras.losses.Loss):
         ignore_class: Alias of `ignore_label`, the name that Keras uses. None if not given.
 
     Call arguments:
-        y_true: integer labels.
+        y_true: Labels, integers or floats that are whole numbers.
         y_pred: logits.
         sample_weight: further weights, one for each pixel or each image.
 
@@ -58,8 +58,8 @@ class CrossEntropy(keras.losses.Loss):
         A scalar. On a replica it is the replica's share: the shares add up to the loss of the global batch.
 
     Raises:
-        ValueError: float labels, shapes that do not fit, class weights that are not one for each class, `ignore_class`
-            beside another `ignore_label`.
+        ValueError: labels that are neither integers nor floats, shapes that do not fit, class weights that are not one
+            for each class, `ignore_class` beside another `ignore_label`.
 
     Reference:
         Long, Shelhamer and Darrell, Fully Convolutional Networks for Semantic Segmentation (2015), section 4.
@@ -91,10 +91,10 @@ class CrossEntropy(keras.losses.Loss):
         """The loss. Keras's own reduction is not used, because it knows neither ignored pixels nor the global batch."""
         with keras.name_scope(self.name):
             logits = ops.convert_to_tensor(y_pred, dtype="float32")
-            y_true, logits, sample_weight = matched(
-                ops.convert_to_tensor(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
+            labels, logits, sample_weight = matched(
+                integer_labels(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
             )
-            labels, counted = pixel_labels(y_true, logits.shape, self.ignore_label)
+            labels, counted = pixel_labels(labels, logits.shape, self.ignore_label)
             losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
             weights = weighted(counted, labels, self._table(logits.shape[-1]), sample_weight)
             divisor = weights if self.reduction == "mean" else ops.ones(ops.shape(labels)[:1])

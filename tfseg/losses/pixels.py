@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
 from tfseg.ops.runtime import assert_condition
 
 
-def pixel_labels(y_true: Any, logits_shape: Sequence[int | None], ignore_label: int) -> tuple[Any, Any]:
+def pixel_labels(labels: Any, logits_shape: Sequence[int | None], ignore_label: int) -> tuple[Any, Any]:
     """Labels that are safe to look up, and which pixels count.
 
     Args:
-        y_true: integer labels `[batch, height, width]` or `[batch, height, width, 1]`.
+        labels: integer labels `[batch, height, width]` or `[batch, height, width, 1]`.
         logits_shape: the shape of the logits `[batch, height, width, classes]`.
         ignore_label: the label of pixels that do not count.
 
@@ -22,15 +21,8 @@ def pixel_labels(y_true: Any, logits_shape: Sequence[int | None], ignore_label: 
         1 where a pixel counts and 0 where not. All of it is NaN if a label is no class, where no check can be raised.
 
     Raises:
-        ValueError: float labels, or shapes that do not fit.
+        ValueError: shapes that do not fit.
     """
-    labels = ops.convert_to_tensor(y_true)
-    kind = keras.backend.standardize_dtype(labels.dtype)
-    if "int" not in kind:
-        raise ValueError(
-            f"Labels must be integers, one class id for each pixel. Received: y_true of dtype {kind} and shape "
-            f"{tuple(labels.shape)}"
-        )
     if len(labels.shape) == len(logits_shape) and labels.shape[-1] == 1:
         labels = ops.squeeze(labels, axis=-1)
     classes = logits_shape[-1]

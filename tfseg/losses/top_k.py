@@ -8,7 +8,7 @@ from keras import ops
 
 from tfseg.losses.pixels import pixel_labels, weighted
 from tfseg.losses.resolution import Positions, check, matched
-from tfseg.ops.label_maps import resolve_ignore_label
+from tfseg.ops.label_maps import integer_labels, resolve_ignore_label
 from tfseg.ops.runtime import sum_over_replicas
 from tfseg.serialization import serializable
 
@@ -22,8 +22,8 @@ class TopKCrossEntropy(keras.losses.Loss):
     global one. An image with fewer labeled pixels gives all of them; a batch without any has loss 0. Everything is
     computed in float32.
 
-    A label that is neither a class nor `ignore_label` stops the training; under XLA, which leaves checks out, it makes
-    the loss NaN.
+    A label that is neither a class nor `ignore_label`, or a float that is not a whole number, stops the training;
+    under XLA, which leaves checks out, it makes the loss NaN.
 
     Example:
 
@@ -43,7 +43,7 @@ class TopKCrossEntropy(keras.losses.Loss):
         ignore_class: Alias of `ignore_label`, the name that Keras uses. None if not given.
 
     Call arguments:
-        y_true: integer labels.
+        y_true: Labels, integers or floats that are whole numbers.
         y_pred: logits.
         sample_weight: weights, one for each pixel or each image, of the loss of chosen pixels; they choose none.
 
@@ -55,7 +55,8 @@ class TopKCrossEntropy(keras.losses.Loss):
         A scalar. On a replica it is the replica's share: the shares add up to the loss of the global batch.
 
     Raises:
-        ValueError: no pixels, float labels, shapes that do not fit, `ignore_class` beside another `ignore_label`.
+        ValueError: no pixels, labels that are neither integers nor floats, shapes that do not fit, `ignore_class`
+            beside another `ignore_label`.
 
     Reference:
         Wu, Shen and van den Hengel, High-performance Semantic Segmentation Using Very Deep Fully Convolutional
@@ -85,10 +86,10 @@ class TopKCrossEntropy(keras.losses.Loss):
         """The loss. Keras's own reduction is not used, because it knows neither ignored pixels nor the global batch."""
         with keras.name_scope(self.name):
             logits = ops.convert_to_tensor(y_pred, dtype="float32")
-            y_true, logits, sample_weight = matched(
-                ops.convert_to_tensor(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
+            labels, logits, sample_weight = matched(
+                integer_labels(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
             )
-            labels, counted = pixel_labels(y_true, logits.shape, self.ignore_label)
+            labels, counted = pixel_labels(labels, logits.shape, self.ignore_label)
             losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
             weights = weighted(counted, labels, None, sample_weight)
             losses, weights = self._hardest(losses, counted, losses, weights)

@@ -47,7 +47,7 @@ class BoundaryIoU(PixelMetric):
         ignore_class: Alias of `ignore_label`, the name that Keras uses. None if not given.
 
     Call arguments:
-        y_true: integer labels.
+        y_true: Labels, integers or floats that are whole numbers.
         y_pred: logits or probabilities (floats, one for each class), or predicted ids (integers).
         sample_weight: not supported; a pixel that does not count is labeled `ignore_label`.
 
@@ -59,7 +59,8 @@ class BoundaryIoU(PixelMetric):
         A dict of one scalar, `boundary_iou`.
 
     Raises:
-        ValueError: a ratio that is not between 0 and 1, float labels, float predictions whose last axis is not the
+        ValueError: a ratio that is not between 0 and 1, labels that are neither integers nor floats,
+            float predictions whose last axis is not the
             classes, sample weights.
 
     Reference:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.ops.label_maps import resolve_ignore_label
+from tfseg.ops.label_maps import integer_labels, resolve_ignore_label
 
 
 class PixelMetric(keras.metrics.Metric):
@@ -57,13 +57,7 @@ class PixelMetric(keras.metrics.Metric):
         return {"num_classes": self.num_classes, "ignore_label": self.ignore_label, "name": self.name}
 
     def _labels(self, y_true: Any) -> Any:
-        labels = ops.convert_to_tensor(y_true)
-        if "int" not in keras.backend.standardize_dtype(labels.dtype):
-            raise ValueError(
-                "Labels must be integers, one class id for each pixel. Received: y_true of dtype "
-                f"{keras.backend.standardize_dtype(labels.dtype)} and shape {tuple(labels.shape)}"
-            )
-        return _without_channel(labels)
+        return _without_channel(integer_labels(y_true))
 
     def _ids(self, predictions: Any) -> Any:
         if "int" in keras.backend.standardize_dtype(predictions.dtype):

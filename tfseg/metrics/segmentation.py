@@ -39,7 +39,7 @@ class SegmentationMetrics(PixelMetric):
         ignore_class: Alias of `ignore_label`, the name that Keras uses. None if not given.
 
     Call arguments:
-        y_true: integer labels.
+        y_true: Labels, integers or floats that are whole numbers.
         y_pred: logits or probabilities (floats, one for each class), or predicted ids (integers).
         sample_weight: not supported; a pixel that does not count is labeled `ignore_label`.
 
@@ -51,7 +51,8 @@ class SegmentationMetrics(PixelMetric):
         A dict of scalars.
 
     Raises:
-        ValueError: float labels, float predictions whose last axis is not the classes, sample weights,
+        ValueError: labels that are neither integers nor floats,
+            float predictions whose last axis is not the classes, sample weights,
             `ignore_class` beside another `ignore_label`.
     """
 

@@ -45,7 +45,7 @@ class TrimapMeanIoU(PixelMetric):
         ignore_class: Alias of `ignore_label`, the name that Keras uses. None if not given.
 
     Call arguments:
-        y_true: integer labels.
+        y_true: Labels, integers or floats that are whole numbers.
         y_pred: logits or probabilities (floats, one for each class), or predicted ids (integers).
         sample_weight: not supported; a pixel that does not count is labeled `ignore_label`.
 
@@ -57,7 +57,8 @@ class TrimapMeanIoU(PixelMetric):
         A dict of scalars, `trimap_miou_<radius>`.
 
     Raises:
-        ValueError: radii that do not increase from 1 or more, float labels, float predictions whose last axis is not
+        ValueError: radii that do not increase from 1 or more, labels that are neither integers nor
+            floats, float predictions whose last axis is not
             the classes, sample weights, `ignore_class` beside another
             `ignore_label`.
 

@@ -4,7 +4,8 @@ import re
 
 from tfseg.errors import RunError, first_line
 
-_LABELS = re.compile(r"(Labels must be classes [^\]\n]*Received:)[\]'\s\[]*(-?\d+)(?:,? (-?\d+))?")
+_NUMBER = r"-?(?:\d+(?:\.\d*)?(?:e[+-]?\d+)?|inf|nan)"
+_LABELS = re.compile(rf"(Labels must be [^\]\n]*Received:)[\]'\s\[]*({_NUMBER})(?:,? ({_NUMBER}))?")
 
 
 def explain(error: BaseException) -> RunError | None:
