@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfseg.losses import CrossEntropy
+from tfseg.losses import CrossEntropy, TopKCrossEntropy
 
 IGNORE = 255
 
@@ -152,6 +152,17 @@ def test_in_compile_and_fit():
     labels, logits = example(shape=(4, 3, 4))
     history = model.fit(logits, labels, batch_size=2, epochs=3, verbose=0).history["loss"]
     assert history[-1] < history[0]
+
+
+@pytest.mark.parametrize("kind", [CrossEntropy, TopKCrossEntropy])
+def test_from_logits_must_be_true(kind):
+    assert kind(from_logits=True).get_config() == kind().get_config()
+    words = (
+        "`from_logits` must be True: this loss takes logits, not probabilities. Remove the softmax at the end of the "
+        "model, and leave `from_logits` out. Received: from_logits=False"
+    )
+    with pytest.raises(ValueError, match="^" + re.escape(words) + "$"):
+        kind(from_logits=False)
 
 
 ERRORS = [

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.losses.pixels import pixel_labels, weighted
+from tfseg.losses.pixels import check_from_logits, pixel_labels, weighted
 from tfseg.losses.resolution import Positions, check, matched
 from tfseg.ops.label_maps import integer_labels, resolve_ignore_label
 from tfseg.ops.runtime import sum_over_replicas
@@ -44,6 +44,8 @@ class CrossEntropy(keras.losses.Loss):
             corner to the other.
         name: Name of the loss.
         ignore_class: Alias of `ignore_label`, the name that Keras uses. None if not given.
+        from_logits: Must be True, the only mode: `y_pred` are logits. Accepted so that calls written for Keras's losses
+            work.
 
     Call arguments:
         y_true: Labels, integers or floats that are whole numbers.
@@ -75,7 +77,9 @@ class CrossEntropy(keras.losses.Loss):
         name: str = "cross_entropy",
         *,
         ignore_class: int | None = None,
+        from_logits: bool = True,
     ) -> None:
+        check_from_logits(from_logits)
         if reduction not in ("mean", "sum"):
             raise ValueError(f'`reduction` must be "mean" or "sum". Received: reduction={reduction!r}')
         check(resolution)

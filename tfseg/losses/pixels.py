@@ -8,6 +8,19 @@ from keras import ops
 from tfseg.ops.runtime import assert_condition
 
 
+def check_from_logits(from_logits: bool) -> None:
+    """Checks the argument that Keras's losses have and ours need not.
+
+    Raises:
+        ValueError: If `from_logits` is not True.
+    """
+    if from_logits is not True:
+        raise ValueError(
+            "`from_logits` must be True: this loss takes logits, not probabilities. Remove the softmax at the end of "
+            f"the model, and leave `from_logits` out. Received: from_logits={from_logits!r}"
+        )
+
+
 def pixel_labels(labels: Any, logits_shape: Sequence[int | None], ignore_label: int) -> tuple[Any, Any]:
     """Labels that are safe to look up, and which pixels count.
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.losses.pixels import pixel_labels, weighted
+from tfseg.losses.pixels import check_from_logits, pixel_labels, weighted
 from tfseg.losses.resolution import Positions, check, matched
 from tfseg.ops.label_maps import integer_labels, resolve_ignore_label
 from tfseg.ops.runtime import sum_over_replicas
@@ -41,6 +41,8 @@ class TopKCrossEntropy(keras.losses.Loss):
         positions: where smaller logits lie in the image, as for `CrossEntropy`.
         name: Name of the loss.
         ignore_class: Alias of `ignore_label`, the name that Keras uses. None if not given.
+        from_logits: Must be True, the only mode: `y_pred` are logits. Accepted so that calls written for Keras's losses
+            work.
 
     Call arguments:
         y_true: Labels, integers or floats that are whole numbers.
@@ -72,7 +74,9 @@ class TopKCrossEntropy(keras.losses.Loss):
         name: str = "top_k_cross_entropy",
         *,
         ignore_class: int | None = None,
+        from_logits: bool = True,
     ) -> None:
+        check_from_logits(from_logits)
         if pixels < 1:
             raise ValueError(f"`pixels` must be at least 1. Received: pixels={pixels}")
         check(resolution)
