@@ -45,12 +45,12 @@ def test_only_the_hardest_pixels_have_gradients() -> None:
     with tf.GradientTape() as tape:
         tape.watch(scores)
         loss = TopKCrossEntropy(4)(labels, scores)
-    moved = np.abs(tape.gradient(loss, scores).numpy()).sum(-1) > 0
-    assert moved.sum(axis=(1, 2)).tolist() == [4, min(4, int((labels[1] != 255).sum())), 0]
+    selected = np.abs(tape.gradient(loss, scores).numpy()).sum(-1) > 0
+    assert selected.sum(axis=(1, 2)).tolist() == [4, min(4, int((labels[1] != 255).sum())), 0]
     losses = np.asarray(keras.ops.sparse_categorical_crossentropy(np.where(labels == 255, 0, labels), logits, True))
     for image in range(2):
-        still = ~moved[image] & (labels[image] != 255)
-        assert losses[image][moved[image]].min() >= losses[image][still].max(initial=0)
+        others = ~selected[image] & (labels[image] != 255)
+        assert losses[image][selected[image]].min() >= losses[image][others].max(initial=0)
 
 
 def test_sample_weights_do_not_affect_the_selection() -> None:
