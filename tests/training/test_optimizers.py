@@ -125,7 +125,7 @@ def test_nonfinite_gradient_halts_the_optimizer(bad):
 
 
 def test_loss_scale_is_halved_and_doubled():
-    """As in `LossScaleOptimizer`, an overflow skips the step; `growth_steps` finite steps double the scale."""
+    """An overflow skips the step, and `growth_steps` finite steps double the scale, as in `LossScaleOptimizer`."""
     steps = gradients(6)
     weights = variables()
     optimizer = lr_multipliers.SGD(0.1, initial_scale=8.0, growth_steps=3)
