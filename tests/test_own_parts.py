@@ -139,11 +139,11 @@ def test_what_a_training_makes_is_looked_at() -> None:
     part = OwnDecoder(call=failing)
     with pytest.raises(RunError) as caught:
         construct("loss", keras.losses.Loss, part, 1, 2, 3)
-    assert str(caught.value) == ("training.loss: own fails (KeyError: 'pool9'). Correct it, or take another one")
+    assert str(caught.value) == ("training.loss: own failed (KeyError: 'pool9'). Correct it, or use another one")
     with pytest.raises(RunError) as caught:
         construct("schedule", RATES, OwnDecoder(call=lambda *_: "fast"), 1, 2, 3)
     assert str(caught.value) == (
-        "training.schedule: own must make a int or float or LearningRateSchedule. Received: 'fast'"
+        "training.schedule: own must return int or float or LearningRateSchedule. Received: 'fast'"
     )
 
 

@@ -1,4 +1,4 @@
-"""The losses, tiny."""
+"""Small cases of all losses."""
 
 from tests.checks import LossCase
 from tfseg.losses import CrossEntropy, TopKCrossEntropy

@@ -1,4 +1,4 @@
-"""CrossEntropy against a slow computation in NumPy, and its ignore policy."""
+"""CrossEntropy against NumPy, and its ignored pixels."""
 
 import json
 import re
@@ -10,13 +10,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfseg.losses import CrossEntropy
+from tfseg.losses import CrossEntropy, TopKCrossEntropy
 
 IGNORE = 255
 
 
 def by_hand(labels, logits, class_weights=None, reduction="mean", sample_weight=None, ignore=IGNORE):
-    """One pixel after the other, in double precision."""
+    """Computes the loss pixel by pixel in double precision."""
     total = weight_sum = 0.0
     for index in np.ndindex(labels.shape):
         if labels[index] == ignore:
@@ -41,14 +41,14 @@ def example(seed=0, shape=(2, 3, 4), classes=5, ignored=0.3):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("class_weights", [None, (0.5, 1.0, 2.0, 0.0, 3.0)])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_equals_the_computation_by_hand(reduction, class_weights, weighted):
+def test_loss_equals_numpy(reduction, class_weights, weighted):
     labels, logits = example()
     weight = np.random.default_rng(1).random(labels.shape).astype(np.float32) if weighted else None
     loss = CrossEntropy(class_weights=class_weights, reduction=reduction)(labels, logits, weight)
     np.testing.assert_allclose(loss, by_hand(labels, logits, class_weights, reduction, weight), rtol=1e-6)
 
 
-def test_sample_weights_of_images_and_with_a_channel():
+def test_sample_weights_per_image_and_with_channel_axis():
     labels, logits = example()
     images = np.array([1.0, 3.0], np.float32)
     pixels = np.broadcast_to(images[:, None, None], labels.shape)
@@ -61,8 +61,8 @@ def test_sample_weights_of_images_and_with_a_channel():
 @given(
     seed=st.integers(0, 2**16), ignored=st.floats(0, 1), dtype=st.sampled_from(["uint8", "int32", "int64", "uint16"])
 )
-def test_ignoring_a_pixel_is_deleting_it(seed, ignored, dtype):
-    """Whatever is ignored: the loss is that of the other pixels alone, and their gradient too."""
+def test_ignored_pixels_equal_deleted_pixels(seed, ignored, dtype):
+    """Loss and gradient are those of the other pixels alone."""
     labels, logits = example(seed, ignored=ignored)
     kept = labels != IGNORE
     with tf.GradientTape() as tape:
@@ -83,7 +83,7 @@ def test_ignoring_a_pixel_is_deleting_it(seed, ignored, dtype):
     assert not gradient[~kept].any()
 
 
-def test_gradient_is_that_of_finite_differences():
+def test_gradients_match_finite_differences():
     labels, logits = example(shape=(1, 2, 2))
     loss = CrossEntropy(class_weights=(0.5, 1.0, 2.0, 1.5, 3.0))
     _, (numeric,) = tf.test.compute_gradient(lambda scores: loss(labels, scores), [logits], delta=1e-2)
@@ -96,8 +96,8 @@ def test_gradient_is_that_of_finite_differences():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_logits_are_summed_in_float32(dtype):
-    """13 in half precision is still 13, and a million pixels do not overflow."""
+def test_half_precision_logits_give_float32_losses(dtype):
+    """The sum over a million pixels does not overflow."""
     labels = np.zeros((1, 1024, 1024), np.uint8)
     logits = keras.ops.stack([keras.ops.zeros((1, 1024, 1024)), keras.ops.full((1, 1024, 1024), 60.0)], axis=-1)
     loss = CrossEntropy()(labels, keras.ops.cast(logits, dtype))
@@ -105,12 +105,12 @@ def test_half_precision_logits_are_summed_in_float32(dtype):
     np.testing.assert_allclose(loss, 60.0, rtol=1e-6)
 
 
-def test_labels_with_a_channel():
+def test_labels_with_channel_axis():
     labels, logits = example()
     np.testing.assert_allclose(CrossEntropy()(labels[..., None], logits), CrossEntropy()(labels, logits))
 
 
-def test_eager_is_graph_is_xla():
+def test_eager_graph_and_xla_agree():
     labels, logits = example()
     loss = CrossEntropy(class_weights=(0.5, 1.0, 2.0, 1.5, 3.0))
     dynamic = [tf.TensorSpec([None, None, None], tf.int32), tf.TensorSpec([None, None, None, 5], tf.float32)]
@@ -120,16 +120,16 @@ def test_eager_is_graph_is_xla():
 
 
 @pytest.mark.parametrize("wrong", [5, 7, -1, 254])
-def test_a_label_out_of_range_is_never_silent(wrong):
+def test_labels_out_of_range_raise(wrong):
     labels, logits = example()
     labels[0, 0, 0] = wrong
     low, high = min(wrong, 0), max(wrong, 4)
-    words = "Labels must be classes 0 to 4, or 255 where a pixel does not count. Received:"
-    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(words)) as caught:
+    message = "Labels must be classes 0 to 4, or 255 where a pixel does not count. Received:"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(message)) as caught:
         CrossEntropy()(labels, logits)
     assert f"{low}, {high}" in str(caught.value)
     graph = tf.function(lambda y, s: CrossEntropy()(y, s))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(f"[{words}] [{low} {high}]")):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(f"[{message}] [{low} {high}]")):
         graph(labels, logits)
     xla = tf.function(lambda y, s: CrossEntropy()(y, s), jit_compile=True)
     assert np.isnan(xla(labels, logits))
@@ -154,6 +154,17 @@ def test_in_compile_and_fit():
     assert history[-1] < history[0]
 
 
+@pytest.mark.parametrize("kind", [CrossEntropy, TopKCrossEntropy])
+def test_from_logits_must_be_true(kind):
+    assert kind(from_logits=True).get_config() == kind().get_config()
+    message = (
+        "`from_logits` must be True: this loss takes logits, not probabilities. Remove the softmax at the end of the "
+        "model, and leave `from_logits` out. Received: from_logits=False"
+    )
+    with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
+        kind(from_logits=False)
+
+
 ERRORS = [
     (
         lambda: CrossEntropy(reduction="none"),
@@ -161,16 +172,15 @@ ERRORS = [
     ),
     (
         lambda: CrossEntropy(class_weights=[1.0, -1.0]),
-        "`class_weights` must be numbers from 0 up. Received: class_weights=[1.0, -1.0]",
+        "`class_weights` must be a nonempty list of numbers >= 0. Received: class_weights=[1.0, -1.0]",
     ),
     (
         lambda: CrossEntropy(class_weights=[1, 2])(np.zeros((1, 2, 2), int), np.zeros((1, 2, 2, 3))),
-        "`class_weights` must hold one weight for each of the 3 classes of the logits. Received: "
-        "class_weights=(1.0, 2.0)",
+        "`class_weights` must have one weight per class of the logits, that is 3. Received: class_weights=(1.0, 2.0)",
     ),
     (
-        lambda: CrossEntropy()(np.zeros((1, 2, 2), np.float32), np.zeros((1, 2, 2, 3))),
-        "Labels must be integers, one class id for each pixel. Received: y_true of dtype float32 and shape (1, 2, 2)",
+        lambda: CrossEntropy()(np.zeros((1, 2, 2), bool), np.zeros((1, 2, 2, 3))),
+        "Labels must be integers, or floats that are whole numbers. Received: y_true of dtype bool and shape (1, 2, 2)",
     ),
     (
         lambda: CrossEntropy()(np.zeros((1, 2, 3), int), np.zeros((1, 2, 2, 3))),
@@ -180,7 +190,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("call", "words"), ERRORS)
-def test_error_texts(call, words):
-    with pytest.raises(ValueError, match="^" + re.escape(words) + "$"):
+@pytest.mark.parametrize(("call", "message"), ERRORS)
+def test_error_messages(call, message):
+    with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         call()

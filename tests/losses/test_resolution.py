@@ -1,4 +1,4 @@
-"""Scores and labels of different sizes: against NumPy, and against what DeepLab does."""
+"""Losses whose logits and labels differ in size, against NumPy and the subsampling of DeepLab."""
 
 import json
 import math
@@ -21,34 +21,34 @@ def masks(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def nearest(count: int, length: int) -> list[int]:
-    """The nearest of `count` pixels to each of `length` places, corners aligned, in exact fractions."""
+    """Returns the nearest of `count` pixels to each of `length` corner-aligned positions, computed exactly."""
     return [
-        (2 * place * (count - 1) + (length - 1)) // (2 * (length - 1)) if length > 1 else 0 for place in range(length)
+        (2 * index * (count - 1) + (length - 1)) // (2 * (length - 1)) if length > 1 else 0 for index in range(length)
     ]
 
 
 @pytest.mark.parametrize("stride", [4, 8, 16])
-@pytest.mark.parametrize("places", [1, 2, 41])
-def test_grid_points_are_exact(stride: int, places: int) -> None:
-    """Crops of 8k + 1 pixels, such as 321 for 41 places: every eighth label, as DeepLab takes them."""
-    labels = masks(stride * (places - 1) + 1, 2 * stride + 1)
-    np.testing.assert_array_equal(subsample(labels, (places, 3)), labels[:, ::stride, ::stride])
+@pytest.mark.parametrize("rows", [1, 2, 41])
+def test_subsampling_by_a_stride_is_exact(stride: int, rows: int) -> None:
+    """Crops of 8k + 1 pixels, such as 321 for 41 positions, give every eighth label, as in DeepLab."""
+    labels = masks(stride * (rows - 1) + 1, 2 * stride + 1)
+    np.testing.assert_array_equal(subsample(labels, (rows, 3)), labels[:, ::stride, ::stride])
 
 
 @given(count=st.integers(1, 400), length=st.integers(1, 400))
-def test_any_size_takes_the_nearest_label(count: int, length: int) -> None:
+def test_any_size_takes_nearest_labels(count: int, length: int) -> None:
     if length > count:
         return
     labels = masks(count, 1)
     np.testing.assert_array_equal(subsample(labels, (length, 1))[:, :, 0], labels[:, nearest(count, length), 0])
 
 
-def test_a_channel_stays() -> None:
+def test_channel_axis_is_kept() -> None:
     labels = masks(9, 17)
     np.testing.assert_array_equal(subsample(labels[..., None], (2, 3)), subsample(labels, (2, 3))[..., None])
 
 
-def test_eager_is_graph_is_xla() -> None:
+def test_eager_graph_and_xla_agree() -> None:
     labels, expected = masks(30, 23), subsample(masks(30, 23), (7, 5))
     unknown = tf.function(
         lambda y, x: subsample(y, (tf.shape(x)[1], tf.shape(x)[2])),
@@ -61,18 +61,17 @@ def test_eager_is_graph_is_xla() -> None:
 
 @pytest.mark.parametrize("kind", [CrossEntropy, TopKCrossEntropy])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_loss_at_the_scores(kind: type, weighted: bool) -> None:
-    """The same as the loss of labels that somebody else subsampled."""
+def test_loss_at_score_resolution_equals_subsampled_labels(kind: type, weighted: bool) -> None:
     labels, logits = masks(17, 25), np.random.default_rng(1).normal(size=(2, 3, 4, 5)).astype(np.float32)
     weights = np.random.default_rng(2).random((2, 17, 25)).astype(np.float32) if weighted else None
     small = None if weights is None else weights[:, ::8, ::8]
-    found = kind(resolution="scores")(labels, logits, weights)
-    np.testing.assert_allclose(found, kind()(labels[:, ::8, ::8], logits, small), rtol=1e-6)
+    loss = kind(resolution="scores")(labels, logits, weights)
+    np.testing.assert_allclose(loss, kind()(labels[:, ::8, ::8], logits, small), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [CrossEntropy, TopKCrossEntropy])
-def test_loss_at_the_image(kind: type) -> None:
-    """The same as the loss of scores that somebody else resized, gradients too."""
+def test_loss_at_image_resolution_equals_resized_logits(kind: type) -> None:
+    """Loss and gradients equal those of logits resized in advance."""
     labels, logits = masks(9, 13), tf.constant(np.random.default_rng(1).normal(size=(2, 3, 4, 5)), tf.float32)
     values, gradients = [], []
     for loss, prepared in (
@@ -100,8 +99,8 @@ POSITIONS = [
 
 @pytest.mark.parametrize("positions", POSITIONS, ids=lambda each: str(tuple(each)))
 @pytest.mark.parametrize("count", [33, 30, 7])
-def test_positions_by_hand(positions: Positions, count: int) -> None:
-    """Each position takes the nearest pixel, in exact fractions; beyond the image there is no label."""
+def test_positions_equal_exact_fractions(positions: Positions, count: int) -> None:
+    """Each position takes the nearest pixel; positions beyond the image take the ignore label."""
     labels, size = masks(count, 40), (4, 3)
     rows, columns = (by_hand(positions, *each) for each in zip((count, 40), size, strict=True))
     expected = np.full((2, *size), 99)
@@ -127,7 +126,7 @@ def by_hand(positions: Positions, count: int, length: int) -> list[int]:
 @pytest.mark.parametrize("positions", POSITIONS, ids=lambda each: str(tuple(each)))
 @pytest.mark.parametrize("resolution", ["image", "scores"])
 def test_positions_in_losses(positions: Positions, resolution: str) -> None:
-    """By hand, in a graph of unknown sizes, and after a round through the configuration, as JSON has it."""
+    """Losses equal those of prepared inputs, also in a graph of dynamic size; positions survive JSON."""
     labels, logits = masks(30, 23), np.random.default_rng(1).normal(size=(2, 4, 4, 5)).astype(np.float32)
     weights = np.random.default_rng(2).random((2, 30, 23)).astype(np.float32)
     loss = CrossEntropy(resolution=resolution, positions=positions)
@@ -136,11 +135,11 @@ def test_positions_in_losses(positions: Positions, resolution: str) -> None:
         expected = CrossEntropy()(taken[0], logits, taken[1])
     else:
         if positions.output_stride is not None:
-            raised = zoom(tf.constant(logits), positions.output_stride, (30, 23))
+            resized = zoom(tf.constant(logits), positions.output_stride, (30, 23))
         else:
             whole = [-(-(side - r) // m) * m + r for m, r in [positions.grid or (1, 0)] for side in (30, 23)]
-            raised = resize(logits, whole, align_corners=positions.align_corners)[:, :30, :23]
-        expected = CrossEntropy()(labels, raised, weights)
+            resized = resize(logits, whole, align_corners=positions.align_corners)[:, :30, :23]
+        expected = CrossEntropy()(labels, resized, weights)
     np.testing.assert_allclose(loss(labels, logits, weights), expected, rtol=1e-6)
     unknown = [tf.TensorSpec([None, None, None], tf.int32), tf.TensorSpec([None, None, None, 5], tf.float32)]
     graph = tf.function(lambda y, x: loss(y, x), input_signature=unknown)
@@ -149,7 +148,7 @@ def test_positions_in_losses(positions: Positions, resolution: str) -> None:
     assert again.positions == positions
 
 
-def test_unknown_sizes_in_a_graph() -> None:
+def test_dynamic_sizes_in_a_graph() -> None:
     labels, logits = masks(17, 25), np.random.default_rng(1).normal(size=(2, 3, 4, 5)).astype(np.float32)
     unknown = [tf.TensorSpec([None, None, None], tf.int32), tf.TensorSpec([None, None, None, 5], tf.float32)]
     for resolution in ("image", "scores"):
@@ -158,21 +157,21 @@ def test_unknown_sizes_in_a_graph() -> None:
         np.testing.assert_allclose(graph(labels, logits), loss(labels, logits), rtol=1e-6)
 
 
-def test_sizes_that_differ_are_an_error_unless_asked_for() -> None:
+def test_different_sizes_raise_without_a_resolution() -> None:
     with pytest.raises(ValueError, match="of the same height and width"):
         CrossEntropy()(masks(17, 25), np.zeros((2, 3, 4, 5), np.float32))
 
 
-def test_error_texts() -> None:
-    words = '`resolution` must be "image", "scores" or None. Received: resolution=\'labels\''
+def test_error_messages() -> None:
+    message = '`resolution` must be "image", "scores" or None. Received: resolution=\'labels\''
     for kind in (CrossEntropy, TopKCrossEntropy):
-        with pytest.raises(ValueError, match="^" + re.escape(words) + "$"):
+        with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
             kind(resolution="labels")
     with pytest.raises(ValueError, match=r"^`output_stride` must be at least 1. Received: output_stride=0$"):
         CrossEntropy(positions={"output_stride": 0})
-    words = (
-        "Labels are subsampled to scores, which must not be larger. Received: labels of shape (2, 4, 9), scores of "
-        "height and width (5, 9)"
+    message = (
+        "Labels can only be subsampled to scores of the same or a smaller size. Received: labels of shape (2, 4, 9), "
+        "scores of height and width (5, 9)"
     )
-    with pytest.raises(ValueError, match="^" + re.escape(words) + "$"):
+    with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         subsample(keras.ops.convert_to_tensor(masks(4, 9)), (5, 9))

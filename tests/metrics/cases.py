@@ -1,4 +1,4 @@
-"""The metrics, tiny."""
+"""Small cases of all metrics."""
 
 from tests.checks import MetricCase
 from tfseg.metrics import BoundaryIoU, SegmentationMetrics, TrimapMeanIoU

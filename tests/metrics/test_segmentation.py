@@ -1,4 +1,4 @@
-"""SegmentationMetrics against slow NumPy, the golden maps, and Keras."""
+"""SegmentationMetrics against NumPy, published predictions, and Keras."""
 
 import json
 import re
@@ -17,19 +17,19 @@ IGNORE = 255
 
 
 def by_hand(labels, ids, classes, absent="union"):
-    """The definitions, one class after the other, from the pixels themselves."""
+    """Computes the metrics class by class from the pixels."""
     kept = labels != IGNORE
     truth, predicted = labels[kept], ids[kept]
     ious, accuracies, weighted = [], [], 0.0
     for label in range(classes):
         hits = np.sum((truth == label) & (predicted == label))
         union = np.sum((truth == label) | (predicted == label))
-        there = np.sum(truth == label)
-        if there if absent == "ground_truth" else union:
+        present = np.sum(truth == label)
+        if present if absent == "ground_truth" else union:
             ious.append(hits / union)
-        if there:
-            accuracies.append(hits / there)
-            weighted += there * hits / union
+        if present:
+            accuracies.append(hits / present)
+            weighted += present * hits / union
     pixels = max(len(truth), 1)
     return {
         "miou": np.mean(ious) if ious else 0.0,
@@ -39,7 +39,7 @@ def by_hand(labels, ids, classes, absent="union"):
     }
 
 
-def same(result, expected, rtol=1e-6):
+def assert_equal_metrics(result, expected, rtol=1e-6):
     assert set(result) == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(float(result[name]), value, rtol=rtol, err_msg=name)
@@ -63,11 +63,11 @@ def test_equals_the_definitions(seed, classes, ignored, absent):
     metric.update_state(labels[:1], ids[:1])
     metric.update_state(labels[1:], ids[1:])
     expected = by_hand(labels, ids, classes, absent)
-    same(metric.result(), expected)
-    same(scores(metric.matrix(), absent), expected, rtol=1e-12)
+    assert_equal_metrics(metric.result(), expected)
+    assert_equal_metrics(scores(metric.matrix(), absent), expected, rtol=1e-12)
 
 
-def test_ids_logits_and_probabilities_count_the_same():
+def test_class_ids_logits_and_probabilities_give_equal_counts():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, (2, 4, 5)).astype(np.uint8)
     logits = rng.normal(size=(2, 4, 5, 3)).astype(np.float32)
@@ -90,7 +90,7 @@ def test_ids_logits_and_probabilities_count_the_same():
     np.testing.assert_array_equal(matrices[0], expected)
 
 
-def test_exact_past_two_to_the_31():
+def test_counts_are_exact_beyond_2_to_the_31():
     metric = SegmentationMetrics(2)
     before = np.array([[2**31 + 1, 5, 0], [2**40, 2**53 + 1, 0]])
     metric.confusion.assign(before)
@@ -99,7 +99,7 @@ def test_exact_past_two_to_the_31():
 
 
 def test_absent_classes():
-    """Class 1 is only predicted, class 2 is nowhere."""
+    """Class 1 is only in the prediction, class 2 in neither."""
     matrix = np.array([[6, 2, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
     assert scores(matrix)["miou"] == pytest.approx((6 / 8 + 0) / 2)
     assert scores(matrix, "ground_truth")["miou"] == pytest.approx(6 / 8)
@@ -107,7 +107,7 @@ def test_absent_classes():
     assert per_class(matrix, "ground_truth") == (0.75, None, None)
 
 
-def test_nothing_counted_is_zero():
+def test_without_counted_pixels_all_metrics_are_zero():
     metric = SegmentationMetrics(3)
     metric.update_state(np.full((1, 2, 2), IGNORE), np.zeros((1, 2, 2), int))
     assert {float(value) for value in metric.result().values()} == {0.0}
@@ -115,7 +115,7 @@ def test_nothing_counted_is_zero():
     assert metric.report(["a", "b", "c"])["per_class"] == {"a": None, "b": None, "c": None}
 
 
-def test_report_is_json_and_complete():
+def test_report_is_complete_and_serializable_as_json():
     metric = SegmentationMetrics(2)
     metric.update_state(np.array([[[0, 0, 1, 1, IGNORE]]]), np.array([[[0, 1, 1, IGNORE, 0]]]))
     assert json.loads(json.dumps(metric.report(("road", "car")))) == {
@@ -129,12 +129,12 @@ def test_report_is_json_and_complete():
     }
 
 
-def maps(folder):
+def label_maps(folder):
     return {path.stem: np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))}
 
 
 def counted(truth, predictions, classes, ignore):
-    """Counts each image as its own batch: sizes differ."""
+    """Counts each image as a batch of its own, since sizes differ."""
     metric = SegmentationMetrics(classes, ignore)
     update = tf.function(metric.update_state, reduce_retracing=True)
     for name, prediction in predictions.items():
@@ -143,12 +143,12 @@ def counted(truth, predictions, classes, ignore):
 
 
 def test_camvid_espnet_maps(shared):
-    predictions = maps(shared / "golden" / "camvid_espnet_maps")
-    truth = maps(shared / "data" / "camvid" / "testannot")
+    predictions = label_maps(shared / "golden" / "camvid_espnet_maps")
+    truth = label_maps(shared / "data" / "camvid" / "testannot")
     assert len(predictions) == 233
     metric = counted(truth, predictions, 11, 11)
     assert round(float(metric.result()["miou"]), 4) == 0.5717
-    # As its paper counts: void is a class of ground truth and prediction, and not in the mean.
+    # As in the ESPNet paper: void is a class of ground truth and prediction, and excluded from the mean.
     matrix = np.zeros((12, 12), np.int64)
     for name, prediction in predictions.items():
         np.add.at(matrix, (truth[name].ravel(), prediction.ravel()), 1)
@@ -161,15 +161,15 @@ def test_camvid_espnet_maps(shared):
 )
 def test_deeplab_v1_masks(shared, folder, union, ground_truth):
     golden = shared / "golden" / "deeplab_v1_crf"
-    predictions = maps(golden / folder)
+    predictions = label_maps(golden / folder)
     assert len(predictions) == 25
-    metric = counted(maps(golden / "gt"), predictions, 21, 255)
+    metric = counted(label_maps(golden / "gt"), predictions, 21, 255)
     assert round(float(metric.result()["miou"]), 4) == union
     assert round(scores(metric.matrix(), "ground_truth")["miou"], 4) == ground_truth
 
 
 def test_in_compile_fit_and_evaluate():
-    """`miou` in the logs of `fit`, `val_miou` in validation; `reset_state` between them."""
+    """Logs have `miou` in training and `val_miou` in validation, and the state is reset between the two."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(4, 3, 4, 3)).astype(np.float32)
     labels = rng.integers(0, 3, (4, 3, 4)).astype(np.int32)
@@ -192,46 +192,46 @@ def test_config_round_trip():
     assert again.get_config() == metric.get_config()
 
 
-def test_a_label_out_of_range_is_never_silent():
+def test_labels_out_of_range_raise():
     metric = SegmentationMetrics(3)
-    words = "Labels must be classes 0 to 2, or 255 where a pixel does not count. Received:"
-    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(words)):
+    message = "Labels must be classes 0 to 2, or 255 where a pixel does not count. Received:"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(message)):
         metric.update_state(np.array([[[0, 3]]]), np.array([[[0, 1]]]))
 
 
 ERRORS = [
-    (lambda: SegmentationMetrics(0), "`classes` must be at least 1. Received: classes=0"),
+    (lambda: SegmentationMetrics(0), "`num_classes` must be at least 1. Received: num_classes=0"),
     (
         lambda: SegmentationMetrics(3, absent="skip"),
         '`absent` must be "union" or "ground_truth". Received: absent=\'skip\'',
     ),
     (
-        lambda: SegmentationMetrics(3).update_state(np.zeros((1, 2, 2), np.float32), np.zeros((1, 2, 2), int)),
-        "Labels must be integers, one class id for each pixel. Received: y_true of dtype float32 and shape (1, 2, 2)",
+        lambda: SegmentationMetrics(3).update_state(np.zeros((1, 2, 2), bool), np.zeros((1, 2, 2), int)),
+        "Labels must be integers, or floats that are whole numbers. Received: y_true of dtype bool and shape (1, 2, 2)",
     ),
     (
         lambda: SegmentationMetrics(3).update_state(np.zeros((1, 2, 2), int), np.zeros((1, 2, 2, 4), "f")),
-        "Predictions must be integer ids, or floats of shape [batch, height, width, 3]. Received: y_pred of dtype "
-        "float32 and shape (1, 2, 2, 4)",
+        "Predictions must be integer class ids, or floats of shape [batch, height, width, 3]. Received: y_pred of "
+        "dtype float32 and shape (1, 2, 2, 4)",
     ),
     (
         lambda: SegmentationMetrics(3).update_state(np.zeros((1, 2, 2), int), np.zeros((1, 2, 2), int), np.ones(1)),
-        "SegmentationMetrics counts whole pixels: label those that do not count with ignore_label=255 instead of "
-        "weighting them. Received: sample_weight",
+        "SegmentationMetrics does not support `sample_weight`. Set the labels of pixels to ignore to ignore_label=255 "
+        "instead. Received: sample_weight",
     ),
     (
         lambda: scores(np.zeros((2, 4), int)),
-        "A confusion matrix is [classes, classes], or [classes, classes + 1] with a column for pixels predicted as no "
-        "class. Received: matrix of shape (2, 4)",
+        "`matrix` must be of shape [classes, classes], or [classes, classes + 1] with a column of pixels predicted as "
+        "none of the classes. Received: matrix of shape (2, 4)",
     ),
     (
         lambda: report(np.zeros((2, 2), int), ["a"]),
-        "`names` must name each of the 2 classes of the matrix. Received: names=('a',)",
+        "`names` must have one name per class of the matrix, that is 2. Received: names=('a',)",
     ),
 ]
 
 
-@pytest.mark.parametrize(("call", "words"), ERRORS)
-def test_error_texts(call, words):
-    with pytest.raises(ValueError, match="^" + re.escape(words) + "$"):
+@pytest.mark.parametrize(("call", "message"), ERRORS)
+def test_error_messages(call, message):
+    with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         call()

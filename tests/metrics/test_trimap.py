@@ -1,4 +1,4 @@
-"""TrimapMeanIoU against all pairs of pixels, and a mask whose numbers can be counted."""
+"""TrimapMeanIoU against brute force over all pairs of pixels, and on a small mask counted by hand."""
 
 import json
 import re
@@ -17,8 +17,8 @@ VOID = 255
 RADII = (1, 2, 4)
 
 
-def void_as_in_voc(random: np.random.Generator, shape: tuple[int, int, int], classes: int) -> np.ndarray:
-    """Blocks of classes, some of them in a band of void, some touching; some images are void to a large part."""
+def random_masks_with_void(random: np.random.Generator, shape: tuple[int, int, int], classes: int) -> np.ndarray:
+    """Returns masks of rectangles, some surrounded by void, some touching; some masks are mostly void."""
     labels = np.zeros(shape, np.int32)
     for image in labels:
         for _ in range(random.integers(0, 5)):
@@ -29,8 +29,8 @@ def void_as_in_voc(random: np.random.Generator, shape: tuple[int, int, int], cla
     return labels
 
 
-def by_all_pairs(labels: np.ndarray, ids: np.ndarray, classes: int, radii: tuple[int, ...]) -> np.ndarray:
-    """For each radius the confusion matrix of pixels that have a pixel of another label so near."""
+def by_brute_force(labels: np.ndarray, ids: np.ndarray, classes: int, radii: tuple[int, ...]) -> np.ndarray:
+    """Returns, per radius, the confusion matrix of the pixels within that distance of another label."""
     matrices = np.zeros((len(radii), classes, classes + 1), np.int64)
     for truth, predicted in zip(labels, ids, strict=True):
         pixels = list(np.ndindex(truth.shape))
@@ -38,22 +38,22 @@ def by_all_pairs(labels: np.ndarray, ids: np.ndarray, classes: int, radii: tuple
             distances = [
                 max(abs(row - i), abs(column - j)) for i, j in pixels if truth[i, j] != truth[row, column]
             ] or [np.inf]
-            for place, radius in enumerate(radii):
+            for index, radius in enumerate(radii):
                 if truth[row, column] != VOID and min(distances) <= radius:
-                    matrices[place, truth[row, column], min(predicted[row, column], classes)] += 1
+                    matrices[index, truth[row, column], min(predicted[row, column], classes)] += 1
     return matrices
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_equals_all_pairs(seed: int) -> None:
-    """Sizes smaller than the band too, void among the predictions, and in a graph that does not know the size."""
+def test_matrices_equal_brute_force(seed: int) -> None:
+    """Includes images smaller than the band, void in predictions, and a graph of dynamic size."""
     random = np.random.default_rng(seed)
     shape = (2, *[(9, 11), (3, 12), (1, 7)][seed % 3])
-    labels = void_as_in_voc(random, (shape[0], max(shape[1], 3), shape[2]), 3)[:, : shape[1]]
+    labels = random_masks_with_void(random, (shape[0], max(shape[1], 3), shape[2]), 3)[:, : shape[1]]
     ids = np.where(random.random(shape) < 0.2, VOID, random.integers(0, 3, shape))
     metric, other = TrimapMeanIoU(3, RADII), TrimapMeanIoU(3, RADII)
     metric.update_state(labels, ids)
-    expected = by_all_pairs(labels, ids, 3, RADII)
+    expected = by_brute_force(labels, ids, 3, RADII)
     np.testing.assert_array_equal(metric.matrices(), expected)
     spec = tf.TensorSpec((None, None, None), tf.int32)
     update = tf.function(other.update_state, input_signature=[spec, spec])
@@ -62,8 +62,8 @@ def test_equals_all_pairs(seed: int) -> None:
     np.testing.assert_array_equal(other.matrices(), expected)
 
 
-def test_a_mask_that_can_be_counted() -> None:
-    """A row `0 0 0 0 void 1 1 1 1`, of which the pixel two from void on the left is wrong."""
+def test_small_mask_counted_by_hand() -> None:
+    """The row is `0 0 0 0 void 1 1 1 1`, with an error two pixels to the left of void."""
     labels = np.array([[[0, 0, 0, 0, VOID, 1, 1, 1, 1]]])
     ids = np.array([[[0, 0, 1, 0, 1, 1, 1, 1, 1]]])
     metric = TrimapMeanIoU(2, (1, 2, 4))
@@ -78,8 +78,8 @@ def test_a_mask_that_can_be_counted() -> None:
     }
 
 
-def test_no_boundary_nothing_counted() -> None:
-    """An image of one class has no boundary, not at its border either, and all void has nothing to count."""
+def test_without_a_boundary_no_pixel_is_counted() -> None:
+    """An image of one class has no boundary, not even at its border; void is not counted."""
     metric = TrimapMeanIoU(2, (1, 9))
     metric.update_state(np.ones((1, 4, 5), int), np.zeros((1, 4, 5), int))
     metric.update_state(np.full((1, 4, 5), VOID), np.zeros((1, 4, 5), int))
@@ -88,12 +88,12 @@ def test_no_boundary_nothing_counted() -> None:
 
 
 def dilated(mask: np.ndarray, radius: int) -> np.ndarray:
-    """By a square, in Pillow."""
+    """Dilates a mask by a square with Pillow."""
     return np.asarray(Image.fromarray(mask.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * radius + 1))) > 0
 
 
-def test_bands_of_voc_are_those_of_deeplab_and_where_classes_touch(shared: Path) -> None:
-    """DeepLab dilates void by a square. In this mask two classes also touch with no void between."""
+def test_bands_are_deeplab_trimaps_and_where_classes_touch(shared: Path) -> None:
+    """DeepLab dilates void by a square. In this mask two classes also touch without void in between."""
     file = sorted((shared / "golden" / "deeplab_v1_crf" / "gt").glob("*.png"))[0]
     mask = np.asarray(Image.open(file)).astype(np.int32)
     void, touching = mask == VOID, np.zeros(mask.shape, bool)
@@ -112,11 +112,11 @@ def test_in_compile_and_fit_under_mixed_precision() -> None:
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Activation("linear", dtype="mixed_float16")])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("sgd", loss, metrics=[TrimapMeanIoU(3, (1, 2))])
-    found = model.evaluate(logits, labels, batch_size=2, verbose=0, return_dict=True)
+    logs = model.evaluate(logits, labels, batch_size=2, verbose=0, return_dict=True)
     metric = TrimapMeanIoU(3, (1, 2))
     metric.update_state(labels, logits.astype(np.float16))
     for radius, value in metric.report().items():
-        assert found[f"trimap_miou_{radius}"] == pytest.approx(value, rel=1e-6)
+        assert logs[f"trimap_miou_{radius}"] == pytest.approx(value, rel=1e-6)
 
 
 def test_config_round_trip() -> None:
@@ -127,21 +127,21 @@ def test_config_round_trip() -> None:
 
 
 @pytest.mark.parametrize("radii", [(), (0, 1), (2, 2), (3, 1), (1.5,)])
-def test_radii_that_are_refused(radii: tuple[float, ...]) -> None:
-    words = f"`radii` must be increasing integers, the first at least 1. Received: radii={radii}"
-    with pytest.raises(ValueError, match="^" + re.escape(words) + "$"):
+def test_invalid_radii_raise(radii: tuple[float, ...]) -> None:
+    message = f"`radii` must be increasing integers, the first at least 1. Received: radii={radii}"
+    with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         TrimapMeanIoU(3, radii)
 
 
-def test_other_errors() -> None:
-    with pytest.raises(ValueError, match=re.escape("`classes` must be at least 1. Received: classes=0")):
+def test_error_messages() -> None:
+    with pytest.raises(ValueError, match=re.escape("`num_classes` must be at least 1. Received: num_classes=0")):
         TrimapMeanIoU(0)
-    words = (
-        "TrimapMeanIoU counts whole pixels: label those that do not count with ignore_label=255 instead of weighting "
-        "them. Received: sample_weight"
+    message = (
+        "TrimapMeanIoU does not support `sample_weight`. Set the labels of pixels to ignore to ignore_label=255 "
+        "instead. Received: sample_weight"
     )
-    with pytest.raises(ValueError, match="^" + re.escape(words) + "$"):
+    with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         TrimapMeanIoU(2).update_state(np.zeros((1, 2, 2), int), np.zeros((1, 2, 2), int), np.ones(1))
-    words = "Labels must be classes 0 to 1, or 255 where a pixel does not count. Received:"
-    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(words)):
+    message = "Labels must be classes 0 to 1, or 255 where a pixel does not count. Received:"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(message)):
         TrimapMeanIoU(2).update_state(np.full((1, 2, 2), 2), np.zeros((1, 2, 2), int))

@@ -148,7 +148,7 @@ def test_what_needs_batch_norm_says_so() -> None:
     model = GROUPED.build(LABELS, training=True)
     why = (
         "the network has no batch normalization but group normalization (stage1_down_bn, stage1_mix_bn, "
-        "stage2_down_bn, …, pooling_norm, atrous_1_norm, pointwise_norm), which keeps no statistics of batches"
+        "stage2_down_bn, …, pooling_norm, atrous_1_norm, pointwise_norm), which has no moving statistics"
     )
     frozen, measured = Training(batch_norm="frozen"), Training(batch_norm_batches=3)
     assert list(frozen.network_problems(model)) == [(("batch_norm",), f"{why}. Received: frozen. Set it to train")]

@@ -194,7 +194,7 @@ def test_what_check_refuses_in_a_file(overrides: tuple[str, ...], message: str, 
 
 
 def test_what_a_training_may_not_ask_of_it() -> None:
-    scores = "training.loss.resolution: scores lie before crf_rnn, which would learn nothing. Received: scores. "
+    scores = "training.loss.resolution: scores are the input of crf_rnn, which would not be trained. Received: scores. "
     with pytest.raises(ModelError, match=f"{scores}Set it to image"):
         pipeline(training=Training(loss={"type": "cross_entropy", "resolution": "scores"})).describe()
     model = segmenter().build(LABELS)

@@ -270,8 +270,8 @@ def test_a_first_state_that_cannot_be_written(
         words = refusal(tfseg.fit, pipeline, tmp_path / "run", verbose=False)
     steps = pipeline.data.open(pipeline.labels).steps_per_epoch
     assert words == (
-        f"{tmp_path}/run/state/{steps}.npz: could not be written (No space left on device); nothing was left behind. "
-        "Make room, and start again, since no epoch was finished"
+        f"{tmp_path}/run/state/{steps}.npz: could not be written (No space left on device); no partial file was "
+        "left. Free disk space, and start again, since no epoch was completed"
     )
     begun = []
     monkeypatch.setattr(keras.Model, "fit", lambda model, *_, **__: begun.append(model.get_weights()))

@@ -1,4 +1,4 @@
-"""The specs of the training section, each with a change of every field."""
+"""Specs of the training section, each with a change of every field."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def rates(schedule: Any) -> list[float]:
 
 
 def updated(optimizer: Sgd | AdamW) -> list[np.ndarray]:
-    """The weights of a network after three steps with gradients of one."""
+    """Returns the weights of a network after three steps with gradients of one."""
     training = Training(optimizer=optimizer)
     with training.scope(seed=0):
         model = training.network(toy.network())
@@ -35,9 +35,9 @@ def updated(optimizer: Sgd | AdamW) -> list[np.ndarray]:
 
 
 def loss(spec: CrossEntropy | TopKCrossEntropy) -> list[Any]:
-    """Its value, and the outputs of a network that it looks at."""
+    """Returns the value of the loss, and the outputs of a network in training with it."""
     training = Training(loss=spec)
-    model = training.network(toy.several())
+    model = training.network(toy.network_with_outputs())
     training.compile(model, toy.LABELS, steps_per_epoch=2, counts=lambda: PIXELS)
     return [float(spec(toy.LABELS, lambda: PIXELS)(MASK, SCORES)), sorted(model.output)]
 

@@ -1,4 +1,4 @@
-"""Run by test_callbacks.py in a process of its own: a training whose second epoch finds no room for its files."""
+"""Script of test_callbacks.py: a training whose disk is full in the second epoch."""
 
 import json
 import resource
@@ -10,11 +10,11 @@ from tfseg.errors import RunError
 from tfseg.training import Training
 
 FOLDER = Path(sys.argv[1])
-IMAGES, MASKS = toy.pictures(8)
+IMAGES, MASKS = toy.examples(8)
 
 
 def files() -> dict[str, bytes]:
-    """Event files may grow or be opened anew; all others have to stay."""
+    """Returns the content of all files but event files, which may grow or be reopened."""
     return {str(path): path.read_bytes() for path in FOLDER.rglob("*") if path.is_file() and "logs" not in path.parts}
 
 
@@ -31,7 +31,7 @@ def fit(training: Training, model, callbacks, epochs: range) -> None:
     )
 
 
-def refused(action) -> str:
+def error_message(action) -> str:
     try:
         action()
     except RunError as error:
@@ -49,8 +49,10 @@ if __name__ == "__main__":
     before = files()
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
     logs = {"val_miou": 2.0, "loss": 1.0}
-    errors = {type(each).__name__: refused(lambda each=each: each.on_epoch_end(1, logs)) for each in callbacks[1:5]}
-    stopped = refused(lambda: fit(training, model, callbacks, range(1, 3)))
+    errors = {
+        type(each).__name__: error_message(lambda each=each: each.on_epoch_end(1, logs)) for each in callbacks[1:5]
+    }
+    stopped = error_message(lambda: fit(training, model, callbacks, range(1, 3)))
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     after = files()
     changed = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))

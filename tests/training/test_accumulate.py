@@ -1,4 +1,4 @@
-"""Gradients of several batches for one update, as Caffe's `iter_size`: k batches of 1 are one batch of k."""
+"""Gradient accumulation, `iter_size` of Caffe: k batches of 1 equal one batch of k."""
 
 import re
 from pathlib import Path
@@ -18,13 +18,13 @@ from tfseg.training.objectives import CrossEntropy
 from tfseg.training.optimizers import AdamW, Sgd
 from tfseg.training.schedules import Poly
 
-IMAGES, _ = toy.pictures(16)
+IMAGES, _ = toy.examples(16)
 FULL = IMAGES.argmax(-1).astype(np.int32)
-UNEVEN = toy.pictures(16)[1]
+UNEVEN = toy.examples(16)[1]
 
 
 def trained(accumulate: int, masks: np.ndarray = FULL, epochs: int = 2, **options: Any) -> keras.Model:
-    """A network without batch normalization, 16 pictures an epoch, 4 of them for each update."""
+    """Trains a network without batch normalization, with 16 images per epoch and 4 per optimizer step."""
     size = 4 // accumulate
     training = Training(epochs=epochs, gradient_accumulation_steps=accumulate, **options)
     with training.scope(seed=1):
@@ -38,7 +38,7 @@ def trained(accumulate: int, masks: np.ndarray = FULL, epochs: int = 2, **option
 
 CASES: dict[str, tuple[dict[str, Any], np.ndarray]] = {
     "momentum and decay": ({"optimizer": Sgd(learning_rate=0.05, weight_decay=0.01)}, FULL),
-    "parts": ({"optimizer": Sgd(lr_multipliers={"/bias$": 2.0, "^score/": 10.0})}, FULL),
+    "lr_multipliers": ({"optimizer": Sgd(lr_multipliers={"/bias$": 2.0, "^score/": 10.0})}, FULL),
     "adamw": ({"optimizer": AdamW(learning_rate=0.01, weight_decay=0.1)}, FULL),
     "sum": ({"optimizer": Sgd(learning_rate=1e-3), "loss": CrossEntropy(reduction="sum")}, UNEVEN),
     "xla": ({"optimizer": Sgd(learning_rate=0.05), "jit_compile": True}, FULL),
@@ -47,8 +47,8 @@ CASES: dict[str, tuple[dict[str, Any], np.ndarray]] = {
 
 @pytest.mark.first_cases(3)
 @pytest.mark.parametrize("case", rotating(CASES, CASES.keys() - {"xla"}))
-def test_four_batches_of_one_are_one_batch_of_four(case: str) -> None:
-    """Learning rates fall with every update; sums of losses may have different numbers of labels."""
+def test_four_batches_of_one_equal_one_batch_of_four(case: str) -> None:
+    """Learning rates decay with every step. Summed losses may have different numbers of labels."""
     options, masks = CASES[case]
     together, apart = trained(1, masks, **options), trained(4, masks, **options)
     assert int(together.optimizer.iterations) == int(apart.optimizer.iterations) == 8
@@ -58,7 +58,7 @@ def test_four_batches_of_one_are_one_batch_of_four(case: str) -> None:
         assert mine.path == first.path and np.abs(mine.numpy() - first.numpy()).max() > 1e-4
 
 
-def test_half_precision_scales_and_unscales() -> None:
+def test_loss_scaling_with_accumulation() -> None:
     options = {"optimizer": Sgd(learning_rate=0.05), "precision": "mixed_float16"}
     together, apart = trained(1, **options), trained(4, **options)
     assert float(apart.optimizer.loss_scale.numpy()) == 2.0**15
@@ -66,38 +66,38 @@ def test_half_precision_scales_and_unscales() -> None:
         np.testing.assert_allclose(mine.numpy(), theirs.numpy(), atol=1e-3)
 
 
-def test_nothing_moves_between_updates() -> None:
+def test_weights_only_change_with_optimizer_steps() -> None:
     weight = keras.Variable(np.zeros(2, "float32"), name="kernel")
     optimizer = Sgd(learning_rate=0.1, momentum=0.0, weight_decay=0.0)(0.1, scaled=False, accumulate=3)
-    moved = []
+    values = []
     for gradient in (1.0, 2.0, 6.0, 3.0, 3.0, 3.0):
         optimizer.apply([keras.ops.full((2,), gradient)], [weight])
-        moved.append(weight.numpy()[0])
-    np.testing.assert_allclose(moved, [0, 0, -0.3, -0.3, -0.3, -0.6], rtol=1e-6)
+        values.append(weight.numpy()[0])
+    np.testing.assert_allclose(values, [0, 0, -0.3, -0.3, -0.3, -0.6], rtol=1e-6)
 
 
-def test_one_gradient_that_is_not_finite_spoils_its_update_alone() -> None:
-    """With loss scaling: the update is left out, the scale halved, and the next one starts from nothing."""
+def test_nonfinite_gradient_skips_one_step_with_loss_scaling() -> None:
+    """The step is skipped, the scale halved, and accumulation starts again from zero."""
     weight = keras.Variable(np.zeros(2, "float32"), name="kernel")
     optimizer = lr_multipliers.SGD(0.1, weight_decay=0.0, initial_scale=8.0, gradient_accumulation_steps=2)
-    moved, scales = [], []
+    values, scales = [], []
     for gradient in (1.0, 1.0, np.inf, 1.0, 1.0, 1.0):
         scale = float(optimizer.scale_loss(keras.ops.ones(())))
         optimizer.apply([keras.ops.full((2,), gradient * scale)], [weight])
-        moved.append(weight.numpy()[0])
+        values.append(weight.numpy()[0])
         scales.append(scale)
-    np.testing.assert_allclose(moved, [0, -0.1, -0.1, -0.1, -0.1, -0.2], rtol=1e-6)
+    np.testing.assert_allclose(values, [0, -0.1, -0.1, -0.1, -0.1, -0.2], rtol=1e-6)
     assert scales == [8, 8, 8, 8, 4, 4]
     assert optimizer.halted is None
 
 
-def test_without_loss_scaling_it_stands_still() -> None:
+def test_nonfinite_gradient_halts_without_loss_scaling() -> None:
     weight = keras.Variable(np.zeros(2, "float32"), name="kernel")
     optimizer = lr_multipliers.SGD(0.1, gradient_accumulation_steps=2)
     for gradient in (1.0, 1.0, np.nan, 1.0, 1.0, 1.0):
         optimizer.apply([keras.ops.full((2,), gradient)], [weight])
     np.testing.assert_allclose(weight.numpy(), -0.1, rtol=1e-6)
-    assert optimizer.halted == 3  # the batch that would have moved the weights
+    assert optimizer.halted == 3  # the last batch of the skipped step
 
 
 def fit(folder: Path, training: Training, *, resume: bool = False, more: tuple = (), images: np.ndarray = IMAGES):
@@ -127,8 +127,8 @@ def fit(folder: Path, training: Training, *, resume: bool = False, more: tuple =
 
 
 @pytest.mark.slow
-def test_resume_in_the_middle_of_an_update(tmp_path: Path) -> None:
-    """An epoch has 8 batches, an update 3: the gradients that wait for the next epoch are not lost."""
+def test_resume_within_an_optimizer_step(tmp_path: Path) -> None:
+    """An epoch has 8 batches, a step 3: accumulated gradients of the previous epoch are restored."""
     training = Training(epochs=3, gradient_accumulation_steps=3, optimizer=Sgd(learning_rate=0.1), schedule=Poly())
     whole = fit(tmp_path / "whole", training)
     with pytest.raises(KeyboardInterrupt):
@@ -139,9 +139,9 @@ def test_resume_in_the_middle_of_an_update(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
 
 
-def test_files_of_an_update_that_is_not_finite(tmp_path: Path) -> None:
-    """The optimizer cannot tell which batch was at fault: all of the update are named, and looked at."""
-    watch = Training(epochs=1, gradient_accumulation_steps=3).callbacks(
+def test_files_of_a_nonfinite_step(tmp_path: Path) -> None:
+    """All batches of the step are listed and diagnosed, since the optimizer only knows their mean gradient."""
+    guard = Training(epochs=1, gradient_accumulation_steps=3).callbacks(
         tmp_path,
         toy.LABELS,
         steps_per_epoch=8,
@@ -154,20 +154,20 @@ def test_files_of_an_update_that_is_not_finite(tmp_path: Path) -> None:
     for batch in range(9):
         bad = np.nan if batch == 7 else 0.0
         model.optimizer.apply([keras.ops.full(weight.shape, bad) for weight in model.trainable_weights])
-    watch.set_model(model)
+    guard.set_model(model)
     with pytest.raises(RunError) as caught:
-        watch.on_test_begin()
+        guard.on_test_begin()
     assert str(caught.value).splitlines()[:3] == [
         "training stopped: the loss or its gradient is not finite at epoch 1, step 7 to epoch 2, step 1 of 8",
         "  files: 0-6, 0-7, 1-0",
-        "  first layer: none; the images themselves are not finite",
+        "  first layer: none; the images are not finite",
     ]
 
 
-def test_refused_under_a_strategy() -> None:
-    words = (
-        "accumulate: gradients cannot be accumulated under strategy: mirrored. Received: accumulate=2, "
-        "strategy=mirrored. Leave out one of the two; with mirrored a larger data.batch_size does the same"
+def test_accumulation_is_rejected_with_mirrored() -> None:
+    message = (
+        "gradient_accumulation_steps: not supported with strategy: mirrored. Received: gradient_accumulation_steps=2, "
+        "strategy=mirrored. Remove one of the two; with mirrored, a larger data.batch_size is equivalent"
     )
-    with pytest.raises(SpecError, match=re.escape(words)):
+    with pytest.raises(SpecError, match=re.escape(message)):
         Training(gradient_accumulation_steps=2, strategy="mirrored")

@@ -1,4 +1,4 @@
-"""What a training leaves behind, how it is stopped, and how it goes on."""
+"""Callbacks of a training: run directory, nonfinite losses, resumption."""
 
 import csv
 import io
@@ -25,12 +25,12 @@ from tfseg.training.files import states
 from tfseg.training.nan_guard import diagnose
 from tfseg.training.optimizers import AdamW, Sgd
 
-IMAGES, MASKS = toy.pictures(8)
-VALIDATION = toy.pictures(4, seed=1)
+IMAGES, MASKS = toy.examples(8)
+VALIDATION = toy.examples(4, seed=1)
 
 
 class Kill(keras.callbacks.Callback):
-    """Ends the training in the middle of epoch `epoch`, as a signal would."""
+    """Callback that interrupts the training at the start of epoch `epoch`, like a signal."""
 
     def __init__(self, epoch: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ def train(folder, training, *, more=(), images=IMAGES, resume=False, validated=T
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A finished training of four epochs."""
+    """Returns the run directory and the network of a training of four epochs."""
     folder = tmp_path_factory.mktemp("run")
     return folder, train(folder, Training(epochs=4, optimizer=AdamW(learning_rate=0.02)), dropout=0.3)
 
@@ -81,44 +81,44 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_files(run):
+def test_run_directory_has_all_files(run):
     folder, _ = run
-    found = {path.relative_to(folder).parts[0] for path in folder.rglob("*")}
-    assert found == {"model.keras", "last.keras", "history.csv", "logs", "state"}
+    names = {path.relative_to(folder).parts[0] for path in folder.rglob("*")}
+    assert names == {"model.keras", "last.keras", "history.csv", "logs", "state"}
     assert not list(folder.rglob(".*"))
 
 
-def test_history(run):
+def test_history_has_loss_metrics_and_learning_rate(run):
     folder, _ = run
     table = rows(folder)
     assert [row["epoch"] for row in table] == ["1", "2", "3", "4"]
-    figures = ["loss", "miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"]
-    assert set(table[0]) == {"epoch", "seconds", "learning_rate", *figures, *(f"val_{name}" for name in figures)}
+    metrics = ["loss", "miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"]
+    assert set(table[0]) == {"epoch", "seconds", "learning_rate", *metrics, *(f"val_{name}" for name in metrics)}
     rates = [float(row["learning_rate"]) for row in table]
     np.testing.assert_allclose(rates, [0.02 * (1 - step / 8) ** 0.9 for step in (2, 4, 6, 8)], rtol=1e-5)
 
 
-def test_the_best_epoch_is_kept(run):
-    """`model.keras` scores the highest logged `val_miou`, `last.keras` is what was trained."""
+def test_best_and_last_networks_are_saved(run):
+    """`model.keras` has the highest logged `val_miou`, and `last.keras` the final weights."""
     folder, model = run
     logged = [float(row["val_miou"]) for row in rows(folder)]
     best = keras.models.load_model(folder / "model.keras")
     training = Training()
     training.compile(best, toy.LABELS, steps_per_epoch=1)
-    measured = best.evaluate(toy.batches(*VALIDATION, 4), verbose=0, return_dict=True)
-    assert measured["miou"] == pytest.approx(max(logged))
+    metrics = best.evaluate(toy.batches(*VALIDATION, 4), verbose=0, return_dict=True)
+    assert metrics["miou"] == pytest.approx(max(logged))
     last = keras.models.load_model(folder / "last.keras")
     for mine, theirs in zip(last.weights, model.weights, strict=True):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
 
 
-def test_only_a_higher_figure_is_better(tmp_path):
+def test_only_higher_values_are_better(tmp_path):
     model = toy.network()
     checkpoints = Checkpoints(tmp_path, best=0.5)
     checkpoints.set_model(model)
-    for figure, better in [(0.4, False), (0.5, False), (math.nan, False), (0.6, True), (0.55, False)]:
+    for value, better in [(0.4, False), (0.5, False), (math.nan, False), (0.6, True), (0.55, False)]:
         (tmp_path / "model.keras").unlink(missing_ok=True)
-        checkpoints.on_epoch_end(0, {"val_miou": figure})
+        checkpoints.on_epoch_end(0, {"val_miou": value})
         assert (tmp_path / "model.keras").exists() is better
     assert checkpoints.best == 0.6
 
@@ -132,7 +132,7 @@ def test_validated_epochs(epochs, every, expected):
 
 
 def test_epochs_without_validation(tmp_path):
-    """They have no validation figures, may not be the best, and are the last network all the same."""
+    """They have no validation metrics and are not the best, but `last.keras` is saved."""
     model = train(tmp_path, Training(epochs=3, validation_freq=2))
     assert [bool(row["val_miou"]) for row in rows(tmp_path)] == [False, True, True]
     assert all(row["miou"] for row in rows(tmp_path))
@@ -145,7 +145,7 @@ def test_epochs_without_validation(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["last.keras"]
 
 
-def test_saved_networks_are_plain(run):
+def test_saved_networks_are_uncompiled(run):
     folder, _ = run
     for name in ("model.keras", "last.keras"):
         model = keras.models.load_model(folder / name)
@@ -153,12 +153,12 @@ def test_saved_networks_are_plain(run):
         assert model.predict(IMAGES[:1], verbose=0).shape == (1, 8, 8, 3)
 
 
-def test_without_validation_there_is_no_best(tmp_path):
+def test_training_without_validation_is_rejected(tmp_path):
     with pytest.raises(RunError) as caught:
         train(tmp_path, Training(epochs=1), validated=False)
     assert str(caught.value) == (
-        "after epoch 1: the best network is chosen by `val_miou`, which is not logged. Received: "
-        "frequency_weighted_iou, loss, mean_accuracy, miou, pixel_accuracy. Give `fit` validation data"
+        "after epoch 1: the best network is selected by `val_miou`, which is not logged. Received: "
+        "frequency_weighted_iou, loss, mean_accuracy, miou, pixel_accuracy. Pass `validation_data` to `fit`"
     )
     assert not (tmp_path / "last.keras").exists()
 
@@ -166,7 +166,7 @@ def test_without_validation_there_is_no_best(tmp_path):
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_resume_is_exact(tmp_path, precision):
-    """Interrupted and resumed: weights, optimizer, dropout, loss scale and history as if nothing had happened."""
+    """Weights, optimizer, dropout, loss scale and history equal those of an uninterrupted training."""
     training = Training(
         epochs=3, optimizer=AdamW(learning_rate=0.02), precision=precision, schedule={"type": "poly", "warmup": 3}
     )
@@ -185,7 +185,7 @@ def test_resume_is_exact(tmp_path, precision):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_resume_without_a_state_starts_at_the_beginning(tmp_path):
+def test_resume_without_a_state_restores_nothing(tmp_path):
     training = Training()
     with training.scope():
         model = toy.network()
@@ -197,10 +197,10 @@ def test_resume_without_a_state_starts_at_the_beginning(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("channels", "dropout", "where"),
+    ("channels", "dropout", "difference"),
     [(6, 0.0, "22 variables instead of 21"), (5, 0.3, "conv/kernel of shape (3, 3, 3, 6) instead of (3, 3, 3, 5)")],
 )
-def test_resume_with_another_network(run, channels, dropout, where):
+def test_resume_with_another_network_is_rejected(run, channels, dropout, difference):
     folder, _ = run
     training = Training()
     with training.scope():
@@ -210,8 +210,8 @@ def test_resume_with_another_network(run, channels, dropout, where):
     with pytest.raises(RunError) as caught:
         restore(model, folder)
     assert str(caught.value) == (
-        f"{states(folder)[0]}: was written by another network or optimizer. Received: {where}. Resume "
-        "with the pipeline that the run was started with, or start afresh with --overwrite"
+        f"{states(folder)[0]}: was written by another network or optimizer. Received: {difference}. Resume "
+        "with the pipeline of the run, or start again with --overwrite"
     )
     for weight, value in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, value)
@@ -225,7 +225,7 @@ def compiled() -> keras.Model:
     return model
 
 
-def test_the_two_newest_states_stay(run):
+def test_two_newest_states_are_kept(run):
     folder, _ = run
     steps = [int(path.name.split("-")[0]) for path in states(folder)]
     assert len(steps) == 2
@@ -235,7 +235,7 @@ def test_the_two_newest_states_stay(run):
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
-def test_a_damaged_state_falls_back_to_the_one_before(run, tmp_path, damage, caplog):
+def test_damaged_state_falls_back_to_the_previous_one(run, tmp_path, damage, caplog):
     shutil.copytree(run[0], tmp_path / "run")
     newest, before = states(tmp_path / "run")
     content = bytearray(newest.read_bytes())
@@ -246,14 +246,14 @@ def test_a_damaged_state_falls_back_to_the_one_before(run, tmp_path, damage, cap
     assert int(model.optimizer.iterations) == int(before.name.split("-")[0])
     assert state.epoch == len(state.rows) == int(before.name.split("-")[0]) // 2
     assert caplog.messages == [
-        f"{newest}: is not a state that a training can go on from (its content is not what was written). The training "
-        f"goes on from the end of epoch {state.epoch}"
+        f"{newest}: is not a valid training state (the checksum does not match). Resuming from the end of epoch "
+        f"{state.epoch}"
     ]
 
 
-def test_a_damaged_state_does_not_count_as_one_that_is_kept(run, tmp_path):
-    """Nor does a link that leads nowhere: the good one stays until two newer ones are there."""
-    for number, damage in enumerate((lambda path: path.write_bytes(b"half"), link_to_nothing)):
+def test_damaged_states_are_deleted(run, tmp_path):
+    """So are broken links. The valid state is kept until there are two newer ones."""
+    for number, damage in enumerate((lambda path: path.write_bytes(b"half"), broken_link)):
         folder = tmp_path / f"run{number}"
         shutil.copytree(run[0], folder)
         newest, before = states(folder)
@@ -262,13 +262,13 @@ def test_a_damaged_state_does_not_count_as_one_that_is_kept(run, tmp_path):
         assert states(folder) == [before]
 
 
-def link_to_nothing(path: Path) -> None:
+def broken_link(path: Path) -> None:
     path.unlink()
     path.symlink_to(path.with_name("nothing"))
 
 
 def write_state(folder: Path, content: bytes, step: int = 2) -> Path:
-    """File under the name that its content asks for, as somebody could who means harm."""
+    """Writes a state file with a valid checksum and arbitrary content, as an attacker could."""
     path = folder / "state" / f"{step}-{sha256(content).hexdigest()[:16]}.npz"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
@@ -281,7 +281,7 @@ def archive(**arrays: Any) -> bytes:
         return file.getvalue()
 
 
-STANDINGS = [
+PROGRESS = [
     "[]", "{}", "1", '{"epoch": 99, "best": 0.5, "rows": []}', '{"epoch": 1, "best": null, "rows": [{}]}',
     '{"epoch": 1, "best": 0.5, "rows": [[]]}', '{"epoch": "1", "best": 0.5, "rows": [{}]}', "[" * 100_000,
 ]  # fmt: skip
@@ -289,27 +289,25 @@ STANDINGS = [
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"PK\x03\x04 half a file", archive(other=np.zeros(3)), *(archive(standing=np.array(t)) for t in STANDINGS)],
+    [b"", b"PK\x03\x04 half a file", archive(other=np.zeros(3)), *(archive(standing=np.array(t)) for t in PROGRESS)],
 )
-def test_resume_from_states_that_are_none(tmp_path, content):
+def test_resume_from_invalid_states(tmp_path, content):
     path = write_state(tmp_path, content)
     pattern = (
-        re.escape(f"{path}: is not a state that a training can go on from (")
-        + ".+"
-        + re.escape("). Start afresh with --overwrite")
+        re.escape(f"{path}: is not a valid training state (") + ".+" + re.escape("). Start again with --overwrite")
     )
     model = compiled()
     before = model.get_weights()
     with pytest.raises(RunError, match=f"^{pattern}$") as caught:
         restore(model, tmp_path)
     if b"epoch" in content:
-        assert "(it does not say after which epoch it was written)" in str(caught.value)
+        assert "(the number of completed epochs is missing)" in str(caught.value)
     for weight, value in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, value)
 
 
-def test_a_loss_that_is_not_finite(tmp_path):
-    """Named: the step, its files, the layer; and what was saved before is still there."""
+def test_nonfinite_loss_stops_the_training(tmp_path):
+    """The message has the step, its files and the layer. Saved networks are unchanged."""
     good = Training(epochs=1, optimizer=Sgd(learning_rate=0.01))
     train(tmp_path, good)
     before = (tmp_path / "model.keras").read_bytes()
@@ -320,15 +318,15 @@ def test_a_loss_that_is_not_finite(tmp_path):
         "  files: 0-1-a.png, 0-1-b.png\n"
         "  first layer: score (Conv2D)\n"
         "  learning rate now: 6.94e+29\n"
-        "The step was not applied and nothing of it was saved. Try a smaller training.optimizer.learning_rate, a "
+        "The step was not applied, and no checkpoint contains it. Try a smaller training.optimizer.learning_rate, a "
         "warm-up (training.schedule.warmup), or training.precision: float32 or mixed_bfloat16"
     )
     assert (tmp_path / "model.keras").read_bytes() == before
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
-def test_images_that_are_not_finite(tmp_path, precision):
-    """In the second step of the first epoch, also where loss scaling would go on trying."""
+def test_nonfinite_images_stop_the_training(tmp_path, precision):
+    """The second step has such an image. It also stops a training with loss scaling."""
     images = IMAGES.astype(np.float32)
     images[6, 2, 3, 1] = np.nan
     with pytest.raises(RunError) as caught:
@@ -336,14 +334,14 @@ def test_images_that_are_not_finite(tmp_path, precision):
     lines = str(caught.value).splitlines()
     assert lines[0] == "training stopped: the loss or its gradient is not finite at epoch 1, step 2 of 2"
     assert lines[1] == "  files: 0-1-a.png, 0-1-b.png"
-    assert lines[2] == "  first layer: none; the images themselves are not finite"
+    assert lines[2] == "  first layer: none; the images are not finite"
     assert not (tmp_path / "last.keras").exists()
 
 
-def test_diagnosis():
+def test_diagnosis_of_nonfinite_values():
     model = toy.network()
     assert diagnose(model, IMAGES[:1], MASKS[7:]) == (
-        "none; every layer's output is finite, the loss or its gradient is not (labels found: 0, 1, 2, 255)"
+        "none; all layer outputs are finite, the loss or its gradient is not (labels: 0, 1, 2, 255)"
     )
     model.get_layer("score").bias.assign([0.0, np.inf, 0.0])
     assert diagnose(model, IMAGES[:1], MASKS[:1]) == "score (Conv2D), whose weight score/bias is not finite"
@@ -351,7 +349,7 @@ def test_diagnosis():
     assert diagnose(model, IMAGES[:1], MASKS[:1]) == "conv (Conv2D)"
 
 
-def test_without_files_and_batch(tmp_path):
+def test_nonfinite_loss_without_file_names_and_batches(tmp_path):
     training = Training(epochs=1, optimizer=Sgd(learning_rate=1e30))
     with training.scope():
         model = toy.network(norm=False)
@@ -364,10 +362,10 @@ def test_without_files_and_batch(tmp_path):
             validation_data=toy.batches(*VALIDATION, 4),
             callbacks=training.callbacks(tmp_path, toy.LABELS, steps_per_epoch=2),
         )
-    assert "\n  files: not known\n  first layer: not looked for\n" in str(caught.value)
+    assert "\n  files: unknown\n  first layer: unknown\n" in str(caught.value)
 
 
-def test_statistics_that_are_not_finite_are_never_saved(tmp_path):
+def test_nonfinite_statistics_are_never_saved(tmp_path):
     class Spoil(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
             self.model.get_layer("norm").moving_variance.assign([np.inf] * 6)
@@ -375,15 +373,15 @@ def test_statistics_that_are_not_finite_are_never_saved(tmp_path):
     with pytest.raises(RunError) as caught:
         train(tmp_path, Training(epochs=1), more=[Spoil()])
     assert str(caught.value) == (
-        "training stopped after epoch 1: norm/moving_variance is not finite any more, although the loss was. "
-        "Saved networks are from earlier epochs. Try a smaller training.optimizer.learning_rate; for a statistic of "
-        "batch normalization under mixed_float16 try training.precision: mixed_bfloat16"
+        "training stopped after epoch 1: norm/moving_variance is not finite, although the loss is. Saved "
+        "networks are from earlier epochs. Try a smaller training.optimizer.learning_rate; for batch normalization "
+        "statistics with mixed_float16, try training.precision: mixed_bfloat16"
     )
     assert not list(tmp_path.glob("*.keras"))
 
 
-def test_tensorboard_reads_the_logs(run):
-    """Through the data provider that TensorBoard's own pages ask."""
+def test_tensorboard_can_read_the_logs(run):
+    """Reads them with the data provider of TensorBoard."""
     pytest.importorskip("tensorboard")
     from tensorboard import context
     from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
@@ -392,8 +390,8 @@ def test_tensorboard_reads_the_logs(run):
     folder, _ = run
     multiplexer = EventMultiplexer().AddRunsFromDirectory(str(folder / "logs"))
     multiplexer.Reload()
-    provider, asked = MultiplexerDataProvider(multiplexer, str(folder)), context.RequestContext()
-    scalars = provider.read_scalars(asked, experiment_id="", plugin_name="scalars", downsample=100)
+    provider, request = MultiplexerDataProvider(multiplexer, str(folder)), context.RequestContext()
+    scalars = provider.read_scalars(request, experiment_id="", plugin_name="scalars", downsample=100)
     table = rows(folder)
     assert set(scalars) == {"train", "validation"}
     for split, prefix in (("train", ""), ("validation", "val_")):
@@ -403,13 +401,13 @@ def test_tensorboard_reads_the_logs(run):
             logged = [float(row[prefix + name]) for row in table]
             np.testing.assert_allclose([point.value for point in points], logged, rtol=1e-6)
     assert "learning_rate" in scalars["train"]
-    images = provider.read_blob_sequences(asked, experiment_id="", plugin_name="images", downsample=100)
+    images = provider.read_blob_sequences(request, experiment_id="", plugin_name="images", downsample=100)
     points = images["validation"]["sample_0"]
     assert [point.step for point in points] == [1, 2, 3, 4]
-    width, height, png = (provider.read_blob(asked, blob_key=value.blob_key) for value in points[-1].values)
+    width, height, png = (provider.read_blob(request, blob_key=value.blob_key) for value in points[-1].values)
     assert (width, height) == (b"24", b"8")
-    picture = np.asarray(keras.utils.img_to_array(_decoded(png)))
-    np.testing.assert_array_equal(picture[:, :8], VALIDATION[0][0])
+    panels = np.asarray(keras.utils.img_to_array(_decoded(png)))
+    np.testing.assert_array_equal(panels[:, :8], VALIDATION[0][0])
 
 
 def _decoded(png: bytes):
@@ -433,26 +431,27 @@ def test_samples_of_any_number_of_channels(tmp_path, channels):
     assert list((tmp_path / "logs" / "validation").iterdir())
 
 
-def test_a_full_disk(tmp_path):
-    """In a process whose files may not grow beyond a few bytes: an error in words, and every earlier file as it was."""
+def test_full_disk(tmp_path):
+    """Runs in a process with a limit on file sizes. Errors are explained, and earlier files are unchanged."""
     script = Path(__file__).with_name("full_disk.py")
     environment = {**os.environ, "PYTHONPATH": str(script.parents[2]), "TF_CPP_MIN_LOG_LEVEL": "3"}
     finished = subprocess.run(
         [sys.executable, script, tmp_path], capture_output=True, text=True, check=False, env=environment
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
-    found = json.loads(finished.stdout)
-    assert found["errors"] == {
-        name: f"{tmp_path / path}: could not be written (File too large); {earlier}. Make room, and go on with --resume"
+    outcome = json.loads(finished.stdout)
+    assert outcome["errors"] == {
+        name: f"{tmp_path / path}: could not be written (File too large); {earlier}. Free disk space, and continue "
+        "with --resume"
         for name, path, earlier in [
-            ("Checkpoints", "last.keras", "the earlier one is as it was"),
-            ("History", "history.csv", "the earlier one is as it was"),
-            ("TensorBoardEvents", "logs", "the earlier one is as it was"),
-            ("Snapshots", "state/2.npz", "nothing was left behind"),
+            ("Checkpoints", "last.keras", "the existing file is unchanged"),
+            ("History", "history.csv", "the existing file is unchanged"),
+            ("TensorBoardEvents", "logs", "the existing file is unchanged"),
+            ("Snapshots", "state/2.npz", "no partial file was left"),
         ]
     }
-    assert found["changed"] == []
-    assert found["fit"] == found["errors"]["Checkpoints"]
+    assert outcome["changed"] == []
+    assert outcome["fit"] == outcome["errors"]["Checkpoints"]
     for name in ("model.keras", "last.keras"):
         assert keras.models.load_model(tmp_path / name).predict(IMAGES[:1], verbose=0).shape == (1, 8, 8, 3)
     training = Training(epochs=3)
@@ -460,7 +459,7 @@ def test_a_full_disk(tmp_path):
     assert int(resumed.optimizer.iterations) == 6
 
 
-def test_a_folder_that_cannot_be_written(tmp_path):
+def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     path = tmp_path / "file" / "last.keras"
     with pytest.raises(RunError) as caught:
@@ -468,6 +467,6 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     assert re.fullmatch(
         re.escape(f"{path}: could not be written (")
         + "(Not a directory|File exists)"
-        + re.escape("); nothing was left behind. Make room, and start again, since no epoch was finished"),
+        + re.escape("); no partial file was left. Free disk space, and start again, since no epoch was completed"),
         str(caught.value),
     )

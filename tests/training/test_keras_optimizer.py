@@ -1,4 +1,4 @@
-"""Optimizers of Keras by name: what the file says is what its constructor takes."""
+"""Optimizers of Keras by class name, with the arguments of their constructors."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def problems(text: str, *more: str) -> list[str]:
     return [f"{each.path}: {each.message}" for each in error.value.problems]
 
 
-def test_it_is_built_as_the_file_says() -> None:
+def test_optimizer_has_the_arguments_of_the_file() -> None:
     spec = loaded("{type: keras, class: Lion, learning_rate: 3e-4, beta_1: 0.8, weight_decay: 0.01}").training.optimizer
     assert spec == KerasOptimizer(class_="Lion", learning_rate=3e-4, arguments={"beta_1": 0.8, "weight_decay": 0.01})
     optimizer = spec(3e-4, scaled=False)
@@ -35,7 +35,7 @@ def test_it_is_built_as_the_file_says() -> None:
     assert spec(3e-4, scaled=False, accumulate=4).gradient_accumulation_steps == 4
 
 
-def test_it_is_shown_as_it_is_read(tmp_path: Path) -> None:
+def test_yaml_round_trip(tmp_path: Path) -> None:
     pipeline = loaded("{type: keras, class: Lion, arguments: {beta_1: 0.8}}")
     (tmp_path / "again.yaml").write_text(dump(pipeline))
     assert "    class: Lion\n" in dump(pipeline) and "class_:" not in dump(pipeline)
@@ -43,50 +43,51 @@ def test_it_is_shown_as_it_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(optimizers()))
-def test_every_one_of_them_can_be_named(name: str) -> None:
+def test_every_keras_optimizer_can_be_created(name: str) -> None:
     spec = KerasOptimizer(class_=name)
     assert type(spec(0.1, scaled=False)).__name__ == name
     assert "learning_rate" not in arguments(optimizers()[name])
 
 
-def test_what_does_not_fit() -> None:
-    (told,) = problems("{type: keras, class: Lin}")
-    assert told.startswith("training.optimizer.class: expected an optimizer of Keras (Adadelta, ")
-    assert told.endswith('); received "Lin"; did you mean "Lion"?')
-    beta, parts = problems("{type: keras, class: Lion, beta1: 0.8, lr_multipliers: 3}")
+def test_invalid_arguments() -> None:
+    (problem,) = problems("{type: keras, class: Lin}")
+    assert problem.startswith("training.optimizer.class: expected an optimizer of Keras (Adadelta, ")
+    assert problem.endswith('); received "Lin"; did you mean "Lion"?')
+    beta, multipliers = problems("{type: keras, class: Lion, beta1: 0.8, lr_multipliers: 3}")
     assert beta.startswith(
-        'training.optimizer.beta1: Lion takes no such argument; did you mean "beta_1"? Its arguments: beta_1, beta_2, '
+        'training.optimizer.beta1: not an argument of Lion; did you mean "beta_1"? Its arguments: beta_1, beta_2, '
     )
-    assert parts == (
-        "training.optimizer.lr_multipliers: tfseg's own optimizers have parts, sgd and adamw. Received: 3. Leave it out"
+    assert multipliers == (
+        "training.optimizer.lr_multipliers: only sgd and adamw support learning rate multipliers. Received: 3. "
+        "Remove it"
     )
-    (told,) = problems("{type: keras, class: Lion, beta_1: 7}")
-    assert told.startswith("training.optimizer: Lion refuses these arguments: ")
+    (problem,) = problems("{type: keras, class: Lion, beta_1: 7}")
+    assert problem.startswith("training.optimizer: Lion rejects these arguments: ")
     assert problems("{type: keras, class: Lion, name: x, loss_scale_factor: 2.0}") == [
-        'training.optimizer.name: an optimizer has none here. Received: "x". Leave it out',
-        "training.optimizer.loss_scale_factor: tfseg's own optimizers scale losses. Received: 2.0. Leave it out",
+        'training.optimizer.name: optimizers have no name in a pipeline. Received: "x". Remove it',
+        "training.optimizer.loss_scale_factor: only sgd and adamw support loss scaling. Received: 2.0. Remove it",
     ]
     assert problems("{type: keras, class: Lion, gradient_accumulation_steps: 2}") == [
         "training.optimizer.gradient_accumulation_steps: training.gradient_accumulation_steps sets it. "
-        "Received: 2. Leave it out"
+        "Received: 2. Remove it"
     ]
     assert problems("{type: keras, class: Lion, kwargs: 2}") == [
-        "training.optimizer.kwargs: it is no argument. Received: 2. Leave it out"
+        "training.optimizer.kwargs: not an argument. Received: 2. Remove it"
     ]
     assert problems("{type: keras}") == ["training.optimizer.class: missing; expected text"]
 
 
-def test_float16_needs_an_optimizer_that_scales_losses() -> None:
-    words = (
-        "precision: needs an optimizer that scales losses, and the type keras does not. Received: mixed_float16. "
-        "Set it to mixed_bfloat16, or the optimizer to sgd or adamw"
+def test_float16_requires_an_optimizer_with_loss_scaling() -> None:
+    message = (
+        "precision: requires an optimizer with loss scaling, which keras does not support. Received: mixed_float16. "
+        "Use mixed_bfloat16, or the optimizer sgd or adamw"
     )
     with pytest.raises(SpecError) as error:
         Training(optimizer=KerasOptimizer(class_="Lion"), precision="mixed_float16")
-    assert [str(each).partition(": ")[2] for each in error.value.problems] == [words]
+    assert [str(each).partition(": ")[2] for each in error.value.problems] == [message]
 
 
-def test_values_of_another_kind() -> None:
+def test_values_of_the_wrong_type() -> None:
     assert problems("{type: keras, class: Adam, beta_1: high}") == [
         'training.optimizer.beta_1: expected a number; received "high"'
     ]
@@ -97,10 +98,10 @@ def test_values_of_another_kind() -> None:
         "training.optimizer.clipvalue: expected a number; received "
     )
     assert problems("{type: keras, class: Adam, use_ema: true}") == [
-        "training.optimizer.use_ema: the averages would not be in what a run saves. Received: true. Leave it out"
+        "training.optimizer.use_ema: saved networks would not contain the averages. Received: true. Remove it"
     ]
     assert problems("{type: keras, class: Lion, beta_1: 0.8, arguments: {beta_1: 0.9}}") == [
-        "training.optimizer.beta_1: is given twice: beside class and under arguments. Leave out one of the two"
+        "training.optimizer.beta_1: is given twice: next to class and under arguments. Remove one of the two"
     ]
-    [told] = problems("{type: keras, class: Lion, beta_1: 1.5}")
-    assert told.startswith("training.optimizer: Lion refuses these arguments: ")
+    [problem] = problems("{type: keras, class: Lion, beta_1: 1.5}")
+    assert problem.startswith("training.optimizer: Lion rejects these arguments: ")

@@ -1,4 +1,4 @@
-"""`strategy: mirrored` on two logical CPU devices computes what one device computes."""
+"""Training with `strategy: mirrored` on two logical CPU devices, against one device."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 
 
 def computed(folder, *cases):
-    """Cases in one process of their own, because logical devices can be set only once."""
+    """Runs cases in a process of their own, because logical devices can be set only once."""
     script, output = Path(__file__).with_name("two_devices.py"), folder / "results.json"
     environment = {**os.environ, "PYTHONPATH": str(script.parents[2]), "TF_CPP_MIN_LOG_LEVEL": "3"}
     finished = subprocess.run(
@@ -27,19 +27,19 @@ def results(tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", ["sgd", "outputs"])
-def test_two_devices_compute_what_one_computes(results, case):
-    check_equal(results[case], 1e-5)
+def test_two_devices_match_one(results, case):
+    assert_match(results[case], 1e-5)
 
 
 @pytest.mark.slow
-def test_so_they_do_with_other_recipes(tmp_path):
+def test_two_devices_match_one_with_other_recipes(tmp_path):
     for case, pair in computed(tmp_path, "adamw", "sum", "top k", "mixed_float16").items():
-        check_equal(pair, 1e-3 if case == "mixed_float16" else 1e-5)
+        assert_match(pair, 1e-3 if case == "mixed_float16" else 1e-5)
         assert pair[1]["moved"] > 1e-3 or case == "mixed_float16"
 
 
-def check_equal(pair, tolerance):
-    """Ignored pixels fall unevenly on the devices and the last batch is short; float16 rounds differently."""
+def assert_match(pair, tolerance):
+    """Ignored pixels are distributed unevenly, and the last batch is incomplete. float16 rounds differently."""
     one, two = pair
     assert (one["replicas"], two["replicas"]) == (1, 2)
     for name, values in one["history"].items():
@@ -50,28 +50,27 @@ def check_equal(pair, tolerance):
         np.testing.assert_allclose(theirs, mine, atol=tolerance)
 
 
-def test_the_training_did_something(results):
-    """Equal results would prove nothing if the weights had not moved."""
+def test_weights_change(results):
+    """Otherwise equal results would be meaningless."""
     for case in ("sgd", "outputs"):
         one, two = results[case]
         assert one["history"]["loss"][0] != one["history"]["loss"][1]
         assert two["moved"] > 1e-3
 
 
-def test_a_gradient_that_is_not_finite_halts_all_replicas_at_the_same_step(results):
+def test_nonfinite_gradient_halts_all_replicas_at_the_same_step(results):
     one, two = results["not finite"]
     assert one["halted"] == two["halted"] == 1
     assert all(np.isfinite(values).all() for path, values in two["weights"].items() if "moving" not in path)
 
 
-def test_saved_as_a_plain_network(results):
-    """Synchronized batch normalization is a matter of the training, not of the saved network."""
+def test_saved_network_is_not_synchronized(results):
     _, two = results["sgd"]
     assert two["synchronized"] is True
     assert two["saved_synchronized"] is False
 
 
-def test_losses_of_all_outputs_are_logged_alike(results):
+def test_losses_of_all_outputs_are_logged(results):
     one, two = results["outputs"]
     assert {"scores_loss", "aux_side_loss", "val_scores_loss", "val_miou"} <= set(one["history"])
     assert one["history"].keys() == two["history"].keys()

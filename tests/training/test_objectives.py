@@ -1,4 +1,4 @@
-"""Class weights against hand computation and the published counts."""
+"""Class weights against values computed by hand and published ones."""
 
 import re
 
@@ -14,7 +14,7 @@ from tfseg.training.objectives import CrossEntropy
 
 def test_median_frequency_by_hand():
     pixels, image_pixels = [60, 30, 10, 0], [100, 60, 50, 0]
-    # frequencies 0.6, 0.5, 0.2; their median is 0.5; the last class never occurs
+    # Frequencies are 0.6, 0.5, 0.2, and their median 0.5; the last class is absent.
     assert balanced("median_frequency", pixels, image_pixels) == pytest.approx((0.5 / 0.6, 1.0, 2.5, 0.0))
 
 
@@ -24,12 +24,12 @@ def test_inverse_frequency_by_hand():
     assert np.dot(weights, [60, 30, 10, 0]) == pytest.approx(100)
 
 
-def test_no_pixel_at_all():
+def test_class_weights_without_pixels_are_zero():
     assert balanced("median_frequency", [0, 0], [0, 0]) == (0.0, 0.0)
 
 
 def test_camvid_median_frequency(shared):
-    """The weights that follow from the counts of its 367 training masks, void not counted as a class."""
+    """Published weights of the 367 training masks, without void."""
     pixels, image_pixels = np.zeros(11, np.int64), np.zeros(11, np.int64)
     for path in sorted((shared / "data" / "camvid" / "trainannot").glob("*.png")):
         mask = np.asarray(Image.open(path))
@@ -41,24 +41,24 @@ def test_camvid_median_frequency(shared):
 
 
 @pytest.mark.parametrize("balance", ["inverse_frequency", "median_frequency"])
-def test_the_loss_has_the_weights(balance):
+def test_loss_has_computed_class_weights(balance):
     pixels, image_pixels = np.array([60, 30, 10]), np.array([100, 60, 50])
     spec = CrossEntropy(class_weights=balance)
     assert spec(toy.LABELS, lambda: (pixels, image_pixels)).class_weights == balanced(balance, pixels, image_pixels)
 
 
-def test_given_weights_and_none():
+def test_loss_has_given_class_weights():
     assert CrossEntropy(class_weights=(1.0, 2.0, 3.0))(toy.LABELS).class_weights == (1.0, 2.0, 3.0)
     assert CrossEntropy()(toy.LABELS).class_weights is None
 
 
-def test_counts_must_be_given():
-    words = "class_weights='median_frequency' needs `counts`. Received: None"
-    with pytest.raises(ValueError, match="^" + re.escape(words) + "$"):
+def test_computed_class_weights_need_counts():
+    message = "class_weights='median_frequency' needs `counts`. Received: None"
+    with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         CrossEntropy(class_weights="median_frequency")(toy.LABELS)
 
 
-def test_problems():
+def test_number_of_class_weights_is_checked():
     problems = list(CrossEntropy(class_weights=(1.0, 2.0)).problems(Context(toy.LABELS, 3)))
-    assert problems == [(("class_weights",), "must be 3 weights, one for each class. Received: 2")]
+    assert problems == [(("class_weights",), "expected 3 weights, one per class. Received: 2")]
     assert not list(CrossEntropy(class_weights=(1.0, 2.0, 3.0)).problems(Context(toy.LABELS, 3)))

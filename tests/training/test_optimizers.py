@@ -1,4 +1,4 @@
-"""Optimizers against a computation by hand: parts, decay, gradients that are not finite, loss scaling."""
+"""Optimizers against NumPy: multipliers, weight decay, nonfinite gradients, loss scaling."""
 
 import json
 import re
@@ -18,12 +18,12 @@ DECAYED = {"conv/kernel", "score/kernel"}
 
 def variables() -> list[keras.Variable]:
     rng = np.random.default_rng(0)
-    made = []
+    created = []
     for path in FACTORS:
         with keras.name_scope(path.split("/")[0]):
-            made.append(keras.Variable(rng.normal(size=(2, 2)).astype("float32"), name=path.split("/")[1]))
-    assert [variable.path for variable in made] == list(FACTORS)
-    return made
+            created.append(keras.Variable(rng.normal(size=(2, 2)).astype("float32"), name=path.split("/")[1]))
+    assert [variable.path for variable in created] == list(FACTORS)
+    return created
 
 
 def gradients(steps: int) -> list[list[np.ndarray]]:
@@ -39,7 +39,7 @@ def after(optimizer: keras.optimizers.Optimizer, steps: list[list[np.ndarray]]) 
 
 
 def sgd_by_hand(steps, rate, momentum, decay):
-    """Caffe: the gradient of the penalty is added first, then momentum; the local rate multiplies both."""
+    """Computes SGD as in Caffe: the gradient of the penalty is added before momentum, the multiplier scales both."""
     weights = {variable.path: variable.numpy().astype(float) for variable in variables()}
     velocity = {path: np.zeros((2, 2)) for path in weights}
     for step in steps:
@@ -64,16 +64,16 @@ def adamw_by_hand(steps, rate, decay, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
     return weights
 
 
-def test_sgd_equals_caffe_by_hand():
+def test_sgd_equals_caffe():
     steps = gradients(4)
     optimizer = lr_multipliers.SGD(0.1, momentum=0.9, weight_decay=0.05, lr_multipliers=MULTIPLIERS)
-    found, expected = after(optimizer, steps), sgd_by_hand(steps, 0.1, 0.9, 0.05)
+    weights, expected = after(optimizer, steps), sgd_by_hand(steps, 0.1, 0.9, 0.05)
     for path, value in expected.items():
-        np.testing.assert_allclose(found[path], value, rtol=1e-5, atol=1e-6, err_msg=path)
+        np.testing.assert_allclose(weights[path], value, rtol=1e-5, atol=1e-6, err_msg=path)
 
 
-def test_sgd_decay_is_the_gradient_of_an_l2_penalty():
-    """The rule that Caffe's weight decay is `keras.regularizers.L2(weight_decay / 2)`, and not Keras's own."""
+def test_sgd_weight_decay_is_an_l2_penalty():
+    """Weight decay of Caffe is `keras.regularizers.L2(weight_decay / 2)`, not the decoupled one of Keras."""
     decay, rate = 0.2, 0.1
     layer = keras.layers.Dense(3, kernel_regularizer=keras.regularizers.L2(decay / 2))
     model = keras.Sequential([keras.Input((4,)), layer])
@@ -90,42 +90,42 @@ def test_sgd_decay_is_the_gradient_of_an_l2_penalty():
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
 
 
-def test_adamw_equals_the_paper_by_hand():
+def test_adamw_equals_the_paper():
     steps = gradients(4)
     optimizer = lr_multipliers.AdamW(0.01, weight_decay=0.5, lr_multipliers=MULTIPLIERS)
-    found, expected = after(optimizer, steps), adamw_by_hand(steps, 0.01, 0.5)
+    weights, expected = after(optimizer, steps), adamw_by_hand(steps, 0.01, 0.5)
     for path, value in expected.items():
-        np.testing.assert_allclose(found[path], value, rtol=1e-5, atol=1e-6, err_msg=path)
+        np.testing.assert_allclose(weights[path], value, rtol=1e-5, atol=1e-6, err_msg=path)
 
 
 @pytest.mark.parametrize("mine, keras_own", [("SGD", keras.optimizers.SGD), ("AdamW", keras.optimizers.AdamW)])
-def test_without_parts_they_are_the_optimizers_of_keras(mine, keras_own):
+def test_without_multipliers_they_equal_keras(mine, keras_own):
     steps = gradients(3)
     arguments = {"weight_decay": 0.0} if mine == "AdamW" else {"momentum": 0.9, "nesterov": True}
-    found, expected = (
+    weights, expected = (
         after(getattr(lr_multipliers, mine)(0.01, **arguments), steps),
         after(keras_own(0.01, **arguments), steps),
     )
     for path, value in expected.items():
-        np.testing.assert_allclose(found[path], value, rtol=1e-6, err_msg=path)
+        np.testing.assert_allclose(weights[path], value, rtol=1e-6, err_msg=path)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_gradient_that_is_not_finite_stops_everything(bad):
-    """Not one variable moves, not even those whose own gradient is well; and none does later."""
+def test_nonfinite_gradient_halts_the_optimizer(bad):
+    """No variable changes in that step, not even those with a finite gradient, nor in later steps."""
     steps = gradients(4)
     steps[2][3][0, 1] = bad
     optimizer = lr_multipliers.SGD(0.1, momentum=0.9)
-    stopped = after(optimizer, steps)
+    halted = after(optimizer, steps)
     assert optimizer.halted == 2
     assert int(optimizer.iterations) == 4
     before = after(lr_multipliers.SGD(0.1, momentum=0.9), steps[:2])
     for path, value in before.items():
-        np.testing.assert_array_equal(stopped[path], value)
+        np.testing.assert_array_equal(halted[path], value)
 
 
-def test_loss_scaling_halves_and_grows():
-    """As `LossScaleOptimizer`: an overflow skips one step and halves; `growth_steps` good steps double."""
+def test_loss_scale_is_halved_and_doubled():
+    """An overflow skips the step, and `growth_steps` finite steps double the scale, as in `LossScaleOptimizer`."""
     steps = gradients(6)
     weights = variables()
     optimizer = lr_multipliers.SGD(0.1, initial_scale=8.0, growth_steps=3)
@@ -146,7 +146,7 @@ def test_loss_scaling_halves_and_grows():
         np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-6)
 
 
-def test_loss_scaling_gives_up_below_a_scale_of_one():
+def test_loss_scaling_halts_below_a_scale_of_one():
     steps = gradients(8)
     for step in steps[2:]:
         step[0][0, 0] = np.nan
@@ -156,7 +156,7 @@ def test_loss_scaling_gives_up_below_a_scale_of_one():
     for step in steps:
         optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in step], weights)
         halted.append(optimizer.halted)
-    assert halted == [None, None, None, None, 2, 2, 2, 2]  # 4, 2, 1, then a half
+    assert halted == [None, None, None, None, 2, 2, 2, 2]  # the scale is 4, 2, 1, 0.5
     assert float(optimizer.loss_scale.numpy()) == 0.5
 
 
@@ -182,8 +182,8 @@ def test_config_round_trip(kind):
 
 @pytest.mark.parametrize("kind", [Sgd, AdamW])
 @pytest.mark.parametrize("field", ["no_weight_decay", "lr_multipliers"])
-def test_a_pattern_must_be_a_regular_expression(kind, field):
+def test_expressions_are_validated(kind, field):
     value = {"a(": 1.0} if field == "lr_multipliers" else ("a(",)
-    words = "not a regular expression (missing ), unterminated subpattern at position 1). Received: a("
-    with pytest.raises(SpecError, match=re.escape(words)):
+    message = "not a regular expression (missing ), unterminated subpattern at position 1). Received: a("
+    with pytest.raises(SpecError, match=re.escape(message)):
         kind(**{field: value})

@@ -1,4 +1,4 @@
-"""Networks with several outputs: what is learned from them, and that everything else is as with one."""
+"""Training of networks with several outputs."""
 
 from pathlib import Path
 
@@ -15,13 +15,13 @@ from tfseg.training import State, Training, restore
 from tfseg.training.objectives import CrossEntropy as Spec
 from tfseg.training.optimizers import AdamW, Sgd
 
-IMAGES, MASKS = toy.pictures(8, size=9)
-FIGURES = ["loss", "miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"]
+IMAGES, MASKS = toy.examples(8, size=9)
+METRICS = ["loss", "miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"]
 
 
 def compiled(training: Training, **network: object) -> keras.Model:
     with training.scope(seed=1):
-        model = training.network(toy.several(**network))
+        model = training.network(toy.network_with_outputs(**network))
         training.compile(model, toy.LABELS, steps_per_epoch=2)
     return model
 
@@ -56,16 +56,16 @@ def train(
         ("scores", 0.0, ["logits", "scores"]),
     ],
 )
-def test_outputs_that_nothing_looks_at_are_left_out(resolution: str, weight: float, outputs: list[str]) -> None:
+def test_outputs_without_loss_or_metric_are_removed(resolution: str, weight: float, outputs: list[str]) -> None:
     training = Training(loss=Spec(resolution=resolution), auxiliary_weight=weight)
-    model = training.network(toy.several())
+    model = training.network(toy.network_with_outputs())
     assert sorted(model.output) == sorted(outputs)
     assert ("side" in [layer.name for layer in model.layers]) == ("aux_side" in outputs)
 
 
-def test_one_output_is_one_output() -> None:
+def test_network_with_one_output_is_unchanged() -> None:
     training = Training(auxiliary_weight=0.0)
-    full = toy.several()
+    full = toy.network_with_outputs()
     model = training.network(full)
     assert model.output is full.output["logits"]
     alone = toy.network()
@@ -74,8 +74,8 @@ def test_one_output_is_one_output() -> None:
 
 @pytest.mark.parametrize("resolution", ["image", "scores"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_the_loss_is_the_weighted_sum(resolution: str, reduction: str) -> None:
-    """Of Keras losses on outputs and labels that were brought to each other by hand."""
+def test_loss_is_the_weighted_sum(resolution: str, reduction: str) -> None:
+    """It equals the sum of Keras losses on outputs and labels resized by hand."""
     training = Training(loss=Spec(resolution=resolution, reduction=reduction), auxiliary_weight=0.4)
     model = compiled(training)
     outputs = model(IMAGES)
@@ -92,13 +92,13 @@ def test_the_loss_is_the_weighted_sum(resolution: str, reduction: str) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("resolution", ["image", "scores"])
-def test_what_is_left_behind_is_as_with_one_output(tmp_path: Path, resolution: str, precision: str) -> None:
+def test_run_directory_is_as_with_one_output(tmp_path: Path, resolution: str, precision: str) -> None:
     training = Training(
         epochs=2, loss=Spec(resolution=resolution), optimizer=AdamW(learning_rate=0.02), precision=precision
     )
     model = train(tmp_path, training)
     table = rows(tmp_path)
-    assert {"epoch", "seconds", "learning_rate", *FIGURES, *(f"val_{name}" for name in FIGURES)} <= set(table[0])
+    assert {"epoch", "seconds", "learning_rate", *METRICS, *(f"val_{name}" for name in METRICS)} <= set(table[0])
     parts = {"logits": {"logits_loss", "aux_side_loss"}, "scores": {"scores_loss", "aux_side_loss"}}
     assert parts["scores" if resolution == "scores" else "logits"] <= set(table[0])
     assert list((tmp_path / "logs" / "validation").iterdir())
@@ -114,15 +114,15 @@ def test_what_is_left_behind_is_as_with_one_output(tmp_path: Path, resolution: s
         assert measured["miou"] == pytest.approx(float(table[-1]["val_miou"]), abs=1e-6)
 
 
-def test_every_output_teaches() -> None:
-    """The auxiliary loss moves its own branch and the trunk; with `scores` the same holds for the decoder's scores."""
+def test_every_output_trains_its_branch() -> None:
+    """The auxiliary loss trains its branch and the trunk. With `scores`, so does the loss of the scores."""
     for resolution in ("image", "scores"):
         training = Training(epochs=1, loss=Spec(resolution=resolution), optimizer=Sgd(weight_decay=0.0))
         model = compiled(training)
         before = {weight.path: weight.numpy() for weight in model.trainable_weights}
         model.fit(training.targets(toy.batches(IMAGES, MASKS, 4), model), shuffle=False, verbose=0)
-        still = [path for path, value in before.items() if np.array_equal(value, _weight(model, path))]
-        assert not still
+        unchanged = [path for path, value in before.items() if np.array_equal(value, _weight(model, path))]
+        assert not unchanged
 
 
 def _weight(model: keras.Model, path: str) -> np.ndarray:
@@ -144,7 +144,7 @@ def test_resume_is_exact(tmp_path: Path) -> None:
         assert {**mine, "seconds": ""} == {**theirs, "seconds": ""}
 
 
-def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
+def test_nonfinite_loss_stops_the_training(tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
         train(tmp_path, Training(epochs=2, optimizer=Sgd(learning_rate=1e30), schedule="constant"))
     assert "not finite at epoch 1, step 2 of 2\n" in str(caught.value)
@@ -153,32 +153,32 @@ def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_xla_trains_the_same() -> None:
-    """Where nothing interpolates: the loss at the scores' places."""
+def test_xla_trains_equally() -> None:
+    """Without interpolation, that is with the loss at the resolution of the scores."""
     losses = []
     for jit in (True, False):
         training = Training(epochs=2, loss=Spec(resolution="scores"), optimizer=Sgd(learning_rate=0.1), jit_compile=jit)
         with training.scope(seed=1):
-            full = toy.several()
+            full = toy.network_with_outputs()
             outputs = {**full.output, "logits": keras.layers.UpSampling2D(2, name="logits")(full.output["scores"])}
             model = training.network(keras.Model(full.input, outputs))
             training.compile(model, toy.LABELS, steps_per_epoch=2)
-        images, masks = toy.pictures(8)
+        images, masks = toy.examples(8)
         data = training.targets(toy.batches(images, masks, 4, 2), model)
         losses.append(model.fit(data, steps_per_epoch=2, epochs=2, shuffle=False, verbose=0).history["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
-def test_interpolation_is_refused_under_xla() -> None:
+def test_interpolation_is_rejected_with_xla() -> None:
     with pytest.raises(RunError) as caught:
         compiled(Training(jit_compile=True))
     assert str(caught.value) == (
-        "training.jit_compile: XLA computes other values for what interpolates here (resize, aux_side). Received: "
-        "true. Set it to false"
+        "training.jit_compile: resizing gives wrong values under XLA (resize, aux_side). Received: true. Set it to "
+        "false"
     )
 
 
-def test_scores_that_a_network_does_not_have() -> None:
+def test_network_without_scores_is_rejected() -> None:
     training = Training(loss=Spec(resolution="scores"))
     with pytest.raises(RunError) as caught:
         training.compile(toy.network(), toy.LABELS, steps_per_epoch=1)
@@ -187,7 +187,7 @@ def test_scores_that_a_network_does_not_have() -> None:
     )
 
 
-def test_scores_that_reach_beyond_the_image() -> None:
+def test_cropped_scores_are_rejected() -> None:
     image = keras.Input((None, None, 3), name="image")
     scores = keras.layers.Conv2D(3, 1, name="score")(keras.layers.ZeroPadding2D(4)(image))
     outputs = {"logits": CropLike(4)([scores, image]), "scores": scores}
@@ -196,13 +196,13 @@ def test_scores_that_reach_beyond_the_image() -> None:
     with pytest.raises(RunError) as caught:
         training.compile(keras.Model(image, named), toy.LABELS, steps_per_epoch=1)
     assert str(caught.value) == (
-        "training.loss.resolution: the scores of this network reach beyond the image and are cropped to it, so that "
-        "labels cannot be taken at their places. Received: scores. Set it to image"
+        "training.loss.resolution: the scores of this network extend beyond the image and are cropped, so that labels "
+        "cannot be subsampled at their positions. Received: scores. Set it to image"
     )
 
 
-def test_expressions_reach_layers_within_layers() -> None:
-    """A frozen batch normalization inside another layer, and inside a nested model."""
+def test_expressions_match_nested_layers() -> None:
+    """Freezes batch normalization inside of another layer and of a nested model."""
     inner = keras.Sequential(
         [keras.Input((None, None, 3)), keras.layers.BatchNormalization(name="nested")], name="part"
     )

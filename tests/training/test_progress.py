@@ -1,4 +1,4 @@
-"""What is printed while a training runs."""
+"""Printed progress of a training."""
 
 import keras
 import numpy as np
@@ -22,14 +22,14 @@ def train(length: Duration, verbose: int) -> None:
 
 
 @pytest.mark.parametrize("verbose", [1, 2])
-def test_an_epoch_that_is_cut_short_shows_its_own_length(verbose: int, capfd: pytest.CaptureFixture[str]) -> None:
+def test_incomplete_epoch_shows_its_number_of_batches(verbose: int, capfd: pytest.CaptureFixture[str]) -> None:
     train(Duration(batches_per_epoch=8, steps=11), verbose)
     out = capfd.readouterr().out
     assert "Epoch 1/2" in out and "8/8" in out and "3/3" in out
     assert "3/8" not in out
 
 
-def test_one_line_an_epoch_and_no_control_characters_where_there_is_no_terminal(
+def test_without_a_terminal_each_epoch_prints_plain_lines(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     train(Duration(batches_per_epoch=8, epochs_at_most=2), verbosity(True))
@@ -38,7 +38,7 @@ def test_one_line_an_epoch_and_no_control_characters_where_there_is_no_terminal(
     assert all(line.isprintable() for line in lines)
 
 
-def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (verbosity(False), verbosity(True)) == (0, 2)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert (verbosity(False), verbosity(True)) == (0, 1)

@@ -1,4 +1,4 @@
-"""Schedules against the formulas they are named after."""
+"""Learning rate schedules against their formulas."""
 
 import json
 
@@ -27,7 +27,7 @@ def test_poly(power):
 
 @pytest.mark.parametrize(("every", "factor", "length"), [(1.0, 0.1, 5), (1.5, 0.5, 8), (0.01, 0.9, 1)])
 def test_step(every, factor, length):
-    """The rate falls after each `every` epochs; half steps are rounded."""
+    """The learning rate decays after each `every` epochs, rounded to steps."""
     np.testing.assert_allclose(
         rates(Step(every=every, factor=factor)), RATE * factor ** (STEP_NUMBERS // length), rtol=1e-5
     )
@@ -38,7 +38,7 @@ def test_constant():
 
 
 @pytest.mark.parametrize("spec", [Constant, Poly, Step])
-def test_warm_up_changes_only_the_beginning(spec):
+def test_warm_up_only_affects_its_steps(spec):
     needed = {"every": 2.0} if spec is Step else {}
     plain, warm = rates(spec(**needed)), rates(spec(**needed, warmup=4))
     np.testing.assert_allclose(warm[:4], plain[:4] * np.array([0.25, 0.5, 0.75, 1.0]), rtol=1e-6)
@@ -54,15 +54,15 @@ def test_config_round_trip(inner):
     assert [float(again(n)) for n in range(6)] == [float(schedule(n)) for n in range(6)]
 
 
-def test_the_optimizer_follows_the_schedule():
-    """Keras gives the schedule its own count of steps, from 0."""
+def test_optimizer_follows_the_schedule():
+    """Keras calls the schedule with steps counted from 0."""
     spec = Poly(warmup=2)
     schedule = spec(RATE, steps=STEPS * EPOCHS, steps_per_epoch=STEPS)
     optimizer = keras.optimizers.SGD(schedule)
     weight = keras.Variable(np.zeros(1, "float32"))
-    moved = []
+    updates = []
     for _ in range(4):
         before = weight.numpy().copy()
         optimizer.apply([keras.ops.ones(1)], [weight])
-        moved.append(float((before - weight.numpy())[0]))
-    np.testing.assert_allclose(moved, rates(spec)[:4], rtol=1e-4)
+        updates.append(float((before - weight.numpy())[0]))
+    np.testing.assert_allclose(updates, rates(spec)[:4], rtol=1e-4)

@@ -1,4 +1,4 @@
-"""The Training spec: from a toy network to a trained one."""
+"""The section `training`, with a toy network."""
 
 import re
 
@@ -20,7 +20,7 @@ from tfseg.training.objectives import CrossEntropy as Objective
 from tfseg.training.optimizers import AdamW, Sgd
 from tfseg.training.schedules import Constant, Poly
 
-IMAGES, MASKS = toy.pictures(8)
+IMAGES, MASKS = toy.examples(8)
 
 
 def compiled(training: Training, seed: int = 1, **network) -> keras.Model:
@@ -37,15 +37,15 @@ def fitted(training: Training, masks: np.ndarray = MASKS, **network) -> tuple[ke
     return model, history.history
 
 
-def test_it_learns():
+def test_training_reduces_the_loss():
     training = Training(epochs=30, optimizer=AdamW(learning_rate=0.03))
     _, history = fitted(training)
     assert history["loss"][-1] < 0.3 < history["loss"][0]
     assert history["miou"][-1] > 0.8
 
 
-def test_compiled_with_keras_alone():
-    """What `compile` leaves is an ordinary compiled model, and XLA is never a matter of chance."""
+def test_compiled_model_is_an_ordinary_keras_model():
+    """`jit_compile` is always set explicitly."""
     model = compiled(Training(optimizer=Sgd(learning_rate=0.2), schedule=Constant()))
     assert type(model) is type(toy.network())
     assert isinstance(model.loss, CrossEntropy)
@@ -57,7 +57,7 @@ def test_compiled_with_keras_alone():
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(precision):
-    """Layers compute in half precision; weights, logits, loss and metrics do not; and it learns the same."""
+    """Layers compute in half precision, but weights, logits, loss and metrics are float32."""
     training = Training(epochs=8, precision=precision, optimizer=AdamW(learning_rate=0.02))
     model, history = fitted(training)
     assert model.get_layer("conv").compute_dtype == precision.removeprefix("mixed_")
@@ -71,27 +71,27 @@ def test_mixed_precision(precision):
 
 
 @pytest.mark.slow
-def test_jit_compile_trains_the_same():
+def test_jit_compile_trains_equally():
     options = {"epochs": 2, "optimizer": Sgd(learning_rate=0.1)}
     jit, plain = fitted(Training(jit_compile=True, **options)), fitted(Training(**options))
     np.testing.assert_allclose(jit[1]["loss"], plain[1]["loss"], rtol=1e-5)
     np.testing.assert_allclose(jit[1]["miou"], plain[1]["miou"], rtol=1e-5)
 
 
-def test_scope_restores_the_policy_after_an_error():
+def test_scope_restores_the_dtype_policy_after_an_error():
     with pytest.raises(KeyError), Training(precision="mixed_bfloat16").scope():
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
         raise KeyError
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_scope_makes_the_same_network_from_the_same_seed():
+def test_scope_sets_the_seed():
     first, again, other = (compiled(Training(), seed).get_layer("conv").kernel.numpy() for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.01
 
 
-def test_frozen_batch_norm_keeps_everything():
+def test_frozen_batch_norm_keeps_all_variables():
     model, _ = fitted(Training(epochs=1, batch_norm="frozen"))
     before = [weight.numpy() for weight in toy.network().get_layer("norm").weights]
     for weight, value in zip(model.get_layer("norm").weights, before, strict=True):
@@ -101,7 +101,7 @@ def test_frozen_batch_norm_keeps_everything():
         assert np.abs(weight.numpy() - value).max() > 0
 
 
-def test_freeze():
+def test_frozen_layers_keep_their_weights():
     start = compiled(Training())
     model, _ = fitted(Training(epochs=1, freeze=("^conv$",)))
     np.testing.assert_array_equal(model.get_layer("conv").kernel.numpy(), start.get_layer("conv").kernel.numpy())
@@ -114,22 +114,22 @@ def test_freeze():
     ]
 
 
-def test_multipliers_reach_the_weights():
-    """After one step without momentum and decay, a weight has moved by rate x factor x gradient."""
-    moves = {}
+def test_multipliers_scale_the_updates():
+    """One step without momentum and weight decay changes a weight by rate x factor x gradient."""
+    updates = {}
     for factor in (1.0, 3.0):
         optimizer = Sgd(learning_rate=0.01, momentum=0.0, weight_decay=0.0, lr_multipliers={"score/": factor})
         model = compiled(Training(optimizer=optimizer))
         before = {weight.path: weight.numpy() for weight in model.trainable_weights}
         model.fit(IMAGES[:4], MASKS[:4], batch_size=4, verbose=0)
-        moves[factor] = {weight.path: weight.numpy() - before[weight.path] for weight in model.trainable_weights}
-    for path, move in moves[1.0].items():
-        assert np.abs(move).max() > 1e-7
+        updates[factor] = {weight.path: weight.numpy() - before[weight.path] for weight in model.trainable_weights}
+    for path, update in updates[1.0].items():
+        assert np.abs(update).max() > 1e-7
         scale = 3.0 if path.startswith("score/") else 1.0
-        np.testing.assert_allclose(moves[3.0][path], scale * move, rtol=1e-2, atol=1e-7, err_msg=path)
+        np.testing.assert_allclose(updates[3.0][path], scale * update, rtol=1e-2, atol=1e-7, err_msg=path)
 
 
-def test_class_weights_reach_the_loss():
+def test_loss_has_computed_class_weights():
     pixels, image_pixels = np.array([60, 30, 10]), np.array([100, 60, 50])
     training = Training(loss={"type": "cross_entropy", "class_weights": "median_frequency"})
     with training.scope():
@@ -138,8 +138,8 @@ def test_class_weights_reach_the_loss():
     assert model.loss.class_weights == pytest.approx((0.5 / 0.6, 1.0, 2.5))
 
 
-def test_classes_are_counted_once_and_only_for_a_loss_that_weighs_them():
-    """Of the network's scores and its auxiliary ones, each loss has the weights; counting reads every mask."""
+def test_classes_are_counted_at_most_once():
+    """Both losses have the weights. Counting reads every mask, and is only needed for computed weights."""
     calls = []
 
     def counts():
@@ -150,14 +150,14 @@ def test_classes_are_counted_once_and_only_for_a_loss_that_weighs_them():
         calls.clear()
         training = Training(loss={"type": "cross_entropy", **loss})
         with training.scope():
-            model = training.network(toy.several())
+            model = training.network(toy.network_with_outputs())
             training.compile(model, toy.LABELS, steps_per_epoch=1, counts=counts)
         assert len(model.loss) == 2 and len({each.class_weights for each in model.loss.values()}) == 1
         assert len(calls) == times
 
 
-def test_a_batch_without_any_label_changes_nothing():
-    """Loss 0, gradient 0: without momentum and decay the weights stand still."""
+def test_batch_without_labels_changes_nothing():
+    """Loss and gradient are 0, so without momentum and weight decay the weights are unchanged."""
     optimizer = Sgd(momentum=0.0, weight_decay=0.0)
     model, history = fitted(Training(epochs=1, optimizer=optimizer), masks=np.full_like(MASKS, toy.LABELS.ignore))
     assert history["loss"] == [0.0]
@@ -166,20 +166,20 @@ def test_a_batch_without_any_label_changes_nothing():
         np.testing.assert_array_equal(weight.numpy(), before.numpy())
 
 
-def test_labels_are_checked_in_training():
+def test_labels_out_of_range_stop_the_training():
     masks = MASKS.copy()
     masks[5, 0, 0] = 9
-    words = (
+    template = (
         "training stopped: Labels must be classes 0 to 2, or 255 where a pixel does not count. Received: {}. "
-        "`tfseg data check` names the files"
+        "Run `tfseg data check` to find the files"
     )
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         fitted(Training(epochs=1), masks=masks)
-    told = str(explain(caught.value))
-    assert told in (words.format("0 to 9"), words.format("9"))  # the loss or the metric may be first
+    message = str(explain(caught.value))
+    assert message in (template.format("0 to 9"), template.format("9"))  # of the loss or of the metric
 
 
-def test_explain():
+def test_explain_returns_errors_that_users_can_fix():
     error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[8,512]\nmore")
     assert str(explain(error)) == (
         "training ran out of memory (OOM when allocating tensor with shape[8,512]). Use a smaller data.batch_size or "
@@ -189,7 +189,7 @@ def test_explain():
     assert explain(KeyError()) is None
 
 
-def test_a_pattern_that_is_found_nowhere():
+def test_expressions_without_match_are_rejected():
     training = Training(freeze=("conv1_",), optimizer=Sgd(lr_multipliers={"fc8": 10.0}))
     with pytest.raises(RunError) as caught:
         compiled(training)
@@ -201,38 +201,38 @@ def test_a_pattern_that_is_found_nowhere():
     )
 
 
-def test_class_weights_that_do_not_fit():
+def test_number_of_class_weights_is_checked():
     training = Training(loss={"type": "cross_entropy", "class_weights": (1.0, 2.0)})
     assert list(training.problems(Context(toy.LABELS, 3))) == [
-        (("loss", "class_weights"), "must be 3 weights, one for each class. Received: 2")
+        (("loss", "class_weights"), "expected 3 weights, one per class. Received: 2")
     ]
     with pytest.raises(RunError) as caught:
         compiled(training)
-    assert str(caught.value) == "training.loss.class_weights: must be 3 weights, one for each class. Received: 2"
+    assert str(caught.value) == "training.loss.class_weights: expected 3 weights, one per class. Received: 2"
 
 
-def test_jit_compile_is_refused_under_a_strategy():
-    words = (
-        "jit_compile: does not work under strategy: mirrored, because XLA cannot reach the variables of another "
-        "device. Received: jit_compile=true, strategy=mirrored. Leave out one of the two"
+def test_jit_compile_is_rejected_with_mirrored():
+    message = (
+        "jit_compile: not supported with strategy: mirrored, because XLA cannot access variables of other devices. "
+        "Received: jit_compile=true, strategy=mirrored. Remove one of the two"
     )
-    with pytest.raises(SpecError, match=re.escape(words)):
+    with pytest.raises(SpecError, match=re.escape(message)):
         Training(jit_compile=True, strategy="mirrored")
 
 
-def test_several_machines_are_refused(monkeypatch):
+def test_several_workers_are_rejected(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 0}}')
     with pytest.raises(RunError) as caught, Training().scope():
         raise AssertionError("not reached")
     assert str(caught.value) == (
-        "the environment variable TF_CONFIG names more than one worker, and Keras 3 cannot train on several machines. "
-        "Received: 2 workers (a:1, b:2). Unset TF_CONFIG; on one machine `training.strategy: mirrored` uses all of its "
-        "GPUs"
+        "the environment variable TF_CONFIG defines several workers, but Keras 3 does not support multi-worker "
+        "training. Received: 2 workers (a:1, b:2). Unset TF_CONFIG. To use all GPUs of one machine, set "
+        "training.strategy: mirrored"
     )
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"cluster": {"worker": 3}}', '{"a":' * 100_000], ids=range(4))
-def test_a_list_of_machines_that_cannot_be_read(text, monkeypatch):
+def test_invalid_tf_config(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(RunError) as caught, Training().scope():
         raise AssertionError("not reached")
@@ -242,14 +242,14 @@ def test_a_list_of_machines_that_cannot_be_read(text, monkeypatch):
     )
 
 
-def test_one_worker_is_one_machine(monkeypatch):
+def test_tf_config_with_one_worker(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}}')
     with Training().scope() as scope:
         assert scope.replicas == 1
 
 
-def test_slots_have_the_type_of_their_default(tmp_path):
-    """A file, or an override, that names no type changes fields of what would be there without it."""
+def test_default_types_apply_if_no_type_is_given(tmp_path):
+    """A file or an override without `type` changes fields of the default."""
     (tmp_path / "training.yaml").write_text("optimizer: {learning_rate: 0.5}\n")
     overrides = ("schedule.power=2.0", "loss.resolution=scores")
     training = validate(Training, read(tmp_path / "training.yaml", overrides))

@@ -1,4 +1,4 @@
-"""A network and pictures small enough to train in a test."""
+"""Networks and examples small enough to train in a test."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ LABELS = Labels(names=("red", "green", "blue"))
 
 
 def network(*, channels: int = 6, dropout: float = 0.0, norm: bool = True) -> keras.Model:
-    """Image to logits of three classes."""
+    """Returns a network from images to logits of three classes."""
     image = keras.Input((None, None, 3), name="image")
     x = keras.layers.Rescaling(1 / 255, name="rescaling")(image)
     x = keras.layers.Conv2D(channels, 3, padding="same", use_bias=not norm, name="conv")(x)
@@ -22,8 +22,8 @@ def network(*, channels: int = 6, dropout: float = 0.0, norm: bool = True) -> ke
     return keras.Model(image, keras.layers.Activation("linear", dtype="float32", name="logits")(x), name="toy")
 
 
-def several(*, dropout: float = 0.0) -> keras.Model:
-    """Image to logits, and to scores and auxiliary scores at half the size: a network's training form."""
+def network_with_outputs(*, dropout: float = 0.0) -> keras.Model:
+    """Returns a network in its training form: logits, and scores and auxiliary scores of half the size."""
     image = keras.Input((None, None, 3), name="image")
     x = keras.layers.Rescaling(1 / 255, name="rescaling")(image)
     x = keras.layers.Conv2D(6, 3, strides=2, padding="same", use_bias=False, name="conv")(x)
@@ -38,8 +38,8 @@ def several(*, dropout: float = 0.0) -> keras.Model:
     return keras.Model(image, named, name="toy")
 
 
-def pictures(count: int, *, size: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Noise, labeled by its strongest channel; ever more rows of later pictures have no label."""
+def examples(count: int, *, size: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Returns noise images labeled by their strongest channel. Image `i` has `i % size` unlabeled rows."""
     images = np.random.default_rng(seed).integers(0, 256, (count, size, size, 3)).astype(np.uint8)
     masks = images.argmax(-1).astype(np.int32)
     for index, mask in enumerate(masks):
@@ -48,7 +48,7 @@ def pictures(count: int, *, size: int = 8, seed: int = 0) -> tuple[np.ndarray, n
 
 
 def batches(images: np.ndarray, masks: np.ndarray, size: int, epochs: int = 1) -> tf.data.Dataset:
-    """Full batches, epoch after epoch; the last of an epoch is filled up with pictures that have no label."""
+    """Returns full batches for several epochs. The last batch of an epoch is filled up with unlabeled images."""
     missing = -len(images) % size
     images = np.concatenate([images, images[:missing]])
     masks = np.concatenate([masks, np.full_like(masks[:missing], LABELS.ignore)])

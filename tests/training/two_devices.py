@@ -1,4 +1,4 @@
-"""Run by test_mirrored.py in a process of its own: the same training on one device and on two logical CPU devices."""
+"""Script of test_mirrored.py: the same training on one device and on two logical CPU devices."""
 
 import json
 import sys
@@ -15,9 +15,9 @@ from tfseg.training import Training, save_model
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-# 10 pictures in batches of 4: the last batch of an epoch has 2 pictures and 2 that only fill it up. Rows without labels
-# fall unevenly on the two halves of a batch, and the first half of the first batch has no label at all.
-IMAGES, MASKS = toy.pictures(10)
+# 10 images in batches of 4: the last batch of an epoch has 2 images and 2 that fill it up. Unlabeled rows are divided
+# unevenly between the two halves of a batch, and the first half of the first batch has no labels.
+IMAGES, MASKS = toy.examples(10)
 MASKS[0:2] = toy.LABELS.ignore
 STEPS, EPOCHS = 3, 2
 
@@ -44,7 +44,7 @@ CASES = {
 
 def trained(training: Training, validated: bool, several: bool) -> dict:
     with training.scope(seed=3) as scope:
-        model = training.network(toy.several() if several else toy.network())
+        model = training.network(toy.network_with_outputs() if several else toy.network())
         training.compile(model, toy.LABELS, steps_per_epoch=STEPS)
     before = model.get_layer("score").kernel.numpy()
     history = model.fit(

@@ -1,4 +1,4 @@
-"""Losses that know which pixels have no label."""
+"""Losses that ignore unlabeled pixels."""
 
 from tfseg.losses.cross_entropy import CrossEntropy
 from tfseg.losses.resolution import Positions, subsample

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy of every labeled pixel."""
+"""Softmax cross-entropy over the labeled pixels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,25 +6,27 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.labels import IGNORE
-from tfseg.losses.pixels import pixel_labels, weighted
+from tfseg.losses.pixels import check_from_logits, pixel_labels, weighted
 from tfseg.losses.resolution import Positions, check, matched
+from tfseg.ops.label_maps import integer_labels, resolve_ignore_label
 from tfseg.ops.runtime import sum_over_replicas
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 
 @serializable
 class CrossEntropy(keras.losses.Loss):
-    """Softmax cross-entropy from logits over the pixels that have a label.
+    """Computes the softmax cross-entropy between a label map and logits.
 
-    With `reduction="mean"` the loss is `sum(w * -log p[label]) / sum(w)` over the labeled pixels of the whole batch,
-    where `w` is the weight of the pixel's class (1 without `class_weights`). With `reduction="sum"` the numerator is
-    divided by the number of images instead, as Caffe does with `normalize: false`. Under a distribution strategy both
-    divisors are those of the global batch, so that two devices compute what one would. Pixels labeled `ignore_label`
-    have no loss and no gradient; a batch of nothing else has loss 0. Everything is computed in float32.
+    With `reduction="mean"` the loss is `sum(w * -log p[label]) / sum(w)` over the labeled pixels of the batch, where
+    `w` is the weight of the pixel's class (1 without `class_weights`). With `reduction="sum"` the numerator is divided
+    by the number of images instead, as in Caffe with `normalize: false`. Under a distribution strategy both divisors
+    are those of the global batch, so the number of devices does not change the result. Pixels labeled `ignore_label`
+    contribute neither to the loss nor to the gradient. A batch without labeled pixels has loss 0. The loss is computed
+    in float32.
 
-    A label that is neither a class nor `ignore_label` stops the training; under XLA, which leaves checks out, it makes
-    the loss NaN.
+    A label that is neither a class id nor `ignore_label`, or that is not a whole number, raises an error at run time.
+    XLA leaves such checks out; there the loss is NaN.
 
     Example:
 
@@ -35,29 +37,34 @@ class CrossEntropy(keras.losses.Loss):
     1.0397
 
     Args:
-        ignore_label: the label of pixels that do not count.
-        class_weights: one weight for each class, or None where all count the same.
-        reduction: `"mean"` or `"sum"`.
-        resolution: what happens where logits and labels differ in size. None: an error. `"image"`: logits are resized
-            to the labels, bilinearly. `"scores"`: labels are subsampled to the logits, see `tfseg.losses.subsample`.
-        positions: where smaller logits lie in the image, as `tfseg.losses.Positions` or its fields; None: from one
-            corner to the other.
-        name: name of the loss.
+        ignore_label: Integer, label of the pixels to ignore. Defaults to 255.
+        class_weights: One weight per class, or None to weight all classes equally.
+        reduction: Either `"mean"` or `"sum"`.
+        resolution: Resolution at which the loss is computed if logits and labels differ in size. `"image"`: logits are
+            resized to the labels bilinearly. `"scores"`: labels are subsampled to the logits, see
+            `tfseg.losses.subsample`. None: different sizes raise an error.
+        positions: Positions of smaller logits in the image, as `tfseg.losses.Positions` or a dict of its fields. None:
+            corner-aligned.
+        name: Name of the loss.
+        ignore_class: Alias of `ignore_label`, the name used by Keras.
+        from_logits: Must be True. Accepted for compatibility with the losses of Keras.
 
     Call arguments:
-        y_true: integer labels.
-        y_pred: logits.
-        sample_weight: further weights, one for each pixel or each image.
+        y_true: Label map, of integers or of floats that are whole numbers.
+        y_pred: Logits.
+        sample_weight: Additional weights, one per pixel or one per image.
 
     Input shape:
-        `y_true` `[batch, height, width]` or `[batch, height, width, 1]`, `y_pred` `[batch, height, width, classes]`;
-        other heights and widths with a `resolution`.
+        `y_true`: `[batch, height, width]` or `[batch, height, width, 1]`. `y_pred`: `[batch, height, width, classes]`;
+        with a `resolution`, height and width may differ from those of `y_true`.
 
     Output shape:
-        A scalar. On a replica it is the replica's share: the shares add up to the loss of the global batch.
+        A scalar. On a replica, its share of the loss: the shares add up to the loss of the global batch.
 
     Raises:
-        ValueError: float labels, shapes that do not fit, class weights that are not one for each class.
+        ValueError: If `y_true` is neither of integers nor of floats, if shapes do not match, if the number of class
+            weights is not the number of classes, if `ignore_label` and `ignore_class` differ, or if `from_logits` is
+            not True.
 
     Reference:
         Long, Shelhamer and Darrell, Fully Convolutional Networks for Semantic Segmentation (2015), section 4.
@@ -65,41 +72,47 @@ class CrossEntropy(keras.losses.Loss):
 
     def __init__(
         self,
-        ignore_label: int = IGNORE,
+        ignore_label: int | None = None,
         class_weights: Sequence[float] | None = None,
         reduction: str = "mean",
         resolution: str | None = None,
         positions: Mapping[str, Any] | Positions | None = None,
         name: str = "cross_entropy",
+        *,
+        ignore_class: int | None = None,
+        from_logits: bool = True,
     ) -> None:
+        check_from_logits(from_logits)
         if reduction not in ("mean", "sum"):
             raise ValueError(f'`reduction` must be "mean" or "sum". Received: reduction={reduction!r}')
         check(resolution)
         super().__init__(name=name, reduction=reduction, dtype="float32")
-        self.ignore_label = ignore_label
+        self.ignore_label = resolve_ignore_label(ignore_label, ignore_class)
         self.resolution = resolution
         self.positions = Positions.of(positions)
         self.class_weights = None if class_weights is None else tuple(float(weight) for weight in class_weights)
         if self.class_weights is not None and min(self.class_weights, default=-1.0) < 0:
-            raise ValueError(f"`class_weights` must be numbers from 0 up. Received: class_weights={class_weights}")
+            raise ValueError(
+                f"`class_weights` must be a nonempty list of numbers >= 0. Received: class_weights={class_weights}"
+            )
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss. Keras's own reduction is not used, because it knows neither ignored pixels nor the global batch."""
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Computes the loss. Keras's own reduction is not used: it has neither ignored pixels nor the global batch."""
         with keras.name_scope(self.name):
             logits = ops.convert_to_tensor(y_pred, dtype="float32")
-            y_true, logits, sample_weight = matched(
-                ops.convert_to_tensor(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
+            labels, logits, sample_weight = matched(
+                integer_labels(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
             )
-            labels, counted = pixel_labels(y_true, logits.shape, self.ignore_label)
+            labels, counted = pixel_labels(labels, logits.shape, self.ignore_label)
             losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-            weights = weighted(counted, labels, self._table(logits.shape[-1]), sample_weight)
+            weights = weighted(counted, labels, self._checked_weights(logits.shape[-1]), sample_weight)
             divisor = weights if self.reduction == "mean" else ops.ones(ops.shape(labels)[:1])
             return ops.divide_no_nan(ops.sum(losses * weights), sum_over_replicas(ops.sum(divisor)))
 
-    def _table(self, classes: int) -> Any:
-        if self.class_weights is not None and len(self.class_weights) != classes:
+    def _checked_weights(self, num_classes: int) -> tuple[float, ...] | None:
+        if self.class_weights is not None and len(self.class_weights) != num_classes:
             raise ValueError(
-                f"`class_weights` must hold one weight for each of the {classes} classes of the logits. "
+                f"`class_weights` must have one weight per class of the logits, that is {num_classes}. "
                 f"Received: class_weights={self.class_weights}"
             )
         return self.class_weights

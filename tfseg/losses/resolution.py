@@ -1,4 +1,4 @@
-"""Scores and labels of different sizes: which of the two is brought to the other's."""
+"""Losses whose logits and labels differ in size: one is resized to the other."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self, get_args
@@ -7,28 +7,29 @@ from keras import ops
 
 from tfseg.labels import IGNORE
 from tfseg.ops.resize import resize, zoom
+from tfseg.typing import Tensor
 
 Resolution = Literal["image", "scores"]
-"""Where scores meet labels of another size: at the labels', or at the scores'."""
+"""Resolution at which a loss is computed: that of the label map, or that of the scores."""
 
 
 class Positions(NamedTuple):
-    """Where the positions of a map of scores lie in the image.
+    """Positions of a score map in the image.
 
     Example:
 
     >>> import numpy as np
-    >>> half_pixels = Positions(align_corners=False, grid=(8, 0))
-    >>> np.asarray(half_pixels.pixels(30, 4)).tolist()
+    >>> half_pixel_centers = Positions(align_corners=False, grid=(8, 0))
+    >>> np.asarray(half_pixel_centers.pixels(30, 4)).tolist()
     [4, 12, 20, 28]
 
     Args:
-        output_stride: pixels from one position to the next, the first of which lies on the first pixel; None: the
+        output_stride: Distance of neighboring positions in pixels; the first position is the first pixel. None: the
             positions are spread over the image.
-        align_corners: they are spread so that the corner positions lie on the centers of the corner pixels, rather than
-            the borders of the two on each other.
-        grid: they are spread over the image continued to the next `multiple * k + remainder` pixels, for
-            `(multiple, remainder)`.
+        align_corners: True: spread with the corner positions at the centers of the corner pixels (corner-aligned).
+            False: spread with half-pixel centers.
+        grid: A pair `(multiple, remainder)`: spread over the image extended to the next size of the form
+            `multiple * k + remainder`. None: spread over the image itself.
     """
 
     output_stride: int | None = None
@@ -37,10 +38,10 @@ class Positions(NamedTuple):
 
     @classmethod
     def of(cls, value: "Mapping[str, Any] | Positions | None") -> Self:
-        """What a configuration or a caller gives, checked.
+        """Creates checked positions from positions or a dict of their fields, such as a configuration has.
 
         Raises:
-            ValueError: an output stride below 1.
+            ValueError: If `output_stride` is less than 1.
         """
         fields = dict(value._asdict() if isinstance(value, Positions) else value or {})
         if (stride := fields.get("output_stride")) is not None and not stride >= 1:
@@ -51,11 +52,11 @@ class Positions(NamedTuple):
         return cls(**fields)
 
     def extent(self, count: Any) -> Any:
-        """Over how many pixels the positions are spread in an image of `count`."""
+        """Returns the number of pixels over which the positions are spread, for an image side of `count` pixels."""
         return count if self.grid is None else count + (self.grid[1] - count) % self.grid[0]
 
-    def pixels(self, count: Any, length: Any) -> Any:
-        """The pixel that is nearest to each of `length` positions in an image of `count`, in whole numbers."""
+    def pixels(self, count: Any, length: Any) -> Tensor:
+        """Returns the indices of the pixels nearest to `length` positions, for an image side of `count` pixels."""
         numbers = ops.arange(length, dtype="int32")
         if self.output_stride is not None:
             return numbers * self.output_stride
@@ -67,49 +68,54 @@ class Positions(NamedTuple):
 
 
 def check(resolution: str | None) -> None:
-    """Refuses what is no `Resolution` and not None.
+    """Checks the argument `resolution` of a loss.
 
     Raises:
-        ValueError: saying so.
+        ValueError: If it is neither None nor a `Resolution`.
     """
     if resolution not in (None, *get_args(Resolution)):
         raise ValueError(f'`resolution` must be "image", "scores" or None. Received: resolution={resolution!r}')
 
 
 def matched(
-    labels: Any, logits: Any, weights: Any, resolution: str | None, positions: Positions, ignore_label: int
-) -> tuple[Any, Any, Any]:
-    """Labels, logits and sample weights of one height and width.
+    labels: Tensor,
+    logits: Tensor,
+    weights: Tensor | None,
+    resolution: str | None,
+    positions: Positions,
+    ignore_label: int,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Returns labels, logits and sample weights of the same height and width.
 
     Args:
-        labels: `[batch, height, width]` or `[batch, height, width, 1]`.
-        logits: `[batch, rows, columns, classes]`.
-        weights: None, one for each image, or one for each label.
-        resolution: `"image"`: logits are interpolated bilinearly at the labels. `"scores"`: labels, and weights as
-            there is one for each, are taken at the positions of the logits. None: nothing is done.
-        positions: where the logits lie.
-        ignore_label: the label of positions beyond the image.
+        labels: Integers `[batch, height, width]` or `[batch, height, width, 1]`.
+        logits: Floats `[batch, rows, columns, classes]`.
+        weights: None, one weight per image, or one per label.
+        resolution: `"image"`: logits are resized to the labels bilinearly. `"scores"`: labels, and weights per label,
+            are subsampled at the positions of the logits. None: all are returned as they are.
+        positions: Positions of the logits in the image.
+        ignore_label: Label of positions beyond the image.
     """
     if resolution == "image":
-        return labels, _raised(logits, _size(labels), positions), weights
+        return labels, _upsampled(logits, _size(labels), positions), weights
     if resolution == "scores":
         size = _size(logits)
         if weights is not None and len(weights.shape) > 2:
-            weights = _taken(weights, size, positions, 0)
-        return _taken(labels, size, positions, ignore_label), logits, weights
+            weights = _subsampled(weights, size, positions, 0)
+        return _subsampled(labels, size, positions, ignore_label), logits, weights
     return labels, logits, weights
 
 
 def subsample(
-    labels: Any,
+    labels: Tensor,
     size: Sequence[Any],
     positions: Mapping[str, Any] | Positions | None = None,
     ignore_label: int = IGNORE,
-) -> Any:
-    """Labels at the positions of a coarser map.
+) -> Tensor:
+    """Subsamples a label map at the positions of a smaller score map.
 
-    Each position takes the nearest label, of two that are equally near the later one. Where the sides are `s k + 1`
-    pixels and `k + 1` positions, as in DeepLab, they are exactly those of `labels[:, ::s, ::s]`.
+    Each position takes the nearest label; ties take the later one. If the sides have `s k + 1` pixels and `k + 1`
+    positions, as in DeepLab, the result is exactly `labels[:, ::s, ::s]`.
 
     Example:
 
@@ -121,46 +127,50 @@ def subsample(
     [2, 6, 255]
 
     Args:
-        labels: `[batch, height, width]` or `[batch, height, width, 1]`.
-        size: rows and columns of the map: integers, or scalar integer tensors.
-        positions: where they lie in the image, as `tfseg.losses.Positions` or its fields; None: from corner to corner.
-        ignore_label: the label of positions beyond the image.
+        labels: Label map `[batch, height, width]` or `[batch, height, width, 1]`.
+        size: Height and width of the score map, integers or scalar integer tensors.
+        positions: Positions of the score map in the image, as `tfseg.losses.Positions` or a dict of its fields. None:
+            corner-aligned.
+        ignore_label: Label of positions beyond the image.
+
+    Returns:
+        The labels at the positions: `[batch, *size]` or `[batch, *size, 1]`.
 
     Raises:
-        ValueError: the map is known to be finer than the image that it is spread over.
+        ValueError: If the score map is larger than the image that it is spread over, as far as sizes are static.
 
     Reference:
         Chen et al., Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs (2015), section
         4.1: "the loss function is the sum of cross-entropy terms for each spatial position in the CNN output map
         (subsampled by 8 compared to the original image)".
     """
-    return _taken(labels, size, Positions.of(positions), ignore_label)
+    return _subsampled(labels, size, Positions.of(positions), ignore_label)
 
 
-def _taken(labels: Any, size: Sequence[Any], positions: Positions, beyond: int) -> Any:
-    counts = _size(labels)
-    for axis, count, length in zip((1, 2), counts, size, strict=True):
+def _subsampled(labels: Tensor, size: Sequence[Any], positions: Positions, fill: int) -> Tensor:
+    sides = _size(labels)
+    for axis, count, length in zip((1, 2), sides, size, strict=True):
         if isinstance(count, int) and isinstance(length, int) and length > positions.extent(count):
             raise ValueError(
-                "Labels are subsampled to scores, which must not be larger. Received: labels of shape "
+                "Labels can only be subsampled to scores of the same or a smaller size. Received: labels of shape "
                 f"{tuple(labels.shape)}, scores of height and width {tuple(size)}"
             )
         pixels = positions.pixels(count, length)
         labels = ops.take(labels, ops.minimum(pixels, count - 1), axis=axis)
         if positions.grid is not None or positions.output_stride is not None:
             inside = ops.reshape(pixels < count, [-1 if each == axis else 1 for each in range(len(labels.shape))])
-            labels = ops.where(inside, labels, ops.cast(beyond, labels.dtype))
+            labels = ops.where(inside, labels, ops.cast(fill, labels.dtype))
     return labels
 
 
-def _raised(logits: Any, size: Sequence[Any], positions: Positions) -> Any:
+def _upsampled(logits: Tensor, size: Sequence[Any], positions: Positions) -> Tensor:
     if positions.output_stride is not None:
         return zoom(logits, positions.output_stride, size)
-    raised = resize(logits, [positions.extent(count) for count in size], align_corners=positions.align_corners)
-    return raised if positions.grid is None else raised[:, : size[0], : size[1]]
+    resized = resize(logits, [positions.extent(count) for count in size], align_corners=positions.align_corners)
+    return resized if positions.grid is None else resized[:, : size[0], : size[1]]
 
 
-def _size(x: Any) -> tuple[Any, Any]:
-    """Height and width: integers as far as they are known, else tensors."""
-    known, found = tuple(x.shape)[1:3], ops.shape(x)[1:3]
-    return tuple(side if side is not None else tensor for side, tensor in zip(known, found, strict=True))  # type: ignore[return-value]
+def _size(x: Tensor) -> tuple[Any, Any]:
+    """Returns height and width: integers where they are static, else scalar tensors."""
+    static, dynamic = tuple(x.shape)[1:3], ops.shape(x)[1:3]
+    return tuple(side if side is not None else tensor for side, tensor in zip(static, dynamic, strict=True))  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy of the pixels that are hardest."""
+"""Softmax cross-entropy over the hardest pixels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,24 +6,25 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.labels import IGNORE
-from tfseg.losses.pixels import pixel_labels, weighted
+from tfseg.losses.pixels import check_from_logits, pixel_labels, weighted
 from tfseg.losses.resolution import Positions, check, matched
+from tfseg.ops.label_maps import integer_labels, resolve_ignore_label
 from tfseg.ops.runtime import sum_over_replicas
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 
 @serializable
 class TopKCrossEntropy(keras.losses.Loss):
-    """Mean softmax cross-entropy from logits over the `pixels` hardest labeled pixels of each image.
+    """Computes the mean softmax cross-entropy over the `pixels` hardest labeled pixels of each image.
 
-    A pixel is the harder the less probability its label has; the hardest are chosen anew at each step (online
-    bootstrapping). The divisor is the number of chosen pixels of the whole batch, under a distribution strategy of the
-    global one. An image with fewer labeled pixels gives all of them; a batch without any has loss 0. Everything is
-    computed in float32.
+    The hardest pixels are those whose label has the lowest probability; they are selected anew at each step (online
+    bootstrapping). The divisor is the number of selected pixels of the batch, under a distribution strategy of the
+    global batch. An image with fewer labeled pixels contributes all of them. A batch without labeled pixels has loss 0.
+    The loss is computed in float32.
 
-    A label that is neither a class nor `ignore_label` stops the training; under XLA, which leaves checks out, it makes
-    the loss NaN.
+    A label that is neither a class id nor `ignore_label`, or that is not a whole number, raises an error at run time.
+    XLA leaves such checks out; there the loss is NaN.
 
     Example:
 
@@ -34,27 +35,31 @@ class TopKCrossEntropy(keras.losses.Loss):
     1.0397
 
     Args:
-        pixels: how many pixels of each image count.
-        ignore_label: the label of pixels that never count.
-        resolution: what happens where logits and labels differ in size, as for `CrossEntropy`. The paper chooses among
-            the places of the scores, 512 of about 65x65.
-        positions: where smaller logits lie in the image, as for `CrossEntropy`.
-        name: name of the loss.
+        pixels: Integer, number of pixels selected per image.
+        ignore_label: Integer, label of the pixels to ignore. Defaults to 255.
+        resolution: Resolution at which the loss is computed if logits and labels differ in size, as for `CrossEntropy`.
+            The paper selects among the positions of the scores, 512 of about 65x65.
+        positions: Positions of smaller logits in the image, as for `CrossEntropy`.
+        name: Name of the loss.
+        ignore_class: Alias of `ignore_label`, the name used by Keras.
+        from_logits: Must be True. Accepted for compatibility with the losses of Keras.
 
     Call arguments:
-        y_true: integer labels.
-        y_pred: logits.
-        sample_weight: weights, one for each pixel or each image, of the loss of chosen pixels; they choose none.
+        y_true: Label map, of integers or of floats that are whole numbers.
+        y_pred: Logits.
+        sample_weight: Weights of the losses of the selected pixels, one per pixel or one per image. They do not affect
+            the selection.
 
     Input shape:
-        `y_true` `[batch, height, width]` or `[batch, height, width, 1]`, `y_pred` `[batch, height, width, classes]`;
-        other heights and widths with a `resolution`.
+        `y_true`: `[batch, height, width]` or `[batch, height, width, 1]`. `y_pred`: `[batch, height, width, classes]`;
+        with a `resolution`, height and width may differ from those of `y_true`.
 
     Output shape:
-        A scalar. On a replica it is the replica's share: the shares add up to the loss of the global batch.
+        A scalar. On a replica, its share of the loss: the shares add up to the loss of the global batch.
 
     Raises:
-        ValueError: no pixels, float labels, shapes that do not fit.
+        ValueError: If `pixels` is less than 1, if `y_true` is neither of integers nor of floats, if shapes do not
+            match, if `ignore_label` and `ignore_class` differ, or if `from_logits` is not True.
 
     Reference:
         Wu, Shen and van den Hengel, High-performance Semantic Segmentation Using Very Deep Fully Convolutional
@@ -64,41 +69,45 @@ class TopKCrossEntropy(keras.losses.Loss):
     def __init__(
         self,
         pixels: int = 512,
-        ignore_label: int = IGNORE,
+        ignore_label: int | None = None,
         resolution: str | None = None,
         positions: Mapping[str, Any] | Positions | None = None,
         name: str = "top_k_cross_entropy",
+        *,
+        ignore_class: int | None = None,
+        from_logits: bool = True,
     ) -> None:
+        check_from_logits(from_logits)
         if pixels < 1:
             raise ValueError(f"`pixels` must be at least 1. Received: pixels={pixels}")
         check(resolution)
         super().__init__(name=name, reduction="mean", dtype="float32")
         self.pixels = pixels
-        self.ignore_label = ignore_label
+        self.ignore_label = resolve_ignore_label(ignore_label, ignore_class)
         self.resolution = resolution
         self.positions = Positions.of(positions)
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss. Keras's own reduction is not used, because it knows neither ignored pixels nor the global batch."""
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Computes the loss. Keras's own reduction is not used: it has neither ignored pixels nor the global batch."""
         with keras.name_scope(self.name):
             logits = ops.convert_to_tensor(y_pred, dtype="float32")
-            y_true, logits, sample_weight = matched(
-                ops.convert_to_tensor(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
+            labels, logits, sample_weight = matched(
+                integer_labels(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
             )
-            labels, counted = pixel_labels(y_true, logits.shape, self.ignore_label)
+            labels, counted = pixel_labels(labels, logits.shape, self.ignore_label)
             losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
             weights = weighted(counted, labels, None, sample_weight)
             losses, weights = self._hardest(losses, counted, losses, weights)
             return ops.divide_no_nan(ops.sum(losses * weights), sum_over_replicas(ops.sum(weights)))
 
-    def _hardest(self, losses: Any, counted: Any, *maps: Any) -> list[Any]:
-        """`maps` at the hardest pixels of each image, as `[batch, pixels]`."""
+    def _hardest(self, losses: Tensor, counted: Tensor, *maps: Tensor) -> list[Tensor]:
+        """Gathers `maps` at the hardest pixels of each image, as `[batch, pixels]`."""
         images, height, width = ops.shape(losses)
-        places = height * width
-        count = min(self.pixels, places) if isinstance(places, int) else ops.minimum(places, self.pixels)
+        area = height * width
+        count = min(self.pixels, area) if isinstance(area, int) else ops.minimum(area, self.pixels)
         hardness = ops.stop_gradient(ops.where(counted == 0, -1.0, losses))
-        _, found = ops.top_k(ops.reshape(hardness, (images, places)), count, sorted=False)
-        return [ops.take_along_axis(ops.reshape(each, (images, places)), found, axis=1) for each in maps]
+        _, indices = ops.top_k(ops.reshape(hardness, (images, area)), count, sorted=False)
+        return [ops.take_along_axis(ops.reshape(each, (images, area)), indices, axis=1) for each in maps]
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -1,4 +1,4 @@
-"""Metrics from integer confusion matrices."""
+"""Metrics computed from integer confusion matrices."""
 
 from tfseg.metrics.boundary_iou import BoundaryIoU
 from tfseg.metrics.scores import per_class, report, scores

@@ -1,4 +1,4 @@
-"""Intersection over union of the boundaries of segments instead of their areas."""
+"""Boundary IoU: intersection over union of boundary regions."""
 
 import math
 from collections.abc import Sequence
@@ -7,60 +7,68 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from tfseg.labels import IGNORE
 from tfseg.metrics.counting import PixelMetric, intersection_over_union, mean
 from tfseg.metrics.scores import per_class
 from tfseg.ops.boundary import near_boundary
 from tfseg.ops.confusion import assert_labels, confusion_matrix
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 
 @serializable
 class BoundaryIoU(PixelMetric):
-    """Mean over the classes of the intersection over union of boundary regions.
+    """Computes the mean boundary IoU over the classes.
 
-    With `G` and `P` the pixels of a class in ground truth and prediction, and `G_d` those of `G` that are within `d`
-    pixels of its contour, `P_d` those of `P` within `d` of its own: `|G_d & P_d| / |G_d | P_d|`, where
-    `d = max(1, round(dilation_ratio * sqrt(height^2 + width^2)))`. `G_d` is `G` without its erosion, `d` times by a
-    square of side 3; the border of the image is a contour. Large segments gain nothing from their inside.
+    Formula:
 
-    The counts are summed over all images for each class, as the mean intersection over union's are, and then divided;
-    the paper itself, which is of instances, divides for each of them. The mean is over the classes of which a boundary
-    region has a pixel. Pixels labeled `ignore_label` are of no class, in ground truth and prediction alike, so a
-    prediction that is right wherever it counts has 1.
+    ```
+    boundary_iou = |G_d & P_d| / |G_d | P_d|
+    d = max(1, round(dilation_ratio * sqrt(height^2 + width^2)))
+    ```
+
+    `G` and `P` are the pixels of a class in ground truth and prediction, `G_d` and `P_d` those within `d` pixels of
+    their contours. `G_d` is `G` minus its erosion (`d` iterations with a 3x3 square); the image border is a contour.
+    The interior of large segments has no effect.
+
+    Counts are summed over all images per class before they are divided, as for mean IoU; the paper evaluates instances
+    and divides per instance. The mean is taken over the classes with a nonempty boundary region. Pixels labeled
+    `ignore_label` belong to no class in ground truth and prediction, so a prediction that is correct at all other
+    pixels has a boundary IoU of 1.
 
     Example:
 
     >>> import numpy as np
     >>> labels, ids = np.zeros((1, 8, 8), int), np.zeros((1, 8, 8), int)
     >>> labels[:, :, 4:] = 1
-    >>> ids[:, :, 5:] = 1  # one column too late; d is 1, so boundary regions are frames one pixel wide
+    >>> ids[:, :, 5:] = 1  # shifted by one column; d is 1, so boundary regions are one pixel wide
     >>> metric = BoundaryIoU(2)
     >>> metric.update_state(labels, ids)
     >>> round(float(metric.result()["boundary_iou"]), 4)
     0.4808
 
     Args:
-        num_classes: the number of classes.
-        dilation_ratio: `d`, the width of the boundary region, as a part of the image's diagonal.
-        ignore_label: the label of pixels that do not count.
-        name: name of the metric; it is not part of the logged name.
+        num_classes: Integer, number of classes.
+        dilation_ratio: Float, width `d` of the boundary region relative to the image diagonal.
+        ignore_label: Integer, label of the pixels to ignore. Defaults to 255.
+        name: Name of the metric. Not part of the logged name.
+        ignore_class: Alias of `ignore_label`, the name used by Keras.
 
     Call arguments:
-        y_true: integer labels.
-        y_pred: logits or probabilities (floats, one for each class), or predicted ids (integers).
-        sample_weight: not supported; a pixel that does not count is labeled `ignore_label`.
+        y_true: Label map, of integers or of floats that are whole numbers.
+        y_pred: Logits or probabilities (floats, one per class), or class ids (integers).
+        sample_weight: Not supported. Use `ignore_label` to exclude pixels.
 
     Input shape:
-        `y_true` `[batch, height, width]` or `[batch, height, width, 1]`; `y_pred` `[batch, height, width, classes]`, or
-        the shapes of `y_true` for ids.
+        `y_true`: `[batch, height, width]` or `[batch, height, width, 1]`. `y_pred`: `[batch, height, width, classes]`,
+        or the shape of `y_true` for class ids.
 
     Output shape:
-        A dict of one scalar, `boundary_iou`.
+        A dict with one scalar, `boundary_iou`.
 
     Raises:
-        ValueError: a ratio that is not between 0 and 1, float labels, float predictions whose last axis is not the
-            classes, sample weights.
+        ValueError: If `dilation_ratio` is not between 0 and 1, if `y_true` is neither of integers nor of floats, if
+            float predictions do not have one channel per class, if `sample_weight` is given, or if `ignore_label` and
+            `ignore_class` differ.
 
     Reference:
         Cheng, Girshick, Dollar, Berg and Kirillov, Boundary IoU: Improving Object-Centric Image Segmentation Evaluation
@@ -71,20 +79,22 @@ class BoundaryIoU(PixelMetric):
         self,
         num_classes: int,
         dilation_ratio: float = 0.02,
-        ignore_label: int = IGNORE,
+        ignore_label: int | None = None,
         name: str = "boundary",
+        *,
+        ignore_class: int | None = None,
     ) -> None:
         if not 0 < dilation_ratio < 1:
             raise ValueError(
-                "`dilation_ratio` is a part of the image's diagonal, between 0 and 1. "
+                "`dilation_ratio` must be a fraction of the image diagonal, between 0 and 1. "
                 f"Received: dilation_ratio={dilation_ratio}"
             )
-        # A further class is for pixels that are in no boundary region, a further column for what cannot be: no id.
-        super().__init__(num_classes, ignore_label, (num_classes + 1, num_classes + 2), name)
+        # The additional class is for pixels in no boundary region; the last column, for ids of no class, stays 0.
+        super().__init__(num_classes, ignore_label, ignore_class, (num_classes + 1, num_classes + 2), name)
         self.dilation_ratio = dilation_ratio
 
-    def count(self, labels: Any, ids: Any) -> Any:
-        """Pixels by the class whose boundary region they are in, in ground truth and in prediction."""
+    def count(self, labels: Tensor, ids: Tensor) -> Tensor:
+        """Computes the confusion matrix of boundary regions: pixels by the class whose region contains them."""
         labels, ids, none = ops.cast(labels, "int32"), ops.cast(ids, "int32"), self.num_classes
         counted = assert_labels(labels, self.num_classes, self.ignore_label)
         valid = ops.logical_and(counted, ops.logical_and(ids >= 0, ids < self.num_classes))
@@ -94,20 +104,20 @@ class BoundaryIoU(PixelMetric):
         return confusion_matrix(truth, predicted, self.num_classes + 1)
 
     def result(self) -> dict[str, Any]:
-        """The mean over the classes, of what was counted so far."""
+        """Computes the mean boundary IoU of all pixels counted since the last reset."""
         _, _, union, iou = intersection_over_union(ops.cast(self.confusion, "float64"))
         return {"boundary_iou": ops.cast(mean(iou[:-1], union[:-1]), "float32")}
 
     def per_class(self) -> tuple[float | None, ...]:
-        """The figure of each class in double precision, None where the class has no boundary."""
+        """Returns the boundary IoU of each class in double precision, None for classes without a boundary region."""
         return per_class(self.confusion.numpy())[:-1]
 
     def report(self, names: Sequence[str]) -> dict[str, Any]:
-        """The mean and the figure of each class in double precision, ready for JSON."""
+        """Returns the mean and the boundary IoU of each class in double precision, for JSON."""
         values = self.per_class()
-        there = [value for value in values if value is not None]
+        present = [value for value in values if value is not None]
         return {
-            "iou": float(np.mean(there)) if there else 0.0,
+            "iou": float(np.mean(present)) if present else 0.0,
             "dilation_ratio": self.dilation_ratio,
             "per_class": dict(zip(names, values, strict=True)),
         }
@@ -115,8 +125,8 @@ class BoundaryIoU(PixelMetric):
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "dilation_ratio": self.dilation_ratio}
 
-    def _width(self, labels: Any) -> Any:
-        """`d`: an int where the size is known, as JAX compiles no other. Halves go to the even neighbor."""
+    def _width(self, labels: Tensor) -> Any:
+        """Returns `d`: an int for static sizes, as JAX requires when compiling. Halves are rounded to even."""
         height, width = ops.shape(labels)[1:]
         if isinstance(height, int) and isinstance(width, int):
             return max(1, round(self.dilation_ratio * math.sqrt(height**2 + width**2)))

@@ -1,4 +1,4 @@
-"""The figures of a confusion matrix, in NumPy: what a report prints."""
+"""Metrics of a confusion matrix in NumPy, for reports."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -6,26 +6,30 @@ from typing import Any, Literal
 import numpy as np
 
 Absent = Literal["union", "ground_truth"]
-"""Which classes the mean of the intersections over union is taken over: those that ground truth or prediction has, or
-those that ground truth has."""
+"""Classes over which the mean IoU is taken: those in ground truth or prediction, or those in the ground truth."""
 
 
 def scores(matrix: np.ndarray, absent: Absent = "union") -> dict[str, float]:
-    """Mean intersection over union, pixel accuracy, mean accuracy and frequency-weighted intersection over union.
+    """Computes mean IoU, pixel accuracy, mean accuracy and frequency-weighted IoU.
 
-    With `n[i, j]` the pixels of class `i` predicted as `j`, `t[i]` the pixels of class `i` and `u[i]` the pixels of
-    class `i` in ground truth or prediction: `mean(n[i, i] / u[i])`, `sum(n[i, i]) / sum(t)`, `mean(n[i, i] / t[i])` and
-    `sum(t[i] n[i, i] / u[i]) / sum(t)`. All are 0 where nothing was counted.
+    Let `n[i, j]` be the number of pixels of class `i` predicted as class `j`, `t[i]` the number of pixels of class `i`,
+    and `u[i]` the number of pixels of class `i` in ground truth or prediction. The metrics are `mean(n[i, i] / u[i])`,
+    `sum(n[i, i]) / sum(t)`, `mean(n[i, i] / t[i])` and `sum(t[i] n[i, i] / u[i]) / sum(t)`. All are 0 for an empty
+    matrix.
 
     Example:
 
-    >>> scores(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))["miou"]  # the third class is nowhere: (3/4 + 4/5) / 2
+    >>> scores(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))["miou"]  # the third class is absent: (3/4 + 4/5) / 2
     0.775
 
     Args:
-        matrix: `[classes, classes]`, or `[classes, classes + 1]` whose last column counts pixels predicted as no class.
-        absent: `"union"`: a class that is predicted but not in ground truth counts as 0, a class that is in neither is
-            left out. `"ground_truth"`: both are left out.
+        matrix: Confusion matrix `[classes, classes]`, or `[classes, classes + 1]` with a last column of pixels
+            predicted as none of the classes.
+        absent: `"union"`: a class in the prediction but not in the ground truth has an IoU of 0; a class in neither is
+            excluded from the mean. `"ground_truth"`: both are excluded.
+
+    Returns:
+        A dict with keys `miou`, `pixel_accuracy`, `mean_accuracy` and `frequency_weighted_iou`.
 
     Reference:
         Long, Shelhamer and Darrell, Fully Convolutional Networks for Semantic Segmentation (2015), section 5.
@@ -41,41 +45,49 @@ def scores(matrix: np.ndarray, absent: Absent = "union") -> dict[str, float]:
 
 
 def per_class(matrix: np.ndarray, absent: Absent = "union") -> tuple[float | None, ...]:
-    """The intersection over union of each class, None where the class is left out of the mean."""
+    """Computes the IoU of each class, None for classes that `absent` excludes from the mean."""
     hits, truth, union = _counts(matrix)
     counted = union > 0 if absent == "union" else truth > 0
     return tuple(float(iou) if has else None for iou, has in zip(_ratio(hits, union), counted, strict=True))
 
 
 def report(matrix: np.ndarray, names: Sequence[str], absent: Absent = "union") -> dict[str, Any]:
-    """What `metrics-<split>.json` says of a confusion matrix: the figures, `per_class`, `confusion` and `unclassified`.
+    """Returns the content of `metrics-<split>.json` for a confusion matrix.
 
-    `unclassified` counts, for each class, its pixels that were predicted as none of the classes. They are misses.
+    Args:
+        matrix: Confusion matrix, see `scores`.
+        names: Names of the classes.
+        absent: See `scores`.
+
+    Returns:
+        A dict with the metrics of `scores`, `per_class` (IoU by class name), `confusion` (the square matrix) and
+        `unclassified` (per class, the number of its pixels predicted as none of the classes; they count as errors).
     """
     matrix = np.asarray(matrix)
     if len(names) != len(matrix):
         raise ValueError(
-            f"`names` must name each of the {len(matrix)} classes of the matrix. Received: names={tuple(names)}"
+            f"`names` must have one name per class of the matrix, that is {len(matrix)}. Received: names={tuple(names)}"
         )
-    outside = matrix.sum(axis=1) - matrix[:, : len(matrix)].sum(axis=1)
+    unclassified = matrix.sum(axis=1) - matrix[:, : len(matrix)].sum(axis=1)
     return {
         **scores(matrix, absent),
         "per_class": dict(zip(names, per_class(matrix, absent), strict=True)),
         "confusion": matrix[:, : len(matrix)].tolist(),
-        "unclassified": outside.tolist(),
+        "unclassified": unclassified.tolist(),
     }
 
 
 def _counts(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns true positives, ground-truth pixels and union per class."""
     matrix = np.asarray(matrix)
-    classes = len(matrix)
-    if matrix.ndim != 2 or matrix.shape[1] not in (classes, classes + 1):
+    num_classes = len(matrix)
+    if matrix.ndim != 2 or matrix.shape[1] not in (num_classes, num_classes + 1):
         raise ValueError(
-            "A confusion matrix is [classes, classes], or [classes, classes + 1] with a column for pixels predicted as "
-            f"no class. Received: matrix of shape {matrix.shape}"
+            "`matrix` must be of shape [classes, classes], or [classes, classes + 1] with a column of pixels predicted "
+            f"as none of the classes. Received: matrix of shape {matrix.shape}"
         )
     hits, truth = np.diagonal(matrix), matrix.sum(axis=1)
-    return hits, truth, truth + matrix[:, :classes].sum(axis=0) - hits
+    return hits, truth, truth + matrix[:, :num_classes].sum(axis=0) - hits
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

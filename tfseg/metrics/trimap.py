@@ -1,4 +1,4 @@
-"""How well a segmentation does near the boundaries: mean intersection over union in bands around them."""
+"""Trimap mIoU: mean intersection over union in bands around boundaries."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,59 +6,61 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from tfseg.labels import IGNORE
 from tfseg.metrics.counting import PixelMetric, intersection_over_union, mean
 from tfseg.metrics.scores import scores
 from tfseg.ops.boundary import near_boundary
 from tfseg.ops.confusion import confusion_matrices
 from tfseg.serialization import serializable
+from tfseg.typing import Tensor
 
 RADII = (1, 2, 3, 5, 10, 15, 20)
 
 
 @serializable
 class TrimapMeanIoU(PixelMetric):
-    """Mean intersection over union of the pixels within `r` pixels of a boundary of the ground truth, for each `r`.
+    """Computes the mean IoU of the pixels within `r` pixels of a ground-truth boundary, for each radius `r`.
 
-    A pixel is within `r` of a boundary if the square of side `2 r + 1` around it has a pixel of another label than its
-    own. `ignore_label` is a label here: VOC's void lies on the boundaries, so what lies beside it is near one. Trimaps
-    of DeepLab are void dilated by that square, and nothing else; here a boundary is also where two classes touch with
-    no void between. The border of the image is no boundary. Pixels of `ignore_label` themselves do not count.
+    A pixel is within `r` pixels of a boundary if the square of side `2 r + 1` centered on it contains another label.
+    `ignore_label` counts as a label here, since void marks the boundaries in PASCAL VOC. The trimaps of DeepLab are
+    void dilated by that square; here a boundary is also where two classes touch without void in between. The image
+    border is not a boundary. Pixels labeled `ignore_label` are not counted.
 
-    Each band has a confusion matrix, exact in int64 and summed over all images, and the mean is that of
-    `SegmentationMetrics` with `absent="union"`: over the classes that the band has in ground truth or prediction.
-    Bands are nested, so each pixel is counted once, in the narrowest that has it, and the counts are summed up.
+    Each band has an int64 confusion matrix summed over all images. Its mean IoU is that of `SegmentationMetrics` with
+    `absent="union"`: over the classes in the band, in ground truth or prediction. Bands are nested: each pixel is
+    counted once, in the narrowest band that contains it, and matrices are accumulated over the bands.
 
     Example:
 
     >>> import numpy as np
     >>> labels = np.array([[[0, 0, 0, 1, 1, 1]]])
     >>> metric = TrimapMeanIoU(2, radii=(1, 3))
-    >>> metric.update_state(labels, np.array([[[0, 0, 1, 1, 1, 1]]]))  # wrong beside the boundary, right elsewhere
+    >>> metric.update_state(labels, np.array([[[0, 0, 1, 1, 1, 1]]]))  # an error next to the boundary
     >>> {name: round(float(value), 4) for name, value in metric.result().items()}
     {'trimap_miou_1': 0.25, 'trimap_miou_3': 0.7083}
 
     Args:
-        num_classes: the number of classes.
-        radii: widths of the band on each side of a boundary, in pixels, increasing.
-        ignore_label: the label of pixels that do not count.
-        name: name of the metric; it is not part of the logged names.
+        num_classes: Integer, number of classes.
+        radii: Increasing integers, widths of the bands on each side of a boundary in pixels.
+        ignore_label: Integer, label of the pixels to ignore. Defaults to 255.
+        name: Name of the metric. Not part of the logged names.
+        ignore_class: Alias of `ignore_label`, the name used by Keras.
 
     Call arguments:
-        y_true: integer labels.
-        y_pred: logits or probabilities (floats, one for each class), or predicted ids (integers).
-        sample_weight: not supported; a pixel that does not count is labeled `ignore_label`.
+        y_true: Label map, of integers or of floats that are whole numbers.
+        y_pred: Logits or probabilities (floats, one per class), or class ids (integers).
+        sample_weight: Not supported. Use `ignore_label` to exclude pixels.
 
     Input shape:
-        `y_true` `[batch, height, width]` or `[batch, height, width, 1]`; `y_pred` `[batch, height, width, classes]`, or
-        the shapes of `y_true` for ids.
+        `y_true`: `[batch, height, width]` or `[batch, height, width, 1]`. `y_pred`: `[batch, height, width, classes]`,
+        or the shape of `y_true` for class ids.
 
     Output shape:
         A dict of scalars, `trimap_miou_<radius>`.
 
     Raises:
-        ValueError: radii that do not increase from 1 or more, float labels, float predictions whose last axis is not
-            the classes, sample weights.
+        ValueError: If `radii` are not increasing integers from 1, if `y_true` is neither of integers nor of floats, if
+            float predictions do not have one channel per class, if `sample_weight` is given, or if `ignore_label` and
+            `ignore_class` differ.
 
     Reference:
         Kohli, Ladicky and Torr, Robust Higher Order Potentials for Enforcing Label Consistency (2009).
@@ -67,32 +69,38 @@ class TrimapMeanIoU(PixelMetric):
     """
 
     def __init__(
-        self, num_classes: int, radii: Sequence[int] = RADII, ignore_label: int = IGNORE, name: str = "trimap"
+        self,
+        num_classes: int,
+        radii: Sequence[int] = RADII,
+        ignore_label: int | None = None,
+        name: str = "trimap",
+        *,
+        ignore_class: int | None = None,
     ) -> None:
         if not _increasing(radii):
             raise ValueError(f"`radii` must be increasing integers, the first at least 1. Received: radii={radii}")
-        super().__init__(num_classes, ignore_label, (len(radii), num_classes, num_classes + 1), name)
+        super().__init__(num_classes, ignore_label, ignore_class, (len(radii), num_classes, num_classes + 1), name)
         self.radii = tuple(radii)
 
-    def count(self, labels: Any, ids: Any) -> Any:
-        """A confusion matrix for each ring."""
+    def count(self, labels: Tensor, ids: Tensor) -> Tensor:
+        """Computes one confusion matrix per ring, the part of a band outside of the next narrower one."""
         bands = near_boundary(labels, self.radii)
         ring = len(bands) - sum(ops.cast(band, "int32") for band in bands)
         return confusion_matrices(labels, ids, ring, len(bands), self.num_classes, self.ignore_label)
 
     def result(self) -> dict[str, Any]:
-        """The mean intersection over union of each band, of what was counted so far."""
+        """Computes the mean IoU of each band over all pixels counted since the last reset."""
         bands = ops.cast(ops.cumsum(self.confusion, axis=0), "float64")
         _, _, union, iou = intersection_over_union(bands)
         values = ops.cast(mean(iou, union), "float32")
         return {f"trimap_miou_{radius}": values[band] for band, radius in enumerate(self.radii)}
 
     def matrices(self) -> np.ndarray:
-        """int64 `[radii, classes, classes + 1]`: for each band the confusion matrix of its pixels."""
+        """Returns the int64 confusion matrices of the bands, `[radii, classes, classes + 1]`."""
         return np.cumsum(self.confusion.numpy(), axis=0)
 
     def report(self) -> dict[str, float]:
-        """The mean intersection over union by radius, in double precision, ready for JSON."""
+        """Returns the mean IoU by radius in double precision, for JSON."""
         return {str(radius): scores(matrix)["miou"] for radius, matrix in zip(self.radii, self.matrices(), strict=True)}
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training through Keras's `compile` and `fit`."""
+"""Training with Keras's `compile` and `fit`."""
 
 from tfseg.training.batch_norm import estimate_batch_norm
 from tfseg.training.checkpoints import save_model

@@ -1,4 +1,4 @@
-"""The networks a training leaves: the last one, and the one that was best in validation."""
+"""Checkpoints of a training: the last network and the best one in validation."""
 
 import math
 import shutil
@@ -13,23 +13,23 @@ from tfseg.atomic import atomic_file
 from tfseg.errors import RunError
 from tfseg.training.files import BEST, LAST, states
 from tfseg.training.freezing import unsynchronized
-from tfseg.training.outputs import kept
+from tfseg.training.outputs import single_output
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Writes `last.keras` after every epoch, and `model.keras` when `monitor` is higher than ever before.
+    """Callback that saves `last.keras` after every epoch, and `model.keras` when `monitor` improves.
 
-    What is written is uncompiled and functional, of one output, so that `keras.models.load_model` needs nothing but
-    `import tfseg.layers`.
+    The saved models are Functional, uncompiled and have one output, so `keras.models.load_model` only requires `import
+    tfseg.layers`.
 
     Args:
-        folder: where both files lie.
-        monitor: the logged figure that decides; the highest is the best.
-        best: the highest value of an earlier part of this training.
-        validated: the epochs, counted from 1, that end with a validation; None for all.
+        folder: Run directory.
+        monitor: Name of the metric to monitor. Higher is better.
+        best: Float, initial best value of the metric, for a resumed training.
+        validated: Epochs, counted from 1, that end with a validation. None for all epochs.
 
     Raises:
-        RunError: from `fit`, if `monitor` is not logged, or a file cannot be written.
+        RunError: From `fit`, if `monitor` is not logged or a file cannot be written.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Checkpoints(keras.callbacks.Callback):
         self.validated = validated
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        expected = self.validated is None or epoch + 1 in self.validated
+        validates = self.validated is None or epoch + 1 in self.validated
         value = (logs or {}).get(self.monitor)
-        if value is None and expected:
+        if value is None and validates:
             raise RunError(
-                f"after epoch {epoch + 1}: the best network is chosen by `{self.monitor}`, which is not logged. "
-                f"Received: {', '.join(sorted(logs or {})) or 'nothing'}. Give `fit` validation data"
+                f"after epoch {epoch + 1}: the best network is selected by `{self.monitor}`, which is not logged. "
+                f"Received: {', '.join(sorted(logs or {})) or 'nothing'}. Pass `validation_data` to `fit`"
             )
         save_model(self.model, self.folder / LAST)
         if value is not None and value > self.best:
@@ -62,25 +62,27 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Writes `model` to the `.keras` file `path`, uncompiled, of several outputs `logits` alone; whole or not at all.
+    """Saves `model` atomically to the `.keras` file `path`, uncompiled and with the output `logits` only.
 
     Raises:
-        RunError: the file cannot be written, for example because the disk is full. An earlier one is as it was.
+        RunError: If the file cannot be written, for example because the disk is full. An existing file is unchanged.
     """
-    twin = kept(model)
-    with unsynchronized(twin), writing(path, path.parent), atomic_file(path) as partial:
-        twin.save(partial)
+    network = single_output(model)
+    with unsynchronized(network), writing(path, path.parent), atomic_file(path) as partial:
+        network.save(partial)
 
 
 @contextmanager
 def writing(path: Path, run: Path) -> Iterator[None]:
-    """Turns what goes wrong while `path` in the run directory `run` is written into a `RunError`."""
+    """Context that raises a `RunError` for errors in writing `path` of the run directory `run`."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # h5py has RuntimeErrors for a disk that is full
-        earlier = "the earlier one is as it was" if Path(path).exists() else "nothing was left behind"
-        then = "go on with --resume" if states(run) else "start again, since no epoch was finished"
-        raise RunError(f"{path}: could not be written ({_reason(error)}); {earlier}. Make room, and {then}") from error
+    except (OSError, RuntimeError) as error:  # h5py raises RuntimeError for a full disk
+        earlier = "the existing file is unchanged" if Path(path).exists() else "no partial file was left"
+        then = "continue with --resume" if states(run) else "start again, since no epoch was completed"
+        raise RunError(
+            f"{path}: could not be written ({_reason(error)}); {earlier}. Free disk space, and {then}"
+        ) from error
 
 
 def _reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What a training asks of the specs in its slots."""
+"""Interfaces of losses, optimizers and schedules in a pipeline file."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -14,35 +14,42 @@ from tfseg.losses.resolution import Positions, Resolution
 from tfseg.spec.problems import FieldProblem
 
 RATES = (int, float, keras.optimizers.schedules.LearningRateSchedule)
-"""What a learning rate may be."""
+"""Types of a learning rate."""
 
 
 def construct(slot: str, kind: type | tuple[type, ...], spec: Any, *arguments: Any, **options: Any) -> Any:
-    """What a spec makes; one of a user's own may fail, or make something else.
+    """Calls a spec and checks the type of the result. Custom specs may fail or return something else.
+
+    Args:
+        slot: Key of the spec in the section `training`.
+        kind: Expected type, or a tuple of types.
+        spec: Callable with a `type`.
+        *arguments: Positional arguments of the call.
+        **options: Keyword arguments of the call.
 
     Raises:
-        RunError: it does.
+        RunError: If the spec fails or returns something else.
     """
     try:
-        found = spec(*arguments, **options)
-    except TfsegError:  # it has its own words: counting classes, a loss may meet a mask that cannot be read
+        result = spec(*arguments, **options)
+    except TfsegError:  # already a message for the user, for example of a mask that cannot be read
         raise
     except Exception as error:
-        message = f"training.{slot}: {spec.type} fails ({reason(error)}). Correct it, or take another one"
+        message = f"training.{slot}: {spec.type} failed ({reason(error)}). Correct it, or use another one"
         raise RunError(message) from error
-    if not isinstance(found, kind):
+    if not isinstance(result, kind):
         expected = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
-        raise RunError(f"training.{slot}: {spec.type} must make a {expected}. Received: {found!r}")
-    return found
+        raise RunError(f"training.{slot}: {spec.type} must return {expected}. Received: {result!r}")
+    return result
 
 
 class Objective:
-    """What is made small. One of your own needs `type` and `__call__`."""
+    """Training loss. A custom one needs `type` and `__call__`."""
 
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
     resolution: Resolution = "image"
-    """Where it is computed."""
+    """Resolution at which the loss is computed."""
 
     def __call__(
         self,
@@ -52,51 +59,58 @@ class Objective:
         resolution: Resolution | None = None,
         positions: Positions | None = None,
     ) -> keras.losses.Loss:
-        """The Keras loss of integer masks `[batch, height, width]` and float32 logits.
+        """Creates the Keras loss, of integer masks `[batch, height, width]` and float32 logits.
 
         Args:
-            labels: the classes.
-            counts: counts the classes of the training split, for a loss that weighs them; others do not call it.
-            resolution: what to do with an output that is not of the labels' size; None: it is.
-            positions: where such an output lies in the image; None: from corner to corner.
+            labels: Class names and ignore label.
+            counts: Function that counts the classes of the training split. Only called by losses with class weights
+                computed from class frequencies.
+            resolution: Resolution at which to compare an output with labels of another size. None if sizes are equal.
+            positions: Positions of such an output in the image. None: corner-aligned.
         """
         raise NotImplementedError
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """What does not fit the classes, each as (path, message)."""
+        """Yields problems with the classes as pairs `(path, message)`."""
         yield from ()
 
 
 class OptimizerSpec:
-    """From gradients to changes of the weights. One of your own needs `type`, `learning_rate` and `__call__`."""
+    """Optimizer. A custom one needs `type`, `learning_rate` and `__call__`."""
 
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("__call__", "learning_rate")
     scales: bool = False
-    """Whether it scales losses, which float16 needs."""
+    """Boolean, whether the optimizer supports loss scaling, which float16 requires."""
     lr_multipliers: Mapping[str, float] = MappingProxyType({})
-    """Factors of the learning rate by expressions that are searched for in a variable's path."""
+    """Learning rate multipliers by regular expressions that are searched for in variable paths."""
 
     learning_rate: float
-    """The rate that the schedule starts from."""
+    """Initial learning rate of the schedule."""
 
     def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
-        """The Keras optimizer.
+        """Creates the Keras optimizer.
 
         Args:
-            schedule: its learning rate, a number or a schedule of updates.
-            scaled: scale losses, for float16.
-            accumulate: take the mean of the gradients of so many batches for one update.
+            schedule: Learning rate, a number or a schedule in optimizer steps.
+            scaled: Boolean, whether to use loss scaling, for float16.
+            accumulate: Integer, number of batches per optimizer step. Their gradients are averaged.
         """
         raise NotImplementedError
 
 
 class ScheduleSpec:
-    """How the learning rate goes from the first step to the last. One of your own needs `type` and `__call__`."""
+    """Learning rate schedule. A custom one needs `type` and `__call__`."""
 
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
 
     def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
-        """A number, or a Keras schedule that starts from `learning_rate`."""
+        """Creates the learning rate, a number or a Keras schedule.
+
+        Args:
+            learning_rate: Initial learning rate.
+            steps: Number of optimizer steps of the training.
+            steps_per_epoch: Number of optimizer steps per epoch.
+        """
         raise NotImplementedError

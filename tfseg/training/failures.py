@@ -1,16 +1,17 @@
-"""What TensorFlow says when a training step fails, in words that a user can act on."""
+"""Error messages for failed training steps."""
 
 import re
 
 from tfseg.errors import RunError, first_line
 
-_LABELS = re.compile(r"(Labels must be classes [^\]\n]*Received:)[\]'\s\[]*(-?\d+)(?:,? (-?\d+))?")
+_NUMBER = r"-?(?:\d+(?:\.\d*)?(?:e[+-]?\d+)?|inf|nan)"
+_LABELS = re.compile(rf"(Labels must be [^\]\n]*Received:)[\]'\s\[]*({_NUMBER})(?:,? ({_NUMBER}))?")
 
 
 def explain(error: BaseException) -> RunError | None:
-    """The `RunError` for what went wrong inside `fit`, or None if it is nothing that a user can mend.
+    """Returns a `RunError` for an error raised inside `fit`, or None if the user cannot fix it.
 
-    TensorFlow's errors are told apart by the names of their classes, so that this module needs no TensorFlow.
+    Errors of TensorFlow are distinguished by class name, so that this module does not import TensorFlow.
     """
     kind, text = type(error).__name__, str(getattr(error, "message", error))
     if kind == "ResourceExhaustedError":
@@ -20,5 +21,5 @@ def explain(error: BaseException) -> RunError | None:
         )
     if kind == "InvalidArgumentError" and (match := _LABELS.search(text)):
         values = " to ".join(value for value in match.groups()[1:] if value)
-        return RunError(f"training stopped: {match[1]} {values}. `tfseg data check` names the files")
+        return RunError(f"training stopped: {match[1]} {values}. Run `tfseg data check` to find the files")
     return None

@@ -1,4 +1,4 @@
-"""Which layers of a network learn, and how its batch normalization behaves."""
+"""Freezing of layers, and the mode of batch normalization."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,24 +13,24 @@ BatchNorm = Literal["train", "frozen"]
 
 
 def prepare(model: keras.Model, *, batch_norm: BatchNorm, freeze: Sequence[str], synchronized: bool) -> None:
-    """Sets what learns. It must happen before `compile`.
+    """Freezes layers and configures batch normalization. Must be called before `compile`.
 
     Args:
-        model: the network; its layers are changed in place.
-        batch_norm: `"frozen"`: batch normalization uses its moving statistics and learns nothing.
-        freeze: regular expressions; a layer in whose name one is found learns nothing.
-        synchronized: batch statistics are those of all replicas together.
+        model: The network, modified in place.
+        batch_norm: `"frozen"`: batch normalization is not trainable and uses its moving statistics.
+        freeze: Regular expressions. Layers whose names contain a match are not trainable.
+        synchronized: Boolean, whether batch statistics are computed over all replicas.
     """
     for layer in flat_layers(model):
-        normalizes = isinstance(layer, keras.layers.BatchNormalization)
-        if normalizes:
+        is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
+        if is_batch_norm:
             layer.synchronized = synchronized
-        if (normalizes and batch_norm == "frozen") or any(re.search(pattern, layer.name) for pattern in freeze):
+        if (is_batch_norm and batch_norm == "frozen") or any(re.search(pattern, layer.name) for pattern in freeze):
             layer.trainable = False
 
 
 def flat_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The layers that compute, those within other layers and within nested models too."""
+    """Yields all layers except models, including layers nested in other layers and models."""
     for layer in layers_within(model):
         if not isinstance(layer, keras.Model):
             yield layer
@@ -38,7 +38,7 @@ def flat_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 @contextmanager
 def unsynchronized(model: keras.Model) -> Iterator[None]:
-    """Inside, batch normalization says that it is not synchronized: a saved network shall load with any backend."""
+    """Context in which batch normalization is not synchronized, so that saved networks load with any backend."""
     changed = [layer for layer in flat_layers(model) if getattr(layer, "synchronized", False)]
     for layer in changed:
         layer.synchronized = False

@@ -1,4 +1,4 @@
-"""The figures of every epoch, as a table."""
+"""Loss and metrics of every epoch as a CSV file."""
 
 import csv
 import io
@@ -15,13 +15,13 @@ from tfseg.training.files import HISTORY
 
 
 class History(keras.callbacks.Callback):
-    """Writes `history.csv`: a row for each epoch (from 1), with its seconds, learning rate and figures.
+    """Callback that writes `history.csv`: one row per epoch (from 1) with duration, learning rate, loss and metrics.
 
-    The whole table is written after every epoch, so that it never ends in half a row.
+    The file is written anew and atomically after every epoch.
 
     Args:
-        folder: the run directory.
-        rows: the rows of an earlier part of this training.
+        folder: Run directory.
+        rows: Rows of the completed epochs, for a resumed training.
     """
 
     def __init__(self, folder: Path, rows: Sequence[dict[str, float]] = ()) -> None:
@@ -34,12 +34,12 @@ class History(keras.callbacks.Callback):
         self._begun = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        figures = {name: float(value) for name, value in (logs or {}).items()}
+        metrics = {name: float(value) for name, value in (logs or {}).items()}
         seconds = round(time.monotonic() - self._begun, 3)
         rate = float(self.model.optimizer.learning_rate)
-        self.rows.append({"epoch": epoch + 1, "seconds": seconds, "learning_rate": rate, **figures})
+        self.rows.append({"epoch": epoch + 1, "seconds": seconds, "learning_rate": rate, **metrics})
         table = io.StringIO()
-        names = dict.fromkeys(name for row in self.rows for name in row)  # an epoch without validation has fewer
+        names = dict.fromkeys(name for row in self.rows for name in row)  # epochs without validation have fewer
         writer = csv.DictWriter(table, fieldnames=list(names), restval="")
         writer.writeheader()
         writer.writerows(self.rows)

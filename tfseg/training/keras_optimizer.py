@@ -1,4 +1,4 @@
-"""Any optimizer of Keras, by the name of its class."""
+"""Optimizers of Keras by class name."""
 
 import inspect
 from collections.abc import Mapping
@@ -16,37 +16,37 @@ from tfseg.training.contracts import OptimizerSpec
 from tfseg.training.schedules import per_optimizer_step
 
 Value = bool | int | float | str | None | tuple[Any, ...] | dict[str, Any]
-OURS = {
+EXCLUDED = {
     "gradient_accumulation_steps": "training.gradient_accumulation_steps sets it",
-    "loss_scale_factor": "tfseg's own optimizers scale losses",
-    "name": "an optimizer has none here",
-    "lr_multipliers": "tfseg's own optimizers have parts, sgd and adamw",
-    "kwargs": "it is no argument",
-    "use_ema": "the averages would not be in what a run saves",
-    "ema_momentum": "the averages would not be in what a run saves",
-    "ema_overwrite_frequency": "the averages would not be in what a run saves",
+    "loss_scale_factor": "only sgd and adamw support loss scaling",
+    "name": "optimizers have no name in a pipeline",
+    "lr_multipliers": "only sgd and adamw support learning rate multipliers",
+    "kwargs": "not an argument",
+    "use_ema": "saved networks would not contain the averages",
+    "ema_momentum": "saved networks would not contain the averages",
+    "ema_overwrite_frequency": "saved networks would not contain the averages",
 }
-"""What Keras's classes take and a file does not say."""
+"""Arguments of Keras optimizers that a pipeline file must not set, with the reason."""
 WRAPPERS = ("LossScaleOptimizer", "MultiOptimizer")
-"""Of Keras's optimizers, those that wrap others."""
+"""Keras optimizers that wrap other optimizers."""
 
 
 @spec
 class KerasOptimizer(OptimizerSpec):
-    """An optimizer of `keras.optimizers`. Its learning rate is one for all variables; losses are not scaled."""
+    """Any optimizer of `keras.optimizers`, without learning rate multipliers and loss scaling."""
 
     type: Literal["keras"] = "keras"
     class_: Annotated[str, Field(alias="class")]
-    """The name of the class, such as `Lion`."""
+    """Class name, such as `Lion`."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """The rate that the schedule starts from."""
+    """Initial learning rate of the schedule."""
     arguments: dict[str, Value] = Field(default_factory=dict)
-    """What else its constructor takes, such as `beta_1`; may also stand beside `class`."""
+    """Other arguments of the constructor, such as `beta_1`. May also be given next to `class`."""
 
     @model_validator(mode="before")
     @classmethod
-    def _gathered(cls, data: Any) -> Any:
-        """Arguments that stand beside `class`, among `arguments`."""
+    def _gather(cls, data: Any) -> Any:
+        """Moves arguments given next to `class` into `arguments`."""
         given = data.kwargs if isinstance(data, ArgsKwargs) else data
         if not isinstance(given, dict) or not isinstance(given.get("arguments", {}), dict):
             return data
@@ -55,31 +55,33 @@ class KerasOptimizer(OptimizerSpec):
         rest = {key: value for key, value in given.items() if key in own}
         if twice := sorted(beside.keys() & given.get("arguments", {}).keys()):
             raise InvalidFields(
-                ((twice[0],), "is given twice: beside class and under arguments. Leave out one of the two")
+                ((twice[0],), "is given twice: next to class and under arguments. Remove one of the two")
             )
         return {**rest, "arguments": {**given.get("arguments", {}), **beside}} if beside else data
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _check(self) -> Self:
         classes = optimizers()
         if self.class_ not in classes:
             message = f"expected an optimizer of Keras ({listed(classes)}); received {received(self.class_)}"
             raise InvalidFields((("class",), message + nearest(self.class_, classes)))
-        taken = arguments(classes[self.class_])
-        faults: list[FieldProblem] = [((name,), told) for name in self.arguments if (told := self._fault(name, taken))]
-        if faults := faults or _refused(self):
-            raise InvalidFields(*faults)
+        accepted = arguments(classes[self.class_])
+        problems: list[FieldProblem] = [
+            ((name,), problem) for name in self.arguments if (problem := self._problem(name, accepted))
+        ]
+        if problems := problems or _constructor_problems(self):
+            raise InvalidFields(*problems)
         return self
 
-    def _fault(self, name: str, taken: Mapping[str, Any]) -> str | None:
-        """Why that argument cannot be given, or None. `taken` are those that there are, and their defaults."""
+    def _problem(self, name: str, accepted: Mapping[str, Any]) -> str | None:
+        """Returns the problem with an argument, or None. `accepted` are the accepted arguments and their defaults."""
         value = self.arguments[name]
-        if name in OURS:
-            return f"{OURS[name]}. Received: {received(value)}. Leave it out"
-        if name not in taken:
-            near = nearest(name, taken) or "."
-            return f"{self.class_} takes no such argument{near} Its arguments: {listed(taken)}"
-        default = taken[name]
+        if name in EXCLUDED:
+            return f"{EXCLUDED[name]}. Received: {received(value)}. Remove it"
+        if name not in accepted:
+            near = nearest(name, accepted) or "."
+            return f"not an argument of {self.class_}{near} Its arguments: {listed(accepted)}"
+        default = accepted[name]
         if isinstance(default, bool) and not isinstance(value, bool):
             return f"expected true or false; received {received(value)}"
         if not isinstance(default, bool | str) and value is not None and type(value) not in (int, float):
@@ -87,38 +89,38 @@ class KerasOptimizer(OptimizerSpec):
         return None
 
     def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
-        """The Keras optimizer.
+        """Creates the Keras optimizer.
 
         Args:
-            schedule: its learning rate, a number or a schedule of updates.
-            scaled: must be false: it does not scale losses.
-            accumulate: take the mean of the gradients of so many batches for one update.
+            schedule: Learning rate, a number or a schedule in optimizer steps.
+            scaled: Must be False, since loss scaling is not supported.
+            accumulate: Integer, number of batches per optimizer step. Their gradients are averaged.
         """
-        several = {"gradient_accumulation_steps": accumulate} if accumulate > 1 else {}
-        return optimizers()[self.class_](per_optimizer_step(schedule, accumulate), **several, **self.arguments)
+        accumulation = {"gradient_accumulation_steps": accumulate} if accumulate > 1 else {}
+        return optimizers()[self.class_](per_optimizer_step(schedule, accumulate), **accumulation, **self.arguments)
 
 
 def optimizers() -> dict[str, type[keras.optimizers.Optimizer]]:
-    """The optimizers of this Keras, by name."""
-    found = {name: getattr(keras.optimizers, name) for name in dir(keras.optimizers)}
+    """Returns the optimizer classes of the installed Keras by name."""
+    members = {name: getattr(keras.optimizers, name) for name in dir(keras.optimizers)}
     base = keras.optimizers.Optimizer
     return {
         name: each
-        for name, each in found.items()
+        for name, each in members.items()
         if isinstance(each, type) and issubclass(each, base) and each is not base and name not in WRAPPERS
     }
 
 
 def arguments(optimizer: type[keras.optimizers.Optimizer]) -> dict[str, Any]:
-    """What a file may say to an optimizer and what it says itself, from the signature of its constructor."""
-    own = list(inspect.signature(optimizer.__init__).parameters.items())[1:]
-    return {name: each.default for name, each in own if name != "learning_rate" and name not in OURS}
+    """Returns the arguments that a pipeline file may set, with their defaults, from the constructor's signature."""
+    parameters = list(inspect.signature(optimizer.__init__).parameters.items())[1:]
+    return {name: each.default for name, each in parameters if name != "learning_rate" and name not in EXCLUDED}
 
 
-def _refused(spec_: KerasOptimizer) -> list[FieldProblem]:
-    """What the constructor itself says of the arguments."""
+def _constructor_problems(spec_: KerasOptimizer) -> list[FieldProblem]:
+    """Returns the error of the constructor, if any."""
     try:
         spec_(spec_.learning_rate, scaled=False)
     except (TypeError, ValueError) as error:
-        return [((), f"{spec_.class_} refuses these arguments: {first_line(error)}")]
+        return [((), f"{spec_.class_} rejects these arguments: {first_line(error)}")]
     return []

@@ -1,4 +1,4 @@
-"""Keras optimizers that treat parts of a network differently, and never apply a gradient that is not finite."""
+"""Keras optimizers with learning rate multipliers that never apply a nonfinite gradient."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,24 +11,32 @@ from tfseg.keras_internals import BetweenSumAndUpdate
 from tfseg.serialization import serializable
 
 NO_WEIGHT_DECAY = ("bias$", "gamma$", "beta$")
-"""Biases, and the scales and shifts of normalization: what weight decay leaves alone."""
+"""Variables without weight decay: biases, and gamma and beta of normalization layers."""
 LOWEST_SCALE = 1.0
-"""With a loss scale below this the loss itself must be at fault, and halving the scale further does not help."""
+"""Loss scale below which the loss itself is nonfinite, so that halving the scale further is useless."""
 
 
 class LrMultipliers(BetweenSumAndUpdate):
-    """What `SGD` and `AdamW` share; it stands before the Keras optimizer among the bases.
+    """Mixin of `SGD` and `AdamW`, to be placed before the Keras optimizer among the base classes.
 
-    **Parts.** `lr_multipliers` maps regular expressions to factors. The learning rate of a variable is multiplied by
-    the factor of every expression that is found in its path: with `{"score": 10.0, "bias": 2.0}` the bias of a score
-    layer learns at 20 times the rate. Weight decay leaves out the variables in whose path an expression of
-    `no_weight_decay` is found.
+    **Learning rate multipliers.** `lr_multipliers` maps regular expressions to factors. The learning rate of a variable
+    is multiplied by the factor of each expression that matches in its path: with `{"score": 10.0, "bias": 2.0}` the
+    bias of a score layer has 20 times the learning rate. Variables with a match of `no_weight_decay` have no weight
+    decay.
 
-    **Gradients that are not finite** are never applied (with TensorFlow). Without loss scaling the optimizer stands
-    still from then on, so that the weights remain the ones that made the gradient. With loss scaling an overflow is no
-    accident: the scale is halved, and doubled again after `growth_steps` good steps; only when halving has not helped
-    down to a scale of 1 does the optimizer stand still. Replicas decide together, on the sum of their gradients.
-    Keras's `LossScaleOptimizer` decides on each replica's own gradient, so that replicas can disagree.
+    **Nonfinite gradients** are never applied (with TensorFlow). Without loss scaling the optimizer halts: it applies no
+    further gradient, so the weights remain those that produced the nonfinite one. With loss scaling, where overflows
+    are expected, the step is skipped and the loss scale is halved, and doubled again after `growth_steps` finite steps.
+    The optimizer halts once the scale is below 1. Replicas decide together, on the sum of their gradients. Keras's
+    `LossScaleOptimizer` decides on the gradient of each replica, so replicas can disagree.
+
+    Args:
+        *args: Positional arguments of the Keras optimizer.
+        lr_multipliers: Learning rate multipliers by regular expression.
+        no_weight_decay: Regular expressions of the variables without weight decay.
+        initial_scale: Initial loss scale, or None for no loss scaling.
+        growth_steps: Number of consecutive finite steps after which the loss scale is doubled.
+        **kwargs: Keyword arguments of the Keras optimizer.
     """
 
     built: bool
@@ -60,13 +68,13 @@ class LrMultipliers(BetweenSumAndUpdate):
         }
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Creates the state, and looks up the factor and the decay of each variable."""
+        """Creates the optimizer variables, and resolves the multiplier and the weight decay of each variable."""
         if self.built:
             return
         super().build(variables)  # type: ignore[misc]
         self._factors = tuple(learning_rate_factor(variable.path, self.lr_multipliers) for variable in variables)
         self._decays = tuple(
-            0.0 if found(self.no_weight_decay, variable.path) else float(self.weight_decay or 0.0)
+            0.0 if matches_any(self.no_weight_decay, variable.path) else float(self.weight_decay or 0.0)
             for variable in variables
         )
         self.bad_since = self._state("bad_since", -1, "int64")
@@ -78,19 +86,19 @@ class LrMultipliers(BetweenSumAndUpdate):
 
     @property
     def halted(self) -> int | None:
-        """The step, from 0, since which no gradient was finite and none will be applied; None while all is well."""
-        if not self.built or bool(ops.convert_to_numpy(self._may_move())):
+        """Step, counted from 0, at which the optimizer halted because of nonfinite gradients. None if it has not."""
+        if not self.built or bool(ops.convert_to_numpy(self._is_active())):
             return None
         return int(self.bad_since.numpy())
 
     def scale_loss(self, loss: Any) -> Any:
-        """The loss whose gradient `apply` expects."""
+        """Multiplies the loss by the loss scale. `apply` expects the gradients of the scaled loss."""
         if not self.initial_scale:
             return loss
         return loss * ops.cast(self.loss_scale if self.built else self.initial_scale, loss.dtype)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-        """One step, by the gradients of the scaled loss."""
+        """Applies the gradients of the scaled loss."""
         if self.initial_scale:
             if not self.built:
                 self.build(list(trainable_variables or ()))
@@ -98,18 +106,20 @@ class LrMultipliers(BetweenSumAndUpdate):
         super().apply(grads, trainable_variables)  # type: ignore[misc]
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        """Nothing: `update_step` does it, where each variable's learning rate is known."""
+        """Does nothing. `update_step` applies weight decay with the learning rate of each variable."""
 
     def around(self, gradients: Sequence[Any], update: Callable[[], None]) -> None:
-        """Makes the update where all gradients are finite and nothing has halted the optimizer."""
-        may = ops.logical_and(_all_finite(gradients), self._may_move())
-        ops.cond(may, lambda: self._move(update), self._stay)
+        """Applies the update if all gradients are finite and the optimizer has not halted."""
+        applies = ops.logical_and(_all_finite(gradients), self._is_active())
+        ops.cond(applies, lambda: self._apply_update(update), self._skip_update)
 
-    def _may_move(self) -> Any:
-        well = ops.less(self.bad_since, 0)
-        return ops.logical_or(well, ops.greater_equal(self.loss_scale, LOWEST_SCALE)) if self.initial_scale else well
+    def _is_active(self) -> Any:
+        finite = ops.less(self.bad_since, 0)
+        if not self.initial_scale:
+            return finite
+        return ops.logical_or(finite, ops.greater_equal(self.loss_scale, LOWEST_SCALE))
 
-    def _move(self, update: Callable[[], None]) -> None:
+    def _apply_update(self, update: Callable[[], None]) -> None:
         update()
         self.bad_since.assign(-1)
         if self.initial_scale:
@@ -117,10 +127,10 @@ class LrMultipliers(BetweenSumAndUpdate):
             self.good_steps.assign(ops.where(grow, ops.zeros_like(self.good_steps), self.good_steps + 1))
             self.loss_scale.assign(self.loss_scale * ops.where(grow, 2.0, 1.0))
 
-    def _stay(self) -> None:
+    def _skip_update(self) -> None:
         if self.initial_scale:
             self.good_steps.assign(0)
-            self.loss_scale.assign(self.loss_scale * ops.where(self._may_move(), 0.5, 1.0))
+            self.loss_scale.assign(self.loss_scale * ops.where(self._is_active(), 0.5, 1.0))
         self.bad_since.assign(
             ops.where(ops.less(self.bad_since, 0), ops.cast(self._iterations, "int64"), self.bad_since)
         )
@@ -128,10 +138,10 @@ class LrMultipliers(BetweenSumAndUpdate):
 
 @serializable
 class SGD(LrMultipliers, keras.optimizers.SGD):
-    """Stochastic gradient descent with parts, and weight decay as Caffe means it.
+    """Stochastic gradient descent with learning rate multipliers and the weight decay of Caffe.
 
-    `gradient + weight_decay * weight` takes the place of the gradient, before momentum: the gradient of an
-    `l2(weight_decay / 2)` penalty, which Keras's own `weight_decay` is not.
+    The gradient is replaced by `gradient + weight_decay * weight` before momentum. This is the gradient of an
+    `l2(weight_decay / 2)` penalty, unlike the decoupled `weight_decay` of `keras.optimizers.SGD`.
 
     Example:
 
@@ -144,11 +154,11 @@ class SGD(LrMultipliers, keras.optimizers.SGD):
     [0.9, -0.2]
 
     Args:
-        learning_rate: a number or a schedule.
-        momentum: how much of the last step each step keeps.
-        nesterov: look ahead along the momentum.
-        lr_multipliers, no_weight_decay, initial_scale, growth_steps: see `LrMultipliers`; None is no loss scaling.
-        **kwargs: what every Keras optimizer takes, `weight_decay` among it.
+        learning_rate: A float or a `LearningRateSchedule`.
+        momentum: Momentum.
+        nesterov: Boolean, whether to apply Nesterov momentum.
+        lr_multipliers, no_weight_decay, initial_scale, growth_steps: See `LrMultipliers`.
+        **kwargs: Other arguments of Keras optimizers, such as `weight_decay`.
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -160,14 +170,14 @@ class SGD(LrMultipliers, keras.optimizers.SGD):
 
 @serializable
 class AdamW(LrMultipliers, keras.optimizers.AdamW):
-    """AdamW with parts: the decoupled weight decay of a variable follows its own learning rate.
+    """AdamW with learning rate multipliers, which also scale the decoupled weight decay.
 
     Args:
-        learning_rate: a number or a schedule.
-        weight_decay: the share of a weight that is taken away at each step, times the learning rate.
-        beta_1, beta_2, epsilon, amsgrad: as in `keras.optimizers.AdamW`.
-        lr_multipliers, no_weight_decay, initial_scale, growth_steps: see `LrMultipliers`; None is no loss scaling.
-        **kwargs: what every Keras optimizer takes.
+        learning_rate: A float or a `LearningRateSchedule`.
+        weight_decay: Float, weight decay. Each step subtracts `learning_rate * weight_decay * weight`.
+        beta_1, beta_2, epsilon, amsgrad: See `keras.optimizers.AdamW`.
+        lr_multipliers, no_weight_decay, initial_scale, growth_steps: See `LrMultipliers`.
+        **kwargs: Other arguments of Keras optimizers.
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -178,13 +188,13 @@ class AdamW(LrMultipliers, keras.optimizers.AdamW):
         super().update_step(gradient, variable, rate)
 
 
-def found(expressions: Sequence[str], path: str) -> bool:
-    """Whether one of the regular expressions is found in `path`."""
+def matches_any(expressions: Sequence[str], path: str) -> bool:
+    """Returns whether one of the regular expressions matches in `path`."""
     return any(re.search(expression, path) for expression in expressions)
 
 
 def learning_rate_factor(path: str, lr_multipliers: Mapping[str, float]) -> float:
-    """The product of the factors whose regular expression is found in `path`."""
+    """Returns the product of the factors whose regular expression matches in `path`."""
     factor = 1.0
     for expression, value in lr_multipliers.items():
         factor *= value if re.search(expression, path) else 1.0
@@ -192,5 +202,5 @@ def learning_rate_factor(path: str, lr_multipliers: Mapping[str, float]) -> floa
 
 
 def _all_finite(gradients: Sequence[Any]) -> Any:
-    """Whether every gradient is finite, by their sums: one pass over each, and what is not finite spoils its sum."""
+    """Returns whether all gradients are finite. Checks their sums, which a nonfinite entry makes nonfinite."""
     return ops.all(ops.isfinite(ops.stack([ops.sum(gradient) for gradient in gradients])))

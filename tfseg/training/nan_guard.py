@@ -1,4 +1,4 @@
-"""Stops a training whose loss is not finite, and says where that began."""
+"""Stops a training with a nonfinite loss, and reports its origin."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,23 +11,23 @@ from keras import ops
 from tfseg.errors import RunError
 from tfseg.keras_internals import calls_of
 
-EVERY = 20
-"""Steps between two looks at the optimizer; it stands still meanwhile, so that nothing is lost."""
+CHECK_FREQ = 20
+"""Steps between two checks of the optimizer. A halted one applies no gradients, so nothing is lost in between."""
 
 
 class NanGuard(keras.callbacks.Callback):
-    """Ends `fit` with a `RunError` when the loss or its gradient is not finite: the step, its files, the layer.
+    """Callback that raises a `RunError` if the loss or its gradient is nonfinite, with step, files and layer.
 
-    It costs no step a wait for the device: it reads the loss that Keras logs anyway, in Keras's own thread, and asks
-    the optimizer every few steps. Since the optimizer does not apply such a gradient, the weights are still those that
-    made it, and the step can be computed again. Nothing that is not finite is ever saved: this callback stands before
-    those that write.
+    Steps do not wait for the device: the callback reads the logged loss in Keras's callback thread, and checks the
+    optimizer every few steps. As the optimizer does not apply nonfinite gradients, the weights are still those that
+    produced it, and the step can be recomputed. The callback must precede those that write files, so that nonfinite
+    weights are never saved.
 
     Args:
-        steps_per_epoch: turns the optimizer's count of steps into an epoch and a step.
-        batch_names: `(epoch, step)`, both from 0, to the files of that training batch.
-        batch: `(epoch, step)` to the images and masks of that training batch.
-        accumulate: the batches whose gradients the optimizer takes together; it cannot tell which of them was at fault.
+        steps_per_epoch: Number of batches per epoch.
+        batch_names: Function from `(epoch, step)`, counted from 0, to the file names of that training batch.
+        batch: Function from `(epoch, step)` to the images and masks of that training batch.
+        accumulate: Number of batches per optimizer step. All batches of a nonfinite step are reported.
     """
 
     async_safe = True
@@ -55,7 +55,7 @@ class NanGuard(keras.callbacks.Callback):
             self._bad.append(batch)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._bad or batch % EVERY == 0:
+        if self._bad or batch % CHECK_FREQ == 0:
             self._check()
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -63,68 +63,68 @@ class NanGuard(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._check()
-        if (name := spoilt(self.model)) is not None:
+        if (name := nonfinite_variable(self.model)) is not None:
             raise RunError(
-                f"training stopped after epoch {epoch + 1}: {name} is not finite any more, although the loss was. "
-                "Saved networks are from earlier epochs. Try a smaller training.optimizer.learning_rate; for a "
-                "statistic of batch normalization under mixed_float16 try training.precision: mixed_bfloat16"
+                f"training stopped after epoch {epoch + 1}: {name} is not finite, although the loss is. "
+                "Saved networks are from earlier epochs. Try a smaller training.optimizer.learning_rate; for batch "
+                "normalization statistics with mixed_float16, try training.precision: mixed_bfloat16"
             )
 
     def _check(self) -> None:
-        halted = getattr(self.model.optimizer, "halted", None)  # of our own optimizers
+        halted = getattr(self.model.optimizer, "halted", None)  # only in optimizers of tfseg
         if halted is not None:
-            raise RunError(self._story(range(halted + 1 - self.accumulate, halted + 1)))
+            raise RunError(self._message(range(halted + 1 - self.accumulate, halted + 1)))
         if self._bad:
-            bad = self._epoch * self.steps_per_epoch + min(self._bad)
-            raise RunError(self._story(range(bad, bad + 1)))
+            first = self._epoch * self.steps_per_epoch + min(self._bad)
+            raise RunError(self._message(range(first, first + 1)))
 
-    def _story(self, batches: range) -> str:
-        """What happened in one of these batches, which count from the beginning of the training."""
-        places = [divmod(batch, self.steps_per_epoch) for batch in batches]
-        (first_epoch, first), (epoch, step) = places[0], places[-1]
-        names = [name for place in places for name in (self.batch_names(*place) if self.batch_names else ())]
-        begun = "" if len(places) == 1 else f"epoch {first_epoch + 1}, step {first + 1} to "
+    def _message(self, batches: range) -> str:
+        """Returns the error message for these batches, counted from the start of the training."""
+        steps = [divmod(batch, self.steps_per_epoch) for batch in batches]
+        (first_epoch, first), (epoch, step) = steps[0], steps[-1]
+        names = [name for each in steps for name in (self.batch_names(*each) if self.batch_names else ())]
+        start = "" if len(steps) == 1 else f"epoch {first_epoch + 1}, step {first + 1} to "
         return (
-            f"training stopped: the loss or its gradient is not finite at {begun}epoch {epoch + 1}, step {step + 1} of "
+            f"training stopped: the loss or its gradient is not finite at {start}epoch {epoch + 1}, step {step + 1} of "
             f"{self.steps_per_epoch}\n"
-            f"  files: {', '.join(names) or 'not known'}\n"
-            f"  first layer: {self._cause(places)}\n"
+            f"  files: {', '.join(names) or 'unknown'}\n"
+            f"  first layer: {self._diagnosis(steps)}\n"
             f"  learning rate now: {float(self.model.optimizer.learning_rate):.3g}\n"
-            "The step was not applied and nothing of it was saved. Try a smaller training.optimizer.learning_rate, a "
-            "warm-up (training.schedule.warmup), or training.precision: float32 or mixed_bfloat16"
+            "The step was not applied, and no checkpoint contains it. Try a smaller training.optimizer.learning_rate, "
+            "a warm-up (training.schedule.warmup), or training.precision: float32 or mixed_bfloat16"
         )
 
-    def _cause(self, places: Sequence[tuple[int, int]]) -> str:
-        """The first cause that is found in a batch; else that of the last one."""
-        found = "not looked for"
-        for place in places if self.batch else ():
-            found = diagnose(self.model, *self.batch(*place))  # type: ignore[misc]
-            if not found.startswith("none; every"):
+    def _diagnosis(self, steps: Sequence[tuple[int, int]]) -> str:
+        """Returns the diagnosis of the first batch with a nonfinite image or layer output, else of the last one."""
+        diagnosis = "unknown"
+        for step in steps if self.batch else ():
+            diagnosis = diagnose(self.model, *self.batch(*step))  # type: ignore[misc]
+            if not diagnosis.startswith("none; all"):
                 break
-        return found
+        return diagnosis
 
 
 def diagnose(model: keras.Model, image: Any, mask: Any) -> str:
-    """Where a training step on `image` and `mask` first has a value that is not finite, in words.
+    """Describes the first nonfinite layer output of a training step on `image` and `mask`.
 
-    The layers are computed in order, as in training. A layer that is used several times is passed over: what it
-    spoils shows in the next one.
+    Layers are evaluated in order, in training mode. Layers called several times are skipped: their nonfinite outputs
+    appear in the next layer.
     """
     if not _finite(image):
-        return "none; the images themselves are not finite"
+        return "none; the images are not finite"
     layers = [layer for layer in model.layers if len(calls_of(layer)) == 1]
     outputs = keras.Model(model.input, [layer.output for layer in layers])(ops.convert_to_tensor(image), training=True)
     for layer, output in zip(layers, outputs, strict=True):
         if not all(_finite(value) for value in keras.tree.flatten(output)):
             weight = next((weight.path for weight in layer.trainable_weights if not _finite(weight)), None)
-            blame = f", whose weight {weight} is not finite" if weight else ""
-            return f"{layer.name} ({type(layer).__name__}){blame}"
+            suffix = f", whose weight {weight} is not finite" if weight else ""
+            return f"{layer.name} ({type(layer).__name__}){suffix}"
     labels = np.unique(ops.convert_to_numpy(mask))
-    return f"none; every layer's output is finite, the loss or its gradient is not (labels found: {_listed(labels)})"
+    return f"none; all layer outputs are finite, the loss or its gradient is not (labels: {_joined(labels)})"
 
 
-def spoilt(model: keras.Model) -> str | None:
-    """The path of the first variable of `model` that is not finite."""
+def nonfinite_variable(model: keras.Model) -> str | None:
+    """Returns the path of the first nonfinite variable of `model`, or None."""
     return next((weight.path for weight in model.weights if not _finite(weight)), None)
 
 
@@ -132,5 +132,5 @@ def _finite(value: Any) -> bool:
     return bool(ops.all(ops.isfinite(ops.cast(value, "float32"))))
 
 
-def _listed(values: np.ndarray, limit: int = 30) -> str:
+def _joined(values: np.ndarray, limit: int = 30) -> str:
     return ", ".join(str(value) for value in values[:limit]) + (", …" if len(values) > limit else "")

@@ -1,4 +1,4 @@
-"""The losses a pipeline file can name."""
+"""Losses of pipeline files."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -20,21 +20,21 @@ Weight = Annotated[float, Field(ge=0)]
 
 @spec
 class CrossEntropy(Objective):
-    """Softmax cross-entropy of every labeled pixel."""
+    """Softmax cross-entropy over the labeled pixels."""
 
     type: Literal["cross_entropy"] = "cross_entropy"
     class_weights: tuple[Weight, ...] | Balance | None = None
-    """One weight for each class, or how to compute them from the training split; null where all count the same."""
+    """One weight per class, or the method that computes them from the training split. null: no weights."""
     reduction: Literal["mean", "sum"] = "mean"
-    """`mean`: over a batch's labeled pixels, by their weights. `sum`: over pixels, divided by the batch's images."""
+    """`mean`: weighted mean over the labeled pixels of a batch. `sum`: their sum, divided by the number of images."""
     resolution: Resolution = "image"
-    """`image`: scores are brought to the image. `scores`: labels are taken at the scores' places, as in DeepLab."""
+    """`image`: scores are upsampled to the image. `scores`: labels are subsampled to the scores, as in DeepLab."""
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """What does not fit the classes, each as (path, message)."""
+        """Yields problems with the classes as pairs `(path, message)`."""
         given, count = self.class_weights, context.labels.count
         if isinstance(given, tuple) and len(given) != count:
-            yield ("class_weights",), f"must be {count} weights, one for each class. Received: {len(given)}"
+            yield ("class_weights",), f"expected {count} weights, one per class. Received: {len(given)}"
 
     def __call__(
         self,
@@ -44,13 +44,13 @@ class CrossEntropy(Objective):
         resolution: Resolution | None = None,
         positions: Positions | None = None,
     ) -> keras.losses.Loss:
-        """The Keras loss.
+        """Creates the Keras loss.
 
         Args:
-            labels: the classes.
-            counts: counts the classes of the training split; called where `class_weights` follow from that.
-            resolution: what to do with an output that is not of the labels' size; None: it is.
-            positions: where such an output lies in the image; None: from corner to corner.
+            labels: Class names and ignore label.
+            counts: Function that counts the classes of the training split, for computed `class_weights`.
+            resolution: Resolution at which to compare an output with labels of another size. None if sizes are equal.
+            positions: Positions of such an output in the image. None: corner-aligned.
         """
         weights = self.class_weights
         if isinstance(weights, str):
@@ -62,13 +62,13 @@ class CrossEntropy(Objective):
 
 @spec
 class TopKCrossEntropy(Objective):
-    """Softmax cross-entropy of the hardest pixels of each image (Wu, Shen and van den Hengel 2016, section 3.2)."""
+    """Softmax cross-entropy over the hardest pixels of each image (Wu, Shen & van den Hengel 2016, section 3.2)."""
 
     type: Literal["top_k_cross_entropy"] = "top_k_cross_entropy"
     pixels: Annotated[int, Field(ge=1)] = 512
-    """How many pixels of each image count: those whose labels have the least probability."""
+    """Number of pixels per image: those whose labels have the lowest probability."""
     resolution: Resolution = "image"
-    """`image`: scores are brought to the image. `scores`: labels are taken at the scores' places, as in DeepLab."""
+    """`image`: scores are upsampled to the image. `scores`: labels are subsampled to the scores, as in DeepLab."""
 
     def __call__(
         self,
@@ -78,12 +78,12 @@ class TopKCrossEntropy(Objective):
         resolution: Resolution | None = None,
         positions: Positions | None = None,
     ) -> keras.losses.Loss:
-        """The Keras loss.
+        """Creates the Keras loss.
 
         Args:
-            labels: the classes.
-            counts: not called.
-            resolution: what to do with an output that is not of the labels' size; None: it is.
-            positions: where such an output lies in the image; None: from corner to corner.
+            labels: Class names and ignore label.
+            counts: Unused.
+            resolution: Resolution at which to compare an output with labels of another size. None if sizes are equal.
+            positions: Positions of such an output in the image. None: corner-aligned.
         """
         return losses.TopKCrossEntropy(self.pixels, labels.ignore, resolution, positions)

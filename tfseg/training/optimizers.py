@@ -1,4 +1,4 @@
-"""The optimizers a pipeline file can name."""
+"""Optimizers of pipeline files."""
 
 import re
 from typing import Annotated, Any, ClassVar, Literal
@@ -11,8 +11,8 @@ from tfseg.training import lr_multipliers
 from tfseg.training.contracts import OptimizerSpec
 from tfseg.training.schedules import per_optimizer_step
 
-FIRST_SCALE = 2.0**15
-"""The loss scale that float16 starts with: Keras's."""
+INITIAL_SCALE = 2.0**15
+"""Initial loss scale for float16, as in Keras."""
 
 
 def _expression(text: str) -> str:
@@ -24,7 +24,7 @@ def _expression(text: str) -> str:
 
 
 Expression = Annotated[str, AfterValidator(_expression)]
-"""A regular expression that is searched for in the path of a variable, such as `conv1_1/kernel`."""
+"""Regular expression, searched for in variable paths such as `conv1_1/kernel`."""
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Multipliers = dict[Expression, Annotated[float, Field(ge=0)]]
@@ -32,28 +32,28 @@ Multipliers = dict[Expression, Annotated[float, Field(ge=0)]]
 
 @spec
 class Sgd(OptimizerSpec):
-    """Stochastic gradient descent with momentum; weight decay is an L2 penalty, as in Caffe."""
+    """Stochastic gradient descent with momentum, and weight decay as an L2 penalty, as in Caffe."""
 
     type: Literal["sgd"] = "sgd"
-    scales: ClassVar[bool] = True  # type: ignore[misc]  # no field
+    scales: ClassVar[bool] = True  # type: ignore[misc]  # not a field
     learning_rate: Rate = 0.01
-    """The rate that the schedule starts from."""
+    """Initial learning rate of the schedule."""
     momentum: Share = 0.9
-    """How much of the last step each step keeps."""
+    """Momentum."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    """`weight_decay * weight` is added to the gradient."""
+    """Weight decay. `weight_decay * weight` is added to the gradient."""
     no_weight_decay: tuple[Expression, ...] = lr_multipliers.NO_WEIGHT_DECAY
-    """Variables that weight decay leaves out: those in whose path one of these expressions is found."""
+    """Regular expressions. Variables with a match in their path have no weight decay."""
     lr_multipliers: Multipliers = Field(default_factory=dict)
-    """Factors of the learning rate by expressions that are searched for in a variable's path; several multiply."""
+    """Learning rate multipliers by regular expression, searched for in variable paths. Several matches multiply."""
 
     def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
-        """The Keras optimizer.
+        """Creates the Keras optimizer.
 
         Args:
-            schedule: its learning rate, a number or a schedule of updates.
-            scaled: scale losses, for float16.
-            accumulate: take the mean of the gradients of so many batches for one update.
+            schedule: Learning rate, a number or a schedule in optimizer steps.
+            scaled: Boolean, whether to use loss scaling, for float16.
+            accumulate: Integer, number of batches per optimizer step. Their gradients are averaged.
         """
         return lr_multipliers.SGD(
             per_optimizer_step(schedule, accumulate),
@@ -62,7 +62,7 @@ class Sgd(OptimizerSpec):
             weight_decay=self.weight_decay,
             no_weight_decay=self.no_weight_decay,
             lr_multipliers=self.lr_multipliers,
-            initial_scale=FIRST_SCALE if scaled else None,
+            initial_scale=INITIAL_SCALE if scaled else None,
             name=self.type,
         )
 
@@ -72,23 +72,23 @@ class AdamW(OptimizerSpec):
     """Adam with decoupled weight decay."""
 
     type: Literal["adamw"] = "adamw"
-    scales: ClassVar[bool] = True  # type: ignore[misc]  # no field
+    scales: ClassVar[bool] = True  # type: ignore[misc]  # not a field
     learning_rate: Rate = 1e-3
-    """The rate that the schedule starts from."""
+    """Initial learning rate of the schedule."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    """The share of a weight that is taken away at each step, times the learning rate."""
+    """Weight decay. Each step subtracts `learning_rate * weight_decay * weight`."""
     no_weight_decay: tuple[Expression, ...] = lr_multipliers.NO_WEIGHT_DECAY
-    """Variables that weight decay leaves out: those in whose path one of these expressions is found."""
+    """Regular expressions. Variables with a match in their path have no weight decay."""
     lr_multipliers: Multipliers = Field(default_factory=dict)
-    """Factors of the learning rate by expressions that are searched for in a variable's path; several multiply."""
+    """Learning rate multipliers by regular expression, searched for in variable paths. Several matches multiply."""
 
     def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
-        """The Keras optimizer.
+        """Creates the Keras optimizer.
 
         Args:
-            schedule: its learning rate, a number or a schedule of updates.
-            scaled: scale losses, for float16.
-            accumulate: take the mean of the gradients of so many batches for one update.
+            schedule: Learning rate, a number or a schedule in optimizer steps.
+            scaled: Boolean, whether to use loss scaling, for float16.
+            accumulate: Integer, number of batches per optimizer step. Their gradients are averaged.
         """
         return lr_multipliers.AdamW(
             per_optimizer_step(schedule, accumulate),
@@ -96,6 +96,6 @@ class AdamW(OptimizerSpec):
             weight_decay=self.weight_decay,
             no_weight_decay=self.no_weight_decay,
             lr_multipliers=self.lr_multipliers,
-            initial_scale=FIRST_SCALE if scaled else None,
+            initial_scale=INITIAL_SCALE if scaled else None,
             name=self.type,
         )

@@ -1,7 +1,7 @@
-"""Networks with several outputs in training: which are trained, against what, and which one is kept.
+"""Networks with several outputs in training: selection of outputs, targets, and the network to save.
 
-Outputs are called as the training form of a network calls them: `logits`, of the image's size; `scores`, what the
-decoder gave; `aux_…`, further scores. Metrics look at `logits`. What is saved has no other output.
+The training form of a network has the outputs `logits` (of the size of the image), `scores` (of the decoder) and
+`aux_…` (auxiliary scores). Metrics are computed on `logits`, the only output of saved networks.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ LOGITS, SCORES, AUXILIARY = "logits", "scores", "aux_"
 
 
 def pruned(model: keras.Model, resolution: Resolution, auxiliary_weight: float) -> keras.Model:
-    """`model` with those outputs alone that a metric or a loss looks at; it shares all layers with `model`."""
+    """Returns `model` with only the outputs that have a metric or a loss. All layers are shared with `model`."""
     if not isinstance(model.output, dict):
         return model
     kept = {LOGITS, main(resolution), *(auxiliary(model) if auxiliary_weight else ())}
@@ -23,29 +23,29 @@ def pruned(model: keras.Model, resolution: Resolution, auxiliary_weight: float) 
 
 
 def main(resolution: Resolution) -> str:
-    """The output that the principal loss looks at."""
+    """Returns the name of the output of the main loss."""
     return SCORES if resolution == "scores" else LOGITS
 
 
 def auxiliary(model: keras.Model) -> tuple[str, ...]:
-    """The outputs that have a loss of their own, beside the principal one."""
+    """Returns the names of the auxiliary outputs."""
     names = model.output if isinstance(model.output, dict) else ()
     return tuple(name for name in names if name.startswith(AUXILIARY))
 
 
-def kept(model: keras.Model) -> keras.Model:
-    """`model`, or the network of one output that it shares all layers with: what is saved and shown."""
+def single_output(model: keras.Model) -> keras.Model:
+    """Returns the network to save and to predict with: `model` with the output `logits` only. All layers are shared."""
     output = model.output
     return keras.Model(model.input, output[LOGITS] if isinstance(output, dict) else output, name=model.name)
 
 
 def for_each(model: keras.Model, value: Any) -> Any:
-    """`value` in the structure of the outputs of `model`: the mask, where there are several, once for each."""
+    """Returns a dict with `value` for each output of `model`, or `value` itself if there is only one output."""
     return dict.fromkeys(model.output, value) if isinstance(model.output, dict) else value
 
 
 def with_targets(batches: Any, model: keras.Model) -> Any:
-    """A dataset of (image, mask) as `model.fit` takes it."""
+    """Returns a dataset for `model.fit` from a dataset of pairs `(image, mask)`."""
     if not isinstance(model.output, dict):
         return batches
     return batches.map(lambda image, mask: (image, for_each(model, mask)))

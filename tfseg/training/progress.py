@@ -1,4 +1,4 @@
-"""How far a training or a measurement is, on standard output."""
+"""Progress of a training or an evaluation on standard output."""
 
 import sys
 from typing import Any
@@ -9,16 +9,16 @@ from tfseg.training.duration import Duration
 
 
 def verbosity(verbose: bool) -> int:
-    """Keras's `verbose`: 1 draws a bar, which takes a terminal or a notebook; 2 writes a line at the end; 0 nothing."""
-    drawn = sys.stdout.isatty() or "ipykernel" in sys.modules
-    return (1 if drawn else 2) if verbose else 0
+    """Returns Keras's `verbose`: 1 (progress bar) in a terminal or notebook, else 2 (one line per epoch), or 0."""
+    interactive = sys.stdout.isatty() or "ipykernel" in sys.modules
+    return (1 if interactive else 2) if verbose else 0
 
 
 class Progress(keras.callbacks.ProgbarLogger):
-    """Keras's progress bar, with the batches that an epoch really has: the last one may be cut short.
+    """Keras's progress bar with the actual number of batches of each epoch; the last one may be incomplete.
 
     Args:
-        length: the length of the training.
+        length: Duration of the training.
     """
 
     def __init__(self, length: Duration) -> None:

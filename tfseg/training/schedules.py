@@ -1,4 +1,4 @@
-"""How the learning rate goes from the first step to the last. A step is an update of the weights."""
+"""Learning rate schedules, in optimizer steps."""
 
 from typing import Annotated, Any, Literal
 
@@ -15,9 +15,9 @@ WarmUp = Annotated[int, Field(ge=0)]
 
 @serializable
 class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Another schedule, multiplied by `(step + 1) / steps` during the first `steps` steps.
+    """Multiplies another schedule by `(step + 1) / steps` during the first `steps` steps.
 
-    The other schedule counts from the first step on, so that a warm-up changes nothing after it.
+    The other schedule starts at the first step too, so the warm-up does not affect later steps.
 
     Example:
 
@@ -26,8 +26,8 @@ class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
     [0.5, 0.9, 0.8]
 
     Args:
-        schedule: a `LearningRateSchedule`, or a number.
-        steps: how long the warm-up takes.
+        schedule: A `LearningRateSchedule`, or a float.
+        steps: Integer, number of warm-up steps.
     """
 
     def __init__(self, schedule: Any, steps: int) -> None:
@@ -45,9 +45,9 @@ class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 @serializable
 class PerOptimizerStep(keras.optimizers.schedules.LearningRateSchedule):
-    """Another schedule for an optimizer that updates the weights after every `gradient_accumulation_steps` batches.
+    """Converts a schedule in optimizer steps for an optimizer with gradient accumulation.
 
-    Keras asks a schedule for the rate of a batch, even where gradients are accumulated; schedules here count updates.
+    Keras calls schedules with the number of batches, even if gradients are accumulated.
 
     Example:
 
@@ -57,8 +57,8 @@ class PerOptimizerStep(keras.optimizers.schedules.LearningRateSchedule):
     [1.0, 1.0, 0.9, 0.9, 0.8]
 
     Args:
-        schedule: a `LearningRateSchedule`.
-        gradient_accumulation_steps: batches of one update.
+        schedule: A `LearningRateSchedule`.
+        gradient_accumulation_steps: Integer, number of batches per optimizer step.
     """
 
     def __init__(self, schedule: Any, gradient_accumulation_steps: int) -> None:
@@ -78,29 +78,29 @@ class PerOptimizerStep(keras.optimizers.schedules.LearningRateSchedule):
 
 @spec
 class Constant(ScheduleSpec):
-    """The same learning rate from the first step to the last."""
+    """Constant learning rate."""
 
     type: Literal["constant"] = "constant"
     warmup: WarmUp = 0
-    """Steps over which the rate rises from 0."""
+    """Number of warm-up steps, during which the learning rate increases linearly from 0."""
 
     def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
-        """A number, or a Keras schedule that starts from `learning_rate`."""
+        """Creates the learning rate, a number or a Keras schedule."""
         return warmed_up(learning_rate, self.warmup)
 
 
 @spec
 class Poly(ScheduleSpec):
-    """`learning_rate * (1 - step / steps) ** power`, changing with every step; zero at the end of the training."""
+    """Polynomial decay to zero: `learning_rate * (1 - step / steps) ** power`."""
 
     type: Literal["poly"] = "poly"
     power: Annotated[float, Field(gt=0)] = 0.9
-    """1 is a straight line; the smaller, the longer the rate stays high."""
+    """Exponent of the decay. 1 is linear; smaller values decay later."""
     warmup: WarmUp = 0
-    """Steps over which the rate rises from 0."""
+    """Number of warm-up steps, during which the learning rate increases linearly from 0."""
 
     def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
-        """A number, or a Keras schedule that starts from `learning_rate`."""
+        """Creates the learning rate, a number or a Keras schedule."""
         decay = keras.optimizers.schedules.PolynomialDecay(
             learning_rate, steps, end_learning_rate=0.0, power=self.power
         )
@@ -109,20 +109,20 @@ class Poly(ScheduleSpec):
 
 @spec
 class Step(ScheduleSpec):
-    """The learning rate times `factor` after every `every` epochs, or steps."""
+    """Step decay: multiplies the learning rate by `factor` after every `every` epochs or steps."""
 
     type: Literal["step"] = "step"
     every: Annotated[float, Field(gt=0)]
-    """How long the rate stays as it is; may be a fraction."""
+    """Number of epochs or steps between two decays. May be a fraction."""
     unit: Literal["epochs", "steps"] = "epochs"
-    """What `every` counts; a step is an update of the weights, what Caffe calls an iteration."""
+    """Unit of `every`. A step is an optimizer step, an iteration of Caffe."""
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """What the rate is multiplied by."""
+    """Factor of the learning rate at each decay."""
     warmup: WarmUp = 0
-    """Steps over which the rate rises from 0."""
+    """Number of warm-up steps, during which the learning rate increases linearly from 0."""
 
     def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
-        """A number, or a Keras schedule that starts from `learning_rate`."""
+        """Creates the learning rate, a number or a Keras schedule."""
         length = self.every * (steps_per_epoch if self.unit == "epochs" else 1)
         decay = keras.optimizers.schedules.ExponentialDecay(
             learning_rate, max(round(length), 1), self.factor, staircase=True
@@ -131,10 +131,10 @@ class Step(ScheduleSpec):
 
 
 def warmed_up(schedule: Any, steps: int) -> Any:
-    """`schedule` itself, or `schedule` after a warm-up of `steps` steps."""
+    """Returns `schedule` with a warm-up of `steps` steps, if any."""
     return LinearWarmUp(schedule, steps) if steps else schedule
 
 
 def per_optimizer_step(schedule: Any, accumulate: int) -> Any:
-    """`schedule` for an optimizer that updates the weights after every `accumulate` batches."""
+    """Returns `schedule` for an optimizer with `accumulate` batches per step."""
     return PerOptimizerStep(schedule, accumulate) if accumulate > 1 and callable(schedule) else schedule

@@ -1,4 +1,4 @@
-"""What a training that was stopped needs to go on as if it had not been."""
+"""State of a training, for exact resumption."""
 
 import hashlib
 import json
@@ -20,52 +20,53 @@ from tfseg.training.checkpoints import Checkpoints, writing
 from tfseg.training.files import STATE, states
 from tfseg.training.history import History
 
-KEPT = 2
-"""State files that stay: the newest, and the one before in case that is damaged."""
-STANDING = "standing"
+MAX_TO_KEEP = 2
+"""Number of state files to keep: the newest, and the previous one in case that is damaged."""
+PROGRESS = "standing"
+"""Name of the array with epoch, best value and history, as JSON."""
 DIGITS = 16
+"""Number of digits of the SHA-256 in the name of a state file."""
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a training stands, beside its variables."""
+    """Progress of a training, without its variables."""
 
     epoch: int = 0
-    """How many epochs are done."""
+    """Number of completed epochs."""
     best: float = -math.inf
-    """The highest validation figure so far."""
+    """Best value of the monitored metric so far."""
     rows: tuple[dict[str, float], ...] = ()
-    """The history of the epochs done."""
+    """History of the completed epochs."""
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """What `text` says, in JSON.
+        """Parses the JSON `text`.
 
         Raises:
-            ValueError: it is no JSON, or does not say where a training stands.
+            ValueError: If it is not JSON, or not the progress of a training.
         """
-        found = json.loads(text)
-        match found:
+        match json.loads(text):
             case {"epoch": int(epoch), "best": int() | float() as best, "rows": [*rows]} if len(rows) == epoch > 0:
                 if all(isinstance(row, dict) and all(map(_is_number, row.values())) for row in rows):
                     return cls(epoch, best, tuple(rows))
-        raise ValueError("it does not say after which epoch it was written")
+        raise ValueError("the number of completed epochs is missing")
 
 
 class Snapshots(keras.callbacks.Callback):
-    """Writes everything that changes during a training to `state/<step>-<digits>.npz` after every epoch.
+    """Callback that writes the state of a training to `state/<step>-<digits>.npz` after every epoch.
 
-    That is all variables of the network, those of its random generators among them, all variables of the optimizer,
-    the history, and the best figure. The order and the look of the examples follow from seed and epoch. A training
-    that goes on from here takes the same steps as one that was never stopped.
+    The state consists of all variables of the network (including seed generators) and of the optimizer, the history,
+    and the best value of the monitored metric. Order and augmentation of the examples are functions of seed and epoch.
+    A resumed training takes the same steps as an uninterrupted one.
 
-    `step` is the optimizer's; the digits are the first of the file's SHA-256, by which a damaged file is recognized.
-    The two newest files stay.
+    `step` is the optimizer step. The digits are the first ones of the file's SHA-256, to detect damaged files. The two
+    newest files are kept.
 
     Args:
-        folder: the run directory.
-        checkpoints: knows the best figure.
-        history: knows the rows.
+        folder: Run directory.
+        checkpoints: Callback with the best value of the monitored metric.
+        history: Callback with the rows of the history.
     """
 
     def __init__(self, folder: Path, checkpoints: Checkpoints, history: History) -> None:
@@ -75,63 +76,63 @@ class Snapshots(keras.callbacks.Callback):
         self.history = history
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        standing = {"epoch": epoch + 1, "best": self.checkpoints.best, "rows": list(self.history.rows)}
+        progress = {"epoch": epoch + 1, "best": self.checkpoints.best, "rows": list(self.history.rows)}
         arrays = {f"{index}": value.numpy() for index, value in enumerate(_variables(self.model))}
-        arrays[STANDING] = np.array(json.dumps(standing))
-        step = int(self.model.optimizer.iterations.numpy())  # of a mirrored one `int` alone would not be known
+        arrays[PROGRESS] = np.array(json.dumps(progress))
+        step = int(self.model.optimizer.iterations.numpy())  # `int` alone fails for a mirrored variable
         path = self.folder / STATE / f"{step}.npz"
         with (
             writing(path, self.folder),
             atomic_file(path, lambda partial: path.with_name(f"{step}-{_digest(partial)}.npz")) as partial,
         ):
-            np.savez(partial, **arrays)  # type: ignore[arg-type]  # no array is called like an option
-        for old in states(self.folder)[KEPT:]:
+            np.savez(partial, **arrays)  # type: ignore[arg-type]  # no array has the name of an option
+        for old in states(self.folder)[MAX_TO_KEEP:]:
             old.unlink()
 
 
 def restore(model: keras.Model, folder: Path) -> State:
-    """Gives the compiled `model` and its optimizer the variables of an earlier part of this training.
+    """Restores the variables of the compiled `model` and its optimizer from the newest state file.
 
-    A damaged file is left out with a warning, and the one before it is taken.
+    Damaged files are skipped with a warning.
 
     Returns:
-        Where that training stands; `State()`, and nothing is changed, if it did not finish an epoch.
+        The progress of the training. If no epoch was completed, `State()`, and nothing is restored.
 
     Raises:
-        RunError: every file is damaged, or they belong to another network or optimizer.
+        RunError: If all state files are damaged, or if they belong to another network or optimizer.
     """
     damaged = []
     for path in states(folder):
         try:
             state, arrays = _read(path)
-        except DAMAGES as error:
-            damaged.append(f"{path}: is not a state that a training can go on from ({one_line(error)})")
+        except READ_ERRORS as error:
+            damaged.append(f"{path}: is not a valid training state ({one_line(error)})")
             continue
-        for fault in damaged:
-            logging.getLogger("tfseg").warning("%s. The training goes on from the end of epoch %d", fault, state.epoch)
+        for problem in damaged:
+            logging.getLogger("tfseg").warning("%s. Resuming from the end of epoch %d", problem, state.epoch)
         _assign(path, _variables(model), arrays)
         for newer in states(folder):
             if newer == path:
                 break
-            newer.unlink()  # damaged, and it would count as one of the two that are kept
+            newer.unlink()  # damaged; it would count as one of the two files to keep
         return state
     if damaged:
-        raise RunError("\n".join(f"{fault}. Start afresh with --overwrite" for fault in damaged))
+        raise RunError("\n".join(f"{problem}. Start again with --overwrite" for problem in damaged))
     return State()
 
 
-DAMAGES = (
+READ_ERRORS = (
     OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError,
     SyntaxError, RecursionError,
 )  # fmt: skip
-"""What reading a file of any content may raise."""
+"""Exceptions that reading a file of arbitrary content may raise."""
 
 
 def _read(path: Path) -> tuple[State, list[np.ndarray]]:
     if _digest(path) != path.stem.partition("-")[2]:
-        raise ValueError("its content is not what was written")
+        raise ValueError("the checksum does not match")
     with np.load(path, allow_pickle=False) as archive:
-        state = State.read(str(archive[STANDING]))
+        state = State.read(str(archive[PROGRESS]))
         return state, [archive[f"{index}"] for index in range(len(archive.files) - 1)]
 
 
@@ -150,15 +151,15 @@ def _variables(model: keras.Model) -> list[Any]:
 
 def _assign(path: Path, variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
     shapes = [tuple(variable.shape) for variable in variables]
-    found = [array.shape for array in arrays]
-    if shapes != found:
-        where = f"{len(found)} variables instead of {len(shapes)}"
-        if len(shapes) == len(found):
-            index = next(index for index, shape in enumerate(shapes) if shape != found[index])
-            where = f"{variables[index].path} of shape {found[index]} instead of {shapes[index]}"
+    received = [array.shape for array in arrays]
+    if shapes != received:
+        difference = f"{len(received)} variables instead of {len(shapes)}"
+        if len(shapes) == len(received):
+            index = next(index for index, shape in enumerate(shapes) if shape != received[index])
+            difference = f"{variables[index].path} of shape {received[index]} instead of {shapes[index]}"
         raise RunError(
-            f"{path}: was written by another network or optimizer. Received: {where}. Resume with the pipeline that "
-            "the run was started with, or start afresh with --overwrite"
+            f"{path}: was written by another network or optimizer. Received: {difference}. Resume with the pipeline "
+            "of the run, or start again with --overwrite"
         )
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)

@@ -1,4 +1,4 @@
-"""Where and how a network is trained: devices, precision, seeds."""
+"""Devices, precision and seed of a training."""
 
 import functools
 import json
@@ -19,50 +19,53 @@ Strategy = Literal["none", "mirrored"]
 
 @dataclass(frozen=True)
 class Scope:
-    """What `scope` gives to those who work in it."""
+    """Result of `scope`."""
 
     replicas: int
-    """On how many devices each batch is divided; a batch's size must be a multiple of it."""
+    """Number of devices that share each batch. The batch size must be a multiple of it."""
 
 
 @contextmanager
 def scope(strategy: Strategy, precision: Precision, seed: int) -> Iterator[Scope]:
-    """Everything built and compiled inside is made for these devices and this precision, from this seed.
+    """Context in which networks are built and compiled with a strategy, a dtype policy and a seed.
 
-    The precision policy of before is set again at the end. Seeds are Python's, NumPy's and Keras's.
+    The seed is set for Python, NumPy and Keras. The previous dtype policy is restored at the end.
 
     Raises:
-        RunError: `TF_CONFIG` names more than one worker, which Keras 3 cannot train on.
+        RunError: If `TF_CONFIG` defines several workers, which Keras 3 does not support.
     """
-    _one_worker()
+    _check_single_worker()
     mirrored = _mirrored(devices()) if strategy == "mirrored" else None
-    before = keras.config.dtype_policy()
+    previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
         with nullcontext() if mirrored is None else mirrored.scope():
             keras.utils.set_random_seed(seed)
             yield Scope(replicas=1 if mirrored is None else mirrored.num_replicas_in_sync)
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(previous)
 
 
 @functools.cache
 def _mirrored(names: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
-    """One strategy for the whole process: a second one would number its collective operations from the beginning, and
-    TensorFlow, which remembers their shapes by number, would take them for those of the first and stop."""
+    """Returns the strategy of this process.
+
+    A second strategy would number its collective operations from the beginning, and TensorFlow, which caches their
+    shapes by number, would confuse them with those of the first one and raise.
+    """
     return tf.distribute.MirroredStrategy(names)
 
 
 def devices() -> tuple[str, ...]:
-    """The devices that `mirrored` divides a batch on: every GPU of this machine, or every logical CPU device."""
-    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return tuple(device.name for device in found)
+    """Returns the names of the devices for `mirrored`: all GPUs of the machine, or else all logical CPU devices."""
+    available = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tuple(device.name for device in available)
 
 
-def _one_worker() -> None:
+def _check_single_worker() -> None:
     try:
         workers = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}).get("worker", ())
-        named = ", ".join(workers)
+        names = ", ".join(workers)
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise RunError(
             "the environment variable TF_CONFIG cannot be read. Expected JSON such as "
@@ -71,7 +74,7 @@ def _one_worker() -> None:
         ) from error
     if len(workers) > 1:
         raise RunError(
-            "the environment variable TF_CONFIG names more than one worker, and Keras 3 cannot train on several "
-            f"machines. Received: {len(workers)} workers ({named}). Unset TF_CONFIG; on one machine "
-            "`training.strategy: mirrored` uses all of its GPUs"
+            "the environment variable TF_CONFIG defines several workers, but Keras 3 does not support multi-worker "
+            f"training. Received: {len(workers)} workers ({names}). Unset TF_CONFIG. To use all GPUs of one "
+            "machine, set training.strategy: mirrored"
         )

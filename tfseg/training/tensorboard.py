@@ -1,4 +1,4 @@
-"""TensorBoard's event files, without the tensorboard package: curves, and samples of what the network sees."""
+"""TensorBoard event files with scalars and sample predictions, written without the tensorboard package."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,22 +13,22 @@ from tfseg.images.overlay import blend
 from tfseg.labels import Labels
 from tfseg.training.checkpoints import writing
 from tfseg.training.files import LOGS
-from tfseg.training.outputs import kept
+from tfseg.training.outputs import single_output
 
 SCALARS, IMAGES = "scalars", "images"
-"""TensorBoard's plugins, by the names that it knows them under."""
+"""Names of TensorBoard plugins."""
 
 
 class TensorBoardEvents(keras.callbacks.Callback):
-    """Writes `logs/train` and `logs/validation` after every epoch, for `tensorboard --logdir`.
+    """Callback that writes `logs/train` and `logs/validation` after every epoch, for `tensorboard --logdir`.
 
-    Both hold the logged figures under the same tags, so that TensorBoard draws them into one chart; `logs/train` has
-    the learning rate, `logs/validation` the samples: picture, ground truth and prediction side by side.
+    Both contain loss and metrics under the same tags, so TensorBoard shows them in one chart. `logs/train` also
+    contains the learning rate, `logs/validation` the samples: image, ground truth and prediction side by side.
 
     Args:
-        folder: the run directory.
-        labels: their colors and ignore value.
-        samples: a few `(image uint8 [height, width, channels], mask [height, width])`.
+        folder: Run directory.
+        labels: Class names, colors and ignore label.
+        samples: Pairs of an image, uint8 `[height, width, channels]`, and a mask `[height, width]`.
     """
 
     def __init__(self, folder: Path, labels: Labels, samples: Sequence[tuple[Any, Any]] = ()) -> None:
@@ -39,12 +39,12 @@ class TensorBoardEvents(keras.callbacks.Callback):
         self._writers: dict[str, Any] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        figures = {name: float(value) for name, value in (logs or {}).items()}
-        train = {name: value for name, value in figures.items() if not name.startswith("val_")}
-        validation = {name[4:]: value for name, value in figures.items() if name.startswith("val_")}
+        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        train = {name: value for name, value in metrics.items() if not name.startswith("val_")}
+        validation = {name[4:]: value for name, value in metrics.items() if name.startswith("val_")}
         strips = [self._strip(image, mask) for image, mask in self.samples] if validation else []
         with writing(self.folder, self.folder.parent), _system_errors():
-            with self._writer("train").as_default(step=epoch + 1):  # flushes at its end
+            with self._writer("train").as_default(step=epoch + 1):  # flushes on exit
                 _write_scalars({**train, "learning_rate": float(self.model.optimizer.learning_rate)})
             with self._writer("validation").as_default(step=epoch + 1):
                 _write_scalars(validation)
@@ -60,16 +60,16 @@ class TensorBoardEvents(keras.callbacks.Callback):
         return self._writers[name]
 
     def _strip(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        scores = kept(self.model)(tf.constant(image[None], tf.float32), training=False)
+        scores = single_output(self.model)(tf.constant(image[None], tf.float32), training=False)
         prediction = tf.argmax(scores[0], axis=-1).numpy()
-        picture = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
+        rgb = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
         palette, ignore = self.labels.palette, self.labels.ignore
-        shown = [picture, blend(picture, mask, palette, ignore=ignore), blend(picture, prediction, palette)]
-        return np.concatenate([np.asarray(part, np.uint8) for part in shown], axis=1)
+        panels = [rgb, blend(rgb, mask, palette, ignore=ignore), blend(rgb, prediction, palette)]
+        return np.concatenate([np.asarray(panel, np.uint8) for panel in panels], axis=1)
 
 
-def _write_scalars(figures: dict[str, float]) -> None:
-    for tag, value in figures.items():
+def _write_scalars(values: dict[str, float]) -> None:
+    for tag, value in values.items():
         tf.summary.write(tag, tf.constant(value, tf.float32), metadata=_metadata(SCALARS))
 
 
@@ -82,7 +82,7 @@ def _write_images(images: Sequence[np.ndarray]) -> None:
 
 @contextmanager
 def _system_errors() -> Iterator[None]:
-    """A disk that is full is an `OSError`, whoever meets it; TensorFlow puts its reason last on the first line."""
+    """Context that converts errors of TensorFlow to `OSError`. The reason is the end of their first line."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -90,7 +90,7 @@ def _system_errors() -> Iterator[None]:
 
 
 def _metadata(plugin: str) -> tf.compat.v1.SummaryMetadata:
-    """What makes TensorBoard show a tensor as `plugin` does: the plugin's name, and the class of the data."""
+    """Returns the summary metadata of a TensorBoard plugin: its name and the data class."""
     metadata = tf.compat.v1.SummaryMetadata()
     metadata.plugin_data.plugin_name = plugin
     scalar = plugin == SCALARS

@@ -1,4 +1,4 @@
-"""The `training` section of a pipeline: from a built network to a compiled one, and what watches over `fit`."""
+"""Section `training` of a pipeline: compiles networks and creates the callbacks of `fit`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -34,8 +34,8 @@ from tfseg.training.state import Snapshots, State
 from tfseg.training.strategy import Precision, Scope, Strategy, scope
 from tfseg.training.tensorboard import TensorBoardEvents
 
-EPOCHS = 30
-"""How often each training image is seen where neither `epochs` nor `steps` say it."""
+DEFAULT_EPOCHS = 30
+"""Number of epochs if neither `epochs` nor `steps` is given."""
 
 
 @spec
@@ -43,74 +43,75 @@ class Training:
     """Optimizer, schedule, loss, precision and devices."""
 
     epochs: Annotated[int, Field(ge=1)] | None = None
-    """How often each training image is seen. By default 30 times, or as often as `steps` take."""
+    """Number of epochs. Defaults to 30 if `steps` is not given."""
     steps: Annotated[int, Field(ge=1)] | None = None
-    """Ends the training after so many updates of the weights, within an epoch if need be: the iterations of papers."""
+    """Number of optimizer steps (iterations) after which the training ends, possibly within an epoch."""
     validation_freq: Annotated[int, Field(ge=1)] = 1
-    """Epochs between two validations; the last epoch is always validated."""
+    """Number of epochs between validations. The last epoch is always validated."""
     optimizer: Annotated[Sgd | AdamW | KerasOptimizer, ByType("adamw", OptimizerSpec)] = AdamW()
-    """What turns gradients into changes of the weights."""
+    """Optimizer."""
     schedule: Annotated[Constant | Poly | Step, ByType("poly", ScheduleSpec)] = Poly()
-    """How the learning rate goes from the first step to the last."""
+    """Learning rate schedule."""
     loss: Annotated[CrossEntropy | TopKCrossEntropy, ByType("cross_entropy", Objective)] = CrossEntropy()
-    """What is made small."""
+    """Training loss."""
     auxiliary_weight: Annotated[float, Field(ge=0)] = 1.0
-    """How much the loss of every auxiliary output of the decoder counts, beside the 1 of its scores; 0: not at all."""
+    """Weight of each auxiliary loss. 0 disables auxiliary losses."""
     gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
-    """The batches whose gradients are averaged for one update of the weights: `iter_size` in Caffe."""
+    """Number of batches whose gradients are averaged for one optimizer step, `iter_size` in Caffe."""
     precision: Precision = "float32"
-    """What layers compute in; weights, logits, losses and metrics stay float32."""
+    """Dtype policy of the layers. Weights, logits, losses and metrics are float32."""
     strategy: Strategy = "none"
-    """`mirrored` divides each batch on all GPUs of the machine (or all logical CPU devices)."""
+    """Distribution strategy. `mirrored`: all GPUs of the machine (or all logical CPU devices) share each batch."""
     jit_compile: bool = False
-    """Compile the training step with XLA."""
+    """Boolean, whether to compile the training step with XLA."""
     batch_norm: BatchNorm = "train"
-    """`frozen`: batch normalization keeps its moving statistics, scales and shifts, and uses them in training too."""
+    """`frozen`: batch normalization is not trainable and uses its moving statistics in training."""
     batch_norm_batches: Annotated[int, Field(ge=0)] = 0
-    """Training batches over which the statistics of batch normalization are averaged anew once the training has ended;
-    0 keeps the moving averages."""
+    """Number of training batches over which batch normalization statistics are re-estimated after training. 0 keeps the
+    moving averages."""
     freeze: tuple[Expression, ...] = ()
-    """Layers that learn nothing: those in whose name one of these regular expressions is found."""
+    """Regular expressions. Layers with a match in their name are not trainable."""
 
     @model_validator(mode="after")
-    def _possible(self) -> "Training":
+    def _check(self) -> "Training":
         if self.epochs is None and self.steps is None:
-            object.__setattr__(self, "epochs", EPOCHS)
+            object.__setattr__(self, "epochs", DEFAULT_EPOCHS)
         if problems := list(conflicts(self)):
             raise InvalidFields(*problems)
         return self
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """What does not fit the classes, each as (path, message)."""
+        """Yields problems with the classes as pairs `(path, message)`."""
         yield from prefixed("loss", component_problems(self.loss, context))
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
-        """What does not fit the network to be trained, each as (path, message)."""
+        """Yields options that do not fit the network to train as pairs `(path, message)`."""
         yield from network_conflicts(self, model)
 
     def length(self, steps_per_epoch: int) -> Duration:
-        """How long it is, where an epoch has `steps_per_epoch` batches."""
+        """Returns the duration of the training, for `steps_per_epoch` batches per epoch."""
         return Duration(steps_per_epoch, self.gradient_accumulation_steps, self.epochs, self.steps)
 
     def validated_epochs(self, steps_per_epoch: int) -> tuple[int, ...]:
-        """After which epochs, counted from 1, the network is validated: what Keras calls `validation_freq`."""
+        """Returns the epochs, counted from 1, that end with a validation, for `validation_freq` of `model.fit`."""
         last = self.length(steps_per_epoch).epochs
         return (*range(self.validation_freq, last, self.validation_freq), last)
 
     def scope(self, seed: int = 0) -> AbstractContextManager[Scope]:
-        """Inside, networks are built and compiled for the devices and the precision of this training, from `seed`."""
+        """Returns the context in which to build and compile networks, with strategy, dtype policy and `seed`."""
         return scope(self.strategy, self.precision, seed)
 
     def network(self, model: keras.Model) -> keras.Model:
-        """The network to compile and fit, from the form with all outputs: those without a loss are left out.
+        """Returns the network to compile and fit: `model` without outputs that have neither a loss nor a metric.
 
         Args:
-            model: image to logits, or to `{"logits", "scores", "aux_…"}`; all layers are shared.
+            model: Network with the output `logits`, or with outputs `{"logits", "scores", "aux_…"}`. All layers are
+                shared.
         """
         return pruned(model, self.loss.resolution, self.auxiliary_weight)
 
     def targets(self, batches: Any, model: keras.Model) -> Any:
-        """A dataset of (image, mask) as `model.fit` takes it: with the mask for each output."""
+        """Returns a dataset for `model.fit`, with a mask per output, from a dataset of pairs `(image, mask)`."""
         return with_targets(batches, model)
 
     def compile(
@@ -122,17 +123,19 @@ class Training:
         counts: Counts | None = None,
         positions: Positions | None = None,
     ) -> None:
-        """Freezes what shall not learn and compiles `model`, built in the same `scope`, for `model.fit`.
+        """Freezes layers and compiles `model`. Must be called in the `scope` in which it was built.
 
         Args:
-            model: what `network` gave.
-            labels: the classes.
-            steps_per_epoch: the batches of an epoch; how long the schedule is follows from it.
-            counts: counts the classes of the training split; called, once, where the loss weighs classes by that.
-            positions: where the scores of its outputs lie in the image; None: from corner to corner.
+            model: Result of `network`.
+            labels: Class names and ignore label.
+            steps_per_epoch: Number of batches per epoch.
+            counts: Function that counts the classes of the training split. Called once, and only if the loss computes
+                class weights from class frequencies.
+            positions: Positions of the scores in the image. None: corner-aligned.
 
         Raises:
-            RunError: an expression of `freeze` or `lr_multipliers` is found nowhere, or the network does not fit.
+            RunError: If an expression of `freeze` or `lr_multipliers` has no match, or an option does not fit the
+                network.
         """
         context = Context(labels, model.input.shape[-1])
         if problems := formatted(prefixed("training", (*self.problems(context), *self.network_problems(model)))):
@@ -161,7 +164,7 @@ class Training:
     def _objective(
         self, model: keras.Model, loss: Callable[..., keras.losses.Loss], positions: Positions | None
     ) -> dict[str, Any]:
-        """The losses of the outputs and their weights; `loss` makes one, of classes that are known."""
+        """Returns the losses and loss weights of the outputs. `loss` creates a loss."""
         if not isinstance(model.output, dict):
             return {"loss": loss()}
         chosen = self.loss.resolution
@@ -183,16 +186,16 @@ class Training:
         batch: Callable[[int, int], tuple[Any, Any]] | None = None,
         samples: Sequence[tuple[Any, Any]] = (),
     ) -> list[keras.callbacks.Callback]:
-        """What `model.fit` needs to leave a run directory behind; their order matters.
+        """Returns the callbacks that write the run directory. Their order matters.
 
         Args:
-            folder: the run directory.
-            labels: the classes.
-            steps_per_epoch: as given to `compile`.
-            state: what `restore` returned, for a training that goes on.
-            batch_names: `(epoch, step)` to the files of that training batch.
-            batch: `(epoch, step)` to the images and masks of that training batch.
-            samples: validation images and masks that TensorBoard shows with the network's prediction.
+            folder: Run directory.
+            labels: Class names, colors and ignore label.
+            steps_per_epoch: Number of batches per epoch.
+            state: Result of `restore`, for a resumed training.
+            batch_names: Function from `(epoch, step)` to the file names of that training batch.
+            batch: Function from `(epoch, step)` to the images and masks of that training batch.
+            samples: Pairs of a validation image and its mask, shown with the prediction in TensorBoard.
         """
         state = state or State()
         checkpoints = Checkpoints(folder, best=state.best, validated=self.validated_epochs(steps_per_epoch))
@@ -208,8 +211,8 @@ class Training:
 
 
 def _build_compiled(model: keras.Model, labels: Labels) -> None:
-    """Builds loss and metrics on one pixel: under a strategy Keras would do it on a mean of masks, which is no mask."""
+    """Builds loss and metrics on one pixel. Under a strategy Keras would build them on averaged, invalid masks."""
     mask, scores = ops.zeros((1, 1, 1), "int32"), ops.zeros((1, 1, 1, labels.count))
-    with keras.StatelessScope():  # nothing is counted
+    with keras.StatelessScope():  # no pixels are counted
         model.compute_loss(None, for_each(model, mask), for_each(model, scores))
         model.compute_metrics(None, for_each(model, mask), for_each(model, scores))

@@ -1,0 +1,76 @@
+"""Label maps as the losses and metrics take them."""
+
+import keras
+from keras import ops
+
+from tfseg.labels import IGNORE
+from tfseg.ops.runtime import assert_condition
+from tfseg.typing import Tensor
+
+NO_LABEL = -(2**31)
+"""Integer in place of a float that is not a whole number: neither a class id nor a plausible ignore label."""
+
+
+def resolve_ignore_label(ignore_label: int | None, ignore_class: int | None) -> int:
+    """Returns the label of pixels that do not count, from the argument and its alias.
+
+    Args:
+        ignore_label: Integer, or None if not given.
+        ignore_class: Integer, or None if not given. Keras's name for the same argument.
+
+    Returns:
+        The given label, or 255 if neither is given.
+
+    Raises:
+        ValueError: If both are given and differ.
+    """
+    if ignore_label is not None and ignore_class is not None and ignore_label != ignore_class:
+        raise ValueError(
+            "`ignore_class` is an alias of `ignore_label`, and the two must be equal if both are given. "
+            f"Received: ignore_label={ignore_label}, ignore_class={ignore_class}"
+        )
+    given = ignore_class if ignore_label is None else ignore_label
+    return IGNORE if given is None else given
+
+
+def integer_labels(y_true: Tensor) -> Tensor:
+    """Converts a label map to integers.
+
+    Integers are returned as they are. Floats, such as the float32 masks of Keras pipelines, are cast to int32 if they
+    are whole numbers. Where the runtime check is left out (XLA, JAX), other floats become `NO_LABEL`, which losses turn
+    into NaN and metrics do not count.
+
+    Example:
+
+    >>> import numpy as np
+    >>> np.asarray(integer_labels(np.array([[[0.0, 1.0, 255.0]]], "float32"))).tolist()
+    [[[0, 1, 255]]]
+
+    Args:
+        y_true: Label map of integers, or of floats that are whole numbers.
+
+    Returns:
+        An integer tensor of the same shape.
+
+    Raises:
+        ValueError: If the dtype is neither an integer nor a float.
+        tf.errors.InvalidArgumentError: At run time, if a float is not a whole number (ValueError with the NumPy
+            backend).
+    """
+    labels = ops.convert_to_tensor(y_true)
+    dtype = keras.backend.standardize_dtype(labels.dtype)
+    if "int" in dtype:
+        return labels
+    if "float" not in dtype:
+        raise ValueError(
+            "Labels must be integers, or floats that are whole numbers. Received: y_true of dtype "
+            f"{dtype} and shape {tuple(labels.shape)}"
+        )
+    values = ops.cast(labels, "float32")
+    whole = ops.logical_and(ops.equal(values, ops.floor(values)), ops.abs(values) < -float(NO_LABEL))
+
+    def first_fraction() -> Tensor:
+        return ops.reshape(values, (-1,))[ops.argmin(ops.reshape(whole, (-1,)))]
+
+    assert_condition(ops.all(whole), "Labels must be whole numbers.", first_fraction)
+    return ops.where(whole, ops.cast(ops.where(whole, values, 0.0), "int32"), NO_LABEL)
