@@ -148,6 +148,13 @@ def test_positions_in_losses(positions: Positions, resolution: str) -> None:
     assert again.positions == positions
 
 
+def test_a_negative_ignore_label_and_uint8_labels() -> None:
+    """Positions beyond the image need a label that uint8 does not have."""
+    labels = np.arange(9, dtype="uint8")[None, None] * np.ones((1, 9, 1), "uint8")
+    found = subsample(labels, (3, 3), {"align_corners": False, "grid": (4, 0)}, ignore_label=-1)
+    assert np.asarray(found)[0, 0].tolist() == [2, 6, -1]
+
+
 def test_dynamic_sizes_in_a_graph() -> None:
     labels, logits = masks(17, 25), np.random.default_rng(1).normal(size=(2, 3, 4, 5)).astype(np.float32)
     unknown = [tf.TensorSpec([None, None, None], tf.int32), tf.TensorSpec([None, None, None, 5], tf.float32)]
