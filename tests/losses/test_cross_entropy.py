@@ -124,7 +124,7 @@ def test_labels_out_of_range_raise(wrong):
     labels, logits = example()
     labels[0, 0, 0] = wrong
     low, high = min(wrong, 0), max(wrong, 4)
-    message = "Labels must be classes 0 to 4, or 255 where a pixel does not count. Received:"
+    message = "Labels must be classes 0 to 4, or the ignore label 255. Received:"
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(message)) as caught:
         CrossEntropy()(labels, logits)
     assert f"{low}, {high}" in str(caught.value)

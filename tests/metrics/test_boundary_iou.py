@@ -143,6 +143,6 @@ def test_error_messages() -> None:
     message = "`dilation_ratio` must be a fraction of the image diagonal, between 0 and 1. Received: dilation_ratio=2"
     with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         BoundaryIoU(2, 2)
-    message = "Labels must be classes 0 to 1, or 255 where a pixel does not count. Received:"
+    message = "Labels must be classes 0 to 1, or the ignore label 255. Received:"
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(message)):
         BoundaryIoU(2).update_state(np.full((1, 2, 2), 2), np.zeros((1, 2, 2), int))

@@ -194,7 +194,7 @@ def test_config_round_trip():
 
 def test_labels_out_of_range_raise():
     metric = SegmentationMetrics(3)
-    message = "Labels must be classes 0 to 2, or 255 where a pixel does not count. Received:"
+    message = "Labels must be classes 0 to 2, or the ignore label 255. Received:"
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(message)):
         metric.update_state(np.array([[[0, 3]]]), np.array([[[0, 1]]]))
 

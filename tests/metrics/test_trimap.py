@@ -142,6 +142,6 @@ def test_error_messages() -> None:
     )
     with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         TrimapMeanIoU(2).update_state(np.zeros((1, 2, 2), int), np.zeros((1, 2, 2), int), np.ones(1))
-    message = "Labels must be classes 0 to 1, or 255 where a pixel does not count. Received:"
+    message = "Labels must be classes 0 to 1, or the ignore label 255. Received:"
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(message)):
         TrimapMeanIoU(2).update_state(np.full((1, 2, 2), 2), np.zeros((1, 2, 2), int))

@@ -47,7 +47,7 @@ def test_graph_of_unknown_size() -> None:
 @pytest.mark.parametrize(
     ("ignore", "expected", "wrong"),
     [
-        (255, "Labels must be classes 0 to 2, or 255 where a pixel does not count.", 3),
+        (255, "Labels must be classes 0 to 2, or the ignore label 255.", 3),
         (None, "Labels must be classes 0 to 2.", -1),
     ],
 )

@@ -170,7 +170,7 @@ def test_labels_out_of_range_stop_the_training():
     masks = MASKS.copy()
     masks[5, 0, 0] = 9
     template = (
-        "training stopped: Labels must be classes 0 to 2, or 255 where a pixel does not count. Received: {}. "
+        "training stopped: Labels must be classes 0 to 2, or the ignore label 255. Received: {}. "
         "Run `tfseg data check` to find the files"
     )
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:

@@ -71,7 +71,7 @@ def _checked(labels: Tensor, num_classes: int, ignore_label: int) -> tuple[Tenso
     valid = ops.logical_and(extremes[0] >= 0, extremes[1] < num_classes)
     assert_condition(
         valid,
-        f"Labels must be classes 0 to {num_classes - 1}, or {ignore_label} where a pixel does not count.",
+        f"Labels must be classes 0 to {num_classes - 1}, or the ignore label {ignore_label}.",
         extremes,
     )
     return ops.clip(labels, 0, num_classes - 1), ops.cast(counts, "float32") * ops.where(valid, 1.0, float("nan"))

@@ -96,5 +96,5 @@ def assert_labels(labels: Tensor, num_classes: int, ignore_label: int | None = N
 
 
 def _expected(num_classes: int, ignore_label: int | None) -> str:
-    exception = "" if ignore_label is None else f", or {ignore_label} where a pixel does not count"
+    exception = "" if ignore_label is None else f", or the ignore label {ignore_label}"
     return f"Labels must be classes 0 to {num_classes - 1}{exception}."
