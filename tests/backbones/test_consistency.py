@@ -109,7 +109,7 @@ def test_adjacent_windows_are_consistent_where_they_cover_the_image() -> None:
 
 
 def test_dilation_of_every_unit_changes_the_values() -> None:
-    """With Model Garden's rule and the stride on the 3x3, values differ, so it is not the default."""
+    """Values differ under Model Garden's rule with the stride on the 3x3, so it is not the default."""
     backbone = dataclasses.replace(BACKBONES["resnet 3x3"], dilation="every_unit")
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         check_consistency(backbone, 65)

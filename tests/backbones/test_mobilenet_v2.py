@@ -62,7 +62,7 @@ def test_feature_map_sizes(backbone, size: tuple[int, int]) -> None:
 
 
 def test_the_block_whose_stride_is_removed_keeps_its_rate() -> None:
-    """As in the published DeepLab v3: at stride 8, rate 2 in blocks 7 to 13, rate 4 from 14 on."""
+    """Rates of the published DeepLab v3: at stride 8, rate 2 in blocks 7 to 13, rate 4 from 14 on."""
     assert [block.rate for block in blocks(8)] == [1] * 7 + [2] * 7 + [4] * 3
     assert [block.step for block in blocks(8)] == [1, 2, 1, 2] + [1] * 13
 

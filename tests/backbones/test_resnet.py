@@ -168,7 +168,7 @@ def test_caffe_names() -> None:
 
 
 def test_weights_with_caffe_names(tmp_path: Path) -> None:
-    """In Caffe, statistics and factors of a BatchNorm are two layers."""
+    """Statistics and factors of a BatchNorm are two layers in Caffe."""
     source, target = built(Resnet(**TINY)), built(Resnet(**TINY))
     theirs = {}
     for theirs_name, ours in caffe_names((3, 4, 6, 3)).items():

@@ -30,7 +30,7 @@ def deeplab(**options) -> Vgg16:
 )
 @pytest.mark.parametrize("size", [33, 65])
 def test_every_output_stride_computes_the_same_values(fc: FullyConnected, size: int) -> None:
-    """With the same weights, stride 8 gives the values of strides 16 and 32 at every second or fourth position."""
+    """Values of strides 16 and 32 equal those of stride 8 at every second or fourth position, with the same weights."""
     spec = Vgg16(width_multiplier=1 / 32, fc=fc)
     keras.utils.set_random_seed(0)
     coarse = built(spec)

@@ -90,7 +90,7 @@ def test_every_branch_is_filled_with_fc6_and_fc7() -> None:
 
 
 def test_backbone_weights_fill_the_branches_of_the_decoder(tmp_path) -> None:
-    """From a file of the classifier, and unchanged from a file that has the branches."""
+    """Branches are filled from a file of the classifier, or unchanged from a file that has them."""
     classifier = thin_classifier(classes=5)
     randomize(classifier)
     np.savez(tmp_path / "vgg.npz", **{each.path: np.array(each) for each in classifier.weights})

@@ -68,7 +68,7 @@ class GraphRebuilder:
         tensors: dict[int, Strided] = {id(source.inputs[0]): (1, x)}
         unread: dict[int, int] = {}
         for operation in source.operations:
-            node = calls_of(operation)[0]  # every layer of these nets is called once
+            node = calls_of(operation)[0]  # every layer of these networks is called once
             if not node.input_tensors:
                 continue
             output = [tensors[id(tensor)] for tensor in node.input_tensors]

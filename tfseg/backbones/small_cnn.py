@@ -16,7 +16,7 @@ STAGES = 5
 
 @spec
 class SmallCnn(Backbone):
-    """Five stages, each of a strided and a residual 3x3 convolution with BatchNorm and ReLU.
+    """Small network of five stages, each of a strided and a residual 3x3 convolution with BatchNorm and ReLU.
 
     Stages are `stage1` (stride 2) to `stage5`. The number of filters starts at `filters` and doubles up to
     `8 * filters`.
