@@ -34,7 +34,7 @@ def own(model: keras.Model) -> dict[str, np.ndarray]:
 def test_another_number_of_classes() -> None:
     model, backbone = built(MOBILE, 5)
     assert fill_error(model, mobilenet_v2(classes=3).arrays, required=backbone, classes=5) == (
-        "a file, read with the TF-slim names, does not fill 1 of the 109 layers with weights of the network:\n"
+        "a file, read with TF-slim names, does not fill 1 of the 109 layers with weights of the network:\n"
         "  score: the file has 3 classes (logits/semantic/weights), but the pipeline has 5 labels\n"
         "  left over in the file: none\n"
         "  Nothing was written. Use weights of this network, or change the pipeline to match the file."
@@ -47,7 +47,7 @@ def test_missing_arrays_are_reported_with_their_expected_names() -> None:
     del arrays["MobilenetV2/expanded_conv_3/expand/weights"], arrays["MobilenetV2/Conv/BatchNorm/gamma"]
     arrays["MobilenetV2/Conv_1/weights"] = np.zeros((1, 1, 40, 80), np.float32)
     assert fill_error(model, arrays, required=backbone) == (
-        "a file, read with the TF-slim names, does not fill 2 of the 109 layers with weights of the network:\n"
+        "a file, read with TF-slim names, does not fill 2 of the 109 layers with weights of the network:\n"
         "  bn_Conv1: not in the file; expected MobilenetV2/Conv/BatchNorm/gamma\n"
         "  block_3_expand: not in the file; expected MobilenetV2/expanded_conv_3/expand/weights or "
         "MobilenetV2/expanded_conv_3/expand/depthwise_weights or MobilenetV2/expanded_conv_3/expand/kernel\n"

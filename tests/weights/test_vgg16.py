@@ -119,7 +119,7 @@ def test_arrays_that_are_too_small() -> None:
     with pytest.raises(WeightsError) as error:
         convert_vgg16(classifier, model)
     assert str(error.value) == (
-        f"classifier {classifier.name!r}, read with the keras.applications VGG16 names, does not fill 2 of the 16 "
+        f"classifier {classifier.name!r}, read with keras.applications VGG16 names, does not fill 2 of the 16 "
         "layers with weights of the network:\n"
         "  fc6: fc1/kernel has shape (7, 7, 8, 64) in the file, but kernel has shape (7, 7, 8, 128) in the network\n"
         "  fc7: fc2/kernel has shape (1, 1, 64, 64) in the file, but kernel has shape (1, 1, 128, 128) in the network\n"

@@ -94,7 +94,7 @@ def _problem(
     missing = [each for each in variables if each not in found.values]
     if missing and (needed or found.values):
         expected = " or ".join(naming.candidates(name, missing[0]))
-        return f"not in the file; expected {expected}" if expected else f"it has no equivalent in the {naming.title}"
+        return f"not in the file; expected {expected}" if expected else f"it has no equivalent in {naming.title}"
     for variable, value in found.values.items():
         ours, theirs = tuple(variables[variable].shape), tuple(value.shape)
         if ours != theirs:
@@ -139,7 +139,7 @@ def _message(source: str, naming: Naming, total: int, problems: list[str], unuse
     more = [f"… and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
     return "\n  ".join(
         [
-            f"{source}, read with the {naming.title}, does not fill {len(problems)} of the {total} layers with weights "
+            f"{source}, read with {naming.title}, does not fill {len(problems)} of the {total} layers with weights "
             "of the network:",
             *problems[:SHOWN],
             *more,
