@@ -71,13 +71,14 @@ def test_a_saved_network_gives_its_weights_to_another_output_stride(tmp_path: Pa
         (
             ("model.backbone={type: alexnet, form: original}", "model.decoder.upsampling=deconv"),
             16,
-            "model.backbone.output_stride: the original form has 32; set form to same for another. Received: 16",
+            "model.backbone.output_stride: must be 32 in the form original; set form to same for other strides. "
+            "Received: 16",
         ),
         (
             ("model.backbone={type: applications, name: DenseNet121}",),
             16,
-            "model.backbone.output_stride: DenseNet121 has 32 only: its layer pool4_pool averages over places that "
-            "would be further apart. Received: 16",
+            "model.backbone.output_stride: must be 32 for DenseNet121: its layer pool4_pool is an average pool, which "
+            "cannot be dilated. Received: 16",
         ),
         (
             ("model={backbone: {type: contracting_path, filters: 2}, decoder: unet, grid: 1}",),

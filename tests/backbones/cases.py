@@ -1,4 +1,4 @@
-"""Every backbone, tiny."""
+"""Tiny instances of every backbone."""
 
 import tempfile
 from pathlib import Path
@@ -25,11 +25,11 @@ from tfseg.symbolic import symbolically
 FOLDER = tempfile.TemporaryDirectory()
 WEIGHTS = Path(FOLDER.name, "weights.npz")
 HALF = 0.5
-"""Every weight of the file that a backbone starts from; no initializer gives it."""
+"""Value of every weight in the initial weight file, which no initializer produces."""
 
 
 def net(backbone: Any) -> list[Any]:
-    """Its layers and stages, and which weights come from its file, in plain values."""
+    """Returns the layers and stages of a backbone and the weights loaded from its file, as plain values."""
 
     def build() -> list[Any]:
         image = keras.Input((None, None, 3), name="image")
@@ -41,7 +41,7 @@ def net(backbone: Any) -> list[Any]:
 
 
 def filled(backbone: Any, model: keras.Model) -> list[str]:
-    """The weights that a file of halves fills, where the backbone starts from one."""
+    """Returns the weights that a file of halves fills, if the backbone has a weight file."""
     if backbone.weights is None:
         return []
     weights = {f"{layer.name}/{each.name}": each for layer in model.layers for each in layer.weights}
@@ -51,7 +51,7 @@ def filled(backbone: Any, model: keras.Model) -> list[str]:
 
 
 def case(backbone: Any, changes: dict[str, Any]) -> SpecCase:
-    """A backbone, and a decoder that fits each of its changes."""
+    """Returns the case of a backbone, with a decoder that supports each of its changes."""
     decoder = Fcn(strides=(8,), upsampling="deconv" if "form" in changes else "resize")
     return SpecCase(backbone, net, {**changes, "weights": WEIGHTS}, beside={"decoder": decoder})
 

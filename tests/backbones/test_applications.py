@@ -1,4 +1,4 @@
-"""Networks of `keras.applications` by name: their pixels, their stages, their weights, and the same numbers."""
+"""Networks of `keras.applications` by name: preprocessing, stages, weights and equality of outputs."""
 
 import dataclasses
 import importlib
@@ -13,8 +13,8 @@ import pytest
 from tests.models.conftest import LABELS
 from tests.tiers import rotating
 from tfseg.backbones import Applications
-from tfseg.backbones.applications_graph import Rebuilding, Rigid
-from tfseg.backbones.applications_net import names, pixels_of
+from tfseg.backbones.applications_graph import GraphRebuilder, NotDilatable
+from tfseg.backbones.applications_net import names, preprocessing_of
 from tfseg.context import Context
 from tfseg.layers import AtrousConv2D, Normalize
 from tfseg.layers.norm import Normalization, normalization
@@ -33,30 +33,30 @@ def image(*size: int, channels: int = 3) -> np.ndarray:
     return np.random.default_rng(0).uniform(0, 255, (1, *size, channels)).astype(np.float32)
 
 
-def test_every_network_of_keras_is_known() -> None:
+def test_every_network_of_keras_is_available() -> None:
     assert names() == NAMES
     assert len(NAMES) >= 38
 
 
 def module(name: str):
-    """The public module of a network, which has its `preprocess_input`."""
+    """Returns the public module of a network, which has its `preprocess_input`."""
     source = getattr(keras.applications, name).__module__.rpartition(".")[2]
     return importlib.import_module(f"keras.applications.{source}")
 
 
-def inside(name: str, pixels: np.ndarray) -> np.ndarray:
-    """What the published network itself does to pixels before its first convolution."""
+def own_preprocessing(name: str, pixels: np.ndarray) -> np.ndarray:
+    """Applies the preprocessing layers of the published network."""
     with keras.StatelessScope(initialize_variables=False):
         model = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(None, None, 3))
     for layer in model.layers:
         if isinstance(layer, keras.layers.Rescaling):
             pixels = pixels * np.array(layer.scale) + np.array(layer.offset)
         elif isinstance(layer, keras.layers.Normalization):
-            # EfficientNet v1 learned its figures: ImageNet's, which its weight files hold
+            # the weight files of EfficientNet v1 hold the ImageNet statistics
             own = layer.input_mean is not None
             mean = np.array(layer.input_mean if own else [0.485, 0.456, 0.406])
-            deviation = np.sqrt(layer.input_variance) if own else np.array([0.229, 0.224, 0.225])
-            pixels = (pixels - mean) / deviation
+            std = np.sqrt(layer.input_variance) if own else np.array([0.229, 0.224, 0.225])
+            pixels = (pixels - mean) / std
         elif layer.weights:
             return pixels
     raise AssertionError("a network without weights")
@@ -71,10 +71,10 @@ FAMILIES = (
 @pytest.mark.parametrize(
     "name", [name if name in FAMILIES else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 )
-def test_pixels_are_those_of_the_published_weights(name: str) -> None:
+def test_preprocessing_equals_that_of_the_published_network(name: str) -> None:
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 4, 5, 3)).astype(np.float32)
-    expected = inside(name, module(name).preprocess_input(pixels.copy()))
-    found = Normalize(**pixels_of(name))(pixels)
+    expected = own_preprocessing(name, module(name).preprocess_input(pixels.copy()))
+    found = Normalize(**preprocessing_of(name))(pixels)
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
@@ -102,7 +102,7 @@ STAGES = {
 
 
 @pytest.mark.parametrize("name", rotating(STAGES, {"MobileNetV2", "VGG16"}))
-def test_stages_are_found_by_their_strides(name: str) -> None:
+def test_stages_are_selected_by_stride(name: str) -> None:
     backbone = Applications(name=name)
     with keras.StatelessScope(initialize_variables=False):
         stages = backbone(keras.Input((None, None, 3))).stages
@@ -111,8 +111,8 @@ def test_stages_are_found_by_their_strides(name: str) -> None:
         assert backbone_features(dataclasses.replace(backbone, output_stride=8), 3).strides == (2, 4, 8)
 
 
-def awake(model: keras.Model) -> None:
-    """Statistics, factors and biases that are no zeros and ones."""
+def randomize(model: keras.Model) -> None:
+    """Assigns random statistics, factors and biases."""
     random = np.random.default_rng(0)
     for layer in model._flatten_layers():
         for variable in layer._trainable_variables + layer._non_trainable_variables:
@@ -122,10 +122,10 @@ def awake(model: keras.Model) -> None:
                 variable.assign(random.uniform(0.5, 1.5, variable.shape))
 
 
-def check_published_numbers(name: str, folder: Path, size: int = 64) -> None:
-    """From a weight file of the published net, the same features at the end."""
+def check_published_outputs(name: str, folder: Path, size: int = 64) -> None:
+    """Checks that the last features equal those of the published network with the same weight file."""
     theirs = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(size, size, 3))
-    awake(theirs)
+    randomize(theirs)
     path = folder / f"{name}.weights.h5"
     theirs.save_weights(path)
     backbone = Applications(name=name, weights=path)
@@ -142,32 +142,32 @@ def check_published_numbers(name: str, folder: Path, size: int = 64) -> None:
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", ["MobileNetV3Small", "MobileNet"])
-def test_a_small_network_computes_what_the_published_one_computes(name: str, tmp_path: Path) -> None:
-    check_published_numbers(name, tmp_path)
+def test_outputs_of_small_networks_equal_the_published_network(name: str, tmp_path: Path) -> None:
+    check_published_outputs(name, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["EfficientNetV2B0", "ResNet50", "ResNet50V2", "ConvNeXtTiny"])
-def test_a_network_computes_what_the_published_one_computes(name: str, tmp_path: Path) -> None:
-    check_published_numbers(name, tmp_path)
+def test_outputs_equal_the_published_network(name: str, tmp_path: Path) -> None:
+    check_published_outputs(name, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["Xception", "InceptionV3", "DenseNet121"])
-def test_a_network_of_unnamed_layers_or_odd_sizes(name: str, tmp_path: Path) -> None:
-    """Keras counts unnamed layers from the start of the process; here they are counted within the network."""
+def test_outputs_of_networks_with_unnamed_layers_or_odd_sizes(name: str, tmp_path: Path) -> None:
+    """Keras numbers unnamed layers per process; here they are numbered per network."""
     keras.layers.Conv2D(1, 1), keras.layers.BatchNormalization()
-    check_published_numbers(name, tmp_path, 96)
+    check_published_outputs(name, tmp_path, 96)
 
 
-def test_layers_are_counted_within_the_network() -> None:
+def test_unnamed_layers_are_numbered_per_network() -> None:
     first, second = (built(Applications(name="Xception", output_stride=stride)) for stride in (32, 16))
     assert [each.path for each in first.weights] == [each.path for each in second.weights]
 
 
-def test_weights_come_back_from_arrays(tmp_path: Path) -> None:
+def test_weights_round_trip_through_npz(tmp_path: Path) -> None:
     source = built(Applications(name="MobileNet"))
-    awake(source)
+    randomize(source)
     path = tmp_path / "weights.npz"
     np.savez(path, **{f"{layer.name}/{each.name}": np.array(each) for layer in source.layers for each in layer.weights})
     backbone = Applications(name="MobileNet", output_stride=8, weights=path)
@@ -177,21 +177,21 @@ def test_weights_come_back_from_arrays(tmp_path: Path) -> None:
         np.testing.assert_array_equal(old, new)
 
 
-def test_other_channels_and_another_momentum() -> None:
+def test_other_channels_and_momentum() -> None:
     with normalization(Normalization(momentum=0.8)):
         model = built(Applications(name="MobileNet"), channels=5)
     assert model.get_layer("normalize").mode == "tf"
     assert model.get_layer("conv1").kernel.shape[2] == 5
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert {layer.momentum for layer in norms} == {0.8}
-    message = "ImageNet weights read 3 channels, the images have 5; set backbone.weights to null"
+    message = "ImageNet weights require 3 channels, but images have 5; set backbone.weights to null"
     assert list(Applications(name="MobileNet", weights="imagenet").problems(Context(LABELS, 5))) == [
         (("weights",), message)
     ]
 
 
-def test_every_node_is_a_layer_of_its_policy() -> None:
-    """No bare operation of Keras is left, and the precision is that of the moment, whatever was built before."""
+def test_every_node_is_a_layer_with_the_current_dtype_policy() -> None:
+    """Keras operations are replaced by layers, and the dtype policy is the current one, whatever was built before."""
     built(Applications(name="MobileNetV3Small"))
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -205,15 +205,15 @@ def test_every_node_is_a_layer_of_its_policy() -> None:
     } | {"Conv2D"}
 
 
-def test_gates_see_the_places_of_the_strided_net() -> None:
+def test_gates_pool_the_positions_of_the_strided_network() -> None:
     model = built(Applications(name="MobileNetV3Small", output_stride=8))
-    thinned = [layer.strides[0] for layer in model.layers if layer.name.endswith("_sample")]
-    assert thinned == [2, 2, 2, 2, 2, 4, 4, 4][: len(thinned)] and set(thinned) == {2, 4}
+    subsampled = [layer.strides[0] for layer in model.layers if layer.name.endswith("_sample")]
+    assert subsampled == [2, 2, 2, 2, 2, 4, 4, 4][: len(subsampled)] and set(subsampled) == {2, 4}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["MobileNetV3Small", "ConvNeXtTiny", "InceptionResNetV2"])
-def test_saved_networks_load_where_only_the_layers_are_known(name: str, tmp_path: Path) -> None:
+def test_saved_networks_load_with_only_the_layers_imported(name: str, tmp_path: Path) -> None:
     model = built(Applications(name=name, output_stride=32))
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "arrays.npz", image=image(96, 96), features=model(image(96, 96))[-1])
@@ -225,19 +225,19 @@ def test_saved_networks_load_where_only_the_layers_are_known(name: str, tmp_path
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
 
 
-def test_layers_that_no_dilation_stands_for() -> None:
-    """None of today's networks has them."""
+def test_layers_that_cannot_be_dilated() -> None:
+    """No current network of Keras has such layers."""
     x = keras.Input((None, None, 3))
     even = keras.layers.Conv2D(4, 8, 8, padding="same", name="first")(x)
     even = keras.layers.Conv2D(4, 4, 2, padding="same", name="even")(even)
-    bare = keras.ops.abs(keras.layers.Conv2D(4, 8, 8, name="first")(x))
+    operation = keras.ops.abs(keras.layers.Conv2D(4, 8, 8, name="first")(x))
     messages = (
-        "its layer even has an even kernel, which no dilation keeps in its place",
-        "its layer absolute_1 is a bare operation Absolute, which no layer stands for",
+        "its layer even has an even kernel, which dilation would shift",
+        "its layer absolute_1 is the operation Absolute, which has no equivalent layer",
     )
-    for output, message in zip((even, bare), messages, strict=True):
-        with pytest.raises(Rigid) as error:
-            Rebuilding(8).run(keras.Model(x, output), keras.Input((None, None, 3)))
+    for output, message in zip((even, operation), messages, strict=True):
+        with pytest.raises(NotDilatable) as error:
+            GraphRebuilder(8).run(keras.Model(x, output), keras.Input((None, None, 3)))
         assert str(error.value) == message
 
 
@@ -246,26 +246,26 @@ def test_layers_that_no_dilation_stands_for() -> None:
     [
         (
             {"name": "Resnet50"},
-            'name: no network of keras.applications; did you mean "ResNet50"? Received: Resnet50',
+            'name: not a network of keras.applications; did you mean "ResNet50"? Received: Resnet50',
         ),
         (
             {"name": "NASNetMobile"},
-            "name: no network of keras.applications for images of any size: Keras builds it for one size. "
-            "Received: NASNetMobile",
+            "name: not supported, because Keras builds it for a single image size. Received: NASNetMobile",
         ),
-        ({"name": "Transformer"}, "name: no network of keras.applications. Received: Transformer"),
+        ({"name": "Transformer"}, "name: not a network of keras.applications. Received: Transformer"),
         (
             {"name": "DenseNet121", "output_stride": 8},
-            "output_stride: DenseNet121 has 32 only: its layer pool3_pool averages over places that would be further "
-            "apart. Received: 8",
+            "output_stride: must be 32 for DenseNet121: its layer pool3_pool is an average pool, which cannot "
+            "be dilated. Received: 8",
         ),
         (
             {"name": "InceptionV3", "output_stride": 16},
-            "output_stride: InceptionV3 has 32 only: its layer max_pooling2d_4 pools without padding. Received: 16",
+            "output_stride: must be 32 for InceptionV3: its layer max_pooling2d_4 is an overlapping max pool without "
+            "padding. Received: 16",
         ),
     ],
 )
-def test_what_keras_does_not_have_or_a_network_cannot(arguments: dict, message: str) -> None:
+def test_unknown_networks_and_unsupported_output_strides(arguments: dict, message: str) -> None:
     with pytest.raises(SpecError) as error:
         Applications(**arguments)
     assert [str(each).partition(": ")[2] for each in error.value.problems] == [message]

@@ -1,4 +1,4 @@
-"""AlexNet and GoogLeNet: published counts, map sizes, receptive fields and places."""
+"""AlexNet and GoogLeNet: parameter counts, sizes of feature maps, grouped convolutions and preprocessing."""
 
 import math
 
@@ -43,7 +43,7 @@ def test_stages() -> None:
 
 
 def test_parameters_of_googlenet() -> None:
-    """BVLC's trunk without its three classifiers."""
+    """Parameters of BVLC's network without its three classifiers."""
     with keras.StatelessScope(initialize_variables=False):
         model = built(GoogLeNet())
     assert sum(math.prod(weight.shape) for weight in model.weights) == 5_973_552
@@ -53,8 +53,8 @@ def test_parameters_of_googlenet() -> None:
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
 @pytest.mark.parametrize("size", [pytest.param((64, 96), marks=pytest.mark.slow), (65, 33), (50, 71)])
-def test_the_same_form_covers_the_image(name: str, size: tuple[int, int], output_stride: int) -> None:
-    backbone = NETS[name](width=0.02, output_stride=output_stride)
+def test_feature_maps_of_the_same_form_cover_the_image(name: str, size: tuple[int, int], output_stride: int) -> None:
+    backbone = NETS[name](width_multiplier=0.02, output_stride=output_stride)
     stages = backbone(keras.Input((None, None, 3))).stages
     for stage, output in zip(stages, built(backbone)(image(*size)), strict=True):
         assert output.shape[1:3] == tuple(-(-side // stage.stride) for side in size)
@@ -68,7 +68,7 @@ def test_the_same_form_covers_the_image(name: str, size: tuple[int, int], output
         (GoogLeNet(form="original", width_multiplier=0.02, average_pool=True), [347, 173, 86, 43, 15]),
     ],
 )
-def test_map_sizes_of_the_original_form(backbone, chain: list[int]) -> None:
+def test_feature_map_sizes_of_the_original_form(backbone, chain: list[int]) -> None:
     assert [stage.tensor.shape[1] for stage in backbone(keras.Input((500, 500, 3))).stages] == chain
 
 
@@ -80,7 +80,7 @@ def test_map_sizes_of_the_original_form(backbone, chain: list[int]) -> None:
         GoogLeNet(form="original", width_multiplier=0.02, average_pool=True),
     ],
 )
-def test_the_original_form_scores_images_that_its_windows_do_not_fit_into(backbone) -> None:
+def test_the_original_form_supports_images_smaller_than_its_windows(backbone) -> None:
     model = Segmenter(backbone=backbone, decoder=Fcn(strides=(32,), upsampling="deconv")).build(
         Labels(names=("a", "b"))
     )
@@ -89,8 +89,8 @@ def test_the_original_form_scores_images_that_its_windows_do_not_fit_into(backbo
         assert scores.shape == (1, size, size, 2) and np.isfinite(scores).all()
 
 
-def test_grouped_convolutions_keep_their_halves_apart_and_learn() -> None:
-    """What the first half of `conv4`'s channels reads never touches the second."""
+def test_groups_are_independent_and_trainable() -> None:
+    """The first half of the input channels of `conv4` does not affect the second half of its filters."""
     model = built(AlexNet(width_multiplier=0.1))
     conv = model.get_layer("conv4")
     channels = conv.input.shape[-1]
@@ -109,27 +109,27 @@ def test_grouped_convolutions_keep_their_halves_apart_and_learn() -> None:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_channels(name: str) -> None:
+def test_preprocessing_depends_on_channels(name: str) -> None:
     for channels, mode in ((3, "caffe"), (1, "tf"), (4, "tf")):
-        assert built(NETS[name](width=0.02), channels).get_layer("normalize").mode == mode
+        assert built(NETS[name](width_multiplier=0.02), channels).get_layer("normalize").mode == mode
         assert not list(NETS[name]().problems(Context(LABELS, channels)))
 
 
 @pytest.mark.parametrize(
     ("net", "arguments", "message"),
     [
-        (net, {"form": "original"}, "the original form has 32; set form to same for another. Received: 16")
+        (net, {"form": "original"}, "must be 32 in the form original; set form to same for other strides. Received: 16")
         for net in (AlexNet, GoogLeNet)
     ]
     + [
         (
             GoogLeNet,
             {"average_pool": True},
-            "the 7x7 average pool is for 32; set average_pool to false for another. Received: 16",
+            "must be 32 with average_pool; set average_pool to false for other strides. Received: 16",
         )
     ],
 )
-def test_output_strides_that_a_form_cannot_give(net, arguments: dict, message: str) -> None:
+def test_unsupported_output_strides(net, arguments: dict, message: str) -> None:
     with pytest.raises(SpecError) as error:
         net(**arguments, output_stride=16)
     assert [str(each).partition(": ")[2] for each in error.value.problems] == [f"output_stride: {message}"]

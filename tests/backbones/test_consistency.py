@@ -1,4 +1,4 @@
-"""One set of weights at any output stride: the dilated nets compute what the strided one computes, at more places."""
+"""The same weights at any output stride: dilated networks compute the values of the strided one, at more positions."""
 
 import dataclasses
 import functools
@@ -43,12 +43,12 @@ def built(backbone: Any) -> keras.Model:
 
 @functools.cache
 def network(backbone: Any) -> keras.Model:
-    """Network shared by the tests of a session."""
-    return lively(built(backbone))
+    """Returns a network shared by the tests of a session."""
+    return randomized(built(backbone))
 
 
-def lively(model: keras.Model) -> keras.Model:
-    """With statistics in its BatchNorms, and every feature far from zero."""
+def randomized(model: keras.Model) -> keras.Model:
+    """Assigns random statistics to the BatchNorms, so that no feature is close to zero."""
     random = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -70,8 +70,8 @@ def check_consistency(backbone: Any, size: int) -> None:
         retargeted = dataclasses.replace(backbone, output_stride=output_stride)
         dilated = network(retargeted)
         dilated.set_weights(strided.get_weights())
-        places = zip(backbone(strided.input).stages, dilated(image(size)), expected, strict=True)
-        for stage, found, values in places:
+        triples = zip(backbone(strided.input).stages, dilated(image(size)), expected, strict=True)
+        for stage, found, values in triples:
             step = max(stage.stride // output_stride, 1)
             assert found.shape[1] >= (values.shape[1] - 1) * step + 1
             scale = np.abs(values).max()
@@ -81,35 +81,35 @@ def check_consistency(backbone: Any, size: int) -> None:
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("size", [pytest.param(33, marks=pytest.mark.slow), 65])
 @pytest.mark.parametrize("name", rotating(BACKBONES, BACKBONES.keys() - {"resnet v3", "resnet same"}))
-def test_dilation_computes_what_the_strided_net_computes(name: str, size: int) -> None:
+def test_dilated_and_strided_networks_compute_the_same_values(name: str, size: int) -> None:
     check_consistency(BACKBONES[name], size)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", APPLICATIONS)
-def test_dilation_computes_what_the_strided_application_computes(name: str) -> None:
+def test_dilated_and_strided_applications_compute_the_same_values(name: str) -> None:
     check_consistency(APPLICATIONS[name], 65)
 
 
 @pytest.mark.slow
-def test_a_small_application_is_consistent() -> None:
-    """Its gates are means over the whole map, which are taken over the places that the strided net has."""
+def test_an_application_with_gates_is_consistent() -> None:
+    """Gates are global pools, which use the positions of the strided network only."""
     check_consistency(APPLICATIONS["MobileNetV3Small"], 65)
 
 
 @pytest.mark.slow
-def test_xception_is_consistent_where_its_third_map_has_32k_plus_1_places() -> None:
-    """Two convolutions without padding come first: 71 -> 35 -> 33."""
+def test_xception_is_consistent_where_its_third_feature_map_has_size_32k_plus_1() -> None:
+    """The first two convolutions do not pad: 71 -> 35 -> 33."""
     check_consistency(Applications(name="Xception"), 71)
 
 
 @pytest.mark.slow
-def test_patches_are_consistent_where_they_cover_the_image() -> None:
+def test_adjacent_windows_are_consistent_where_they_cover_the_image() -> None:
     check_consistency(Applications(name="ConvNeXtTiny"), 64)
 
 
-def test_every_unit_dilated_computes_something_else() -> None:
-    """Model Garden's rule with the stride on the 3x3: this is why it is not the default."""
+def test_dilation_of_every_unit_changes_the_values() -> None:
+    """Values differ under Model Garden's rule with the stride on the 3x3, so it is not the default."""
     backbone = dataclasses.replace(BACKBONES["resnet 3x3"], dilation="every_unit")
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         check_consistency(backbone, 65)
@@ -117,8 +117,8 @@ def test_every_unit_dilated_computes_something_else() -> None:
 
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("name", rotating(BACKBONES, BACKBONES.keys() - {"resnet v3", "resnet same", "resnet 3x3"}))
-def test_one_weight_file_serves_any_output_stride(name: str, tmp_path: Path) -> None:
-    """The same layers under the same names in the same order, by `set_weights`, `.weights.h5` and `.npz`."""
+def test_weight_files_fit_every_output_stride(name: str, tmp_path: Path) -> None:
+    """Names and order of the layers are the same, for `set_weights`, `.weights.h5` and `.npz`."""
     backbone = BACKBONES[name]
     strided, path = network(backbone), tmp_path / "model.weights.h5"
     strided.save_weights(path)

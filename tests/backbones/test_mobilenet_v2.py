@@ -1,4 +1,4 @@
-"""MobileNetV2: the arithmetic of `keras.applications`, real weights, and BatchNorm unfolded from them."""
+"""MobileNetV2: equality with `keras.applications`, pretrained weights, and unfolding of their BatchNorm."""
 
 import re
 from pathlib import Path
@@ -54,27 +54,27 @@ def test_stages() -> None:
     "backbone",
     [MobileNetV2(width_multiplier=0.1), MobileNetV2(width_multiplier=0.1, output_stride=8), SmallCnn(filters=2)],
 )
-def test_strides_are_what_they_say(backbone, size: tuple[int, int]) -> None:
-    """A stage of stride s has ceil(n / s) places."""
+def test_feature_map_sizes(backbone, size: tuple[int, int]) -> None:
+    """The feature map of a stage of stride s has size ceil(n / s)."""
     stages = backbone(keras.Input((None, None, 3))).stages
     for stage, output in zip(stages, built(backbone)(np.zeros((1, *size, 3), np.float32)), strict=True):
         assert output.shape[1:3] == tuple(-(-side // stage.stride) for side in size)
 
 
-def test_the_block_that_loses_its_stride_keeps_the_old_rate() -> None:
-    """As in the published DeepLabV3: at stride 8, rate 2 in blocks 7 to 13, rate 4 from 14 on."""
+def test_the_block_whose_stride_is_removed_keeps_its_rate() -> None:
+    """Rates of the published DeepLab v3: at stride 8, rate 2 in blocks 7 to 13, rate 4 from 14 on."""
     assert [block.rate for block in blocks(8)] == [1] * 7 + [2] * 7 + [4] * 3
     assert [block.step for block in blocks(8)] == [1, 2, 1, 2] + [1] * 13
 
 
-def test_model_garden_dilates_the_first_block_that_loses_its_stride_too() -> None:
+def test_early_dilation_of_model_garden() -> None:
     assert [block.rate for block in blocks(16, "early")] == [1] * 13 + [2] * 4
     assert [block.rate for block in blocks(8, "early")] == [1] * 6 + [2] * 8 + [4] * 3
     assert blocks(32, "early") == blocks(32)
 
 
-def test_widths_below_one_with_and_without_rounding() -> None:
-    """Block 1 of the published DeepLabV3 x0.5 has 12 channels, that of `keras.applications` 16."""
+def test_divisor_at_width_multipliers_below_one() -> None:
+    """Block 1 of the published DeepLab v3 x0.5 has 12 filters, that of `keras.applications` 16."""
     image = keras.Input((None, None, 3))
     widths = [MobileNetV2(width_multiplier=0.5, divisor=divisor)._filters(24) for divisor in (1, 8)]
     assert widths == [12, 16]
@@ -85,8 +85,8 @@ def test_widths_below_one_with_and_without_rounding() -> None:
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
-def test_dilation_computes_what_the_strided_net_computes(output_stride: int) -> None:
-    """At sizes 32k + 1 the places that both nets have hold the same values."""
+def test_dilated_and_strided_networks_compute_the_same_values(output_stride: int) -> None:
+    """At sizes 32k + 1, values are the same at the positions that both networks have."""
     strided, dilated = (
         built(MobileNetV2(width_multiplier=0.1)),
         built(MobileNetV2(width_multiplier=0.1, output_stride=output_stride)),
@@ -116,7 +116,7 @@ def test_weights_of_keras_applications_fit(alpha: float, tmp_path: Path) -> None
 
 
 def by_hand(arrays: dict[str, np.ndarray], image: np.ndarray) -> tf.Tensor:
-    """The net as its paper draws it, from the folded arrays, without a Keras layer."""
+    """Computes the network of the paper from the folded arrays, without Keras layers."""
 
     def conv(x: tf.Tensor, name: str, stride: int = 1, relu: bool = True) -> tf.Tensor:
         kernel, bias = arrays[f"{name}/kernel"], arrays[f"{name}/bias"]
@@ -134,7 +134,7 @@ def by_hand(arrays: dict[str, np.ndarray], image: np.ndarray) -> tf.Tensor:
     return x
 
 
-def test_real_weights_compute_what_they_say(shared: Path, photographs: np.ndarray) -> None:
+def test_pretrained_weights_match_a_computation_by_hand(shared: Path, photographs: np.ndarray) -> None:
     backbone = MobileNetV2(weights=shared / WEIGHTS)
     model = built(backbone)
     report = backbone.load_weights(model)
@@ -144,13 +144,13 @@ def test_real_weights_compute_what_they_say(shared: Path, photographs: np.ndarra
 
 
 @pytest.mark.slow
-def test_unfolding_changes_no_output_and_makes_training_agree(shared: Path, photographs: np.ndarray) -> None:
+def test_unfolding_keeps_outputs_and_matches_training_to_inference(shared: Path, photographs: np.ndarray) -> None:
     backbone = MobileNetV2(weights=shared / WEIGHTS)
     model = built(backbone)
     backbone.load_weights(model)
     before = [np.array(output) for output in model(photographs)]
     folded = np.array(model(photographs, training=True)[-1])
-    backbone.load_weights(model)  # the step above moved the averages
+    backbone.load_weights(model)  # the training call above updated the moving averages
     names = unfold_batch_norm(model, [photographs[:2], photographs[2:]])
     assert len(names) == 51
     for old, new in zip(before, model(photographs), strict=True):
@@ -158,51 +158,51 @@ def test_unfolding_changes_no_output_and_makes_training_agree(shared: Path, phot
     moving = [np.array(model.get_layer(name).moving_mean) for name in names]
     for old, new in zip(before, model(photographs, training=True), strict=True):
         np.testing.assert_allclose(new, old, atol=0.01)
-    for name, mean in zip(names, moving, strict=True):  # the step above moved them nowhere
+    for name, mean in zip(names, moving, strict=True):  # the training call above did not change them
         scale = float(np.sqrt(model.get_layer(name).moving_variance).max())
         np.testing.assert_allclose(model.get_layer(name).moving_mean, mean, atol=1e-3 * scale)
-    assert np.abs(folded - before[-1]).max() > 5  # without unfolding, training starts from another net
+    assert np.abs(folded - before[-1]).max() > 5  # without unfolding, outputs differ in training
 
 
-def test_a_fresh_batch_norm_is_not_unfolded() -> None:
+def test_an_initial_batch_norm_is_not_unfolded() -> None:
     image = keras.Input((None, None, 3))
     model = keras.Model(image, SmallCnn(filters=1)(image).deepest.tensor)
     assert unfold_batch_norm(model, []) == ()
 
 
-def test_unfolding_needs_images(shared: Path) -> None:
+def test_unfolding_requires_images(shared: Path) -> None:
     backbone = MobileNetV2(weights=shared / WEIGHTS)
     model = built(backbone)
     backbone.load_weights(model)
     with pytest.raises(ValueError) as error:
         unfold_batch_norm(model, [])
-    assert str(error.value) == "unfold_batch_norm needs at least one batch of images. Received: images=()"
+    assert str(error.value) == "`images` must contain at least one batch. Received: images=()"
 
 
-def test_imagenet_weights_exist_for_some_widths() -> None:
-    expected = "ImageNet weights exist for alpha 0.35, 0.5, 0.75, 1.0, 1.3, 1.4, not for 0.6"
+def test_imagenet_weights_require_published_widths() -> None:
+    expected = "ImageNet weights require width_multiplier 0.35, 0.5, 0.75, 1.0, 1.3, 1.4. Received: 0.6"
     with pytest.raises(SpecError, match=re.escape(expected)):
         MobileNetV2(width_multiplier=0.6, weights="imagenet")
-    with pytest.raises(SpecError, match=re.escape("ImageNet weights exist for divisor 8, not for 1")):
+    with pytest.raises(SpecError, match=re.escape("ImageNet weights require divisor 8. Received: 1")):
         MobileNetV2(width_multiplier=0.5, divisor=1, weights="imagenet")
     assert not list(MobileNetV2(weights="imagenet").problems(Context(LABELS, 3)))
-    message = "ImageNet weights read 3 channels, the images have 4; set backbone.weights to null"
+    message = "ImageNet weights require 3 channels, but images have 4; set backbone.weights to null"
     assert list(MobileNetV2(weights="imagenet").problems(Context(LABELS, 4))) == [(("weights",), message)]
 
 
-def test_a_failed_download_says_what_to_do() -> None:
+def test_failed_downloads() -> None:
     def unreachable(weights: str) -> keras.Model:
         raise Exception("URL fetch failure")
 
     with pytest.raises(WeightsError) as error:
         classifier(unreachable, "imagenet")
     assert str(error.value) == (
-        "The ImageNet weights of keras.applications.unreachable could not be fetched: URL fetch failure. "
-        "Connect to the network, or fetch the .h5 file elsewhere and set model.backbone.weights to its path."
+        "The ImageNet weights of keras.applications.unreachable could not be downloaded: URL fetch failure. "
+        "Connect to the internet, or download the .h5 file elsewhere and set model.backbone.weights to its path."
     )
 
 
-def test_a_file_that_does_not_fit_is_named(tmp_path: Path) -> None:
+def test_files_that_do_not_fit(tmp_path: Path) -> None:
     def unfit(weights: str) -> keras.Model:
         raise ValueError("Layer count mismatch")
 
@@ -210,4 +210,4 @@ def test_a_file_that_does_not_fit_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(WeightsError) as error:
         classifier(unfit, path)
-    assert str(error.value) == f"{path}: these weights do not fit keras.applications.unfit: Layer count mismatch"
+    assert str(error.value) == f"{path}: weights do not fit keras.applications.unfit: Layer count mismatch"

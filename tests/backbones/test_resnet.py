@@ -1,4 +1,4 @@
-"""ResNet: published counts, rates and map sizes, and the weights of `keras.applications` and of Caffe."""
+"""ResNet: parameter counts, dilation rates, sizes of feature maps, and weights of `keras.applications` and Caffe."""
 
 import math
 from pathlib import Path
@@ -28,13 +28,13 @@ def image(size: int = 65) -> np.ndarray:
 
 
 def rates(backbone: Resnet) -> list[list[int]]:
-    """Of the 3x3s of each stage."""
+    """Returns the dilation rates of the 3x3 convolutions of each stage."""
     return [[unit.rate for unit in stage] for stage in backbone.stages]
 
 
 @pytest.mark.parametrize(("depth", "parameters"), [(50, 23_508_032), (101, 42_500_160), (152, 58_143_808)])
 def test_parameters(depth: int, parameters: int) -> None:
-    """Convolutions, gamma and beta; the trunk of DeepLab v2's ResNet-101 has 42,500,160."""
+    """Parameters of convolutions, gamma and beta; 42,500,160 in the ResNet-101 of DeepLab v2."""
     with keras.StatelessScope(initialize_variables=False):
         model = built(Resnet(depth=depth))
     assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == parameters
@@ -54,7 +54,7 @@ def test_stages() -> None:
 
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
-def test_strides_are_those_of_the_maps(output_stride: int) -> None:
+def test_feature_map_sizes(output_stride: int) -> None:
     backbone = Resnet(**TINY, output_stride=output_stride)
     stages = backbone(keras.Input((None, None, 3)))
     assert stages.deepest.stride == output_stride
@@ -64,37 +64,37 @@ def test_strides_are_those_of_the_maps(output_stride: int) -> None:
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize(("size", "chain"), [(321, [161, 81, 41, 41, 41]), (513, [257, 129, 65, 65, 65])])
-def test_map_sizes_of_deeplab(size: int, chain: list[int]) -> None:
+def test_feature_map_sizes_of_deeplab(size: int, chain: list[int]) -> None:
     with keras.StatelessScope(initialize_variables=False):
         stages = Resnet(output_stride=8)(keras.Input((size, size, 3))).stages
     assert [stage.tensor.shape[1] for stage in stages] == chain
 
 
-def test_caffe_rounds_the_pool_up() -> None:
-    """224 -> 112 -> 57, where TensorFlow and Keras have 56."""
+def test_caffe_padding_rounds_the_pool_size_up() -> None:
+    """224 -> 112 -> 57, whereas TensorFlow and Keras compute 56."""
     assert [output.shape[1] for output in built(Resnet(**TINY))(image(224))] == [112, 57, 29, 15, 8]
     assert [output.shape[1] for output in built(Resnet(**TINY, padding="same"))(image(224))] == [112, 56, 28, 14, 7]
 
 
-def test_every_unit_of_a_stage_without_stride_is_dilated_as_released() -> None:
+def test_dilation_rates_of_deeplab() -> None:
     assert rates(Resnet(depth=101, output_stride=8)) == [[1] * 3, [1] * 4, [2] * 23, [4] * 3]
     assert rates(Resnet(depth=101, output_stride=16)) == [[1] * 3, [1] * 4, [1] * 23, [2] * 3]
 
 
-def test_with_the_stride_on_the_3x3_the_first_unit_keeps_the_old_rate_or_does_not() -> None:
+def test_dilation_rates_with_the_stride_on_the_3x3() -> None:
     form = {"depth": 50, "stride_on": "3x3", "output_stride": 8}
     assert rates(Resnet(**form)) == [[1] * 3, [1] * 4, [1, *[2] * 5], [2, 4, 4]]
     assert rates(Resnet(**form, dilation="every_unit")) == [[1] * 3, [1] * 4, [2] * 6, [4] * 3]
 
 
-def test_multi_grid_multiplies_the_last_stage() -> None:
+def test_multi_grid_multiplies_the_rates_of_the_last_stage() -> None:
     """DeepLab v3, section 3.2: 2, 4 and 8 at output stride 16 with (1, 2, 4)."""
     assert rates(Resnet(depth=50, output_stride=16, multi_grid=(1, 2, 4)))[2:] == [[1] * 6, [2, 4, 8]]
     garden = Resnet(depth=50, output_stride=16, multi_grid=(1, 2, 4), stride_on="3x3", dilation="every_unit")
     assert rates(garden)[2:] == [[1] * 6, [2, 4, 8]]
 
 
-def test_the_stride_is_where_it_is_said_to_be() -> None:
+def test_stride_on_selects_the_strided_convolution() -> None:
     def strided(backbone: Resnet) -> list[str]:
         return [
             layer.name
@@ -108,7 +108,7 @@ def test_the_stride_is_where_it_is_said_to_be() -> None:
     ]
 
 
-def test_the_triple_stem() -> None:
+def test_the_stem_of_three_convolutions() -> None:
     model = built(Resnet(depth=50, width_multiplier=0.25, stem="3x3", activation="swish"))
     shapes = [model.get_layer(f"conv1_{index}_conv").kernel.shape for index in (1, 2, 3)]
     assert [tuple(shape) for shape in shapes] == [(3, 3, 3, 16), (3, 3, 16, 16), (3, 3, 16, 32)]
@@ -116,14 +116,14 @@ def test_the_triple_stem() -> None:
 
 
 def published(depth: int = 50) -> keras.Model:
-    """`keras.applications.ResNet50` with all kinds of numbers in it, no variance like another."""
+    """Returns `keras.applications.ResNet50` with random weights and variances of different magnitudes."""
     model = getattr(keras.applications, f"ResNet{depth}")(weights=None, include_top=False, input_shape=(None, None, 3))
     random = np.random.default_rng(0)
     for layer in model.layers:
         for variable in layer.weights:
             if variable.name in ("bias", "beta", "moving_mean"):
                 variable.assign(random.normal(0, 0.1, variable.shape))
-            if variable.name == "moving_variance":  # small ones where nothing behind makes large numbers larger
+            if variable.name == "moving_variance":  # small ones only in the last layer, whose outputs are not amplified
                 least = -6 if layer.name == "conv5_block3_3_bn" else -0.3
                 variable.assign(10 ** random.uniform(least, 0.3, variable.shape))
             if variable.name == "gamma":
@@ -135,7 +135,7 @@ def published(depth: int = 50) -> keras.Model:
 @pytest.mark.parametrize("epsilon", [1e-5, 1e-3])
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
 def test_weights_of_keras_applications_fit(suffix: str, epsilon: float, tmp_path: Path) -> None:
-    """Biases and another epsilon, in BatchNorms whose variances are as small as the epsilon and smaller."""
+    """Biases and another epsilon, with variances down to below the epsilon."""
     theirs = published()
     path = tmp_path / f"published{suffix}"
     theirs.save_weights(path) if suffix == ".weights.h5" else theirs.save(path)
@@ -154,26 +154,26 @@ def test_weights_of_keras_applications_fit(suffix: str, epsilon: float, tmp_path
 
 
 @pytest.mark.parametrize("depth", [50, 101, 152])
-def test_every_layer_has_a_name_in_caffe(depth: int) -> None:
+def test_every_layer_has_a_caffe_name(depth: int) -> None:
     backbone = Resnet(depth=depth)
     names = caffe_names([len(stage) for stage in backbone.stages])
     assert {name for name in backbone.layer_names(3) if name.endswith(("_conv", "_bn"))} <= set(names.values())
 
 
-def test_names_in_caffe() -> None:
+def test_caffe_names() -> None:
     names = {ours: theirs for theirs, ours in caffe_names((3, 4, 23, 3)).items() if theirs.startswith("res")}
     found = [names[f"conv{unit}_conv"] for unit in ("2_block3_0", "3_block2_1", "4_block23_3", "5_block1_2")]
     assert found == ["res2c_branch1", "res3b1_branch2a", "res4b22_branch2c", "res5a_branch2b"]
     assert caffe_names((3, 4, 6, 3))["scale4f_branch2c"] == "conv4_block6_3_bn"
 
 
-def test_weights_under_names_of_caffe(tmp_path: Path) -> None:
-    """Caffe keeps the statistics and the factors of a BatchNorm in two layers."""
+def test_weights_with_caffe_names(tmp_path: Path) -> None:
+    """Statistics and factors of a BatchNorm are two layers in Caffe."""
     source, target = built(Resnet(**TINY)), built(Resnet(**TINY))
     theirs = {}
     for theirs_name, ours in caffe_names((3, 4, 6, 3)).items():
         if ours not in {layer.name for layer in source.layers}:
-            continue  # the projections of units that are not the first
+            continue  # projections, which only the first unit of a stage has
         for variable in source.get_layer(ours).weights:
             statistic = variable.name.startswith("moving")
             if ours.endswith("_conv") or theirs_name.startswith("bn") == statistic:
@@ -185,10 +185,10 @@ def test_weights_under_names_of_caffe(tmp_path: Path) -> None:
     np.testing.assert_array_equal(source(image())[-1], target(image())[-1])
 
 
-def test_other_channels_are_scaled() -> None:
+def test_preprocessing_depends_on_channels() -> None:
     modes = [built(Resnet(**TINY), channels).get_layer("normalize").mode for channels in (3, 4)]
     assert modes == ["caffe", "tf"]
-    message = "ImageNet weights read 3 channels, the images have 4; set backbone.weights to null"
+    message = "ImageNet weights require 3 channels, but images have 4; set backbone.weights to null"
     assert list(Resnet(weights="imagenet").problems(Context(LABELS, 4))) == [(("weights",), message)]
     assert not list(Resnet(weights="imagenet").problems(Context(LABELS, 3)))
 
@@ -198,25 +198,26 @@ def test_other_channels_are_scaled() -> None:
     [
         (
             {"width_multiplier": 0.5, "weights": "imagenet"},
-            "width_multiplier: ImageNet weights exist for 1.0. Received: 0.5",
+            "width_multiplier: must be 1.0 with ImageNet weights. Received: 0.5",
         ),
-        ({"stem": "3x3", "weights": "imagenet"}, "stem: ImageNet weights exist for 7x7. Received: 3x3"),
-        ({"stride_on": "3x3", "weights": "imagenet"}, "stride_on: ImageNet weights exist for first. Received: 3x3"),
+        ({"stem": "3x3", "weights": "imagenet"}, "stem: must be 7x7 with ImageNet weights. Received: 3x3"),
+        ({"stride_on": "3x3", "weights": "imagenet"}, "stride_on: must be first with ImageNet weights. Received: 3x3"),
         (
             {"activation": "swish", "weights": "imagenet"},
-            "activation: ImageNet weights exist for relu. Received: swish",
+            "activation: must be relu with ImageNet weights. Received: swish",
         ),
         (
             {"multi_grid": (1, 2)},
-            "multi_grid: the last stage has 3 units, each takes one factor. Received: [1, 2]",
+            "multi_grid: must have 3 factors, one per unit of the last stage. Received: [1, 2]",
         ),
         (
             {"multi_grid": (2, 4, 8), "stride_on": "3x3"},
-            "multi_grid: the first 3x3 has a stride at output stride 32 and cannot dilate too. Received: [2, 4, 8]",
+            "multi_grid: must start with 1 at output stride 32: the first 3x3 has a stride and cannot dilate. "
+            "Received: [2, 4, 8]",
         ),
     ],
 )
-def test_options_that_do_not_go_together(arguments: dict, message: str) -> None:
+def test_incompatible_options(arguments: dict, message: str) -> None:
     with pytest.raises(SpecError) as error:
         Resnet(**arguments)
     assert [str(each).partition(": ")[2] for each in error.value.problems] == [message]

@@ -1,4 +1,4 @@
-"""VGG16: Caffe's names, and the classifier's fully connected layers as convolutions."""
+"""VGG16: Caffe names, and the fully connected layers of the classifier as convolutions."""
 
 import re
 
@@ -25,7 +25,7 @@ def built(backbone: Vgg16, channels: int = 3) -> keras.Model:
     return keras.Model(image, [stage.tensor for stage in backbone(image).stages])
 
 
-def test_layers_are_called_as_in_the_prototxt() -> None:
+def test_layer_names_of_the_prototxt() -> None:
     assert [layer.name for layer in built(Vgg16(width_multiplier=0.01)).layers] == ["image", *NAMES]
     assert [layer.name for layer in built(Vgg16(width_multiplier=0.01, form="original")).layers] == [
         "image",
@@ -50,27 +50,28 @@ def test_stages() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 96), (65, 33), (50, 71)])
-def test_the_same_form_covers_the_image(size: tuple[int, int]) -> None:
+def test_feature_maps_of_the_same_form_cover_the_image(size: tuple[int, int]) -> None:
     for output, stride in zip(
         built(Vgg16(width_multiplier=0.01))(np.zeros((1, *size, 3))), (2, 4, 8, 16, 32, 32), strict=True
     ):
         assert output.shape[1:3] == tuple(-(-side // stride) for side in size)
 
 
-def test_three_channels_are_caffe_and_others_are_scaled() -> None:
+def test_preprocessing_depends_on_channels() -> None:
     assert built(Vgg16(width_multiplier=0.01)).get_layer("normalize").get_config()["mode"] == "caffe"
     for channels in (1, 4):
         assert built(Vgg16(width_multiplier=0.01), channels).get_layer("normalize").get_config()["mode"] == "tf"
-    message = "ImageNet weights read 3 channels, the images have 1; set backbone.weights to null"
+    message = "ImageNet weights require 3 channels, but images have 1; set backbone.weights to null"
     assert list(Vgg16(weights="imagenet").problems(Context(LABELS, 1))) == [(("weights",), message)]
 
 
-def test_imagenet_weights_exist_for_full_width() -> None:
-    with pytest.raises(SpecError, match=re.escape("weights: ImageNet weights exist for width 1.0, not for 0.5")):
+def test_imagenet_weights_require_full_width() -> None:
+    message = "weights: ImageNet weights require width_multiplier 1.0. Received: 0.5"
+    with pytest.raises(SpecError, match=re.escape(message)):
         Vgg16(width_multiplier=0.5, weights="imagenet")
 
 
-def test_batch_norm_stands_between_convolution_and_relu() -> None:
+def test_batch_norm_between_convolution_and_relu() -> None:
     with normalization(Normalization(epsilon=1e-9, momentum=0.7)):
         model = built(Vgg16(width_multiplier=0.01, batch_norm=True))
     names = [layer.name for layer in model.layers]
@@ -78,14 +79,14 @@ def test_batch_norm_stands_between_convolution_and_relu() -> None:
     assert names[-8:] == ["fc6", "fc6_bn", "relu6", "drop6", "fc7", "fc7_bn", "relu7", "drop7"]
     norm = model.get_layer("fc6_bn")
     assert (norm.epsilon, norm.momentum) == (1e-9, 0.7)
-    assert model.get_layer("conv3_2").use_bias  # as released: weights of the plain net fit
+    assert model.get_layer("conv3_2").use_bias  # as released, so that weights without BatchNorm fit
     assert model.get_layer("conv3_2").activation is keras.activations.linear
 
 
 @pytest.mark.parametrize("form", ["same", "original"])
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_pools_keep_places(form: str, batch_norm: bool) -> None:
-    """With and without indices the maxima are the same, and unpooling by them brings each back to where it was."""
+def test_argmax_indices_of_pools(form: str, batch_norm: bool) -> None:
+    """Maxima are the same with and without indices, and indices point to the maxima of the windows."""
     plain, indexed = (
         Vgg16(width_multiplier=0.01, form=form, batch_norm=batch_norm, indices=kept) for kept in (False, True)
     )
@@ -96,20 +97,20 @@ def test_pools_keep_places(form: str, batch_norm: bool) -> None:
     model = keras.Model(image, [features.deepest.tensor, *outputs])
     other = built(plain)
     other.set_weights(model.get_weights())
-    picture = np.random.default_rng(0).uniform(0, 255, (1, 77, 50, 3))
-    deepest, *pairs = model(picture)
-    np.testing.assert_array_equal(deepest, other(picture)[-1])
-    for places, source in pairs:
-        source, places = np.array(source)[0], np.array(places)[0]
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, 77, 50, 3))
+    deepest, *pairs = model(pixels)
+    np.testing.assert_array_equal(deepest, other(pixels)[-1])
+    for indices, source in pairs:
+        source, indices = np.array(source)[0], np.array(indices)[0]
         rows, columns, channels = source.shape
         windows = np.pad(source, ((0, -rows % 2), (0, -columns % 2), (0, 0)), constant_values=-np.inf)
         maxima = windows.reshape(-(-rows // 2), 2, -(-columns // 2), 2, channels).max((1, 3))
-        np.testing.assert_array_equal(source.reshape(-1)[places], maxima)
+        np.testing.assert_array_equal(source.reshape(-1)[indices], maxima)
     assert plain(image).stage("pool2").indices is None
     assert plain(image).stage("fc7").source is None
 
 
-def test_the_layers_after_the_last_pool() -> None:
+def test_layers_after_the_last_pool() -> None:
     assert [stage.name for stage in Vgg16(width_multiplier=0.01, fc=None)(keras.Input((None, None, 3))).stages][
         -1
     ] == "pool5"
@@ -118,8 +119,8 @@ def test_the_layers_after_the_last_pool() -> None:
 
 
 @pytest.mark.slow
-def test_a_classifier_becomes_a_fully_convolutional_net() -> None:
-    """At 224x224 one position of the map sees the whole image and no padding, and scores it as the classifier does."""
+def test_a_classifier_becomes_a_fully_convolutional_network() -> None:
+    """At 224x224, the window of the center position is the whole image, so its scores equal those of the classifier."""
     classifier = keras.applications.VGG16(weights=None, classes=11, classifier_activation=None)
     labels = Labels(names=tuple(f"class {index}" for index in range(11)))
     model = Segmenter(backbone=Vgg16(), decoder=Fcn(strides=(32,))).build(labels)
@@ -133,8 +134,8 @@ def test_a_classifier_becomes_a_fully_convolutional_net() -> None:
     np.testing.assert_allclose(scores[:, 3, 3], expected, atol=1e-5)
 
 
-def test_other_classes_leave_the_scores_alone() -> None:
-    """A classifier of small layers: the shapes decide, whatever the widths."""
+def test_scores_of_other_classes_are_not_filled() -> None:
+    """The classifier has small layers: shapes decide, not widths."""
     model = Segmenter(backbone=Vgg16(width_multiplier=1 / 64), decoder=Fcn(strides=(32,))).build(
         Labels(names=("a", "b"))
     )
@@ -144,7 +145,7 @@ def test_other_classes_leave_the_scores_alone() -> None:
 
 
 def thin_classifier(classes: int) -> keras.Model:
-    """`keras.applications.VGG16` by layer names, with a 64th of its channels."""
+    """Returns a model with the layer names of `keras.applications.VGG16` and 1/64 of its filters."""
     x = image = keras.Input((224, 224, 3))
     for block, (count, filters) in enumerate(((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))):
         for conv in range(count):

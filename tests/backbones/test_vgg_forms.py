@@ -1,4 +1,4 @@
-"""The forms of VGG16: map sizes, receptive fields, what an output stride changes and what it does not."""
+"""Forms of VGG16: sizes of feature maps, receptive fields, and consistency across output strides."""
 
 import dataclasses
 
@@ -29,8 +29,8 @@ def deeplab(**options) -> Vgg16:
     [FullyConnected(), FullyConnected(kernel_size=3, filters=1024), FullyConnected(kernel_size=4, dilation_rate=2)],
 )
 @pytest.mark.parametrize("size", [33, 65])
-def test_every_output_stride_computes_the_same(fc: FullyConnected, size: int) -> None:
-    """One set of weights; what stride 8 gives at every second or fourth place is what strides 16 and 32 give."""
+def test_every_output_stride_computes_the_same_values(fc: FullyConnected, size: int) -> None:
+    """Values of strides 16 and 32 equal those of stride 8 at every second or fourth position, with the same weights."""
     spec = Vgg16(width_multiplier=1 / 32, fc=fc)
     keras.utils.set_random_seed(0)
     coarse = built(spec)
@@ -53,8 +53,8 @@ def test_every_output_stride_computes_the_same(fc: FullyConnected, size: int) ->
             )
 
 
-def test_a_weight_file_serves_every_output_stride(tmp_path) -> None:
-    """Also `.weights.h5`, which knows layers by class and order."""
+def test_weight_files_fit_every_output_stride(tmp_path) -> None:
+    """Also `.weights.h5`, which identifies layers by class and order."""
     coarse = built(Vgg16(width_multiplier=TINY))
     coarse.save_weights(tmp_path / "vgg.weights.h5")
     fine = built(Vgg16(width_multiplier=TINY, output_stride=8))
@@ -63,7 +63,7 @@ def test_a_weight_file_serves_every_output_stride(tmp_path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_pools_dilate_only_where_the_net_shall_stay_the_same() -> None:
+def test_only_the_same_form_dilates_pools() -> None:
     rates = {layer.name: layer.dilation_rate for layer in built(Vgg16(width_multiplier=TINY,
     output_stride=8)).layers[1:]
              if isinstance(layer, AtrousMaxPooling2D)}  # fmt: skip
@@ -78,7 +78,7 @@ def test_pools_dilate_only_where_the_net_shall_stay_the_same() -> None:
 
 
 @pytest.mark.parametrize(("size", "chain"), [(321, [161, 81, 41, 41, 41, 41]), (513, [257, 129, 65, 65, 65, 65])])
-def test_maps_of_deeplab(size: int, chain: list[int]) -> None:
+def test_feature_map_sizes_of_deeplab(size: int, chain: list[int]) -> None:
     outputs = built(deeplab(pool5a=True, fc=LARGE_FOV))(np.zeros((1, size, 9, 3), np.float32))
     names = ("pool1", "pool2", "pool3", "pool4", "pool5a", "fc7")
     assert [outputs[name].shape[1] for name in names] == chain
@@ -86,10 +86,10 @@ def test_maps_of_deeplab(size: int, chain: list[int]) -> None:
 
 
 @pytest.mark.parametrize("size", [33, 41, 321])
-def test_places_of_deeplab_lie_on_every_eighth_pixel(size: int) -> None:
+def test_positions_of_deeplab_are_at_every_eighth_pixel(size: int) -> None:
     features = deeplab(pool5a=True, fc=LARGE_FOV)(keras.Input((None, None, 3)))
-    place = coordinate_map(features.deepest.tensor)
-    assert (place.scale, place.offset) == (1 / 8, 0)
+    position = coordinate_map(features.deepest.tensor)
+    assert (position.scale, position.offset) == (1 / 8, 0)
     assert built(deeplab())(np.zeros((1, size, size, 3), np.float32))["fc7"].shape[1] == (size - 1) // 8 + 1
 
 
@@ -108,7 +108,7 @@ def test_receptive_fields_of_deeplab(options: dict, size: int) -> None:
     assert receptive_field(features.deepest.tensor).size == size
 
 
-def test_an_average_that_counts_the_padding() -> None:
+def test_the_average_pool_counts_the_padding() -> None:
     keras.utils.set_random_seed(0)
     model = built(deeplab(pool5a=True))
     pooled, averaged = (model.get_layer(name).output for name in ("pool5", "pool5a"))
@@ -119,22 +119,22 @@ def test_an_average_that_counts_the_padding() -> None:
     np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("size", "places"), [(528, 66), (521, 66), (128, 16), (1, 1), (9, 2)])
-def test_maps_of_the_dilation_net(size: int, places: int) -> None:
-    """528 pixels and 186 on both sides are the 900 of the released net, which gives 66 places."""
+@pytest.mark.parametrize(("size", "length"), [(528, 66), (521, 66), (128, 16), (1, 1), (9, 2)])
+def test_feature_map_sizes_of_the_dilation_network(size: int, length: int) -> None:
+    """528 pixels and 186 on both sides are the 900 of the released network, whose output is 66x66."""
     model = built(Vgg16(form="dilation", output_stride=8, width_multiplier=TINY))
     maps = keras.Model(model.input, [model.get_layer("pad").output, model.output["conv5_3"], model.output["fc7"]])
     padded, deep, deepest = maps(np.zeros((1, size, 8, 3), np.float32))
-    assert padded.shape[1] == 8 * places + 2 * 186
-    assert deep.shape[1:3] == (places + 24, 25)
-    assert deepest.shape[1:3] == (places, 1)
+    assert padded.shape[1] == 8 * length + 2 * 186
+    assert deep.shape[1:3] == (length + 24, 25)
+    assert deepest.shape[1:3] == (length, 1)
 
 
-def test_the_dilation_net_does_not_pad() -> None:
-    """Its places lie 8 pixels apart, each in the middle of its 8 pixels, and every one of them sees only pixels."""
+def test_the_dilation_network_does_not_pad() -> None:
+    """Positions are 8 pixels apart, at the centers of 8 pixels, and receptive fields include no padding."""
     features = Vgg16(form="dilation", output_stride=8, width_multiplier=TINY)(keras.Input((None, None, 3)))
-    place = coordinate_map(features.deepest.tensor)
-    assert (place.scale, place.offset) == (1 / 8, -3.5 / 8)
+    position = coordinate_map(features.deepest.tensor)
+    assert (position.scale, position.offset) == (1 / 8, -3.5 / 8)
     assert [stage.name for stage in features.stages] == ["pool1", "pool2", "pool3", "conv4_3", "conv5_3", "fc7"]
     model = built(Vgg16(form="dilation", output_stride=8, width_multiplier=TINY))
     assert isinstance(model.get_layer("pad"), MirrorPadding2D)
@@ -148,7 +148,7 @@ def test_the_dilation_net_does_not_pad() -> None:
 @pytest.mark.parametrize(
     ("form", "mean"), [("deeplab", [104.008, 116.669, 122.675]), ("dilation", [102.93, 111.36, 116.52])]
 )
-def test_means(form: str, mean: list[float]) -> None:
+def test_means_of_the_forms(form: str, mean: list[float]) -> None:
     backbone = Vgg16(form=form, output_stride=8, width_multiplier=TINY)
     normalize = built(backbone).get_layer("normalize")
     np.testing.assert_allclose(normalize(np.zeros((1, 1, 1, 3))), [[[[-each for each in mean]]]], rtol=1e-6)
@@ -163,25 +163,28 @@ def test_means(form: str, mean: list[float]) -> None:
         ({"form": "deeplab"}, "output_stride: must be 8 in the form deeplab. Received: 32"),
         ({"form": "dilation"}, "output_stride: must be 8 in the form dilation. Received: 32"),
         ({"form": "original", "output_stride": 16}, "output_stride: must be 32 in the form original. Received: 16"),
-        ({"pool5a": True}, "pool5a: belongs to the form deeplab; in the form same set it to false. Received: true"),
+        (
+            {"pool5a": True},
+            "pool5a: only available in the form deeplab; in the form same set it to false. Received: true",
+        ),
         (
             {"indices": True, "output_stride": 16},
-            "indices: places are kept by pools that halve the map: set form to original or same, and output_stride to "
-            "32. Received: true, form=same, output_stride=16",
+            "indices: argmax indices require pools of stride 2: set form to original or same, and output_stride "
+            "to 32. Received: true, form=same, output_stride=16",
         ),
         (
             {"form": "deeplab", "output_stride": 8, "fc": FullyConnected(kernel_size=4, dilation_rate=3)},
-            "fc.dilation_rate: with an even kernel it must be even, or no place lies in the middle of the window. "
-            "Received: kernel=4, rate=3",
+            "fc.dilation_rate: must be even if kernel_size is even, so that the window is centered on a position. "
+            "Received: kernel_size=4, dilation_rate=3",
         ),
         (
             {"fc": FullyConnected(kernel_size=2)},
-            "fc.dilation_rate: with an even kernel it must be even, or no place lies in the middle of the window. "
-            "Received: kernel=2, rate=1",
+            "fc.dilation_rate: must be even if kernel_size is even, so that the window is centered on a position. "
+            "Received: kernel_size=2, dilation_rate=1",
         ),
     ],
 )
-def test_options_that_do_not_go_together(arguments: dict, message: str) -> None:
+def test_incompatible_options(arguments: dict, message: str) -> None:
     with pytest.raises(SpecError) as error:
         Vgg16(**arguments)
     assert [str(each).partition(": ")[2] for each in error.value.problems] == [message]

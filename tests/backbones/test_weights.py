@@ -1,4 +1,4 @@
-"""Weight files: what fits is filled, what does not is named, and a refused file changes nothing."""
+"""Weight files of backbones: matching layers, mismatches, and errors that leave the model unchanged."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def model() -> keras.Model:
     return built(SMALL)
 
 
-def refusal(backbone, model: keras.Model) -> str:
+def load_error(backbone, model: keras.Model) -> str:
     before = [np.array(variable) for variable in model.weights]
     with pytest.raises(WeightsError) as error:
         backbone.load_weights(model)
@@ -36,14 +36,14 @@ def refusal(backbone, model: keras.Model) -> str:
 
 
 @pytest.mark.parametrize("backbone", [SMALL, MobileNetV2(), Vgg16()])
-def test_nothing_is_loaded_that_is_not_named(backbone) -> None:
+def test_no_weights_are_loaded_by_default(backbone) -> None:
     assert backbone.load_weights(keras.Sequential()) is None
 
 
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("suffix", [".npz", ".keras"])
 @pytest.mark.parametrize("make", [SmallCnn, Vgg16, MobileNetV2])
-def test_weights_come_back(make, suffix: str, tmp_path: Path) -> None:
+def test_weights_round_trip(make, suffix: str, tmp_path: Path) -> None:
     small = {"filters": 1} if make is SmallCnn else {"width_multiplier": 0.1 if make is MobileNetV2 else 0.01}
     source, target, path = built(make(**small)), built(make(**small)), tmp_path / f"weights{suffix}"
     if suffix == ".npz":
@@ -57,7 +57,7 @@ def test_weights_come_back(make, suffix: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(source(image), target(image))
 
 
-def test_layers_of_another_shape_are_left_alone_and_reported(model: keras.Model, tmp_path: Path) -> None:
+def test_layers_of_another_shape_are_reported(model: keras.Model, tmp_path: Path) -> None:
     image = keras.Input((None, None, 3), name="image")
     score = keras.layers.Conv2D(2, 1, name="score")
     target = keras.Model(image, score(SMALL(image).deepest.tensor))
@@ -71,26 +71,27 @@ def test_layers_of_another_shape_are_left_alone_and_reported(model: keras.Model,
     )
 
 
-def test_missing_layers_are_counted(model: keras.Model, tmp_path: Path) -> None:
+def test_missing_layers(model: keras.Model, tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
     np.savez(path, **{name: array for name, array in arrays(model).items() if not name.startswith("stage1")})
-    assert refusal(SmallCnn(filters=1, weights=path), model) == (
-        f"{path}: read by the network's own names, does not fill 4 of the network's 20 layers with weights:\n"
+    assert load_error(SmallCnn(filters=1, weights=path), model) == (
+        f"{path}, read with the network's own names, does not fill 4 of the 20 layers with weights of the network:\n"
         "  stage1_down: not in the file; expected stage1_down/kernel\n"
         "  stage1_down_bn: not in the file; expected stage1_down_bn/gamma\n"
         "  stage1_mix: not in the file; expected stage1_mix/kernel\n"
         "  stage1_mix_bn: not in the file; expected stage1_mix_bn/gamma\n"
         "  left over in the file: none\n"
-        "  Nothing was changed. Give weights of this very backbone, or start without."
+        "  Nothing was changed. Use weights of this backbone, or start from random weights."
     )
 
 
-def test_other_shapes_are_named(model: keras.Model, tmp_path: Path) -> None:
+def test_other_shapes(model: keras.Model, tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
     np.savez(path, **arrays(built(SmallCnn(filters=2))))
-    assert refusal(SmallCnn(filters=1, weights=path), model).startswith(
-        f"{path}: read by the network's own names, does not fill 20 of the network's 20 layers with weights:\n"
-        "  stage1_down: stage1_down/kernel is (3, 3, 3, 2) in the file, kernel is (3, 3, 3, 1) in the network\n"
+    assert load_error(SmallCnn(filters=1, weights=path), model).startswith(
+        f"{path}, read with the network's own names, does not fill 20 of the 20 layers with weights of the network:\n"
+        "  stage1_down: stage1_down/kernel has shape (3, 3, 3, 2) in the file, "
+        "but kernel has shape (3, 3, 3, 1) in the network\n"
     )
 
 
@@ -98,7 +99,7 @@ def test_other_shapes_are_named(model: keras.Model, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".npz", ".keras", ".h5"])
 def test_a_missing_file(backbone, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"none{suffix}"
-    assert refusal(backbone(weights=path), keras.Sequential()) == (
+    assert load_error(backbone(weights=path), keras.Sequential()) == (
         f"{path}: no such weight file. "
         "Set model.backbone.weights to a file that exists, or to null to start from random weights."
     )
@@ -108,9 +109,9 @@ def test_a_missing_file(backbone, suffix: str, tmp_path: Path) -> None:
 def test_a_file_of_another_kind(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(b"")
-    assert refusal(SmallCnn(weights=path), keras.Sequential()) == (
-        f"{path}: weights cannot be read from such a file. Expected an .npz of named arrays, a .tflite file, a .keras "
-        "model, or a TensorFlow checkpoint: its prefix, as in run/model.ckpt-30000, its .index file, or its folder."
+    assert load_error(SmallCnn(weights=path), keras.Sequential()) == (
+        f"{path}: unsupported kind of weight file. Expected an .npz of named arrays, a .tflite file, a .keras "
+        "model, or a TensorFlow checkpoint: its prefix, as in run/model.ckpt-30000, its .index file, or its directory."
     )
 
 
@@ -119,15 +120,15 @@ def test_a_file_of_another_kind(name: str, tmp_path: Path) -> None:
 def test_a_damaged_file(suffix: str, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(content)
-    text = refusal(SmallCnn(weights=path), keras.Sequential())
+    text = load_error(SmallCnn(weights=path), keras.Sequential())
     assert text.startswith(f"{path}: cannot be read as weights: ")
-    assert text.endswith(". Fetch or write it again.")
+    assert text.endswith(". Download or create it again.")
 
 
-def test_compressed_arrays_that_are_damaged(tmp_path: Path) -> None:
+def test_damaged_compressed_arrays(tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
     np.savez_compressed(path, **{"layer/kernel": np.random.default_rng(0).normal(size=1000)})
     whole = path.read_bytes()
     for start in range(60, 600, 30):
         path.write_bytes(whole[:start] + bytes(8) + whole[start + 8 :])
-        assert refusal(SmallCnn(weights=path), keras.Sequential()).startswith(f"{path}: cannot be read as weights: ")
+        assert load_error(SmallCnn(weights=path), keras.Sequential()).startswith(f"{path}: cannot be read as weights: ")

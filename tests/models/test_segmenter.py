@@ -165,7 +165,7 @@ FAULTS = [
     (
         Segmenter(channels=4, backbone=Vgg16(weights="imagenet"), decoder=Fcn()),
         ("backbone", "weights"),
-        "ImageNet weights read 3 channels, the images have 4; set backbone.weights to null",
+        "ImageNet weights require 3 channels, but images have 4; set backbone.weights to null",
     ),
 ]
 

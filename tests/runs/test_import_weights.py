@@ -110,9 +110,7 @@ def test_what_does_not_match_is_said_and_nothing_is_written(
     assert main(["import", str(file), str(weights), "--run-dir", str(folder), "labels.names=[a, b]"]) == 1
     said = capfd.readouterr()
     assert said.out == "" and "Traceback" not in said.err
-    assert (
-        "  score: the file scores 3 classes (logits/semantic/weights), the labels of the pipeline are 2\n" in said.err
-    )
+    assert "  score: the file has 3 classes (logits/semantic/weights), but the pipeline has 2 labels\n" in said.err
     assert not list(folder.iterdir())
     assert main(["import", str(file), str(tmp_path / "none.npz"), "--run-dir", str(folder)]) == 1
     assert f"{tmp_path}/none.npz: no such weight file." in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""Networks as TFLite files, and what these compute."""
+"""Conversion of networks to TFLite files, and their outputs."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,13 +10,13 @@ from ai_edge_litert.interpreter import Interpreter
 from flatbuffers import Builder
 
 KINDS = ("float32", "float16", "dynamic", "int8", "uint8")
-"""All of one kind; float16 constants; int8 constants; everything int8, with inputs and outputs of either kind."""
+"""Kinds of files: float32; float16 constants; int8 constants; full int8 with int8 or uint8 inputs and outputs."""
 
 
 def converted(
     network: keras.Model | Callable[[tf.Tensor], tf.Tensor], kind: str, images: Sequence[np.ndarray]
 ) -> bytes:
-    """The network at the size of the images, as a file of that kind."""
+    """Returns the contents of a file of that kind for the network at the size of the images."""
     if isinstance(network, keras.Model):
         image = keras.Input(images[0].shape[1:], batch_size=1)
         converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(image, network(image)))
@@ -35,27 +35,27 @@ def converted(
 
 
 def computed(content: bytes, image: np.ndarray) -> np.ndarray:
-    """What the file makes of an image, as real numbers."""
+    """Returns the dequantized output of the file for an image."""
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
-    (entry,), (exit_,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.set_tensor(entry["index"], _quantized(image, entry))
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.set_tensor(source["index"], _quantized(image, source))
     interpreter.invoke()
-    found = interpreter.get_tensor(exit_["index"])
-    scale, zero = exit_["quantization"]
-    return (found.astype(np.float32) - zero) * scale if scale else found
+    output = interpreter.get_tensor(target["index"])
+    scale, zero = target["quantization"]
+    return (output.astype(np.float32) - zero) * scale if scale else output
 
 
-def _quantized(image: np.ndarray, entry: dict) -> np.ndarray:
-    scale, zero = entry["quantization"]
+def _quantized(image: np.ndarray, details: dict) -> np.ndarray:
+    scale, zero = details["quantization"]
     if not scale:
         return image
-    limits = np.iinfo(entry["dtype"])
-    return np.clip(np.round(image / scale + zero), limits.min, limits.max).astype(entry["dtype"])
+    limits = np.iinfo(details["dtype"])
+    return np.clip(np.round(image / scale + zero), limits.min, limits.max).astype(details["dtype"])
 
 
 def renamed(content: bytes, name: Callable[[str, bool], str]) -> bytes:
-    """The file with `name(old, constant)` for each tensor's name."""
+    """Returns the file with every tensor renamed to `name(old, constant)`."""
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     for tensor in model.subgraphs[0].tensors:
         constant = model.buffers[tensor.buffer].data is not None
@@ -64,7 +64,7 @@ def renamed(content: bytes, name: Callable[[str, bool], str]) -> bytes:
 
 
 def packed(model: schema.ModelT) -> bytes:
-    """The contents of a file."""
+    """Returns the contents of a file with this model."""
     builder = Builder(0)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())

@@ -1,4 +1,4 @@
-"""Checkpoints such as others would have written, with random numbers in them."""
+"""Checkpoints with random weights in the formats of other projects."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,14 +14,14 @@ STATISTICS = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 def save_checkpoint(prefix: Path, arrays: Mapping[str, np.ndarray]) -> Path:
-    """Writes a TensorFlow checkpoint of variables with these names, as both of TensorFlow's savers do."""
+    """Writes a TensorFlow checkpoint with these variable names, in the format of both savers of TensorFlow."""
     names, values = list(arrays), [tf.constant(array) for array in arrays.values()]
     tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=names, shape_and_slices=[""] * len(names), tensors=values)
     return prefix
 
 
 class Random:
-    """Arrays of a network that never was, asked for by name; `arrays` keeps them."""
+    """Random arrays of a network, collected in `arrays` by name."""
 
     def __init__(self, conv: str, depthwise: str, bias: str, norm: str, suffix: str = "") -> None:
         self.arrays: dict[str, np.ndarray] = {}
@@ -54,7 +54,7 @@ def classes(count: int) -> Labels:
 
 
 def built(segmenter: Segmenter, count: int = 3) -> tuple[keras.Model, frozenset[str]]:
-    """The training form of the network, and the names of the backbone's layers."""
+    """Returns the network in its training form, and the names of the layers of its backbone."""
     image = keras.Input((None, None, 3))
     stages = [stage.tensor for stage in segmenter.backbone(image).stages]
     model = segmenter.build(classes(count), training=True)

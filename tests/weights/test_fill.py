@@ -1,4 +1,4 @@
-"""What does not fit is named, and then nothing is changed."""
+"""Mismatches between files and networks, and weight files that cannot be read."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ from tfseg.weights.modules import Modules
 SMALL = Segmenter(backbone=SmallCnn(filters=1), decoder=Fcn(strides=(16,)))
 
 
-def refusal(model: keras.Model, arrays: dict[str, np.ndarray], **arguments: object) -> str:
+def fill_error(model: keras.Model, arrays: dict[str, np.ndarray], **arguments: object) -> str:
     before = model.get_weights()
     with pytest.raises(WeightsError) as error:
         fill(model, arrays, "a file", **arguments)  # type: ignore[arg-type]
@@ -31,50 +31,51 @@ def own(model: keras.Model) -> dict[str, np.ndarray]:
     return {each.path: np.array(each) for each in model.weights}
 
 
-def test_another_number_of_classes_is_named() -> None:
+def test_another_number_of_classes() -> None:
     model, backbone = built(MOBILE, 5)
-    assert refusal(model, mobilenet_v2(classes=3).arrays, required=backbone, classes=5) == (
-        "a file: read by TF-slim names, does not fill 1 of the network's 109 layers with weights:\n"
-        "  score: the file scores 3 classes (logits/semantic/weights), the labels of the pipeline are 5\n"
+    assert fill_error(model, mobilenet_v2(classes=3).arrays, required=backbone, classes=5) == (
+        "a file, read with TF-slim names, does not fill 1 of the 109 layers with weights of the network:\n"
+        "  score: the file has 3 classes (logits/semantic/weights), but the pipeline has 5 labels\n"
         "  left over in the file: none\n"
-        "  Nothing was written. Give weights of this very network, or change the pipeline to the file's network."
+        "  Nothing was written. Use weights of this network, or change the pipeline to match the file."
     )
 
 
-def test_what_is_missing_is_named_with_the_name_it_should_have() -> None:
+def test_missing_arrays_are_reported_with_their_expected_names() -> None:
     model, backbone = built(MOBILE)
     arrays = mobilenet_v2().arrays
     del arrays["MobilenetV2/expanded_conv_3/expand/weights"], arrays["MobilenetV2/Conv/BatchNorm/gamma"]
     arrays["MobilenetV2/Conv_1/weights"] = np.zeros((1, 1, 40, 80), np.float32)
-    assert refusal(model, arrays, required=backbone) == (
-        "a file: read by TF-slim names, does not fill 2 of the network's 109 layers with weights:\n"
+    assert fill_error(model, arrays, required=backbone) == (
+        "a file, read with TF-slim names, does not fill 2 of the 109 layers with weights of the network:\n"
         "  bn_Conv1: not in the file; expected MobilenetV2/Conv/BatchNorm/gamma\n"
         "  block_3_expand: not in the file; expected MobilenetV2/expanded_conv_3/expand/weights or "
         "MobilenetV2/expanded_conv_3/expand/depthwise_weights or MobilenetV2/expanded_conv_3/expand/kernel\n"
         "  left over in the file: MobilenetV2/Conv_1\n"
-        "  Nothing was written. Give weights of this very network, or change the pipeline to the file's network."
+        "  Nothing was written. Use weights of this network, or change the pipeline to match the file."
     )
 
 
-def test_other_shapes_are_named() -> None:
+def test_other_shapes() -> None:
     model, backbone = built(SMALL)
     arrays = own(built(Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16,))))[0])
-    text = refusal(model, arrays, required=backbone)
+    text = fill_error(model, arrays, required=backbone)
     assert text.startswith(
-        "a file: read by the network's own names, does not fill 21 of the network's 21 layers with weights:\n"
-        "  stage1_down: stage1_down/kernel is (3, 3, 3, 2) in the file, kernel is (3, 3, 3, 1) in the network\n"
+        "a file, read with the network's own names, does not fill 21 of the 21 layers with weights of the network:\n"
+        "  stage1_down: stage1_down/kernel has shape (3, 3, 3, 2) in the file, "
+        "but kernel has shape (3, 3, 3, 1) in the network\n"
     )
     assert "\n  … and 13 more\n" in text
 
 
-def test_a_network_written_layer_by_layer_needs_every_layer() -> None:
+def test_without_required_layers_every_layer_must_be_filled() -> None:
     model, _ = built(SMALL)
     arrays = own(model)
     del arrays["score_fr/bias"]
-    assert "score_fr: not in the file; expected score_fr/bias" in refusal(model, arrays)
+    assert "score_fr: not in the file; expected score_fr/bias" in fill_error(model, arrays)
 
 
-def test_a_layer_without_a_name_there_keeps_its_weights_while_the_backbone_is_filled() -> None:
+def test_layers_without_a_counterpart_keep_their_initial_weights() -> None:
     model, backbone = built(Segmenter(backbone=MOBILE.backbone, decoder=Fcn(strides=(16,))))
     report = fill(model, mobilenet_v2().arrays, "a file", required=backbone)
     assert report.initial == ("score_fr",)
@@ -85,7 +86,7 @@ def test_a_layer_without_a_name_there_keeps_its_weights_while_the_backbone_is_fi
     )
 
 
-def test_a_bias_before_a_whole_batch_norm_is_moved_into_its_mean() -> None:
+def test_a_bias_before_batch_norm_is_absorbed_by_its_mean() -> None:
     model, backbone = built(SMALL)
     arrays = own(model) | {"stage1_down/bias": np.full(1, 0.25, np.float32)}
     before = arrays["stage1_down_bn/moving_mean"]
@@ -95,7 +96,7 @@ def test_a_bias_before_a_whole_batch_norm_is_moved_into_its_mean() -> None:
 
 
 @pytest.mark.slow
-def test_own_names_come_back_from_a_model_file(tmp_path: Path) -> None:
+def test_own_names_round_trip_through_a_model_file(tmp_path: Path) -> None:
     model, backbone = built(MOBILE)
     fill(model, mobilenet_v2().arrays, "a file", required=backbone)
     model.save(tmp_path / "model.keras")
@@ -106,7 +107,7 @@ def test_own_names_come_back_from_a_model_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(first, second)
 
 
-def test_every_batch_norm_has_its_convolution() -> None:
+def test_every_batch_norm_is_matched_to_its_convolution() -> None:
     modules = Modules.of(built(MOBILE)[0])
     norms = [name for name, own in modules.variables.items() if "moving_mean" in own]
     assert sorted(modules.norms) == sorted(norms)
@@ -123,11 +124,11 @@ def test_a_short_report() -> None:
 
 EXPECTED = (
     "Expected an .npz of named arrays, a .tflite file, a .keras model, or a TensorFlow checkpoint: its prefix, as in "
-    "run/model.ckpt-30000, its .index file, or its folder."
+    "run/model.ckpt-30000, its .index file, or its directory."
 )
 
 
-def test_a_checkpoint_is_found_by_prefix_index_and_folder(tmp_path: Path) -> None:
+def test_checkpoint_paths_can_be_prefix_index_or_directory(tmp_path: Path) -> None:
     prefix = save_checkpoint(tmp_path / "model.ckpt-7", {"a/weights": np.ones(3, np.float32)})
     for path in (prefix, Path(f"{prefix}.index"), tmp_path):
         assert list(read_arrays(path)) == ["a/weights"]
@@ -136,12 +137,12 @@ def test_a_checkpoint_is_found_by_prefix_index_and_folder(tmp_path: Path) -> Non
     assert list(read_arrays(tmp_path)) == ["b/weights"]
 
 
-def test_no_file_and_a_file_of_another_kind(tmp_path: Path) -> None:
+def test_missing_and_unsupported_files(tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(b"")
     for name, what in (
         ("none.npz", "no such weight file"),
-        ("weights.pt", "weights cannot be read from such a file"),
-        ("", "weights cannot be read from such a file"),
+        ("weights.pt", "unsupported kind of weight file"),
+        ("", "unsupported kind of weight file"),
     ):
         path = tmp_path / name
         with pytest.raises(WeightsError) as error:
@@ -156,40 +157,42 @@ def test_a_damaged_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as error:
         read_arrays(path)
     assert str(error.value).startswith(f"{path}: cannot be read as weights: ")
-    assert str(error.value).endswith(". Fetch or write it again.")
+    assert str(error.value).endswith(". Download or create it again.")
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
-        (lambda kernel: kernel * np.nan, "stage1_down/kernel holds numbers that are not finite in float32"),
-        (lambda kernel: kernel.astype(np.float64) + 1e300, "stage1_down/kernel holds numbers that are not finite"),
+        (lambda kernel: kernel * np.nan, "stage1_down/kernel contains values that are not finite in float32"),
+        (lambda kernel: kernel.astype(np.float64) + 1e300, "stage1_down/kernel contains values that are not finite"),
         (
             lambda kernel: kernel.astype(np.int8),
-            "stage1_down/kernel holds int8, and weights are floating-point",
+            "stage1_down/kernel has dtype int8; weights must be floating-point numbers",
         ),
-        (lambda kernel: kernel.astype(np.complex64), "stage1_down/kernel holds complex64, and weights are"),
+        (lambda kernel: kernel.astype(np.complex64), "stage1_down/kernel has dtype complex64; weights must be"),
     ],
 )
-def test_numbers_that_are_no_weights(change: Callable[[np.ndarray], np.ndarray], words: str) -> None:
+def test_invalid_values(change: Callable[[np.ndarray], np.ndarray], message: str) -> None:
     model, backbone = built(SMALL)
     arrays = own(model)
     arrays["stage1_down/kernel"] = change(arrays["stage1_down/kernel"])
-    assert words in refusal(model, arrays, required=backbone)
+    assert message in fill_error(model, arrays, required=backbone)
 
 
-def test_variances_below_zero() -> None:
+def test_negative_variances() -> None:
     model, _ = built(SMALL)
     arrays = own(model)
     arrays["stage1_down_bn/moving_variance"] *= -1
-    assert "stage1_down_bn/moving_variance is negative, and a variance cannot be" in refusal(model, arrays)
+    assert "stage1_down_bn/moving_variance contains negative variances" in fill_error(model, arrays)
 
 
-def test_a_file_of_another_normalization() -> None:
-    """Its gammas have the right names and shapes, and mean something else."""
+def test_files_with_another_normalization() -> None:
+    """Names and shapes of gamma are the same, but the normalization differs."""
     grouped, _ = built(
         Segmenter(backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=1))
     )
     batch, _ = built(Segmenter(backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16,))))
-    assert "stage1_down_bn: the file normalizes by batch, and the network does not" in refusal(grouped, own(batch))
+    assert "stage1_down_bn: the file has batch normalization, but the network does not" in fill_error(
+        grouped, own(batch)
+    )
     assert fill(grouped, own(grouped), "a file").initial == ()

@@ -1,4 +1,4 @@
-"""Object checkpoints of Model Garden's dilated ResNets, written with random numbers and computed by hand."""
+"""Object checkpoints of Model Garden's dilated ResNets with random weights, compared with a computation by hand."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +19,8 @@ ASPP = "decoder/aspp/aspp_layers"
 
 
 class Garden:
-    """The two forms of the published configurations: DeepLab v3 (stem v1, swish, multigrid, output stride 16, plain
-    branches) and v3+ (stem v0, ReLU, output stride 8, separable), two channels where the published have 64."""
+    """Two published configurations: DeepLab v3 (stem v1, swish, multigrid, output stride 16, plain branches) and v3+
+    (stem v0, ReLU, output stride 8, separable), with 2 filters instead of 64."""
 
     def __init__(self, plus: bool) -> None:
         self.plus = plus
@@ -53,18 +53,18 @@ class Garden:
         if self.plus:
             file.conv("head/_dlv3p_conv", 1, 8, 3)
             file.norm("head/_dlv3p_norm", 3)
-            for place, channels in ((0, 7), (2, 4)):
-                file.depthwise(f"head/_convs/{place}", channels)
-                file.norm(f"head/_norms/{place}", channels)
-                file.conv(f"head/_convs/{place + 1}", 1, channels, 4)
-                file.norm(f"head/_norms/{place + 1}", 4)
+            for index, channels in ((0, 7), (2, 4)):
+                file.depthwise(f"head/_convs/{index}", channels)
+                file.norm(f"head/_norms/{index}", channels)
+                file.conv(f"head/_convs/{index + 1}", 1, channels, 4)
+                file.norm(f"head/_norms/{index + 1}", 4)
         return file
 
     def _backbone(self, file: Random) -> None:
         stem = ((7, 3, 2),) if self.plus else ((3, 3, 2), (3, 2, 2), (3, 2, 4))
-        for place, shape in enumerate(stem):
-            file.conv(f"backbone/layer_with_weights-{2 * place}", *shape)
-            file.norm(f"backbone/layer_with_weights-{2 * place + 1}", shape[-1])
+        for index, shape in enumerate(stem):
+            file.conv(f"backbone/layer_with_weights-{2 * index}", *shape)
+            file.norm(f"backbone/layer_with_weights-{2 * index + 1}", shape[-1])
         number, channels = 2 * len(stem), stem[-1][-1]
         for stage, count in enumerate(UNITS):
             inner = 2 * 2**stage
@@ -94,7 +94,7 @@ class Garden:
         unit("decoder/aspp/projection", 1, 20)
 
     def by_hand(self, arrays: Mapping[str, np.ndarray], image: np.ndarray) -> tf.Tensor:
-        """The scores, from the arrays, without a Keras layer."""
+        """Computes the scores from the arrays without Keras layers."""
 
         def conv(x: tf.Tensor, scope: str, stride: int = 1, rate: int = 1) -> tf.Tensor:
             if f"{scope}/depthwise_kernel{VALUE}" in arrays:
@@ -118,11 +118,11 @@ class Garden:
             x = self.act(norm(x, f"backbone/layer_with_weights-{number + 1}"))
             number += 2
         x = tf.nn.max_pool2d(x, 3, 2, "SAME")
-        seen, rate, low = 4, 1, x
+        stride, rate, low = 4, 1, x
         for stage, count in enumerate(UNITS):
-            step = 2 if stage and seen < self.stride else 1
+            step = 2 if stage and stride < self.stride else 1
             rate = 2 * rate if stage and step == 1 else 1
-            seen *= step
+            stride *= step
             for unit in range(count):
                 scope, before = f"backbone/layer_with_weights-{number}", x
                 dilated = rate * self.grid[unit] if stage == 3 else rate
@@ -134,7 +134,7 @@ class Garden:
                 x = self.act(before + norm(conv(x, f"{scope}/_conv3"), f"{scope}/_norm3"))
                 number += 1
             low = x if stage == 0 else low
-        assert seen == self.stride
+        assert stride == self.stride
         branches = [sequence(x, f"{ASPP}/0")]
         for branch, rate in enumerate(self.rates, start=1):
             scope = f"{ASPP}/{branch}"
@@ -148,13 +148,13 @@ class Garden:
         if self.plus:
             low = self.act(norm(conv(low, "head/_dlv3p_conv"), "head/_dlv3p_norm"))
             x = tf.concat([tf.image.resize(x, low.shape[1:3]), low], -1)
-            for place in range(4):
-                x = self.act(norm(conv(x, f"head/_convs/{place}"), f"head/_norms/{place}"))
+            for index in range(4):
+                x = self.act(norm(conv(x, f"head/_convs/{index}"), f"head/_norms/{index}"))
         return conv(x, "head/_classifier") + arrays[f"head/_classifier/bias{VALUE}"]
 
 
 @pytest.mark.parametrize("plus", [False, True], ids=["deeplabv3_os16", "deeplabv3plus_os8"])
-def test_dilated_resnet_computes_what_its_checkpoint_says(plus: bool, tmp_path: Path) -> None:
+def test_dilated_resnet_matches_a_computation_by_hand(plus: bool, tmp_path: Path) -> None:
     garden = Garden(plus)
     arrays = garden.file().arrays
     graph = {"_CHECKPOINTABLE_OBJECT_GRAPH": np.zeros(3, np.float32), f"save_counter{VALUE}": np.float32(1)}

@@ -1,4 +1,4 @@
-"""Networks that others published compute here what they compute there."""
+"""Published networks compute the same outputs after import."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tfseg.pipeline import load
 from tfseg.weights import fill, read_arrays
 
 FOLDED = ("deeplabv3_257_weights_hwio.npz", "deeplabv3_257_mv_gpu.tflite")
-PICTURES = ("rotation0", "rotation90_flop")
+IMAGES = ("rotation0", "rotation90_flop")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def folder(shared: Path) -> Path:
 
 @pytest.fixture(scope="module", params=FOLDED)
 def published(request: pytest.FixtureRequest, folder: Path) -> keras.Model:
-    """The shipped pipeline's network with the published weights: from arrays, and from the TFLite file itself."""
+    """Returns the network of the shipped pipeline with the published weights, from arrays and from the TFLite file."""
     pipeline = load("deeplab_v3_mobilenet_v2_257_voc")
     model, backbone = pipeline.build(), built(pipeline.model, 21)[1]
     report = fill(model, read_arrays(folder / request.param), request.param, required=backbone, classes=21)
@@ -43,27 +43,27 @@ def interpreter(folder: Path) -> Interpreter:
     return interpreter
 
 
-def answer(interpreter: Interpreter, image: np.ndarray) -> np.ndarray:
+def tflite_output(interpreter: Interpreter, image: np.ndarray) -> np.ndarray:
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image / np.float32(127.5) - 1)
     interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
-def pictures(folder: Path, shared: Path) -> list[np.ndarray]:
-    """The two test pictures, and six of VOC at the network's size."""
-    files = [folder / f"segmentation_input_{name}.jpg" for name in PICTURES]
+def sample_images(folder: Path, shared: Path) -> list[np.ndarray]:
+    """Returns the two test images, and six of VOC at the size of the network."""
+    files = [folder / f"segmentation_input_{name}.jpg" for name in IMAGES]
     voc = sorted((shared / "data/voc2012/JPEGImages").glob("*.jpg"))[::120]
     resized = [Image.open(file).convert("RGB").resize((257, 257), Image.Resampling.BILINEAR) for file in voc]
-    return [np.asarray(picture, np.float32)[None] for picture in (*map(Image.open, files), *resized)]
+    return [np.asarray(image, np.float32)[None] for image in (*map(Image.open, files), *resized)]
 
 
 @pytest.mark.first_cases(1)
-def test_logits_are_those_of_the_tflite_file(
+def test_logits_match_the_tflite_file(
     published: keras.Model, interpreter: Interpreter, folder: Path, shared: Path
 ) -> None:
-    """Measured: 5.5e-5, where logits reach 38."""
-    for image in pictures(folder, shared):
-        expected = answer(interpreter, image)
+    """Measured: 5.5e-5; logits reach 38."""
+    for image in sample_images(folder, shared):
+        expected = tflite_output(interpreter, image)
         found = np.asarray(published(image))
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
         np.testing.assert_array_equal(found.argmax(-1), expected.argmax(-1))
@@ -75,26 +75,26 @@ def test_the_golden_mask(published: keras.Model, folder: Path) -> None:
     np.testing.assert_array_equal(np.asarray(published(image)).argmax(-1)[0] * 10, golden)
 
 
-def test_the_golden_mask_of_the_turned_picture(published: keras.Model, interpreter: Interpreter, folder: Path) -> None:
-    """Its picture was turned upright before the network saw it, and the mask back. The TFLite file's own mask of the
-    upright picture is another than the golden one at 32 of 66,049 pixels, all where classes meet, and so is ours."""
+def test_the_golden_mask_of_the_rotated_image(published: keras.Model, interpreter: Interpreter, folder: Path) -> None:
+    """The golden mask was computed on the upright image and rotated back. The mask of the TFLite file for the upright
+    image differs from it at 32 of 66,049 pixels, all at class boundaries, and so does the mask of the import."""
     image = np.asarray(Image.open(folder / "segmentation_input_rotation90_flop.jpg"), np.float32)
     golden = np.asarray(Image.open(folder / "segmentation_golden_rotation90_flop.png"))
     upright = np.ascontiguousarray(np.rot90(image)[:, ::-1])[None]
     mask = np.asarray(published(upright)).argmax(-1)
-    np.testing.assert_array_equal(mask, answer(interpreter, upright).argmax(-1))
+    np.testing.assert_array_equal(mask, tflite_output(interpreter, upright).argmax(-1))
     assert np.sum(np.rot90(mask[0][:, ::-1] * 10, -1) != golden) == 32
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("published", FOLDED[:1], indirect=True)
 @pytest.mark.parametrize("kind", ["dynamic", "uint8"])
-def test_the_network_quantized_and_read_back(
+def test_import_of_the_quantized_network(
     kind: str, folder: Path, shared: Path, published: keras.Model, tmp_path: Path
 ) -> None:
-    """Measured: the file and what was read off it have other classes at 0.2 % and 0.6 % of the pixels; the file and the
-    network that it was made of, at 0.7 % and 1.0 %."""
-    photographs = pictures(folder, shared)
+    """Measured: the quantized file and its import differ at 0.2 % and 0.6 % of the pixels; the file and the network
+    that it was converted from, at 0.7 % and 1.0 %."""
+    photographs = sample_images(folder, shared)
     path = tmp_path / "quantized.tflite"
     path.write_bytes(converted(published, kind, photographs))
     pipeline = load("deeplab_v3_mobilenet_v2_257_voc")
@@ -102,9 +102,9 @@ def test_the_network_quantized_and_read_back(
     report = fill(model, read_arrays(path), path.name, required=built(pipeline.model, 21)[1], classes=21)
     assert (len(report.filled), report.initial, report.unused, len(report.folded)) == (109, (), (), 54)
     masks = [
-        np.stack([np.asarray(network(picture)).argmax(-1) for picture in photographs]) for network in (published, model)
+        np.stack([np.asarray(network(image)).argmax(-1) for image in photographs]) for network in (published, model)
     ]
-    own = np.stack([computed(path.read_bytes(), picture).argmax(-1) for picture in photographs])
+    own = np.stack([computed(path.read_bytes(), image).argmax(-1) for image in photographs])
     apart, lost = np.mean(masks[1] != own), np.mean(masks[0] != own)
     assert apart < 0.01 and apart < lost
 
@@ -138,13 +138,13 @@ def test_model_garden(name: str, shared: Path) -> None:
     assert report.initial == ()
     assert {name.split("/")[1] for name in report.unused} == {
         "layer_with_weights-18"
-    }  # the 1280 channels that classify
+    }  # the last convolution of 1280 filters
     golden = np.load(folder / "golden.npz")
-    found = scores(model, (golden["image"] + 1) * 127.5)  # its image is what our `normalize` gives
+    found = scores(model, (golden["image"] + 1) * 127.5)  # its image is already normalized
     np.testing.assert_allclose(found, golden["logits"], rtol=0, atol=1e-4)
 
 
-def test_classifier_weights_fill_the_backbone_alone(shared: Path) -> None:
+def test_classifier_weights_fill_only_the_backbone(shared: Path) -> None:
     file = shared / "weights/mobilenet_v2_imagenet/mobilenet_v2_1.0_imagenet_qat_dequant_keras.npz"
     model, backbone = built(Segmenter(backbone=MobileNetV2(), decoder=DeepLabV3(rates=(), filters=4)))
     before = {layer.name: layer.get_weights() for layer in model.layers if layer.name in ("aspp", "score")}
@@ -169,8 +169,8 @@ def test_classifier_weights_fill_the_backbone_alone(shared: Path) -> None:
 
 
 @pytest.mark.slow
-def test_voc(folder: Path, shared: Path, tmp_path: Path) -> None:
-    """340 images of VOC val. Measured: 0.6219; the TFLite file, whose masks are resized back, has 0.623."""
+def test_miou_on_voc(folder: Path, shared: Path, tmp_path: Path) -> None:
+    """340 images of VOC val. Measured: 0.6219; the TFLite file with resized masks has 0.623."""
     pipeline = load("deeplab_v3_mobilenet_v2_257_voc", [f"data.root={shared}/data/voc2012"])
     tfseg.import_weights(pipeline, folder / FOLDED[0], tmp_path / "run")
     report = tfseg.evaluate(tmp_path / "run")

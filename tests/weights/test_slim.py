@@ -1,4 +1,4 @@
-"""Checkpoints under the names of TF-slim, as DeepLab's authors published theirs: BatchNorm is not folded there."""
+"""Checkpoints with TF-slim names and unfolded BatchNorm, as the authors of DeepLab published them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from tfseg.weights import fill, read_arrays
 
 Arrays = Mapping[str, np.ndarray]
 WIDTHS = ((8, 1, 1, 1), (8, 2, 6, 2), (8, 3, 6, 2), (8, 4, 6, 2), (12, 3, 6, 1), (20, 3, 6, 2), (40, 1, 6, 1))
-"""MobileNetV2 x0.125, nowhere below 8 channels: channels, blocks, expansion and stride of each group."""
+"""Filters, blocks, expansion and stride of each group of MobileNetV2 x0.125 with at least 8 filters."""
 
 
 def slim() -> Random:
@@ -41,7 +41,7 @@ def head(file: Random, channels: int, filters: int, branches: int, classes: int 
 
 
 def mobilenet_v2(classes: int = 3) -> Random:
-    """What `MobilenetV2/…` of a DeepLab v3 without 3x3 branches holds."""
+    """Returns the arrays of a DeepLab v3 on MobileNetV2 without 3x3 branches."""
     file = slim()
     unit(file, "MobilenetV2/Conv", 3, 3, 8)
     channels, index = 8, 0
@@ -65,10 +65,10 @@ def normed(x: tf.Tensor, arrays: Arrays, scope: str, epsilon: float) -> tf.Tenso
 
 
 def by_hand(arrays: Arrays, image: np.ndarray) -> tf.Tensor:
-    """The scores of that DeepLab v3 at output stride 16, from its arrays, without a Keras layer."""
+    """Computes the scores of that DeepLab v3 at output stride 16 from its arrays without Keras layers."""
 
     def conv(x: tf.Tensor, scope: str, stride: int = 1, rate: int = 1, epsilon: float = 1e-3) -> tf.Tensor:
-        with tf.name_scope(scope):  # for whoever converts it
+        with tf.name_scope(scope):  # for the names in converted files
             if scope.endswith("depthwise"):
                 kernel, options = arrays[f"{scope}/depthwise_weights"], {"dilations": [rate, rate], "name": "depthwise"}
                 x = tf.nn.depthwise_conv2d(x, kernel, [1, stride, stride, 1], "SAME", **options)
@@ -77,19 +77,19 @@ def by_hand(arrays: Arrays, image: np.ndarray) -> tf.Tensor:
             return normed(x, arrays, scope, epsilon)
 
     x = tf.nn.relu6(conv(tf.convert_to_tensor(image) / 127.5 - 1, "MobilenetV2/Conv", 2))
-    index, seen = 0, 2
+    index, output_stride = 0, 2
     for _, count, expansion, stride in WIDTHS:
-        for place in range(count):
+        for number in range(count):
             scope = f"MobilenetV2/expanded_conv_{index}" if index else "MobilenetV2/expanded_conv"
-            before, step = x, stride if place == 0 else 1
-            rate = 2 if index > 13 else 1  # block 13 loses its stride and keeps the rate
+            before, step = x, stride if number == 0 else 1
+            rate = 2 if index > 13 else 1  # block 13 loses its stride and keeps its rate
             step = 1 if index == 13 else step
             if expansion > 1:
                 x = tf.nn.relu6(conv(x, f"{scope}/expand"))
             x = conv(tf.nn.relu6(conv(x, f"{scope}/depthwise", step, rate)), f"{scope}/project")
             x = x + before if x.shape == before.shape else x
-            index, seen = index + 1, seen * step
-    assert seen == 16
+            index, output_stride = index + 1, output_stride * step
+    assert output_stride == 16
     mean = tf.nn.relu(conv(tf.reduce_mean(x, (1, 2), keepdims=True), "image_pooling", epsilon=1e-5))
     branches = [tf.broadcast_to(mean, (*x.shape[:3], 4)), tf.nn.relu(conv(x, "aspp0", epsilon=1e-5))]
     x = tf.nn.relu(conv(tf.concat(branches, -1), "concat_projection", epsilon=1e-5))
@@ -104,7 +104,7 @@ MOBILE = Segmenter(
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "npz"])
-def test_mobilenet_v2_computes_what_its_arrays_say(kind: str, tmp_path: Path) -> None:
+def test_mobilenet_v2_matches_a_computation_by_hand(kind: str, tmp_path: Path) -> None:
     file = mobilenet_v2()
     state = {"global_step": np.int64(9), "MobilenetV2/Conv/weights/Momentum": np.zeros((3, 3, 3, 8), np.float32)}
     path = tmp_path / "arrays.npz"
@@ -124,7 +124,7 @@ RESNET = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
 def resnet(depth: int, *, beta: bool, separable: bool, plus: bool) -> Random:
-    """What `resnet_v1_…` of a DeepLab v3 or v3+ holds, two channels where the published one has 64."""
+    """Returns the arrays of a DeepLab v3 or v3+ on ResNet, with 2 filters instead of 64."""
     file, root = slim(), f"resnet_v1_{depth}"
     if beta:
         unit(file, f"{root}/conv1_1", 3, 3, 2)
@@ -145,17 +145,17 @@ def resnet(depth: int, *, beta: bool, separable: bool, plus: bool) -> Random:
             channels = 4 * inner
     head(file, channels, 4, 5)
     for number in (1, 2, 3):
-        three(file, f"aspp{number}", f"aspp{number}", channels, separable)
+        unit_3x3(file, f"aspp{number}", f"aspp{number}", channels, separable)
     if plus:
         unit(file, "decoder/feature_projection0", 1, 8, 3)
         both = ("decoder_conv0/decoder_conv0_1", "decoder_conv0/decoder_conv0_2")
-        three(file, "decoder/decoder_conv0", f"decoder/{both[0]}", 4 + 3, separable)
-        three(file, "decoder/decoder_conv1", f"decoder/{both[1]}", 4, separable)
+        unit_3x3(file, "decoder/decoder_conv0", f"decoder/{both[0]}", 4 + 3, separable)
+        unit_3x3(file, "decoder/decoder_conv1", f"decoder/{both[1]}", 4, separable)
     return file
 
 
-def three(file: Random, separable_scope: str, scope: str, channels: int, separable: bool) -> None:
-    """A 3x3 unit to four channels."""
+def unit_3x3(file: Random, separable_scope: str, scope: str, channels: int, separable: bool) -> None:
+    """Adds a 3x3 convolution with four filters."""
     if separable:
         depthwise_unit(file, f"{separable_scope}_depthwise", channels)
         unit(file, f"{separable_scope}_pointwise", 1, channels, 4)
@@ -171,8 +171,10 @@ def three(file: Random, separable_scope: str, scope: str, channels: int, separab
         pytest.param(50, False, False, True, marks=pytest.mark.slow),
     ],
 )
-def test_resnet_finds_every_array(depth: int, beta: bool, separable: bool, plus: bool, tmp_path: Path) -> None:
-    """Every variable gets the array of its own scope."""
+def test_every_variable_of_resnet_is_filled(
+    depth: int, beta: bool, separable: bool, plus: bool, tmp_path: Path
+) -> None:
+    """Every variable is filled with the array of its scope."""
     file = resnet(depth, beta=beta, separable=separable, plus=plus)
     path = save_checkpoint(tmp_path / "model.ckpt", file.arrays)
     options = {"filters": 4, "separable": separable}
@@ -201,8 +203,8 @@ def test_resnet_finds_every_array(depth: int, beta: bool, separable: bool, plus:
 
 
 def resnet_by_hand(arrays: Arrays, image: np.ndarray) -> tf.Tensor:
-    """The scores of DeepLab v3 on the ResNet-50 `beta` at output stride 16 and multigrid 1, 2, 4, as slim builds it:
-    the last unit of a block has its stride, on the 3x3, which pads equally on both sides; its shortcut is thinned."""
+    """Computes the scores of DeepLab v3 on ResNet-50 `beta` at output stride 16 and multigrid 1, 2, 4 as TF-slim does:
+    the 3x3 of the last unit of a block has the stride and pads equally on both sides; its shortcut is subsampled."""
 
     def conv(x: tf.Tensor, scope: str, stride: int = 1, rate: int = 1) -> tf.Tensor:
         kernel = arrays[f"{scope}/weights"]
@@ -215,27 +217,27 @@ def resnet_by_hand(arrays: Arrays, image: np.ndarray) -> tf.Tensor:
     x = tf.constant(image) / 127.5 - 1
     for number, step in ((1, 2), (2, 1), (3, 1)):
         x = relu(conv(x, f"{root}/conv1_{number}", step))
-    x, seen, rate = tf.nn.max_pool2d(x, 3, 2, "SAME"), 4, 1
+    x, output_stride, rate = tf.nn.max_pool2d(x, 3, 2, "SAME"), 4, 1
     for block, count in enumerate(RESNET[50], start=1):
         for number in range(1, count + 1):
             scope = f"{root}/block{block}/unit_{number}/bottleneck_v1"
             wanted = 2 if number == count and block < 4 else 1
-            step, later = (wanted, rate) if seen < 16 else (1, rate * wanted)
+            step, later = (wanted, rate) if output_stride < 16 else (1, rate * wanted)
             shortcut = conv(x, f"{scope}/shortcut") if number == 1 else x[:, ::step, ::step]
             grid = (1, 2, 4)[number - 1] if block == 4 else 1
             inner = relu(conv(relu(conv(x, f"{scope}/conv1")), f"{scope}/conv2", step, rate * grid))
             x = relu(shortcut + conv(inner, f"{scope}/conv3"))
-            seen, rate = seen * step, later
-    assert (seen, rate) == (16, 2)
+            output_stride, rate = output_stride * step, later
+    assert (output_stride, rate) == (16, 2)
     mean = relu(conv(tf.reduce_mean(x, (1, 2), keepdims=True), "image_pooling"))
     branches = [tf.broadcast_to(mean, (*x.shape[:3], 4)), relu(conv(x, "aspp0"))]
-    branches += [relu(conv(x, f"aspp{place}", rate=6 * place)) for place in (1, 2, 3)]
+    branches += [relu(conv(x, f"aspp{index}", rate=6 * index)) for index in (1, 2, 3)]
     x = relu(conv(tf.concat(branches, -1), "concat_projection"))
     return tf.nn.conv2d(x, arrays["logits/semantic/weights"], 1, "SAME") + arrays["logits/semantic/biases"]
 
 
-def test_resnet_computes_what_its_arrays_say(tmp_path: Path) -> None:
-    """A stride in a block's last 3x3 and one on the next block's first 1x1 are the same: both thin the same map."""
+def test_resnet_matches_a_computation_by_hand(tmp_path: Path) -> None:
+    """A stride on the last 3x3 of a block equals one on the first 1x1 of the next: both subsample the same map."""
     file = resnet(50, beta=True, separable=False, plus=False)
     path = save_checkpoint(tmp_path / "model.ckpt", file.arrays)
     backbone = Resnet(

@@ -1,10 +1,10 @@
-"""TFLite files of every kind: what is read off them computes what they compute.
+"""TFLite files of every kind: networks with imported weights compute the same outputs as the files.
 
-Tolerances are parts of the largest number that a file gives. Floats differ by the order of sums: 1e-5. So do float16
-constants, which are floats again before they are used; but the mean that is taken off pixels is one of them: 1e-3.
-Where the interpreter rounds activations to 8 bits it is these that differ, layer after layer, and not the weights: 3 %.
-The weights themselves are within half a step of those that were converted, which is the most that rounding does; the
-first ones twice that, as the scale of pixels is rounded too.
+Tolerances are relative to the largest output of a file. Float32 differs by the order of summation: 1e-5. Float16
+constants are converted to float32 before use, but the mean of the preprocessing is one of them: 1e-3. If the
+interpreter rounds activations to 8 bits, these differ, and not the weights: 3 %. Imported weights are within half a
+quantization step of the converted ones, the maximal rounding error; weights of the first layer within one step, because
+the scale of the preprocessing is rounded too.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ DEEPLAB = Segmenter(
 
 
 def small() -> keras.Model:
-    """Every operation that has weights, and BatchNorm behind some."""
+    """Returns a network with every operation that has weights, and BatchNorm after some."""
     x = image = keras.Input((None, None, 3), name="image")
     x = Normalize("torch", name="normalize")(x)
     x = keras.layers.Conv2D(8, 3, 2, "same", use_bias=False, name="first")(x)
@@ -46,8 +46,8 @@ def small() -> keras.Model:
     return keras.Model(image, keras.layers.Conv2DTranspose(3, 4, 2, "same", name="up")(x))
 
 
-def awake(model: keras.Model) -> keras.Model:
-    """With factors, statistics and biases that are no zeros and ones, and scores that differ from place to place."""
+def randomized(model: keras.Model) -> keras.Model:
+    """Assigns random weights, such that scores differ between positions."""
     random = np.random.default_rng(0)
     for weight in model.weights:
         if weight.name in ("beta", "bias", "moving_mean"):
@@ -72,23 +72,23 @@ def filled(network: keras.Model, content: bytes, folder: Path, **arguments) -> W
     return fill(network, read_arrays(folder / "network.tflite"), "network.tflite", **arguments)
 
 
-def largest_difference(network: keras.Model, content: bytes, pictures: list[np.ndarray]) -> float:
-    """In parts of the largest number."""
-    expected = np.stack([computed(content, picture) for picture in pictures])
-    found = np.stack([np.asarray(network(picture)) for picture in pictures])
+def relative_difference(network: keras.Model, content: bytes, inputs: list[np.ndarray]) -> float:
+    """Returns the largest difference relative to the largest output."""
+    expected = np.stack([computed(content, image) for image in inputs])
+    found = np.stack([np.asarray(network(image)) for image in inputs])
     assert np.std(expected) > 0.05 * np.abs(expected).max()
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_operation_of_every_kind(kind: str, tmp_path: Path) -> None:
+def test_every_operation_with_weights(kind: str, tmp_path: Path) -> None:
     """Measured: 3e-7, 5e-4, 0.007, 0.016, 0.016."""
-    source, target = awake(small()), small()
+    source, target = randomized(small()), small()
     content = converted(source, kind, images())
     report = filled(target, content, tmp_path)
     assert (len(report.filled), report.initial, report.unused, report.folded) == (7, (), (), ("first_bn", "deep_bn"))
     assert report.naming == "the network's own names, as a converter wrote them"
-    assert largest_difference(target, content, images()) < TOLERANCES[kind]
+    assert relative_difference(target, content, images()) < TOLERANCES[kind]
     for name in ("first", "deep", "wide", "dense", "up"):
         expected, found = folded(source, name), np.array(target.get_layer(name).kernel)
         most = np.abs(expected).max()
@@ -98,7 +98,7 @@ def test_every_operation_of_every_kind(kind: str, tmp_path: Path) -> None:
 
 
 def folded(model: keras.Model, name: str) -> np.ndarray:
-    """The kernel of a layer times what the BatchNorm behind it multiplies by."""
+    """Returns the kernel of a layer with the scale of the BatchNorm after it folded in."""
     kernel = np.array(model.get_layer(name).kernel)
     if f"{name}_bn" not in {layer.name for layer in model.layers}:
         return kernel
@@ -109,17 +109,21 @@ def folded(model: keras.Model, name: str) -> np.ndarray:
 
 @pytest.mark.slow
 def test_deeplab_v3_on_mobilenet_v2(tmp_path: Path) -> None:
-    """Its names are those of composite layers too. Measured: 3e-5, after 56 convolutions of random numbers.
+    """Names of composite layers are included. Measured: 3e-5, after 56 convolutions with random weights.
 
-    What 8 bits lose in such a network grows from layer to layer, in the file; what was read is within half a step.
+    The rounding errors of 8-bit activations grow with depth in the file; imported weights are within half a step.
     """
-    pictures = images(size=65)
-    source, plain, quantized = awake(DEEPLAB.build(classes(4))), DEEPLAB.build(classes(4)), DEEPLAB.build(classes(4))
-    content = converted(source, "float32", pictures)
-    for network, each in ((plain, content), (quantized, converted(source, "uint8", pictures))):
+    inputs = images(size=65)
+    source, plain, quantized = (
+        randomized(DEEPLAB.build(classes(4))),
+        DEEPLAB.build(classes(4)),
+        DEEPLAB.build(classes(4)),
+    )
+    content = converted(source, "float32", inputs)
+    for network, each in ((plain, content), (quantized, converted(source, "uint8", inputs))):
         report = filled(network, each, tmp_path, required=DEEPLAB.backbone.layer_names(3), classes=4)
         assert (len(report.filled), report.initial, report.unused, len(report.folded)) == (113, (), (), 56)
-    assert largest_difference(plain, content, pictures) < 1e-4
+    assert relative_difference(plain, content, inputs) < 1e-4
     for expected, found in zip(plain.weights, quantized.weights, strict=True):
         if found.name == "kernel":
             axes = (0, 1) if "depthwise" in found.path else (0, 1, 2)
@@ -129,13 +133,13 @@ def test_deeplab_v3_on_mobilenet_v2(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def slim() -> bytes:
-    """A network of TF-slim's names, as today's converter writes them: it reads pixels of -1 to 1."""
+    """Returns a file with TF-slim names as written by the current converter, for pixels in -1..1."""
     arrays = mobilenet_v2().arrays
     return converted(lambda x: by_hand(arrays, (x + 1) * 127.5), "float32", images(1, 65, -1, 1))
 
 
 def old(name: str, constant: bool) -> str:
-    """Names that TOCO wrote, of networks that were trained with quantization."""
+    """Returns the name that TOCO wrote for networks with quantization-aware training."""
     first = name.split(";")[0]
     for last in ("/depthwise", "/Conv2D"):
         found = [part for part in name.split(";") if part.rstrip("0123456789").endswith(last)]
@@ -152,18 +156,18 @@ def nameless(name: str, constant: bool) -> str:
 
 @pytest.mark.parametrize("name", [None, old, nameless])
 def test_names_of_tf_slim(name, slim: bytes, tmp_path: Path) -> None:
-    """Of today's converter, of the one before it, and of one that gives constants none: operations tell."""
+    """Names of the current converter, of TOCO, and of a converter without names of constants."""
     content = slim if name is None else renamed(slim, name)
     model, backbone = built(MOBILE)
     report = filled(model, content, tmp_path, required=backbone, classes=3)
     assert report.naming == "TF-slim names"
     assert (len(report.filled), report.initial, report.unused, len(report.folded)) == (109, (), (), 54)
-    for picture in images(2, 65):
-        expected = by_hand(mobilenet_v2().arrays, picture)
-        np.testing.assert_allclose(scores(model, picture), expected, atol=1e-4)
+    for image in images(2, 65):
+        expected = by_hand(mobilenet_v2().arrays, image)
+        np.testing.assert_allclose(scores(model, image), expected, atol=1e-4)
 
 
-def test_constants_without_any_name_are_left_over(slim: bytes, tmp_path: Path) -> None:
+def test_constants_without_names_are_unused(slim: bytes, tmp_path: Path) -> None:
     content = renamed(slim, lambda name, constant: f"tensor_{len(name)}" if "aspp0" in name else name)
     model, backbone = built(MOBILE)
     with pytest.raises(WeightsError) as error:
@@ -172,8 +176,8 @@ def test_constants_without_any_name_are_left_over(slim: bytes, tmp_path: Path) -
     assert "  left over in the file: tensor_" in str(error.value)
 
 
-def test_a_quantized_network_of_tf_slim_names(tmp_path: Path) -> None:
-    """Kernels are within half a step of those that were converted, factors of BatchNorm included."""
+def test_a_quantized_network_with_tf_slim_names(tmp_path: Path) -> None:
+    """Kernels with folded BatchNorm are within half a quantization step of the converted ones."""
     arrays = mobilenet_v2().arrays
     content = converted(lambda x: by_hand(arrays, (x + 1) * 127.5), "int8", images(2, 65, -1, 1))
     model, backbone = built(MOBILE)
@@ -186,8 +190,8 @@ def test_a_quantized_network_of_tf_slim_names(tmp_path: Path) -> None:
     assert np.all(np.abs(found - expected) <= 0.51 * step)
 
 
-def test_a_backbone_is_filled_by_its_weights(slim: bytes, tmp_path: Path) -> None:
-    """What is not the backbone's fills what fits; the rest is left over."""
+def test_weights_of_a_backbone(slim: bytes, tmp_path: Path) -> None:
+    """Layers outside the backbone are filled if they match."""
     path = tmp_path / "slim.tflite"
     path.write_bytes(slim)
     backbone = MobileNetV2(width_multiplier=0.125, divisor=4, output_stride=16, weights=path)
@@ -202,7 +206,7 @@ def test_a_backbone_is_filled_by_its_weights(slim: bytes, tmp_path: Path) -> Non
         np.testing.assert_array_equal(kernel, alone.get_layer("Conv1").kernel)
 
 
-# What only looks like other weights.
+# Differences in representation.
 
 
 def network(*layers: keras.layers.Layer) -> keras.Model:
@@ -213,7 +217,7 @@ def network(*layers: keras.layers.Layer) -> keras.Model:
 
 
 def sparse(kernel: np.ndarray, rate: int) -> np.ndarray:
-    """The kernel dilated by zeros."""
+    """Returns the kernel dilated with zeros."""
     size = rate * (kernel.shape[0] - 1) + 1
     found = np.zeros((size, size, *kernel.shape[2:]), np.float32)
     found[::rate, ::rate] = kernel
@@ -222,10 +226,10 @@ def sparse(kernel: np.ndarray, rate: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])
 @pytest.mark.parametrize("depthwise", [False, True])
-def test_kernels_that_were_dilated_by_zeros(kind: str, depthwise: bool, tmp_path: Path) -> None:
+def test_kernels_dilated_with_zeros(kind: str, depthwise: bool, tmp_path: Path) -> None:
     kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 1 if depthwise else 4)).astype(np.float32)
 
-    def written_out(x: tf.Tensor) -> tf.Tensor:
+    def explicit(x: tf.Tensor) -> tf.Tensor:
         with tf.name_scope("wide"):
             if depthwise:
                 return tf.nn.depthwise_conv2d(x, sparse(kernel, 4), [1, 1, 1, 1], "SAME", name="depthwise")
@@ -234,16 +238,16 @@ def test_kernels_that_were_dilated_by_zeros(kind: str, depthwise: bool, tmp_path
     kinds = {True: keras.layers.DepthwiseConv2D, False: keras.layers.Conv2D}
     options = {"padding": "same", "dilation_rate": 4, "use_bias": False, "name": "wide"}
     model = network(kinds[depthwise](*(() if depthwise else (4,)), 3, **options))
-    content = converted(written_out, kind, images())
+    content = converted(explicit, kind, images())
     assert filled(model, content, tmp_path).unused == ()
     step = 1e-6 if kind == "float32" else 0.51 / 127
     np.testing.assert_allclose(model.get_layer("wide").kernel, kernel, rtol=0, atol=step * np.abs(kernel).max())
-    assert largest_difference(model, content, images()) < TOLERANCES[kind]
+    assert relative_difference(model, content, images()) < TOLERANCES[kind]
 
 
 @pytest.mark.parametrize("zeros", [False, True])
-def test_a_convolution_between_space_and_batch(zeros: bool) -> None:
-    """As older converters left them: the bias is added behind, and the convolution may have zeros of its own."""
+def test_convolutions_between_space_to_batch_and_batch_to_space(zeros: bool) -> None:
+    """Older converters add the bias after `BATCH_TO_SPACE_ND`, possibly with a zero bias in the convolution."""
     scope = "MobilenetV2/expanded_conv_14/depthwise"
     names = ["x", f"{scope}/depthwise/SpaceToBatchND", f"{scope}/depthwise_weights", "zeros", f"{scope}/depthwise", "y",
              f"{scope}/BatchNorm/add", f"{scope}/Relu6"]  # fmt: skip
@@ -260,7 +264,7 @@ def test_a_convolution_between_space_and_batch(zeros: bool) -> None:
     assert set(arrays) == {f"{scope}/kernel", f"{scope}/bias"}
 
 
-def test_constants_that_no_layer_has_are_listed(tmp_path: Path) -> None:
+def test_constants_without_a_layer_are_reported(tmp_path: Path) -> None:
     def scaled(x: tf.Tensor) -> tf.Tensor:
         with tf.name_scope("conv"):
             x = tf.nn.conv2d(x, np.ones((1, 1, 3, 4), np.float32), 1, "SAME", name="Conv2D")
@@ -272,8 +276,8 @@ def test_constants_that_no_layer_has_are_listed(tmp_path: Path) -> None:
     assert len(report.left_over) == 1 and str(report).endswith(f"\n  left over  {report.left_over[0]}")
 
 
-def test_uint8_by_one_scale_and_a_zero_point(slim: bytes, tmp_path: Path) -> None:
-    """As TOCO quantized; int32 biases have a scale too."""
+def test_uint8_with_per_tensor_scale_and_zero_point(slim: bytes, tmp_path: Path) -> None:
+    """Quantization of TOCO, where int32 biases have a scale too."""
     model = schema.ModelT.InitFromPackedBuf(slim, 0)
     kept = {}
     for tensor in model.subgraphs[0].tensors:
@@ -281,13 +285,13 @@ def test_uint8_by_one_scale_and_a_zero_point(slim: bytes, tmp_path: Path) -> Non
         if data is None or tensor.type != schema.TensorType.FLOAT32 or len(tensor.shape) not in (1, 4):
             continue
         values = np.asarray(data, np.uint8).view(np.float32)
-        how = tensor.quantization = schema.QuantizationParametersT()
+        quantization = tensor.quantization = schema.QuantizationParametersT()
         if len(tensor.shape) == 4:
             zero, scale, dtype, tensor.type = 100, np.abs(values).max() / 100, np.uint8, schema.TensorType.UINT8
         else:
             zero, scale, dtype, tensor.type = 0, 1e-4, np.int32, schema.TensorType.INT32
         codes = np.clip(np.round(values / scale) + zero, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
-        how.scale, how.zeroPoint = np.float32([scale]), np.int64([zero])
+        quantization.scale, quantization.zeroPoint = np.float32([scale]), np.int64([zero])
         model.buffers[tensor.buffer].data = codes.view(np.uint8)
         kept[tensor.name.decode()] = scale
     (tmp_path / "float.tflite").write_bytes(slim)
@@ -299,13 +303,16 @@ def test_uint8_by_one_scale_and_a_zero_point(slim: bytes, tmp_path: Path) -> Non
         np.testing.assert_allclose(found[name], array, rtol=0, atol=0.51 * step, err_msg=name)
 
 
-def test_another_mean_of_pixels_is_told(tmp_path: Path) -> None:
+def test_another_mean_of_pixels(tmp_path: Path) -> None:
     source, again, target = (
         network(Normalize(mode), keras.layers.Conv2D(4, 3, padding="same", name="conv"))
         for mode in ("tf", "tf", "torch")
     )
     with pytest.raises(WeightsError) as error:
-        filled(target, converted(awake(source), "float32", images()), tmp_path)
-    assert "  conv: the file takes 127.5 off its pixels, the network 123.7, 116.3, 103.5\n" in str(error.value)
+        filled(target, converted(randomized(source), "float32", images()), tmp_path)
+    assert (
+        "  conv: the file subtracts the mean 127.5 from pixels, but the network subtracts 123.7, 116.3, 103.5\n"
+        in str(error.value)
+    )
     filled(again, converted(source, "float32", images()), tmp_path)
     np.testing.assert_allclose(again.get_layer("conv").kernel, source.get_layer("conv").kernel, rtol=1e-5)

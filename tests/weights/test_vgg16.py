@@ -1,4 +1,4 @@
-"""fc6 and fc7 of VGG16, as small as a net wants them, and once for every branch of a classifier."""
+"""Reduction of `fc6` and `fc7` of VGG16 to smaller layers and to the branches of a decoder."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def net(fc: FullyConnected | None, **decoder) -> keras.Model:
 
 
 def held(model: keras.Model, layer: str) -> dict[str, keras.Variable]:
-    """The variables of a layer, also of one within a composite layer."""
+    """Returns the variables of a layer, which may be nested in a composite layer."""
     return {each.path.split("/")[-1]: each for each in model.weights if each.path.split("/")[-2] == layer}
 
 
@@ -31,7 +31,7 @@ def values(model: keras.Model, layer: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def convolutions(classifier: keras.Model) -> dict[str, dict[str, np.ndarray]]:
-    """The classifier's fully connected layers as convolutions."""
+    """Returns the fully connected layers of the classifier as convolutions."""
     arrays = {}
     for theirs, ours, size in (("fc1", "fc6", 7), ("fc2", "fc7", 1), ("predictions", "score_fr", 1)):
         matrix, bias = map(np.array, classifier.get_layer(theirs).weights)
@@ -40,13 +40,13 @@ def convolutions(classifier: keras.Model) -> dict[str, dict[str, np.ndarray]]:
 
 
 def filled(report: WeightsReport) -> set[str]:
-    """The last parts of the paths of what was filled."""
+    """Returns the last parts of the paths of the filled layers."""
     return {name.split("/")[-1] for name in report.filled}
 
 
 @pytest.mark.parametrize(("kernel", "taps"), [(7, range(7)), (4, [0, 2, 4, 6]), (3, [0, 3, 6]), (1, [0])])
-def test_taps_lie_at_equal_distances(kernel: int, taps: list[int]) -> None:
-    """From the first to the last, so that 3 taps at rate 12 look where 7 at rate 4 do."""
+def test_kernels_are_subsampled_at_equal_distances(kernel: int, taps: list[int]) -> None:
+    """The first and the last tap are kept, so that 3 taps at rate 12 have the extent of 7 at rate 4."""
     classifier = thin_classifier(classes=5)
     model = net(FullyConnected(kernel_size=kernel, dilation_rate=4))
     convert_vgg16(classifier, model)
@@ -55,8 +55,8 @@ def test_taps_lie_at_equal_distances(kernel: int, taps: list[int]) -> None:
     np.testing.assert_array_equal(values(model, "fc6")[1], whole["bias"])
 
 
-def test_fewer_filters_are_a_choice_that_does_not_change() -> None:
-    """64 channels become 16; fc7 reads those that were chosen of fc6."""
+def test_fewer_filters_are_a_reproducible_random_choice() -> None:
+    """64 filters become 16; the input channels of fc7 are the filters chosen for fc6."""
     classifier = thin_classifier(classes=5)
     randomize(classifier)
     first, second = (net(FullyConnected(kernel_size=3, dilation_rate=12, filters=1024)) for _ in range(2))
@@ -74,10 +74,10 @@ def test_fewer_filters_are_a_choice_that_does_not_change() -> None:
         np.testing.assert_array_equal(values(first, name)[0], values(second, name)[0])
 
 
-def test_every_branch_begins_as_fc6_and_fc7() -> None:
+def test_every_branch_is_filled_with_fc6_and_fc7() -> None:
     classifier = thin_classifier(classes=5)
     randomize(classifier)
-    model = net(None, rates=(2, 4), hidden=16)
+    model = net(None, rates=(2, 4), filters=16)
     report = convert_vgg16(classifier, model)
     assert {"fc6_1", "fc6_2", "fc7_1", "fc7_2", "conv1_1"} <= filled(report)
     assert "fc8_1" not in filled(report)
@@ -89,8 +89,8 @@ def test_every_branch_begins_as_fc6_and_fc7() -> None:
                 np.testing.assert_array_equal(found, expected)
 
 
-def test_a_backbone_fills_the_branches_of_its_decoder(tmp_path) -> None:
-    """By its `weights`, from a file; a file that has the branches themselves is taken as it is."""
+def test_backbone_weights_fill_the_branches_of_the_decoder(tmp_path) -> None:
+    """Branches are filled from a file of the classifier, or unchanged from a file that has them."""
     classifier = thin_classifier(classes=5)
     randomize(classifier)
     np.savez(tmp_path / "vgg.npz", **{each.path: np.array(each) for each in classifier.weights})
@@ -112,25 +112,25 @@ def test_a_backbone_fills_the_branches_of_its_decoder(tmp_path) -> None:
             np.testing.assert_array_equal(found, taken)
 
 
-def test_what_is_too_small_is_refused_by_name() -> None:
-    """More filters than the file has: nothing is invented."""
+def test_arrays_that_are_too_small() -> None:
+    """More filters than in the file are an error."""
     classifier = thin_classifier(classes=5)
     model = net(FullyConnected(filters=8192))
     with pytest.raises(WeightsError) as error:
         convert_vgg16(classifier, model)
     assert str(error.value) == (
-        f"classifier {classifier.name!r}: read by names of keras.applications' VGG16, does not fill 2 of the network's "
-        "16 layers with weights:\n"
-        "  fc6: fc1/kernel is (7, 7, 8, 64) in the file, kernel is (7, 7, 8, 128) in the network\n"
-        "  fc7: fc2/kernel is (1, 1, 64, 64) in the file, kernel is (1, 1, 128, 128) in the network\n"
+        f"classifier {classifier.name!r}, read with keras.applications VGG16 names, does not fill 2 of the 16 "
+        "layers with weights of the network:\n"
+        "  fc6: fc1/kernel has shape (7, 7, 8, 64) in the file, but kernel has shape (7, 7, 8, 128) in the network\n"
+        "  fc7: fc2/kernel has shape (1, 1, 64, 64) in the file, but kernel has shape (1, 1, 128, 128) in the network\n"
         "  left over in the file: fc1, fc2, predictions\n"
-        "  Nothing was changed. Give weights of this very backbone, or start without."
+        "  Nothing was changed. Use weights of this backbone, or start from random weights."
     )
 
 
 @pytest.mark.slow
-def test_the_real_classifier_becomes_large_fov() -> None:
-    """A randomly weighted VGG16 of full size: 7x7 to 3x3, 4096 to 1024 filters."""
+def test_reduction_of_the_full_size_classifier_to_large_fov() -> None:
+    """VGG16 of full size with random weights: 7x7 to 3x3, 4096 to 1024 filters."""
     classifier = keras.applications.VGG16(weights=None)
     model = Segmenter(
         backbone=Vgg16(
@@ -148,7 +148,7 @@ def test_the_real_classifier_becomes_large_fov() -> None:
 
 
 def randomize(model: keras.Model) -> None:
-    """Biases too, so that each tells which filter it belongs to."""
+    """Assigns random weights, so that each bias identifies its filter."""
     random = np.random.default_rng(0)
     for weight in model.weights:
         weight.assign(random.normal(size=weight.shape))

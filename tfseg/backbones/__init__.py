@@ -1,4 +1,4 @@
-"""Encoders: image in, features at several strides out."""
+"""Encoders, from an image to feature maps at several strides."""
 
 from tfseg.backbones.alexnet import AlexNet
 from tfseg.backbones.applications_net import Applications

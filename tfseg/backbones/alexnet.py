@@ -1,4 +1,4 @@
-"""AlexNet in the order of CaffeNet, its fully connected layers as convolutions: FCN's form, or `same`."""
+"""AlexNet with the layer order of CaffeNet and its fully connected layers as convolutions."""
 
 from typing import Annotated, Literal, Self
 
@@ -13,38 +13,38 @@ from tfseg.spec.declare import Location, spec
 from tfseg.spec.problems import InvalidFields
 
 GROUPED = ("conv2", "conv4", "conv5")
-"""In two halves that do not see each other, one for each GPU of 2012."""
+"""Convolutions with two groups, one per GPU in the original."""
 
 
 @spec
 class AlexNet(Backbone):
-    """AlexNet (Krizhevsky et al. 2012), pooled before it is normalized, as FCN-AlexNet has it (Shelhamer et al. 2016).
+    """AlexNet (Krizhevsky et al. 2012) with pooling before normalization, as in FCN-AlexNet (Shelhamer et al. 2016).
 
     Layers are named as in the authors' prototxt. Stages are `conv1` (stride 4), `pool1` (8), `pool2` (16), `pool5`
-    (32) and `fc7` (32). Three channels are taken as RGB and become BGR less Caffe's means; other images are scaled to
-    -1..1.
+    (32) and `fc7` (32). Three-channel images are read as RGB and converted to BGR minus Caffe's means; other images are
+    scaled to -1..1.
     """
 
     type: Literal["alexnet"] = "alexnet"
     form: Literal["original", "same"] = "same"
-    """`original`: the first layer pads by 100, pools and `fc6` do not pad, scores are cropped. `same`: every layer pads
-    so that its map covers the image, no more."""
+    """`original`: the first layer pads by 100, pools and `fc6` do not pad, and scores are cropped. `same`: every layer
+    pads just enough for its feature map to cover the image."""
     width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
-    """Factor of every layer's channels; 1 is 57 million parameters."""
+    """Factor on the number of filters of every layer; 1 gives 57 million parameters."""
     output_stride: Literal[8, 16, 32] = 32
-    """Image pixels between two places of the deepest stage; below 32, pools and what follows dilate."""
+    """Ratio of input to feature resolution; below 32, strides of deeper layers are replaced by dilation."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Share of units left out after `fc6` and `fc7` in training."""
+    """Dropout rate after `fc6` and `fc7`."""
     weights: Location | None = None
-    """A file to start from: `.npz` (`layer/variable`), a `.keras` model that has these layers, or whatever else
-    `tfseg import` reads."""
+    """Path of a weight file to start from: `.npz` (`layer/variable`), a `.keras` model with these layers, or any other
+    file that `tfseg import` reads."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self._padded and self.output_stride < 32:
             received = f"Received: {self.output_stride}"
             raise InvalidFields(
-                (("output_stride",), f"the original form has 32; set form to same for another. {received}")
+                (("output_stride",), f"must be 32 in the form original; set form to same for other strides. {received}")
             )
         return self
 
@@ -67,7 +67,7 @@ class AlexNet(Backbone):
         return Features((*stages, Stage("fc7", stages[-1].stride, self._fully_connected(x, fc[1]))), form=self.form)
 
     def _fully_connected(self, x: keras.KerasTensor, rate: int) -> keras.KerasTensor:
-        if not self._padded:  # 6 places around the seam between two; dilated, `same` would move the seam
+        if not self._padded:  # even kernel: symmetric around a boundary; with dilation, `same` would shift it
             x = keras.layers.ZeroPadding2D(((2 * rate, 3 * rate), (2 * rate, 3 * rate)), name="fc6_pad")(x)
         x = self._conv(x, "fc6", 4096, 6, rate=rate, padding=0)
         x = keras.layers.Dropout(self.dropout, name="drop6")(x)
@@ -91,7 +91,7 @@ class AlexNet(Backbone):
         )(x)  # fmt: skip
 
     def _pooled(self, x: keras.KerasTensor, name: str, plan: tuple[int, int], stages: list[Stage]) -> keras.KerasTensor:
-        """The pool `name` on `x`, which becomes a stage."""
+        """Applies the pool `name` to `x` and appends the result to `stages`."""
         x = CaffeMaxPooling2D(3, 2, name=name)(x) if self._padded else max_pool_stride_2(x, name, *plan)
         stages.append(Stage(name, stages[-1].stride * plan[0], x))
         return x

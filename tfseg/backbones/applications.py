@@ -1,4 +1,4 @@
-"""ImageNet weights by way of `keras.applications`: from the network, or from a file that was fetched before."""
+"""ImageNet weights of `keras.applications`, downloaded or from a local file."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,10 +11,10 @@ from tfseg.spec.problems import FieldProblem
 
 
 def classifier(build: Callable[..., keras.Model], weights: str | Path, **arguments: Any) -> keras.Model:
-    """The published classifier `build(weights=…, **arguments)`.
+    """Returns the published classifier `build(weights=…, **arguments)`.
 
     Raises:
-        WeightsError: the weights cannot be fetched, or the file does not fit.
+        WeightsError: If the weights cannot be downloaded, or the file does not fit.
     """
     try:
         return build(weights=weights if weights == "imagenet" else str(weights), **arguments)
@@ -23,16 +23,16 @@ def classifier(build: Callable[..., keras.Model], weights: str | Path, **argumen
 
 
 def imagenet_problems(weights: str | Path | None, channels: int) -> Iterator[FieldProblem]:
-    """What keeps ImageNet weights from reading images of that many channels, as (path, message)."""
+    """Yields a problem, as (path, message), if `weights` are ImageNet weights and `channels` is not 3."""
     if weights == "imagenet" and channels != 3:
-        message = f"ImageNet weights read 3 channels, the images have {channels}; set backbone.weights to null"
+        message = f"ImageNet weights require 3 channels, but images have {channels}; set backbone.weights to null"
         yield ("weights",), message
 
 
 def _explanation(name: str, weights: str | Path, error: Exception) -> str:
     if isinstance(weights, Path):
-        return f"{weights}: these weights do not fit keras.applications.{name}: {error}"
+        return f"{weights}: weights do not fit keras.applications.{name}: {error}"
     return (
-        f"The ImageNet weights of keras.applications.{name} could not be fetched: {error}. "
-        "Connect to the network, or fetch the .h5 file elsewhere and set model.backbone.weights to its path."
+        f"The ImageNet weights of keras.applications.{name} could not be downloaded: {error}. "
+        "Connect to the internet, or download the .h5 file elsewhere and set model.backbone.weights to its path."
     )

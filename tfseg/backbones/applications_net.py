@@ -1,4 +1,4 @@
-"""Any network of `keras.applications`, by its name."""
+"""Networks of `keras.applications` by name."""
 
 import functools
 import re
@@ -11,7 +11,7 @@ import keras
 from pydantic import model_validator
 
 from tfseg.backbones.applications import classifier, imagenet_problems
-from tfseg.backbones.applications_graph import Rebuilding, Rigid, flat, stable_names
+from tfseg.backbones.applications_graph import GraphRebuilder, NotDilatable, flat, stable_names
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.context import Context
 from tfseg.layers import Normalize
@@ -22,39 +22,40 @@ from tfseg.symbolic import symbolically
 from tfseg.weights import Arrays
 
 CAFFE = {"mean": (103.939, 116.779, 123.68), "reverse": True}
-PIXELS: dict[str, dict[str, Any]] = {
+PREPROCESSING: dict[str, dict[str, Any]] = {
     r"ResNet\d+V2|Inception.*|Xception|MobileNet.*": {"mode": "tf"},
     r"ResNet\d+|VGG\d+": CAFFE,
     r"DenseNet\d+|EfficientNetB\d|EfficientNetV2B\d|ConvNeXt.*": {"mode": "torch"},
     r"EfficientNetV2[SML]": {"mean": 128.0, "scale": 1 / 128},
 }
-"""What the weights of each network expect of pixels of 0 to 255, as arguments of `Normalize`. Some nets of
-`keras.applications` do this inside, for others it is their module's `preprocess_input`."""
+"""Preprocessing of pixels 0..255 for the weights of each network, as arguments of `Normalize`. Some networks of
+`keras.applications` include it, for others it is in `preprocess_input` of their module."""
 
 
 def names() -> tuple[str, ...]:
-    """The networks of the installed Keras whose pixels are known here."""
-    return tuple(name for name in dir(keras.applications) if any(re.fullmatch(kind, name) for kind in PIXELS))
+    """Returns the networks of the installed Keras whose preprocessing is known."""
+    return tuple(name for name in dir(keras.applications) if any(re.fullmatch(kind, name) for kind in PREPROCESSING))
 
 
 @spec
 class Applications(Backbone):
-    """Any network of `keras.applications` without its classifier, its stages found by their strides.
+    """Any network of `keras.applications` without its classifier; stages are selected by stride.
 
-    A stage is the last map of its stride that everything behind goes through, called as its layer is:
-    `conv3_block4_out`, `block4a_expand_activation`. The layers have the names and the weights of the published ones.
-    NASNet is left out: Keras builds it for images of one size.
+    A stage is the last feature map of its stride that all later layers depend on, and is named after its layer, such as
+    `conv3_block4_out` or `block4a_expand_activation`. Layers have the names and the weights of the published network.
+    NASNet is not supported, because Keras builds it for a single image size.
     """
 
     type: Literal["applications"] = "applications"
     name: str
-    """`ResNet50`, `EfficientNetV2B0`, `MobileNetV3Small`, …: a function of `keras.applications`."""
+    """Function of `keras.applications`, such as `ResNet50`, `EfficientNetV2B0` or `MobileNetV3Small`."""
     output_stride: Literal[8, 16, 32] = 32
-    """Image pixels between two places of the deepest stage; below 32, layers dilate instead of halving the map. Nets
-    that average over windows (DenseNet, Inception) only have 32."""
+    """Ratio of input to feature resolution; below 32, strides of deeper layers are replaced by dilation. Networks with
+    average pools (DenseNet, Inception) support 32 only."""
     weights: Literal["imagenet"] | Location | None = None
-    """`imagenet` (fetched by Keras when training starts), or a file: `.h5` of `keras.applications` without top, `.npz`
-    (`layer/variable`), a `.keras` model that has these layers, or whatever else `tfseg import` reads."""
+    """`imagenet` (downloaded by Keras when training starts), or the path of a weight file: `.h5` of
+    `keras.applications` without top, `.npz` (`layer/variable`), a `.keras` model with these layers, or any other file
+    that `tfseg import` reads."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -64,27 +65,27 @@ class Applications(Backbone):
 
     def _own_problems(self) -> Iterator[FieldProblem]:
         if self.name not in names():
-            close = nearest(self.name, names()) or "."
+            message = f"not a network of keras.applications{nearest(self.name, names()) or '.'}"
             if self.name.startswith("NASNet") and hasattr(keras.applications, self.name):
-                close = " for images of any size: Keras builds it for one size."
-            yield ("name",), f"no network of keras.applications{close} Received: {self.name}"
+                message = "not supported, because Keras builds it for a single image size."
+            yield ("name",), f"{message} Received: {self.name}"
             return
         try:
             _layout(self.name, self.output_stride)
-        except Rigid as error:
-            yield ("output_stride",), f"{self.name} has 32 only: {error}. Received: {self.output_stride}"
+        except NotDilatable as error:
+            yield ("output_stride",), f"must be 32 for {self.name}: {error}. Received: {self.output_stride}"
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from reading the images of the context, each as (path, message)."""
+        """Yields the problems with the images that `context` describes, each as (path, message)."""
         yield from imagenet_problems(self.weights, context.channels)
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         channels = image.shape[-1]
-        x = Normalize(**pixels_of(self.name) if channels == 3 else {"mode": "tf"}, name="normalize")(image)
-        net = Rebuilding(self.output_stride)
+        x = Normalize(**preprocessing_of(self.name) if channels == 3 else {"mode": "tf"}, name="normalize")(image)
+        net = GraphRebuilder(self.output_stride)
         net.run(_source(self.name, channels), x)
-        found = net.deepest.items()
-        return Features(tuple(Stage(name, min(stride, self.output_stride), x) for stride, (name, x) in found))
+        stages = net.deepest.items()
+        return Features(tuple(Stage(name, min(stride, self.output_stride), x) for stride, (name, x) in stages))
 
     def _keras_arrays(self, weights: str | Path) -> Arrays:
         published = classifier(_build(self.name), weights, include_top=False, input_shape=(None, None, 3))
@@ -97,13 +98,13 @@ class Applications(Backbone):
         }
 
 
-def pixels_of(name: str) -> dict[str, Any]:
-    """What the weights of that network expect of pixels, as arguments of `Normalize`."""
-    return next(arguments for kind, arguments in PIXELS.items() if re.fullmatch(kind, name))
+def preprocessing_of(name: str) -> dict[str, Any]:
+    """Returns the preprocessing for the weights of that network, as arguments of `Normalize`."""
+    return next(arguments for kind, arguments in PREPROCESSING.items() if re.fullmatch(kind, name))
 
 
 def _build(name: str) -> Callable[..., keras.Model]:
-    """The function of that name, which says nothing about sizes of which it has no weights."""
+    """Returns the function of that name, without its warnings about input shapes."""
     function = getattr(keras.applications, name)
 
     @functools.wraps(function)
@@ -118,14 +119,14 @@ def _build(name: str) -> Callable[..., keras.Model]:
 
 @functools.cache
 def _source(name: str, channels: int) -> keras.Model:
-    """The published network, its layers and no weights."""
+    """Returns the published network with symbolic weights."""
     arguments = {"weights": None, "include_top": False, "input_shape": (None, None, channels)}
     return symbolically(lambda: _build(name)(**arguments))
 
 
 @functools.cache
 def _layout(name: str, output_stride: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The published strides of its stages, and the names of its layers that have weights."""
-    net = Rebuilding(output_stride)
+    """Returns the published strides of the stages, and the names of the layers with weights."""
+    net = GraphRebuilder(output_stride)
     symbolically(lambda: net.run(_source(name, 3), keras.Input((None, None, 3))))
     return tuple(net.deepest), tuple(net.weighted)

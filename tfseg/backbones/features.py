@@ -1,4 +1,4 @@
-"""What a backbone gives to a decoder: named tensors with their strides."""
+"""Interface between backbones and decoders: named feature maps with their strides."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,14 +18,15 @@ from tfseg.weights.readers import exists
 
 @dataclass(frozen=True)
 class Stage:
-    """One tensor of a backbone that a decoder may use.
+    """Feature map of a backbone that is available to decoders.
 
     Args:
-        name: the layer that made it; layers that a decoder puts on it are named after it.
-        stride: how many image pixels lie between two of its places.
-        tensor: `[batch, height, width, channels]`.
-        indices: where the pool that made `tensor` found its maxima, or None.
-        source: what that pool read; unpooling needs its height and width. None where the stage is no pool's.
+        name: Name of the layer that computes it; decoder layers applied to it are named after it.
+        stride: Ratio of input to feature resolution.
+        tensor: Feature map of shape `[batch, height, width, channels]`.
+        indices: Argmax indices of the pool that computes `tensor`, or None.
+        source: Input of that pool, whose height and width unpooling needs. None if the stage is not the output of a
+            pool.
     """
 
     name: str
@@ -37,12 +38,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Features:
-    """The stages of a backbone, shallow ones first. Two stages may have one stride once a backbone is dilated.
+    """Stages of a backbone, from shallow to deep. Several stages can have the same stride if the backbone is dilated.
 
     Args:
-        stages: one or more.
-        backbone: what messages call the backbone; by default its type.
-        form: what they call its form, where it has several.
+        stages: At least one stage.
+        backbone: Name of the backbone in messages; defaults to its type.
+        form: Name of its form in messages, if it has several.
     """
 
     stages: tuple[Stage, ...]
@@ -54,66 +55,72 @@ class Features:
 
     @property
     def deepest(self) -> Stage:
-        """The last stage."""
+        """Last stage."""
         return self.stages[-1]
 
     @property
     def output_stride(self) -> int:
-        """The stride of the last stage."""
+        """Stride of the last stage."""
         return self.deepest.stride
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the stages."""
+        """Names of the stages."""
         return tuple(stage.name for stage in self.stages)
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """The strides that exist, each once, finest first."""
+        """Distinct strides of the stages in ascending order."""
         return tuple(sorted({stage.stride for stage in self.stages}))
 
     def at(self, stride: int) -> Stage:
-        """The deepest stage of `stride`.
+        """Returns the deepest stage of that stride.
+
+        Args:
+            stride: Integer, one of `strides`.
 
         Raises:
-            ValueError: no stage has it.
+            ValueError: If no stage has this stride.
         """
         found = [stage for stage in self.stages if stage.stride == stride]
         if not found:
-            raise ValueError(f"No stage of the backbone has this stride; it has {self.strides}. Received: {stride=}")
+            raise ValueError(f"`stride` must be one of the backbone's strides {self.strides}. Received: {stride=}")
         return found[-1]
 
     def stage(self, name: str) -> Stage:
-        """The stage called `name`.
+        """Returns the stage of that name.
+
+        Args:
+            name: String, one of `names`.
 
         Raises:
-            ValueError: no stage is called so.
+            ValueError: If no stage has this name.
         """
         for stage in self.stages:
             if stage.name == name:
                 return stage
-        raise ValueError(f"No stage of the backbone has this name; it has {self.names}. Received: {name=}")
+        raise ValueError(f"`name` must be one of the backbone's stages {self.names}. Received: {name=}")
 
 
 class Backbone:
-    """What a model asks of a backbone spec. One of your own needs `type` and `__call__`; all else has an answer here.
+    """Base class of backbone specs. Custom backbones must define `type` and `__call__`; the rest has defaults.
 
-    Strides, pool indices and places are read off what `__call__` makes.
+    Strides, argmax indices and positions are derived from the layers that `__call__` creates.
     """
 
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
 
     def __call__(self, image: keras.KerasTensor) -> Features:
-        """Puts its layers on `image`, `[batch, height, width, channels]`, values 0..255."""
+        """Applies the layers of the backbone to `image`, `[batch, height, width, channels]` with values 0..255."""
         raise NotImplementedError
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from reading the images of the context, each as (path, message)."""
+        """Yields the problems with the images that `context` describes, each as (path, message)."""
         yield from ()
 
     def layer_names(self, channels: int) -> frozenset[str]:
-        """The names of the layers that it puts on images of that many channels."""
+        """Returns the names of the layers of the backbone for images with `channels` channels."""
 
         def names() -> frozenset[str]:
             image = keras.Input((None, None, channels))
@@ -123,10 +130,14 @@ class Backbone:
         return symbolically(names)
 
     def load_weights(self, model: keras.Model) -> WeightsReport | None:
-        """Fills its layers within `model` from its `weights`, and others that fit; None when it names none.
+        """Loads `weights` into the backbone's layers in `model`, and into other layers that match.
+
+        Returns:
+            A report of the layers that were filled, or None if the spec has no weights.
 
         Raises:
-            WeightsError: the weights cannot be read, or do not fill all of its layers. Nothing was changed.
+            WeightsError: If the weights cannot be read or do not fill all layers of the backbone. The model is then
+                unchanged.
         """
         weights = getattr(self, "weights", None)
         if weights is None:
@@ -145,5 +156,9 @@ class Backbone:
         return read_arrays(Path(weights)) if published is None else published
 
     def _keras_arrays(self, weights: str | Path) -> Arrays | None:
-        """The arrays of Keras's own network with the weights `imagenet` or of an `.h5` file; None where it has none."""
+        """Returns the arrays of the `keras.applications` network with these weights, or None if it has none.
+
+        Args:
+            weights: `"imagenet"`, or the path of an `.h5` file.
+        """
         return None

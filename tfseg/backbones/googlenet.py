@@ -1,4 +1,4 @@
-"""GoogLeNet without its classifiers: FCN's form, or `same`."""
+"""GoogLeNet without its classifiers."""
 
 from typing import Annotated, Literal, Self
 
@@ -26,43 +26,43 @@ INCEPTIONS = {
     "4b": (160, 112, 224, 24, 64, 64), "4c": (128, 128, 256, 24, 64, 64), "4d": (112, 144, 288, 32, 64, 64),
     "4e": (256, 160, 320, 32, 128, 128), "5a": (256, 160, 320, 32, 128, 128), "5b": (384, 192, 384, 48, 128, 128),
 }  # fmt: skip
-"""Channels of the six convolutions of each inception, in the order of `BRANCHES`."""
+"""Number of filters of the six convolutions of each inception module, in the order of `BRANCHES`."""
 
 
 @spec
 class GoogLeNet(Backbone):
-    """GoogLeNet (Szegedy et al. 2015, table 1) up to inception 5b, in the order of BVLC's prototxt.
+    """GoogLeNet (Szegedy et al. 2015, table 1) up to inception module 5b, as in BVLC's prototxt.
 
-    The authors of FCN never released theirs; this is what their paper says of it. Layers are named as in the prototxt,
-    with `_` for `/`. Stages are `conv1_7x7_s2` (stride 2), `conv2_3x3` (4), `inception_3b_output` (8),
-    `inception_4e_output` (16) and `pool5_drop_7x7_s1` (32). Three channels are taken as RGB and become BGR less
-    Caffe's means; other images are scaled to -1..1.
+    The authors of FCN did not release FCN-GoogLeNet; this follows the description in their paper. Layers are named as
+    in the prototxt, with `_` for `/`. Stages are `conv1_7x7_s2` (stride 2), `conv2_3x3` (4), `inception_3b_output` (8),
+    `inception_4e_output` (16) and `pool5_drop_7x7_s1` (32). Three-channel images are read as RGB and converted to BGR
+    minus Caffe's means; other images are scaled to -1..1.
     """
 
     type: Literal["googlenet"] = "googlenet"
     form: Literal["original", "same"] = "same"
-    """`original`: the first layer pads by 100, pools that halve do not pad, scores are cropped. `same`: every layer
-    pads so that its map covers the image, no more."""
+    """`original`: the first layer pads by 100, pools of stride 2 do not pad, and scores are cropped. `same`: every
+    layer pads just enough for its feature map to cover the image."""
     width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
-    """Factor of every layer's channels; 1 is 6 million parameters."""
+    """Factor on the number of filters of every layer; 1 gives 6 million parameters."""
     output_stride: Literal[8, 16, 32] = 32
-    """Image pixels between two places of the deepest stage; below 32, pools and what follows dilate."""
+    """Ratio of input to feature resolution; below 32, strides of deeper layers are replaced by dilation."""
     average_pool: bool = False
-    """Keep the final 7x7 average pool, with stride 1. Shelhamer et al. say that it was dropped; but only with it does
-    the receptive field become their 907."""
+    """Keep the final 7x7 average pool, with stride 1. Shelhamer et al. state that it was removed, but the receptive
+    field is the 907 of their paper only with it."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
-    """Share of units left out at the end in training."""
+    """Dropout rate after the last inception module."""
     weights: Location | None = None
-    """A file to start from: `.npz` (`layer/variable`), a `.keras` model that has these layers, or whatever else
-    `tfseg import` reads."""
+    """Path of a weight file to start from: `.npz` (`layer/variable`), a `.keras` model with these layers, or any other
+    file that `tfseg import` reads."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        kept = "the original form has" if self._padded else "the 7x7 average pool is for" if self.average_pool else None
-        if kept is not None and self.output_stride < 32:
+        cause = "in the form original" if self._padded else "with average_pool" if self.average_pool else None
+        if cause is not None and self.output_stride < 32:
             change = "form to same" if self._padded else "average_pool to false"
             received = f"Received: {self.output_stride}"
-            raise InvalidFields((("output_stride",), f"{kept} 32; set {change} for another. {received}"))
+            raise InvalidFields((("output_stride",), f"must be 32 {cause}; set {change} for other strides. {received}"))
         return self
 
     @property
@@ -107,7 +107,7 @@ class GoogLeNet(Backbone):
         if not self.average_pool:
             return x
         if self._padded:
-            x = PadToSize(7, name="pool5_pad")(x)  # 28 pixels and fewer give a map of 6 places
+            x = PadToSize(7, name="pool5_pad")(x)  # the feature map of 28 pixels and fewer is 6x6
         return CaffeAveragePooling2D(7, 1, 0 if self._padded else 3, name="pool5_7x7_s1")(x)
 
     def _pool(self, x: keras.KerasTensor, name: str, plan: tuple[int, int]) -> keras.KerasTensor:

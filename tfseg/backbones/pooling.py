@@ -1,4 +1,4 @@
-"""3x3 max pooling with strides of 2 and less, as AlexNet and GoogLeNet have it."""
+"""3x3 max pooling with stride 2 or 1, as in AlexNet and GoogLeNet."""
 
 import keras
 
@@ -6,15 +6,16 @@ from tfseg.layers import AtrousMaxPooling2D
 
 
 def max_pool_stride_2(x: keras.KerasTensor, name: str, step: int, rate: int) -> keras.KerasTensor:
-    """3x3 with stride 2 over what a ReLU gave, from pixel 0 on whatever the size; with step 1, every place of it.
+    """Applies 3x3 max pooling with stride 2 to the output of a ReLU; with step 1, evaluates it at every position.
 
-    The padding's zeros never win there. (`same` begins at pixel 0 or 1, by the parity of the size.)
+    The first window is centered on pixel 0 for every size, whereas `same` starts at pixel 0 or 1, depending on the
+    parity of the size. Zero padding does not change the maximum of non-negative values.
     """
-    x = keras.layers.ZeroPadding2D(1 if step == 2 else 0, name=f"{name}_pad")(x)  # one list of layers for any stride
+    x = keras.layers.ZeroPadding2D(1 if step == 2 else 0, name=f"{name}_pad")(x)  # the same layers at any stride
     return keras.layers.MaxPooling2D(3, 2, name=name)(x) if step == 2 else AtrousMaxPooling2D(3, rate, name=name)(x)
 
 
 def max_pool_stride_1(x: keras.KerasTensor, name: str, rate: int) -> keras.KerasTensor:
-    """3x3 with stride 1, over elements `rate` places apart."""
+    """Applies 3x3 max pooling with stride 1 and dilation rate `rate`."""
     pool = keras.layers.MaxPooling2D(3, 1, "same", name=name) if rate == 1 else AtrousMaxPooling2D(3, rate, name=name)
     return pool(x)

@@ -1,4 +1,4 @@
-"""ResNet-50, 101 and 152 with the layer names of `keras.applications` and an output stride of one's choice."""
+"""ResNet-50, 101 and 152 with the layer names of `keras.applications` and a configurable output stride."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,33 +19,33 @@ from tfseg.spec.problems import FieldProblem, InvalidFields
 from tfseg.weights import Arrays, arrays_of
 
 UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-"""Units of the stages `conv2` to `conv5`, by depth."""
+"""Number of units of the stages `conv2` to `conv5`, by depth."""
 STRIDES = (1, 2, 2, 2)
-"""Of the first unit of each stage; two halvings come before."""
+"""Strides of the first unit of each stage, after the stem of stride 4."""
 EPSILON = 1e-5
-"""Added to variances, as the authors do; Model Garden adds 1e-3, and says so in `model.norm`."""
+"""Epsilon of BatchNorm, as the authors chose it. Model Garden uses 1e-3, which `model.norm` sets."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One bottleneck: 1x1 to `filters`, 3x3, 1x1 to four times as many, added to what came in."""
+    """Bottleneck unit: 1x1 to `filters`, 3x3, 1x1 to `4 * filters`, added to the input."""
 
     name: str
     filters: int
     step: int
     rate: int
-    """Of the 3x3."""
+    """Dilation rate of the 3x3 convolution."""
     first: bool
-    """Of its stage: what came in is projected by a 1x1."""
+    """True for the first unit of a stage, whose shortcut is a 1x1 projection."""
 
 
 @spec
 class Resnet(Backbone):
-    """ResNet (He et al. 2016), by default as DeepLab v2 took it: strides on the first 1x1, Caffe's padding.
+    """ResNet (He et al. 2016), by default as in DeepLab v2: strides on the first 1x1 convolution, Caffe's padding.
 
-    Stages are the last output of each size: `conv1_relu` (stride 2), `conv2_block3_out` (4) and so on to
-    `conv5_block3_out`. Layers are named as in `keras.applications.ResNet101`; the names of the authors' prototxts
-    are understood in weight files.
+    Stages are the last outputs at each resolution: `conv1_relu` (stride 2), `conv2_block3_out` (4) and so on to
+    `conv5_block3_out`. Layers are named as in `keras.applications.ResNet101`; weight files may also use the names of
+    the authors' prototxts.
 
     Reference:
         He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, table 1. Chen et al.,
@@ -54,32 +54,33 @@ class Resnet(Backbone):
 
     type: Literal["resnet"] = "resnet"
     depth: Literal[50, 101, 152] = 101
-    """Layers with weights, as they are counted: 50, 101 or 152."""
+    """Number of layers in the name of the network: 50, 101 or 152."""
     width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
-    """Factor of every layer's channels."""
+    """Factor on the number of filters of every layer."""
     output_stride: Literal[8, 16, 32] = 32
-    """Image pixels between two places of the deepest stage; below 32, stages dilate instead of halving the map."""
+    """Ratio of input to feature resolution; below 32, strides of deeper layers are replaced by dilation."""
     multi_grid: tuple[Annotated[int, Field(ge=1)], ...] = (1, 1, 1)
-    """Further factors of the rates of the last stage's three units: (1, 2, 4) in DeepLab v3."""
+    """Factors on the dilation rates of the three units of the last stage; (1, 2, 4) in DeepLab v3."""
     dilation: Literal["consistent", "every_unit"] = "consistent"
-    """Where a stage lost its stride. `consistent`: the 3x3s behind that stride dilate, and the net computes what it
-    computes at output stride 32, at more places; with `stride_on: first` those are all, as DeepLab released it.
-    `every_unit`: so does the first unit's 3x3 that carried the stride itself (Model Garden)."""
+    """Dilation of stages whose stride was removed. `consistent`: the 3x3 convolutions after the removed stride dilate,
+    and the network computes the same values as at output stride 32, at more positions; with `stride_on: first` these
+    are all 3x3 convolutions of the stage, as DeepLab was released. `every_unit`: the first unit's 3x3 convolution,
+    which carried the stride, dilates too (Model Garden)."""
     stem: Literal["7x7", "3x3"] = "7x7"
-    """One 7x7 convolution, or three of 3x3 with 64, 64 and 128 channels (Model Garden's v1)."""
+    """One 7x7 convolution, or three 3x3 convolutions of 64, 64 and 128 filters (Model Garden's v1)."""
     stride_on: Literal["first", "3x3"] = "first"
-    """Which convolution of a unit carries its stride: the first 1x1 (the authors), or the 3x3 (Model Garden, torch)."""
+    """Convolution of a unit that carries its stride: the first 1x1 (the authors), or the 3x3 (Model Garden, torch)."""
     padding: Literal["caffe", "same"] = "caffe"
-    """Equal on both sides, and the pool's size rounds up; or TensorFlow's."""
+    """`caffe`: equal padding on both sides, and the output size of the pool is rounded up. `same`: as in TensorFlow."""
     activation: Literal["relu", "swish"] = "relu"
-    """What follows each BatchNorm and each sum."""
+    """Activation after each BatchNorm and each residual sum."""
     normalize: Literal["caffe", "torch", "tf"] = "caffe"
-    """What three-channel pixels become: BGR less the mean, RGB less the mean over the deviation, or -1 to 1; images of
-    other channels always the last."""
+    """Preprocessing of three-channel images: `caffe` converts to BGR and subtracts the mean, `torch` subtracts the RGB
+    mean and divides by the std, `tf` scales to -1..1. Images with another number of channels always use `tf`."""
     weights: Literal["imagenet"] | Location | None = None
-    """`imagenet` (fetched by Keras when training starts), or a file: `.h5` of `keras.applications` without top, `.npz`
-    (`layer/variable`, Keras's or Caffe's layer names), a `.keras` model that has these layers, or whatever else
-    `tfseg import` reads."""
+    """`imagenet` (downloaded by Keras when training starts), or the path of a weight file: `.h5` of
+    `keras.applications` without top, `.npz` (`layer/variable`, with layer names of Keras or Caffe), a `.keras` model
+    with these layers, or any other file that `tfseg import` reads."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -91,30 +92,33 @@ class Resnet(Backbone):
         published = {"width_multiplier": 1.0, "stem": "7x7", "stride_on": "first", "activation": "relu"}
         for name, value in published.items() if self.weights == "imagenet" else ():
             if getattr(self, name) != value:
-                yield (name,), f"ImageNet weights exist for {value}. Received: {getattr(self, name)}"
+                yield (name,), f"must be {value} with ImageNet weights. Received: {getattr(self, name)}"
         if len(self.multi_grid) != UNITS[self.depth][-1]:
             yield (
                 ("multi_grid",),
-                f"the last stage has 3 units, each takes one factor. Received: {list(self.multi_grid)}",
+                f"must have 3 factors, one per unit of the last stage. Received: {list(self.multi_grid)}",
             )
         elif self.multi_grid[0] > 1 and self.stride_on == "3x3" and self.output_stride == 32:
             received = f"Received: {list(self.multi_grid)}"
-            yield ("multi_grid",), f"the first 3x3 has a stride at output stride 32 and cannot dilate too. {received}"
+            yield (
+                ("multi_grid",),
+                f"must start with 1 at output stride 32: the first 3x3 has a stride and cannot dilate. {received}",
+            )
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from reading the images of the context, each as (path, message)."""
+        """Yields the problems with the images that `context` describes, each as (path, message)."""
         yield from imagenet_problems(self.weights, context.channels)
 
     @property
     def stages(self) -> tuple[tuple[Unit, ...], ...]:
-        """The units of `conv2` to `conv5`, with the steps and rates that the output stride asks for."""
+        """Units of `conv2` to `conv5`, with strides and dilation rates for the output stride."""
         plan = dilate((4, *STRIDES), self.output_stride)[1:]
         return tuple(self._units(index, *plan[index]) for index in range(len(STRIDES)))
 
     def _units(self, stage: int, step: int, rate: int) -> tuple[Unit, ...]:
         count = UNITS[self.depth][stage]
         behind = rate * STRIDES[stage] // step
-        # A stride on the first 1x1 has thinned the input of the first 3x3 too.
+        # A stride on the first 1x1 also subsamples the input of the first 3x3.
         first = rate if self.stride_on == "3x3" and self.dilation == "consistent" else behind
         grid = self.multi_grid if stage == len(STRIDES) - 1 else (1,) * count
         rates = (first * grid[0], *(behind * factor for factor in grid[1:]))
@@ -142,7 +146,7 @@ class Resnet(Backbone):
 
     @property
     def _stem_convs(self) -> tuple[tuple[str, int, int, int], ...]:
-        """Name, filters, size and stride of what comes before the pool."""
+        """Name, filters, kernel size and stride of each convolution of the stem."""
         if self.stem == "7x7":
             return (("conv1", 64, 7, 2),)
         return ("conv1_1", 64, 3, 2), ("conv1_2", 64, 3, 1), ("conv1_3", 128, 3, 1)

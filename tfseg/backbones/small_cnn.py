@@ -1,4 +1,4 @@
-"""A small net of residual stages: minutes on two CPU cores, seconds in a test."""
+"""Small residual network that trains in minutes on two CPU cores."""
 
 from typing import Annotated, Literal
 
@@ -16,19 +16,20 @@ STAGES = 5
 
 @spec
 class SmallCnn(Backbone):
-    """Five stages, each a 3x3 convolution that halves the map and a residual one, with BatchNorm and ReLU.
+    """Small network of five stages, each of a strided and a residual 3x3 convolution with BatchNorm and ReLU.
 
-    Stages are `stage1` (stride 2) to `stage5`, with `filters` filters at first, doubling up to eight times as many.
+    Stages are `stage1` (stride 2) to `stage5`. The number of filters starts at `filters` and doubles up to
+    `8 * filters`.
     """
 
     type: Literal["small_cnn"] = "small_cnn"
     filters: Annotated[int, Field(ge=1)] = 16
-    """Channels of the first stage."""
+    """Number of filters of the first stage."""
     output_stride: Literal[8, 16, 32] = 16
-    """Image pixels between two places of the deepest stage; below 32, stages dilate instead of halving the map."""
+    """Ratio of input to feature resolution; below 32, strides of deeper layers are replaced by dilation."""
     weights: Location | None = None
-    """A file to start from: `.npz` (`layer/variable`), a `.keras` model that has these layers, or whatever else
-    `tfseg import` reads."""
+    """Path of a weight file to start from: `.npz` (`layer/variable`), a `.keras` model with these layers, or any other
+    file that `tfseg import` reads."""
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         x = Normalize("tf", name="normalize")(image)
@@ -41,7 +42,7 @@ class SmallCnn(Backbone):
 
     def _stage(self, x: keras.KerasTensor, name: str, filters: int, step: int, rate: int) -> keras.KerasTensor:
         x = shortcut = self._conv(x, f"{name}_down", filters, step, rate)
-        x = self._conv(x, f"{name}_mix", filters, 1, rate * 2 // step, relu=False)  # behind a stride that was given up
+        x = self._conv(x, f"{name}_mix", filters, 1, rate * 2 // step, relu=False)  # after a removed stride
         return keras.layers.ReLU(name=name)(keras.layers.Add(name=f"{name}_add")([x, shortcut]))
 
     def _conv(

@@ -1,4 +1,4 @@
-"""The contracting path of U-Net, from the image's full resolution down."""
+"""Contracting path of U-Net."""
 
 from typing import Annotated, Literal
 
@@ -15,22 +15,22 @@ LEVELS = 5
 
 @spec
 class ContractingPath(Backbone):
-    """U-Net's encoder (Ronneberger et al. 2015, figure 1): five levels of two 3x3 convolutions, each half as large.
+    """U-Net encoder (Ronneberger et al. 2015, figure 1): five levels of two 3x3 convolutions with 2x2 pooling.
 
-    Stages are `down1` (stride 1, the image's own size) to `down5` (16), with `filters` filters at first, doubling.
-    Unlike the paper's, its convolutions pad, so that scores cover the whole image.
+    Stages are `down1` (stride 1, full resolution) to `down5` (16). The number of filters starts at `filters` and
+    doubles at each level. Unlike in the paper, convolutions pad, so that scores cover the whole image.
     """
 
     type: Literal["contracting_path"] = "contracting_path"
     filters: Annotated[int, Field(ge=1)] = 64
-    """Channels of the first stage."""
+    """Number of filters of the first level."""
     batch_norm: bool = False
-    """Normalize between convolution and ReLU, as `model.norm` says; the paper does not."""
+    """Normalize between convolution and ReLU, with the layer of `model.norm`; not in the paper."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Share of units left out at the end of the path in training."""
+    """Dropout rate at the end of the path."""
     weights: Location | None = None
-    """A file to start from: `.npz` (`layer/variable`), a `.keras` model that has these layers, or whatever else
-    `tfseg import` reads."""
+    """Path of a weight file to start from: `.npz` (`layer/variable`), a `.keras` model with these layers, or any other
+    file that `tfseg import` reads."""
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         x = Normalize("tf", name="normalize")(image)

@@ -1,4 +1,4 @@
-"""VGG16, its fully connected layers as convolutions: in the forms that segmentation nets gave it."""
+"""VGG16 with its fully connected layers as convolutions, in the forms of several segmentation networks."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from tfseg.backbones.applications import classifier, imagenet_problems
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.backbones.vgg_forms import FORMS, convolution, entered, pool
+from tfseg.backbones.vgg_forms import FORMS, convolution, pool, preprocessed
 from tfseg.context import Context
 from tfseg.layers import CaffeAveragePooling2D, MaxPoolingWithArgmax2D, McDropout
 from tfseg.layers.norm import normalized
@@ -19,69 +19,71 @@ from tfseg.spec.problems import FieldProblem, InvalidFields
 from tfseg.weights import Arrays, arrays_of
 
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
-"""Convolutions and channels of each block."""
+"""Number of convolutions and of filters of each block."""
 MC_RATE = 0.5
-"""Of Monte Carlo dropout, as Bayesian SegNet was released."""
+"""Rate of Monte Carlo dropout in the release of Bayesian SegNet."""
 CENTRAL = (3, 4)
-"""Blocks after which it stands in the `central` form."""
+"""Blocks followed by Monte Carlo dropout in the `central` form."""
 
 
 @spec
 class FullyConnected:
-    """The convolutions `fc6` and `fc7`, that were the classifier's fully connected layers.
+    """Convolutions `fc6` and `fc7`, converted from the fully connected layers of the classifier.
 
-    DeepLab: kernel size 7 and rate 4; kernel size 4 and rate 4 (field of view 128) or 8 (224); LargeFOV has 3, 12 and
-    1024 filters.
+    In DeepLab: kernel size 7 and rate 4; kernel size 4 and rate 4 (field of view 128) or 8 (224); or, as LargeFOV,
+    kernel size 3, rate 12 and 1024 filters.
     """
 
     kernel_size: Annotated[int, Field(ge=1, le=7)] = 7
-    """Height and width of `fc6`."""
+    """Height and width of the kernel of `fc6`."""
     dilation_rate: Annotated[int, Field(ge=1)] | None = None
-    """Places between two taps of `fc6`, at output stride 32 in the forms `original` and `same`, 8 in the others; null:
-    1 and 4, so that taps lie 32 pixels apart."""
+    """Dilation rate of `fc6` at output stride 32 in the forms `original` and `same`, and at output stride 8 in the
+    others.
+    Null: 1 and 4, so that taps are 32 pixels apart."""
     filters: Annotated[int, Field(ge=1)] = 4096
-    """Channels of `fc6` and `fc7`, before `width_multiplier`."""
+    """Number of filters of `fc6` and `fc7`, before `width_multiplier`."""
 
 
 @spec
 class Vgg16(Backbone):
-    """VGG16 (Simonyan & Zisserman 2015, configuration D) as segmentation nets use it.
+    """VGG16 (Simonyan & Zisserman 2015, configuration D) with fully connected layers as convolutions.
 
-    Layers are named as in the authors' prototxts. Stages are `pool1` (stride 2) to `pool5` and `fc7`; in the form
-    `deeplab` also `data`, the pixels themselves; in the form `dilation`, which has no later pools, `conv4_3` and
-    `conv5_3` after `pool3`. Three channels are taken as RGB and become BGR less the mean that the form was trained
-    with; other images are scaled to -1..1.
+    Layers are named as in the authors' prototxts. Stages are `pool1` (stride 2) to `pool5` and `fc7`. The form
+    `deeplab` adds `data`, the preprocessed pixels; the form `dilation`, which has no pools after `pool3`, has `conv4_3`
+    and `conv5_3` instead. Three-channel images are read as RGB and converted to BGR minus the mean that the form was
+    trained with; other images are scaled to -1..1.
     """
 
     type: Literal["vgg16"] = "vgg16"
     form: Literal["original", "same", "deeplab", "dilation"] = "same"
-    """`original` (FCN): the first layer pads by 100, `fc6` does not pad, scores are cropped. `same`: every layer pads
-    so that its map covers the image, no more; one set of weights computes the same at every output stride. `deeplab`:
-    3x3 pools, the last two without stride. `dilation`: the image is mirrored at its borders, no convolution pads."""
+    """`original` (FCN): the first layer pads by 100, `fc6` does not pad, and scores are cropped. `same`: every layer
+    pads just enough for its feature map to cover the image; the same weights compute the same values at every output
+    stride. `deeplab`: 3x3 pools, the last two with stride 1. `dilation`: the image is mirrored at its borders, and
+    convolutions do not pad."""
     output_stride: Literal[8, 16, 32] = 32
-    """Image pixels between two places of the deepest stage: 32 in `original`, any in `same`, 8 in the others."""
+    """Ratio of input to feature resolution: 32 in `original`, any in `same`, 8 in the others."""
     width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
-    """Factor of every layer's channels; 1 is 134 million parameters."""
+    """Factor on the number of filters of every layer; 1 gives 134 million parameters."""
     pool5a: bool = False
-    """Average over 3x3 places after `pool5`, as DeepLab v1 with LargeFOV does; only in the form `deeplab`."""
+    """3x3 average pooling after `pool5`, as in DeepLab v1 with LargeFOV; only in the form `deeplab`."""
     fc: FullyConnected | None = FullyConnected()
-    """The layers after the last pool; null ends there."""
+    """Layers after the last pool; null removes them."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Share of units left out after `fc6` and `fc7` in training."""
+    """Dropout rate after `fc6` and `fc7`."""
     batch_norm: bool = False
-    """Normalize between every convolution and its ReLU, as DeconvNet and SegNet do."""
+    """Normalize between every convolution and its ReLU, as in DeconvNet and SegNet."""
     shift: float = 0.0
-    """What beta of a normalization starts from; 0.001 in DeconvNet."""
+    """Initial value of beta of the normalization layers; 0.001 in DeconvNet."""
     indices: bool = False
-    """Pools keep where they found their maxima, for decoders that unpool."""
+    """Compute the argmax indices of the pools, for decoders that unpool."""
     mc_dropout: Literal["all", "central"] | None = None
-    """Dropout that stays on when the net predicts, as Bayesian SegNet has it: before `all` pools (VOC), or after
+    """Monte Carlo dropout, which is active at inference too, as in Bayesian SegNet: before `all` pools (VOC), or after
     `pool3` and `pool4` (`central`, CamVid)."""
     weights: Literal["imagenet"] | Location | None = None
-    """`imagenet` (fetched by Keras when training starts), or a file: `.h5` of `keras.applications` with top, `.npz`
-    (`layer/variable`), a `.keras` model that has these layers, such as FCN-32s for FCN-16s, or whatever else
-    `tfseg import` reads. Where `fc6` and `fc7` are smaller than the file's, every so-manieth tap and a random choice
-    of filters is taken."""
+    """`imagenet` (downloaded by Keras when training starts), or the path of a weight file: `.h5` of
+    `keras.applications` with top, `.npz` (`layer/variable`), a `.keras` model with these layers, such as FCN-32s for
+    FCN-16s, or any other file that `tfseg import` reads. If `fc6` and `fc7` are smaller than in the file, kernels are
+    subsampled and filters are chosen at random."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -91,16 +93,22 @@ class Vgg16(Backbone):
 
     def _own_problems(self) -> Iterator[FieldProblem]:
         if self.weights == "imagenet" and self.width_multiplier != 1.0:
-            yield ("weights",), f"ImageNet weights exist for width_multiplier 1.0, not for {self.width_multiplier}"
+            yield (
+                ("weights",),
+                f"ImageNet weights require width_multiplier 1.0. Received: {self.width_multiplier}",
+            )
         if self.output_stride not in FORMS[self.form].output_strides:
             strides = " or ".join(map(str, FORMS[self.form].output_strides))
             yield ("output_stride",), f"must be {strides} in the form {self.form}. Received: {self.output_stride}"
         if self.pool5a and self.form != "deeplab":
-            yield ("pool5a",), f"belongs to the form deeplab; in the form {self.form} set it to false. Received: true"
+            yield (
+                ("pool5a",),
+                f"only available in the form deeplab; in the form {self.form} set it to false. Received: true",
+            )
         if self.indices and (self.form not in ("original", "same") or self.output_stride != 32):
             yield (
                 ("indices",),
-                "places are kept by pools that halve the map: set form to original or same, and output_stride to 32. "
+                "argmax indices require pools of stride 2: set form to original or same, and output_stride to 32. "
                 f"Received: true, form={self.form}, output_stride={self.output_stride}",
             )
         if self.fc is not None and (self.fc.kernel_size - 1) * self._fc_rate % 2:
@@ -109,21 +117,21 @@ class Vgg16(Backbone):
                     "fc",
                     "dilation_rate",
                 ),
-                f"with an even kernel_size it must be even, or no place lies in the middle of the window. "
+                f"must be even if kernel_size is even, so that the window is centered on a position. "
                 f"Received: kernel_size={self.fc.kernel_size}, dilation_rate={self._fc_rate}",
             )
 
     @property
     def _fc_rate(self) -> int:
-        """Of `fc6`, at the greatest output stride of the form."""
+        """Dilation rate of `fc6` at the largest output stride of the form."""
         return FORMS[self.form].rate if self.fc is None or self.fc.dilation_rate is None else self.fc.dilation_rate
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from reading the images of the context, each as (path, message)."""
+        """Yields the problems with the images that `context` describes, each as (path, message)."""
         yield from imagenet_problems(self.weights, context.channels)
 
     def __call__(self, image: keras.KerasTensor) -> Features:
-        x = entered(image, self.form)
+        x = preprocessed(image, self.form)
         stages, stride = [Stage("data", 1, x)] if self.form == "deeplab" else [], 1
         plan = dilate((2,) * len(BLOCKS), self.output_stride)
         for block, ((count, filters), (step, rate)) in enumerate(zip(BLOCKS, plan, strict=True), start=1):
@@ -152,7 +160,7 @@ class Vgg16(Backbone):
     def _conv(
         self, x: keras.KerasTensor, filters: int, size: int, rate: int, number: str, prefix: str = "conv"
     ) -> keras.KerasTensor:
-        """A convolution and its ReLU, within one layer unless BatchNorm stands between them."""
+        """Applies a convolution and a ReLU, as one layer unless BatchNorm comes between them."""
         name, scaled = prefix + number, max(1, round(filters * self.width_multiplier))
         x = convolution(self.form, scaled, size, rate, None if self.batch_norm else "relu", name)(x)
         if not self.batch_norm:
@@ -161,14 +169,14 @@ class Vgg16(Backbone):
         return keras.layers.ReLU(name=f"relu{number}")(x)
 
     def _dropped(self, x: keras.KerasTensor, where: str, block: int) -> keras.KerasTensor:
-        """With Monte Carlo dropout, if it stands here."""
+        """Applies Monte Carlo dropout if `mc_dropout` places it here."""
         if self.mc_dropout != where or (where == "central" and block not in CENTRAL):
             return x
         return McDropout(MC_RATE, name=f"pool{block}_drop")(x)
 
     def _stage(self, x: keras.KerasTensor, block: int, stride: int, step: int, rate: int) -> Stage:
         name = f"pool{block}"
-        if self.indices:  # 2x2 windows in steps of 2: what rounds up, as Caffe does, is `same`
+        if self.indices:  # for 2x2 windows of stride 2, `same` rounds up as Caffe does
             pooled, indices = MaxPoolingWithArgmax2D(2, 2, "same", name=name)(x)
             return Stage(name, stride, pooled, indices, x)
         layer = pool(self.form, step, rate, name)

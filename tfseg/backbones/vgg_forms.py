@@ -1,4 +1,4 @@
-"""The forms that segmentation nets gave VGG16: what each pads by, pools by, and takes off the pixels."""
+"""Padding, pooling and preprocessing of VGG16 in the forms of several segmentation networks."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,33 +14,33 @@ from tfseg.layers import (
 )
 
 MARGIN = 186
-"""Half of what the convolutions of the dilation net take off an image, in its pixels."""
+"""Pixels that the unpadded convolutions of the dilation network remove at each border of the image."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """What a form of VGG16 fixes."""
+    """Fixed properties of a form of VGG16."""
 
     output_strides: tuple[int, ...]
-    """Image pixels between two places of its deepest stage; those that it can have."""
+    """Supported output strides."""
     rate: int
-    """Of `fc6`, unless told otherwise, at the greatest of them."""
+    """Default dilation rate of `fc6` at the largest output stride."""
     mean: tuple[float, float, float] | None = None
-    """Blue, green and red of the mean that is taken off, where it is not the one of the `caffe` mode."""
+    """Mean of blue, green and red, if it differs from that of the `caffe` mode of `Normalize`."""
     unpadded: tuple[str, ...] = ()
-    """What the names of those convolutions begin with that do not pad."""
+    """Name prefixes of the convolutions that do not pad."""
 
 
 FORMS = {
-    "original": Form((32,), 1, unpadded=("conv1_1", "fc6")),  # conv1_1 gets its 100 before
+    "original": Form((32,), 1, unpadded=("conv1_1", "fc6")),  # conv1_1 follows a padding by 100
     "same": Form((8, 16, 32), 1),
     "deeplab": Form((8,), 4, (104.008, 116.669, 122.675)),
     "dilation": Form((8,), 4, (102.93, 111.36, 116.52), ("conv", "fc")),
 }
 
 
-def entered(image: keras.KerasTensor, form: str) -> keras.KerasTensor:
-    """Pixels as the first convolution reads them; images of other than three channels are scaled to -1..1."""
+def preprocessed(image: keras.KerasTensor, form: str) -> keras.KerasTensor:
+    """Applies normalization and padding before the first convolution; images without three channels become -1..1."""
     if image.shape[-1] != 3:
         x = Normalize("tf", name="normalize")(image)
     elif (mean := FORMS[form].mean) is not None:
@@ -55,7 +55,10 @@ def entered(image: keras.KerasTensor, form: str) -> keras.KerasTensor:
 def convolution(
     form: str, filters: int, size: int, rate: int, activation: str | None, name: str
 ) -> keras.layers.Conv2D:
-    """A convolution; one that any output stride dilates is an atrous one at every stride, so that weight files fit."""
+    """Returns a convolution layer.
+
+    A layer that is dilated at some output stride is an `AtrousConv2D` at every stride, so that weight files fit.
+    """
     padding: Literal["valid", "same"] = "valid" if name.startswith(FORMS[form].unpadded) else "same"
     layer = AtrousConv2D if form != "original" and name.startswith(("conv5", "fc6")) else keras.layers.Conv2D
     return layer(
@@ -70,8 +73,10 @@ def convolution(
 
 
 def pool(form: str, step: int, rate: int, name: str) -> keras.layers.Layer | None:
-    """A max pool, or None where the form has none. Only the `same` form dilates it: it computes what it did with the
-    stride, at more places."""
+    """Returns a max pool, or None if the form has none.
+
+    Only the `same` form dilates it, and so computes the same values as with the stride, at more positions.
+    """
     if form == "deeplab":
         return CaffeMaxPooling2D(3, step, padding=1, name=name)
     if form == "dilation" and step == 1:

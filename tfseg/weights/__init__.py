@@ -1,4 +1,4 @@
-"""Weights that others trained, or this project did, put into the networks built here."""
+"""Loading of pretrained weights, from this project or elsewhere, into the networks of this project."""
 
 from tfseg.weights.classifier import convert_vgg16
 from tfseg.weights.fill import fill

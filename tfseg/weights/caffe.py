@@ -1,4 +1,4 @@
-"""The names of the ResNets that their authors published for Caffe."""
+"""Layer names of the ResNets that their authors published for Caffe."""
 
 import re
 from collections.abc import Sequence
@@ -8,25 +8,26 @@ from tfseg.weights.modules import Modules
 from tfseg.weights.naming import Naming
 from tfseg.weights.own_names import KERAS_EPSILON
 
-MARK = re.compile(r"(res|bn|scale)\d[a-z]\d*_branch")
-"""How these names are known."""
+PATTERN = re.compile(r"(res|bn|scale)\d[a-z]\d*_branch")
+"""Pattern that identifies these names."""
 
 
 def caffe(modules: Modules) -> Naming:
-    """The names of Caffe for `modules`. The statistics and the factors of a BatchNorm are two layers there."""
+    """Returns the Caffe names of `modules`. In Caffe, statistics and factors of a BatchNorm are two layers."""
     ours: dict[str, tuple[str, ...]] = {}
     for theirs, name in caffe_names(modules.resnet_units or (0,)).items():
         ours[name] = (*ours.get(name, ()), theirs)
-    return Naming("names of Caffe's ResNets", ours, epsilon=KERAS_EPSILON)
+    return Naming("Caffe ResNet names", ours, epsilon=KERAS_EPSILON)
 
 
 def caffe_names(units: Sequence[int]) -> dict[str, str]:
-    """The authors' layer names and ours. Their `bn…` holds the statistics and their `scale…` the factors of one `…_bn`.
+    """Returns the authors' layer names, mapped to those of tfseg.
 
-    Long stages count `a, b1, b2, …` there, short ones and all of ResNet-50 `a, b, c, …`.
+    The authors' `bn…` holds the statistics and `scale…` the factors of one `…_bn`. They name the units of long stages
+    `a, b1, b2, …`, those of short stages and all of ResNet-50 `a, b, c, …`.
 
     Args:
-        units: of the four stages, `(3, 4, 23, 3)` for ResNet-101.
+        units: Number of units of the four stages, `(3, 4, 23, 3)` for ResNet-101.
     """
     names = {"conv1": "conv1_conv", "bn_conv1": "conv1_bn", "scale_conv1": "conv1_bn"}
     lettered = max(units) <= 6

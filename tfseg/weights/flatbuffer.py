@@ -1,7 +1,7 @@
-"""What a TFLite file holds: its operations in the order in which they run, and its constants as numbers.
+"""Reads TFLite files: the operations in order of execution, and the constants as float32.
 
-The schema of the flatbuffer is a format that stays readable, and comes with `ai-edge-litert`. The interpreter would
-refuse files with operations that it does not know, and what it tells of operations is not public.
+The flatbuffer schema is a stable format and part of `ai-edge-litert`. The interpreter is not used, because it rejects
+files with unknown operations and has no public API for the operations.
 """
 
 from collections.abc import Iterator
@@ -20,61 +20,62 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: its kind as the schema calls it, and the numbers of the tensors that it reads and gives."""
+    """An operation: its name in the schema, and the indices of its input and output tensors."""
 
     kind: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     multiplier: int = 1
-    """Filters for each channel, of a depthwise convolution."""
+    """Depth multiplier of a depthwise convolution."""
 
 
 @dataclass
 class Graph:
-    """The first graph of a file, which is the network.
+    """First subgraph of a file, which is the network.
 
     Args:
-        names: of all tensors, by number.
-        constants: those that stand for real numbers, as float32, by the number of the tensor; those that were
-            quantized or halved are read through the operation that makes floats of them too.
+        names: Names of all tensors, by index.
+        operations: Operations in order of execution.
+        constants: Floating-point constants as float32, by tensor index. Quantized and float16 constants are included,
+            also as outputs of their `DEQUANTIZE` operations.
     """
 
     names: list[str]
     operations: list[Operation] = field(default_factory=list)
     constants: dict[int, np.ndarray] = field(default_factory=dict)
     copies: dict[int, int] = field(default_factory=dict)
-    """Constants that are the floats of another one, and which."""
+    """Indices of dequantized constants, mapped to those of their sources."""
 
     @classmethod
     def of(cls, contents: bytes) -> "Graph":
-        """That of a file's contents."""
+        """Returns the graph of a file with these contents."""
         model = schema.Model.GetRootAs(contents, 0)
         graph = model.Subgraphs(0)
         tensors = [graph.Tensors(index) for index in range(graph.TensorsLength())]
-        found = cls([(tensor.Name() or b"").decode() for tensor in tensors])
+        result = cls([(tensor.Name() or b"").decode() for tensor in tensors])
         for index, tensor in enumerate(tensors):
-            if (array := _real(model.Buffers(tensor.Buffer()), tensor)) is not None:
-                found.constants[index] = array
+            if (array := _float_constant(model.Buffers(tensor.Buffer()), tensor)) is not None:
+                result.constants[index] = array
         for operation in _operations(model, graph):
-            found.operations.append(operation)
-            if operation.kind == "DEQUANTIZE" and operation.inputs[0] in found.constants:
+            result.operations.append(operation)
+            if operation.kind == "DEQUANTIZE" and operation.inputs[0] in result.constants:
                 (source,), (target,) = operation.inputs, operation.outputs
-                found.constants[target], found.copies[target] = found.constants[source], source
-        return found
+                result.constants[target], result.copies[target] = result.constants[source], source
+        return result
 
 
 def kind_of(code: schema.OperatorCode) -> str:
-    """What the schema calls a builtin operation: a number, in a wide field since there are more than 127 of them."""
+    """Returns the name of a builtin operation. Its code has two fields, as the first one ends at 127."""
     return KINDS.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "unknown")
 
 
 def _operations(model: schema.Model, graph: schema.SubGraph) -> Iterator[Operation]:
-    for index in range(graph.OperatorsLength()):
-        operator = graph.Operators(index)
+    for number in range(graph.OperatorsLength()):
+        operator = graph.Operators(number)
         kind = kind_of(model.OperatorCodes(operator.OpcodeIndex()))
         multiplier = _multiplier(operator) if kind == "DEPTHWISE_CONV_2D" else 1
-        inputs = tuple(operator.Inputs(place) for place in range(operator.InputsLength()))
-        outputs = tuple(operator.Outputs(place) for place in range(operator.OutputsLength()))
+        inputs = tuple(operator.Inputs(index) for index in range(operator.InputsLength()))
+        outputs = tuple(operator.Outputs(index) for index in range(operator.OutputsLength()))
         yield Operation(kind, inputs, outputs, multiplier)
 
 
@@ -84,8 +85,8 @@ def _multiplier(operator: schema.Operator) -> int:
     return max(1, options.DepthMultiplier())
 
 
-def _real(buffer: schema.Buffer, tensor: schema.Tensor) -> np.ndarray | None:
-    """A tensor's constant as float32: one of floats, or of integers with a scale. None where it has none."""
+def _float_constant(buffer: schema.Buffer, tensor: schema.Tensor) -> np.ndarray | None:
+    """Returns the floating-point or quantized constant of a tensor as float32, or None if it has none."""
     dtype = DTYPES.get(tensor.Type())
     if dtype is None or not buffer.DataLength():
         return None
@@ -93,18 +94,19 @@ def _real(buffer: schema.Buffer, tensor: schema.Tensor) -> np.ndarray | None:
     array = array.reshape([tensor.Shape(axis) for axis in range(tensor.ShapeLength())])
     if np.issubdtype(dtype, np.floating):
         return array.astype(np.float32)
-    how = tensor.Quantization()
-    if how is None or not how.ScaleLength():
+    quantization = tensor.Quantization()
+    if quantization is None or not quantization.ScaleLength():
         return None  # sizes, axes, paddings
-    return dequantized(array, how.ScaleAsNumpy(), how.ZeroPointAsNumpy(), how.QuantizedDimension())
+    scale, zero_point = quantization.ScaleAsNumpy(), quantization.ZeroPointAsNumpy()
+    return dequantized(array, scale, zero_point, quantization.QuantizedDimension())
 
 
 def dequantized(array: np.ndarray, scale: np.ndarray, zero_point: np.ndarray, axis: int) -> np.ndarray:
-    """`scale (array - zero point)`: one scale for all, or one for each index of an axis.
+    """Returns `scale (array - zero_point)`, with one scale, or one per index of `axis`.
 
     >>> dequantized(np.array([[1, 3]], np.uint8), np.array([0.5, 2.0]), np.array([1, 1]), 1)
     array([[0., 4.]], dtype=float32)
     """
-    shape = [-1 if place == axis and len(scale) > 1 else 1 for place in range(array.ndim)]
-    points = np.zeros_like(scale) if np.ndim(zero_point) == 0 else zero_point  # the schema's 0 stands for none
+    shape = [-1 if index == axis and len(scale) > 1 else 1 for index in range(array.ndim)]
+    points = np.zeros_like(scale) if np.ndim(zero_point) == 0 else zero_point  # the schema returns 0 for none
     return ((array.astype(np.float64) - points.reshape(shape)) * scale.reshape(shape)).astype(np.float32)

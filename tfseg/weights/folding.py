@@ -1,4 +1,4 @@
-"""Weights whose BatchNorm was folded into biases: put into layers with BatchNorm, and made fit for training."""
+"""Weights with BatchNorm folded into biases: loading into layers with BatchNorm, and unfolding for training."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,8 +8,8 @@ import numpy as np
 from tfseg.keras_internals import calls
 
 
-def adding(bias: np.ndarray, epsilon: float) -> dict[str, np.ndarray]:
-    """A BatchNorm that adds the bias and does nothing else.
+def additive_batch_norm(bias: np.ndarray, epsilon: float) -> dict[str, np.ndarray]:
+    """Returns the variables of a BatchNorm that only adds `bias`.
 
     `gamma (x - mean) / sqrt(variance + epsilon) + beta` with gamma 1, mean 0, variance `1 - epsilon` and beta `bias`.
     """
@@ -21,22 +21,28 @@ def adding(bias: np.ndarray, epsilon: float) -> dict[str, np.ndarray]:
     }
 
 
-def only_adds(mean: np.ndarray, variance: np.ndarray, epsilon: float) -> bool:
-    """Whether a BatchNorm of these statistics holds folded weights: it adds a bias and does nothing else.
+def is_additive(mean: np.ndarray, variance: np.ndarray, epsilon: float) -> bool:
+    """Returns whether a BatchNorm with these statistics only adds a folded bias.
 
-    A fresh one has variance 1, which is not `1 - epsilon`: the two are told apart.
+    A newly initialized BatchNorm has variance 1 instead of `1 - epsilon`, which distinguishes the two.
     """
     return not mean.any() and np.allclose(variance + epsilon, 1.0, rtol=0.0, atol=epsilon / 100)
 
 
-def with_bias(
+def absorb_bias(
     norm: Mapping[str, np.ndarray], bias: np.ndarray, epsilon: float, published: float
 ) -> dict[str, np.ndarray]:
-    """A BatchNorm behind a convolution without bias, that computes what it computed behind one with `bias`.
+    """Returns the variables of a BatchNorm that absorbs the bias of the convolution before it.
 
-    `gamma (x + bias - mean) / sqrt(variance + published) + beta` is, without bias and with another `epsilon`, the mean
-    `mean - bias` and the variance `variance + published - epsilon`; where that would be negative it is 0 and gamma
-    makes up for it.
+    `gamma (x + bias - mean) / sqrt(variance + published) + beta` is computed, without bias and with another `epsilon`,
+    by the mean `mean - bias` and the variance `variance + published - epsilon`. If that variance is negative, it is set
+    to 0 and gamma is scaled to compensate.
+
+    Args:
+        norm: Variables of the BatchNorm, by name.
+        bias: Bias of the convolution.
+        epsilon: Epsilon of the resulting BatchNorm.
+        published: Epsilon that the variables were trained with.
     """
     moved = {**norm, "moving_mean": norm["moving_mean"] - bias}
     if published == epsilon or "moving_variance" not in norm or "gamma" not in norm:
@@ -47,19 +53,23 @@ def with_bias(
 
 
 def unfold_batch_norm(model: keras.Model, images: Iterable[np.ndarray]) -> tuple[str, ...]:
-    """Gives every BatchNorm that only adds a bias the statistics of real images, and leaves the outputs as they are.
+    """Sets the statistics of every BatchNorm that only adds a folded bias to those of images, with unchanged outputs.
 
-    In training a BatchNorm takes the statistics of its batch. One that holds folded weights has never seen any, and
-    the first step would normalize away what the folded scale did. With the measured mean `m` and variance `v` of its
-    input, `gamma = sqrt(v + epsilon)` and `beta = bias + m` give the same output at inference, and nearly the same
-    in training.
+    In training, a BatchNorm normalizes by the statistics of the batch. If its scale was folded into the kernel, it has
+    no statistics to match, and the first training step would undo the folded scale. With the measured mean `m` and
+    variance `v` of its input, `gamma = sqrt(v + epsilon)` and `beta = bias + m` give the same output at inference, and
+    nearly the same in training.
 
     Args:
-        model: a Functional model; BatchNorms with mean 0 and variance `1 - epsilon` are unfolded, others left alone.
-        images: batches `[batch, height, width, channels]` such as the model is to be trained on.
+        model: Functional model. Every BatchNorm with mean 0 and variance `1 - epsilon` is unfolded; others are
+            unchanged.
+        images: Iterable of training batches, `[batch, height, width, channels]`.
 
     Returns:
-        The names of the layers that were unfolded.
+        A tuple of the names of the unfolded layers.
+
+    Raises:
+        ValueError: If there are layers to unfold and `images` is empty.
     """
     layers = [layer for layer in model.layers if _folded(layer)]
     if layers:
@@ -75,27 +85,27 @@ def _folded(layer: keras.Layer) -> bool:
     if not isinstance(layer, keras.layers.BatchNormalization):
         return False
     mean, variance = (keras.ops.convert_to_numpy(each) for each in (layer.moving_mean, layer.moving_variance))
-    return only_adds(mean, variance, layer.epsilon)
+    return is_additive(mean, variance, layer.epsilon)
 
 
 def _statistics(
     model: keras.Model, layers: list[keras.layers.BatchNormalization], images: Iterable[np.ndarray]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Mean and variance of what enters each layer, over all pixels of all images at all scales."""
-    probe = keras.Model(model.input, [[_moments(tensor) for tensor in _entering(model, layer)] for layer in layers])
+    """Returns mean and variance of the input of each layer, over all pixels of all images at all scales."""
+    probe = keras.Model(model.input, [[_moments(tensor) for tensor in _inputs(model, layer)] for layer in layers])
     moments: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in layers]
     for batch in images:
-        for found, entered in zip(moments, probe(batch), strict=True):
-            for each in entered:
+        for measured, inputs in zip(moments, probe(batch), strict=True):
+            for each in inputs:
                 mean, variance = (keras.ops.convert_to_numpy(part).astype(np.float64) for part in each)
-                found.append((mean, variance))
+                measured.append((mean, variance))
     if not all(moments):
-        raise ValueError("unfold_batch_norm needs at least one batch of images. Received: images=()")
-    return [_pooled(found) for found in moments]
+        raise ValueError("`images` must contain at least one batch. Received: images=()")
+    return [_pooled(measured) for measured in moments]
 
 
-def _entering(model: keras.Model, layer: keras.Layer) -> list[keras.KerasTensor]:
-    """What enters the layer within `model`, once for each of its calls: a network of several scales has several."""
+def _inputs(model: keras.Model, layer: keras.Layer) -> list[keras.KerasTensor]:
+    """Returns the inputs of the layer in `model`, one per call: a network of several scales has several."""
     return [call.input_tensors[0] for call in calls(model) if call.operation is layer]
 
 
@@ -105,7 +115,7 @@ def _moments(tensor: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasT
 
 
 def _pooled(moments: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance over batches of equal weight: the mean of the variances plus the variance of the means."""
+    """Returns mean and variance over equally weighted batches: the mean of variances plus the variance of means."""
     means = np.stack([mean for mean, _ in moments])
     variances = np.stack([variance for _, variance in moments])
     return means.mean(0), variances.mean(0) + means.var(0)

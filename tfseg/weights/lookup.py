@@ -1,33 +1,33 @@
-"""What a file has for one layer of the network."""
+"""Lookup of the arrays of a file for one layer of the network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tfseg.weights.folding import adding, with_bias
+from tfseg.weights.folding import absorb_bias, additive_batch_norm
 from tfseg.weights.modules import Modules
 from tfseg.weights.naming import Naming
 
 
 @dataclass
 class OperationWeights:
-    """The arrays for a layer's variables: all of them, or those that there are.
+    """Arrays for the variables of a layer, as far as the file has them.
 
     Args:
-        values: the arrays, by the names of the variables.
-        origins: what each is called in the file.
-        used: what was taken from the file.
-        fault: what keeps them from being right, although their shapes fit.
+        values: Arrays by the names of the variables.
+        origins: Names of the arrays in the file, by the names of the variables.
+        used: Names of all arrays of the file that were used.
+        problem: Problem that the shapes do not show, or None.
     """
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
-    fault: str | None = None
+    problem: str | None = None
 
     def take(self, naming: Naming, module: str, variable: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """The array of the file for that variable, marked as used."""
+        """Returns the array of the file for that variable and marks it as used."""
         name = next((name for name in naming.candidates(module, variable) if name in arrays), None)
         if name is None:
             return None
@@ -37,7 +37,7 @@ class OperationWeights:
 
 
 def weights_for(module: str, modules: Modules, naming: Naming, arrays: Mapping[str, np.ndarray]) -> OperationWeights:
-    """What the file has for `module`, in the shapes of its variables where it can be brought into them."""
+    """Returns the arrays of the file for `module`, converted to the shapes of its variables where possible."""
     found = OperationWeights()
     for name, variable in modules.variables[module].items():
         if (array := found.take(naming, module, name, arrays)) is not None:
@@ -45,7 +45,7 @@ def weights_for(module: str, modules: Modules, naming: Naming, arrays: Mapping[s
             found.values[name] = naming.fit(module, name, undilated(array, shape), shape)
     means = naming.candidates(module, "moving_mean")
     if "gamma" in found.values and "moving_mean" not in modules.variables[module] and arrays.keys() & set(means):
-        found.fault = "the file normalizes by batch, and the network does not"
+        found.problem = "the file has batch normalization, but the network does not"
     if module in modules.norms:
         _take_bias(found, module, modules, naming, arrays)
     return found
@@ -54,19 +54,19 @@ def weights_for(module: str, modules: Modules, naming: Naming, arrays: Mapping[s
 def _take_bias(
     found: OperationWeights, norm: str, modules: Modules, naming: Naming, arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Gives a BatchNorm the bias of the convolution before it, where only the file has one."""
+    """Adds the bias of the convolution before a BatchNorm to the BatchNorm, if only the file has a bias."""
     conv, epsilon = modules.norms[norm], modules.epsilon(norm)
     bias = None if "bias" in modules.variables[conv] else found.take(naming, conv, "bias", arrays)
     if bias is None:
         return
     if "moving_mean" in found.values:
-        found.values = with_bias(found.values, bias, epsilon, naming.epsilon or epsilon)
+        found.values = absorb_bias(found.values, bias, epsilon, naming.epsilon or epsilon)
     else:
-        found.values = adding(bias, epsilon)
+        found.values = additive_batch_norm(bias, epsilon)
 
 
 def undilated(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A kernel that was dilated by filling with zeros, without them, where it then has that shape; else as it is.
+    """Removes the zeros of a kernel that was dilated with zeros, if the result has that shape.
 
     >>> undilated(np.array([1, 0, 2, 0, 3]).reshape(1, 5, 1, 1), (1, 3, 1, 1)).ravel()
     array([1, 2, 3])

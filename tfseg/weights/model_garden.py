@@ -1,13 +1,13 @@
-"""The names of TensorFlow Model Garden's segmentation models: object checkpoints, whose layers are counted."""
+"""Names of TensorFlow Model Garden's segmentation models: object checkpoints with numbered layers."""
 
 import re
 from collections.abc import Iterable
 
 from tfseg.weights.modules import Modules
-from tfseg.weights.naming import Naming, alone, translated
+from tfseg.weights.naming import Naming, single_scopes, translated
 
-MARK = re.compile(r"(backbone/layer_with_weights-|decoder/aspp/|head/_classifier/)")
-"""How these names are known."""
+PATTERN = re.compile(r"(backbone/layer_with_weights-|decoder/aspp/|head/_classifier/)")
+"""Pattern that identifies these names."""
 VALUE = ".ATTRIBUTES/VARIABLE_VALUE"
 
 BACKBONE = (
@@ -24,7 +24,7 @@ BACKBONE = (
     (r"(conv\d_block\d+)_(\d)_conv", r"\1 _conv\2"),
     (r"(conv\d_block\d+)_(\d)_bn", r"\1 _norm\2"),
 )
-"""Our layers: the layer of theirs that each is a part of, in our words, and which part. Theirs are counted."""
+"""Layers of tfseg, mapped to a layer of Model Garden (named as in tfseg, to be numbered) and the part of that layer."""
 ASPP = "decoder/aspp/aspp_layers"
 DECODER = (
     (r"aspp/pointwise", rf"{ASPP}/0/layer_with_weights-0"),
@@ -54,17 +54,17 @@ VARIABLES = {
 
 
 def model_garden(modules: Modules) -> Naming:
-    """The names of Model Garden for `modules`."""
+    """Returns the Model Garden names of `modules`."""
     names = list(modules.variables)
     separable = any(re.fullmatch(r"aspp/atrous_\d+_depthwise", name) for name in names)
     decoder = translated(names, DECODER + (SEPARABLE if separable else PLAIN))
     rates = sum(bool(re.fullmatch(r"aspp/atrous_\d+", name)) for name in names)
     last = {name: theirs.replace("LAST", str(rates + 1)) for name, theirs in decoder.items()}
-    return Naming("names of Model Garden", alone({**_backbone(names), **last, **_refinements(names)}), VARIABLES)
+    return Naming("Model Garden names", single_scopes({**_backbone(names), **last, **_refinements(names)}), VARIABLES)
 
 
 def _backbone(names: Iterable[str]) -> dict[str, str]:
-    """Their layers are numbered in the order of the net, those without weights left out."""
+    """Numbers the layers with weights in the order of the network."""
     parts = {name: found.split(" ") for name, found in translated(names, BACKBONE).items()}
     order = list(dict.fromkeys(layer for layer, _ in parts.values()))
     return {
@@ -74,7 +74,7 @@ def _backbone(names: Iterable[str]) -> dict[str, str]:
 
 
 def _refinements(names: Iterable[str]) -> dict[str, str]:
-    """All convolutions of the head stand in one list, depthwise ones too, and so do their BatchNorms."""
+    """Numbers the convolutions of the head, depthwise ones included, and their BatchNorms."""
     convs = [name for name in names if REFINEMENT.fullmatch(name)]
     numbered = {name: f"head/_convs/{number}" for number, name in enumerate(convs)}
     return numbered | {f"{name}_bn": f"head/_norms/{number}" for number, name in enumerate(convs)}

@@ -1,4 +1,4 @@
-"""The layers of a network that have weights, however deep they lie, by their paths."""
+"""Layers of a network that have weights, nested ones included, by path."""
 
 import re
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from typing import Self
 import keras
 
 CONVOLUTION_OF = ((r"bn_(.+)", r"\1"), (r"(.+)_bn", r"\1_conv"), (r"(.+)_(?:BN|bn|norm)", r"\1"))
-"""Names of BatchNorms here, and the convolution that each stands behind."""
+"""Name patterns of BatchNorms, and of the convolution before each."""
 
 
-def uncounted(path: str) -> str:
-    """The path of a variable; one without a name is counted by Keras from the start of the process, and not here.
+def without_counter(path: str) -> str:
+    """Returns the path of a variable without the process-wide counter that Keras adds to unnamed variables.
 
-    >>> uncounted("scale/variable_12")
+    >>> without_counter("scale/variable_12")
     'scale/variable'
     """
     return re.sub(r"(?<=/)variable_\d+$", "variable", path)
@@ -26,8 +26,8 @@ class Modules:
     """Layers with weights.
 
     Args:
-        variables: the variables of each layer, by name, by the layer's path: `aspp/pointwise` lies in `aspp`.
-        epsilons: what each layer adds to variances, by the name of the outermost layer around it.
+        variables: Variables by name, by the path of their layer, such as `aspp/pointwise` in `aspp`.
+        epsilons: Epsilon of the normalization layers, by the name of the outermost layer around them.
     """
 
     variables: Mapping[str, Mapping[str, keras.Variable]]
@@ -35,29 +35,29 @@ class Modules:
 
     @classmethod
     def of(cls, model: keras.Model) -> Self:
-        """Those of `model`, in its order."""
+        """Returns the layers with weights of `model`, in its order."""
         found: dict[str, dict[str, keras.Variable]] = {}
         for variable in model.weights:
-            path, _, name = uncounted(variable.path).rpartition("/")
+            path, _, name = without_counter(variable.path).rpartition("/")
             found.setdefault(path, {})[name] = variable
         return cls(found, {layer.name: layer.epsilon for layer in model.layers if hasattr(layer, "epsilon")})
 
     @cached_property
     def norms(self) -> dict[str, str]:
-        """The convolution behind which each BatchNorm stands, where our names tell."""
+        """Names of BatchNorms, mapped to the convolution before each."""
         return {
             name: conv for name, own in self.variables.items() if "moving_mean" in own and (conv := self._before(name))
         }
 
     @cached_property
     def resnet_units(self) -> tuple[int, ...]:
-        """How many units each stage of a ResNet has; nothing where this is none."""
+        """Number of units of each stage of a ResNet; empty for other networks."""
         found = [re.fullmatch(r"conv(\d)_block\d+_1_conv", name) for name in self.variables]
         stages = [match[1] for match in found if match]
         return tuple(stages.count(stage) for stage in dict.fromkeys(stages))
 
     def epsilon(self, name: str) -> float:
-        """What the BatchNorm `name` adds to variances."""
+        """Returns the epsilon of the BatchNorm `name`."""
         return self.epsilons[name.partition("/")[0]]
 
     def _before(self, norm: str) -> str | None:

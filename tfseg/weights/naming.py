@@ -1,4 +1,4 @@
-"""How a file calls what a network has: from the paths of our layers to the names in the file."""
+"""Mapping from the layers of a network to the names of arrays in a file."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 Table = Sequence[tuple[str, str]]
-"""Pairs of a pattern of our names, and what theirs is then; the first that fits counts."""
+"""Pairs of a pattern for names of tfseg and a template for names in the file; the first match counts."""
 Fit = Callable[[str, str, np.ndarray, tuple[int, ...]], np.ndarray]
-"""Brings an array of the file into the shape of our variable: module, variable, array, shape."""
+"""Converts an array of the file to the shape of a variable. Arguments: module, variable, array, shape."""
 
 
 @dataclass(frozen=True)
 class Naming:
-    """A way to name the weights of a network.
+    """Naming scheme for the weights of a network.
 
     Args:
-        title: what to call it in a message.
-        modules: the scopes in which each of our layers may lie, by its path in the network; others have no name.
-        variables: what our variables are called, each by one of several names; others as we call them.
-        fit: what makes an array as small as our variable, where that is more than taking it.
-        epsilon: what BatchNorms behind convolutions with a bias add to variances; None: what ours add.
+        title: Name of the scheme in messages.
+        modules: Possible scopes of each layer in the file, by the path of the layer in the network.
+        variables: Possible names of each variable in the file; by default as in the network.
+        fit: Function that reduces an array to the shape of a variable.
+        epsilon: Epsilon of BatchNorms after convolutions with a bias. None: as in the network.
     """
 
     title: str
@@ -31,18 +31,18 @@ class Naming:
     epsilon: float | None = None
 
     def candidates(self, module: str, variable: str) -> tuple[str, ...]:
-        """The names under which that variable may stand in the file."""
+        """Returns the possible names of that variable in the file."""
         names = self.variables.get(variable, (variable,))
         return tuple(f"{scope}/{name}" for scope in self.modules.get(module, ()) for name in names)
 
 
-def alone(modules: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """The one scope of each layer, as `Naming` takes it."""
+def single_scopes(modules: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Converts one scope per layer to the form of `Naming.modules`."""
     return {name: (scope,) for name, scope in modules.items()}
 
 
 def translated(names: Iterable[str], table: Table) -> dict[str, str]:
-    r"""`names` for which the table has a pattern, and what it says they are.
+    r"""Returns the names that match a pattern of the table, mapped to the names in the file.
 
     >>> translated(["block_3_expand", "score"], [(r"block_(\d+)_expand", r"unit\1/conv")])
     {'block_3_expand': 'unit3/conv'}

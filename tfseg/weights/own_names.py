@@ -1,22 +1,22 @@
-"""The network's own names, which for many backbones are those of `keras.applications`."""
+"""The network's own layer names, which many backbones share with `keras.applications`."""
 
 import re
 from collections.abc import Collection, Mapping
 
 from tfseg.weights.modules import Modules
 from tfseg.weights.naming import Naming
-from tfseg.weights.scopes import settled
+from tfseg.weights.scopes import assigned
 from tfseg.weights.vgg16 import decimated, fully_connected
 
 KERAS_EPSILON = 1.001e-5
-"""Of the BatchNorms of the ResNets of `keras.applications`, whose convolutions have biases."""
+"""Epsilon of the ResNets of `keras.applications`, whose convolutions have biases."""
 
 
 def own_names(modules: Modules, scopes: Collection[str]) -> Naming:
-    """The naming of a file that calls layers as `modules` does.
+    """Returns the naming of a file with the layer names of `modules`.
 
-    Layers may lie within others there. Where not one has its very name, a converter wrote the file: TensorFlow counts
-    repeated names by a suffix.
+    Layers can be nested in others in the file. If no name matches exactly, names are matched up to the numeric suffixes
+    that TensorFlow adds to repeated names in converted files.
     """
     found, title = _matched(modules, scopes, ""), "the network's own names"
     if not found and (found := _matched(modules, scopes, r"(?:_\d+)?")):
@@ -27,11 +27,11 @@ def own_names(modules: Modules, scopes: Collection[str]) -> Naming:
 
 
 def _matched(modules: Modules, scopes: Collection[str], suffix: str) -> Mapping[str, str]:
-    """The scope of each layer, where one ends as its path does, each part perhaps with that suffix."""
+    """Returns the scope of each layer: one that ends with its path, where each part may have that suffix."""
     exact = {name: name for name in modules.variables if name in scopes}
     rest = [scope for scope in scopes if scope not in exact]
     choices = {name: _ending(name, rest, suffix) for name in modules.variables if name not in exact}
-    return exact | settled(choices)
+    return exact | assigned(choices)
 
 
 def _ending(name: str, scopes: Collection[str], suffix: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Files of weights, each as arrays by name. What a name means is not asked here."""
+"""Readers of weight files, each returning arrays by name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,39 +16,43 @@ TRAINING_STATE = (
     "_CHECKPOINTABLE_OBJECT_GRAPH", "global_step", "save_counter", "optimizer/", "iterations/", ".OPTIMIZER_SLOT",
     "/Momentum", "/Adam", "/RMSProp", "/ExponentialMovingAverage",
 )  # fmt: skip
-"""What checkpoints hold besides the network's own variables, by parts of their names."""
+"""Parts of the names of variables in checkpoints that do not belong to the network."""
 EXPECTED = (
     "Expected an .npz of named arrays, a .tflite file, a .keras model, or a TensorFlow checkpoint: its prefix, as in "
-    "run/model.ckpt-30000, its .index file, or its folder."
+    "run/model.ckpt-30000, its .index file, or its directory."
 )
 
 
 def read_arrays(path: Path) -> Arrays:
-    """The arrays in an `.npz`, the weights of a `.tflite` or `.keras` file, or the variables of a TF checkpoint.
+    """Reads the arrays of an `.npz`, `.tflite` or `.keras` file, or the variables of a TensorFlow checkpoint.
 
-    A `.keras` file is a model: layers of tfseg in it are known after `import tfseg.layers`.
+    A `.keras` file is loaded as a model; if it has layers of tfseg, `tfseg.layers` must be imported before.
 
     Args:
-        path: the file; of a checkpoint its prefix, its `.index` file, or its folder.
+        path: Path of the file; for a checkpoint its prefix, its `.index` file, or its directory.
+
+    Returns:
+        A dictionary of arrays by name.
 
     Raises:
-        WeightsError: the file is missing, damaged or of another kind.
+        WeightsError: If the file is missing, damaged or of an unsupported kind.
     """
     path = Path(path)
     reader, found = _reader(path)
     try:
         return reader(found)
     except Exception as error:  # a damaged file can fail in any part of NumPy, zlib, h5py, Keras or TensorFlow
-        raise WeightsError(f"{path}: cannot be read as weights: {one_line(error)}. Fetch or write it again.") from error
+        message = one_line(error)
+        raise WeightsError(f"{path}: cannot be read as weights: {message}. Download or create it again.") from error
 
 
 def exists(path: Path) -> bool:
-    """Whether something lies at `path`: a file, a folder, or the checkpoint of that prefix."""
+    """Returns whether `path` is a file, a directory, or the prefix of a checkpoint."""
     return path.exists() or _checkpoint(path) is not None
 
 
 def arrays_of(model: keras.Model) -> Arrays:
-    """The values of a model's variables, by their paths: `aspp/pointwise/kernel`."""
+    """Returns the values of the variables of a model by path, such as `aspp/pointwise/kernel`."""
     return {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
 
 
@@ -59,12 +63,12 @@ def _reader(path: Path) -> tuple[Callable[[Path], Arrays], Path]:
     prefix = _checkpoint(path)
     if prefix is not None:
         return _read_checkpoint, prefix
-    what = "weights cannot be read from such a file" if path.exists() else "no such weight file"
+    what = "unsupported kind of weight file" if path.exists() else "no such weight file"
     raise WeightsError(f"{path}: {what}. {EXPECTED}")
 
 
 def _checkpoint(path: Path) -> Path | None:
-    """The prefix of the checkpoint at `path`, if there is one."""
+    """Returns the prefix of the checkpoint at `path`, or None."""
     if path.suffix == ".index" and path.is_file():
         return path.with_suffix("")
     if path.is_dir():

@@ -1,24 +1,24 @@
-"""What became of a file of weights."""
+"""Report of the weights that were loaded from a file."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SHOWN = 6
-"""Names that a line of the report lists before it counts the rest."""
+"""Maximum number of names per line of the report."""
 
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """What matched between a file and a network, and what did not.
+    """Matches and mismatches between a weight file and a network.
 
     Args:
-        source: the file, or what was given instead.
-        naming: how the file names its arrays.
-        filled: the layers that it filled, by their paths in the network.
-        initial: the layers that it has nothing for; they keep their initial weights.
-        unused: its arrays that the network has no place for, or that could not be read as weights.
-        folded: the BatchNorms that only add a bias, because their statistics were folded into the kernel before them;
-            see `unfold_batch_norm`.
+        source: Name of the file or other source.
+        naming: Title of the naming scheme of the file.
+        filled: Paths of the layers that were filled.
+        initial: Paths of the layers that keep their initial weights.
+        unused: Names of the arrays of the file that have no counterpart in the network or are not weights.
+        folded: Names of the BatchNorms that only add a bias, because they were folded into the kernel before them; see
+            `unfold_batch_norm`.
     """
 
     source: str
@@ -30,7 +30,7 @@ class WeightsReport:
 
     @property
     def left_over(self) -> tuple[str, ...]:
-        """The layers of the file that `unused` belongs to."""
+        """Layers of the file with arrays in `unused`."""
         return scopes(self.unused)
 
     def __str__(self) -> str:
@@ -45,11 +45,11 @@ class WeightsReport:
 
 
 def scopes(names: Iterable[str]) -> tuple[str, ...]:
-    """The layers that arrays belong to, each once."""
+    """Returns the distinct layers of arrays with these names."""
     return tuple(dict.fromkeys(name.partition("/.ATTRIBUTES")[0].rpartition("/")[0] or name for name in names))
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few of `names`, and how many more there are."""
+    """Returns the first names, separated by commas, and the number of the others."""
     more = f" … and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more if names else "none"

@@ -1,4 +1,4 @@
-"""Which layer a tensor of a converted file belongs to, by the names that converters leave."""
+"""Scopes of layers from the tensor names in converted files."""
 
 import re
 from collections.abc import Hashable, Iterable, Mapping
@@ -8,21 +8,21 @@ Key = TypeVar("Key", bound=Hashable)
 
 OPERATIONS = re.compile(
     r"(?P<scope>.+?)/"
-    r"(?:(?:depthwise_)?(?:weights|kernel)(?:/read|/ReadVariableOp.*|_quant/.+)?"  # perhaps quantized in training
+    r"(?:(?:depthwise_)?(?:weights|kernel)(?:/read|/ReadVariableOp.*|_quant/.+)?"  # or fake-quantized
     r"|(?:convolution|Conv2D|depthwise|conv_transpose|conv2d_transpose|(?:Tensordot/)?MatMul)(?:/ReadVariableOp\w*)?)\d*"
 )
-"""A convolution, or the variable that it reads, within the scope of its layer. Repeated names get a number."""
+"""Names of a convolution or its kernel in the scope of a layer. TensorFlow adds numbers to repeated names."""
 AROUND = re.compile(
     r"(?P<scope>.+?)/"
     r"(?:BatchNorm(?:_Fold)?/.+|act_quant/.+|\w*_Fold|add_fold|Relu6?|BiasAdd|\w*bias(?:es)?(?:/read)?|Conv2D_\w+)\d*"
 )
-"""What TF-slim lays around a convolution, within the same scope."""
+"""Names of other operations that TF-slim creates in the scope of a convolution."""
 
 
 def candidates(*names: str) -> tuple[str, ...]:
-    """The scopes that the names of an operation's tensors may mean, the likeliest first.
+    """Returns the possible scopes of an operation from the names of its tensors, the likeliest first.
 
-    A converter joins the names of what it fused by semicolons, also of what merely shares a constant.
+    Converters join the names of fused operations by semicolons, and of operations that only share a constant too.
 
     >>> candidates("net/bn_1/batchnorm/mul;net/conv_1/depthwise;net/bn_1/batchnorm/add1")
     ('net/conv_1',)
@@ -36,10 +36,10 @@ def candidates(*names: str) -> tuple[str, ...]:
     return ()
 
 
-def settled(choices: Mapping[Key, Iterable[str]]) -> dict[Key, str]:
-    """One of its choices for each key, no two the same: those with a single one left choose first.
+def assigned(choices: Mapping[Key, Iterable[str]]) -> dict[Key, str]:
+    """Assigns a distinct choice to each key; keys with the fewest remaining choices come first.
 
-    >>> settled({"a": ["x", "y"], "b": ["x"], "c": ["x"]})
+    >>> assigned({"a": ["x", "y"], "b": ["x"], "c": ["x"]})
     {'b': 'x', 'a': 'y'}
     """
     left = {key: dict.fromkeys(names) for key, names in choices.items()}

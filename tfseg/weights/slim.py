@@ -1,16 +1,16 @@
-"""The names of TF-slim, under which the authors of DeepLab v3 and v3+ published their checkpoints."""
+"""Names of TF-slim, in which the authors of DeepLab v3 and v3+ published their checkpoints."""
 
 import re
 
 from tfseg.weights.modules import Modules
-from tfseg.weights.naming import Naming, alone, translated
+from tfseg.weights.naming import Naming, single_scopes, translated
 
-MARK = re.compile(r"(MobilenetV2|resnet_v1_\d+)/")
-"""How these names are known."""
+PATTERN = re.compile(r"(MobilenetV2|resnet_v1_\d+)/")
+"""Pattern that identifies these names."""
 UNITS = {16: 50, 33: 101, 50: 152}
-"""The depth of a ResNet by its units."""
+"""Depth of a ResNet by its number of units."""
 PARTS = {"0": "shortcut", "1": "conv1", "2": "conv2", "3": "conv3"}
-"""The convolutions of a ResNet's unit."""
+"""Convolutions of a ResNet unit."""
 
 CONVOLUTIONS = (
     (r"Conv1", r"MobilenetV2/Conv"),
@@ -28,7 +28,7 @@ CONVOLUTIONS = (
     (r"low_level", r"decoder/feature_projection0"),
     (r"score", r"logits/semantic"),
 )
-"""Our convolutions and their scopes."""
+"""Convolutions of tfseg and their scopes in TF-slim."""
 SEPARABLE = (
     (r"aspp/atrous_(\d+)_depthwise", r"aspp\1_depthwise"),
     (r"aspp/atrous_(\d+)", r"aspp\1_pointwise"),
@@ -42,16 +42,16 @@ PLAIN = (
     (r"refine(\d+)", r"decoder/decoder_conv0/decoder_conv0_\1"),
 )
 VARIABLES = {"kernel": ("weights", "depthwise_weights", "kernel"), "bias": ("biases", "bias")}
-"""Ours and theirs. Arrays taken out of a TFLite file are called as ours are."""
+"""Variables of tfseg and their names in files: those of TF-slim, or those of tfseg in arrays of TFLite files."""
 
 
 def slim(modules: Modules) -> Naming:
-    """The names of TF-slim for `modules`; a BatchNorm lies within the scope of its convolution."""
+    """Returns the TF-slim names of `modules`. A BatchNorm is in the scope of its convolution."""
     separable = any(name.endswith("_depthwise") for name in modules.variables if name.startswith(("aspp/", "refine")))
     table = CONVOLUTIONS + (SEPARABLE if separable else PLAIN)
     scopes = {name: _deep(scope, modules) for name, scope in translated(modules.variables, table).items()}
     norms = {norm: f"{scopes[conv]}/BatchNorm" for norm, conv in modules.norms.items() if conv in scopes}
-    return Naming("TF-slim names", alone({**scopes, **norms}), VARIABLES)
+    return Naming("TF-slim names", single_scopes({**scopes, **norms}), VARIABLES)
 
 
 def _deep(scope: str, modules: Modules) -> str:

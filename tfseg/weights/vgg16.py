@@ -1,4 +1,4 @@
-"""Weights of VGG16 the classifier as those of its convolutional forms."""
+"""Weights of the VGG16 classifier for its convolutional forms."""
 
 import re
 
@@ -7,43 +7,49 @@ import numpy as np
 from tfseg.weights.modules import Modules
 from tfseg.weights.naming import Naming, translated
 
-MARK = re.compile(r"block\d_conv\d/")
-"""How the names of `keras.applications.VGG16` are known."""
+PATTERN = re.compile(r"block\d_conv\d/")
+"""Pattern that identifies the names of `keras.applications.VGG16`."""
 TABLE = ((r"conv(\d)_(\d)", r"block\1_conv\2"), (r"score_fr", r"predictions"))
 CONVOLUTIONS = {"fc6": "fc1", "fc7": "fc2"}
-"""The convolutions that were fully connected layers, and those."""
+"""Convolutions and the fully connected layers that they are converted from."""
 SEEDS = {"fc6": 6, "fc7": 7}
-"""Of the choice of filters where a net has fewer: whoever decimates gets the same ones."""
+"""Seeds of the random choice of filters, so that it is reproducible."""
 
 
 def vgg16(modules: Modules) -> Naming:
-    """The names of `keras.applications.VGG16` for `modules`.
+    """Returns the names of `modules` in `keras.applications.VGG16`.
 
-    `fc1` reads the flattened 7x7 map, so its matrix is the 7x7 kernel of `fc6`; `fc2` is the 1x1 kernel of `fc7`.
-    The classifier's `predictions` are `score_fr`, which only fits a net of its classes.
+    The input of `fc1` is the flattened 7x7 feature map, so its matrix is the 7x7 kernel of `fc6`; `fc2` is the 1x1
+    kernel of `fc7`. `predictions` is `score_fr`, if the number of classes is the same.
     """
     plain = {name: (theirs,) for name, theirs in translated(modules.variables, TABLE).items()}
     dense = {name: tuple(CONVOLUTIONS[each] for each in fully_connected(name)) for name in modules.variables}
-    return Naming("names of keras.applications' VGG16", dense | plain, {}, decimated)
+    return Naming("keras.applications VGG16 names", dense | plain, {}, decimated)
 
 
 def is_vgg16(module: str) -> bool:
-    """Whether the layer is one of VGG16: a convolution, `fc6` or `fc7`."""
+    """Returns whether the layer belongs to VGG16: a convolution, `fc6` or `fc7`."""
     return re.fullmatch(r"conv\d_\d|fc[67]", module) is not None
 
 
 def fully_connected(module: str) -> tuple[str, ...]:
-    """`fc6` or `fc7` for that layer and for the branches `fc6_1`, `fc6_2` … of a classifier; nothing for others."""
+    """Returns `fc6` or `fc7` for these layers and for the branches `fc6_1`, `fc6_2`, …; empty for others."""
     match = re.fullmatch(r"(?:.*/)?(fc[67])(?:_\d+)?", module)
     return (match[1],) if match else ()
 
 
 def decimated(module: str, variable: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The array as a convolution has it; of `fc6`, `fc7` and their branches the part that has that shape.
+    """Converts an array to the layout of a convolution, and reduces `fc6`, `fc7` and their branches to `shape`.
 
-    Of 7 taps, 4 or 3 are those at equal distances from the first to the last. Fewer filters are a random choice, the
-    same at every call and in every branch; `fc7` reads those that were chosen of `fc6`. Where the array is too small,
-    as much of it as there is.
+    From 7 taps, 4 or 3 are taken at equal distances, including the first and the last. Fewer filters are chosen at
+    random, the same ones at every call and in every branch; the input channels of `fc7` are the filters chosen for
+    `fc6`. Along axes where the array is smaller than `shape`, it is unchanged.
+
+    Args:
+        module: Path of the layer.
+        variable: Name of the variable, `kernel` or `bias`.
+        array: Array of the file.
+        shape: Shape of the variable.
 
     Reference:
         Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs", ICLR 2015,
