@@ -91,7 +91,7 @@ class Zoom(Head):
     """The first position lies on the first pixel."""
 
     def grid(self, features: Features) -> Remainder:
-        """Returns 1 if positions depend on the image size; None otherwise."""
+        """Returns 1 if positions are unknown or depend on the image size; None otherwise."""
         return 1 if unknown_positions(features) else None
 
     def __call__(

@@ -34,8 +34,8 @@ IMAGE = "image"
 
 Scalar = bool | int | float | str | None
 Argument = Scalar | tuple[Scalar | tuple[Scalar, ...], ...] | dict[str, Scalar]
-"""Type of a layer argument. A map is an initializer, regularizer or constraint with its arguments: `{type:
-random_normal, stddev: 0.01}`."""
+"""Type of a layer argument. A map like `{type: random_normal, stddev: 0.01}` is an initializer, regularizer or
+constraint with its arguments."""
 Shape = tuple[int | None, ...]
 
 
@@ -88,8 +88,7 @@ def _keras(argument: Argument) -> Any:
 
 
 def word(layer: type[keras.Layer]) -> str:
-    """Returns the name of a layer in a file: `conv` for Conv2D, `bilinear_conv_transpose` for
-    BilinearConv2DTranspose."""
+    """Returns the name of a layer in a file, such as `bilinear_conv_transpose` for BilinearConv2DTranspose."""
     name = layer.__name__.replace("2D", "").replace("2d", "").replace("PReLU", "Prelu").replace("ReLU", "Relu")
     return "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", name)).lower()
 
@@ -157,7 +156,7 @@ def _annotations(layer: type[keras.Layer], arguments: dict[str, inspect.Paramete
     return {
         "LAYER": ClassVar[type[keras.Layer]],
         "DEFAULTS": ClassVar[dict[str, Any]],
-        "layer": described(Literal[word(layer)], f"Name of the layer class {layer.__name__}."),
+        "layer": described(Literal[word(layer)], f"Layer type: {layer.__name__}."),
         "name": described(Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")], "Unique name of the layer."),
         "inputs": described(
             Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] | None,

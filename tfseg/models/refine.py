@@ -26,8 +26,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Refinement:
-    """Base class of refinements, which map logits to logits at the image size. A custom one needs `type` and
-    `__call__`."""
+    """Base class of refinements of the logits. A custom one needs `type` and `__call__`."""
 
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("__call__",)

@@ -51,8 +51,7 @@ from tfseg.weights import WeightsReport, unfold_batch_norm
 
 @spec
 class Segmenter:
-    """Network of a backbone that extracts features, a decoder that scores them, and a head that upsamples the
-    scores."""
+    """Network of a backbone for features, a decoder for scores and a head that brings the scores to the image size."""
 
     type: Literal["segmenter"] = "segmenter"
     channels: Annotated[int, Field(ge=1)] = 3

@@ -25,9 +25,9 @@ from tfseg.spec.problems import FieldProblem, InvalidFields
 class Fcn(Decoder):
     """FCN-32s, 16s, 8s and finer (Shelhamer, Long & Darrell 2016, section 4.3).
 
-    A zero-initialized 1x1 convolution scores the deepest stage. Each finer stage adds its own scores, and the head
-    upsamples the sum at the finest stage to the image. With `filters`, features of that many channels are summed
-    instead and scored once, at the finest stride: a light decoder for light backbones.
+    A zero-initialized 1x1 convolution scores the deepest stage. Each finer stage adds its own scores, and the sum at
+    the finest stage is upsampled to the image. With `filters`, features of that many channels are summed instead and
+    scored once, at the finest stride: a light decoder for light backbones.
     """
 
     type: Literal["fcn"] = "fcn"
