@@ -209,7 +209,8 @@ def test_backbones_without_unpooling_are_reported(decoder: DeconvNet | SegNet) -
         f"{name} unpools by argmax indices, and the pools of small_cnn {NO_INDICES}": SmallCnn(),
         f"{name} starts from the last pool, and fc6 and fc7 of vgg16 would be unused. "
         "Set model.backbone.fc to null": Vgg16(indices=True),
-        f"the scores of {name} have the size of the padded image, which vgg16 in its original form makes larger than the image. "
+        f"the scores of {name} have the size of the padded image, which vgg16 in its original form makes larger than "
+        "the image. "
         "Set model.backbone.form to same": Vgg16(form="original", indices=True, fc=None),
     }
     for message, backbone in cases.items():
