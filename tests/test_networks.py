@@ -231,8 +231,8 @@ class Learner(NamedTuple):
     """Pipeline whose weights, after twenty steps, are the initial ones. As published: with random weights, the ReLUs of
     a large context module, which is initialized as the identity, would die."""
     frozen: bool = False
-    """Whether BatchNorm is frozen after forty steps, as in the shipped pipeline. In a multi-scale network, moving
-    statistics mix all scales, and differ from the batch statistics of each scale, on which the network was trained."""
+    """Freezes BatchNorm after forty steps, as in the shipped pipeline. In a multi-scale network, moving statistics mix
+    all scales, and differ from the batch statistics of each scale, on which the network was trained."""
 
 
 MAX_STEPS = 1000

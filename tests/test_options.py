@@ -145,7 +145,7 @@ def trained(pipeline: Pipeline, folder: Path) -> Any:
     model, _, given = handed(pipeline, folder)
     scores = np.random.default_rng(0).normal(size=(2, 4, 4, pipeline.labels.count)).astype(np.float32)
     pair = [for_each(model, value) for value in (np.arange(32).reshape(2, 4, 4) % 7 % 2, scores)]
-    seen = {
+    result = {
         "loss": float(model.compute_loss(None, *pair)),
         "layers": [(layer.name, layer.dtype_policy.name, layer.trainable) for layer in model.layers],
         "compiled": (model.jit_compile, type(model.distribute_strategy).__name__),
@@ -156,7 +156,7 @@ def trained(pipeline: Pipeline, folder: Path) -> Any:
         model.distribute_strategy.run(
             lambda: model.optimizer.apply([tf.ones_like(weight) for weight in model.trainable_weights])
         )
-    return {**seen, "weights": digest(model.get_weights())}
+    return {**result, "weights": digest(model.get_weights())}
 
 
 def fed(pipeline: Pipeline, folder: Path) -> Any:

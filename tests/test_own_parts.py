@@ -88,7 +88,7 @@ def failing(*_: object) -> None:
         ),
         (
             "head",
-            OwnHead(call=lambda scores, seen, image, stride: None),
+            OwnHead(call=lambda scores, padded, image, stride: None),
             "ValueError: expected scores [batch, height, width, 3]. Received: None",
         ),
         ("refine", OwnRefinement(call=failing), "KeyError: 'pool9'"),

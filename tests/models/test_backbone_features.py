@@ -24,7 +24,7 @@ DECODER = Fcn(strides=(16,))
 
 @spec
 class Own(Backbone):
-    """One convolution after any other layer."""
+    """A convolution that follows any layer."""
 
     type: Literal["own"] = "own"
     before: Any = None
@@ -157,15 +157,14 @@ def test_a_backbone_is_built_once_per_spec(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_crop_grid_is_not_computed_without_a_crop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without `data.crop`, loading a pipeline does not build the backbone."""
-    monkeypatch.setattr(Segmenter, "crop_grid", property(lambda self: pytest.fail("asked")))
+    monkeypatch.setattr(Segmenter, "crop_grid", property(lambda self: pytest.fail("computed")))
     assert load("shapes", ["data.crop=null"]).data.crop is None
 
 
 def test_crop_grids() -> None:
     assert Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16,))).crop_grid == Grid(16, 16, 0)
-    assert Segmenter(backbone=SmallCnn(), decoder=Dilation()).crop_grid == Grid(
-        16, 16, 1
-    )  # positions depend on the image size
+    drifting = Segmenter(backbone=SmallCnn(), decoder=Dilation())  # its positions depend on the image size
+    assert drifting.crop_grid == Grid(16, 16, 1)
     fixed = Segmenter(backbone=Resnet(depth=50, output_stride=8), decoder=Dilation())
     assert isinstance(fixed._head, Zoom) and fixed.crop_grid == Grid(8, 8, None)
 

@@ -75,7 +75,7 @@ def test_every_weight_has_a_gradient() -> None:
 
 
 def test_scores_are_resized_with_aligned_corners() -> None:
-    """As released, the corner positions of the scores coincide with the corner pixels of the logits."""
+    """The corner positions of the scores coincide with the corner pixels of the logits, as released."""
     outputs = SMALL.build(LABELS, training=True)(image(65, 97))
     logits, scores = np.asarray(outputs["logits"]), np.asarray(outputs["scores"])
     np.testing.assert_allclose(logits[:, ::8, ::8], scores, atol=1e-5)

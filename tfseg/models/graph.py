@@ -62,7 +62,7 @@ class Graph:
 
         Args:
             labels: Class labels; `${classes}` is their number.
-            training: Whether to build the model with the outputs `logits` and `scores`, both from the last layer.
+            training: Boolean, whether the model has the outputs `logits` and `scores`, both from the last layer.
 
         Returns:
             A model with input `image`, `[batch, height, width, channels]` with values from 0 to 255.

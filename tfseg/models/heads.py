@@ -23,7 +23,7 @@ class Head:
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
     align_corners: bool = False
-    """Whether the corner positions of the scores lie on the corner pixels of the padded image, not half a stride
+    """Alignment of the corner positions with the corner pixels of the padded image, rather than half a stride
     inside."""
 
     def __call__(
@@ -51,7 +51,7 @@ class Crop(Head):
 
     type: Literal["crop"] = "crop"
     align_corners: ClassVar[bool] = True  # type: ignore[misc]  # not a field here
-    """The first position lies on the first pixel."""
+    """Aligned: the first position is at the first pixel."""
 
     def grid(self, features: Features) -> Remainder:
         """Returns None, because positions do not depend on the image size."""
@@ -69,7 +69,7 @@ class Resize(Head):
 
     type: Literal["resize"] = "resize"
     align_corners: bool = False
-    """Whether to align the centers of the corner pixels, as DeepLab does, rather than use half-pixel centers."""
+    """Aligns the centers of the corner pixels, as DeepLab does, rather than using half-pixel centers."""
 
     def grid(self, features: Features) -> Remainder:
         """Returns 1 for aligned corners and 0 for half-pixel centers, so that the stride divides the sides evenly."""
@@ -88,7 +88,7 @@ class Zoom(Head):
 
     type: Literal["zoom"] = "zoom"
     align_corners: ClassVar[bool] = True  # type: ignore[misc]  # not a field here
-    """The first position lies on the first pixel."""
+    """Aligned: the first position is at the first pixel."""
 
     def grid(self, features: Features) -> Remainder:
         """Returns 1 if positions are unknown or depend on the image size; None otherwise."""

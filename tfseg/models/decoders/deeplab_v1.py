@@ -33,7 +33,7 @@ class DeepLabV1(Decoder):
 
     type: Literal["deeplab_v1"] = "deeplab_v1"
     multi_scale: bool = False
-    """Whether to score the features of shallow stages too; requires `form: deeplab` of VGG16."""
+    """Scores the features of shallow stages too; requires `form: deeplab` of VGG16."""
     fusion: Literal["sum", "concatenation"] = "sum"
     """Fusion of multi-scale features. `sum`: the scores of all stages are summed, as released. `concatenation`: the
     concatenated features are scored, as in the paper; equivalent, with one bias per class rather than six."""

@@ -37,7 +37,7 @@ class Fcn(Decoder):
     """Upsampling of the scores. `deconv`: bilinear transposed convolutions and crops, as released. `resize`: bilinear
     interpolation to the size of the next scores."""
     learned_upsampling: bool = False
-    """Whether to train the transposed convolutions between strides (Long et al. 2015); the last one stays bilinear."""
+    """Trains the transposed convolutions between strides (Long et al. 2015); the last one stays bilinear."""
     scales: tuple[float, ...] | None = None
     """Factors that scale the features of each finer stride before they are scored: (0.01, 0.0001) is FCN-8s at once."""
     filters: Annotated[int, Field(ge=1)] | None = None

@@ -34,7 +34,7 @@ class PspNet(Decoder):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout rate before the classifier."""
     auxiliary: bool = True
-    """Whether to score the penultimate stage as well, for the training output `aux_stage`."""
+    """Scores the penultimate stage as well, for the training output `aux_stage`."""
 
     @property
     def head(self) -> Literal["resize_corners"]:

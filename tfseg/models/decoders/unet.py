@@ -35,7 +35,7 @@ class Unet(Decoder):
     filters: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = None
     """Number of filters at each stride after the coarsest; null for the number of channels of the backbone there."""
     batch_norm: bool = False
-    """Whether to normalize between convolution and ReLU, as set in `model.norm`; the paper does not."""
+    """Normalizes between convolution and ReLU, as set in `model.norm`; the paper does not."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
