@@ -95,8 +95,8 @@ class Segmenter:
 
         Args:
             labels: Class labels; the model has one logit per class.
-            training: Boolean, whether the model has the outputs `logits`, `scores` and `aux_…`, the latter if the decoder
-                has auxiliary scores or there are several scales. Both models have the same layers.
+            training: Boolean, whether the model has the outputs `logits`, `scores` and `aux_…`, the latter if there are
+                auxiliary scores or several scales. Both models have the same layers.
 
         Returns:
             A model with input `image`, `[batch, height, width, channels]` with values from 0 to 255.
