@@ -174,10 +174,10 @@ def test_conflicting_options_are_rejected(arguments: dict, message: str) -> None
 
 
 ORIGINAL = {
-    "alexnet": (lambda **width: AlexNet(form="original", **width), 355, 18, [173, 86, 43, 21, 16, 543]),
-    "googlenet": (lambda **width: GoogLeNet(form="original", **width), 715, 98, [347, 173, 86, 43, 21, 703]),
+    "alexnet": (lambda **options: AlexNet(form="original", **options), 355, 18, [173, 86, 43, 21, 16, 543]),
+    "googlenet": (lambda **options: GoogLeNet(form="original", **options), 715, 98, [347, 173, 86, 43, 21, 703]),
     "googlenet with its average pool": (
-        lambda **width: GoogLeNet(form="original", average_pool=True, **width),
+        lambda **options: GoogLeNet(form="original", average_pool=True, **options),
         907,
         2,
         [347, 173, 86, 43, 15, 511],
@@ -200,7 +200,7 @@ def test_parameters_of_other_backbones(name: str, trainable: int, non_trainable:
 @pytest.mark.parametrize("name", ORIGINAL)
 def test_odd_kernels_if_even_ones_give_fractional_crop_offsets(name: str) -> None:
     make, field, crop, sizes = ORIGINAL[name]
-    spec = Segmenter(backbone=make(width=0.02), decoder=Fcn(strides=(32,), upsampling="deconv"))
+    spec = Segmenter(backbone=make(width_multiplier=0.02), decoder=Fcn(strides=(32,), upsampling="deconv"))
     model = spec.build(VOC)
     assert model.get_layer("upscore").kernel_size == (63, 63)
     assert model.get_layer("score").offset == crop
