@@ -49,7 +49,12 @@ def row(name: str, size: int, repeats: int) -> str:
     target = dict.fromkeys(model.output, mask) if isinstance(model.output, dict) else mask
     shown.append(milliseconds(lambda: model.train_on_batch(image, target), repeats))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    numbers = (f"{facts.trainable:,}", f"{facts.fixed:,}", facts.output_stride, *(f"{each:.0f}" for each in shown))
+    numbers = (
+        f"{facts.trainable:,}",
+        f"{facts.non_trainable:,}",
+        facts.output_stride,
+        *(f"{each:.0f}" for each in shown),
+    )
     return f"| {name} | {' | '.join(map(str, numbers))} | {peak:.1f} |"
 
 

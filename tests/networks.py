@@ -1,4 +1,4 @@
-"""Networks of pipelines for tests: shipped ones made narrow, and full-width ones built once per session."""
+"""Networks of pipelines for tests: narrow versions of shipped ones, and full-width ones built once per session."""
 
 import functools
 from pathlib import Path
@@ -23,11 +23,11 @@ NARROW = {
     "deeplab_v3_plus": {"filters": 32},
     "pspnet": {"filters": 32},
 }
-"""Options that make each backbone and decoder small enough for a test."""
+"""Options that reduce each backbone and decoder for tests."""
 
 
 def narrow(file: str | Path, *overrides: str) -> Pipeline:
-    """Shipped pipeline with fewer channels and random weights."""
+    """Returns a shipped pipeline with fewer channels and random weights."""
     model = load(file).model
     parts = [(slot, getattr(model, slot)) for slot in ("backbone", "decoder") if hasattr(model, slot)]
     thinner = [
@@ -42,11 +42,11 @@ def narrow(file: str | Path, *overrides: str) -> Pipeline:
 
 @functools.cache
 def symbolic(file: str | Path, *overrides: str) -> keras.Model:
-    """Network of a pipeline whose weights have shapes and no values, built once per session."""
+    """Returns the symbolic network of a pipeline, built once per session."""
     return symbolically(load(file, overrides).build)
 
 
 @functools.cache
 def described(file: str | Path, *overrides: str) -> Description:
-    """Description of a symbolic network."""
+    """Returns the description of a symbolic network."""
     return describe(symbolic(file, *overrides))

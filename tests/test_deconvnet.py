@@ -1,4 +1,4 @@
-"""DeconvNet's recipe from the shipped file, by its documented commands, on drawn scenes and in miniature."""
+"""DeconvNet's recipe from the shipped pipeline, with its documented commands, on small synthetic images."""
 
 from pathlib import Path
 
@@ -34,8 +34,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tfseg.Run:
     return tfseg.fit(load("deconvnet_vgg16_voc", (*TINY, *FIRST)), folder / "first", verbose=False)
 
 
-def test_the_second_stage_goes_on_from_the_first(first: tfseg.Run, tmp_path: Path) -> None:
-    """Every layer is filled, the decoder's and the statistics included; then it trains on proposals."""
+def test_second_stage_starts_from_the_first(first: tfseg.Run, tmp_path: Path) -> None:
+    """Every layer is filled, including the decoder and the statistics; then the network trains on proposals."""
     pipeline = load("deconvnet_vgg16_voc", (*TINY, *SECOND, f"model.backbone.weights={first.best}"))
     model = pipeline.build()
     pipeline.model.load_weights(model, training_images(pipeline.data.open(pipeline.labels, pipeline.seed)))
@@ -48,8 +48,8 @@ def test_the_second_stage_goes_on_from_the_first(first: tfseg.Run, tmp_path: Pat
     assert second.metrics["val"]["images"] == 2
 
 
-def test_statistics_are_those_of_boxes(first: tfseg.Run) -> None:
-    """The first BatchNorm has seen one batch of boxes: its mean is the mean of what the layer below makes of them."""
+def test_statistics_are_computed_on_boxes(first: tfseg.Run) -> None:
+    """The first BatchNorm uses one batch of boxes: its moving mean is the mean of its input on that batch."""
     pipeline, model = first.pipeline, first.model()
     steps = pipeline.data.open(pipeline.labels).steps_per_epoch
     epoch = pipeline.training.length(steps).epochs
@@ -59,24 +59,24 @@ def test_statistics_are_those_of_boxes(first: tfseg.Run) -> None:
     np.testing.assert_allclose(norm.moving_mean, np.mean(below, (0, 1, 2)), rtol=1e-3, atol=1e-3)
 
 
-def test_the_ensemble_is_measured(first: tfseg.Run, tmp_path: Path) -> None:
-    """With another network by both rules; each gives what the predictor of both gives."""
+def test_ensemble_is_evaluated(first: tfseg.Run, tmp_path: Path) -> None:
+    """With both merge rules, the metrics of the ensemble are those of a predictor of both networks."""
     fcn = load("fcn8s_vgg16_voc", (*TINY[:3], "model.backbone.width_multiplier=0.015625"))
     fcn.build().save(tmp_path / "fcn.keras")
-    for rule in ("mean_prob", "score_product"):
-        text = f"inference.ensemble={{network: {tmp_path / 'fcn.keras'}, merge: {rule}}}"
-        pipeline = load("deconvnet_vgg16_voc", (*TINY, *FIRST, text))
-        report = tfseg.evaluate(first.best, pipeline=pipeline)  # lies in a run, whose own inference counts
+    for merge in ("mean_prob", "score_product"):
+        override = f"inference.ensemble={{network: {tmp_path / 'fcn.keras'}, merge: {merge}}}"
+        pipeline = load("deconvnet_vgg16_voc", (*TINY, *FIRST, override))
+        report = tfseg.evaluate(first.best, pipeline=pipeline)  # in a run directory, its own inference settings apply
         assert report["miou"] == first.metrics["val"]["miou"]
         first.best.rename(tmp_path / "alone.keras")
         try:
             report = tfseg.evaluate(tmp_path / "alone.keras", pipeline=pipeline)
         finally:
             (tmp_path / "alone.keras").rename(first.best)
-        use = pipeline.inference
-        assert use.ensemble is not None
-        partner = (use.ensemble, Predictor.open(tmp_path / "fcn.keras"))
-        together = Predictor(first.model(), proposals=use.proposals, partner=partner)
+        inference = pipeline.inference
+        assert inference.ensemble is not None
+        partner = (inference.ensemble, Predictor.open(tmp_path / "fcn.keras"))
+        predictor = Predictor(first.model(), proposals=inference.proposals, partner=partner)
         pairs = pipeline.data.open(pipeline.labels).evaluation("val").as_numpy_iterator()
-        right = sum(int((together.predict(image[0]) == mask[0]).sum()) for image, mask in pairs)
-        assert report["pixel_accuracy"] == pytest.approx(right / (2 * 64 * 64))
+        correct = sum(int((predictor.predict(image[0]) == mask[0]).sum()) for image, mask in pairs)
+        assert report["pixel_accuracy"] == pytest.approx(correct / (2 * 64 * 64))

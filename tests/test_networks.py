@@ -1,4 +1,4 @@
-"""Every shipped network, narrow: trained, saved, measured and exported as a user would do it, and able to learn."""
+"""Shipped networks in narrow versions: training, saving, evaluation and export, and fitting a few images."""
 
 import subprocess
 import sys
@@ -53,12 +53,12 @@ TABLE = {
     "dilation_basic_vgg16_voc": (134_374_973, 908, 528, "fc7 66"),
     "dilation_large_vgg16_voc": (141_149_720, 908, 528, "fc7 66"),
 }
-"""What the papers and the released networks say: learned parameters, receptive field, and for an image of that side the
-sides of the maps behind some layers. SegNet has 29,455,125 at 21 classes, 577 fewer for each class that CamVid has not;
-a receptive field is that of the deepest map, before pixels are brought back. The dilation net's 528 pixels are 900 once
-it has continued the image by 186 on every side."""
+"""Trainable parameters, receptive field, image side, and sides of feature maps after some layers, from the papers and
+the released networks. SegNet has 29,455,125 parameters at 21 classes, 577 fewer per class that CamVid lacks. The
+receptive field is that of the deepest feature map, before upsampling. The dilation network pads its 528 pixels by 186
+on every side, to 900."""
 
-FIXED = {
+NON_TRAINABLE = {
     "fcn32s_vgg16_voc": 1_806_336,
     "fcn16s_vgg16_voc": 458_640,
     "fcn8s_vgg16_voc": 127_008,
@@ -68,17 +68,17 @@ FIXED = {
 """Non-trainable parameters of the released networks: bilinear kernels, and statistics of batch normalization."""
 SHIPPED = [file.stem for file in shipped()]
 
-PICTURES = {"2007_006704": 20, "2007_007908": 6, "2007_005428": 5, "2007_003917": 7}
-"""Four pictures of VOC 2012 with one object each, and the class of that object."""
+IMAGES = {"2007_006704": 20, "2007_007908": 6, "2007_005428": 5, "2007_003917": 7}
+"""Four images of VOC 2012 with one object each, and the class of the object."""
 CLASSES = Labels(names=("ground", "screen", "bus", "bottle", "car"))
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_a_classic_network_has_its_published_numbers(name: str) -> None:
-    learned, field, side, maps = TABLE[name]
+def test_published_parameters_receptive_fields_and_sizes(name: str) -> None:
+    trainable, field, side, maps = TABLE[name]
     facts, model = described(name), symbolic(name)
-    assert (facts.trainable, facts.receptive_field) == (learned, field)
-    assert name not in FIXED or facts.fixed == FIXED[name]
+    assert (facts.trainable, facts.receptive_field) == (trainable, field)
+    assert name not in NON_TRAINABLE or facts.non_trainable == NON_TRAINABLE[name]
     with keras.StatelessScope(initialize_variables=False):
         words = maps.split()
         for layer, expected in zip(words[::2], map(int, words[1::2]), strict=True):
@@ -88,7 +88,7 @@ def test_a_classic_network_has_its_published_numbers(name: str) -> None:
 
 
 def sides(model: keras.Model, side: int) -> set[tuple[int, int]]:
-    """Height and width of the outputs for a square image."""
+    """Returns height and width of the outputs for a square image."""
     outputs = keras.tree.flatten(model.compute_output_spec(keras.KerasTensor((1, side, side, 3))))
     return {tuple(each.shape[1:3]) for each in outputs}
 
@@ -108,25 +108,25 @@ FITTED_AT_EVERY_PUSH = {
     "a CRF on a lattice": ("crf_rnn_fcn8s_voc",),
     "DeepLab v3+": ("deeplab_v3_plus_resnet101_voc", LIGHT),
 }
-"""Five structurally different networks, light ones where a shipped one takes long."""
+"""Five structurally different networks, with light parts where a shipped network is slow."""
 
 
 @pytest.mark.usefixtures("one_isolated_worker")
 @pytest.mark.parametrize("structure", FITTED_AT_EVERY_PUSH)
-def test_a_network_takes_a_step_is_saved_reloaded_measured_and_exported(structure: str, tmp_path: Path) -> None:
+def test_network_trains_saves_evaluates_and_exports(structure: str, tmp_path: Path) -> None:
     check_fit_and_export(tmp_path, *FITTED_AT_EVERY_PUSH[structure], size=33)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_isolated_worker")
 @pytest.mark.parametrize("name", sorted({*SHIPPED} - {"shapes", "fcn8s_vgg16_voc", "crf_rnn_fcn8s_voc"}))
-def test_a_shipped_network_takes_a_step_is_saved_reloaded_measured_and_exported(name: str, tmp_path: Path) -> None:
+def test_shipped_network_trains_saves_evaluates_and_exports(name: str, tmp_path: Path) -> None:
     check_fit_and_export(tmp_path, name)
 
 
 @pytest.mark.slow
-def test_an_export_is_checked_by_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole job once as a user has it."""
+def test_export_is_verified_in_a_separate_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The export runs once as for a user, without a shared worker."""
     monkeypatch.setattr("tfseg.exporting.artifacts.ask", verify.ask)
     started, run = [], subprocess.run
 
@@ -164,7 +164,7 @@ def check_fit_and_export(folder: Path, name: str, *overrides: str, size: int = 6
     assert [weight.path for weight in after.weights] == [weight.path for weight in before.weights]
     report = tfseg.export(run, folder / "exported")
     assert report.folder.is_dir() and (report.tflite is not None and report.tflite.is_file()) == lite
-    assert len(report.comparisons) == 1 + lite  # the SavedModel and the TFLite file, each with the Keras model
+    assert len(report.comparisons) == 1 + lite  # SavedModel and TFLite file, each with the Keras model
 
 
 STEPS_AT_EVERY_PUSH = (
@@ -176,21 +176,21 @@ STEPS_AT_EVERY_PUSH = (
     "fcn32s_googlenet_voc",
     "pspnet_resnet50_voc",
 )
-"""Seven whose layers are those of most others."""
+"""Seven networks that cover the layers of most others."""
 
 
 @pytest.mark.parametrize("name", rotating(SHIPPED, STEPS_AT_EVERY_PUSH))
-def test_one_step_gives_every_trainable_variable_a_gradient(name: str) -> None:
-    """Gradient of the training loss, auxiliary outputs included: finite everywhere, and zero for no variable."""
+def test_every_trainable_variable_has_a_gradient(name: str) -> None:
+    """Gradients of the training loss, including auxiliary outputs, are finite, and nonzero for every variable."""
     loss = f"training.loss={{type: cross_entropy, resolution: {load(name).training.loss.resolution}}}"
     pipeline = narrow(name, "training.batch_norm=train", "training.gradient_accumulation_steps=1", loss)
     model = pipeline.training.network(pipeline.build(training=True))
     pipeline.training.compile(model, pipeline.labels, steps_per_epoch=1, positions=pipeline.model.positions)
     random = np.random.default_rng(0)
-    for weight in model.trainable_weights:  # scores that start at zero would hide what lies below them
+    for weight in model.trainable_weights:  # zero-initialized scores block the gradients of earlier layers
         if weight.path.endswith("kernel") and not np.any(weight):
             weight.assign(random.normal(0, 0.05, weight.shape))
-    # Two images: over a single value, which pooling leaves of one, normalization has no gradient.
+    # Two images, because batch normalization of a single value, as after global pooling, has no gradient.
     image = random.integers(0, 256, (2, 65, 65, model.inputs[0].shape[-1])).astype(np.float32)
     mask = random.integers(0, pipeline.labels.count, (2, 65, 65))
     with tf.GradientTape() as tape:
@@ -201,9 +201,9 @@ def test_one_step_gives_every_trainable_variable_a_gradient(name: str) -> None:
     assert not [path for path, gradient in found.items() if not np.any(gradient)]
 
 
-def pictures(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
+def training_images(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     images, masks = [], []
-    for number, (name, voc) in enumerate(PICTURES.items(), start=1):
+    for number, (name, voc) in enumerate(IMAGES.items(), start=1):
         image = Image.open(folder / "JPEGImages" / f"{name}.jpg").convert("RGB").resize((size, size))
         mask = Image.open(folder / "SegmentationClassAug" / f"{name}.png").resize(
             (size, size), Image.Resampling.NEAREST
@@ -219,25 +219,25 @@ momentum = partial(keras.optimizers.SGD, momentum=0.9)
 
 
 class Learner(NamedTuple):
-    """How a network learns pictures by heart in few steps."""
+    """Settings with which a network fits a few images in few steps."""
 
     side: int = 65
-    """Height and width of the pictures: larger for networks that see outlines at stride 32 only."""
+    """Side of the images; larger for networks with a finest stride of 32."""
     width: float | None = None
-    """Of the backbone; without it that of `NARROW`."""
+    """Width multiplier of the backbone; None for that of `NARROW`."""
     optimizer: Callable[[], keras.optimizers.Optimizer] | None = None
-    """Without it, what is `usual`."""
+    """Optimizer; None for the one that `default_optimizer` selects."""
     start: str | None = None
-    """Whose weights it starts from, after twenty steps. As published: behind random ones the ReLUs of a large context,
-    which starts as the identity, would die."""
+    """Pipeline whose weights, after twenty steps, are the initial ones. As published: with random weights, the ReLUs of
+    a large context module, which is initialized as the identity, would die."""
     frozen: bool = False
-    """After forty steps BatchNorm keeps its statistics, as the shipped file has it: where one sees an image at several
-    scales, its moving statistics are those of all scales together, and what was learned by each scale's own is lost."""
+    """Freezes BatchNorm after forty steps, as in the shipped pipeline. In a multi-scale network, moving statistics mix
+    all scales, and differ from the batch statistics of each scale, on which the network was trained."""
 
 
-STEPS = 1000
-"""In which every network has learned: most need 40 to 100. Those that unpool stand still for a while, and have been
-seen to need 340, by the luck of their weights."""
+MAX_STEPS = 1000
+"""Maximum number of steps. Most networks need 40 to 100; those that unpool have needed up to 340, depending on their
+initial weights."""
 LEARNERS = {
     "bayesian_segnet_vgg16_camvid": Learner(width=0.25, optimizer=partial(adam, 5e-3)),
     "crf_rnn_fcn8s_voc": Learner(),
@@ -279,14 +279,14 @@ LEARNING_AT_EVERY_PUSH = {
     "deeplab_v2_vgg16_aspp_s_voc",  # an atrous pyramid
     "unet_camvid",  # deconvolution onto concatenated stages
 }
-"""Five families of operations."""
+"""Networks of five families of operations."""
 
 
 @pytest.mark.parametrize("name", rotating(LEARNERS, LEARNING_AT_EVERY_PUSH))
-def test_a_network_learns_four_real_pictures_by_heart(name: str, shared: Path) -> None:
-    """Where gradients did not reach a part, or were wrong, it would not: 0.95 leaves room for blurred outlines only."""
+def test_network_fits_four_real_images(name: str, shared: Path) -> None:
+    """A mean IoU of 0.95, which allows for blurred outlines, requires correct gradients in all parts of the network."""
     learner = LEARNERS[name]
-    images, masks = pictures(shared / "data" / "voc2012", learner.side)
+    images, masks = training_images(shared / "data" / "voc2012", learner.side)
     keras.utils.set_random_seed(0)
     model = learning(name, learner)
     batches = tf.data.Dataset.from_tensors((images, masks)).repeat()
@@ -299,37 +299,38 @@ def test_a_network_learns_four_real_pictures_by_heart(name: str, shared: Path) -
         model.fit(batches, steps_per_epoch=40, shuffle=False, verbose=0)
         prepare(model, batch_norm="frozen", freeze=(), synchronized=False)
         compiled(model, learner)
-    for _ in range(STEPS // 20):
+    for _ in range(MAX_STEPS // 20):
         model.fit(batches, steps_per_epoch=20, shuffle=False, verbose=0)
         if (found := mean_iou(model, images, masks)) > 0.95:
             return
-    pytest.fail(f"mIoU {found:.3f} after {STEPS} steps")
+    pytest.fail(f"mIoU {found:.3f} after {MAX_STEPS} steps")
 
 
 def mean_iou(model: keras.Model, images: np.ndarray, masks: np.ndarray) -> float:
-    """Mean IoU of the network in inference, without a graph: tracing `evaluate` takes longer than a few calls."""
+    """Returns the mean IoU at inference, computed eagerly: tracing `evaluate` takes longer than a few calls."""
     metric = tfseg.metrics.SegmentationMetrics(CLASSES.count, CLASSES.ignore)
     metric.update_state(masks, model(images, training=False))
     return float(metric.result()["miou"])
 
 
-def test_no_network_is_left_out() -> None:
+def test_every_shipped_network_has_settings() -> None:
     assert set(LEARNERS) == set(SHIPPED)
 
 
 def learning(name: str, learner: Learner) -> keras.Model:
-    """The network with random weights, ready for `fit`."""
+    """Returns the compiled network with random weights."""
     width = [] if learner.width is None else [f"model.backbone.width_multiplier={learner.width}"]
     return compiled(narrow(name, *width).model.build(CLASSES), learner)
 
 
 def compiled(model: keras.Model, learner: Learner) -> keras.Model:
-    optimizer = learner.optimizer() if learner.optimizer else usual(model)
+    optimizer = learner.optimizer() if learner.optimizer else default_optimizer(model)
     model.compile(optimizer, tfseg.losses.CrossEntropy(CLASSES.ignore), jit_compile=False)
     return model
 
 
-def usual(model: keras.Model) -> keras.optimizers.Optimizer:
-    """Momentum where BatchNorm makes the size of weights meaningless, Adam where nothing does."""
+def default_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
+    """Returns SGD with momentum for networks with BatchNorm, which are invariant to the scale of their weights, and
+    Adam for others."""
     normed = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
     return momentum(0.05, clipnorm=5.0) if normed else adam(1e-3)

@@ -1,8 +1,8 @@
-"""Every option matters: each field of a pipeline, changed alone in a file, gives another result of a command.
+"""Every option has an effect: each field of a pipeline, changed alone in a file, changes the result of a command.
 
-The fields, and another value for each, are those of `cases.py`. What decoders, losses and the like make of their fields
-is checked there, by `checks.check_spec_fields`. Here is what lies before and behind: an override of any field arrives
-at the spec, and what only commands make something of, the sections of a pipeline, shows in what commands do.
+The fields, and another value for each, come from `cases.py`. `checks.check_spec_fields` checks there how decoders,
+losses and other components use their fields. The tests here check that an override of any field reaches its spec, and
+that fields used only by commands, those of the sections of a pipeline, change the results of commands.
 """
 
 import dataclasses
@@ -47,17 +47,17 @@ COMPONENTS = {"decoder": [SmallCnn]}
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The module that the case of the pipeline names."""
+    """Creates the plugin module of the pipeline's test case."""
     (name,) = CASES[Pipeline].changes["plugins"]
     (tmp_path / f"{name}.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(tmp_path)
 
 
-# From a file to the spec.
+# Overrides reach the spec.
 
 
 def pipeline_of(case: SpecCase, value: Any) -> Pipeline:
-    """A pipeline with `value` in its place, and beside it what it needs."""
+    """Returns a pipeline that contains `value`, with the other fields that it needs."""
     while not isinstance(value, Pipeline):
         holder, field, listed = PLACES[type(value)]
         beside, case = case.beside, CASES[holder]
@@ -66,7 +66,7 @@ def pipeline_of(case: SpecCase, value: Any) -> Pipeline:
 
 
 def within(pipeline: Pipeline, kind: type) -> Any:
-    """The spec in the place of `kind`."""
+    """Returns the spec of type `kind` in the pipeline."""
     if kind is Pipeline:
         return pipeline
     holder, field, listed = PLACES[kind]
@@ -75,7 +75,7 @@ def within(pipeline: Pipeline, kind: type) -> Any:
 
 
 def path(kind: type) -> str:
-    """Where a file has a spec: `data.source.mask.`, or nothing for the pipeline itself."""
+    """Returns the path of a spec in a file: `data.source.mask.`, or an empty string for the pipeline itself."""
     if kind is Pipeline:
         return ""
     holder, field, listed = PLACES[kind]
@@ -83,16 +83,16 @@ def path(kind: type) -> str:
 
 
 def overrides(kind: type, name: str, spec: Any) -> Overrides:
-    """What a user writes to give a field the value that `spec` has."""
+    """Returns the overrides that set a field to its value in `spec`."""
     if name == "type":
         return (f"{path(kind).removesuffix('.')}={dump(spec)}",)
-    word = name.removesuffix("_")  # `class` is no name in Python
-    key, both = f"{path(kind)}{word}", ("data.source.channels", "model.channels")  # always the same number
+    word = name.removesuffix("_")  # `class` is a keyword in Python
+    key, both = f"{path(kind)}{word}", ("data.source.channels", "model.channels")  # must be equal
     return tuple(f"{each}={dump(getattr(spec, name))}" for each in (both if key in both else (key,)))
 
 
 @pytest.mark.parametrize("case", SPECS, ids=lambda case: case.name)
-def test_every_field_arrives_by_an_override(case: SpecCase, tmp_path: Path, plugin: None) -> None:
+def test_overrides_set_every_field(case: SpecCase, tmp_path: Path, plugin: None) -> None:
     kind, file, written = type(case.value), tmp_path / "pipeline.yaml", None
     for name, before, after in variants(case):
         if before != written:
@@ -100,34 +100,34 @@ def test_every_field_arrives_by_an_override(case: SpecCase, tmp_path: Path, plug
             written = within(load(file), kind)
             assert written == before
         changed = load(file, overrides(kind, name, after), allow_plugins=True)
-        assert dump(within(changed, kind)) == dump(after)  # as text: a plugin makes other classes
+        assert dump(within(changed, kind)) == dump(after)  # as text, because a plugin creates new classes
 
 
 @pytest.mark.parametrize("kind", slots(Pipeline)["head"])
-def test_a_head_that_the_decoder_does_not_need_is_refused(kind: type, tmp_path: Path) -> None:
+def test_heads_other_than_the_required_one_are_rejected(kind: type, tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
     file.write_text(dump(pipeline_of(CASES[kind], CASES[kind].value)))
     own = within(load(file), kind).type
     for other in {member.type for member in slots(Pipeline)["head"]} - {own}:
-        with pytest.raises(tfseg.SpecError, match=f"these scores come to the image's size by {own}. Received: {other}"):
+        with pytest.raises(tfseg.SpecError, match=f"this decoder requires head: {own}. Received: {other}"):
             load(file, [f"model.head={other}"])
 
 
-# From the spec to what a command does.
+# Fields change the results of commands.
 
 
 def digest(values: Any) -> list[tuple[tuple[int, ...], str]]:
-    """Arrays, also those in dicts, short enough to be compared and shown."""
+    """Returns shapes and hashes of arrays, which may be nested, for comparison."""
     found = [np.asarray(value) for value in keras.tree.flatten(list(values))]
     return [(value.shape, hashlib.sha256(value.tobytes()).hexdigest()[:12]) for value in found]
 
 
 class _Fit(Exception):
-    """Ends a training where Keras would begin."""
+    """Stops a training at the call of `keras.Model.fit`."""
 
 
 def handed(pipeline: Pipeline, folder: Path) -> tuple[keras.Model, Any, dict[str, Any]]:
-    """What `tfseg fit` hands to Keras: the compiled network, the batches, and the further arguments of `fit`."""
+    """Returns what `tfseg fit` passes to Keras: the compiled network, the batches, and further arguments of `fit`."""
 
     def fit(*given: Any, **further: Any) -> None:
         raise _Fit(*given, further)
@@ -140,11 +140,12 @@ def handed(pipeline: Pipeline, folder: Path) -> tuple[keras.Model, Any, dict[str
 
 
 def trained(pipeline: Pipeline, folder: Path) -> Any:
-    """How `tfseg fit` trains: its loss, three steps of its network with gradients of one, and for how long."""
+    """Returns how `tfseg fit` trains: its loss, the weights after three steps with gradients of one, and its
+    duration."""
     model, _, given = handed(pipeline, folder)
     scores = np.random.default_rng(0).normal(size=(2, 4, 4, pipeline.labels.count)).astype(np.float32)
     pair = [for_each(model, value) for value in (np.arange(32).reshape(2, 4, 4) % 7 % 2, scores)]
-    seen = {
+    result = {
         "loss": float(model.compute_loss(None, *pair)),
         "layers": [(layer.name, layer.dtype_policy.name, layer.trainable) for layer in model.layers],
         "compiled": (model.jit_compile, type(model.distribute_strategy).__name__),
@@ -155,33 +156,33 @@ def trained(pipeline: Pipeline, folder: Path) -> Any:
         model.distribute_strategy.run(
             lambda: model.optimizer.apply([tf.ones_like(weight) for weight in model.trainable_weights])
         )
-    return {**seen, "weights": digest(model.get_weights())}
+    return {**result, "weights": digest(model.get_weights())}
 
 
 def fed(pipeline: Pipeline, folder: Path) -> Any:
-    """The pictures of the first epoch of `tfseg fit`, and those that validate it."""
+    """Returns the training images of the first epoch of `tfseg fit` and its validation images."""
     _, training, given = handed(pipeline, folder)
-    return pictures(training, given["validation_data"], given["steps_per_epoch"])
+    return image_digests(training, given["validation_data"], given["steps_per_epoch"])
 
 
 def prepared(pipeline: Pipeline, folder: Path) -> Any:
-    """The same pictures, without a network to hand them to, which takes longer."""
+    """Returns the same images without building a network, which is faster."""
     data = pipeline.data.open(pipeline.labels, pipeline.seed)
     validation = data.evaluation(pipeline.data.validation_split)
-    return pictures(data.training(epochs=1), validation, data.steps_per_epoch)
+    return image_digests(data.training(epochs=1), validation, data.steps_per_epoch)
 
 
-def pictures(training: tf.data.Dataset, validation: tf.data.Dataset, steps: int) -> Any:
+def image_digests(training: tf.data.Dataset, validation: tf.data.Dataset, steps: int) -> Any:
     return [[digest(pair) for pair in data.as_numpy_iterator()] for data in (training.take(steps), validation)]
 
 
 def read(pipeline: Pipeline, folder: Path) -> Any:
-    """The files that training reads."""
+    """Returns the files that training reads."""
     return pipeline.data.open(pipeline.labels).files(pipeline.data.train_split)
 
 
 def finished(pipeline: Pipeline, folder: Path) -> Path:
-    """A run directory as a training leaves it, of a network that learned nothing."""
+    """Creates a run directory with an untrained network."""
     folder.mkdir()
     (folder / FILE).write_text(dump(pipeline))
     (folder / LABELS).write_text(labels_text(pipeline.labels))
@@ -191,15 +192,15 @@ def finished(pipeline: Pipeline, folder: Path) -> Path:
 
 
 def predicted(pipeline: Pipeline, folder: Path) -> Any:
-    """The files of `tfseg predict --overlay`."""
-    picture = folder.with_suffix(".png")
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)).save(picture)
-    written = tfseg.predict(finished(pipeline, folder), [picture], folder / "masks", overlay=True)
+    """Returns the files written by `tfseg predict --overlay`."""
+    image = folder.with_suffix(".png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)).save(image)
+    written = tfseg.predict(finished(pipeline, folder), [image], folder / "masks", overlay=True)
     return [(file.suffixes, hashlib.sha256(file.read_bytes()).hexdigest()) for file in written]
 
 
 def exported(pipeline: Pipeline, folder: Path) -> Any:
-    """What `tfseg export` leaves, if its artifacts were wrong by 0.005: they are not written here, only asked for."""
+    """Returns the results of `tfseg export` for artifacts with an error of 0.005; the artifacts are not written."""
     expected: dict[str, np.ndarray] = {}
 
     def expectations(model: keras.Model, asked: Any, seen: Any) -> Any:
@@ -220,18 +221,18 @@ def exported(pipeline: Pipeline, folder: Path) -> Any:
         try:
             report = tfseg.export(source, folder / "out")
         except ExportError:
-            return "refused"
+            return "rejected"
     left = sorted(str(file.relative_to(folder)) for file in report.folder.iterdir())
     return left, (report.folder / LABELS).read_text(), [(one.images, one.pixels) for one in report.comparisons]
 
 
 def network(pipeline: Pipeline, folder: Path) -> Any:
-    """The layers that every command builds."""
+    """Returns the layers of the network."""
     return layout(symbolically(pipeline.build))
 
 
 def choices(pipeline: Pipeline, folder: Path) -> Any:
-    """The specs that may stand in each slot."""
+    """Returns the specs allowed in each slot."""
     return {slot: [member.__name__ for member in found] for slot, found in slots(type(pipeline)).items()}
 
 
@@ -258,18 +259,18 @@ SHOWN: dict[str, Shows | tuple[Shows, ...]] = {
     "Export": exported,
     "Tflite": exported,
 }
-"""What shows the fields of a section, or a single one."""
+"""Functions that show the effect of the fields of a section, or of a single field."""
 NEEDED: dict[str, Overrides] = {
     "Labels.ignore": ("data.crop=40", "data.batch_size=5"),
-    "Training.accumulate": ("training.schedule=constant",),
+    "Training.gradient_accumulation_steps": ("training.schedule=constant",),
     "Training.auxiliary_weight": (
         "model={backbone: {type: alexnet, width_multiplier: 0.02}, decoder: {type: pspnet, filters: 4, bins: [1]}}",
     ),
 }
-"""Overrides without which a field means nothing, or shows in what another one does."""
+"""Overrides without which a field has no effect, or none of its own."""
 SECTIONS = [case for case in SPECS if case.makes is None]
 _BASES: dict[tuple[Shows, str], Any] = {}
-"""What was seen of a pipeline before a change; it is common to many fields."""
+"""Results before a change, shared by many fields."""
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ _BASES: dict[tuple[Shows, str], Any] = {}
     [(case, name) for case in SECTIONS for name in case.changes],
     ids=lambda each: each if isinstance(each, str) else each.name,
 )
-def test_every_field_of_a_section_shows_in_a_command(case: SpecCase, name: str, tmp_path: Path, plugin: None) -> None:
+def test_every_field_of_a_section_changes_a_command(case: SpecCase, name: str, tmp_path: Path, plugin: None) -> None:
     kind, option, file = type(case.value), f"{case.name}.{name}", tmp_path / "pipeline.yaml"
     assert within(PIPELINE, kind) == case.value
     file.write_text(dump(PIPELINE))
@@ -293,11 +294,11 @@ def test_every_field_of_a_section_shows_in_a_command(case: SpecCase, name: str, 
         if key not in _BASES:
             _BASES[key] = shows(base, folder.with_name(f"{folder.name}-base"))
             again = shows(base, folder.with_name(f"{folder.name}-again"))
-            assert same(again, _BASES[key]), "what is looked at must not change by itself"
+            assert same(again, _BASES[key]), "the result is not reproducible"
         assert not same(shows(changed, folder), _BASES[key])
 
 
-# The layers of a graph, whose fields are the arguments of a constructor.
+# Layers of a graph, whose fields are constructor arguments.
 
 CANDIDATES: tuple[Any, ...] = (
     *(True, False, None, 2, 3, 4, 1, 0, 0.25, 0.5, (2, 1), ((1, 2), (0, 1)), -1, (1, 2), 8),
@@ -306,7 +307,7 @@ CANDIDATES: tuple[Any, ...] = (
     *("basic", "large", "once", "builtin", "native", "pooling_first", "pooling_last"),
     *(7, "scalar", "per_class", "potts", "after", "symmetric", "permutohedral", "convolutional", "batch", "group"),
 )
-"""Values of which each argument of a layer takes two."""
+"""Candidate values; every argument of a layer accepts at least two."""
 REQUIRED = {
     "num_classes": 2,
     "filters": 4,
@@ -322,11 +323,11 @@ REQUIRED = {
     "scales": 2,
     "stddev": 0.1,
 }
-"""Values for arguments without default."""
+"""Values for arguments without a default."""
 
 
 def made(kind: type[Node], arguments: dict[str, Any]) -> str | None:
-    """The layer in words, or None where the arguments are refused."""
+    """Returns the config of the layer as text, or None if the arguments are rejected."""
     needed = {key: REQUIRED.get(key, "relu") for key in kind.__pydantic_fields__ if key in kind.DEFAULTS}  # type: ignore[attr-defined]
     needed = {key: value for key, value in needed.items() if kind.__pydantic_fields__[key].is_required()}  # type: ignore[attr-defined]
     word = get_args(get_type_hints(kind)["layer"])[0]
@@ -337,17 +338,17 @@ def made(kind: type[Node], arguments: dict[str, Any]) -> str | None:
 
 
 @pytest.mark.parametrize("word", NODES)
-def test_every_argument_of_a_layer_matters(word: str) -> None:
+def test_every_argument_of_a_layer_has_an_effect(word: str) -> None:
     kind = NODES[word]
     assert get_origin(get_type_hints(kind)["layer"]) is Literal
     assert set(kind.__pydantic_fields__) == {"layer", "name", "inputs", *kind.DEFAULTS}  # type: ignore[attr-defined]
-    for argument in set(kind.DEFAULTS) - {"trainable"}:  # Keras's own, which means nothing without weights
+    for argument in set(kind.DEFAULTS) - {"trainable"}:  # has no effect on layers without weights
         found = (made(kind, {argument: value}) for value in CANDIDATES)
         first = next((one for one in found if one is not None), None)
         assert any(other not in (None, first) for other in found), f"{word}: `{argument}` changes nothing"
 
 
-def test_name_layer_and_inputs_of_a_layer_matter() -> None:
+def test_name_layer_and_inputs_of_a_layer() -> None:
     conv = NODES["conv"](name="a", layer="conv", filters=2, kernel_size=1)  # type: ignore[call-arg]
     assert conv.sources("above") == ("above",)
     assert NODES["conv"](name="a", layer="conv", filters=2, kernel_size=1, inputs=IMAGE).sources("above") == (IMAGE,)  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""Parts of a user's own that are wrong end in words, each at its key."""
+"""Errors in custom components are reported as messages, each with its key."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ PARTS = {"backbone": SmallCnn(filters=2), "decoder": Fcn(strides=(16,))}
 
 
 def network(**own: object) -> Segmenter:
-    """A network with parts that no file could name without a plug-in."""
+    """Returns a network with custom parts, without a plugin."""
     model = Segmenter(**PARTS)
     for slot, part in own.items():
         object.__setattr__(model, slot, part)
@@ -37,7 +37,7 @@ def network(**own: object) -> Segmenter:
 
 @spec
 class OwnDecoder(Decoder):
-    """Whatever a test makes of it."""
+    """Custom part whose behavior a test sets."""
 
     type: Literal["own"] = "own"
     call: Any = None
@@ -53,7 +53,7 @@ class OwnDecoder(Decoder):
 
 @spec
 class OwnHead(Head):
-    """Whatever a test makes of it."""
+    """Custom part whose behavior a test sets."""
 
     type: Literal["own"] = "own"
     call: Any = None
@@ -64,7 +64,7 @@ class OwnHead(Head):
 
 @spec
 class OwnRefinement(Refinement):
-    """Whatever a test makes of it."""
+    """Custom part whose behavior a test sets."""
 
     type: Literal["own"] = "own"
     call: Any = None
@@ -88,41 +88,41 @@ def failing(*_: object) -> None:
         ),
         (
             "head",
-            OwnHead(call=lambda scores, seen, image, stride: None),
+            OwnHead(call=lambda scores, padded, image, stride: None),
             "ValueError: expected scores [batch, height, width, 3]. Received: None",
         ),
         ("refine", OwnRefinement(call=failing), "KeyError: 'pool9'"),
     ],
 )
-def test_a_part_that_cannot_be_built(slot: str, part: Any, reason: str) -> None:
+def test_parts_that_cannot_be_built_are_reported(slot: str, part: Any, reason: str) -> None:
     with pytest.raises(ModelError) as caught:
         network(**{slot: part}).build(LABELS)
-    message = f"own cannot be built into this network ({reason}). Correct it, or take another one"
-    assert caught.value.faults == ((("model", slot), message),)
+    message = f"own failed to build ({reason}). Correct it, or use another one"
+    assert caught.value.problems == ((("model", slot), message),)
     assert str(caught.value) == f"model.{slot}: {message}"
 
 
-def test_a_head_that_there_is_not() -> None:
+def test_unknown_heads_are_reported() -> None:
     decoder = OwnDecoder(call=failing, answer="nope")
     [(path, message)] = network(decoder=decoder).problems(Context(LABELS, 3))
     assert path == ("decoder",)
     assert message == (
-        "own asks for no head that there is: crop, interp, resize, resize_corners, zoom, or None. Received: 'nope'"
+        "own requires an unknown head; expected crop, interp, resize, resize_corners, zoom, or None. Received: 'nope'"
     )
 
 
-class Says:
-    """Says what a test lets it."""
+class Component:
+    """Component whose `problems` a test sets."""
 
-    def __init__(self, says: Callable[[], Any]) -> None:
-        self.problems = says
+    def __init__(self, problems: Callable[[], Any]) -> None:
+        self.problems = problems
 
 
 EXPECTED = 'Expected pairs of a path, such as ("width",), and a message, or none at all'
 
 
 @pytest.mark.parametrize(
-    ("says", "found"),
+    ("problems", "found"),
     [
         (lambda: [(("width",), "too wide")], [(("width",), "too wide")]),
         (lambda: [("fc.dilation_rate", "too wide")], [(("fc", "dilation_rate"), "too wide")]),
@@ -131,11 +131,11 @@ EXPECTED = 'Expected pairs of a path, such as ("width",), and a message, or none
         (failing, [((), f"its `problems` fails with KeyError: 'pool9'. {EXPECTED}")]),
     ],
 )
-def test_problems_that_are_told_wrongly(says: Callable[[], Any], found: list[Any]) -> None:
-    assert list(component_problems(Says(says))) == found
+def test_invalid_results_of_problems_are_reported(problems: Callable[[], Any], found: list[Any]) -> None:
+    assert list(component_problems(Component(problems))) == found
 
 
-def test_what_a_training_makes_is_looked_at() -> None:
+def test_results_of_training_components_are_checked() -> None:
     part = OwnDecoder(call=failing)
     with pytest.raises(RunError) as caught:
         construct("loss", keras.losses.Loss, part, 1, 2, 3)
@@ -147,8 +147,8 @@ def test_what_a_training_makes_is_looked_at() -> None:
     )
 
 
-def test_what_is_said_in_words_already_stays() -> None:
-    """Counting classes, a loss reads masks."""
+def test_errors_of_tfseg_are_not_wrapped() -> None:
+    """A loss that counts classes reads masks and can raise a DataError."""
 
     def counting(*_: object) -> None:
         raise DataError("a.png: cannot be decoded")
@@ -158,7 +158,7 @@ def test_what_is_said_in_words_already_stays() -> None:
 
 
 class Op:
-    """An augmentation of a user's own."""
+    """Custom augmentation."""
 
     BEFORE_CROP = False
     type = "own"
@@ -186,7 +186,7 @@ class Op:
         (lambda image, mask: image, "data.augment: own must return an image, uint8 [height, width, 3], and a mask"),
     ],
 )
-def test_augmentations(call: Callable[..., Any], message: str) -> None:
+def test_invalid_augmentations_are_reported(call: Callable[..., Any], message: str) -> None:
     image, mask = tf.zeros([4, 4, 3], tf.uint8), tf.zeros([4, 4], tf.int32)
     with pytest.raises(DataError) as caught:
         augmented(image, mask, tf.constant([0, 0], tf.int64), (Op(call),), View(255))
@@ -195,7 +195,7 @@ def test_augmentations(call: Callable[..., Any], message: str) -> None:
 
 @keras.saving.register_keras_serializable(package="tests")
 class Forgetful(keras.layers.Layer):
-    """Its `get_config` lacks what it was made with."""
+    """A layer whose `get_config` lacks its arguments."""
 
     def __init__(self, factor: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -209,21 +209,21 @@ class Forgetful(keras.layers.Layer):
 
 
 class Unregistered(keras.layers.Layer):
-    """Keras does not know it."""
+    """A layer that is not registered with Keras."""
 
     def call(self, x: Any) -> Any:
         return x
 
 
-def test_networks_that_could_not_be_loaded_again() -> None:
+def test_networks_that_cannot_be_reloaded_are_reported() -> None:
     image = keras.Input((None, None, 3))
     assert not list(reloading_problems(keras.Model(image, Forgetful(name="kept")(image))))
     [(path, message)] = reloading_problems(keras.Model(image, Forgetful(0.5, name="half")(image)))
     assert path == ()
-    assert message == ("factor of layer 'half' is another once it is saved and loaded; return it by get_config")
+    assert message == "factor of layer 'half' changes when it is saved and reloaded; return it from get_config"
     [(_, message)] = reloading_problems(keras.Model(image, Unregistered()(image)))
-    assert message.startswith("the network could not be loaded again once it is saved (")
-    assert message.endswith("). Register its layers, and give them get_config")
+    assert message.startswith("the network cannot be reloaded after saving (")
+    assert message.endswith("). Register its layers, and implement their get_config")
     [(_, message)] = reloading_problems(keras.Model(image, keras.layers.Lambda(lambda x: x)(image)))
     assert "Lambda" in message or "lambda" in message
 
@@ -261,12 +261,14 @@ COMPONENTS = {"decoder": [Plain]} if WHICH == 1 else {"layers": [softcap]} if WH
     ("which", "message"),
     [
         (1, 'slot "decoder": Plain is no spec: put @spec, of tfseg.spec, above it rather than @dataclass'),
-        (2, 'slot "layers": softcap has no capital letter in its name, of which the word in a file is made'),
+        (2, 'slot "layers": softcap has no capital letter in its name, from which its name in a file is derived'),
         (3, ""),
     ],
 )
-def test_components(which: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A layer that takes nothing of its own needs no `get_config`."""
+def test_invalid_components_of_plugins_are_reported(
+    which: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer without arguments of its own needs no `get_config`."""
     name = f"own_parts_{which}"
     (tmp_path / f"{name}.py").write_text(f"WHICH = {which}\n{PLUGIN}")
     monkeypatch.syspath_prepend(tmp_path)
@@ -281,7 +283,7 @@ def test_components(which: int, message: str, tmp_path: Path, monkeypatch: pytes
     assert message in str(caught.value)
 
 
-def test_modules_that_are_not_found_or_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugins_that_cannot_be_imported_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "leaves_at_once.py").write_text("import sys\nsys.exit(4)\n")
     monkeypatch.syspath_prepend(tmp_path)
     for module, words in (

@@ -136,14 +136,17 @@ CONFIG = """
         ({"component": "3"}, "expected a list of Keras layers; received 3"),
         (
             {"argument": "x=len"},
-            "Own has the argument x, whose default no file can write; expected a number, text, a list of them or a "
-            "map. Received: <built-in function len>",
+            "Own has the argument x, whose default cannot be written in a file; expected a number, a string, a list of "
+            "these or a map. Received: <built-in function len>",
         ),
-        ({"config": ""}, "Own has no get_config, by which a saved network keeps its arguments; return x there"),
+        (
+            {"config": ""},
+            "Own has no get_config, which a saved network needs to restore its arguments; return x from it",
+        ),
         (
             {"register": ""},
-            "Own is not registered, and a saved network finds its layers by name; put "
-            '@keras.saving.register_keras_serializable(package="…") above it',
+            "Own is not registered, which loading a saved network requires; decorate it with "
+            '@keras.saving.register_keras_serializable(package="…")',
         ),
     ],
 )
@@ -180,7 +183,7 @@ def test_a_layer_whose_config_leaves_something_out(tmp_path: Path, monkeypatch: 
             ("plugins=[own_forgetful]", "model.layers=[{name: a, layer: own}]", "data.source=shapes"),
             allow_plugins=True,
         )
-    assert "Own could not be loaded again: its get_config lacks x" in str(error.value)
+    assert "Own cannot be reloaded: its get_config lacks x" in str(error.value)
 
 
 def test_masks_of_ones_own(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One set of weights at any output stride, as a function on the pipeline."""
+"""Retargeting of a pipeline: one set of weights at any output stride."""
 
 from pathlib import Path
 
@@ -28,8 +28,9 @@ def pipeline(folder: Path, *overrides: str) -> Pipeline:
     return load(file, overrides)
 
 
-def test_scores_are_the_same_at_more_places(tmp_path: Path) -> None:
-    """The rates of the decoder follow the stride; at sizes 32k + 1 every fourth place of stride 8 is one of 32."""
+def test_scores_agree_at_common_positions(tmp_path: Path) -> None:
+    """The decoder's rates are scaled with the stride. At sizes 32k + 1, every fourth position at stride 8 is one at
+    stride 32."""
     coarse = pipeline(tmp_path, ATROUS)
     fine = tfseg.retarget(coarse, 8)
     assert (fine.model.backbone.output_stride, fine.model.decoder.rates) == (8, (8, 16))
@@ -44,7 +45,7 @@ def test_scores_are_the_same_at_more_places(tmp_path: Path) -> None:
     np.testing.assert_allclose(many[:, ::4, ::4] / np.abs(few).max(), few / np.abs(few).max(), atol=1e-5)
 
 
-def test_a_saved_network_gives_its_weights_to_another_output_stride(tmp_path: Path) -> None:
+def test_weights_can_be_transferred_to_another_output_stride(tmp_path: Path) -> None:
     coarse = pipeline(tmp_path, "model.backbone={type: small_cnn, filters: 2, output_stride: 32}")
     coarse.build().save(tmp_path / "model.keras")
     trained = keras.models.load_model(tmp_path / "model.keras")
@@ -88,18 +89,18 @@ def test_a_saved_network_gives_its_weights_to_another_output_stride(tmp_path: Pa
         (
             ("model.backbone.output_stride=8", "model.decoder={type: deeplab_v2, rates: [6, 12]}"),
             32,
-            "model.decoder.rates: places of the backbone's map are counted here, and at 4 times the stride these are "
-            "no whole numbers. Received: [6, 12]",
+            "model.decoder.rates: these are in positions of the feature map, and at 4 times the output stride they "
+            "are not integers. Received: [6, 12]",
         ),
         (
             ("model={type: graph, layers: [{name: a, layer: conv, filters: 3, kernel_size: 1}]}",),
             8,
-            "model.type: a graph's strides stand in its layers, and only a backbone can be given another one. "
+            "model.type: the output stride of a graph is set by its layers; only that of a backbone can be changed. "
             "Received: graph",
         ),
     ],
 )
-def test_what_cannot_be_retargeted(
+def test_networks_that_cannot_be_retargeted(
     overrides: tuple[str, ...], output_stride: int, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError) as error:
@@ -107,7 +108,7 @@ def test_what_cannot_be_retargeted(
     assert str(error.value) == message
 
 
-def test_the_demo_names_its_strides() -> None:
+def test_strides_of_the_demo_are_reported() -> None:
     with pytest.raises(ModelError) as error:
         tfseg.retarget(tfseg.load("shapes"), 8)
     assert str(error.value) == (

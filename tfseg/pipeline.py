@@ -141,7 +141,7 @@ def check(
     try:
         description, faults = pipeline.analyze()
     except ModelError as error:
-        _refuse(document, error.faults)
+        _refuse(document, error.problems)
         raise
     _refuse(document, faults)
     return pipeline, description

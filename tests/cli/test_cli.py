@@ -145,7 +145,7 @@ def test_check(tiny: str, said: Said) -> None:
     code, out, err = said("check", tiny, "model.backbone.output_stride=8", "model.decoder.strides=[8]", tiny)
     assert (code, err) == (0, "")
     assert out.count(f"{tiny}: good\n") == 2
-    assert re.search(r"^  parameters +[\d,]+ \([\d,]+ trainable, [\d,]+ fixed\)$", out, re.MULTILINE)
+    assert re.search(r"^  parameters +[\d,]+ \([\d,]+ trainable, [\d,]+ non-trainable\)$", out, re.MULTILINE)
     assert re.search(r"^  output stride +8$", out, re.MULTILINE)
     assert re.search(r"^  receptive field +\d+ pixels$", out, re.MULTILINE)
     assert re.search(r"^  output +\[batch, height, width, 3\]$", out, re.MULTILINE)

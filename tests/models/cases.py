@@ -1,4 +1,4 @@
-"""Every spec of a model, tiny."""
+"""Test cases of the model specs, in miniature."""
 
 from typing import Any
 
@@ -39,20 +39,20 @@ DEEPLAB = {
     "dropout": 0.5,
     "align_corners": False,
 }
-OTHER_HEADS = {"type": "test_a_head_that_the_decoder_does_not_need_is_refused"}
+OTHER_HEADS = {"type": "test_heads_other_than_the_required_one_are_rejected"}
 
 
 def net(model: Any) -> str:
-    """The network in training."""
+    """Returns the layout of the network that is trained."""
     return layout(symbolically(lambda: model.build(Labels(names=("road", "sky")), training=True)))
 
 
 def part(
     slot: str, value: Any, changes: dict[str, Any], elsewhere: dict[str, str] | None = None, **beside: Any
 ) -> SpecCase:
-    """A part of a `Segmenter`, with what it needs beside it."""
+    """Returns the case of a part of a `Segmenter`, together with the other parts that it needs."""
     return SpecCase(
-        value, lambda each: net(Segmenter(**{**beside, slot: each})), changes, elsewhere=elsewhere or {}, beside=beside
+        value, lambda part: net(Segmenter(**{**beside, slot: part})), changes, elsewhere=elsewhere or {}, beside=beside
     )
 
 
@@ -118,7 +118,7 @@ CASES = [
             **DEEPLAB,
             "separable": False,
             "low_level": 8,
-            "low_level_channels": 6,
+            "low_level_filters": 6,
             "refinements": 1,
         },
         backbone=SMALL,

@@ -1,4 +1,4 @@
-"""Small networks that the tests of models share."""
+"""Small networks shared by the tests of models."""
 
 from collections.abc import Callable
 
@@ -33,7 +33,7 @@ SMALL: dict[str, Callable[[], Segmenter]] = {
     ),
     "vgg16_resize": lambda: Segmenter(backbone=Vgg16(width_multiplier=1 / 64), decoder=Fcn()),
 }
-"""One of every kind, tiny."""
+"""Tiny networks, one per family."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a backbone is like is read off its layers, and costs nothing but time."""
+"""Properties of backbones are derived from their layers, without creating weights."""
 
 import random
 from typing import Any, Literal
@@ -24,11 +24,11 @@ DECODER = Fcn(strides=(16,))
 
 @spec
 class Own(Backbone):
-    """One convolution, behind whatever a test puts there."""
+    """A convolution that follows any layer."""
 
     type: Literal["own"] = "own"
     before: Any = None
-    """A layer; it has no hash that tells two of them apart."""
+    """Layer before the convolution; not hashable by value."""
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         x = image if self.before is None else self.before(image)
@@ -36,7 +36,7 @@ class Own(Backbone):
 
 
 class Shuffled(keras.layers.Layer):
-    """A layer whose places nobody knows."""
+    """A layer of unknown geometry."""
 
     def call(self, x):
         return x[:, ::-1]
@@ -70,8 +70,8 @@ class Shuffled(keras.layers.Layer):
     ],
     ids=lambda each: getattr(each, "type", None),
 )
-def test_maps_that_reach_beyond_the_image(backbone: Backbone, expected: tuple[bool, bool]) -> None:
-    """The dilation net pads by 186 pixels too, and its convolutions take them away again."""
+def test_feature_maps_that_extend_beyond_the_image(backbone: Backbone, expected: tuple[bool, bool]) -> None:
+    """The dilation network pads by 186 pixels too, and its convolutions remove them again."""
     features = backbone_features(backbone, 3)
     assert (extends_beyond_image(features), needs_crop(features)) == expected
 
@@ -88,7 +88,7 @@ def test_maps_that_reach_beyond_the_image(backbone: Backbone, expected: tuple[bo
     ],
     ids=lambda each: getattr(each, "type", None),
 )
-def test_sizes_that_move_places_and_layers_that_are_not_known_are_two_answers(backbone: Backbone, kind: type) -> None:
+def test_size_dependent_positions_and_unknown_layers_are_distinguished(backbone: Backbone, kind: type) -> None:
     assert type(unknown_positions(backbone_features(backbone, 3))) is kind
 
 
@@ -96,25 +96,25 @@ def problems(**parts: object) -> list[tuple[tuple[str | int, ...], str]]:
     return list(Segmenter(**parts).problems(Context(LABELS, 3)))
 
 
-def test_what_a_decoder_says_of_both() -> None:
-    told = "deconv crops at fixed places, but where small_cnn samples the image depends on the image's size. Set it to "
+def test_problems_of_size_dependent_and_unknown_positions() -> None:
+    message = "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set it to "
     assert problems(backbone=SmallCnn(), decoder=Fcn(strides=(16,), upsampling="deconv")) == [
-        (("decoder", "upsampling"), f"{told}resize. Received: deconv")
+        (("decoder", "upsampling"), f"{message}resize. Received: deconv")
     ]
     assert problems(backbone=SmallCnn(), decoder=Dilation(upsampling="deconv")) == [
-        (("decoder", "upsampling"), f"{told}zoom. Received: deconv")
+        (("decoder", "upsampling"), f"{message}zoom. Received: deconv")
     ]
     model = with_backbone(Own(before=Shuffled(name="shuffled")), Fcn(strides=(4,), upsampling="deconv"))
     [(path, message)] = model.problems(Context(LABELS, 3))
     assert path == ("decoder", "upsampling")
     assert message == (
-        "deconv crops at fixed places, and those of own are not known (The places of layer 'shuffled' are not known: "
-        "Shuffled is no convolution, pool, padding, crop, resize or layer that works place by place.). Set it to "
-        "resize. Received: deconv"
+        "deconv crops at fixed positions, but those of own are unknown (The positions of layer 'shuffled' are unknown: "
+        "Shuffled is not a convolution, pooling, padding, cropping, resizing or pointwise layer.). Set it to resize. "
+        "Received: deconv"
     )
 
 
-def test_a_backbone_that_fails() -> None:
+def test_a_backbone_that_raises_is_reported() -> None:
     def failing(image: keras.KerasTensor) -> keras.KerasTensor:
         raise KeyError(f"{image.shape[-1]} channels")
 
@@ -122,59 +122,59 @@ def test_a_backbone_that_fails() -> None:
     assert list(model.problems(Context(LABELS, 3))) == [
         (
             ("backbone",),
-            "own makes no features of an image of 3 channels (KeyError: '3 channels'). Correct it, or take another "
-            "backbone",
+            "own failed on an image of 3 channels (KeyError: '3 channels'). Correct it, or use another backbone",
         )
     ]
     assert model.crop_grid is None
 
 
-def test_a_backbone_that_returns_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backbone_must_return_features(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Own, "__call__", lambda self, image: image)
     [(path, message)] = with_backbone(Own(before=keras.layers.Identity())).problems(Context(LABELS, 3))
     assert path == ("backbone",)
-    assert message.startswith("own must return `Features` of a tuple of one stage or more. Received: <KerasTensor")
+    assert message.startswith("own must return `Features` with a tuple of one or more stages. Received: <KerasTensor")
 
 
 def with_backbone(backbone: Backbone, decoder: Fcn = DECODER) -> Segmenter:
-    """A model whose backbone no file could name without a plug-in."""
+    """Returns a model with a custom backbone, without a plugin."""
     model = Segmenter(backbone=SmallCnn(), decoder=decoder)
     object.__setattr__(model, "backbone", backbone)
     return model
 
 
-def test_a_backbone_is_built_once_for_each_spec(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equal specs share what was built, unequal ones and other channels do not; no seed is drawn that others would."""
+def test_a_backbone_is_built_once_per_spec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal specs share the result; others and other channel counts do not. No random seed is drawn."""
     builds = []
     call = SmallCnn.__call__
     monkeypatch.setattr(SmallCnn, "__call__", lambda self, image: builds.append(self) or call(self, image))
     random.seed(7)
     state = random.getstate()
-    for width, channels in ((3, 5), (3, 5), (4, 5), (3, 6), (3, 5)):
-        backbone_features(SmallCnn(filters=width), channels)
-    assert [each.width for each in builds] == [3, 4, 3]
+    for filters, channels in ((3, 5), (3, 5), (4, 5), (3, 6), (3, 5)):
+        backbone_features(SmallCnn(filters=filters), channels)
+    assert [each.filters for each in builds] == [3, 4, 3]
     assert random.getstate() == state
 
 
-def test_only_a_question_builds_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a crop nobody asks which sizes fit."""
-    monkeypatch.setattr(Segmenter, "crop_grid", property(lambda self: pytest.fail("asked")))
+def test_crop_grid_is_not_computed_without_a_crop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `data.crop`, loading a pipeline does not build the backbone."""
+    monkeypatch.setattr(Segmenter, "crop_grid", property(lambda self: pytest.fail("computed")))
     assert load("shapes", ["data.crop=null"]).data.crop is None
 
 
-def test_the_grid_of_crops() -> None:
+def test_crop_grids() -> None:
     assert Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16,))).crop_grid == Grid(16, 16, 0)
-    assert Segmenter(backbone=SmallCnn(), decoder=Dilation()).crop_grid == Grid(16, 16, 1)  # places move
+    drifting = Segmenter(backbone=SmallCnn(), decoder=Dilation())  # its positions depend on the image size
+    assert drifting.crop_grid == Grid(16, 16, 1)
     fixed = Segmenter(backbone=Resnet(depth=50, output_stride=8), decoder=Dilation())
     assert isinstance(fixed._head, Zoom) and fixed.crop_grid == Grid(8, 8, None)
 
 
-def test_to_look_at_a_network_changes_no_other() -> None:
-    """Two networks of one seed have the same weights, whether a third was looked at between or not."""
+def test_inspecting_a_network_does_not_change_others() -> None:
+    """Networks built from one seed have the same weights, even if another backbone is inspected in between."""
 
-    def weights(look: bool) -> list[np.ndarray]:
+    def weights(inspect: bool) -> list[np.ndarray]:
         keras.utils.set_random_seed(3)
-        if look:
+        if inspect:
             backbone_features(SmallCnn(filters=11), 3)
         return (
             Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16,), filters=4)).build(LABELS).get_weights()
@@ -184,36 +184,38 @@ def test_to_look_at_a_network_changes_no_other() -> None:
         np.testing.assert_array_equal(first, second)
 
 
-def test_a_stage_must_be_what_its_layers_make(monkeypatch: pytest.MonkeyPatch) -> None:
-    def told(stages: object) -> str:
+def test_a_stage_must_agree_with_its_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def problem(stages: object) -> str:
         monkeypatch.setattr(Own, "__call__", lambda self, image: Features(stages(image)))
         [(path, message)] = with_backbone(Own(before=keras.layers.Identity())).problems(Context(LABELS, 3))
         assert path == ("backbone",)
         return message
 
-    def conv(image: keras.KerasTensor, steps: object = 2) -> keras.KerasTensor:
-        return keras.layers.Conv2D(4, 3, steps, "same")(image)
+    def conv(image: keras.KerasTensor, strides: object = 2) -> keras.KerasTensor:
+        return keras.layers.Conv2D(4, 3, strides, "same")(image)
 
-    assert told(lambda image: (Stage("a", 4, conv(image)),)) == (
-        "own gives stage 'a' the stride 4, but its layers put 2 pixels between two rows of it"
+    assert problem(lambda image: (Stage("a", 4, conv(image)),)) == (
+        "own declares stage 'a' with stride 4, but its height has stride 2"
     )
-    assert told(lambda image: (Stage("a", 4, conv(image, (4, 2))),)) == (
-        "own gives stage 'a' the stride 4, but its layers put 2 pixels between two columns of it"
+    assert problem(lambda image: (Stage("a", 4, conv(image, (4, 2))),)) == (
+        "own declares stage 'a' with stride 4, but its width has stride 2"
     )
-    assert told(lambda image: Stage("a", 2, conv(image))).startswith(
-        "own must return `Features` of a tuple of one stage or more. Received: Features("
+    assert problem(lambda image: Stage("a", 2, conv(image))).startswith(
+        "own must return `Features` with a tuple of one or more stages. Received: Features("
     )
-    assert told(lambda image: (("a", 2, image),)).startswith("own must return stages as `Stage`. Received: ('a', 2, ")
-    assert told(lambda image: (Stage("a", 2, None),)) == (
+    assert problem(lambda image: (("a", 2, image),)).startswith(
+        "own must return stages as `Stage`. Received: ('a', 2, "
+    )
+    assert problem(lambda image: (Stage("a", 2, None),)) == (
         "own must give stage 'a' [batch, height, width, channels]. Received: None"
     )
-    assert told(lambda image: (Stage("a", 2.0, conv(image)),)) == (
+    assert problem(lambda image: (Stage("a", 2.0, conv(image)),)) == (
         "own must give stage 'a' an integer stride of at least 1. Received: 2.0"
     )
 
 
-def test_paddings_that_differ_between_rows_and_columns() -> None:
+def test_padding_that_differs_between_axes() -> None:
     backbone = Own(before=keras.layers.ZeroPadding2D(((1, 0), (0, 0))))
     [(path, message)] = with_backbone(backbone, Fcn(strides=(4,), upsampling="deconv")).problems(Context(LABELS, 3))
     assert path == ("decoder", "upsampling")
-    assert message.startswith("deconv crops alike in both directions, and own pads rows otherwise than columns")
+    assert message.startswith("deconv needs one crop offset for both axes, but own pads height and width differently")

@@ -1,4 +1,4 @@
-"""Coordinates and receptive fields: read off a graph, and what the graph really does."""
+"""Coordinate maps and receptive fields, compared with the impulse responses of the layers."""
 
 import re
 from fractions import Fraction
@@ -37,8 +37,8 @@ def applied(name: str) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     return image, x
 
 
-def influences(name: str) -> np.ndarray:
-    """What each pixel of a row of the image does to one place in the middle of the output, in absolute value."""
+def influences(name: str) -> tuple[np.ndarray, int]:
+    """Returns the absolute effect of each pixel of a row on the middle position of the output, and that position."""
     image, x = applied(name)
     model = keras.Model(image, x)
     for variable in model.weights:
@@ -50,33 +50,33 @@ def influences(name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_receptive_field_is_what_an_impulse_reaches(name: str) -> None:
-    seen, _ = influences(name)
-    places = np.flatnonzero(seen > 1e-6)
+def test_receptive_field_matches_the_impulse_response(name: str) -> None:
+    effects, _ = influences(name)
+    pixels = np.flatnonzero(effects > 1e-6)
     size = receptive_field(applied(name)[1], axis=1).size
-    reached = places[-1] - places[0] + 1
-    # Transposed convolutions with overlap see one input more or less from place to place; the field is the most.
+    reached = pixels[-1] - pixels[0] + 1
+    # The field of an overlapping transposed convolution varies by one input between positions; the largest counts.
     assert reached <= size
     assert reached >= size - (2 if "transposed" in name else 0)
 
 
 @pytest.mark.parametrize("name", LINEAR)
-def test_the_map_points_at_the_middle_of_what_an_impulse_reaches(name: str) -> None:
-    seen, place = influences(name)
+def test_coordinate_map_gives_the_center_of_the_impulse_response(name: str) -> None:
+    effects, position = influences(name)
     found = coordinate_map(applied(name)[1], axis=1)
-    center = np.average(np.arange(60), weights=seen)
-    tolerance = 1.01 if "transposed" in name else 1e-3  # there the middle wanders about the map from place to place
-    assert abs((place - float(found.offset)) / float(found.scale) - center) < tolerance
+    center = np.average(np.arange(60), weights=effects)
+    tolerance = 1.01 if "transposed" in name else 1e-3  # its center varies between positions
+    assert abs((position - float(found.offset)) / float(found.scale) - center) < tolerance
 
 
-def test_axes_are_told_apart() -> None:
+def test_axes_are_independent() -> None:
     x = kl.Conv2D(1, (1, 3), (1, 2))(keras.Input((None, None, 1)))
     assert coordinate_map(x, 0) == CoordinateMap()
     assert coordinate_map(x, 1) == CoordinateMap(Fraction(1, 2), Fraction(-1, 2))
     assert (receptive_field(x, 0).size, receptive_field(x, 1).size) == (1, 3)
 
 
-def test_resizing_puts_places_onto_those_of_the_reference() -> None:
+def test_resizing_aligns_with_the_reference() -> None:
     image = keras.Input((None, None, 1))
     deep = kl.MaxPooling2D(4, 4)(image)
     resized = tl.ResizeLike()([deep, image])
@@ -87,13 +87,13 @@ def test_resizing_puts_places_onto_those_of_the_reference() -> None:
     assert (receptive_field(zoomed).size, receptive_field(zoomed).jump) == (8, 1)
 
 
-def test_a_resized_image_counts_its_own_pixels() -> None:
+def test_receptive_field_of_a_resized_image_is_in_its_own_pixels() -> None:
     x = tl.ResizeBy(0.75)(keras.Input((None, None, 1)))
     assert coordinate_map(x) == CoordinateMap(Fraction(3, 4))
     assert (receptive_field(x).size, receptive_field(x).jump) == (1, 1)
 
 
-def test_crops_shift() -> None:
+def test_crop_offsets() -> None:
     image = keras.Input((None, None, 1))
     padded = kl.ZeroPadding2D(7)(image)
     assert offset(padded, image) == 7
@@ -101,55 +101,55 @@ def test_crops_shift() -> None:
     assert offset(tl.CropLike(7)([padded, image]), image) == 0
 
 
-def test_a_deep_graph_is_walked() -> None:
+def test_deep_graphs_do_not_exceed_the_recursion_limit() -> None:
     x = image = keras.Input((None, None, 1))
     for _ in range(1500):
         x = kl.ReLU()(x)
     assert coordinate_map(x) == coordinate_map(image)
 
 
-def refusal(tensor: keras.KerasTensor) -> str:
+def error_message(tensor: keras.KerasTensor) -> str:
     with pytest.raises(NoCoordinates) as error:
         coordinate_map(tensor)
     return str(error.value)
 
 
-def test_places_that_follow_the_size_of_the_image() -> None:
+def test_positions_that_depend_on_the_image_size() -> None:
     x = kl.Conv2D(1, 3, 2, "same", name="down")(keras.Input((None, None, 1)))
-    assert refusal(x) == (
-        "Where layer 'down' samples its input depends on the image's size: padding='same' with stride 2 and a window "
+    assert error_message(x) == (
+        "The sampling positions of layer 'down' depend on the image size: padding='same' with stride 2 and a window "
         "of 3 pads before the first pixel at some sizes only."
     )
     assert receptive_field(x).size == 3
 
 
-def test_layers_without_places() -> None:
+def test_layers_of_unknown_geometry() -> None:
     x = kl.Flatten(name="flat")(keras.Input((4, 4, 1)))
-    assert refusal(x) == (
-        "The places of layer 'flat' are not known: Flatten is no convolution, pool, padding, crop, resize or layer "
-        "that works place by place."
+    assert error_message(x) == (
+        "The positions of layer 'flat' are unknown: Flatten is not a convolution, pooling, padding, cropping, resizing "
+        "or pointwise layer."
     )
     with pytest.raises(NoCoordinates):
         receptive_field(x)
 
 
-def test_inputs_on_two_grids() -> None:
+def test_inputs_that_are_not_aligned() -> None:
     image = keras.Input((None, None, 1))
     x = kl.Add(name="sum")([kl.Conv2D(1, 3, padding="same")(image), kl.Conv2D(1, 2, padding="same")(image)])
     half = "CoordinateMap(scale=Fraction(1, 1), offset=Fraction(-1, 2))"
     whole = "CoordinateMap(scale=Fraction(1, 1), offset=Fraction(0, 1))"
-    assert refusal(x) == f"The inputs of layer 'sum' do not lie on one grid. Received: [{whole}, {half}]"
+    assert error_message(x) == f"The inputs of layer 'sum' are not aligned. Received: [{whole}, {half}]"
 
 
-def test_a_crop_has_one_offset() -> None:
+def test_crop_offsets_must_be_equal_for_both_axes() -> None:
     image = keras.Input((None, None, 1))
     padded = kl.ZeroPadding2D((2, 3))(image)
     with pytest.raises(ValueError) as error:
         offset(padded, image)
-    assert str(error.value) == "A crop has one offset for both directions. Received: height=2, width=3"
+    assert str(error.value) == "The crop offset must be the same for height and width. Received: height=2, width=3"
 
 
-def test_composite_layers_keep_the_grid_and_say_what_they_see() -> None:
+def test_composite_layers_keep_positions_and_have_a_receptive_field() -> None:
     image = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3, 2, padding="valid")(image)
     rates = {
@@ -163,25 +163,27 @@ def test_composite_layers_keep_the_grid_and_say_what_they_see() -> None:
         assert receptive_field(y) == ReceptiveField(3 + 2 * (field - 1), 2)
     pooled = tl.AtrousSpatialPyramidPooling(4, (3, 5), name="aspp")(x)
     assert coordinate_map(pooled) == coordinate_map(x)
-    message = "Layer 'aspp' sees the whole image: AtrousSpatialPyramidPooling takes its mean."
+    message = "The receptive field of layer 'aspp' is unbounded: AtrousSpatialPyramidPooling averages all pixels."
     with pytest.raises(NoCoordinates, match=f"^{re.escape(message)}$"):
         receptive_field(pooled)
 
 
-def test_caffes_padding_of_an_atrous_convolution() -> None:
+def test_explicit_padding_of_atrous_convolutions() -> None:
     image = keras.Input((None, None, 3))
     padded = keras.layers.ZeroPadding2D(100)(image)
-    twice = [tl.AtrousConv2D(4, 7, 2, padding=100)(image), keras.layers.Conv2D(4, 7, 2)(padded)]
-    assert coordinate_map(twice[0]) == coordinate_map(twice[1])
-    assert receptive_field(twice[0]) == receptive_field(twice[1])
+    convolved = [tl.AtrousConv2D(4, 7, 2, padding=100)(image), keras.layers.Conv2D(4, 7, 2)(padded)]
+    assert coordinate_map(convolved[0]) == coordinate_map(convolved[1])
+    assert receptive_field(convolved[0]) == receptive_field(convolved[1])
     separable = tl.AtrousSeparableConv2D(4, 3, dilation_rate=2, padding=(2, 5))(image)
     assert [coordinate_map(separable, axis).offset for axis in (0, 1)] == [0, 3]
 
 
-def test_several_scales_lie_on_the_grid_of_scale_1() -> None:
+def test_several_scales_are_aligned_with_scale_1() -> None:
     image = keras.Input((None, None, 3))
     scores = keras.layers.Conv2D(4, 5, 4)(image)
     half = tl.ResizeLike(align_corners=True)([keras.layers.Conv2D(4, 5, 4)(tl.ResizeBy(0.5)(image)), scores])
     fused = tl.AttentionToScale(2, 3)([scores, half, scores, half])
     assert coordinate_map(fused) == coordinate_map(scores)
-    assert receptive_field(fused) == ReceptiveField(5 + 4 + 2 * 4, 4)  # between two places of what was resized
+    assert receptive_field(fused) == ReceptiveField(
+        5 + 4 + 2 * 4, 4
+    )  # interpolates between two positions of the resized scores

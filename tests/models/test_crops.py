@@ -1,4 +1,4 @@
-"""What a network reads further away than its map reaches is found before training, by its name."""
+"""Dilation rates and pooling windows that exceed the feature map of a crop are rejected before training."""
 
 from pathlib import Path
 
@@ -18,48 +18,48 @@ from tfseg.shipped import shipped
 from tfseg.spec.problems import SpecError
 
 
-def test_rates_beyond_the_map_are_found_by_name() -> None:
+def test_rates_that_exceed_the_feature_map_are_rejected() -> None:
     with pytest.raises(SpecError) as caught:
         load("deeplab_v2_resnet101_voc", ["model.decoder.rates=[6, 12, 41]"])
     assert [line.partition(": ")[2] for line in str(caught.value).splitlines()] == [
-        "model.decoder.rates: on crops of 321 the map of output stride 8 has 41 places in a row, where a 3x3 "
-        "convolution of rate 41 or more sees nothing but its middle place. Use rates below 41, or a larger data.crop. "
+        "model.decoder.rates: on crops of 321 the feature map of output stride 8 is only 41x41, where a 3x3 "
+        "convolution of rate 41 or more uses only its center tap. Use rates below 41, or a larger data.crop. "
         "Received: [6, 12, 41]"
     ]
     assert load("deeplab_v2_resnet101_voc", ["model.decoder.rates=[6, 12, 40]"])
     assert load("deeplab_v2_resnet101_voc", ["model.decoder.rates=[6, 12, 41]", "data.crop=null"])
 
 
-def test_what_the_refused_rates_would_do() -> None:
-    """On a map of 5 places, rate 5 reads zeros beside the middle; rate 4 still reaches across."""
+def test_rejected_rates_use_only_the_center_tap() -> None:
+    """On a 5x5 feature map, rate 5 reads zero padding beside the center; rate 4 still reads other positions."""
     x = np.random.default_rng(0).normal(size=(1, 5, 5, 1)).astype(np.float32)
-    for rate, blind in ((5, True), (4, False)):
+    for rate, center_only in ((5, True), (4, False)):
         conv = AtrousConv2D(1, 3, padding="same", dilation_rate=rate, kernel_initializer="ones")
-        assert np.allclose(conv(x), x, atol=1e-6) == blind
+        assert np.allclose(conv(x), x, atol=1e-6) == center_only
 
 
-def test_windows_beyond_the_map_are_found_by_name() -> None:
+def test_pooling_windows_that_exceed_the_feature_map_are_rejected() -> None:
     spec = Segmenter(backbone=Resnet(output_stride=16), decoder=DeepLabV3(rates=(), pool_size=(16, 17)))
     assert list(spec.problems(Context(LABELS, 3, (256, 272)))) == []
     assert list(spec.problems(Context(LABELS, 3, 256))) == [
         (
             ("decoder", "pool_size"),
-            "on crops of 256 the map of output stride 16 has 16 rows and 16 columns, on which no larger window has a "
-            "place. Set it to null for the mean of the whole map. Received: [16, 17]",
+            "on crops of 256 the feature map of output stride 16 is 16x16, smaller than the pooling window. Set it to "
+            "null for global average pooling. Received: [16, 17]",
         )
     ]
     assert list(spec.problems(Context(LABELS, 3))) == []
 
 
 @pytest.mark.parametrize("file", shipped(), ids=lambda file: file.stem)
-def test_shipped_rates_fit(file: Path) -> None:
+def test_shipped_pipelines_have_valid_rates(file: Path) -> None:
     pipeline = load(file)
     assert list(pipeline.model.problems(Context(pipeline.labels, 3, pipeline.data.crop))) == []
 
 
-OVERHANGING = Vgg16(form="dilation", output_stride=8, width_multiplier=0.02)
+PADDED = Vgg16(form="dilation", output_stride=8, width_multiplier=0.02)
 BEYOND = (
-    "finer stages of vgg16 in its dilation form reach beyond the image, and this decoder does not crop them. "
+    "finer stages of vgg16 in its dilation form extend beyond the image, and this decoder does not crop them. "
     "Set model.backbone.form to same"
 )
 
@@ -75,14 +75,14 @@ BEYOND = (
         (PspNet(auxiliary=False), []),
     ],
 )
-def test_finer_stages_that_reach_beyond_the_image(decoder: Fcn, expected: list[tuple[tuple[str, ...], str]]) -> None:
-    assert list(Segmenter(backbone=OVERHANGING, decoder=decoder).problems(Context(LABELS, 3))) == expected
+def test_finer_stages_that_extend_beyond_the_image(decoder: Fcn, expected: list[tuple[tuple[str, ...], str]]) -> None:
+    assert list(Segmenter(backbone=PADDED, decoder=decoder).problems(Context(LABELS, 3))) == expected
 
 
 @pytest.mark.parametrize(
-    "backbone", [OVERHANGING, Vgg16(width_multiplier=0.02), SmallCnn(filters=2)], ids=lambda each: each.type
+    "backbone", [PADDED, Vgg16(width_multiplier=0.02), SmallCnn(filters=2)], ids=lambda each: each.type
 )
-def test_overhanging_is_what_the_maps_are(backbone: Vgg16 | SmallCnn) -> None:
+def test_extending_beyond_the_image_matches_the_map_sizes(backbone: Vgg16 | SmallCnn) -> None:
     stages = backbone(keras.Input((64, 64, 3))).stages
     assert any(stage.tensor.shape[1] > 64 // stage.stride for stage in stages) == extends_beyond_image(
         backbone_features(backbone, 3)

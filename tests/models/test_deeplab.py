@@ -1,4 +1,4 @@
-"""DeepLab v1 and v2 and the dilation net: the numbers of the papers and of the released nets, exactly."""
+"""DeepLab v1 and v2 and the dilation network: published parameter counts, receptive fields and sizes."""
 
 import keras
 import numpy as np
@@ -65,7 +65,7 @@ NETS = {
 
 @pytest.mark.parametrize("name", NETS)
 def test_parameters_and_receptive_fields(name: str) -> None:
-    """Without making the weights. Gamma and beta of BatchNorm are counted, moving statistics are not."""
+    """Parameters are counted symbolically: gamma and beta of BatchNorm are included, moving averages are not."""
     net, parameters, field = NETS[name]
     with keras.StatelessScope(initialize_variables=False):
         description = describe(net.build(VOC))
@@ -75,7 +75,8 @@ def test_parameters_and_receptive_fields(name: str) -> None:
 
 
 def test_parameters_of_multi_scale_features() -> None:
-    """Five branches of a 3x3 and a 1x1 with 128 channels and their own scores; or 640 channels scored with fc7."""
+    """There are five branches of a 3x3 and a 1x1 convolution with 128 filters and a classifier each; or 640 channels
+    are scored with fc7."""
     sizes = (3, 64, 128, 256, 512)
     branches = sum(9 * size * 128 + 128 + 128 * 128 + 128 for size in sizes)
     for fusion, scores in (("sum", 5 * (128 + 1) * 21), ("concatenation", 640 * 21)):
@@ -89,33 +90,34 @@ def test_parameters_of_multi_scale_features() -> None:
 @pytest.mark.parametrize(
     ("size", "chain"), [(321, [161, 81, 41, 41, 41, 41, 321]), (513, [257, 129, 65, 65, 65, 65, 513])]
 )
-def test_map_sizes(size: int, chain: list[int]) -> None:
+def test_feature_map_sizes(size: int, chain: list[int]) -> None:
     model = Segmenter(backbone=deeplab(fc=LARGE_FOV, pool5a=True), decoder=DeepLabV1()).build(VOC)
     maps = outputs(model, "pool1", "pool2", "pool3", "pool4", "pool5a", "fc8", "interp")(image(size, 16))
     assert [each.shape[1] for each in maps] == chain
     assert maps[-1].shape == (1, size, 16, 21)
-    assert maps[-2].shape[2] == 3  # 16 pixels are continued to 17
+    assert maps[-2].shape[2] == 3  # 16 pixels are padded to 17
 
 
 @pytest.mark.parametrize("decoder", [DeepLabV1(), DeepLabV1(multi_scale=True), DeepLabV2(rates=(2,))])
-def test_an_image_of_any_size_is_continued_by_the_mean(decoder) -> None:
-    """The scores are those of the image within a larger one of the mean color; logits are cut from theirs."""
+def test_images_of_any_size_are_padded_with_the_mean(decoder) -> None:
+    """Logits equal those of an image padded with the mean color, cropped to the image."""
     model = Segmenter(backbone=deeplab(), decoder=decoder).build(LABELS)
-    picture = image(42, 50)
+    x = image(42, 50)
     larger = np.broadcast_to(np.array([122.675, 116.669, 104.008], np.float32), (1, 49, 57, 3)).copy()
-    larger[:, :42, :50] = picture
-    np.testing.assert_allclose(model(picture), model(larger)[:, :42, :50], atol=1e-5)
-    assert np.std(model(picture)) > 0
+    larger[:, :42, :50] = x
+    np.testing.assert_allclose(model(x), model(larger)[:, :42, :50], atol=1e-5)
+    assert np.std(model(x)) > 0
 
 
-def test_scores_are_interpolated_between_aligned_corners() -> None:
+def test_scores_are_interpolated_with_aligned_corners() -> None:
     model = Segmenter(backbone=deeplab(), decoder=DeepLabV1()).build(LABELS)
     scores, logits = outputs(model, "fc8", "logits")(image(65, 81))
     np.testing.assert_allclose(logits[:, ::8, ::8], scores, atol=1e-6)
 
 
-def test_multi_scale_features_as_released() -> None:
-    """Layers of the authors' MSc prototxt; every branch ends on the places of fc7, and begins small."""
+def test_multi_scale_features_match_the_released_network() -> None:
+    """Layers are those of the authors' MSc prototxt. Every branch has the resolution of fc7 and small initial
+    weights."""
     keras.utils.set_random_seed(0)
     model = Segmenter(backbone=deeplab(), decoder=DeepLabV1(multi_scale=True)).build(LABELS)
     assert model.get_layer("data_conv").input is model.get_layer("normalize").output
@@ -133,7 +135,7 @@ def test_multi_scale_features_as_released() -> None:
     np.testing.assert_allclose(fused, sum(np.array(part) for part in parts), atol=1e-5)
 
 
-def test_a_sum_of_scores_is_a_score_of_the_concatenation() -> None:
+def test_sum_and_concatenation_are_equivalent() -> None:
     summed, joined = (
         Segmenter(backbone=deeplab(), decoder=DeepLabV1(multi_scale=True, filters=4, fusion=fusion)).build(LABELS)
         for fusion in ("sum", "concatenation")
@@ -147,8 +149,8 @@ def test_a_sum_of_scores_is_a_score_of_the_concatenation() -> None:
     np.testing.assert_allclose(joined(image(41, 49)), summed(image(41, 49)), atol=1e-5)
 
 
-def test_the_largest_field_of_view_of_v1_and_v2_is_one_net() -> None:
-    """A single branch of the parallel classifier is fc6, fc7 and fc8."""
+def test_large_fov_of_v1_and_v2_are_the_same_network() -> None:
+    """A single branch of the parallel classifier equals fc6, fc7 and fc8."""
     first = Segmenter(backbone=deeplab(fc=LARGE_FOV), decoder=DeepLabV1()).build(LABELS)
     second = Segmenter(backbone=deeplab(fc=None), decoder=DeepLabV2(rates=(12,), filters=16)).build(LABELS)
     for layer in second.layers:
@@ -159,40 +161,41 @@ def test_the_largest_field_of_view_of_v1_and_v2_is_one_net() -> None:
     np.testing.assert_allclose(first(image(41, 33)), second(image(41, 33)), atol=1e-5)
 
 
-@pytest.mark.parametrize(("size", "places"), [(528, 66), (521, 66), (129, 17), (5, 1)])
+@pytest.mark.parametrize(("size", "rows"), [(528, 66), (521, 66), (129, 17), (5, 1)])
 @pytest.mark.parametrize("upsampling", ["zoom", "deconv"])
-def test_maps_of_the_dilation_net(size: int, places: int, upsampling: str) -> None:
+def test_feature_map_sizes_of_the_dilation_network(size: int, rows: int, upsampling: str) -> None:
     model = dilation(context="basic", upsampling=upsampling).build(LABELS)
     final, context = outputs(model, "final", "context")(image(size, 9))
-    assert final.shape == context.shape == (1, places, 2, 3)
+    assert final.shape == context.shape == (1, rows, 2, 3)
     assert model(image(size, 9)).shape == (1, size, 9, 3)
 
 
-def test_the_context_begins_as_the_identity() -> None:
+def test_context_is_initialized_as_the_identity() -> None:
     model = dilation(context="basic").build(LABELS)
     final, context = outputs(model, "final", "context")(image(65, 65))
     assert np.abs(final).max() > 0
     np.testing.assert_allclose(context, np.maximum(final, 0), atol=1e-5)
 
 
-def test_the_dilation_net_lays_scores_as_its_upsampling_says() -> None:
-    """On pixels 0, 8, 16 …; or, by the transposed convolution, with the middles of what they see between 3 and 4."""
-    zoomed, raised = (dilation(upsampling=upsampling).build(LABELS) for upsampling in ("zoom", "deconv"))
-    raised.set_weights([*zoomed.get_weights(), raised.get_layer("upscore").get_weights()[0]])
+def test_zoom_and_deconv_align_scores_differently() -> None:
+    """`zoom` aligns scores with pixels 0, 8, 16, …; `deconv` aligns them with the centers of their receptive fields,
+    between pixels 3 and 4."""
+    zoomed, upsampled = (dilation(upsampling=upsampling).build(LABELS) for upsampling in ("zoom", "deconv"))
+    upsampled.set_weights([*zoomed.get_weights(), upsampled.get_layer("upscore").get_weights()[0]])
     scores, logits = outputs(zoomed, "final", "logits")(image(65, 65))
     np.testing.assert_allclose(logits[:, ::8, ::8], scores, atol=1e-6)
-    logits = np.array(raised(image(65, 65)))
-    near = np.array(tl.ResizeLike()([scores, np.zeros((1, 72, 72, 1), np.float32)]))[:, :65, :65]
-    np.testing.assert_allclose(logits[:, 4:60, 4:60], near[:, 4:60, 4:60], atol=1e-5)
+    logits = np.array(upsampled(image(65, 65)))
+    expected = np.array(tl.ResizeLike()([scores, np.zeros((1, 72, 72, 1), np.float32)]))[:, :65, :65]
+    np.testing.assert_allclose(logits[:, 4:60, 4:60], expected[:, 4:60, 4:60], atol=1e-5)
 
 
-def test_small_images_are_mirrored_again_and_again() -> None:
-    """The reflection is 186 pixels wide, whatever the image's size."""
+def test_small_images_are_reflected_repeatedly() -> None:
+    """The reflection padding is 186 pixels wide for every image size."""
     model = dilation().build(LABELS)
     padded = keras.Model(model.input, model.get_layer("pad").output)(image(3, 2))
-    tile = np.array(model.get_layer("normalize")(image(3, 2)))
+    normalized = np.array(model.get_layer("normalize")(image(3, 2)))
     np.testing.assert_array_equal(
-        padded, np.pad(tile, [(0, 0), (186, 186 + 5), (186, 186 + 6), (0, 0)], mode="reflect")
+        padded, np.pad(normalized, [(0, 0), (186, 186 + 5), (186, 186 + 6), (0, 0)], mode="reflect")
     )
     assert np.isfinite(model(image(1, 1))).all()
 
@@ -208,46 +211,46 @@ BACKBONES = [
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.type)
 @pytest.mark.parametrize("decoder", [DeepLabV1(), DeepLabV2(rates=(1, 2), filters=4), Dilation(context="basic")])
-def test_every_backbone_carries_these_decoders(backbone, decoder) -> None:
+def test_decoders_accept_every_backbone(backbone, decoder) -> None:
     model = Segmenter(backbone=backbone, decoder=decoder).build(LABELS)
     assert model(image(43, 30)).shape == (1, 43, 30, 3)
 
 
-def test_the_field_of_the_whole_net_is_that_of_its_scores() -> None:
+def test_receptive_field_of_the_scores() -> None:
     model = Segmenter(backbone=deeplab(fc=LARGE_FOV), decoder=DeepLabV1()).build(LABELS)
     assert receptive_field(model.get_layer("fc8").output).size == 419
 
 
 BEYOND = (
-    "places of vgg16 in its original form lie beyond the image, and this decoder's scores are not cropped. Set "
-    "model.backbone.form to another one, or the decoder to fcn"
+    "features of vgg16 in its original form extend beyond the image, and this decoder does not crop its scores. Set "
+    "model.backbone.form to another form, or the decoder to fcn"
 )
-FAULTS = [
+PROBLEMS = [
     *((Segmenter(backbone=Vgg16(form="original"), decoder=each), ("decoder",), BEYOND)
       for each in (DeepLabV1(), DeepLabV2(), Dilation())),
     (
         Segmenter(backbone=Vgg16(output_stride=8), decoder=DeepLabV1(multi_scale=True)),
         ("decoder", "multi_scale"),
-        "it reads the stages data, pool1, pool2, pool3, pool4 of strides 1 to 8; this vgg16 has strides 2, 4, 8. "
+        "requires the stages data, pool1, pool2, pool3, pool4 of strides 1 to 8; this vgg16 has strides 2, 4, 8. "
         "Set model.backbone to vgg16 in the form deeplab, or this to false. Received: true",
     ),
     (
         Segmenter(backbone=SmallCnn(), decoder=Dilation(upsampling="deconv")),
         ("decoder", "upsampling"),
-        "deconv crops at fixed places, but where small_cnn samples the image depends on the image's size. "
-        "Set it to zoom. Received: deconv",
+        "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set it to zoom. "
+        "Received: deconv",
     ),
     (
         Segmenter(backbone=Vgg16(), decoder=Fcn(upsampling="deconv"), scales=(1.0, 0.5)),
         ("scales",),
-        "scores of several scales are resized onto each other, and those of this decoder must be cropped. "
-        "Set its upsampling to another one. Received: [1.0, 0.5]",
+        "scores at several scales are resized to one size, but those of this decoder must be cropped. "
+        "Set its upsampling to another value. Received: [1.0, 0.5]",
     ),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("spec", "path", "message"), FAULTS)
-def test_parts_that_do_not_fit(spec: Segmenter, path: tuple[str, ...], message: str) -> None:
+@pytest.mark.parametrize(("spec", "path", "message"), PROBLEMS)
+def test_incompatible_parts_are_reported(spec: Segmenter, path: tuple[str, ...], message: str) -> None:
     assert list(spec.problems(Context(LABELS, 3))) == [(path, message)]
     with pytest.raises(ModelError) as error:
         spec.build(LABELS)

@@ -1,4 +1,4 @@
-"""DeepLab v3 and v3+: sizes, parameters, and what they refuse."""
+"""DeepLab v3 and v3+: sizes, parameters and error messages."""
 
 import keras
 import numpy as np
@@ -24,8 +24,8 @@ TINY = {
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("backbone", rotating(TINY, TINY.keys() - {"resnet101"}))
 @pytest.mark.parametrize("separable", [False, True])
-def test_sizes(backbone: str, separable: bool) -> None:
-    """v3 scores at the output stride, v3+ at stride 4; logits have the image's size, on corners."""
+def test_output_sizes(backbone: str, separable: bool) -> None:
+    """v3 has scores at the output stride, v3+ at stride 4; logits have the image size, with aligned corners."""
     image = np.random.default_rng(0).uniform(0, 255, (2, 65, 97, 3)).astype(np.float32)
     for decoder, stride in (
         (DeepLabV3(rates=(1, 2), filters=4, separable=separable), TINY[backbone].output_stride),
@@ -37,7 +37,7 @@ def test_sizes(backbone: str, separable: bool) -> None:
         np.testing.assert_allclose(outputs["logits"][:, ::stride, ::stride], outputs["scores"], atol=1e-5)
 
 
-def test_without_aligned_corners_the_head_resizes_halves_of_pixels_beside() -> None:
+def test_head_uses_the_alignment_of_the_decoder() -> None:
     for aligned in (True, False):
         decoder = DeepLabV3(rates=(), filters=4, align_corners=aligned)
         model = Segmenter(backbone=SmallCnn(filters=2), decoder=decoder).build(LABELS)
@@ -47,8 +47,8 @@ def test_without_aligned_corners_the_head_resizes_halves_of_pixels_beside() -> N
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        # (1x1: 2048 x 256) + 3 x (9 x 2048 x 256) + (pooling: 2048 x 256) + (5 x 256 x 256), 4 numbers in each
-        # BatchNorm, the score, and 42,605,504 of the trunk
+        # (1x1: 2048 x 256) + 3 x (9 x 2048 x 256) + (pooling: 2048 x 256) + (5 x 256 x 256), 4 values per channel
+        # of BatchNorm, the classifier, and 42,605,504 of the backbone
         ("deeplab_v3_resnet101_voc", 42_605_504 + 2048 * 256 * 29 + 5 * 256 * 256 + 6 * 4 * 256 + 257 * 21),
         (
             "deeplab_v3_plus_resnet101_voc",
@@ -65,7 +65,7 @@ def test_parameters(name: str, parameters: int) -> None:
         assert sum(int(np.prod(variable.shape)) for variable in model.weights) == parameters
 
 
-def test_low_level_stages_by_stride_and_by_name() -> None:
+def test_low_level_stage_is_selected_by_stride_or_name() -> None:
     backbone = MobileNetV2(width_multiplier=0.1, output_stride=16)
     for low_level, expected in ((4, "block_3_expand_relu"), ("block_2_depthwise_relu", "block_2_depthwise_relu")):
         decoder = DeepLabV3Plus(rates=(), filters=4, low_level=low_level)
@@ -73,31 +73,31 @@ def test_low_level_stages_by_stride_and_by_name() -> None:
         assert model.get_layer("low_level").input.name == model.get_layer(expected).output.name
 
 
-def refusal(backbone: object, decoder: object) -> str:
+def error_message(backbone: object, decoder: object) -> str:
     with pytest.raises(ModelError) as error:
         Segmenter(backbone=backbone, decoder=decoder).build(LABELS)
     return str(error.value)
 
 
-def test_low_level_stages_that_are_not_there() -> None:
-    assert refusal(MobileNetV2(width_multiplier=0.1), DeepLabV3Plus(low_level=3)) == (
+def test_unknown_low_level_stages_are_reported() -> None:
+    assert error_message(MobileNetV2(width_multiplier=0.1), DeepLabV3Plus(low_level=3)) == (
         "model.decoder.low_level: mobilenet_v2 with output stride 32 has strides 2, 4, 8, 16, 32. Received: 3"
     )
-    assert refusal(SmallCnn(filters=2), DeepLabV3Plus(low_level="conv2")).startswith(
+    assert error_message(SmallCnn(filters=2), DeepLabV3Plus(low_level="conv2")).startswith(
         "model.decoder.low_level: small_cnn has the stages "
     )
 
 
-def test_scores_that_would_have_to_be_cropped() -> None:
-    assert refusal(Vgg16(width_multiplier=1 / 64, form="original"), DeepLabV3()) == (
-        "model.decoder.type: scores of vgg16 in this form reach beyond the image, and deeplab_v3 does not crop. "
+def test_scores_that_extend_beyond_the_image_are_reported() -> None:
+    assert error_message(Vgg16(width_multiplier=1 / 64, form="original"), DeepLabV3()) == (
+        "model.decoder.type: scores of vgg16 in this form extend beyond the image, and deeplab_v3 does not crop. "
         "Set model.backbone.form to same. Received: deeplab_v3"
     )
 
 
-def test_a_norm_between_what_is_not_there() -> None:
+def test_arguments_without_effect_are_reported() -> None:
     for options, needed in (({}, "separable: true"), ({"rates": (), "separable": True}, "rates")):
-        with pytest.raises(SpecError, match=f"nothing is depthwise here without {needed}. Received: false"):
+        with pytest.raises(SpecError, match=f"has no effect without {needed}. Received: false"):
             DeepLabV3(depthwise_norm=False, **options)
     with pytest.raises(SpecError, match="expected a whole number of at least 1"):
         DeepLabV3(rates=(6, 0))

@@ -1,4 +1,4 @@
-"""FCN: the numbers of the paper and of the released nets, exactly."""
+"""FCN: parameter counts, crop offsets and sizes of the paper and the released networks."""
 
 import keras
 import numpy as np
@@ -23,22 +23,22 @@ def released(strides: tuple[int, ...], width: float = 1.0, **options) -> Segment
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("strides", "options", "trainable", "fixed"),
+    ("strides", "options", "trainable", "non_trainable"),
     [
         ((32,), {}, 134_346_581, 1_806_336),
         ((32, 16), {}, 134_357_354, 458_640),
         ((32, 16, 8), {"scales": (0.01, 0.0001)}, 134_362_751, 127_008 + 768),
     ],
 )
-def test_parameters(strides: tuple[int, ...], options: dict, trainable: int, fixed: int) -> None:
+def test_parameters(strides: tuple[int, ...], options: dict, trainable: int, non_trainable: int) -> None:
     description = describe(released(strides, **options).build(VOC))
-    assert (description.trainable, description.fixed) == (trainable, fixed)
-    assert description.parameters == trainable + fixed
+    assert (description.trainable, description.non_trainable) == (trainable, non_trainable)
+    assert description.parameters == trainable + non_trainable
     assert (description.output_stride, description.receptive_field) == (32, 404)
 
 
-def test_parameters_that_the_decoder_adds() -> None:
-    """Without scales FCN-8s has 127,008 fixed ones; every skip has a 1x1 score with a bias."""
+def test_parameters_of_the_decoder() -> None:
+    """Without scales, FCN-8s has 127,008 non-trainable parameters; every skip has a 1x1 classifier with a bias."""
     decoder = [w for w in released((32, 16, 8), 1 / 64).build(VOC).weights if w.path.startswith(("score", "upscore"))]
     assert sum(int(np.prod(w.shape)) for w in decoder if not w.trainable) == 127_008
     assert sum(int(np.prod(w.shape)) for w in decoder if w.trainable) == (64 + 8 + 4) * 21 + 3 * 21
@@ -64,7 +64,7 @@ def test_crop_offsets(strides: tuple[int, ...], offsets: dict[str, int]) -> None
         (375, [573, 287, 144, 72, 36, 18, 12, 12, 26, 36, 54, 72, 440, 375]),
     ],
 )
-def test_map_sizes(height: int, chain: list[int]) -> None:
+def test_feature_map_sizes(height: int, chain: list[int]) -> None:
     names = ["conv1_1", "pool1", "pool2", "pool3", "pool4", "pool5", "fc6", "score_fr", "upscore2", "score_pool4"]
     names += ["upscore_pool4", "score_pool3", "upscore8", "score"]
     model = released((32, 16, 8), 1 / 64).build(VOC)
@@ -74,7 +74,7 @@ def test_map_sizes(height: int, chain: list[int]) -> None:
     assert [output.shape[2] for output in outputs] == [698, 349, 175, 88, 44, 22, 16, 16, 34, 44, 70, 88, 568, 500]
 
 
-def test_upsampled_sizes_of_the_coarser_nets() -> None:
+def test_upsampled_sizes_of_fcn32s_and_fcn16s() -> None:
     for strides, name, size in (((32,), "upscore", (416, 544)), ((32, 16), "upscore16", (432, 560))):
         model = released(strides, 1 / 64).build(VOC)
         maps = keras.Model(model.input, model.get_layer(name).output)
@@ -86,7 +86,7 @@ def test_receptive_field() -> None:
     assert receptive_field(model.get_layer("score_fr").output).size == 404
 
 
-def test_upsampling_is_bilinear_and_fixed_or_learned() -> None:
+def test_upsampling_is_bilinear_and_optionally_trainable() -> None:
     for learned in (False, True):
         model = released((32, 16, 8), 1 / 64, learned_upsampling=learned).build(VOC)
         names = ("upscore2", "upscore_pool4", "upscore8")
@@ -96,15 +96,15 @@ def test_upsampling_is_bilinear_and_fixed_or_learned() -> None:
         assert not kernel[:, :, 3, 4].any()
 
 
-def test_scores_and_skips_begin_at_zero() -> None:
-    """A new skip changes nothing, and what the deepest stage scores comes through whole."""
+def test_scores_are_initialized_to_zero() -> None:
+    """A new skip changes nothing, and the scores of the deepest stage are upsampled unchanged."""
     model = released((32, 16, 8), 1 / 64).build(VOC)
     assert not np.any(model(np.full((1, 40, 40, 3), 100.0)))
     model.get_layer("score_fr").bias.assign(np.arange(21.0))
     np.testing.assert_allclose(model(np.full((1, 200, 200, 3), 100.0))[0, 100, 100], np.arange(21), atol=1e-4)
 
 
-def test_scales_are_applied_before_the_scores() -> None:
+def test_scales_are_applied_to_the_scored_features() -> None:
     model = released((32, 16, 8), 1 / 64, scales=(0.01, 0.0001)).build(VOC)
     for pool, factor, channels in (("pool4", 0.01, 8), ("pool3", 0.0001, 4)):
         scale = model.get_layer(f"scale_{pool}")
@@ -114,17 +114,17 @@ def test_scales_are_applied_before_the_scores() -> None:
 
 @pytest.mark.parametrize("strides", [(32,), (32, 16), (32, 16, 8), (32, 16, 8, 4, 2), (16, 8)])
 @pytest.mark.parametrize("upsampling", ["deconv", "resize"])
-def test_what_lies_at_a_place_is_scored_at_that_place(strides: tuple[int, ...], upsampling: str) -> None:
-    """Both ways of upsampling put the same scores at the same pixels: inside an even image they agree closely.
+def test_deconv_and_resize_align_scores_alike(strides: tuple[int, ...], upsampling: str) -> None:
+    """Both kinds of upsampling align scores with the same pixels: inside an even image they agree closely.
 
-    Scores that rise linearly from left to right stay linear, with the same slope and no shift.
+    Scores that increase linearly from left to right remain linear, with the same slope and no shift.
     """
     model = Segmenter(
         backbone=Vgg16(width_multiplier=1 / 64), decoder=Fcn(strides=strides, upsampling=upsampling)
     ).build(VOC)
     first = model.get_layer("score_fr").output
-    places = -(-256 // strides[0])
-    ramp = np.broadcast_to(np.arange(places, dtype=np.float32)[:, None], (1, places, places, 21))
+    side = -(-256 // strides[0])
+    ramp = np.broadcast_to(np.arange(side, dtype=np.float32)[:, None], (1, side, side, 21))
     after = keras.Model([model.input, first], model.output)
     columns = np.array(after([np.zeros((1, 256, 256, 3), np.float32), ramp]))[0, 128, :, 0]
     inside = slice(strides[0], 256 - strides[0])
@@ -132,7 +132,7 @@ def test_what_lies_at_a_place_is_scored_at_that_place(strides: tuple[int, ...], 
     np.testing.assert_allclose(columns[inside], expected[inside], atol=1e-3)
 
 
-def test_the_light_form_scores_once_at_the_finest_stride() -> None:
+def test_feature_pyramid_is_scored_once_at_the_finest_stride() -> None:
     decoder = Fcn(strides=(16, 8, 4), filters=6)
     model = Segmenter(backbone=SmallCnn(filters=2), decoder=decoder, grid=None).build(VOC)
     shapes = {name: model.get_layer(name).output.shape[-1] for name in ("lateral_stage5", "smooth_stage2", "score")}
@@ -152,32 +152,32 @@ def test_the_light_form_scores_once_at_the_finest_stride() -> None:
             {"strides": (32, 12)},
             "strides: each stride must be a proper divisor of the one before, as in [32, 16, 8]. Received: [32, 12]",
         ),
-        ({"scales": (0.5,)}, "scales: expected 2 factors, one for each stride after the first. Received: 1"),
+        ({"scales": (0.5,)}, "scales: expected 2 factors, one per stride after the first. Received: 1"),
         (
             {"filters": 8, "upsampling": "deconv"},
-            "channels: transposed convolutions raise scores; set upsampling to resize. Received: 8",
+            "filters: transposed convolutions upsample scores only; set upsampling to resize. Received: 8",
         ),
         (
             {"filters": 8, "scales": (0.5, 0.5)},
-            "scales: scales are for scores; with channels set them to null. Received: [0.5, 0.5]",
+            "scales: apply to scores only; with filters, set them to null. Received: [0.5, 0.5]",
         ),
         (
             {"learned_upsampling": True},
-            "learned_upsampling: a resize has no weights; set upsampling to deconv. Received: true",
+            "learned_upsampling: resize has no weights to train; set upsampling to deconv. Received: true",
         ),
     ],
 )
-def test_options_that_do_not_go_together(arguments: dict, message: str) -> None:
+def test_conflicting_options_are_rejected(arguments: dict, message: str) -> None:
     with pytest.raises(SpecError) as error:
         Fcn(**arguments)
     assert [str(each).partition(": ")[2] for each in error.value.problems] == [message]
 
 
 ORIGINAL = {
-    "alexnet": (lambda **width: AlexNet(form="original", **width), 355, 18, [173, 86, 43, 21, 16, 543]),
-    "googlenet": (lambda **width: GoogLeNet(form="original", **width), 715, 98, [347, 173, 86, 43, 21, 703]),
+    "alexnet": (lambda **options: AlexNet(form="original", **options), 355, 18, [173, 86, 43, 21, 16, 543]),
+    "googlenet": (lambda **options: GoogLeNet(form="original", **options), 715, 98, [347, 173, 86, 43, 21, 703]),
     "googlenet with its average pool": (
-        lambda **width: GoogLeNet(form="original", average_pool=True, **width),
+        lambda **options: GoogLeNet(form="original", average_pool=True, **options),
         907,
         2,
         [347, 173, 86, 43, 15, 511],
@@ -185,21 +185,22 @@ ORIGINAL = {
 }
 
 
-@pytest.mark.parametrize(("name", "learned", "fixed"), [
+@pytest.mark.parametrize(("name", "trainable", "non_trainable"), [
     ("alexnet", 56_954_261, 1_750_329), ("googlenet", 5_995_077, 1_750_329),
 ])  # fmt: skip
-def test_parameters_of_other_backbones(name: str, learned: int, fixed: int) -> None:
-    """58,704,590 in FCN-AlexNet's file: a deconvolution of 63x63 for 21 classes is fixed."""
+def test_parameters_of_other_backbones(name: str, trainable: int, non_trainable: int) -> None:
+    """FCN-AlexNet's file has 58,704,590 parameters, with a non-trainable 63x63 transposed convolution for 21
+    classes."""
     spec = Segmenter(backbone=ORIGINAL[name][0](), decoder=Fcn(strides=(32,), upsampling="deconv"))
     with keras.StatelessScope(initialize_variables=False):
         description = describe(spec.build(VOC))
-    assert (description.trainable, description.fixed) == (learned, fixed)
+    assert (description.trainable, description.non_trainable) == (trainable, non_trainable)
 
 
 @pytest.mark.parametrize("name", ORIGINAL)
-def test_the_odd_kernel_where_only_it_gives_whole_crops(name: str) -> None:
+def test_odd_kernels_if_even_ones_give_fractional_crop_offsets(name: str) -> None:
     make, field, crop, sizes = ORIGINAL[name]
-    spec = Segmenter(backbone=make(width=0.02), decoder=Fcn(strides=(32,), upsampling="deconv"))
+    spec = Segmenter(backbone=make(width_multiplier=0.02), decoder=Fcn(strides=(32,), upsampling="deconv"))
     model = spec.build(VOC)
     assert model.get_layer("upscore").kernel_size == (63, 63)
     assert model.get_layer("score").offset == crop
@@ -226,22 +227,24 @@ def test_the_odd_kernel_where_only_it_gives_whole_crops(name: str) -> None:
         pytest.param(GoogLeNet(width_multiplier=0.02, form="original"), None, marks=pytest.mark.slow),
     ],
 )
-def test_scores_of_other_backbones_come_to_their_pixels(backbone, first: int | None, strides: tuple[int, ...]) -> None:
-    """Scores that rise by one from place to place rise by a 32nd from pixel to pixel, from where the first one lies.
+def test_scores_of_other_backbones_are_aligned_with_the_image(
+    backbone, first: int | None, strides: tuple[int, ...]
+) -> None:
+    """Scores that increase by 1 per position increase by 1/32 per pixel, from the pixel of the first position on.
 
-    `first`: the pixel that the first place of the deepest map looks at.
+    `first`: pixel of the first position of the deepest stage.
     """
     model = Segmenter(backbone=backbone, decoder=Fcn(strides=strides, upsampling="deconv")).build(VOC)
     score = model.get_layer("score_fr").output
     deep = keras.Model(model.input, score)
-    places = coordinate_map(score)
+    positions = coordinate_map(score)
     size = 257
     shape = deep(np.zeros((1, size, size, 3), np.float32)).shape
     ramp = np.broadcast_to(np.arange(shape[2], dtype=np.float32)[:, None], shape)
     after = keras.Model([model.input, score], model.output)
     columns = np.array(after([np.zeros((1, size, size, 3), np.float32), ramp]))[0, size // 2, :, 0]
     inside = slice(64, 192)
-    expected = float(places.scale) * np.arange(size) + float(places.offset)
+    expected = float(positions.scale) * np.arange(size) + float(positions.offset)
     np.testing.assert_allclose(columns[inside], expected[inside], atol=1e-3)
     if first is not None:
-        assert -places.offset / places.scale == first
+        assert -positions.offset / positions.scale == first

@@ -1,4 +1,4 @@
-"""The graph level: FCN-8s written down layer by layer is the family's FCN-8s, and every mistake has its line."""
+"""Graph networks: FCN-8s defined layer by layer equals the family's FCN-8s, and errors give file and line."""
 
 import dataclasses
 import inspect
@@ -18,7 +18,7 @@ from tfseg.backbones import Vgg16
 from tfseg.context import Context, Grid
 from tfseg.labels import Labels
 from tfseg.models import Graph, Model, ModelError, Segmenter, describe
-from tfseg.models.coordinates import coordinate_map, receptive_field, seen
+from tfseg.models.coordinates import coordinate_map, layer_receptive_field, receptive_field
 from tfseg.models.decoders import Fcn
 from tfseg.models.nodes import KERAS, NODES, TFSEG, ByLayer, Node, word
 from tfseg.ops.geometry import CoordinateMap, ReceptiveField
@@ -33,10 +33,10 @@ FCN8S = (Path(__file__).parent / "fcn8s_vgg16.yaml").read_text(encoding="utf-8")
 
 @spec
 class File:
-    """A file with a model."""
+    """File with a model."""
 
     model: Model
-    """The model."""
+    """Model."""
 
 
 def loaded(text: str, folder: Path, overrides: tuple[str, ...] = ()) -> Any:
@@ -53,7 +53,7 @@ def weights(model: keras.Model) -> dict[str, tuple[int, ...]]:
     return {variable.path: tuple(variable.shape) for variable in model.weights}
 
 
-def test_both_levels_build_the_same_net(tmp_path: Path) -> None:
+def test_graph_and_family_build_the_same_network(tmp_path: Path) -> None:
     written = loaded(narrow(FCN8S), tmp_path).build(LABELS)
     family = Segmenter(
         backbone=Vgg16(form="original", width_multiplier=1 / 64), decoder=Fcn(upsampling="deconv")
@@ -73,31 +73,35 @@ def test_both_levels_build_the_same_net(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_numbers_of_fcn8s(tmp_path: Path) -> None:
+def test_parameters_and_receptive_field_of_fcn8s(tmp_path: Path) -> None:
     voc = Labels(names=tuple(f"class {index}" for index in range(21)))
     description = describe(loaded(FCN8S, tmp_path).build(voc))
-    assert (description.trainable, description.fixed, description.receptive_field) == (134_362_751, 127_008, 404)
+    assert (description.trainable, description.non_trainable, description.receptive_field) == (
+        134_362_751,
+        127_008,
+        404,
+    )
 
 
-def test_what_show_prints_reads_back(tmp_path: Path) -> None:
+def test_dumped_graphs_can_be_read_again(tmp_path: Path) -> None:
     graph = loaded(FCN8S, tmp_path)
     (tmp_path / "shown.yaml").write_text(dump(File(model=graph)), encoding="utf-8")
     assert validate(File, read(tmp_path / "shown.yaml")).model == graph
 
 
-def test_overrides_reach_a_node(tmp_path: Path) -> None:
+def test_overrides_of_a_layer(tmp_path: Path) -> None:
     graph = loaded(narrow(FCN8S), tmp_path, ("model.layers.21.rate=0.25",))
     assert graph.build(LABELS).get_layer("drop6").rate == 0.25
 
 
-def test_the_training_form() -> None:
+def test_outputs_in_training() -> None:
     graph = Graph(layers=({"name": "score", "layer": "conv", "filters": "${classes}", "kernel_size": 1},))
     model = graph.build(LABELS, training=True)
     assert list(model.output) == ["logits", "scores"]
     assert graph.load_weights(model) is None
 
 
-def test_stride_and_crops(tmp_path: Path) -> None:
+def test_output_stride_and_crop_grid(tmp_path: Path) -> None:
     original = loaded(FCN8S, tmp_path)
     assert (original.output_stride, original.crop_grid) == (32, None)
     resized = Graph(
@@ -117,7 +121,7 @@ def test_stride_and_crops(tmp_path: Path) -> None:
 
 
 class Halves(keras.layers.Layer):
-    """Its input, and half of it."""
+    """Returns its input and half of it."""
 
     OUTPUTS = ("whole", "half")
 
@@ -125,13 +129,13 @@ class Halves(keras.layers.Layer):
         return x, x / 2
 
 
-def test_a_layer_of_several_outputs() -> None:
+def test_layers_with_several_outputs() -> None:
     @spec
     class Wider(Graph):
-        """A graph that knows one more layer."""
+        """Graph with one more layer type."""
 
         layers: tuple[Annotated[Node, ByLayer((*KERAS, Halves))], ...]
-        """The layers."""
+        """Layers."""
 
     parts = {"name": "parts", "layer": "halves"}
     total = {"name": "sum", "layer": "add", "inputs": ("parts.half", "parts.half", "parts")}
@@ -140,40 +144,40 @@ def test_a_layer_of_several_outputs() -> None:
     np.testing.assert_allclose(model(np.full((1, 2, 2, 1), 3.0)), np.full((1, 2, 2, 3), 6.0))
     with pytest.raises(SpecError) as error:
         Wider(layers=(parts, {**total, "inputs": ("parts", "parts.third")}))
-    assert "layers.1.inputs: 'parts' has no output 'third'; it has whole, half" in str(error.value)
+    assert "layers.1.inputs: 'parts' has no output 'third'; its outputs: whole, half" in str(error.value)
 
 
-def faults(text: str, folder: Path) -> list[str]:
+def errors(text: str, folder: Path) -> list[str]:
     with pytest.raises(SpecError) as error:
         loaded(text, folder)
     return [line.replace(str(folder / "file.yaml"), "file") for line in str(error.value).splitlines()]
 
 
-def test_mistakes_of_names_have_their_lines(tmp_path: Path) -> None:
+def test_name_errors_give_file_and_line(tmp_path: Path) -> None:
     text = FCN8S.replace("inputs: pool3", "inputs: poool3").replace("name: conv4_3", "name: conv4_2")
     text = text.replace("name: drop7", "name: logits").replace("[upscore8, image]", "[upscore8, image.size]")
-    assert faults(text, tmp_path) == [
-        "file:19: model.layers.14.name: 'conv4_2' is taken; give every layer a name of its own",
-        "file:28: model.layers.23.name: 'logits' names the network's output; give every layer a name of its own",
-        "file:35: model.layers.30.inputs: no layer above is called 'poool3'; did you mean \"pool3\"?",
-        "file:39: model.layers.34.inputs: 'image' has no output 'size'; it has output",
+    assert errors(text, tmp_path) == [
+        "file:19: model.layers.14.name: 'conv4_2' is already in use; give every layer a unique name",
+        "file:28: model.layers.23.name: 'logits' is reserved for the network's output; give every layer a unique name",
+        "file:35: model.layers.30.inputs: no preceding layer is named 'poool3'; did you mean \"pool3\"?",
+        "file:39: model.layers.34.inputs: 'image' has no output 'size'; its outputs: output",
     ]
 
 
-def test_mistakes_of_arguments_have_their_lines(tmp_path: Path) -> None:
+def test_argument_errors_give_file_and_line(tmp_path: Path) -> None:
     text = FCN8S.replace("activation: relu", "activation: rulu", 1).replace("strides: 8}", "stride: 8}")
-    assert faults(text, tmp_path) == [
-        "file:7: model.layers.2: Conv2D refuses these arguments: "
+    assert errors(text, tmp_path) == [
+        "file:7: model.layers.2: Conv2D rejected these arguments: "
         "Could not interpret activation function identifier: rulu",
         'file:38: model.layers.33.stride: unknown key; did you mean "strides"? Known keys: layer, name, '
         "inputs, trainable, filters, kernel_size, strides, padding, use_bias",
     ]
 
 
-def test_layers_that_do_not_exist(tmp_path: Path) -> None:
+def test_unknown_layers_are_rejected(tmp_path: Path) -> None:
     text = "type: graph\nlayers:\n  - {name: a, layer: convv}\n  - {name: b}\n  - conv"
     known = ", ".join(NODES)
-    assert faults(text, tmp_path) == [
+    assert errors(text, tmp_path) == [
         f"file:4: model.layers.0.layer: expected a layer; did you mean \"conv\"?; layers: {known}. Received: 'convv'",
         f"file:5: model.layers.1.layer: expected a layer; layers: {known}. Received: None",
         "file:6: model.layers.2: expected a map with the keys name and layer. Received: 'conv'",
@@ -189,12 +193,12 @@ PROBLEMS = [
     (
         graph({"layer": "conv", "filters": 5, "kernel_size": 1}),
         ("layers", 0),
-        "the last layer must give [batch, height, width, 3], a score for each class. Received: [None, None, None, 5]",
+        "the last layer must output [batch, height, width, 3], one score per class. Received: [None, None, None, 5]",
     ),
     (
         graph(SCORE, {"layer": "global_average_pooling"}),
         ("layers", 1),
-        "the last layer must give [batch, height, width, 3], a score for each class. Received: [None, 3]",
+        "the last layer must output [batch, height, width, 3], one score per class. Received: [None, 3]",
     ),
     (
         graph(
@@ -203,7 +207,7 @@ PROBLEMS = [
             {"layer": "crop_like", "inputs": ("layer1", "image"), "offset": 2},
         ),
         ("layers", 2, "offset"),
-        "the places of both inputs coincide at 3. Received: 2",
+        "the inputs are aligned at offset 3. Received: 2",
     ),
     (
         graph(SCORE, {**SCORE, "strides": 2}, {"layer": "crop_like", "inputs": ("layer1", "image"), "offset": 0}),
@@ -215,27 +219,27 @@ PROBLEMS = [
 
 
 @pytest.mark.parametrize(("spec", "path", "message"), PROBLEMS)
-def test_layers_that_do_not_fit(spec: Graph, path: tuple[str | int, ...], message: str) -> None:
+def test_incompatible_layers_are_reported(spec: Graph, path: tuple[str | int, ...], message: str) -> None:
     assert list(spec.problems(Context(LABELS, 3))) == [(path, message)]
     with pytest.raises(ModelError) as error:
         spec.build(LABELS)
     assert str(error.value) == f"model.{'.'.join(map(str, path))}: {message}"
 
 
-def test_layers_that_cannot_read_their_inputs() -> None:
+def test_layers_that_cannot_be_applied_to_their_inputs() -> None:
     [(path, message)] = graph(SCORE, {"layer": "add", "inputs": ("layer0", "image.output")}, SCORE).problems(
         Context(Labels(names=("a", "b")), 3)
     )
     assert path == ("layers", 1)
-    assert message.startswith("Add cannot read its inputs: ")
+    assert message.startswith("Add cannot be applied to its inputs: ")
 
 
-def test_a_layer_that_fails_when_called() -> None:
-    """Shapes do not tell that groups must divide the channels of the image."""
+def test_layers_that_fail_when_called() -> None:
+    """Shapes do not reveal that groups must divide the channels of the image."""
     spec = graph({"layer": "conv", "filters": 4, "kernel_size": 1, "groups": 2}, SCORE)
     with pytest.raises(ModelError) as error:
         spec.build(LABELS)
-    assert str(error.value).startswith("model.layers.0: Conv2D cannot read its inputs: ")
+    assert str(error.value).startswith("model.layers.0: Conv2D cannot be applied to its inputs: ")
 
 
 def test_names_of_layers() -> None:
@@ -253,7 +257,7 @@ def test_names_of_layers() -> None:
         assert NODES[name].LAYER is layer
 
 
-def test_no_argument_of_a_constructor_is_missing_or_invented() -> None:
+def test_spec_fields_match_the_constructor_arguments() -> None:
     fields = {field.name for field in dataclasses.fields(NODES["conv"])}
     assert fields == {
         "layer", "name", "inputs", "trainable", "filters", "kernel_size", "strides", "padding", "dilation_rate",
@@ -262,15 +266,15 @@ def test_no_argument_of_a_constructor_is_missing_or_invented() -> None:
     }  # fmt: skip
 
 
-WHOLE_IMAGE = {
+UNBOUNDED = {
     *("atrous_spatial_pyramid_pooling", "crf_rnn", "global_average_pooling", "global_max_pooling", "pyramid_pooling"),
 }
-"""Layers whose every place sees all of it."""
+"""Layers with an unbounded receptive field."""
 
 
-@pytest.mark.parametrize("name", sorted(set(NODES) - WHOLE_IMAGE))
-def test_coordinates_know_every_layer(name: str) -> None:
-    """Otherwise a net with it has no receptive field and its crops go unchecked."""
+@pytest.mark.parametrize("name", sorted(set(NODES) - UNBOUNDED))
+def test_every_layer_has_a_known_receptive_field(name: str) -> None:
+    """Otherwise networks with the layer have no receptive field, and their crops are not checked."""
     required = {
         "filters": 3,
         "kernel_size": 3,
@@ -291,14 +295,16 @@ def test_coordinates_know_every_layer(name: str) -> None:
         "scales": 2,
     }
     kind = NODES[name]
-    missing = [each for each, value in kind.DEFAULTS.items() if value is inspect.Parameter.empty]
+    missing = [argument for argument, value in kind.DEFAULTS.items() if value is inspect.Parameter.empty]
     needs_mode = ["mode"] if name == "normalize" else []
-    made = kind(layer=name, name="x", **{each: required[each] for each in [*missing, *needs_mode]}).make(classes=2)
-    assert seen(made, [ReceptiveField(), ReceptiveField()], axis=0).size >= 1
+    made = kind(layer=name, name="x", **{argument: required[argument] for argument in [*missing, *needs_mode]}).make(
+        classes=2
+    )
+    assert layer_receptive_field(made, [ReceptiveField(), ReceptiveField()], axis=0).size >= 1
 
 
 @pytest.mark.slow
-def test_editors_get_a_schema(tmp_path: Path) -> None:
+def test_json_schema_for_editors(tmp_path: Path) -> None:
     schema = json_schema(File)
     written = yaml.safe_load(FCN8S)
     jsonschema.validate({"model": written}, schema)
@@ -307,8 +313,8 @@ def test_editors_get_a_schema(tmp_path: Path) -> None:
         jsonschema.validate({"model": written}, schema)
 
 
-def test_upsampling_and_average_pooling_are_layers_of_a_graph() -> None:
-    """Positions of both are known: a crop between them is checked, and the receptive field is counted."""
+def test_coordinates_of_upsampling_and_average_pooling() -> None:
+    """Positions of both are known, so that crops are checked and the receptive field is computed."""
     layers = (
         {"name": "pool", "layer": "average_pooling", "pool_size": 2},
         {"name": "score", "layer": "conv", "filters": "${classes}", "kernel_size": 1},
@@ -322,16 +328,16 @@ def test_upsampling_and_average_pooling_are_layers_of_a_graph() -> None:
     assert receptive_field(model.get_layer("up").output).size == 4
 
 
-def test_the_last_layer_scores_every_pixel() -> None:
+def test_last_layer_must_score_every_pixel() -> None:
     half = {**SCORE, "strides": 2}
     [(path, message)] = graph(half).problems(Context(Labels(names=("a", "b", "c")), 3))
     assert path == ("layers", 0)
     assert message == (
-        "the last layer must score every pixel, and what it gives lies 2 pixels apart. Add a resize_like that reads "
-        "image too"
+        "the last layer must score every pixel, but its output has stride 2. Add a resize_like with image as its "
+        "second input"
     )
 
 
-def test_a_layer_that_is_no_word() -> None:
+def test_layer_type_must_be_a_string() -> None:
     with pytest.raises(SpecError, match="expected a layer; layers: activation"):
         Graph(layers=({"name": "a", "layer": {"type": "conv"}},))

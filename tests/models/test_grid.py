@@ -1,4 +1,4 @@
-"""The sizes that networks see: an image continued to the grid is scored as the image is, at every size."""
+"""Padding to the grid: at every size, an image and its padded version have the same scores."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ from tfseg.pipeline import load
 from tfseg.spec.problems import SpecError
 
 SIZES = [tuple(int(side) for side in pair) for pair in np.random.default_rng(0).integers(1, 80, (40, 2))]
-"""Some are below the output stride."""
+"""Random image sizes; some are below the output stride."""
 INDEXED = Vgg16(width_multiplier=1 / 64, indices=True, fc=None)
 DEEPLAB = Vgg16(form="deeplab", output_stride=8, width_multiplier=1 / 64, fc=None)
 DILATED = Vgg16(form="dilation", output_stride=8, width_multiplier=1 / 64)
@@ -57,7 +57,7 @@ FAMILIES: dict[str, Callable[[], Segmenter]] = {
     "segnet": lambda: Segmenter(backbone=INDEXED, decoder=SegNet(), grid=0),
     "dilation": lambda: Segmenter(backbone=DILATED, decoder=Dilation(context="basic"), grid=1),
 }
-AS_IT_IS = {
+UNPADDED = {
     "original": SMALL["vgg16_original"],
     "deconv": SMALL["vgg16_deconv"],
     "dilation": SMALL["dilation"],
@@ -67,7 +67,7 @@ AS_IT_IS = {
 
 
 def randomized(model: keras.Model) -> keras.Model:
-    """With weights under which every layer matters; scores begin as zeros."""
+    """Randomizes all weights, so that every layer matters; scores are initialized to zero."""
     random = np.random.default_rng(1)
     for weight in model.weights:
         fan = int(np.prod(weight.shape[:-1])) or 1
@@ -82,12 +82,12 @@ def randomized(model: keras.Model) -> keras.Model:
     return model
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def random_image(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(height * 100 + width).uniform(0, 255, (1, height, width, 3)).astype(np.float32)
 
 
-def continued(image: np.ndarray, grid: PadToGrid) -> np.ndarray:
-    """By NumPy, below and to the right, in the mean color."""
+def padded(image: np.ndarray, grid: PadToGrid) -> np.ndarray:
+    """Pads an image in NumPy, below and to the right, with the mean color."""
     sides = [
         -(-max(side - grid.remainder, 0) // grid.multiple) * grid.multiple + grid.remainder for side in image.shape[1:3]
     ]
@@ -97,7 +97,7 @@ def continued(image: np.ndarray, grid: PadToGrid) -> np.ndarray:
 
 
 class Lite:
-    """TFLite file of a SavedModel, for images of any size."""
+    """TFLite model of a SavedModel, for images of any size."""
 
     def __init__(self, folder: Path) -> None:
         converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["logits"])
@@ -113,18 +113,19 @@ class Lite:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_size_is_the_size_of_the_grid(name: str, tmp_path: Path) -> None:
-    """In Keras, in a SavedModel and in TFLite. The arithmetic is the same: 1e-5 is room for other kernels."""
+def test_images_of_any_size_match_padded_images(name: str, tmp_path: Path) -> None:
+    """The network agrees in Keras, as a SavedModel and as TFLite. 1e-5 allows for other kernels of the same
+    arithmetic."""
     model = randomized(FAMILIES[name]().build(LABELS))
     grid, image_spec = model.get_layer("grid"), tf.TensorSpec([None, None, None, 3], tf.float32, name="image")
     keras_graph = tf.function(lambda image: {"logits": model(image, training=False)}, [image_spec], autograph=False)
     write_endpoints(tmp_path, {"logits": (keras_graph, image_spec)})
-    saved_model = tf.saved_model.load(tmp_path)  # its signature lives as long as this does
+    saved_model = tf.saved_model.load(tmp_path)  # keeps its signature alive
     signature, lite = saved_model.signatures["logits"], Lite(tmp_path)
     spreads = []
     for index, (height, width) in enumerate(SIZES):
-        image = picture(height, width)
-        larger = continued(image, grid)
+        image = random_image(height, width)
+        larger = padded(image, grid)
         saved = signature(image=tf.constant(larger))["logits"].numpy()[:, :height, :width]
         converted = lite(larger)[:, :height, :width]
         found = {
@@ -132,12 +133,12 @@ def test_every_size_is_the_size_of_the_grid(name: str, tmp_path: Path) -> None:
             "saved model": (signature(image=tf.constant(image))["logits"], saved),
             "tflite": (lite(image), converted),
         }
-        if index % 20 == 0:  # eager calls take long
+        if index % 20 == 0:  # eager calls are slow
             found["eager"] = (model(image), saved)
         scale = max(1.0, float(np.abs(saved).max()))
-        for kind, (answer, expected) in found.items():
-            assert answer.shape == (1, height, width, 3)
-            difference = np.abs(np.asarray(answer) - expected).max() / scale
+        for kind, (logits, expected) in found.items():
+            assert logits.shape == (1, height, width, 3)
+            difference = np.abs(np.asarray(logits) - expected).max() / scale
             assert difference <= 1e-5, f"{kind} at {height}x{width}: {difference}"
         np.testing.assert_allclose(converted / scale, saved / scale, rtol=0, atol=1e-4)
         spreads.append(np.std(saved))
@@ -145,8 +146,9 @@ def test_every_size_is_the_size_of_the_grid(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_no_side_is_worse_than_another(tmp_path: Path) -> None:
-    """The demo's network, trained at 96 pixels, on its scenes cut to other sides, two of which have its remainder."""
+def test_accuracy_does_not_depend_on_the_image_size(tmp_path: Path) -> None:
+    """The demo network, trained at 96 pixels, is evaluated on its images cropped to other sides, two of them with the
+    remainder of 96."""
     run = tfseg.fit(load("shapes", ["training.epochs=10"]), tmp_path / "run", verbose=False)
     pairs = list(run.pipeline.data.open(run.pipeline.labels).evaluation("val").as_numpy_iterator())
     model, miou = run.model(), {}
@@ -155,13 +157,13 @@ def test_no_side_is_worse_than_another(tmp_path: Path) -> None:
         for image, mask in pairs:
             metric.update_state(mask[:, :side, :side], model(image[:, :side, :side], training=False))
         miou[side] = float(metric.result()["miou"])
-    assert max(miou.values()) > 0.85, "it has learned"
+    assert max(miou.values()) > 0.85, "the network has not learned"
     assert max(miou.values()) - min(miou.values()) < 0.015, miou
 
 
-@pytest.mark.parametrize("name", AS_IT_IS)
-def test_networks_of_fixed_positions_see_the_image_as_it_is(name: str) -> None:
-    model = AS_IT_IS[name]().build(LABELS)
+@pytest.mark.parametrize("name", UNPADDED)
+def test_networks_with_fixed_positions_do_not_pad(name: str) -> None:
+    model = UNPADDED[name]().build(LABELS)
     assert not [layer for layer in model.layers if isinstance(layer, PadToGrid)]
 
 
@@ -178,20 +180,20 @@ def test_networks_of_fixed_positions_see_the_image_as_it_is(name: str) -> None:
         (Segmenter(backbone=INDEXED, decoder=SegNet(), grid=0), 32, 0),
     ],
 )
-def test_the_grid_follows_the_head(spec: Segmenter, multiple: int, remainder: int) -> None:
+def test_grid_depends_on_the_head(spec: Segmenter, multiple: int, remainder: int) -> None:
     grid = spec.build(LABELS).get_layer("grid")
     assert (grid.multiple, grid.remainder) == (multiple, remainder)
 
 
 @pytest.mark.parametrize("grid", [2, -1, True, "none"])
-def test_other_grids_are_refused(grid: object) -> None:
+def test_other_grids_are_rejected(grid: object) -> None:
     with pytest.raises(SpecError):
         Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16,)), grid=grid)
 
 
 @pytest.mark.parametrize("layer", [PadToGrid(8, 1, 5.0), CropLike(0)], ids=["pad", "crop"])
-def test_sizes_that_fit_cost_nothing(layer: keras.Layer) -> None:
-    """No operation is left in a graph of a known size."""
+def test_padding_and_cropping_are_free_if_the_size_fits(layer: keras.Layer) -> None:
+    """A graph of a static size has no operations."""
     inputs = [tf.TensorSpec([1, 17, 25, 3])] * (2 if isinstance(layer, CropLike) else 1)
     graph = tf.function(lambda *x: layer(list(x) if len(x) > 1 else x[0])).get_concrete_function(*inputs).graph
     assert {op.type for op in graph.get_operations()} <= {"Placeholder", "Identity", "Const"}
@@ -216,7 +218,7 @@ def test_sizes_that_fit_cost_nothing(layer: keras.Layer) -> None:
     ids=[
         "half_pixels",
         "half_pixels_on_1",
-        "as_it_is",
+        "unpadded",
         "corners",
         "v3_plus",
         "interp",
@@ -228,10 +230,10 @@ def test_sizes_that_fit_cost_nothing(layer: keras.Layer) -> None:
         "none",
     ],
 )
-def test_labels_are_taken_where_the_head_puts_the_scores(spec: Segmenter, size: tuple[int, int]) -> None:
-    """Scores that count their positions give, at the pixel whose label each position takes, the number of it."""
+def test_labels_are_subsampled_at_the_positions_of_the_scores(spec: Segmenter, size: tuple[int, int]) -> None:
+    """With scores equal to their index, the logits equal the index at the pixel from which its label is taken."""
     model = spec.build(LABELS, training=True)
-    image, scores = picture(*size), model.get_layer("scores").input
+    image, scores = random_image(*size), model.get_layer("scores").input
     head = keras.Model([scores, model.input], model.output["logits"])
     counts = model(image)["scores"].shape[1:3]
     for axis, (count, length) in enumerate(zip(counts, size, strict=True)):
@@ -251,8 +253,8 @@ def test_labels_are_taken_where_the_head_puts_the_scores(spec: Segmenter, size: 
 
 
 @pytest.mark.parametrize("size", [320, 375, 500, 362, 321])
-def test_labels_of_interp_are_every_eighth(size: int) -> None:
-    """As in DeepLab, which continues its labels by what is ignored to 8 k + 1 and takes `[::8]`."""
+def test_labels_of_interp_are_subsampled_by_8(size: int) -> None:
+    """DeepLab pads its labels with the ignore label to 8 k + 1 and takes `[::8]`."""
     spec = Segmenter(backbone=DEEPLAB, decoder=DeepLabV1())
     assert spec.positions == Positions(None, True, (8, 1))
     labels = np.random.default_rng(0).integers(0, 20, (1, size, 9)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""One normalization for a whole network, chosen by `model.norm`."""
+"""Normalization of a whole network, set by `model.norm`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ NETWORKS = {
     "segnet": (UNPOOLED, SegNet()),
     "deconvnet": (UNPOOLED, DeconvNet(filters=8)),
 }
-"""Every place where something is normalized."""
+"""Networks with all normalized layers."""
 
 
 def norms(model: keras.Model) -> Iterator[keras.layers.Layer]:
@@ -38,32 +38,32 @@ def norms(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_layer_asks(name: str) -> None:
-    """The same layers under the same names, of the other kind, and with the numbers that the file says."""
+def test_every_normalization_layer_follows_the_setting(name: str) -> None:
+    """Layer names stay the same; types, momentum and epsilon are those of the setting."""
     backbone, decoder = NETWORKS[name]
 
     def built(**norm: object) -> list[keras.layers.Layer]:
         parts = {"backbone": backbone, "decoder": decoder, "norm": Norm(**norm)}
         return list(norms(symbolically(lambda: Segmenter(**parts).build(LABELS, training=True))))
 
-    published, named = built(), built(momentum=0.7, epsilon=0.25)
+    published, custom = built(), built(momentum=0.7, epsilon=0.25)
     grouped = built(type="group", groups=1, epsilon=0.25)
     assert published and {type(each) for each in published} == {keras.layers.BatchNormalization}
     assert {each.momentum for each in published} == {0.9}
-    assert {(each.momentum, each.epsilon) for each in named} == {(0.7, 0.25)}
+    assert {(each.momentum, each.epsilon) for each in custom} == {(0.7, 0.25)}
     assert {(type(each), each.groups, each.epsilon) for each in grouped} == {(keras.layers.GroupNormalization, 1, 0.25)}
-    assert [each.name for each in published] == [each.name for each in named] == [each.name for each in grouped]
+    assert [each.name for each in published] == [each.name for each in custom] == [each.name for each in grouped]
 
 
-def test_each_part_has_its_own_numbers() -> None:
+def test_backbone_and_decoder_have_separate_settings() -> None:
     norm = Norm(momentum={"backbone": 0.5}, epsilon={"backbone": 0.25, "decoder": 0.125})
     model = Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16,), filters=2), norm=norm).build(LABELS)
     found = {(each.name.startswith("stage"), each.momentum, each.epsilon) for each in norms(model)}
     assert found == {(True, 0.5, 0.25), (False, 0.9, 0.125)}
 
 
-def test_published_numbers() -> None:
-    """What each network adds to variances where the file says nothing."""
+def test_default_epsilons_are_the_published_ones() -> None:
+    """Without `norm.epsilon`, every network has its published epsilon."""
     parts = {"resnet": Resnet(depth=50, width_multiplier=1 / 64), "mobilenet_v2": MobileNetV2(width_multiplier=0.1)}
     for name, backbone in parts.items():
         spec = Segmenter(backbone=backbone, decoder=DeepLabV3(filters=2))
@@ -78,7 +78,7 @@ GROUPED = Segmenter(
 )
 
 
-def test_a_network_with_group_norm_is_saved_and_loaded(tmp_path: Path) -> None:
+def test_network_with_group_norm_can_be_saved_and_loaded(tmp_path: Path) -> None:
     model = GROUPED.build(LABELS)
     model.save(tmp_path / "model.keras")
     image = np.random.default_rng(0).integers(0, 256, (1, 40, 33, 3)).astype(np.uint8)
@@ -87,7 +87,7 @@ def test_a_network_with_group_norm_is_saved_and_loaded(tmp_path: Path) -> None:
     assert {type(each) for each in norms(loaded)} == {keras.layers.GroupNormalization}
 
 
-def test_one_image_does_not_depend_on_the_others() -> None:
+def test_group_norm_outputs_do_not_depend_on_the_batch() -> None:
     model = GROUPED.build(LABELS)
     images = np.random.default_rng(0).integers(0, 256, (2, 33, 33, 3)).astype(np.uint8)
     together = model(images, training=False)
@@ -95,31 +95,31 @@ def test_one_image_does_not_depend_on_the_others() -> None:
 
 
 def test_groups_must_divide_the_channels() -> None:
-    """The backbone is looked at when the file is read, the decoder when it is built."""
-    words = "must divide the number of channels of every normalized layer; the input of {} has {}. Received: {}"
-    faulty = Segmenter(backbone=SmallCnn(filters=6), decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=4))
-    assert list(faulty.problems(Context(LABELS, 3))) == [(("norm", "groups"), words.format("stage1_down_bn", 6, 4))]
+    """The backbone is checked when the file is read, the decoder when the network is built."""
+    message = "must divide the number of channels of every normalized layer; the input of {} has {}. Received: {}"
+    spec = Segmenter(backbone=SmallCnn(filters=6), decoder=Fcn(strides=(16,)), norm=Norm(type="group", groups=4))
+    assert list(spec.problems(Context(LABELS, 3))) == [(("norm", "groups"), message.format("stage1_down_bn", 6, 4))]
     decoder = Fcn(strides=(16,), filters=6)
     with pytest.raises(ModelError) as error:
         Segmenter(backbone=SmallCnn(filters=4), decoder=decoder, norm=Norm(type="group", groups=4)).build(LABELS)
-    assert str(error.value) == f"model.norm.groups: {words.format('lateral_stage5_bn', 6, 4)}"
+    assert str(error.value) == f"model.norm.groups: {message.format('lateral_stage5_bn', 6, 4)}"
 
 
 def test_pretrained_weights_do_not_fit_group_norm() -> None:
-    """Weights of a file are looked at when it is read: they may have been found with group normalization."""
+    """Weights of a file are checked when it is read: they may come from a network with group normalization."""
 
-    def told(weights: object) -> list[tuple[tuple[str, ...], str]]:
+    def problems(weights: object) -> list[tuple[tuple[str, ...], str]]:
         parts = {"decoder": Fcn(), "norm": Norm(type="group", groups=4)}
         return list(Segmenter(backbone=MobileNetV2(weights=weights), **parts).problems(Context(LABELS, 3)))
 
-    assert told("imagenet") == [
+    assert problems("imagenet") == [
         (
             ("norm", "type"),
-            "the weights that mobilenet_v2 starts from were found with batch normalization. Set it to batch, or "
+            "the pretrained weights of mobilenet_v2 were trained with batch normalization. Set it to batch, or "
             "model.backbone.weights to null. Received: group",
         )
     ]
-    assert told(Path("weights.npz")) == []
+    assert problems(Path("weights.npz")) == []
     plain = Vgg16(width_multiplier=1.0, weights="imagenet")
     assert not list(Segmenter(backbone=plain, decoder=Fcn(), norm=Norm(type="group")).problems(Context(LABELS, 3)))
 
@@ -131,20 +131,20 @@ def test_pretrained_weights_do_not_fit_group_norm() -> None:
             {"type": "group", "momentum": 0.9},
             "momentum: group normalization keeps no moving averages; set it to null, or type to batch. Received: 0.9",
         ),
-        ({"groups": 8}, "groups: belongs to type group. Set type to group. Received: 8, type=batch"),
+        ({"groups": 8}, "groups: applies to type group only. Set type to group. Received: 8, type=batch"),
         (
             {"momentum": {"head": 0.9}},
             'momentum.head: expected one of "backbone", "decoder" as the key; received "head"',
         ),
     ],
 )
-def test_mistakes(fields: dict[str, object], message: str) -> None:
+def test_invalid_fields_are_rejected(fields: dict[str, object], message: str) -> None:
     with pytest.raises(SpecError) as error:
         Norm(**fields)
     assert [f"{each.path}: {each.message}" for each in error.value.problems] == [message]
 
 
-def test_what_needs_batch_norm_says_so() -> None:
+def test_options_that_require_batch_norm_are_reported() -> None:
     model = GROUPED.build(LABELS, training=True)
     why = (
         "the network has no batch normalization but group normalization (stage1_down_bn, stage1_mix_bn, "
@@ -157,7 +157,7 @@ def test_what_needs_batch_norm_says_so() -> None:
     assert not list(frozen.network_problems(other))
 
 
-def test_group_norm_learns() -> None:
+def test_group_norm_has_gradients() -> None:
     keras.utils.set_random_seed(0)
     model = GROUPED.build(LABELS)
     with tf.GradientTape() as tape:
@@ -167,23 +167,23 @@ def test_group_norm_learns() -> None:
     assert not model.non_trainable_weights
 
 
-def test_a_choice_that_no_layer_takes_is_refused() -> None:
-    def told(**norm: object) -> list[tuple[tuple[str, ...], str]]:
+def test_settings_that_no_layer_uses_are_reported() -> None:
+    def problems(**norm: object) -> list[tuple[tuple[str, ...], str]]:
         spec = Segmenter(backbone=Vgg16(width_multiplier=1 / 64), decoder=Fcn(), norm=Norm(**norm))
         return list(spec.network_problems(symbolically(lambda: spec.build(LABELS))))
 
-    why = "no layer of this network takes it from here"
-    assert told() == []
-    assert told(momentum=0.5) == [(("norm", "momentum"), f"{why}. Received: 0.5. Leave it out")]
-    assert told(type="group", groups=1) == [
+    why = "no layer of this network uses it"
+    assert problems() == []
+    assert problems(momentum=0.5) == [(("norm", "momentum"), f"{why}. Received: 0.5. Leave it out")]
+    assert problems(type="group", groups=1) == [
         (
             ("norm", "type"),
             f"{why}. Received: group. Leave it out, or build layers with tfseg.layers.norm.normalized",
         )
     ]
-    normal = Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16,)), norm=Norm(momentum=0.5, epsilon=0.25))
-    assert not list(normal.network_problems(normal.build(LABELS)))
+    used = Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16,)), norm=Norm(momentum=0.5, epsilon=0.25))
+    assert not list(used.network_problems(used.build(LABELS)))
 
 
-def test_the_type_alone_is_short_for_the_map() -> None:
+def test_type_can_be_given_without_a_map() -> None:
     assert load("shapes", ["model.norm=group", "model.norm.groups=8"]).model.norm == Norm(type="group", groups=8)

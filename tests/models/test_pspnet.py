@@ -1,4 +1,4 @@
-"""PSPNet: the count by hand, the auxiliary scores, any size, every weight learning."""
+"""PSPNet: parameter count, auxiliary scores, image sizes and gradients."""
 
 import math
 
@@ -18,7 +18,8 @@ SMALL = Segmenter(backbone=Resnet(depth=50, width_multiplier=1 / 32, output_stri
 
 
 def test_parameters() -> None:
-    """ResNet-50's 23,508,032, four levels of 512, a 3x3 over 4096 channels and a score; the branch is on top."""
+    """Sums ResNet-50's 23,508,032, four levels of 512, a 3x3 convolution of 4096 channels and a classifier; in training
+    also the auxiliary branch."""
     pyramid = 4 * (2048 * 512 + 2 * 512)
     head = 9 * 4096 * 512 + 2 * 512 + 512 * 21 + 21
     branch = 9 * 1024 * 256 + 2 * 256 + 256 * 21 + 21
@@ -27,11 +28,11 @@ def test_parameters() -> None:
         description, training = describe(spec.build(VOC)), spec.build(VOC, training=True)
     assert description.trainable == 23_508_032 + pyramid + head == 46_592_597
     assert description.output_stride == 8
-    assert description.receptive_field == math.inf  # the pyramid sees the whole image
+    assert description.receptive_field == math.inf  # the pyramid pools the whole image
     assert sum(int(np.prod(weight.shape)) for weight in training.trainable_weights) == 46_592_597 + branch
 
 
-def test_the_branch_scores_the_stage_before_the_last() -> None:
+def test_auxiliary_branch_scores_the_penultimate_stage() -> None:
     model = SMALL.build(LABELS, training=True)
     assert list(model.output) == ["logits", "scores", "aux_stage"]
     assert model.get_layer("aux_conv").input is model.get_layer("conv4_block6_out").output
@@ -42,24 +43,24 @@ def test_the_branch_scores_the_stage_before_the_last() -> None:
     assert not [layer.name for layer in SMALL.build(LABELS).layers if "aux" in layer.name]
 
 
-def test_without_the_branch() -> None:
+def test_auxiliary_branch_is_optional() -> None:
     spec = Segmenter(backbone=SmallCnn(filters=2), decoder=PspNet(filters=4, auxiliary=False))
     assert list(spec.build(LABELS, training=True).output) == ["logits", "scores"]
 
 
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("size", [(1, 1), (17, 40), (65, 97)])
-def test_any_size(size: tuple[int, int]) -> None:
-    """Also maps with fewer places than the pyramid has parts."""
+def test_any_image_size(size: tuple[int, int]) -> None:
+    """Feature maps smaller than the number of bins are valid too."""
     logits = np.asarray(SMALL.build(LABELS)(image(*size)))
     assert logits.shape == (2, *size, 3)
     assert np.isfinite(logits).all()
 
 
-def test_every_weight_learns() -> None:
+def test_every_weight_has_a_gradient() -> None:
     keras.utils.set_random_seed(2)
     model = SMALL.build(LABELS, training=True)
-    for weight in model.trainable_weights:  # no channel may sleep by chance
+    for weight in model.trainable_weights:  # avoids dead ReLUs
         if "beta" in weight.path:
             weight.assign(tf.random.uniform(weight.shape, 0.1, 0.5))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -73,23 +74,23 @@ def test_every_weight_learns() -> None:
         assert gradient is not None and np.isfinite(gradient).all() and np.any(gradient), weight.path
 
 
-def test_scores_come_to_the_image_with_aligned_corners() -> None:
-    """As released: the corner places of the scores are the corner pixels of the logits."""
+def test_scores_are_resized_with_aligned_corners() -> None:
+    """The corner positions of the scores coincide with the corner pixels of the logits, as released."""
     outputs = SMALL.build(LABELS, training=True)(image(65, 97))
     logits, scores = np.asarray(outputs["logits"]), np.asarray(outputs["scores"])
     np.testing.assert_allclose(logits[:, ::8, ::8], scores, atol=1e-5)
 
 
-def test_a_decoder_on_its_own() -> None:
+def test_decoder_can_be_called_directly() -> None:
     tensor = keras.Input((None, None, 3))
     scores = PspNet(filters=4)(SmallCnn(filters=2)(tensor), tensor, 5)
     assert isinstance(scores, Scores)
     assert (scores.main.shape[-1], list(scores.auxiliary)) == (5, ["stage"])
 
 
-def test_a_backbone_that_reaches_beyond_the_image() -> None:
+def test_features_that_extend_beyond_the_image_are_reported() -> None:
     message = (
-        "scores of vgg16 in its original form reach beyond the image and must be cropped, not resized. "
+        "scores of vgg16 in its original form extend beyond the image and must be cropped, not resized. "
         "Set model.backbone.form to same, or the decoder to fcn"
     )
     spec = Segmenter(backbone=Vgg16(form="original"), decoder=PspNet())

@@ -1,4 +1,4 @@
-"""Multi-scale inputs: DeepLab v2's sizes, one set of weights, and a loss for each scale."""
+"""Multi-scale inputs: sizes of DeepLab v2, shared weights, and a loss per scale."""
 
 from pathlib import Path
 
@@ -31,22 +31,22 @@ WIDER = Segmenter(
     decoder=DeepLabV2(rates=(2, 4), filters=8),
     scales=SCALES,
 )
-"""With channels enough that no layer's ReLU is dead."""
+"""Enough channels that no layer's ReLU is dead."""
 
 
 def image(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (1, height, width, 3)).astype(np.float32)
 
 
-def test_one_scale_has_nothing_to_fuse() -> None:
+def test_fusion_of_a_single_scale_is_reported() -> None:
     spec = Segmenter(backbone=SmallCnn(filters=2), decoder=Fcn(strides=(16,)), fusion="attention")
     assert list(spec.problems(Context(LABELS, 3))) == [
-        (("fusion",), "there is one scale, and nothing to fuse. Received: attention. Leave it out")
+        (("fusion",), "fusion needs more than one scale. Received: attention. Leave it out")
     ]
 
 
 def test_sizes_of_the_paper() -> None:
-    """321 pixels are seen as 321, 241 and 161; their scores have 41, 31 and 21 places."""
+    """Inputs of 321 pixels are resized to 321, 241 and 161; their scores have sides of 41, 31 and 21."""
     model = MULTI.build(LABELS, training=True)
     outputs = model(image(321, 33))
     assert {name: tuple(each.shape) for name, each in outputs.items()} == {
@@ -61,10 +61,10 @@ def test_sizes_of_the_paper() -> None:
 
 
 def at_each_scale(net: keras.Model, x: np.ndarray, scales: tuple[float, ...]) -> list[list[np.ndarray]]:
-    """The outputs of a net of one scale for the image at each scale, by bilinear interpolation in loops."""
+    """Returns the outputs of a single-scale network for the image at each scale, resized bilinearly in NumPy."""
     sides = [[(side - 1) * round(4 * scale) // 4 + 1 for side in x.shape[1:3]] for scale in scales]
-    seen = [x if scale == 1 else interpolated(x, tuple(size)) for scale, size in zip(scales, sides, strict=True)]
-    return [[np.asarray(each) for each in net(scaled.astype(np.float32))] for scaled in seen]
+    images = [x if scale == 1 else interpolated(x, tuple(size)) for scale, size in zip(scales, sides, strict=True)]
+    return [[np.asarray(each) for each in net(scaled.astype(np.float32))] for scaled in images]
 
 
 def combined(
@@ -76,8 +76,9 @@ def combined(
 
 
 @pytest.mark.parametrize("fusion", ["max", "mean", "attention"])
-def test_it_is_the_single_scale_net_at_each_scale(fusion: str) -> None:
-    """Put together by hand, with the same weights and NumPy's resizing and fusing. 1e-4 of scores of some units."""
+def test_multi_scale_network_matches_single_scale_networks(fusion: str) -> None:
+    """The reference is computed with the same weights and NumPy's resizing and fusion. Scores are of order 1, and 1e-4
+    is the tolerance."""
     single = SINGLE.build(LABELS)
     model = Segmenter(backbone=BACKBONE, decoder=SINGLE.decoder, scales=SCALES, fusion=fusion).build(
         LABELS, training=True
@@ -92,18 +93,18 @@ def test_it_is_the_single_scale_net_at_each_scale(fusion: str) -> None:
         weight.assign(random.normal(size=weight.shape) / 30)
     aspp = single.get_layer("aspp")
     net = keras.Model(single.input, [aspp.output, aspp.input])
-    each = at_each_scale(net, image(65, 33), SCALES)
-    size = each[0][0].shape[1:3]
-    scores, features = ([interpolated(outputs[index], size) for outputs in each] for index in (0, 1))
+    results = at_each_scale(net, image(65, 33), SCALES)
+    size = results[0][0].shape[1:3]
+    scores, features = ([interpolated(outputs[index], size) for outputs in results] for index in (0, 1))
     expected = combined(fusion, scores, features, [weight.numpy() for weight in attention])
     outputs = model(image(65, 33))
     np.testing.assert_allclose(outputs["scores"], expected, atol=1e-4)
-    for name, (alone, _) in zip(("1", "0_75", "0_5"), each, strict=True):
+    for name, (alone, _) in zip(("1", "0_75", "0_5"), results, strict=True):
         np.testing.assert_allclose(outputs[f"aux_scale_{name}"], alone, atol=1e-4)
     np.testing.assert_allclose(outputs["logits"][:, ::8, ::8], expected, atol=1e-4)
 
 
-SEEN = {
+DECODERS = {
     "score": (SmallCnn(filters=2), Fcn(strides=(16, 8))),
     "pyramid": (SmallCnn(filters=2), Fcn(strides=(16, 8), filters=5)),
     "pspnet": (SmallCnn(filters=2), PspNet(filters=6, bins=(1,))),
@@ -116,10 +117,10 @@ SEEN = {
 CHANNELS = {"score": 16, "pyramid": 5, "pspnet": 6, "deeplab_v3": 7, "deeplab_v3_plus": 9, "unet": 2, "segnet": 2}
 
 
-@pytest.mark.parametrize("name", SEEN)
-def test_attention_reads_what_is_scored(name: str) -> None:
-    """The tensor that goes into the last convolution, of both scales."""
-    backbone, decoder = SEEN[name]
+@pytest.mark.parametrize("name", DECODERS)
+def test_attention_uses_the_scored_features(name: str) -> None:
+    """Attention uses the inputs of the last convolution, at both scales."""
+    backbone, decoder = DECODERS[name]
     head = Resize(align_corners=True) if decoder.head == "resize" else None
     spec = Segmenter(backbone=backbone, decoder=decoder, head=head, scales=(1.0, 0.5), fusion="attention")
     model = symbolically(lambda: spec.build(LABELS))
@@ -128,8 +129,8 @@ def test_attention_reads_what_is_scored(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_attention_learns_and_is_exported(tmp_path: Path) -> None:
-    """On the drawn shapes, from the file to both artifacts, which are compared with the network."""
+def test_attention_trains_and_exports(tmp_path: Path) -> None:
+    """A network for synthetic shapes is trained, exported, and compared with both artifacts."""
     pipeline = load(
         "shapes",
         [
@@ -146,14 +147,14 @@ def test_attention_learns_and_is_exported(tmp_path: Path) -> None:
     assert report.tflite is not None and all(one.mask_agreement == 1 for one in report.comparisons)
 
 
-def test_scales_add_no_weights_and_no_layers_but_resizes() -> None:
+def test_scales_add_only_resizing_layers() -> None:
     assert describe(MULTI.build(LABELS)).parameters == describe(SINGLE.build(LABELS)).parameters
     names = {layer.name for layer in MULTI.build(LABELS).layers} - {layer.name for layer in SINGLE.build(LABELS).layers}
     assert names == {"image_0_75", "image_0_5", "raised_0_75", "raised_0_5", "fused"}
     assert describe(MULTI.build(LABELS)).output_stride == 8
 
 
-def test_a_net_of_several_scales_is_saved_and_loaded(tmp_path) -> None:
+def test_multi_scale_network_can_be_saved_and_loaded(tmp_path) -> None:
     model = MULTI.build(LABELS)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -161,8 +162,8 @@ def test_a_net_of_several_scales_is_saved_and_loaded(tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_every_scale_learns() -> None:
-    """Each of the four losses alone reaches every kernel of the one set of weights; together their gradients add up."""
+def test_every_scale_has_gradients() -> None:
+    """Each of the four losses has a gradient for every shared kernel, and the gradients add up."""
     keras.utils.set_random_seed(0)
     model = WIDER.build(LABELS, training=True)
     with tf.GradientTape(persistent=True) as tape:
@@ -179,7 +180,7 @@ def test_every_scale_learns() -> None:
         np.testing.assert_allclose(tape.gradient(total, kernel.value), sum(parts), rtol=1e-3, atol=1e-3)
 
 
-def test_batch_norm_and_further_outputs_at_several_scales() -> None:
+def test_batch_norm_and_auxiliary_outputs_at_several_scales() -> None:
     model = Segmenter(
         backbone=Resnet(depth=50, width_multiplier=0.05, output_stride=8),
         decoder=PspNet(filters=4, bins=(1, 2)),
@@ -189,28 +190,28 @@ def test_batch_norm_and_further_outputs_at_several_scales() -> None:
     assert list(outputs) == ["logits", "scores", "aux_stage", "aux_scale_0_5", "aux_scale_1"]
 
 
-def test_other_decoders_see_several_scales() -> None:
+def test_other_decoders_at_several_scales() -> None:
     parts = {"backbone": SmallCnn(filters=2), "decoder": Fcn(strides=(16, 8), filters=4), "scales": (1.0, 2.0)}
     spec = Segmenter(**parts, head=Resize(align_corners=True))
     assert spec.build(LABELS)(image(40, 33)).shape == (1, 40, 33, 3)
-    words = "the image is scaled with its corners aligned"
+    reason = "images are scaled with aligned corners"
     assert list(Segmenter(**parts).problems(Context(LABELS, 3))) == [
         (
             ("head",),
-            f"{words}, and so must scores be resized: {{type: resize, align_corners: true}}. "
-            "Received: resize of half pixels",
+            f"{reason}, and so must be the scores: {{type: resize, align_corners: true}}. "
+            "Received: resize with half-pixel centers",
         )
     ]
     for grid, received in ((0, "0"), (None, "null")):
         assert list(Segmenter(**parts, head=spec.head, grid=grid).problems(Context(LABELS, 3))) == [
-            (("grid",), f"{words}, where sizes must leave 1. Received: {received}. Set it to auto")
+            (("grid",), f"{reason}, which requires a remainder of 1. Received: {received}. Set it to auto")
         ]
 
 
 @pytest.mark.parametrize("scales", [(0.5,), (1.0, 0.5, 0.5)])
-def test_scales_that_make_no_sense(scales: tuple[float, ...]) -> None:
+def test_invalid_scales_are_rejected(scales: tuple[float, ...]) -> None:
     with pytest.raises(SpecError) as error:
         Segmenter(backbone=BACKBONE, decoder=DeepLabV2(), scales=scales)
     assert [str(each).partition(": ")[2] for each in error.value.problems] == [
-        f"scales: must be different numbers, one of them 1, whose scores set the size. Received: {list(scales)}"
+        f"scales: must be distinct numbers and include 1, whose scores set the size. Received: {list(scales)}"
     ]

@@ -1,4 +1,4 @@
-"""Networks of a backbone, a decoder and a head: any image, float32 logits, faults told before anything is built."""
+"""Networks of a backbone, a decoder and a head: image sizes, float32 logits, and problems reported before building."""
 
 import subprocess
 import sys
@@ -23,8 +23,8 @@ def image(height: int, width: int, channels: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (2, height, width, channels), np.uint8)
 
 
-def awake(model: keras.Model) -> keras.Model:
-    """With random numbers where a network begins at zero."""
+def randomized(model: keras.Model) -> keras.Model:
+    """Randomizes the kernels of the scores, which are initialized to zero."""
     keras.utils.set_random_seed(0)
     for layer in model.layers:
         if layer.name.startswith("score") and layer.weights:
@@ -33,8 +33,8 @@ def awake(model: keras.Model) -> keras.Model:
 
 
 @pytest.mark.first_cases(4)
-def test_any_image_comes_back_at_its_own_size(segmenter: Segmenter) -> None:
-    model = awake(segmenter.build(LABELS))
+def test_logits_have_the_image_size(segmenter: Segmenter) -> None:
+    model = randomized(segmenter.build(LABELS))
     assert model.input.name == "image"
     assert model.layers[-1].name == "logits"
     assert model.output_shape == (None, None, None, 3)
@@ -46,8 +46,8 @@ def test_any_image_comes_back_at_its_own_size(segmenter: Segmenter) -> None:
 
 
 @pytest.mark.first_cases(3)
-def test_bytes_and_numbers_are_one_image(segmenter: Segmenter) -> None:
-    model = awake(segmenter.build(LABELS))
+def test_uint8_and_float_images_are_equivalent(segmenter: Segmenter) -> None:
+    model = randomized(segmenter.build(LABELS))
     np.testing.assert_array_equal(model(image(40, 33)), model(image(40, 33).astype(np.float32)))
 
 
@@ -56,7 +56,7 @@ def test_bytes_and_numbers_are_one_image(segmenter: Segmenter) -> None:
 def test_logits_are_float32_under_every_precision(segmenter: Segmenter, precision: str) -> None:
     keras.config.set_dtype_policy(precision)
     try:
-        model = awake(segmenter.build(LABELS, training=True))
+        model = randomized(segmenter.build(LABELS, training=True))
     finally:
         keras.config.set_dtype_policy("float32")
     outputs = model(image(40, 33))
@@ -69,8 +69,8 @@ def test_logits_are_float32_under_every_precision(segmenter: Segmenter, precisio
 
 
 @pytest.mark.first_cases(4)
-def test_the_training_form_shares_every_layer(segmenter: Segmenter) -> None:
-    model = awake(segmenter.build(LABELS, training=True))
+def test_training_model_has_the_same_layers(segmenter: Segmenter) -> None:
+    model = randomized(segmenter.build(LABELS, training=True))
     assert list(model.output) == ["logits", "scores"]
     single = keras.Model(model.input, model.output["logits"])
     plain = segmenter.build(LABELS)
@@ -81,33 +81,33 @@ def test_the_training_form_shares_every_layer(segmenter: Segmenter) -> None:
 
 @pytest.mark.parametrize("name", ["small_cnn", "mobilenet_v2", "vgg16_resize"])
 @pytest.mark.parametrize("channels", [1, 5])
-def test_images_of_other_channels(name: str, channels: int) -> None:
+def test_images_of_other_channel_counts(name: str, channels: int) -> None:
     spec = SMALL[name]()
     model = Segmenter(channels=channels, backbone=spec.backbone, decoder=spec.decoder).build(LABELS)
     assert model(image(32, 32, channels)).shape == (2, 32, 32, 3)
 
 
 @pytest.mark.slow
-def test_it_learns() -> None:
-    """Two halves of different brightness are told apart after some steps, in training and in evaluation."""
+def test_network_trains() -> None:
+    """After some steps, the network separates two halves of different brightness."""
     keras.utils.set_random_seed(1)
     model = Segmenter(backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16, 8, 4), filters=8)).build(LABELS)
-    pictures = np.zeros((4, 32, 32, 3), np.float32)
-    pictures[:, :, 16:] = 200
-    truth = (pictures[..., 0] > 100).astype(np.int32)
+    images = np.zeros((4, 32, 32, 3), np.float32)
+    images[:, :, 16:] = 200
+    truth = (images[..., 0] > 100).astype(np.int32)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.02), loss)
-    history = model.fit(pictures, truth, epochs=40, verbose=0).history["loss"]
-    assert history[0] == pytest.approx(np.log(3), abs=1e-5)  # scores begin at zero
+    history = model.fit(images, truth, epochs=40, verbose=0).history["loss"]
+    assert history[0] == pytest.approx(np.log(3), abs=1e-5)  # scores are initialized to zero
     assert history[-1] < 0.2
-    assert np.mean(np.argmax(model.predict(pictures, verbose=0), -1) == truth) > 0.9
+    assert np.mean(np.argmax(model.predict(images, verbose=0), -1) == truth) > 0.9
 
 
 @pytest.mark.slow
-def test_saved_networks_load_where_only_the_layers_are_known(tmp_path: Path) -> None:
+def test_saved_networks_load_with_the_layers_only(tmp_path: Path) -> None:
     script = "import sys, numpy as np, keras, tfseg.layers\n"
     for name, make in SMALL.items():
-        model = awake(make().build(LABELS))
+        model = randomized(make().build(LABELS))
         model.save(tmp_path / f"{name}.keras")
         np.savez(tmp_path / f"{name}.npz", image=image(40, 33), logits=model(image(40, 33)))
         script += (
@@ -119,10 +119,10 @@ def test_saved_networks_load_where_only_the_layers_are_known(tmp_path: Path) -> 
 
 
 @pytest.mark.extra
-def test_without_tensorflow_the_same_numbers(tmp_path: Path) -> None:
-    """The whole network is written in Keras's neutral operations."""
+def test_other_backends_give_the_same_logits(tmp_path: Path) -> None:
+    """The network uses only backend-independent operations of Keras."""
     pytest.importorskip("jax", reason="Keras computes with JAX in its numpy backend")
-    model = awake(SMALL["small_cnn"]().build(LABELS))
+    model = randomized(SMALL["small_cnn"]().build(LABELS))
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "arrays.npz", image=image(40, 33), logits=model(image(40, 33)))
     script = (
@@ -134,7 +134,7 @@ def test_without_tensorflow_the_same_numbers(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
 
 
-FAULTS = [
+PROBLEMS = [
     (
         Segmenter(backbone=MobileNetV2(output_stride=16), decoder=Fcn()),
         ("decoder", "strides"),
@@ -143,24 +143,24 @@ FAULTS = [
     (
         Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16, 8), upsampling="deconv")),
         ("decoder", "upsampling"),
-        "deconv crops at fixed places, but where small_cnn samples the image depends on the image's size. "
-        "Set it to resize. Received: deconv",
+        "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set it to resize. "
+        "Received: deconv",
     ),
     (
         Segmenter(backbone=Vgg16(form="original"), decoder=Fcn()),
         ("decoder", "upsampling"),
-        "scores of vgg16 in its original form reach beyond the image and must be cropped, not resized. "
+        "scores of vgg16 in its original form extend beyond the image and must be cropped, not resized. "
         "Set it to deconv, or model.backbone.form to same. Received: resize",
     ),
     (
         Segmenter(backbone=Vgg16(), decoder=Fcn(), head=Crop()),
         ("head",),
-        "these scores come to the image's size by resize. Received: crop",
+        "this decoder requires head: resize. Received: crop",
     ),
     (
         Segmenter(backbone=Vgg16(), decoder=Fcn(upsampling="deconv"), head=Resize()),
         ("head",),
-        "these scores come to the image's size by crop. Received: resize",
+        "this decoder requires head: crop. Received: resize",
     ),
     (
         Segmenter(channels=4, backbone=Vgg16(weights="imagenet"), decoder=Fcn()),
@@ -170,8 +170,8 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "path", "message"), FAULTS)
-def test_parts_that_do_not_fit(spec: Segmenter, path: tuple[str, ...], message: str) -> None:
+@pytest.mark.parametrize(("spec", "path", "message"), PROBLEMS)
+def test_incompatible_parts_are_reported(spec: Segmenter, path: tuple[str, ...], message: str) -> None:
     assert list(spec.problems(Context(LABELS, 3))) == [(path, message)]
     with pytest.raises(ModelError) as error:
         spec.build(LABELS)
@@ -179,11 +179,11 @@ def test_parts_that_do_not_fit(spec: Segmenter, path: tuple[str, ...], message: 
     assert error.value.exit_code == 2
 
 
-def test_parts_that_fit(segmenter: Segmenter) -> None:
+def test_compatible_parts_have_no_problems(segmenter: Segmenter) -> None:
     assert list(segmenter.problems(Context(LABELS, 3))) == []
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     spec = Segmenter(backbone=MobileNetV2(), decoder=Fcn(strides=(64,), upsampling="deconv"), head=Resize())
     with pytest.raises(ModelError) as error:
         spec.build(LABELS)
@@ -215,7 +215,7 @@ def test_all_faults_are_told_at_once() -> None:
         ),
     ],
 )
-def test_crops_fit_the_grid(grid, crop, problem: str | None) -> None:
+def test_crops_must_fit_the_grid(grid, crop, problem: str | None) -> None:
     rule = "with output stride 16, height and width must be "
     model = Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16,)), grid=grid)
     assert crop_problem(crop, model.crop_grid) == (None if problem is None else rule + problem)
@@ -225,12 +225,12 @@ def test_crops_fit_the_grid(grid, crop, problem: str | None) -> None:
 FOLDED = "weights/mobilenet_v2_imagenet/mobilenet_v2_1.0_imagenet_qat_dequant_keras.npz"
 
 
-def test_folded_weights_of_several_scales(shared: Path) -> None:
-    """Statistics are those of what enters a layer at all scales, as of the image and a smaller one."""
+def test_folded_weights_at_several_scales(shared: Path) -> None:
+    """BatchNorm statistics at several scales equal those of the image and a resized image."""
     parts = {"backbone": MobileNetV2(weights=shared / FOLDED), "decoder": DeepLabV3(rates=(), filters=4)}
-    picture = image(65, 65).astype(np.float32)
+    x = image(65, 65).astype(np.float32)
     found = []
-    for scales, images in (((1.0, 0.5), [picture]), ((1.0,), [picture, ResizeBy(0.5)(picture)])):
+    for scales, images in (((1.0, 0.5), [x]), ((1.0,), [x, ResizeBy(0.5)(x)])):
         spec = Segmenter(**parts, scales=scales)
         model = spec.build(LABELS)
         assert spec.load_weights(model, images).folded
@@ -241,7 +241,7 @@ def test_folded_weights_of_several_scales(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("decoder", [Fcn(strides=(16,)), Unet(strides=(16, 8, 4), filters=(4, 4))])
-def test_weights_where_the_deepest_stage_is_not_used(shared: Path, decoder: Any) -> None:
+def test_weights_of_unused_stages_are_not_required(shared: Path, decoder: Any) -> None:
     spec = Segmenter(backbone=MobileNetV2(weights=shared / FOLDED), decoder=decoder)
     model = spec.build(LABELS)
     report = spec.load_weights(model, [image(64, 64)])
@@ -252,7 +252,7 @@ def test_weights_where_the_deepest_stage_is_not_used(shared: Path, decoder: Any)
         np.testing.assert_array_equal(model.get_layer("Conv1").kernel, arrays["Conv1/kernel"])
 
 
-def test_folded_weights_are_unfolded_by_images(shared: Path) -> None:
+def test_folded_weights_are_unfolded_with_images(shared: Path) -> None:
     path = shared / FOLDED
     spec = Segmenter(backbone=MobileNetV2(weights=path), decoder=Fcn(filters=4))
     model = spec.build(LABELS)

@@ -1,4 +1,4 @@
-"""U-Net: the paper's count, any backbone, any size, every weight learning."""
+"""U-Net: parameter count, backbones, image sizes and gradients."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ BACKBONES = {
 
 
 def by_hand(channels: int, classes: int, width: int = 64) -> int:
-    """Figure 1 of the paper, arrow by arrow; every convolution has a bias."""
+    """Sums the parameters of figure 1 of the paper; every convolution has a bias."""
 
     def conv(inputs: int, outputs: int, size: int = 3) -> int:
         return size * size * inputs * outputs + outputs
@@ -43,12 +43,12 @@ def test_parameters(channels: int, classes: int, expected: int) -> None:
     with keras.StatelessScope(initialize_variables=False):
         model = Segmenter(channels=channels, backbone=ContractingPath(), decoder=Unet()).build(labels)
     description = describe(model)
-    assert (description.trainable, description.fixed) == (expected, 0)
+    assert (description.trainable, description.non_trainable) == (expected, 0)
     assert by_hand(channels, classes) == expected
     assert description.output_stride == 16
 
 
-def test_maps() -> None:
+def test_feature_map_shapes() -> None:
     model = Segmenter(backbone=ContractingPath(filters=2), decoder=Unet(), grid=None).build(LABELS)
     names = (
         [f"down{level}_2" for level in range(1, 6)] + [f"merge_down{level}" for level in range(4, 0, -1)] + ["score"]
@@ -62,7 +62,7 @@ def test_maps() -> None:
 
 @pytest.mark.first_cases(3)
 @pytest.mark.parametrize("name", BACKBONES)
-def test_any_backbone_and_any_size(name: str) -> None:
+def test_any_backbone_and_any_image_size(name: str) -> None:
     spec = Segmenter(backbone=BACKBONES[name], decoder=Unet())
     assert list(spec.problems(Context(LABELS, 3))) == []
     model = spec.build(LABELS)
@@ -73,14 +73,14 @@ def test_any_backbone_and_any_size(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["contracting_path", "vgg16"])
-def test_what_is_laid_together_lies_at_one_place(name: str) -> None:
-    """Where the grid is fixed, the coordinate rules prove it: `merge` would refuse two grids."""
+def test_concatenated_features_are_aligned(name: str) -> None:
+    """With fixed positions, coordinate maps prove the alignment: `merge` rejects inputs that are not aligned."""
     model = Segmenter(backbone=BACKBONES[name], decoder=Unet()).build(LABELS)
     found = coordinate_map(model.get_layer("score").output)
     assert found == (CoordinateMap() if name == "contracting_path" else coordinate_map(model.get_layer("pool1").output))
 
 
-def test_strides_and_channels_of_ones_choice() -> None:
+def test_custom_strides_and_filters() -> None:
     model = Segmenter(backbone=SmallCnn(filters=2), decoder=Unet(strides=(16, 4), filters=(7,), batch_norm=True)).build(
         LABELS
     )
@@ -92,10 +92,10 @@ def test_strides_and_channels_of_ones_choice() -> None:
 
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("name", ["contracting_path", "small_cnn"])
-def test_every_weight_learns(name: str, batch_norm: bool) -> None:
+def test_every_weight_has_a_gradient(name: str, batch_norm: bool) -> None:
     keras.utils.set_random_seed(2)
     model = Segmenter(backbone=BACKBONES[name], decoder=Unet(batch_norm=batch_norm)).build(LABELS)
-    for weight in model.trainable_weights:  # no channel may sleep by chance
+    for weight in model.trainable_weights:  # avoids dead ReLUs
         if "bias" in weight.path or "beta" in weight.path:
             weight.assign(tf.random.uniform(weight.shape, 0.1, 0.5))
     truth = np.random.default_rng(1).integers(0, 3, (2, 64, 96))
@@ -107,10 +107,10 @@ def test_every_weight_learns(name: str, batch_norm: bool) -> None:
         assert gradient is not None and np.isfinite(gradient).all() and np.any(gradient), weight.path
 
 
-def test_parts_that_do_not_fit() -> None:
-    beyond = "a U-Net lays features of all strides onto the image, but those of vgg16 in its {} form reach beyond it. "
+def test_incompatible_parts_are_reported() -> None:
+    beyond = "a U-Net merges features without cropping, but those of vgg16 in its {} form extend beyond the image. "
     beyond += "Set model.backbone.form to same, or the decoder to fcn"
-    faults = [
+    cases = [
         (
             Segmenter(backbone=SmallCnn(), decoder=Unet(strides=(32, 16))),
             ("decoder", "strides"),
@@ -119,7 +119,7 @@ def test_parts_that_do_not_fit() -> None:
         (
             Segmenter(backbone=SmallCnn(), decoder=Unet(filters=(8, 8))),
             ("decoder", "filters"),
-            "expected 3 numbers, one for each stride after the first. Received: 2",
+            "expected 3 numbers, one per stride after the first. Received: 2",
         ),
         (Segmenter(backbone=Vgg16(form="original"), decoder=Unet()), ("decoder",), beyond.format("original")),
         (
@@ -128,12 +128,12 @@ def test_parts_that_do_not_fit() -> None:
             beyond.format("dilation"),
         ),
     ]
-    for spec, path, message in faults:
+    for spec, path, message in cases:
         assert list(spec.problems(Context(LABELS, 3))) == [(path, message)]
 
 
 @pytest.mark.parametrize("strides", [(8, 16), (16, 16), (16, 6)])
-def test_strides_out_of_order(strides: tuple[int, ...]) -> None:
+def test_strides_must_divide_each_other(strides: tuple[int, ...]) -> None:
     with pytest.raises(SpecError) as error:
         Unet(strides=strides)
     message = f"each stride must be a proper divisor of the one before, as in [16, 8, 4]. Received: {list(strides)}"

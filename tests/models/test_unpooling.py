@@ -1,4 +1,4 @@
-"""DeconvNet and SegNet: the published counts, every value back at its place, every weight learning."""
+"""DeconvNet and SegNet: published parameter counts, unpooling, image sizes and gradients."""
 
 from pathlib import Path
 
@@ -47,21 +47,22 @@ def described(model: Segmenter) -> Description:
 
 
 def test_parameters_of_deconvnet() -> None:
-    """What is learned: the published number. Mean and variance of 16,704 normalized channels come on top."""
+    """Trainable parameters equal the published count. The mean and variance of 16,704 normalized channels are
+    non-trainable."""
     description = described(deconvnet(1.0))
-    assert (description.trainable, description.fixed) == (251_805_653, 2 * 16_704)
+    assert (description.trainable, description.non_trainable) == (251_805_653, 2 * 16_704)
     assert (description.output_stride, description.output_shape) == (32, (None, None, None, 21))
 
 
 def test_parameters_of_segnet() -> None:
-    """What is learned: the published number, with and without dropout, which has no weights."""
+    """Trainable parameters equal the published count, with and without dropout, which has no weights."""
     for dropout in (None, "central", "all"):
         description = described(segnet(1.0, dropout))
-        assert (description.trainable, description.fixed) == (29_455_125, 2 * 7_936)
+        assert (description.trainable, description.non_trainable) == (29_455_125, 2 * 7_936)
 
 
-def test_maps_of_deconvnet() -> None:
-    """Table 2 of the paper: 224 down to one place and back, channels dropping at the end of each block."""
+def test_feature_map_shapes_of_deconvnet() -> None:
+    """Shapes match table 2 of the paper: from 224x224 to 1x1 and back, with fewer channels at the end of each block."""
     with keras.StatelessScope(initialize_variables=False):
         model = deconvnet(1.0).build(VOC)
         again = keras.models.clone_model(model, input_tensors=keras.Input((224, 224, 3), name="image"))
@@ -77,8 +78,8 @@ def test_maps_of_deconvnet() -> None:
     assert shapes["seg_score"] == (224, 224, 21)
 
 
-def test_maps_of_segnet_at_camvids_size() -> None:
-    """As the prototxt's `upsample_w` and `upsample_h` have it: 30x23 to 60x45, where doubling would give 46."""
+def test_feature_map_sizes_of_segnet_on_camvid() -> None:
+    """Sizes match `upsample_w` and `upsample_h` of the prototxt: 30x23 to 60x45, where doubling would give 46."""
     model = segnet().build(LABELS)
     names = [f"unpool{n}" for n in (5, 4, 3, 2, 1)]
     maps = keras.Model(model.input, [model.get_layer(name).output for name in names])
@@ -87,8 +88,9 @@ def test_maps_of_segnet_at_camvids_size() -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_any_size_comes_back(name: str) -> None:
-    """From one pixel, where pool5 has one place for fc6's 7x7 window, past sizes that no pool divides."""
+def test_logits_have_the_image_size(name: str) -> None:
+    """Sizes include a single pixel, where pool5 is smaller than fc6's 7x7 kernel, and sizes that are not divisible by
+    the strides."""
     model = SMALL[name].build(LABELS)
     assert [type(layer).__name__ for layer in model.layers[-1:]] == ["Activation"]
     for height, width in ((1, 1), (33, 65), (47, 250)):
@@ -97,8 +99,8 @@ def test_any_size_comes_back(name: str) -> None:
         assert np.isfinite(logits).all()
 
 
-def test_values_return_to_where_the_pools_found_them() -> None:
-    """Exactly one of each window's places, in each channel, can be other than zero, and it is the maximum's."""
+def test_unpooling_uses_the_argmax_indices() -> None:
+    """At most one value per window and channel is nonzero, and it is at the position of the maximum."""
     model = deconvnet().build(LABELS)
     for number in range(1, 6):
         source = {1: "relu1_2", 2: "relu2_2", 3: "relu3_3", 4: "relu4_3", 5: "relu5_3"}[number]
@@ -113,10 +115,10 @@ def test_values_return_to_where_the_pools_found_them() -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_every_weight_learns(name: str) -> None:
+def test_every_weight_has_a_gradient(name: str) -> None:
     model = SMALL[name].build(LABELS, training=True)
     keras.utils.set_random_seed(2)
-    for weight in model.trainable_weights:  # no channel may sleep by chance
+    for weight in model.trainable_weights:  # avoids dead ReLUs
         if "bias" in weight.path or "beta" in weight.path:
             weight.assign(tf.random.uniform(weight.shape, 0.1, 0.5))
     truth = np.random.default_rng(1).integers(0, 3, (2, 64, 96))
@@ -129,7 +131,7 @@ def test_every_weight_learns(name: str) -> None:
         assert np.any(gradient), weight.path
 
 
-def test_normalization_as_released() -> None:
+def test_normalization_matches_the_released_network() -> None:
     model = deconvnet().build(LABELS)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) == 13 + 2 + 1 + 13
@@ -155,8 +157,9 @@ def test_normalization_as_released() -> None:
         ),
     ],
 )
-def test_places_of_monte_carlo_dropout(form: str, before: dict[str, str]) -> None:
-    """Ten for VOC, before every pool and unpooling; six for CamVid: around pool3, pool4, pool5 and their way back."""
+def test_positions_of_mc_dropout(form: str, before: dict[str, str]) -> None:
+    """VOC has ten dropout layers, before every pool and unpooling; CamVid has six, around pool3, pool4, pool5 and their
+    unpoolings."""
     model = segnet(dropout=form).build(LABELS)
     drops = {layer.name: layer for layer in model.layers if isinstance(layer, McDropout)}
     assert {name: drop._outbound_nodes[0].operation.name for name, drop in drops.items()} == before
@@ -165,7 +168,7 @@ def test_places_of_monte_carlo_dropout(form: str, before: dict[str, str]) -> Non
     assert np.any(np.asarray(first) != np.asarray(second))
 
 
-def test_both_levels_build_the_same_net(tmp_path: Path) -> None:
+def test_graph_and_family_build_the_same_network(tmp_path: Path) -> None:
     written = loaded(narrow(DECONVNET, 32), tmp_path).build(LABELS)
     family = deconvnet().build(LABELS)
     assert [layer.name for layer in written.layers] == [layer.name for layer in family.layers]
@@ -179,48 +182,49 @@ def test_both_levels_build_the_same_net(tmp_path: Path) -> None:
         assert float(keras.ops.std(written(image(height, width)))) > 0
 
 
-def test_the_graph_of_full_width_has_the_published_number(tmp_path: Path) -> None:
+def test_full_width_graph_has_the_published_parameter_count(tmp_path: Path) -> None:
     graph = loaded(DECONVNET, tmp_path)
     assert list(graph.problems(Context(VOC, 3))) == []
     with keras.StatelessScope(initialize_variables=False):
         assert describe(graph.build(VOC)).trainable == 251_805_653
 
 
-def test_the_graph_knows_the_shapes_behind_an_unpooling(tmp_path: Path) -> None:
+def test_graph_infers_shapes_after_unpooling(tmp_path: Path) -> None:
     graph = loaded(narrow(DECONVNET, 32).replace('"${classes}"', "7"), tmp_path)
     [(path, message)] = graph.problems(Context(LABELS, 3))
     assert path == ("layers", 100)
     assert message == (
-        "the last layer must give [batch, height, width, 3], a score for each class. Received: [None, None, None, 7]"
+        "the last layer must output [batch, height, width, 3], one score per class. Received: [None, None, None, 7]"
     )
 
 
-NO_PLACES = "keep no places. Set model.backbone to {type: vgg16, indices: true, fc: null}"
+NO_INDICES = "do not return them. Set model.backbone to {type: vgg16, indices: true, fc: null}"
 
 
 @pytest.mark.parametrize("decoder", [DeconvNet(), SegNet()])
-def test_backbones_that_cannot_be_undone(decoder: DeconvNet | SegNet) -> None:
+def test_backbones_without_unpooling_are_reported(decoder: DeconvNet | SegNet) -> None:
     name = decoder.type
-    faults = {
-        f"{name} puts values back where pools found them, and the pools of vgg16 {NO_PLACES}": Vgg16(fc=None),
-        f"{name} puts values back where pools found them, and the pools of small_cnn {NO_PLACES}": SmallCnn(),
-        f"{name} begins at the last pool, where fc6 and fc7 of vgg16 would be left unused. "
+    cases = {
+        f"{name} unpools by argmax indices, and the pools of vgg16 {NO_INDICES}": Vgg16(fc=None),
+        f"{name} unpools by argmax indices, and the pools of small_cnn {NO_INDICES}": SmallCnn(),
+        f"{name} starts from the last pool, and fc6 and fc7 of vgg16 would be unused. "
         "Set model.backbone.fc to null": Vgg16(indices=True),
-        f"{name} ends at the size of the padded image, which vgg16 in its original form makes larger than the image. "
+        f"the scores of {name} have the size of the padded image, which vgg16 in its original form makes larger than "
+        "the image. "
         "Set model.backbone.form to same": Vgg16(form="original", indices=True, fc=None),
     }
-    for message, backbone in faults.items():
+    for message, backbone in cases.items():
         model = Segmenter(backbone=backbone, decoder=decoder)
         assert list(model.problems(Context(LABELS, 3))) == [(("decoder",), message)]
 
 
-def test_a_head_where_there_is_nothing_to_resize() -> None:
+def test_heads_for_scores_of_the_image_size_are_reported() -> None:
     spec = Segmenter(backbone=encoder(), decoder=SegNet(), head=Resize())
-    message = "these scores have the image's size already; set it to null. Received: resize"
+    message = "the decoder's scores already have the image size; set it to null. Received: resize"
     assert list(spec.problems(Context(LABELS, 3))) == [(("head",), message)]
 
 
-def test_one_number_of_convolutions_for_each_pool() -> None:
+def test_one_number_of_convolutions_per_pool() -> None:
     spec = Segmenter(backbone=encoder(), decoder=SegNet(convolutions=(3, 3)))
-    message = "expected 5 numbers, one for each pool of vgg16. Received: 2"
+    message = "expected 5 numbers, one per pool of vgg16. Received: 2"
     assert list(spec.problems(Context(LABELS, 3))) == [(("decoder", "convolutions"), message)]

@@ -1,4 +1,4 @@
-"""Networks: by family (backbone, decoder, head), or layer by layer."""
+"""Segmentation networks: assembled from backbone, decoder and head, or defined layer by layer."""
 
 from typing import Annotated
 
@@ -11,6 +11,6 @@ from tfseg.models.segmenter import Segmenter
 from tfseg.spec.declare import ByType
 
 Model = Annotated[Segmenter | Graph, ByType(default="segmenter")]
-"""The slot `model` of a pipeline."""
+"""Type of the key `model` of a pipeline."""
 
 __all__ = ["Description", "Graph", "Model", "ModelError", "Norm", "Segmenter", "describe", "retargeted"]

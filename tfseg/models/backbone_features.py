@@ -1,4 +1,4 @@
-"""What a backbone is like, read off the layers that it makes."""
+"""Properties of a backbone, derived from the layers that it builds."""
 
 import functools
 from collections.abc import Iterator
@@ -18,40 +18,44 @@ AXES = (0, 1)
 
 
 class NoFeatures(ValueError):
-    """A backbone that makes no features of the image that it is given."""
+    """A backbone that fails to build features from its input image."""
 
 
 def backbone_features(backbone: Backbone, channels: int) -> Features:
-    """The features of an image of `channels`, without values for weights: once for each backbone, in 0.02 to 0.4 s.
+    """Returns the features of a backbone, built symbolically and cached per backbone, in 0.02 to 0.4 s.
+
+    Args:
+        backbone: Backbone spec.
+        channels: Number of image channels.
 
     Raises:
-        NoFeatures: it makes none of such an image.
+        NoFeatures: If the backbone fails on such an image.
     """
     try:
         hash(backbone)
-    except TypeError:  # one of a user's own may hold a list
+    except TypeError:  # a custom backbone may hold a list
         return _features(backbone, channels)
-    return _kept(backbone, channels)
+    return _cached(backbone, channels)
 
 
 def _features(backbone: Backbone, channels: int) -> Features:
     image = keras.Input((None, None, channels), name="image")
     try:
         features = symbolically(lambda: backbone(image))
-    except Exception as error:  # one of a user's own can fail in any way
+    except Exception as error:  # a custom backbone can raise anything
         raise NoFeatures(
-            f"{backbone.type} makes no features of an image of {channels} channels ({reason(error)}). Correct it, or "
-            "take another backbone"
+            f"{backbone.type} failed on an image of {channels} channels ({reason(error)}). Correct it, or use another "
+            "backbone"
         ) from error
-    if (fault := _fault(features)) is not None:
-        raise NoFeatures(f"{backbone.type} {fault}")
+    if (problem := _problem(features)) is not None:
+        raise NoFeatures(f"{backbone.type} {problem}")
     return replace(features, backbone=features.backbone or backbone.type)
 
 
-def _fault(features: Any) -> str | None:
-    """What is wrong with what a backbone of a user's own returned, or None."""
+def _problem(features: Any) -> str | None:
+    """Returns what is wrong with the output of a custom backbone, or None."""
     if not isinstance(features, Features) or not isinstance(features.stages, tuple) or not features.stages:
-        return f"must return `Features` of a tuple of one stage or more. Received: {features!r}"
+        return f"must return `Features` with a tuple of one or more stages. Received: {features!r}"
     for stage in features.stages:
         if not isinstance(stage, Stage):
             return f"must return stages as `Stage`. Received: {stage!r}"
@@ -59,15 +63,14 @@ def _fault(features: Any) -> str | None:
             return f"must give stage {stage.name!r} [batch, height, width, channels]. Received: {stage.tensor!r}"
         if isinstance(stage.stride, bool) or not isinstance(stage.stride, int) or stage.stride < 1:
             return f"must give stage {stage.name!r} an integer stride of at least 1. Received: {stage.stride!r}"
-        for axis, sides in zip(AXES, ("rows", "columns"), strict=True):
+        for axis, name in zip(AXES, ("height", "width"), strict=True):
             if (measured := _stride(stage, axis)) not in (None, stage.stride):
-                told = f"but its layers put {measured} pixels between two {sides} of it"
-                return f"gives stage {stage.name!r} the stride {stage.stride}, {told}"
+                return f"declares stage {stage.name!r} with stride {stage.stride}, but its {name} has stride {measured}"
     return None
 
 
 def _stride(stage: Stage, axis: int) -> int | float | None:
-    """Image pixels between two of its places; None where a layer is of a kind that is not known."""
+    """Returns the stride of a stage along `axis`, or None if a layer type is unknown."""
     try:
         jump = receptive_field(stage.tensor, axis).jump
     except NoCoordinates:
@@ -75,11 +78,11 @@ def _stride(stage: Stage, axis: int) -> int | float | None:
     return int(jump) if jump == int(jump) else float(jump)
 
 
-_kept = functools.lru_cache(maxsize=32)(_features)
+_cached = functools.lru_cache(maxsize=32)(_features)
 
 
 def unknown_positions(features: Features) -> NoCoordinates | None:
-    """Why the places of the deepest stage do not lie at the same pixels of every image; None where they do."""
+    """Returns why the positions of the deepest stage are unknown or depend on the image size, or None."""
     try:
         for axis in AXES:
             coordinate_map(features.deepest.tensor, axis)
@@ -89,58 +92,57 @@ def unknown_positions(features: Features) -> NoCoordinates | None:
 
 
 def extends_beyond_image(features: Features) -> bool:
-    """Whether a stage begins beyond the image, so that it cannot just be resized onto it."""
+    """Returns whether a stage begins outside the image, so that resizing alone does not align it."""
     return any(first < 0 for stage in features.stages for first in _firsts(stage))
 
 
 def needs_crop(features: Features) -> bool:
-    """Whether scores of the deepest stage must be cropped: maps begin beyond the image, and this one is still off.
+    """Returns whether scores of the deepest stage must be cropped to the image.
 
-    Where later layers took away what the first had padded, its first place lies half a stride from the border again, or
-    on the first pixel, and it can be resized onto the image.
+    They must if a stage begins outside the image and the deepest stage is not aligned again. It is aligned if later
+    layers have removed the padding of the first ones, so that its first position is at the first pixel or half a stride
+    from the border.
     """
     aligned = (0, Fraction(features.output_stride - 1, 2))
     return any(first not in aligned for first in _firsts(features.deepest)) and extends_beyond_image(features)
 
 
 def fixed_crop_problem(features: Features) -> str | None:
-    """Why scores cannot be cropped at fixed places, or None."""
+    """Returns why scores cannot be cropped at a fixed offset, or None."""
     if (reason := unknown_positions(features)) is None:
         first, second = (coordinate_map(features.deepest.tensor, axis) for axis in AXES)
         if first == second:
             return None
-        return f"deconv crops alike in both directions, and {features.backbone} pads rows otherwise than columns"
+        return f"deconv needs one crop offset for both axes, but {features.backbone} pads height and width differently"
     if isinstance(reason, SizeDependent):
-        return (
-            f"deconv crops at fixed places, but where {features.backbone} samples the image depends on the image's size"
-        )
-    return f"deconv crops at fixed places, and those of {features.backbone} are not known ({reason})"
+        return f"deconv crops at fixed positions, but those of {features.backbone} depend on the image size"
+    return f"deconv crops at fixed positions, but those of {features.backbone} are unknown ({reason})"
 
 
 def skip_problem(features: Features) -> str | None:
-    """Why a decoder cannot lay finer stages beside the deepest one without cropping them, or None."""
-    if not extends_beyond_image(features) or needs_crop(features):  # whose deepest stage is refused by itself
+    """Returns why a decoder cannot merge finer stages with the deepest one without cropping, or None."""
+    if not extends_beyond_image(features) or needs_crop(features):  # the latter is reported for the deepest stage
         return None
     return (
-        f"finer stages of {features.backbone} in its {features.form or 'overhanging'} form reach beyond the image, and "
+        f"finer stages of {features.backbone} in its {features.form or 'padded'} form extend beyond the image, and "
         "this decoder does not crop them. Set model.backbone.form to same"
     )
 
 
 def needs_crop_problems(features: Features) -> Iterator[FieldProblem]:
-    """Why a decoder cannot be put on a backbone that pads by more than its kernels, if it does."""
+    """Yields a problem if scores must be cropped, for decoders that do not crop."""
     if needs_crop(features):
         yield (
             (),
-            f"places of {features.backbone} in its {features.form or 'padded'} form lie beyond the image, and this "
-            "decoder's scores are not cropped. Set model.backbone.form to another one, or the decoder to fcn",
+            f"features of {features.backbone} in its {features.form or 'padded'} form extend beyond the image, and "
+            "this decoder does not crop its scores. Set model.backbone.form to another form, or the decoder to fcn",
         )
 
 
 def _firsts(stage: Stage) -> list[Fraction]:
-    """The pixel, in both directions, on which its first place lies; none where that is not known."""
+    """Returns the pixel of the first position along both axes; an empty list if unknown."""
     try:
         maps = [coordinate_map(stage.tensor, axis) for axis in AXES]
     except NoCoordinates:
         return []
-    return [-each.offset / each.scale for each in maps]
+    return [-map_.offset / map_.scale for map_ in maps]

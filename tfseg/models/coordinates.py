@@ -1,6 +1,7 @@
-"""Where the places of a tensor lie in the image, and how much of the image they see: read off a Functional graph.
+"""Coordinate maps and receptive fields of tensors, derived from a Functional graph.
 
-Place `i` of a tensor lies at image pixel `j` where `i = scale * j + offset`; every layer says how it changes that.
+Position `i` of a tensor corresponds to image pixel `j` where `i = scale * j + offset`. Each layer updates scale and
+offset.
 """
 
 from collections.abc import Callable
@@ -22,71 +23,74 @@ POOLS = (
     kl.MaxPooling2D, kl.AveragePooling2D, tl.CaffeMaxPooling2D, tl.CaffeAveragePooling2D, tl.MaxPoolingWithArgmax2D,
 )  # fmt: skip
 TRANSPOSED = (kl.Conv2DTranspose, tl.BilinearConv2DTranspose, tl.MaxUnpooling2D)
-"""Unpooling spreads a value over the window that it came from, as a transposed convolution of that window does."""
-IN_PLACE = (
+"""Layers with the geometry of a transposed convolution. Unpooling places a value within the window of its pooling."""
+POINTWISE = (
     kl.Activation, kl.ReLU, kl.LeakyReLU, kl.PReLU, kl.ELU, kl.Softmax, kl.BatchNormalization, kl.LayerNormalization,
     kl.GroupNormalization, kl.Dropout, kl.SpatialDropout2D, kl.GaussianNoise, kl.Rescaling, kl.Identity,
     kl.Add, kl.Subtract, kl.Multiply, kl.Average, kl.Maximum, kl.Minimum, kl.Concatenate,
     tl.Normalize, tl.FixedScale, tl.PadToSize, tl.LocalResponseNormalization,
     tl.PadToGrid, tl.CrfRnn,
 )  # fmt: skip
-"""Layers that leave every value, or every sum of values, where it was."""
+"""Layers that keep the position of every value, or sum values of one position."""
 COMPOSITES = (
     tl.AtrousSpatialPyramidPooling, tl.ParallelAtrousClassifier, tl.DilatedContext, tl.PyramidPooling,
     tl.AttentionToScale,
 )  # fmt: skip
-"""Layers made of others that keep the grid of their input and say how much of it they see."""
+"""Composite layers that keep the positions of their input and have a `receptive_field`."""
 
 
 class NoCoordinates(ValueError):
-    """A layer whose outputs have no fixed place in the image, or a kind of layer that is not known here."""
+    """Error for tensors whose positions are unknown, unbounded or dependent on the image size."""
 
 
 class Unbounded(NoCoordinates):
-    """A layer that sees the whole image."""
+    """A layer whose receptive field is the whole image."""
 
 
 class SizeDependent(NoCoordinates):
-    """A layer that samples its input elsewhere at one size of it than at another."""
+    """A layer whose sampling positions depend on the size of its input."""
 
 
 class UnknownLayer(NoCoordinates):
-    """A kind of layer that is not known here."""
+    """A layer type whose geometry is unknown."""
 
 
 def coordinate_map(tensor: keras.KerasTensor, axis: int = 0) -> CoordinateMap:
-    """How the places of `tensor` along `axis` (0: height, 1: width) follow from image pixels.
+    """Returns the map from image pixels to positions of `tensor` along `axis` (0: height, 1: width).
 
     Raises:
-        NoCoordinates: a layer on the way has no fixed places, or two inputs of one layer lie on different grids.
+        NoCoordinates: If a layer before it has no fixed positions, or two inputs of a layer have different coordinate
+            maps.
     """
-    return fold(tensor, lambda layer, inputs: mapped(layer, inputs, axis), CoordinateMap())
+    return fold(tensor, lambda layer, inputs: layer_coordinate_map(layer, inputs, axis), CoordinateMap())
 
 
 def receptive_field(tensor: keras.KerasTensor, axis: int = 0) -> ReceptiveField:
-    """How many image pixels one place of `tensor` sees, and how far apart two places are.
+    """Returns the receptive field of `tensor` along `axis`: its size and its stride, in image pixels.
 
     Raises:
-        NoCoordinates: a layer on the way is of a kind that is not known here.
+        NoCoordinates: If a layer before it is unbounded or of an unknown type.
     """
-    return fold(tensor, lambda layer, inputs: seen(layer, inputs, axis), ReceptiveField())
+    return fold(tensor, lambda layer, inputs: layer_receptive_field(layer, inputs, axis), ReceptiveField())
 
 
 def offset(x: keras.KerasTensor, reference: keras.KerasTensor) -> int:
-    """Where `x` has to be cut for its places to lie on those of `reference`; negative where `reference` must be cut.
+    """Returns the offset at which cropping aligns `x` with `reference`; negative to crop `reference` instead.
 
     Raises:
-        NoCoordinates: one of them has no fixed places.
-        ValueError: their places do not fall together.
+        NoCoordinates: If one of them has no fixed positions.
+        ValueError: If their positions do not coincide, or the offsets of height and width differ.
     """
     height, width = (crop_offset(coordinate_map(x, axis), coordinate_map(reference, axis)) for axis in (0, 1))
     if height != width:
-        raise ValueError(f"A crop has one offset for both directions. Received: height={height}, width={width}")
+        raise ValueError(
+            f"The crop offset must be the same for height and width. Received: height={height}, width={width}"
+        )
     return height
 
 
 def fold(tensor: keras.KerasTensor, rule: Callable[[keras.Operation, list[T]], T], start: T) -> T:
-    """What `rule(layer, values of its inputs)` gives for `tensor`, from `start` at the model's inputs down."""
+    """Evaluates `rule(layer, values of its inputs)` from the model's inputs, valued `start`, to `tensor`."""
     values: dict[int, T] = {}
     pending = [tensor]
     while pending:
@@ -103,7 +107,7 @@ def fold(tensor: keras.KerasTensor, rule: Callable[[keras.Operation, list[T]], T
 
 @dataclass(frozen=True)
 class Window:
-    """What a convolution or a pool looks at along one axis."""
+    """Kernel or pooling window along one axis."""
 
     size: int
     stride: int
@@ -111,21 +115,21 @@ class Window:
 
     @property
     def before(self) -> int | None:
-        """The padding before the first pixel; None where it depends on the size of the map.
+        """Padding before the first pixel; None if it depends on the size of the feature map.
 
-        `same` pads so that `ceil(n / stride)` windows fit, the greater half behind.
+        `same` pads for `ceil(n / stride)` windows, with the larger half after the last pixel.
         """
         if isinstance(self.padding, int):
             return self.padding
         if self.padding == "valid":
             return 0
-        rests = [self.stride, *range(1, self.stride)]  # n % stride, where 0 counts as a whole stride
+        rests = [self.stride, *range(1, self.stride)]  # n % stride, with stride for 0
         befores = {max(self.size - rest, 0) // 2 for rest in rests}
         return befores.pop() if len(befores) == 1 else None
 
 
 def window(layer: keras.Operation, axis: int) -> Window | None:
-    """The window of a convolution, transposed or not, or of a pool; None for another layer."""
+    """Returns the window of a convolution, transposed convolution or pooling layer; None for other layers."""
     if isinstance(layer, (*POOLS, tl.MaxUnpooling2D)):
         return Window(_along(layer.pool_size, axis), _along(layer.strides, axis), _padding(layer, axis))
     if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
@@ -145,8 +149,8 @@ def _padding(layer: keras.Operation, axis: int) -> str | int:
     return layer.padding if isinstance(layer.padding, str) else _along(layer.padding, axis)
 
 
-def mapped(layer: keras.Operation, inputs: list[CoordinateMap], axis: int) -> CoordinateMap:
-    """The coordinate map of a layer's output from those of its inputs."""
+def layer_coordinate_map(layer: keras.Operation, inputs: list[CoordinateMap], axis: int) -> CoordinateMap:
+    """Returns the coordinate map of a layer's output from those of its inputs."""
     if isinstance(layer, (tl.ResizeLike, tl.ZoomLike)):
         return inputs[1]
     if isinstance(layer, tl.CropLike):
@@ -160,58 +164,64 @@ def mapped(layer: keras.Operation, inputs: list[CoordinateMap], axis: int) -> Co
     if isinstance(layer, kl.UpSampling2D):  # half-pixel centers
         factor = Fraction(layer.size[axis])
         return inputs[0].then(CoordinateMap(factor, (factor - 1) / 2))
-    look = window(layer, axis)
-    if look is not None:
-        return inputs[0].then(_window_map(layer, look))
-    if not isinstance(layer, (*IN_PLACE, *COMPOSITES)):
+    found = window(layer, axis)
+    if found is not None:
+        return inputs[0].then(_window_map(layer, found))
+    if not isinstance(layer, (*POINTWISE, *COMPOSITES)):
         raise _unknown(layer)
     if any(each != inputs[0] for each in inputs):
-        raise NoCoordinates(f"The inputs of layer {layer.name!r} do not lie on one grid. Received: {inputs}")
+        raise NoCoordinates(f"The inputs of layer {layer.name!r} are not aligned. Received: {inputs}")
     return inputs[0]
 
 
-def _window_map(layer: keras.Operation, look: Window) -> CoordinateMap:
+def _window_map(layer: keras.Operation, found: Window) -> CoordinateMap:
     if isinstance(layer, TRANSPOSED):
-        return deconv_map(look.size, look.stride, 0 if look.padding == "valid" else (look.size - look.stride) // 2)
-    if look.before is None:
+        return deconv_map(found.size, found.stride, 0 if found.padding == "valid" else (found.size - found.stride) // 2)
+    if found.before is None:
         raise SizeDependent(
-            f"Where layer {layer.name!r} samples its input depends on the image's size: padding='same' with stride "
-            f"{look.stride} and a window of {look.size} pads before the first pixel at some sizes only."
+            f"The sampling positions of layer {layer.name!r} depend on the image size: padding='same' with stride "
+            f"{found.stride} and a window of {found.size} pads before the first pixel at some sizes only."
         )
-    return conv_map(look.size, look.stride, look.before)
+    return conv_map(found.size, found.stride, found.before)
 
 
-def seen(layer: keras.Operation, inputs: list[ReceptiveField], axis: int) -> ReceptiveField:
-    """The receptive field of a layer's output from those of its inputs."""
+def layer_receptive_field(layer: keras.Operation, inputs: list[ReceptiveField], axis: int) -> ReceptiveField:
+    """Returns the receptive field of a layer's output from those of its inputs."""
     x = max(inputs, key=lambda field: field.size)
     if isinstance(layer, (tl.ResizeLike, tl.ZoomLike)):
-        return ReceptiveField(inputs[0].size + inputs[0].jump, inputs[1].jump)  # between two places of its input
+        return ReceptiveField(inputs[0].size + inputs[0].jump, inputs[1].jump)  # interpolates between two positions
     if isinstance(layer, kl.UpSampling2D):
         between = x.jump if layer.interpolation == "bilinear" else 0
         return ReceptiveField(x.size + between, x.jump / layer.size[axis])
     if isinstance(layer, (tl.CropLike, tl.MirrorPadding2D, tl.ResizeBy)):
-        return inputs[0]  # of an image that was resized: in its own pixels
+        return inputs[0]  # after ResizeBy, in pixels of the resized image
     if isinstance(layer, tl.CrfRnn):
-        raise Unbounded(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} compares all pixels.")
+        raise Unbounded(
+            f"The receptive field of layer {layer.name!r} is unbounded: {type(layer).__name__} compares all pixels."
+        )
     if isinstance(layer, (kl.GlobalAveragePooling2D, kl.GlobalMaxPooling2D)):
-        raise Unbounded(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} pools all of it.")
+        raise Unbounded(
+            f"The receptive field of layer {layer.name!r} is unbounded: {type(layer).__name__} pools all pixels."
+        )
     if isinstance(layer, COMPOSITES):
         if layer.receptive_field is None:
-            raise Unbounded(f"Layer {layer.name!r} sees the whole image: {type(layer).__name__} takes its mean.")
+            raise Unbounded(
+                f"The receptive field of layer {layer.name!r} is unbounded: {type(layer).__name__} averages all pixels."
+            )
         return x.then(layer.receptive_field)
-    look = window(layer, axis)
-    if look is not None and isinstance(layer, TRANSPOSED):
-        overlapping = -(-look.size // look.stride)  # inputs that one place of the output is made of, at most
-        return ReceptiveField(x.size + (overlapping - 1) * x.jump, x.jump / look.stride)
-    if look is not None:
-        return x.then(look.size, look.stride)
-    if not isinstance(layer, (*IN_PLACE, kl.ZeroPadding2D)):
+    found = window(layer, axis)
+    if found is not None and isinstance(layer, TRANSPOSED):
+        overlapping = -(-found.size // found.stride)  # maximum number of inputs that contribute to one output position
+        return ReceptiveField(x.size + (overlapping - 1) * x.jump, x.jump / found.stride)
+    if found is not None:
+        return x.then(found.size, found.stride)
+    if not isinstance(layer, (*POINTWISE, kl.ZeroPadding2D)):
         raise _unknown(layer)
     return x
 
 
 def _unknown(layer: keras.Operation) -> UnknownLayer:
     return UnknownLayer(
-        f"The places of layer {layer.name!r} are not known: {type(layer).__name__} is no convolution, pool, padding, "
-        "crop, resize or layer that works place by place."
+        f"The positions of layer {layer.name!r} are unknown: {type(layer).__name__} is not a convolution, pooling, "
+        "padding, cropping, resizing or pointwise layer."
     )

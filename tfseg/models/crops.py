@@ -1,4 +1,4 @@
-"""What is too large for the maps of the crops that training sees."""
+"""Checks of dilation rates and pooling windows against the feature map of a training crop."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,10 +6,10 @@ from tfseg.context import Crop
 from tfseg.spec.problems import FieldProblem
 
 
-def places(crop: int | tuple[int, int], stride: int) -> tuple[int, int]:
-    """How many rows and columns a map of `stride` has on images of that height and width.
+def map_size(crop: int | tuple[int, int], stride: int) -> tuple[int, int]:
+    """Returns height and width of the feature map of `stride` for a crop.
 
-    >>> places(321, 8), places((320, 65), 16)
+    >>> map_size(321, 8), map_size((320, 65), 16)
     ((41, 41), (20, 5))
     """
     height, width = (crop, crop) if isinstance(crop, int) else crop
@@ -17,36 +17,37 @@ def places(crop: int | tuple[int, int], stride: int) -> tuple[int, int]:
 
 
 def rates_problems(rates: Sequence[int], crop: Crop, stride: int) -> Iterator[FieldProblem]:
-    """Why 3x3 convolutions should not have these dilation rates on a map of such crops.
+    """Yields a problem if a 3x3 convolution has a dilation rate too large for the feature map of a crop.
 
-    At a rate of the map's length or more, only the middle one of the nine taps ever lies on the map: the others read
-    zeros at every place. Training never reaches them, and a larger image would be read by their first, random weights.
+    At a rate of at least the length of the map, only the center tap of the nine falls inside the map, and the others
+    read zero padding at every position. Training never updates them, and a larger image would use their random initial
+    weights.
 
     >>> list(rates_problems((6, 12, 18, 24), 321, 8))
     []
     """
-    if crop is None or not rates or max(rates) < (most := max(places(crop, stride))):
+    if crop is None or not rates or max(rates) < (most := max(map_size(crop, stride))):
         return
+    rows, columns = map_size(crop, stride)
     yield (
         ("rates",),
-        f"on crops of {_shown(crop)} the map of output stride {stride} has {most} places in a row, where a 3x3 "
-        f"convolution of rate {most} or more sees nothing but its middle place. Use rates below {most}, or a larger "
-        f"data.crop. Received: {list(rates)}",
+        f"on crops of {_shown(crop)} the feature map of output stride {stride} is only {rows}x{columns}, where a 3x3 "
+        f"convolution of rate {most} or more uses only its center tap. Use rates below {most}, or a larger data.crop. "
+        f"Received: {list(rates)}",
     )
 
 
 def pool_problems(size: int | tuple[int, int] | None, crop: Crop, stride: int) -> Iterator[FieldProblem]:
-    """Why an average over windows of that size does not fit on a map of such crops."""
+    """Yields a problem if an average pooling window exceeds the feature map of a crop."""
     if size is None or crop is None:
         return
-    rows, columns = places(crop, stride)
+    rows, columns = map_size(crop, stride)
     height, width = (size, size) if isinstance(size, int) else size
     if height > rows or width > columns:
         yield (
             ("pool_size",),
-            f"on crops of {_shown(crop)} the map of output stride {stride} has {rows} rows and {columns} columns, on "
-            "which no larger window has a place. Set it to null for the mean of the whole map. "
-            f"Received: {_shown(size)}",
+            f"on crops of {_shown(crop)} the feature map of output stride {stride} is {rows}x{columns}, smaller than "
+            f"the pooling window. Set it to null for global average pooling. Received: {_shown(size)}",
         )
 
 

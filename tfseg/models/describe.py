@@ -1,4 +1,4 @@
-"""What a built network is like, in numbers."""
+"""Summary of a built network: parameters, output stride, receptive field."""
 
 import math
 from dataclasses import dataclass
@@ -8,42 +8,42 @@ import keras
 
 from tfseg.keras_internals import calls
 from tfseg.layers import CrfRnn, MaxUnpooling2D, PadToGrid
-from tfseg.models.coordinates import NoCoordinates, Unbounded, fold, seen
+from tfseg.models.coordinates import NoCoordinates, Unbounded, fold, layer_receptive_field
 from tfseg.ops.geometry import ReceptiveField
 
 SIDE = 512
-"""Of the image for which sizes are compared: all maps of common strides divide it."""
-WIDENING = (keras.layers.Conv2DTranspose, MaxUnpooling2D)
-"""Layers whose stride is that of their output."""
+"""Image side for comparing input and output sizes; a multiple of all common strides."""
+UPSAMPLING = (keras.layers.Conv2DTranspose, MaxUnpooling2D)
+"""Layers whose strides upsample."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """The numbers that `tfseg check` prints.
+    """Network summary that `tfseg check` prints.
 
     Args:
-        trainable: parameters that training changes.
-        fixed: parameters that it does not change by gradients: bilinear kernels, fixed scales, moving averages.
-        output_stride: image pixels between two places of the deepest map.
-        receptive_field: image pixels, in one direction, that a position of the deepest map sees: infinity where a layer
-            sees the whole image, None where one is of an unknown kind.
-        output_shape: of the logits, None where it follows the image.
-        grid: `(multiple, remainder)` of the sides that the network sees images continued to, or None.
-        drifting: the layers by whose padding positions lie otherwise in the image with its size, or its parity.
+        trainable: Number of trainable parameters.
+        non_trainable: Number of non-trainable parameters: bilinear kernels, fixed scales, moving averages.
+        output_stride: Ratio of image to feature resolution at the deepest feature map.
+        receptive_field: Side of the receptive field of the deepest feature map, in pixels: infinity if a layer pools
+            the whole image, None if a layer type is unknown.
+        output_shape: Shape of the logits; None for axes that follow the image.
+        grid: `(multiple, remainder)` of the sides to which the network pads images, or None.
+        size_dependent: Names of the layers whose padding makes positions depend on the image size.
     """
 
     trainable: int
-    fixed: int
+    non_trainable: int
     output_stride: int
     receptive_field: float | None
     output_shape: tuple[int | None, ...]
     grid: tuple[int, int] | None = None
-    drifting: tuple[str, ...] = ()
+    size_dependent: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
-        """All of them."""
-        return self.trainable + self.fixed
+        """Total number of parameters."""
+        return self.trainable + self.non_trainable
 
     def __str__(self) -> str:
         names = ("batch", "height", "width", "classes")
@@ -51,27 +51,28 @@ class Description:
         shape = ", ".join(name if size is None else str(size) for name, size in sizes)
         known = {None: "unknown", math.inf: "unbounded"}
         field = known.get(self.receptive_field, f"{self.receptive_field} pixels")
+        counts = f"{self.trainable:,} trainable, {self.non_trainable:,} non-trainable"
         lines = [
-            f"parameters       {self.parameters:,} ({self.trainable:,} trainable, {self.fixed:,} fixed)",
+            f"parameters       {self.parameters:,} ({counts})",
             f"output stride    {self.output_stride}",
             f"receptive field  {field}",
             f"output           [{shape}]",
         ]
         if self.grid is not None:
             multiple, remainder = self.grid
-            rest = f" + {remainder}" if remainder else ""
-            lines.append(f"grid             images are continued to sides of {multiple} k{rest} pixels")
-        if self.drifting:
-            more = f" and {len(self.drifting) - 1} more" if len(self.drifting) > 1 else ""
+            rest = f" plus {remainder}" if remainder else ""
+            lines.append(f"grid             images are padded to multiples of {multiple} pixels{rest}")
+        if self.size_dependent:
+            more = f" and {len(self.size_dependent) - 1} more" if len(self.size_dependent) > 1 else ""
             lines.append(
-                "note             positions depend on the size of the image, by the padding of "
-                f"{self.drifting[0]}{more}; keep all sides at one remainder modulo {self.output_stride}"
+                "note             positions depend on the image size because of the padding of "
+                f"{self.size_dependent[0]}{more}; use sides of one remainder modulo {self.output_stride}"
             )
         return "\n".join(lines)
 
 
 def describe(model: keras.Model) -> Description:
-    """Reads the numbers off a Functional model of one output."""
+    """Returns the summary of a Functional model with one output."""
     reader = _Reader(model)
     fold(model.output, reader, ReceptiveField())
     deepest = max(reader.fields, key=lambda field: (field.jump, field.size))
@@ -79,18 +80,18 @@ def describe(model: keras.Model) -> Description:
     field = math.inf if reader.unbounded else None if reader.unknown else int(deepest.size)
     return Description(
         trainable=_count(model.trainable_weights),
-        fixed=_count(model.non_trainable_weights),
+        non_trainable=_count(model.non_trainable_weights),
         output_stride=int(deepest.jump),
         receptive_field=field,
         output_shape=tuple(model.output_shape),
         grid=grids[0] if grids else None,
-        drifting=() if grids else tuple(layer.name for layer in model.layers if _drifts(layer)),
+        size_dependent=() if grids else tuple(layer.name for layer in model.layers if _is_size_dependent(layer)),
     )
 
 
-def _drifts(layer: keras.layers.Layer) -> bool:
-    """Whether `same` padding puts another number of zeros before the first pixel at one size than at another."""
-    if getattr(layer, "padding", None) != "same" or isinstance(layer, WIDENING):
+def _is_size_dependent(layer: keras.layers.Layer) -> bool:
+    """Returns whether the amount of `same` padding before the first pixel depends on the input size."""
+    if getattr(layer, "padding", None) != "same" or isinstance(layer, UPSAMPLING):
         return False
     window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", 1)
     axes = zip(keras.tree.flatten(window), keras.tree.flatten(getattr(layer, "strides", 1)), strict=False)
@@ -100,7 +101,7 @@ def _drifts(layer: keras.layers.Layer) -> bool:
 class _Reader:
     """Collects the receptive fields of all layers.
 
-    Past a layer of an unknown kind, strides go on by what its output's size is to its input's.
+    After a layer of an unknown type, the stride is the ratio of its input size to its output size.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -109,10 +110,10 @@ class _Reader:
         self.unbounded = self.unknown = False
 
     def __call__(self, layer: keras.Operation, inputs: list[ReceptiveField]) -> ReceptiveField:
-        if isinstance(layer, CrfRnn):  # it sees the whole image, behind the deepest map
+        if isinstance(layer, CrfRnn):  # unbounded, but applied to logits after the deepest feature map
             return inputs[0]
         try:
-            found = seen(layer, inputs, axis=0)
+            found = layer_receptive_field(layer, inputs, axis=0)
         except NoCoordinates as reason:
             self.unbounded |= isinstance(reason, Unbounded)
             self.unknown |= not isinstance(reason, Unbounded)
@@ -122,7 +123,7 @@ class _Reader:
         return found
 
     def _shrinkage(self, layer: keras.Operation) -> float:
-        """How many times as high as its output the layer's input is; 1 where the output is no map."""
+        """Returns the ratio of input to output height of a layer; 1 if the output is not a feature map."""
         before, after = self._heights[id(layer)]
         if after <= 1:
             return 1
@@ -130,7 +131,7 @@ class _Reader:
 
     @cached_property
     def _heights(self) -> dict[int, tuple[int, int]]:
-        """Heights of the first input and output of each layer, by its id, for an image of `SIDE` pixels."""
+        """Heights of the first input and output of each layer, keyed by its id, for an image of `SIDE` pixels."""
         nodes = [call for call in calls(self.model) if call.input_tensors]
         tensors = {id(each): each for node in nodes for each in (node.input_tensors[0], node.output_tensors[0])}
         probe = keras.Model(self.model.input, list(tensors.values()))
@@ -144,5 +145,5 @@ class _Reader:
 
 
 def _count(variables: list[keras.Variable]) -> int:
-    """The numbers in `variables`; seeds of dropout are none of them."""
+    """Returns the number of parameters; seeds of dropout are not among them."""
     return sum(math.prod(variable.shape) for variable in variables)

@@ -1,8 +1,8 @@
-"""The sizes that a network sees: continued images, on which its positions always lie alike.
+"""Padding of images to the grid, on which the positions of features do not depend on the image size.
 
-With `same` padding and a stride of 2, TensorFlow pads by the parity of the size, so that the positions of a deep map
-move against the image and against finer maps when the image grows by a pixel. On sizes of one remainder, modulo the
-output stride, they do not.
+With `same` padding and a stride of 2, TensorFlow's padding depends on the parity of the size. The positions of a deep
+feature map then shift against the image and against finer feature maps when the image grows by one pixel. They do not
+shift between sizes of one remainder modulo the output stride.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ import keras
 from tfseg.layers import PadToGrid
 
 MEAN_COLOR = (122.675, 116.669, 104.008)
-"""Red, green and blue of the mean over ImageNet, by which DeepLab continues images."""
+"""Red, green and blue of the ImageNet mean, with which DeepLab pads images."""
 MIDDLE = 127.5
-"""What images of other than three channels are continued by: zero once they are normalized."""
+"""Padding value of images with other than three channels; zero after normalization."""
 
 
 def multiple(output_stride: int, scales: Sequence[float]) -> int:
-    """What the sizes are a multiple of, beside the remainder, for positions to lie on both corners at all `scales`.
+    """Returns the multiple of image sizes for which positions are at both corners at all `scales`.
 
     >>> multiple(8, (1.0, 0.75, 0.5))
     32
@@ -29,7 +29,7 @@ def multiple(output_stride: int, scales: Sequence[float]) -> int:
 
 
 def padded_to_grid(image: keras.KerasTensor, step: int, remainder: int | None) -> keras.KerasTensor:
-    """The image, continued in the mean color below and to the right to the next `step * k + remainder` pixels."""
+    """Pads the image with the mean color below and to the right to the next `step * k + remainder` pixels."""
     if remainder is None or step == 1:
         return image
     value = MEAN_COLOR if image.shape[-1] == len(MEAN_COLOR) else MIDDLE

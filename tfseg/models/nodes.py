@@ -1,4 +1,4 @@
-"""The layers of the graph level: one spec for each, derived from the constructor of the layer."""
+"""Layers of graph networks: one spec per layer, derived from the layer's constructor."""
 
 import functools
 import inspect
@@ -28,18 +28,19 @@ KERAS = (
 TFSEG = tuple(getattr(tl, name) for name in tl.__all__)
 
 CLASSES = "${classes}"
-"""Stands for the number of classes in any argument of a layer."""
+"""Placeholder for the number of classes in any argument of a layer."""
 IMAGE = "image"
-"""Stands for the network's input."""
+"""Name of the network's input."""
 
 Scalar = bool | int | float | str | None
 Argument = Scalar | tuple[Scalar | tuple[Scalar, ...], ...] | dict[str, Scalar]
-"""A map is an initializer, regularizer or constraint with arguments: `{type: random_normal, stddev: 0.01}`."""
+"""Type of a layer argument. A map like `{type: random_normal, stddev: 0.01}` is an initializer, regularizer or
+constraint with its arguments."""
 Shape = tuple[int | None, ...]
 
 
 class Node:
-    """A named layer, what it reads, and the arguments of its constructor."""
+    """Named layer with its inputs and the arguments of its constructor."""
 
     LAYER: ClassVar[type[keras.Layer]]
     DEFAULTS: ClassVar[dict[str, Any]]
@@ -48,36 +49,36 @@ class Node:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of its outputs; a layer class that gives several says them in `OUTPUTS`."""
+        """Names of the layer's outputs; a layer with several outputs lists them in `OUTPUTS`."""
         return getattr(self.LAYER, "OUTPUTS", ("output",))
 
     def make(self, classes: int) -> keras.Layer:
-        """The layer itself."""
+        """Returns a new instance of the layer."""
         given = {name: getattr(self, name) for name, default in self.DEFAULTS.items() if getattr(self, name) != default}
         resolved = {name: classes if value == CLASSES else _keras(value) for name, value in given.items()}
         return self.LAYER(name=self.name, **resolved)
 
-    def sources(self, before: str) -> tuple[str, ...]:
-        """The names of what it reads; `before` is the layer above it."""
+    def sources(self, previous: str) -> tuple[str, ...]:
+        """Returns the names of the layer's inputs; `previous` is the default."""
         if self.inputs is None:
-            return (before,)
+            return (previous,)
         return (self.inputs,) if isinstance(self.inputs, str) else self.inputs
 
     @model_validator(mode="after")
     def _makes_a_layer(self) -> Self:
         try:
             config = self.make(classes=2).get_config()
-        except Exception as error:  # whatever a constructor raises, an argument is wrong
+        except Exception as error:  # a constructor can raise anything on a wrong argument
             reason = one_line(error)
-            raise ValueError(f"{self.LAYER.__name__} refuses these arguments: {reason}") from error
-        theirs = self.LAYER.__module__.startswith("keras.")  # older versions leave out what is at its default
-        if lost := [name for name in self.DEFAULTS if not theirs and name not in (*config, "trainable")]:
-            raise ValueError(f"{self.LAYER.__name__} could not be loaded again: its get_config lacks {listed(lost)}")
+            raise ValueError(f"{self.LAYER.__name__} rejected these arguments: {reason}") from error
+        by_keras = self.LAYER.__module__.startswith("keras.")  # older versions omit arguments at their defaults
+        if missing := [name for name in self.DEFAULTS if not by_keras and name not in (*config, "trainable")]:
+            raise ValueError(f"{self.LAYER.__name__} cannot be reloaded: its get_config lacks {listed(missing)}")
         return self
 
 
 def _keras(argument: Argument) -> Any:
-    """`argument` as a constructor takes it: of a map, Keras's own way to write the object that it names."""
+    """Returns `argument` as a constructor takes it; a map becomes a serialized Keras object."""
     if not isinstance(argument, dict):
         return argument
     return {
@@ -87,14 +88,14 @@ def _keras(argument: Argument) -> Any:
 
 
 def word(layer: type[keras.Layer]) -> str:
-    """The name of a layer in a file: `conv` for Conv2D, `bilinear_conv_transpose` for BilinearConv2DTranspose."""
+    """Returns the name of a layer in a file, such as `bilinear_conv_transpose` for BilinearConv2DTranspose."""
     name = layer.__name__.replace("2D", "").replace("2d", "").replace("PReLU", "Prelu").replace("ReLU", "Relu")
     return "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", name)).lower()
 
 
-@functools.cache  # equal values need one and the same class
+@functools.cache  # equal specs need the same class
 def node(layer: type[keras.Layer]) -> type[Node]:
-    """The spec of `layer`: its name in the graph, its inputs, and the parameters of its constructor."""
+    """Returns the spec of `layer`: its name in the graph, its inputs, and the arguments of its constructor."""
     arguments = _arguments(layer)
     defaults = {name: parameter.default for name, parameter in arguments.items()}
     body: dict[str, Any] = {
@@ -110,8 +111,8 @@ def node(layer: type[keras.Layer]) -> type[Node]:
 
 
 def _arguments(layer: type[keras.Layer]) -> dict[str, inspect.Parameter]:
-    """The constructor's own parameters, and `trainable` of every layer."""
-    bare = layer.__init__ is kl.Layer.__init__  # whose own arguments are no layer's in particular
+    """Returns the constructor's own parameters, and `trainable`."""
+    bare = layer.__init__ is kl.Layer.__init__  # the base constructor has no arguments specific to the layer
     own = {} if bare else dict(list(inspect.signature(layer.__init__).parameters.items())[1:])
     trainable = inspect.signature(kl.Layer.__init__).parameters["trainable"]
     kept = {name: each for name, each in own.items() if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
@@ -119,25 +120,25 @@ def _arguments(layer: type[keras.Layer]) -> dict[str, inspect.Parameter]:
     return {name: each for name, each in {"trainable": trainable, **kept}.items() if name not in skipped}
 
 
-def layer_refusal(layer: type[keras.Layer]) -> str | None:
-    """Why a layer of a user's own cannot stand in a file, or None."""
+def layer_problem(layer: type[keras.Layer]) -> str | None:
+    """Returns why a custom layer cannot be used in a file, or None."""
     own = {name: each.default for name, each in _arguments(layer).items() if name != "trainable"}
     for name, default in own.items():
         if default is not inspect.Parameter.empty and not _is_argument(default):
             return (
-                f"has the argument {name}, whose default no file can write; expected a number, text, a list of them or "
-                f"a map. Received: {default!r}"
+                f"has the argument {name}, whose default cannot be written in a file; expected a number, a string, a "
+                f"list of these or a map. Received: {default!r}"
             )
     if not word(layer):
-        return "has no capital letter in its name, of which the word in a file is made; call it as Keras calls layers"
+        return "has no capital letter in its name, from which its name in a file is derived; name it in CamelCase"
     if layer.__module__.startswith("keras."):
         return None
     if own and layer.get_config is keras.Layer.get_config:
-        return f"has no get_config, by which a saved network keeps its arguments; return {listed(own)} there"
+        return f"has no get_config, which a saved network needs to restore its arguments; return {listed(own)} from it"
     if keras.saving.get_registered_object(keras.saving.get_registered_name(layer)) is not layer:
         return (
-            "is not registered, and a saved network finds its layers by name; put "
-            '@keras.saving.register_keras_serializable(package="…") above it'
+            "is not registered, which loading a saved network requires; decorate it with "
+            '@keras.saving.register_keras_serializable(package="…")'
         )
     return None
 
@@ -155,22 +156,22 @@ def _annotations(layer: type[keras.Layer], arguments: dict[str, inspect.Paramete
     return {
         "LAYER": ClassVar[type[keras.Layer]],
         "DEFAULTS": ClassVar[dict[str, Any]],
-        "layer": described(Literal[word(layer)], f"{layer.__name__}."),
-        "name": described(Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")], "Of this layer and no other."),
+        "layer": described(Literal[word(layer)], f"Layer type: {layer.__name__}."),
+        "name": described(Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")], "Unique name of the layer."),
         "inputs": described(
             Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] | None,
-            "The layer or layers that it reads, or image; null reads the layer above. A layer with several outputs "
-            "gives them as name.output.",
+            "Names of the input layers, or image; null for the preceding layer. The outputs of a layer with several "
+            "are named name.output.",
         ),
-        **{name: described(Argument, f"As {name} of {layer.__name__}'s constructor.") for name in arguments},
+        **{name: described(Argument, f"Argument {name} of {layer.__name__}.") for name in arguments},
     }
 
 
 class ByLayer(Slot):
-    """Marks a list item whose `layer:` picks the spec.
+    """Marks a list item whose key `layer` selects the spec.
 
     Args:
-        layers: the layer classes; those of one's own come from `COMPONENTS`.
+        layers: Layer classes; custom ones come from `COMPONENTS`.
     """
 
     WANTED = "Keras layers"
@@ -178,7 +179,7 @@ class ByLayer(Slot):
     def __init__(self, layers: Sequence[type[keras.Layer]]) -> None:
         self.layers = tuple(layers)
         self.nodes = {word(layer): node(layer) for layer in sorted(self.layers, key=word)}  # type: ignore[arg-type]
-        """The specs of the layers, by their names in a file."""
+        """Specs of the layers, by their names in a file."""
 
     def members(self, annotation: Any) -> tuple[type, ...]:
         return tuple(each.LAYER for each in self.nodes.values())
@@ -190,7 +191,7 @@ class ByLayer(Slot):
         return isinstance(member, type) and issubclass(member, keras.Layer)
 
     def refusal(self, member: type) -> str | None:
-        return layer_refusal(member)
+        return layer_problem(member)
 
     def opened(self, annotation: Any, added: tuple[type, ...]) -> tuple[Any, Slot]:
         self.check_words(self.layers, added)
@@ -220,13 +221,13 @@ def _layer(value: Any) -> Any:
 
 LAYERS = ByLayer((*KERAS, *TFSEG))
 NODES: dict[str, type[Node]] = LAYERS.nodes
-"""The layers that come with tfseg, by their names in a file."""
+"""Specs of the built-in layers, by their names in a file."""
 
 AnyNode = Annotated[Node, LAYERS]
 
 
 def output_shapes(layer: keras.Layer, inputs: Sequence[Shape | None], outputs: int) -> tuple[Shape | None, ...]:
-    """The shapes of the layer's `outputs`, before it has any weights; None where it does not tell."""
+    """Returns the shapes of the layer's outputs without building its weights; None where unknown."""
     unknown = (None,) * outputs
     if None in inputs:
         return unknown

@@ -1,4 +1,4 @@
-"""Which normalization the layers of a network have: one answer for all of them."""
+"""Normalization layers of a network, set in one place for backbone and decoder."""
 
 import math
 from collections.abc import Iterator
@@ -20,24 +20,24 @@ from tfseg.symbolic import symbolically
 Share = Annotated[float, Field(gt=0, lt=1)]
 Part = Literal["backbone", "decoder"]
 GROUPS = 32
-"""As in the paper."""
+"""Number of groups in the paper (Wu & He 2018)."""
 
 
 @spec
 class Norm:
-    """What stands behind convolutions, in every network that has something there."""
+    """Normalization layers after convolutions, in networks that have them."""
 
     type: Literal["batch", "group"] = "batch"
-    """`batch`: batch normalization. `group`: group normalization (Wu & He 2018), whose statistics are those of each
-    image, for batches of a few images; no pretrained weights fit it."""
+    """`batch`: batch normalization. `group`: group normalization (Wu & He 2018), which computes statistics per image,
+    for batches of a few images; pretrained weights do not fit it."""
     groups: Annotated[int, Field(ge=1)] = GROUPS
-    """Of channels, for `group`; they divide the channels of every layer that is normalized."""
+    """Number of groups of channels, for `group`; it must divide the channels of every normalized layer."""
     momentum: Share | dict[Part, Share] | None = None
-    """Of the moving averages of `batch`; null: 0.9, with which evaluation agrees with training after some dozen steps,
-    while the 0.99 to 0.9997 of publications take thousands. A map gives `backbone` and `decoder` one each."""
+    """Momentum of the moving averages of `batch`; null: 0.9, with which inference agrees with training after some dozen
+    steps, while the published 0.99 to 0.9997 take thousands. A map sets `backbone` and `decoder` separately."""
     epsilon: Share | dict[Part, Share] | None = None
-    """What is added to variances; null: as each network was published. A map gives `backbone` and `decoder` one
-    each."""
+    """Epsilon added to variances; null: the published value of each network. A map sets `backbone` and `decoder`
+    separately."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -46,12 +46,12 @@ class Norm:
             raise InvalidFields((("momentum",), f"{message}. Received: {self.momentum}"))
         if self.type == "batch" and self.groups != GROUPS:
             raise InvalidFields(
-                (("groups",), f"belongs to type group. Set type to group. Received: {self.groups}, type=batch")
+                (("groups",), f"applies to type group only. Set type to group. Received: {self.groups}, type=batch")
             )
         return self
 
     def choice(self, part: Part) -> Normalization:
-        """What the layers of a part are to be."""
+        """Returns the normalization of a part of the network."""
         momentum, epsilon = (
             value.get(part) if isinstance(value, dict) else value for value in (self.momentum, self.epsilon)
         )
@@ -59,20 +59,20 @@ class Norm:
 
     @contextmanager
     def building(self, part: Part) -> Iterator[None]:
-        """Inside, the layers of a part are built.
+        """Context in which the layers of a part are built with this normalization.
 
         Raises:
-            ModelError: the groups do not divide the channels of one.
+            ModelError: If `groups` does not divide the channels of a layer.
         """
         try:
             with normalization(self.choice(part)):
                 yield
         except IndivisibleChannels as error:
-            fault = ("model", "norm", "groups"), str(error)
-            raise ModelError(formatted([fault]), [fault]) from error
+            problem = ("model", "norm", "groups"), str(error)
+            raise ModelError(formatted([problem]), [problem]) from error
 
     def problems(self, backbone: Backbone, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from `backbone`, which is built for this question, each as (path, message)."""
+        """Yields the conflicts with `backbone`, which is built to check them, each as (path, message)."""
         if self.type == "batch":
             return
         try:
@@ -80,15 +80,15 @@ class Norm:
         except IndivisibleChannels as error:
             yield ("groups",), str(error)
             return
-        if names and getattr(backbone, "weights", None) == "imagenet":  # those of a file are looked at with the file
-            message = f"the weights that {backbone.type} starts from were found with batch normalization"
+        if names and getattr(backbone, "weights", None) == "imagenet":  # weights of a file are checked when it is read
+            message = f"the pretrained weights of {backbone.type} were trained with batch normalization"
             yield ("type",), f"{message}. Set it to batch, or model.backbone.weights to null. Received: group"
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
-        """What it says of layers that the network does not have, each as (path, message)."""
+        """Yields settings that no layer of the network uses, each as (path, message)."""
         kind = keras.layers.GroupNormalization if self.type == "group" else keras.layers.BatchNormalization
         normal = [layer for layer in layers_within(model) if isinstance(layer, kind)]
-        why = "no layer of this network takes it from here"
+        why = "no layer of this network uses it"
         if self.type == "group" and not normal:
             yield ("type",), f"{why}. Received: group. Leave it out, or build layers with tfseg.layers.norm.normalized"
         for key in ("momentum", "epsilon"):
@@ -98,7 +98,7 @@ class Norm:
                     yield (key,), f"{why}. Received: {value}. Leave it out"
 
     def _normalized(self, backbone: Backbone, channels: int) -> list[str]:
-        """The layers of the backbone that normalize groups."""
+        """Returns the names of the backbone's group normalization layers."""
         image = keras.Input((None, None, channels))
         with normalization(self.choice("backbone")):
             model = keras.Model(image, [stage.tensor for stage in backbone(image).stages])

@@ -1,4 +1,4 @@
-"""What every network ends with: float32 logits, and where training asks for them the scores before the head."""
+"""Outputs of a network: float32 logits, and in training the scores before the head."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ import keras
 
 @dataclass(frozen=True)
 class Scores:
-    """What a decoder gives: its scores, and further ones that only training uses.
+    """Outputs of a decoder: its scores, and auxiliary scores for training.
 
     Args:
-        main: `[batch, height, width, classes]`: what the head brings to the image's size.
-        auxiliary: scores of their own size each; the training form gives `{"name": …}` as its output `aux_name`.
-        features: what was scored, of any size, which attention to several scales reads; None: the backbone's deepest
-            stage. A decoder says so, because a graph does not: several of its tensors may be scored, and scores may
-            have as many channels as features.
+        main: Scores `[batch, height, width, classes]`, which the head brings to the image size.
+        auxiliary: Auxiliary scores of any size, by name; the training model returns them as the outputs `aux_<name>`.
+        features: Features of any size from which the scores are computed, used by attention to scale; None for the
+            backbone's deepest stage. They cannot be inferred from the graph: several of its tensors may be scored, and
+            scores may have as many channels as features.
     """
 
     main: keras.KerasTensor
@@ -25,15 +25,15 @@ class Scores:
 
     @classmethod
     def of(cls, scores: keras.KerasTensor | Self) -> Self:
-        """`scores` itself, or a tensor as the scores of a decoder that gives no others."""
+        """Returns `scores`, or wraps a tensor of main scores."""
         return scores if isinstance(scores, cls) else cls(scores)
 
 
 def scored(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """`x`, which must be scores: `[batch, height, width, classes]`.
+    """Returns `x` if it has the shape of scores, `[batch, height, width, classes]`.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: If it does not.
     """
     if not isinstance(x, keras.KerasTensor) or len(x.shape) != 4 or x.shape[-1] != classes:
         shown = list(x.shape) if isinstance(x, keras.KerasTensor) else repr(x)
@@ -44,9 +44,9 @@ def scored(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
 def functional(
     image: keras.KerasTensor, logits: keras.KerasTensor, scores: keras.KerasTensor | Scores | None = None
 ) -> keras.Model:
-    """The model from `image` to `logits`, or to `{"logits", "scores", "aux_…"}` where `scores` are given.
+    """Returns the model from `image` to `logits`, or to `{"logits", "scores", "aux_…"}` if `scores` are given.
 
-    Outputs are float32 under every precision policy: a softmax in float16 saturates.
+    Outputs are float32 under every dtype policy: a softmax in float16 saturates.
     """
     outputs = _float32(logits, "logits")
     if scores is not None:

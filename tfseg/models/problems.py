@@ -1,4 +1,4 @@
-"""What keeps the parts of a network from working together."""
+"""Errors for networks that cannot be built."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,33 +9,33 @@ from tfseg.spec.problems import FieldProblem, formatted, prefixed
 
 
 class ModelError(TfsegError):
-    """A network that cannot be built from what its spec says.
+    """Error for a network that cannot be built from its spec.
 
     Args:
-        text: what keeps it from it.
-        faults: the same by paths of a pipeline, where there are such.
+        message: Error message.
+        problems: Problems by their paths in a pipeline, if known.
     """
 
     exit_code = 2
 
-    def __init__(self, text: str, faults: Iterable[FieldProblem] = ()) -> None:
-        self.faults = tuple(faults)
-        super().__init__(text)
+    def __init__(self, message: str, problems: Iterable[FieldProblem] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__(message)
 
 
 def raise_problems(problems: Iterable[FieldProblem]) -> None:
     """Raises one ModelError for all `problems`, if there are any."""
-    if faults := tuple(prefixed("model", problems)):
-        raise ModelError(formatted(faults), faults)
+    if found := tuple(prefixed("model", problems)):
+        raise ModelError(formatted(found), found)
 
 
 @contextmanager
 def building(part: str, name: str) -> Iterator[None]:
-    """Inside, a part of the network is built; one of a user's own may fail in any way."""
+    """Context in which a part of the network is built; converts any error of a custom part to a ModelError."""
     try:
         yield
     except (TfsegError, IndivisibleChannels):
         raise
-    except Exception as error:  # noqa: BLE001 - the code of a user's own
-        message = f"{name} cannot be built into this network ({reason(error)}). Correct it, or take another one"
+    except Exception as error:  # noqa: BLE001 - custom code can raise anything
+        message = f"{name} failed to build ({reason(error)}). Correct it, or use another one"
         raise_problems([((part,), message)])

@@ -1,4 +1,4 @@
-"""Whether a network of a user's own layers could be loaded again, asked before it is trained."""
+"""Check that a network with custom layers can be reloaded, made before it is trained."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,25 +15,27 @@ KNOWN = ("keras.", "tfseg.")
 
 
 def reloading_problems(model: keras.Model) -> Iterator[FieldProblem]:
-    """What would be missing or other in a network that is saved and loaded, each as (path, message)."""
+    """Yields what saving and loading the network would lose or change, each as (path, message)."""
     try:
-        again = symbolically(lambda: keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model)))
-    except Exception as error:  # noqa: BLE001 - the code of a user's own
-        message = "the network could not be loaded again once it is saved"
+        reloaded = symbolically(
+            lambda: keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
+        )
+    except Exception as error:  # noqa: BLE001 - custom code can raise anything
+        message = "the network cannot be reloaded after saving"
         yield (
             (),
-            f"{message} ({reason(error)}). Register its layers, and give them get_config",
+            f"{message} ({reason(error)}). Register its layers, and implement their get_config",
         )
         return
-    others = {layer.name: layer for layer in layers_within(again)}
+    others = {layer.name: layer for layer in layers_within(reloaded)}
     for layer in layers_within(model):
         if not type(layer).__module__.startswith(KNOWN) and (lost := _lost(layer, others.get(layer.name))):
-            yield (), f"{lost} of layer {layer.name!r} is another once it is saved and loaded; return it by get_config"
+            yield (), f"{lost} of layer {layer.name!r} changes when it is saved and reloaded; return it from get_config"
 
 
-def _lost(layer: keras.Layer, again: keras.Layer | None) -> str:
-    """The names of the plain values that a loaded layer has not."""
-    kept = {} if again is None else _values(again)
+def _lost(layer: keras.Layer, reloaded: keras.Layer | None) -> str:
+    """Returns the names of the plain attributes that a reloaded layer lacks or has changed."""
+    kept = {} if reloaded is None else _values(reloaded)
     return ", ".join(name for name, value in _values(layer).items() if kept.get(name, value) != value)
 
 

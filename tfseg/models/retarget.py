@@ -1,4 +1,4 @@
-"""The same network at another output stride."""
+"""Change of a network's output stride."""
 
 import dataclasses
 from fractions import Fraction
@@ -11,14 +11,14 @@ from tfseg.spec.problems import SpecError
 
 
 def retargeted(model: Segmenter | Graph, output_stride: int) -> Segmenter:
-    """`model` with its backbone at `output_stride`, and its decoder's dilation rates changed with it.
+    """Returns `model` with another output stride of its backbone and its decoder's dilation rates scaled accordingly.
 
     Raises:
-        ModelError: the backbone has no such output stride, or the decoder's rates do not divide.
+        ModelError: If the backbone does not support the output stride, or scaled rates are not integers.
     """
     if not isinstance(model, Segmenter):
         raise ModelError(
-            "model.type: a graph's strides stand in its layers, and only a backbone can be given another one. "
+            "model.type: the output stride of a graph is set by its layers; only that of a backbone can be changed. "
             "Received: graph"
         )
     backbone = model.backbone
@@ -30,14 +30,16 @@ def retargeted(model: Segmenter | Graph, output_stride: int) -> Segmenter:
     ratio = Fraction(model.output_stride, output_stride)
     backbone = _changed("backbone", backbone, output_stride=output_stride)
     counted = {field.name: getattr(model.decoder, field.name) for field in dataclasses.fields(model.decoder)}
-    changes = {name: _scaled(name, counted[name], ratio) for name in model.decoder.PLACES if counted.get(name)}
+    changes = {
+        name: _scaled(name, counted[name], ratio) for name in model.decoder.STRIDE_DEPENDENT if counted.get(name)
+    }
     if counted.get("strides") == (model.output_stride,):
-        changes["strides"] = (output_stride,)  # it scores the deepest map
+        changes["strides"] = (output_stride,)  # it scores the deepest stage
     return dataclasses.replace(model, backbone=backbone, decoder=_changed("decoder", model.decoder, **changes))
 
 
 def _changed(part: str, spec: Any, **changes: Any) -> Any:
-    """`spec` with other fields; what it says against them, as a ModelError."""
+    """Returns `spec` with other fields; raises a ModelError if they are invalid."""
     try:
         return dataclasses.replace(spec, **changes)
     except SpecError as error:
@@ -51,8 +53,8 @@ def _scaled(name: str, value: int | tuple[int, ...], ratio: Fraction) -> int | t
     if any(count.denominator != 1 for count in scaled):
         shown = list(counts) if isinstance(value, tuple) else value
         raise ModelError(
-            f"model.decoder.{name}: places of the backbone's map are counted here, and at {1 / ratio} times the stride "
-            f"these are no whole numbers. Received: {shown}"
+            f"model.decoder.{name}: these are in positions of the feature map, and at {1 / ratio} times the output "
+            f"stride they are not integers. Received: {shown}"
         )
     whole = tuple(map(int, scaled))
     return whole if isinstance(value, tuple) else whole[0]

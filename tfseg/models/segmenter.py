@@ -1,4 +1,4 @@
-"""The family level: a backbone, a decoder, a head and perhaps a CRF make a network."""
+"""Networks assembled from a backbone, a decoder, a head and an optional refinement."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -37,7 +37,7 @@ from tfseg.models.decoders import (
 )
 from tfseg.models.decoders.decoder import Decoder
 from tfseg.models.grid import multiple, padded_to_grid
-from tfseg.models.heads import HEADS, OURS, Crop, Head, Interp, Remainder, Resize, Zoom, cut
+from tfseg.models.heads import BUILT_IN, HEADS, Crop, Head, Interp, Remainder, Resize, Zoom, cut
 from tfseg.models.norm import Norm
 from tfseg.models.outputs import Scores, functional, scored
 from tfseg.models.problems import building, raise_problems
@@ -51,67 +51,70 @@ from tfseg.weights import WeightsReport, unfold_batch_norm
 
 @spec
 class Segmenter:
-    """A network from image to logits: the backbone sees, the decoder scores, the head brings scores to the image."""
+    """Network of a backbone for features, a decoder for scores and a head that brings the scores to the image size."""
 
     type: Literal["segmenter"] = "segmenter"
     channels: Annotated[int, Field(ge=1)] = 3
-    """Channels of the image; three are RGB."""
+    """Number of image channels; 3 for RGB."""
     backbone: Annotated[
         AlexNet | Applications | ContractingPath | GoogLeNet | MobileNetV2 | Resnet | SmallCnn | Vgg16,
         ByType(contract=Backbone),
     ]
-    """What turns the image into features."""
+    """Backbone, which extracts features from the image."""
     decoder: Annotated[
         DeconvNet | DeepLabV1 | DeepLabV2 | DeepLabV3 | DeepLabV3Plus | Dilation | Fcn | PspNet | SegNet | Unet,
         ByType(contract=Decoder),
     ]
-    """What turns features into scores of the classes."""
+    """Decoder, which computes class scores from the features."""
     head: Annotated[Crop | Interp | Resize | Zoom | None, ByType(contract=Head)] = None
-    """What brings scores to the image's size; null takes the one that the decoder needs."""
+    """Head, which brings scores to the image size; null for the one that the decoder requires."""
     norm: Annotated[Norm, BeforeValidator(ByType.expand)] = Norm()
-    """Which normalization its layers have."""
+    """Normalization layers of backbone and decoder."""
     scales: Annotated[tuple[Annotated[float, Field(ge=0.01)], ...], Field(min_length=1)] = (1.0,)
-    """Sizes at which the network sees the image, by one set of weights; one of them 1: [1, 0.75, 0.5] in DeepLab v2.
-    In training the scores of each have a loss of their own."""
+    """Scales of the input image, including 1, processed with shared weights: [1, 0.75, 0.5] in DeepLab v2. In training,
+    the scores at each scale have a loss of their own."""
     grid: Literal["auto"] | Annotated[int, Field(ge=0, le=1)] | None = "auto"
-    """What is left of the height and width that the backbone sees when they are divided by the output stride: images of
-    other sizes are continued in the mean color, in training too. `auto`: 0 where scores are resized, 1 where the
-    corners are aligned, null where they are cropped. null: the image as it is, as some networks were published."""
+    """Remainder of the padded image sides modulo the output stride: images of other sizes are padded with the mean
+    color, in training too. `auto`: 0 if scores are resized with half-pixel centers, 1 with aligned corners, null if
+    they are cropped. null: no padding, as some networks were published."""
     fusion: Fusion = "max"
-    """How the scores of several scales become one: their `max` (DeepLab v2), their `mean`, or a sum in which
-    `attention` weighs each scale at each place by the features that are scored (Chen et al. 2016)."""
+    """Fusion of the scores at several scales: their `max` (DeepLab v2), their `mean`, or `attention`: a weighted sum,
+    with weights per scale and position that are predicted from the features (Chen et al. 2016)."""
     refine: Annotated[CrfRnn | None, ByType(contract=Refinement)] = None
-    """What refines the logits at the image's size; null: nothing."""
+    """Refinement of the logits at the image size; null for none."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if 1 not in self.scales or len(set(self.scales)) < len(self.scales):
-            expected = "must be different numbers, one of them 1, whose scores set the size"
+            expected = "must be distinct numbers and include 1, whose scores set the size"
             raise InvalidFields((("scales",), f"{expected}. Received: {list(self.scales)}"))
         return self
 
     def build(self, labels: Labels, training: bool = False) -> keras.Model:
-        """A Functional model: `image` `[batch, height, width, channels]`, 0 to 255, to float32 `logits` of that size.
+        """Builds a Functional model from `image` to float32 `logits` of the same height and width.
 
         Args:
-            labels: the classes; one logit for each.
-            training: build the form with the outputs `logits`, `scores` and, where the decoder or several scales have
-                more, `aux_…`; it shares all layers with the other.
+            labels: Class labels; the model has one logit per class.
+            training: Boolean, whether the model has the outputs `logits`, `scores` and `aux_…`, the latter if there are
+                auxiliary scores or several scales. Both models have the same layers.
+
+        Returns:
+            A model with input `image`, `[batch, height, width, channels]` with values from 0 to 255.
 
         Raises:
-            ModelError: the parts do not fit; `problems` says so in advance.
+            ModelError: If the parts do not fit; `problems` reports this in advance.
         """
         raise_problems(self.problems(Context(labels, self.channels)))
         with self.norm.building("decoder"):
             image = keras.Input((None, None, self.channels), name="image")
             head = self._head
-            seen = padded_to_grid(image, self._multiple, self._remainder)
-            scores = self._scores(seen, labels.count)
+            padded = padded_to_grid(image, self._multiple, self._remainder)
+            scores = self._scores(padded, labels.count)
             if head is None:
-                logits = cut(scores.main, seen, image)
+                logits = cut(scores.main, padded, image)
             else:
                 with building("head", head.type):
-                    logits = scored(head(scores.main, seen, image, self.output_stride), labels.count)
+                    logits = scored(head(scores.main, padded, image, self.output_stride), labels.count)
             if self.refine is not None:
                 with building("refine", self.refine.type):
                     logits = scored(self.refine(logits, image), labels.count)
@@ -130,17 +133,17 @@ class Segmenter:
 
     @property
     def _features(self) -> Features:
-        """What the backbone makes of an image, without values."""
+        """Features of the backbone, built symbolically."""
         return backbone_features(self.backbone, self.channels)
 
     @property
     def _head(self) -> Head | None:
-        """What the file names, or what the decoder needs; None where scores have the image's size."""
+        """Head set in the file, or required by the decoder; None if the scores have the image size."""
         return None if self.decoder.head is None else self.head or HEADS.get(self.decoder.head)
 
     @property
     def _remainder(self) -> Remainder:
-        """`grid`, resolved."""
+        """Value of `grid`, with `auto` resolved."""
         if self.grid != "auto":
             return self.grid
         if len(self.scales) > 1:
@@ -153,9 +156,9 @@ class Segmenter:
 
     @property
     def positions(self) -> Positions:
-        """Where the scores of the training form's outputs lie in the image."""
+        """Positions in the image of the scores that the training model returns."""
         head, remainder = self._head, self._remainder
-        # On a remainder of 1 they lie from corner to corner as well, and so do those of further scales.
+        # With a remainder of 1, the corners are aligned as well, also those of further scales.
         if isinstance(head, Zoom) and remainder != 1:
             return Positions(output_stride=self.output_stride)
         align_corners = True if head is None else head.align_corners
@@ -163,22 +166,22 @@ class Segmenter:
 
     @property
     def output_stride(self) -> int:
-        """Image pixels between two places of the backbone's deepest stage."""
+        """Ratio of image to feature resolution at the backbone's deepest stage."""
         return self._features.output_stride
 
     @property
     def crop_grid(self) -> Grid | None:
-        """The sizes that crops of images should have; None: any, or what they are is not known."""
+        """Sizes that training crops should have; None if any size fits or they are unknown."""
         try:
             features = self._features
-        except NoFeatures:  # as `problems` says
+        except NoFeatures:  # reported by `problems`
             return None
         if self._remainder is None and needs_crop(features):
             return None
         return Grid(features.output_stride, self._multiple, self._remainder)
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """What keeps the parts from working together, each as (path, message)."""
+        """Yields the conflicts between parts, each as (path, message)."""
         context = replace(context, channels=self.channels)
         yield from prefixed("backbone", component_problems(self.backbone, context))
         if self.refine is not None:
@@ -194,23 +197,23 @@ class Segmenter:
         yield from self._scale_problems()
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
-        """What is said of layers that the network does not have, each as (path, message)."""
+        """Yields settings of layers that the network does not have, each as (path, message)."""
         yield from prefixed("norm", self.norm.network_problems(model))
 
     def _scale_problems(self) -> Iterator[FieldProblem]:
-        """Why scores of several scales cannot be laid onto each other."""
+        """Yields why the scores at several scales cannot be fused."""
         if len(self.scales) == 1 and self.fusion != "max":
-            yield ("fusion",), f"there is one scale, and nothing to fuse. Received: {self.fusion}. Leave it out"
+            yield ("fusion",), f"fusion needs more than one scale. Received: {self.fusion}. Leave it out"
         if len(self.scales) > 1 and self.decoder.head == "crop":
-            message = "scores of several scales are resized onto each other, and those of this decoder must be cropped"
-            yield ("scales",), f"{message}. Set its upsampling to another one. Received: {list(self.scales)}"
+            message = "scores at several scales are resized to one size, but those of this decoder must be cropped"
+            yield ("scales",), f"{message}. Set its upsampling to another value. Received: {list(self.scales)}"
         elif len(self.scales) > 1:
             yield from self._scaled_grid()
 
     def _head_problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Why the head cannot bring the decoder's scores to the image."""
+        """Yields why the head cannot bring the decoder's scores to the image size."""
         if self.decoder.head is not None and self.decoder.head not in HEADS:
-            message = f"{self.decoder.type} asks for no head that there is: {listed(HEADS)}, or None"
+            message = f"{self.decoder.type} requires an unknown head; expected {listed(HEADS)}, or None"
             yield ("decoder",), f"{message}. Received: {self.decoder.head!r}"
             return
         if self.head is None:
@@ -218,26 +221,30 @@ class Segmenter:
         yield from prefixed("head", component_problems(self.head, features, context))
         needed = None if self.decoder.head is None else HEADS[self.decoder.head].type
         if needed is None:
-            yield ("head",), f"these scores have the image's size already; set it to null. Received: {self.head.type}"
-        elif self.head.type != needed and (self.head.type in OURS or needed == "crop"):
-            yield ("head",), f"these scores come to the image's size by {needed}. Received: {self.head.type}"
+            yield (
+                ("head",),
+                f"the decoder's scores already have the image size; set it to null. Received: {self.head.type}",
+            )
+        elif self.head.type != needed and (self.head.type in BUILT_IN or needed == "crop"):
+            yield ("head",), f"this decoder requires head: {needed}. Received: {self.head.type}"
 
     def _scaled_grid(self) -> Iterator[FieldProblem]:
-        """Why the positions of several scales would not lie on each other."""
-        why = "the image is scaled with its corners aligned"
+        """Yields why the positions at several scales would not coincide."""
+        why = "images are scaled with aligned corners"
         if self._remainder != 1:
             received = "null" if self._remainder is None else self._remainder
-            yield ("grid",), f"{why}, where sizes must leave 1. Received: {received}. Set it to auto"
+            yield ("grid",), f"{why}, which requires a remainder of 1. Received: {received}. Set it to auto"
         elif self._head is not None and not self._head.align_corners:
-            message = f"{why}, and so must scores be resized: {{type: resize, align_corners: true}}"
-            yield ("head",), f"{message}. Received: {self._head.type} of half pixels"
+            message = f"{why}, and so must be the scores: {{type: resize, align_corners: true}}"
+            yield ("head",), f"{message}. Received: {self._head.type} with half-pixel centers"
 
     def load_weights(self, model: keras.Model, images: Iterable[np.ndarray] = ()) -> WeightsReport | None:
-        """Fills the backbone's layers within `model`, as its `weights` say.
+        """Loads the backbone's `weights` into `model`.
 
         Args:
-            model: what `build` gave.
-            images: some batches of training images, by which BatchNorm that was folded into the weights is unfolded.
+            model: Result of `build`.
+            images: Batches of training images, from which the statistics of BatchNorm that is folded into the weights
+                are restored.
         """
         report = self.backbone.load_weights(model)
         if report is not None and report.folded:

@@ -1,4 +1,4 @@
-"""From features to scores of the classes; one file for each family of papers."""
+"""Decoders, which compute class scores from features; one module per family of papers."""
 
 from tfseg.models.decoders.deconvnet import DeconvNet
 from tfseg.models.decoders.deeplab_v1 import DeepLabV1

@@ -1,4 +1,4 @@
-"""What a network asks of a decoder spec."""
+"""Base class of decoder specs."""
 
 from collections.abc import Iterator
 from typing import ClassVar, Literal
@@ -11,26 +11,26 @@ from tfseg.models.outputs import Scores
 from tfseg.spec.problems import FieldProblem
 
 Needed = Literal["crop", "interp", "resize", "resize_corners", "zoom"]
-"""Heads that a decoder may ask for, see `tfseg.models.heads`."""
+"""Heads that a decoder can require, see `tfseg.models.heads`."""
 
 
 class Decoder:
-    """From features to scores of the classes. One of your own needs `type` and `__call__`."""
+    """Base class of decoders, which compute class scores from features. A custom one needs `type` and `__call__`."""
 
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
-    PLACES: ClassVar[tuple[str, ...]] = ()
-    """The fields that count places of the deepest map; to see the same pixels at another stride, they follow it."""
+    STRIDE_DEPENDENT: ClassVar[tuple[str, ...]] = ()
+    """Fields in positions of the deepest feature map, which are scaled when the output stride changes."""
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor | Scores:
-        """Scores, one channel for each class, of whatever height and width; the head brings them to the image's."""
+        """Returns scores of any size with one channel per class; the head brings them to the image size."""
         raise NotImplementedError
 
     @property
     def head(self) -> Needed | None:
-        """How its scores come to the image's size; None where they have it."""
+        """Head that brings the scores to the image size; None if they have it already."""
         return "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from scoring `features`, which have no values, each as (path, message)."""
+        """Yields why symbolic `features` do not fit the decoder, each as (path, message)."""
         yield from ()

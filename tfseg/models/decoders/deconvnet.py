@@ -1,4 +1,4 @@
-"""DeconvNet: the encoder in a mirror, every pool undone at its own places."""
+"""DeconvNet: a decoder that mirrors the encoder, with unpooling by the encoder's argmax indices."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -16,35 +16,37 @@ from tfseg.spec.declare import spec
 from tfseg.spec.problems import FieldProblem
 
 EPSILON, SHIFT = 1e-9, 0.001
-"""What BatchNorm adds to variances and what its beta starts from, as released."""
+"""Epsilon and initial beta of BatchNorm, as released."""
 FULL = 7
-"""Height and width of the kernels of `fc6` and of its transposed twin."""
+"""Kernel size of `fc6` and `fc6_deconv`."""
 
 
 @spec
 class DeconvNet(Decoder):
     """DeconvNet (Noh, Hong & Han 2015, section 3), as released: on VGG16, 251,805,653 parameters for 21 classes.
 
-    `fc6` (7x7) and `fc7` are convolutions that do not pad; a transposed `fc6_deconv` gives the map of `pool5` back.
-    Five times values return to where a pool found them, and transposed 3x3 convolutions make the map dense; the last
-    one of each block has the channels of the block before. BatchNorm stands before every ReLU, and there is no dropout.
+    `fc6` (7x7) and `fc7` are convolutions without padding; the transposed convolution `fc6_deconv` restores the size of
+    `pool5`. Five times, unpooling puts values back at the argmax indices of a pool, and transposed 3x3 convolutions
+    densify the feature map; the last one of each block has the number of filters of the preceding encoder block.
+    BatchNorm precedes every ReLU, and there is no dropout.
 
-    The count is of what is learned: kernels, biases, gamma and beta. Moving averages are 33,408 numbers more.
+    The count is of trainable parameters: kernels, biases, gamma and beta. Moving averages add 33,408.
 
-    At 224x224 `fc6` sees the whole 7x7 map. Larger maps are read in every 7x7 window, and smaller ones are filled up
-    with zeros at the bottom and on the right, which are cut off again after `fc6_deconv`: any image size works.
+    At 224x224, the kernel of `fc6` covers the whole 7x7 feature map. Larger maps are convolved as usual, and smaller
+    ones are padded with zeros at the bottom and on the right, which are cropped after `fc6_deconv`, so that any image
+    size works.
     """
 
     type: Literal["deconvnet"] = "deconvnet"
     filters: Annotated[int, Field(ge=1)] = 4096
-    """Channels of `fc6` and `fc7`."""
+    """Number of filters of `fc6` and `fc7`."""
 
     @property
     def head(self) -> None:
-        """Its scores have the image's size."""
+        """None, because the scores have the image size."""
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from scoring `features`, each as (path, message)."""
+        """Yields why `features` do not fit the decoder, each as (path, message)."""
         yield from unpooling_problems(features, "deconvnet")
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
@@ -53,13 +55,13 @@ class DeconvNet(Decoder):
         for number in range(len(stages), 0, -1):
             x = unpool(x, stages[number - 1], f"unpool{number}")
             last = stages[number - 2].tensor.shape[-1] if number > 1 else x.shape[-1]
-            for index, channels in enumerate(_widths(number, x.shape[-1], last)):
-                x = _deconv(x, channels, 3, "same", f"deconv{number}_{index + 1}", f"derelu{number}_{index + 1}")
+            for index, filters in enumerate(_filters(number, x.shape[-1], last)):
+                x = _deconv(x, filters, 3, "same", f"deconv{number}_{index + 1}", f"derelu{number}_{index + 1}")
         score = keras.layers.Conv2D(classes, 1, kernel_initializer=_gaussian(), name="seg_score")
         return Scores(score(x), features=x)
 
     def _fully_connected(self, pool: keras.KerasTensor) -> keras.KerasTensor:
-        """From the last pool through its 7x7 windows and back to its size."""
+        """Applies `fc6`, `fc7` and `fc6_deconv` to the last pool, and crops the result to its size."""
         x = PadToSize(FULL, name="pad5")(pool)
         for name, size, relu in (("fc6", FULL, "relu6"), ("fc7", 1, "relu7")):
             x = keras.layers.Conv2D(self.filters, size, kernel_initializer="he_normal", name=name)(x)
@@ -68,13 +70,13 @@ class DeconvNet(Decoder):
         return CropLike(0, name="fc6_deconvc")([x, pool])
 
 
-def _widths(number: int, channels: int, last: int) -> tuple[int, ...]:
-    """The channels of a block's transposed convolutions; as VGG16, the two finest blocks have one less."""
-    return (*(channels,) * (2 if number > 2 else 1), last)
+def _filters(number: int, filters: int, last: int) -> tuple[int, ...]:
+    """Returns the filters of a block's transposed convolutions; as in VGG16, the two finest blocks have one fewer."""
+    return (*(filters,) * (2 if number > 2 else 1), last)
 
 
-def _deconv(x: keras.KerasTensor, channels: int, size: int, padding: str, name: str, relu: str) -> keras.KerasTensor:
-    deconv = keras.layers.Conv2DTranspose(channels, size, padding=padding, kernel_initializer=_gaussian(), name=name)
+def _deconv(x: keras.KerasTensor, filters: int, size: int, padding: str, name: str, relu: str) -> keras.KerasTensor:
+    deconv = keras.layers.Conv2DTranspose(filters, size, padding=padding, kernel_initializer=_gaussian(), name=name)
     return activated(deconv(x), name, relu, epsilon=EPSILON, shift=SHIFT)
 
 

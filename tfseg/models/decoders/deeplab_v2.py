@@ -1,4 +1,4 @@
-"""DeepLab v2: atrous spatial pyramid pooling as parallel classifiers whose scores are summed."""
+"""DeepLab v2: atrous spatial pyramid pooling, parallel classifiers whose scores are summed."""
 
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
@@ -18,29 +18,29 @@ from tfseg.spec.problems import FieldProblem
 
 @spec
 class DeepLabV2(Decoder):
-    """DeepLab v2 (Chen et al. 2018, section 3.2): classifiers of several fields of view on the deepest stage, summed.
+    """DeepLab v2 (Chen et al. 2018, section 3.2): parallel atrous classifiers of the deepest stage, summed.
 
-    On VGG16 it takes the place of `fc6` to `fc8`, once for each rate: set `filters` to 1024 and `model.backbone.fc` to
-    null. On ResNet each branch is one convolution.
+    On VGG16, each branch replaces `fc6` to `fc8`: set `filters` to 1024 and `model.backbone.fc` to null. On ResNet,
+    each branch is one convolution.
     """
 
     type: Literal["deeplab_v2"] = "deeplab_v2"
-    PLACES: ClassVar[tuple[str, ...]] = ("rates",)
+    STRIDE_DEPENDENT: ClassVar[tuple[str, ...]] = ("rates",)
     rates: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (6, 12, 18, 24)
-    """Places between two taps of each branch's 3x3 convolution: [6, 12, 18, 24] is ASPP-L, [2, 4, 8, 12] ASPP-S, [12]
+    """Dilation rates of the branches' 3x3 convolutions: [6, 12, 18, 24] is ASPP-L, [2, 4, 8, 12] ASPP-S, [12]
     LargeFOV."""
     filters: Annotated[int, Field(ge=1)] | None = None
-    """Channels of the two hidden layers of each branch, as on VGG16; null: none."""
+    """Number of filters of the two hidden layers of each branch, as on VGG16; null for no hidden layers."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Share of units left out after each hidden layer in training."""
+    """Dropout rate after each hidden layer."""
 
     @property
     def head(self) -> Literal["interp"]:
-        """How its scores come to the image's size."""
+        """Head that brings the scores to the image size."""
         return "interp"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from scoring `features`, each as (path, message)."""
+        """Yields why `features` do not fit the decoder, each as (path, message)."""
         yield from needs_crop_problems(features)
         yield from rates_problems(self.rates, context.crop, features.output_stride)
 

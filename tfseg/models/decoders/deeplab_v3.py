@@ -1,4 +1,4 @@
-"""DeepLab v3: the deepest features at several scales and in the light of the whole image, and a score."""
+"""DeepLab v3: atrous spatial pyramid pooling with image-level features."""
 
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, Self
@@ -20,22 +20,22 @@ from tfseg.spec.derive import Arguments
 from tfseg.spec.problems import FieldProblem, InvalidFields
 
 EPSILON = 1e-5
-"""Added to variances, as in the authors' release; Model Garden adds 1e-3, and says so in `model.norm`."""
+"""Epsilon of BatchNorm in the authors' release; Model Garden has 1e-3, to be set in `model.norm`."""
 PYRAMID = Arguments(AtrousSpatialPyramidPooling)
-"""What the pyramid's fields mean, and where they begin unless the authors' release begins elsewhere."""
+"""Descriptions and defaults of the pyramid's fields, unless the authors' release has other defaults."""
 Side = Annotated[int, Field(ge=1)]
 
 
 @spec
 class DeepLabV3(Decoder):
-    """DeepLab v3 (Chen et al. 2017, section 3.3): atrous spatial pyramid pooling and a 1x1 score.
+    """DeepLab v3 (Chen et al. 2017, section 3.3): atrous spatial pyramid pooling and a 1x1 classifier.
 
-    The defaults are those of the authors' TensorFlow release at output stride 16; at 8 they double the rates. Model
-    Garden's networks take `order: pooling_last`, `align_corners: false` and `model.norm.epsilon: 1e-3`.
+    The defaults are those of the authors' TensorFlow release at output stride 16; at 8, the authors double the rates.
+    Model Garden's networks have `order: pooling_last`, `align_corners: false` and `model.norm.epsilon: 1e-3`.
     """
 
     type: Literal["deeplab_v3"] = "deeplab_v3"
-    PLACES: ClassVar[tuple[str, ...]] = ("rates", "pool_size")
+    STRIDE_DEPENDENT: ClassVar[tuple[str, ...]] = ("rates", "pool_size")
     rates: tuple[Annotated[int, Field(ge=1)], ...] = PYRAMID("rates")
     filters: Annotated[int, Field(ge=1)] = PYRAMID("filters")
     separable: bool = PYRAMID("separable")
@@ -55,17 +55,17 @@ class DeepLabV3(Decoder):
     def _own_problems(self) -> Iterator[FieldProblem]:
         if not self.depthwise_norm and not (self.separable and self.rates):
             missing = "separable: true" if self.rates else "rates"
-            yield ("depthwise_norm",), f"nothing is depthwise here without {missing}. Received: false"
+            yield ("depthwise_norm",), f"has no effect without {missing}. Received: false"
 
     @property
     def head(self) -> Literal["resize", "resize_corners"]:
-        """How its scores come to the image's size."""
+        """Head that brings the scores to the image size."""
         return "resize_corners" if self.align_corners else "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from scoring `features`, each as (path, message)."""
+        """Yields why `features` do not fit the decoder, each as (path, message)."""
         if needs_crop(features):
-            problem = f"scores of {features.backbone} in this form reach beyond the image"
+            problem = f"scores of {features.backbone} in this form extend beyond the image"
             yield (
                 ("type",),
                 f"{problem}, and {self.type} does not crop. Set model.backbone.form to same. Received: {self.type}",
@@ -77,8 +77,8 @@ class DeepLabV3(Decoder):
         return self._score(self._pyramid(features), classes)
 
     def _pyramid(self, features: Features) -> keras.KerasTensor:
-        given = {**PYRAMID.of(self), **chosen(epsilon=EPSILON)}
-        return AtrousSpatialPyramidPooling(**given, name="aspp")(features.deepest.tensor)
+        arguments = {**PYRAMID.of(self), **chosen(epsilon=EPSILON)}
+        return AtrousSpatialPyramidPooling(**arguments, name="aspp")(features.deepest.tensor)
 
     def _score(self, x: keras.KerasTensor, classes: int) -> Scores:
         small = keras.initializers.RandomNormal(stddev=0.01)

@@ -1,4 +1,4 @@
-"""DeepLab v3+: what DeepLab v3 sees, refined along the edges that finer features show."""
+"""DeepLab v3+: features of DeepLab v3, refined by low-level features."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -20,30 +20,31 @@ from tfseg.spec.problems import FieldProblem
 
 @spec
 class DeepLabV3Plus(DeepLabV3):
-    """DeepLab v3+ (Chen et al. 2018, section 3.1): DeepLab v3's features, a finer stage beside them, and convolutions.
+    """DeepLab v3+ (Chen et al. 2018, section 3.1): DeepLab v3 with low-level features and refining convolutions.
 
     As in DeepLab v3, the defaults are those of the authors' release.
     """
 
-    type: Literal["deeplab_v3_plus"] = "deeplab_v3_plus"  # type: ignore[assignment]  # another word in a file
+    type: Literal["deeplab_v3_plus"] = "deeplab_v3_plus"  # type: ignore[assignment]  # another name in a file
     separable: bool = PYRAMID("separable", True)
     low_level: Annotated[int, Field(ge=1)] | Annotated[str, Field(min_length=1)] = 4
-    """The finer stage: its stride, or its name."""
+    """Low-level stage, by its stride or its name."""
     low_level_filters: Annotated[int, Field(ge=1)] = 48
-    """What a 1x1 convolution makes of its channels; few, so that it does not drown the deep ones (table 1)."""
+    """Number of filters of the 1x1 convolution of the low-level features; few, so that they do not outweigh the deep
+    ones (table 1)."""
     refinements: Annotated[int, Field(ge=0)] = 2
-    """3x3 convolutions over both (table 2)."""
+    """Number of 3x3 convolutions of the concatenated features (table 2)."""
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from scoring `features`, each as (path, message)."""
+        """Yields why `features` do not fit the decoder, each as (path, message)."""
         yield from super().problems(features, context)
         if isinstance(self.low_level, int) and self.low_level not in features.strides:
             yield ("low_level",), f"{features}. Received: {self.low_level}"
         elif isinstance(self.low_level, str) and self.low_level not in features.names:
             has = f"{features.backbone} has the stages {listed(features.names)}"
             yield ("low_level",), f"{has}. Received: {self.low_level}"
-        if (fault := skip_problem(features)) is not None:
-            yield ("low_level",), f"{fault}. Received: {self.low_level}"
+        if (problem := skip_problem(features)) is not None:
+            yield ("low_level",), f"{problem}. Received: {self.low_level}"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         low = self._unit(self._low_level(features).tensor, "low_level", self.low_level_filters)

@@ -1,4 +1,4 @@
-"""The dilation network: scores of a dense front end, and a context module that looks around them."""
+"""Dilation network: scores of a dense front end, and a context module of dilated convolutions."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -17,33 +17,35 @@ from tfseg.spec.problems import FieldProblem
 
 @spec
 class Dilation(Decoder):
-    """The dilation network (Yu & Koltun 2016): a 1x1 convolution scores the deepest stage; dilated ones follow.
+    """Dilation network (Yu & Koltun 2016): a 1x1 classifier of the deepest stage and an optional context module.
 
     Layers are named as in the authors' prototxts: `final`, and within the context `ctx_conv1_1` to `ctx_final`.
     """
 
     type: Literal["dilation"] = "dilation"
     context: Literal["basic", "large"] | None = None
-    """The module after the front end's scores (table 1); null: none. It begins as the identity."""
+    """Context module after the front end (table 1), initialized as the identity; null for none."""
     dilation_rates: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 1, 2, 4, 8, 16, 1)
-    """Of its 3x3 convolutions. The default is for VOC and CamVid; Cityscapes has 32 and 64 after 16, KITTI no 16."""
+    """Dilation rates of its 3x3 convolutions. The default is for VOC and CamVid; Cityscapes has 32 and 64 after 16,
+    KITTI no 16."""
     padding: Literal["once", "same"] = "once"
-    """`once`: zeros around its first convolution, as many as all take away (VOC). `same`: around each (Cityscapes)."""
+    """Padding of the context module. `once`: zeros before its first convolution, as many as all convolutions remove
+    (VOC). `same`: zeros before each convolution (Cityscapes)."""
     upsampling: Literal["zoom", "deconv"] = "zoom"
-    """Both are bilinear and fixed. `zoom`: place i lies on pixel i times the stride, as in the authors' `predict.py`
-    and training labels; that interpolates probabilities, this scores. `deconv`: their transposed convolution, which
-    puts it into the middle of what it sees."""
+    """Bilinear, non-trainable upsampling. `zoom`: position i is on pixel i times the stride, as in the authors'
+    `predict.py` and training labels; that interpolates probabilities, this scores. `deconv`: the authors' transposed
+    convolution, with each position at the center of its receptive field."""
 
     @property
     def head(self) -> Literal["zoom", "crop"]:
-        """How its scores come to the image's size."""
+        """Head that brings the scores to the image size."""
         return "zoom" if self.upsampling == "zoom" else "crop"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from scoring `features`, each as (path, message)."""
+        """Yields why `features` do not fit the decoder, each as (path, message)."""
         yield from needs_crop_problems(features)
-        if self.upsampling == "deconv" and (fault := fixed_crop_problem(features)) is not None:
-            yield ("upsampling",), f"{fault}. Set it to zoom. Received: deconv"
+        if self.upsampling == "deconv" and (problem := fixed_crop_problem(features)) is not None:
+            yield ("upsampling",), f"{problem}. Set it to zoom. Received: deconv"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         gaussian = keras.initializers.RandomNormal(stddev=0.001)

@@ -25,23 +25,23 @@ from tfseg.spec.problems import FieldProblem, InvalidFields
 class Fcn(Decoder):
     """FCN-32s, 16s, 8s and finer (Shelhamer, Long & Darrell 2016, section 4.3).
 
-    The deepest stage is scored by a zero-initialized 1x1 convolution; each finer stage adds its own scores, until
-    the scores of the finest one are brought to the image. With `filters`, features of that many channels are summed
-    instead and scored once, at the finest stride: a light decoder for light backbones.
+    A zero-initialized 1x1 convolution scores the deepest stage. Each finer stage adds its own scores, and the sum at
+    the finest stage is upsampled to the image. With `filters`, features of that many channels are summed instead and
+    scored once, at the finest stride: a light decoder for light backbones.
     """
 
     type: Literal["fcn"] = "fcn"
     strides: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (32, 16, 8)
-    """Where to score, coarsest first: (32, 16, 8) is FCN-8s, (32,) is FCN-32s."""
+    """Strides of the scored stages, coarsest first: (32, 16, 8) is FCN-8s, (32,) is FCN-32s."""
     upsampling: Literal["resize", "deconv"] = "resize"
-    """`deconv`: bilinear transposed convolutions and crops, as released. `resize`: bilinear, to the size of what is
-    added."""
+    """Upsampling of the scores. `deconv`: bilinear transposed convolutions and crops, as released. `resize`: bilinear
+    interpolation to the size of the next scores."""
     learned_upsampling: bool = False
-    """Train the transposed convolutions between the strides (Long et al. 2015); the last one stays bilinear."""
+    """Trains the transposed convolutions between strides (Long et al. 2015); the last one stays bilinear."""
     scales: tuple[float, ...] | None = None
-    """One factor for each finer stride, applied before its scores: (0.01, 0.0001) is FCN-8s at once."""
+    """Factors that scale the features of each finer stride before they are scored: (0.01, 0.0001) is FCN-8s at once."""
     filters: Annotated[int, Field(ge=1)] | None = None
-    """Sum features of so many channels instead of scores; needs `upsampling: resize`."""
+    """Number of channels of the summed features; null to sum scores. Requires `upsampling: resize`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -56,37 +56,37 @@ class Fcn(Decoder):
             yield ("strides",), f"each stride must be a proper divisor of the one before, as in [32, 16, 8]. {received}"
         if self.scales is not None and len(self.scales) != skips:
             received = f"Received: {len(self.scales)}"
-            yield ("scales",), f"expected {skips} factors, one for each stride after the first. {received}"
+            yield ("scales",), f"expected {skips} factors, one per stride after the first. {received}"
         if self.filters is not None and self.upsampling == "deconv":
             yield (
                 ("filters",),
-                f"transposed convolutions raise scores; set upsampling to resize. Received: {self.filters}",
+                f"transposed convolutions upsample scores only; set upsampling to resize. Received: {self.filters}",
             )
         if self.filters is not None and self.scales is not None:
-            yield ("scales",), f"scales are for scores; with filters set them to null. Received: {list(self.scales)}"
+            yield ("scales",), f"apply to scores only; with filters, set them to null. Received: {list(self.scales)}"
         if self.learned_upsampling and self.upsampling == "resize":
-            yield ("learned_upsampling",), "a resize has no weights; set upsampling to deconv. Received: true"
+            yield ("learned_upsampling",), "resize has no weights to train; set upsampling to deconv. Received: true"
 
     @property
     def head(self) -> Literal["crop", "resize"]:
-        """How its scores come to the image's size."""
+        """Head that brings the scores to the image size."""
         return "crop" if self.upsampling == "deconv" else "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from scoring `features`, each as (path, message)."""
+        """Yields why `features` do not fit the decoder, each as (path, message)."""
         if absent := [stride for stride in self.strides if stride not in features.strides]:
             yield ("strides",), f"{features}, not {listed(absent)}. Received: {list(self.strides)}"
-        if self.upsampling == "deconv" and (fault := fixed_crop_problem(features)) is not None:
-            yield ("upsampling",), f"{fault}. Set it to resize. Received: deconv"
+        if self.upsampling == "deconv" and (problem := fixed_crop_problem(features)) is not None:
+            yield ("upsampling",), f"{problem}. Set it to resize. Received: deconv"
         if self.upsampling == "resize" and needs_crop(features):
             yield (
                 ("upsampling",),
-                f"scores of {features.backbone} in its {features.form or 'padded'} form reach beyond the image and "
+                f"scores of {features.backbone} in its {features.form or 'padded'} form extend beyond the image and "
                 "must be cropped, not resized. Set it to deconv, or model.backbone.form to same. Received: resize",
             )
-        beside = self.upsampling == "resize" and len(self.strides) > 1
-        if beside and (fault := skip_problem(features)) is not None:
-            yield ("strides",), f"{fault}, or this to [{features.output_stride}]. Received: {list(self.strides)}"
+        merges = self.upsampling == "resize" and len(self.strides) > 1
+        if merges and (problem := skip_problem(features)) is not None:
+            yield ("strides",), f"{problem}, or this to [{features.output_stride}]. Received: {list(self.strides)}"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         stages = [features.at(stride) for stride in self.strides]
@@ -109,55 +109,55 @@ class Fcn(Decoder):
     def _aligned(
         self, scores: keras.KerasTensor, skip: keras.KerasTensor, factor: int, names: tuple[str, str]
     ) -> list[keras.KerasTensor]:
-        """`scores` at `factor` times the places, and `skip`: on one grid and of one size."""
+        """Returns `scores` upsampled by `factor`, and `skip`, aligned and of the same size."""
         if self.upsampling == "resize":
             return [ResizeLike(name=names[0])([scores, skip]), skip]
-        raised = _bilinear(scores, factor, skip, names[0], self.learned_upsampling)
-        before = offset(skip, raised)
+        upsampled = _bilinear(scores, factor, skip, names[0], self.learned_upsampling)
+        before = offset(skip, upsampled)
         if before > 0:
-            return [raised, CropLike(before, name=names[1])([skip, raised])]
-        return [CropLike(-before, name=f"{names[0]}c")([raised, skip]), skip]  # padded `same`, the skip is the smaller
+            return [upsampled, CropLike(before, name=names[1])([skip, upsampled])]
+        return [CropLike(-before, name=f"{names[0]}c")([upsampled, skip]), skip]  # with `same` padding, skip is smaller
 
     def _on_image_grid(self, scores: keras.KerasTensor, image: keras.KerasTensor, name: str) -> keras.KerasTensor:
         stride = self.strides[-1]
         if len(self.strides) == 1:
             name = "upscore"
-        elif stride > 2:  # as released; upscore2 is the name of the first one
+        elif stride > 2:  # as released; upscore2 is the first one
             name = f"upscore{stride}"
         return _bilinear(scores, stride, image, name, trainable=False)
 
 
 def _score(x: keras.KerasTensor, name: str, classes: int) -> keras.KerasTensor:
-    """Zero-initialized: a new skip changes nothing until it has learned something (section 4.3)."""
+    """Scores `x` with zero-initialized weights, so that a new skip changes nothing at first (section 4.3)."""
     return keras.layers.Conv2D(classes, 1, kernel_initializer="zeros", name=name)(x)
 
 
 def _bilinear(
     x: keras.KerasTensor, factor: int, reference: keras.KerasTensor, name: str, trainable: bool
 ) -> keras.KerasTensor:
-    """`factor` times the places, on the grid of `reference`.
+    """Upsamples `x` by `factor`, aligned with `reference`.
 
-    The kernel has `2 factor` elements, as released for VGG16, or one less where only that puts the places onto each
-    other, as released for AlexNet.
+    The kernel size is `2 * factor`, as released for VGG16, or one less if only that aligns the positions, as released
+    for AlexNet.
     """
-    deep, place = coordinate_map(x), coordinate_map(reference).offset
+    deep, shift = coordinate_map(x), coordinate_map(reference).offset
     sizes = (2 * factor, 2 * factor - 1)
-    fitting = [size for size in sizes if (deep.then(deconv_map(size, factor)).offset - place).denominator == 1]
-    size = fitting[0] if fitting else sizes[0]  # where none fits, the crop says so
+    fitting = [size for size in sizes if (deep.then(deconv_map(size, factor)).offset - shift).denominator == 1]
+    size = fitting[0] if fitting else sizes[0]  # if none fits, the crop raises an error
     return BilinearConv2DTranspose(x.shape[-1], size, factor, trainable=trainable, name=name)(x)
 
 
 def _pyramid(stages: list[Stage], filters: int) -> keras.KerasTensor:
-    """Features of all `stages` at the stride of the last: each a 1x1, the coarser sum added, and a 3x3 over it.
+    """Sums features of all `stages` from coarse to fine: 1x1 convolutions, upsampling, and 3x3 convolutions.
 
-    The 3x3 is separable: a full one at the finest stride would cost as much as a light backbone.
+    The 3x3 convolutions are separable: a full one at the finest stride would cost as much as a light backbone.
     """
     x = None
     for stage in stages:
         lateral = _pointwise(stage.tensor, filters, f"lateral_{stage.name}")
         if x is not None:
-            raised = ResizeLike(name=f"raise_{stage.name}")([x, lateral])
-            lateral = keras.layers.Add(name=f"fuse_{stage.name}")([raised, lateral])
+            upsampled = ResizeLike(name=f"raise_{stage.name}")([x, lateral])
+            lateral = keras.layers.Add(name=f"fuse_{stage.name}")([upsampled, lateral])
         name = f"smooth_{stage.name}"
         depthwise = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")
         x = _pointwise(_activated(depthwise(lateral), f"{name}_depthwise"), filters, name)

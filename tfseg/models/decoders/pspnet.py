@@ -1,4 +1,4 @@
-"""PSPNet: the deepest features beside their means over parts of the map."""
+"""PSPNet: pyramid pooling of the deepest features."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -19,37 +19,38 @@ from tfseg.spec.problems import FieldProblem
 
 @spec
 class PspNet(Decoder):
-    """Pyramid scene parsing (Zhao et al. 2017): pyramid pooling over the deepest stage, a 3x3 convolution and scores.
+    """PSPNet (Zhao et al. 2017): pyramid pooling over the deepest stage, a 3x3 convolution and a 1x1 classifier.
 
-    In training, scores of the stage before it have a loss of their own (section 3.3: the input of the last stage of
-    ResNet, at stride 16 before dilation).
+    In training, scores of the stage before the deepest one have an auxiliary loss (section 3.3: the input of the last
+    stage of ResNet, at stride 16 before dilation).
     """
 
     type: Literal["pspnet"] = "pspnet"
     filters: Annotated[int, Field(ge=2)] = 512
-    """Channels of each level of the pyramid and of the convolution after it; the auxiliary branch has half of them."""
+    """Number of filters of each pyramid level and of the convolution after it; the auxiliary branch has half as
+    many."""
     bins: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 2, 3, 6)
-    """The parts of the map in each direction, for each level of the pyramid."""
+    """Bins per axis of each pyramid level."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of units left out before the scores in training."""
+    """Dropout rate before the classifier."""
     auxiliary: bool = True
-    """Score the last stage but one as well, for the training output `aux_stage`."""
+    """Scores the penultimate stage as well, for the training output `aux_stage`."""
 
     @property
     def head(self) -> Literal["resize_corners"]:
-        """How its scores come to the image's size."""
+        """Head that brings the scores to the image size."""
         return "resize_corners"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from scoring `features`, each as (path, message)."""
+        """Yields why `features` do not fit the decoder, each as (path, message)."""
         if needs_crop(features):
             yield (
                 (),
-                f"scores of {features.backbone} in its {features.form or 'padded'} form reach beyond the image and "
+                f"scores of {features.backbone} in its {features.form or 'padded'} form extend beyond the image and "
                 "must be cropped, not resized. Set model.backbone.form to same, or the decoder to fcn",
             )
-        if self.auxiliary and (fault := skip_problem(features)) is not None:
-            yield ("auxiliary",), f"{fault}, or this to false. Received: true"
+        if self.auxiliary and (problem := skip_problem(features)) is not None:
+            yield ("auxiliary",), f"{problem}, or this to false. Received: true"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         x = features.deepest.tensor

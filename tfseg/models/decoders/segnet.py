@@ -1,4 +1,4 @@
-"""SegNet and Bayesian SegNet: unpooling and convolutions, without anything fully connected between."""
+"""SegNet and Bayesian SegNet: unpooling and convolutions, without fully connected layers."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -16,38 +16,38 @@ from tfseg.spec.declare import spec
 from tfseg.spec.problems import FieldProblem
 
 RATE = 0.5
-"""Of Monte Carlo dropout, as released."""
+"""Rate of MC dropout, as released."""
 
 
 @spec
 class SegNet(Decoder):
     """SegNet's decoder (Badrinarayanan, Kendall & Cipolla 2017, section 3): on VGG16, 29,455,125 parameters.
 
-    For each pool, deepest first: values return to where the pool found them, and 3x3 convolutions with BatchNorm and
-    ReLU make the map dense, as many as the encoder has there; the last one of each block has the channels of the block
-    before, and the last of all scores the classes.
+    For each pool, deepest first, unpooling puts values back at its argmax indices, and as many 3x3 convolutions
+    with BatchNorm and ReLU as the encoder has there densify the feature map. The last one of each block has the number
+    of filters of the preceding encoder block, and the very last one scores the classes.
 
-    The count is for 21 classes, of what is learned: kernels, biases, gamma and beta.
+    The count is for 21 classes, of trainable parameters: kernels, biases, gamma and beta.
     """
 
     type: Literal["segnet"] = "segnet"
     convolutions: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (3, 3, 3, 2, 2)
-    """Convolutions after each unpooling, deepest first."""
+    """Number of convolutions after each unpooling, deepest first."""
     mc_dropout: Literal["all", "central"] | None = None
-    """Dropout that stays on at test time (Kendall et al. 2017): before `all` unpoolings as for VOC, or before all but
-    the finest (`central`) as for CamVid. The encoder's half is `backbone.mc_dropout`."""
+    """MC dropout at inference (Kendall et al. 2017): before `all` unpoolings, as for VOC, or before all but the finest
+    (`central`), as for CamVid. `backbone.mc_dropout` is the encoder's."""
 
     @property
     def head(self) -> None:
-        """Its scores have the image's size."""
+        """None, because the scores have the image size."""
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from scoring `features`, each as (path, message)."""
-        faults = list(unpooling_problems(features, "segnet"))
-        yield from faults
+        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        problems = list(unpooling_problems(features, "segnet"))
+        yield from problems
         count = len(pools(features))
-        if not faults and len(self.convolutions) != count:
-            expected = f"expected {count} numbers, one for each pool of {features.backbone}"
+        if not problems and len(self.convolutions) != count:
+            expected = f"expected {count} numbers, one per pool of {features.backbone}"
             yield ("convolutions",), f"{expected}. Received: {len(self.convolutions)}"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
@@ -57,14 +57,14 @@ class SegNet(Decoder):
             if self.mc_dropout == "all" or (self.mc_dropout and number > 1):
                 x = McDropout(RATE, name=f"unpool{number}_drop")(x)
             x = unpool(x, stages[number - 1], f"unpool{number}")
-            after = stages[number - 2].tensor.shape[-1] if number > 1 else classes
+            filters = stages[number - 2].tensor.shape[-1] if number > 1 else classes
             count = self.convolutions[len(stages) - number]
             for index in range(count, 0, -1):
-                before, x = x, _conv(x, after if index == 1 else x.shape[-1], f"{number}_{index}")
+                before, x = x, _conv(x, filters if index == 1 else x.shape[-1], f"{number}_{index}")
         return Scores(x, features=before)
 
 
-def _conv(x: keras.KerasTensor, channels: int, number: str) -> keras.KerasTensor:
+def _conv(x: keras.KerasTensor, filters: int, number: str) -> keras.KerasTensor:
     name = f"conv{number}_D"
-    x = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="he_normal", name=name)(x)
+    x = keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal", name=name)(x)
     return x if number == "1_1" else activated(x, name, f"relu{number}_D")

@@ -1,4 +1,4 @@
-"""U-Net: features brought up stride by stride, each laid beside what the backbone had at that stride."""
+"""U-Net: features upsampled stride by stride and concatenated with those of the backbone."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -21,21 +21,21 @@ from tfseg.spec.problems import FieldProblem, InvalidFields
 
 @spec
 class Unet(Decoder):
-    """The expansive path of U-Net (Ronneberger, Fischer & Brox 2015, section 2), on the strides of any backbone.
+    """U-Net's expansive path (Ronneberger, Fischer & Brox 2015, section 2), on the strides of any backbone.
 
-    From the coarsest stride on, a transposed convolution without overlap ("up-convolution") brings the features to the
-    next finer stride, the backbone's features there are laid beside them, and two 3x3 convolutions follow; the finest
-    are scored by a 1x1. With the backbone `contracting_path` it is the paper's net: 31,030,658 parameters for one
-    channel and two classes.
+    From the coarsest stride on, a transposed convolution without overlap ("up-convolution") upsamples the features to
+    the next finer stride, they are concatenated with the backbone's features there, and two 3x3 convolutions follow. A
+    1x1 convolution scores the finest features. With the backbone `contracting_path` it is the network of the paper:
+    31,030,658 parameters for one channel and two classes.
     """
 
     type: Literal["unet"] = "unet"
     strides: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2)] | None = None
-    """Which strides, coarsest first, as in [16, 8, 4]; null takes all that the backbone has."""
+    """Strides, coarsest first, as in [16, 8, 4]; null for all strides of the backbone."""
     filters: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = None
-    """Channels at each stride after the coarsest; null takes as many as the backbone has there."""
+    """Number of filters at each stride after the coarsest; null for the number of channels of the backbone there."""
     batch_norm: bool = False
-    """Normalize between convolution and ReLU, as `model.norm` says; the paper does not."""
+    """Normalizes between convolution and ReLU, as set in `model.norm`; the paper does not."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -46,23 +46,23 @@ class Unet(Decoder):
 
     @property
     def head(self) -> Literal["resize"]:
-        """How its scores come to the image's size; at stride 1 they have it already."""
+        """Head that brings the scores to the image size; at stride 1 they have it already."""
         return "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """What keeps it from scoring `features`, each as (path, message)."""
+        """Yields why `features` do not fit the decoder, each as (path, message)."""
         strides = self._strides(features.strides)
         if absent := [stride for stride in strides if stride not in features.strides]:
             yield ("strides",), f"{features}, not {listed(absent)}. Received: {list(strides)}"
         if self.filters is not None and len(self.filters) != len(strides) - 1:
-            expected = f"expected {len(strides) - 1} numbers, one for each stride after the first"
+            expected = f"expected {len(strides) - 1} numbers, one per stride after the first"
             yield ("filters",), f"{expected}. Received: {len(self.filters)}"
         if extends_beyond_image(features) or needs_crop(features):
             yield (
                 (),
-                f"a U-Net lays features of all strides onto the image, but those of {features.backbone} in its "
-                f"{features.form or 'padded'} form reach beyond it. Set model.backbone.form to same, or the decoder to "
-                "fcn",
+                f"a U-Net merges features without cropping, but those of {features.backbone} in its "
+                f"{features.form or 'padded'} form extend beyond the image. Set model.backbone.form to same, or the "
+                "decoder to fcn",
             )
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
@@ -77,10 +77,10 @@ class Unet(Decoder):
         return tuple(reversed(available)) if self.strides is None else self.strides
 
     def _merged(self, x: keras.KerasTensor, skip: Stage, factor: int, filters: int) -> keras.KerasTensor:
-        """`x` at the places of `skip`, beside it, and two convolutions over both."""
+        """Upsamples `x`, concatenates it with `skip`, and applies two convolutions."""
         name = skip.name
         x = keras.layers.Conv2DTranspose(filters, factor, factor, name=f"up_{name}")(x)
-        x = CropLike(0, name=f"up_{name}c")([x, skip.tensor])  # sizes that the factor does not divide were rounded up
+        x = CropLike(0, name=f"up_{name}c")([x, skip.tensor])  # sizes not divisible by factor were rounded up
         x = keras.layers.Concatenate(name=f"merge_{name}")([skip.tensor, x])
         for part in ("a", "b"):
             x = self._conv(x, filters, f"expand_{name}_{part}")

@@ -1,4 +1,4 @@
-"""What decoders that undo the backbone's pools have in common."""
+"""Functions shared by decoders that unpool."""
 
 from collections.abc import Iterator
 
@@ -12,30 +12,30 @@ from tfseg.spec.problems import FieldProblem
 
 
 def pools(features: Features) -> tuple[Stage, ...]:
-    """The stages that know where their maxima were, shallow ones first."""
+    """Returns the stages with argmax indices, shallow ones first."""
     return tuple(stage for stage in features.stages if stage.indices is not None)
 
 
 def unpool(x: keras.KerasTensor, pool: Stage, name: str) -> keras.KerasTensor:
-    """`x` at the places and in the size that `pool` read: odd sizes too come back as they were."""
+    """Unpools `x` by the argmax indices of `pool`, to the size of the pool's input, also if odd."""
     return MaxUnpooling2D(2, padding="same", name=name)([x, pool.indices, pool.source])
 
 
 def unpooling_problems(features: Features, decoder: str) -> Iterator[FieldProblem]:
-    """What keeps a decoder that unpools from scoring `features`."""
+    """Yields why `features` do not fit a decoder that unpools."""
     if not pools(features):
         message = (
-            f"{decoder} puts values back where pools found them, and the pools of {features.backbone} keep no places. "
+            f"{decoder} unpools by argmax indices, and the pools of {features.backbone} do not return them. "
             "Set model.backbone to {type: vgg16, indices: true, fc: null}"
         )
     elif features.deepest.indices is None:
         message = (
-            f"{decoder} begins at the last pool, where fc6 and fc7 of {features.backbone} would be left unused. Set "
+            f"{decoder} starts from the last pool, and fc6 and fc7 of {features.backbone} would be unused. Set "
             "model.backbone.fc to null"
         )
     elif needs_crop(features):
         message = (
-            f"{decoder} ends at the size of the padded image, which {features.backbone} in its "
+            f"the scores of {decoder} have the size of the padded image, which {features.backbone} in its "
             f"{features.form or 'padded'} form makes larger than the image. Set model.backbone.form to same"
         )
     else:
@@ -46,6 +46,6 @@ def unpooling_problems(features: Features, decoder: str) -> Iterator[FieldProble
 def activated(
     x: keras.KerasTensor, name: str, relu: str, *, epsilon: float = EPSILON, shift: float = 0.0
 ) -> keras.KerasTensor:
-    """A normalization, whose beta starts at `shift`, and ReLU."""
-    start = keras.initializers.Constant(shift)
-    return keras.layers.ReLU(name=relu)(normalized(x, f"{name}_bn", epsilon=epsilon, beta_initializer=start))
+    """Applies a normalization, whose beta is initialized to `shift`, and ReLU."""
+    initializer = keras.initializers.Constant(shift)
+    return keras.layers.ReLU(name=relu)(normalized(x, f"{name}_bn", epsilon=epsilon, beta_initializer=initializer))
