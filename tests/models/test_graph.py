@@ -176,7 +176,7 @@ def test_layers_that_do_not_exist(tmp_path: Path) -> None:
     assert faults(text, tmp_path) == [
         f"file:4: model.layers.0.layer: expected a layer; did you mean \"conv\"?; layers: {known}. Received: 'convv'",
         f"file:5: model.layers.1.layer: expected a layer; layers: {known}. Received: None",
-        "file:6: model.layers.2: expected a map with the keys name and layer. Received: 'conv'",
+        "file:6: model.layers.2: expected a mapping with the keys name and layer. Received: 'conv'",
     ]
 
 

@@ -73,7 +73,7 @@ def test_what_does_not_fit() -> None:
     assert problems("{type: keras, class: Lion, kwargs: 2}") == [
         "training.optimizer.kwargs: it is no argument. Received: 2. Leave it out"
     ]
-    assert problems("{type: keras}") == ["training.optimizer.class: missing; expected text"]
+    assert problems("{type: keras}") == ["training.optimizer.class: missing; expected a string"]
 
 
 def test_float16_needs_an_optimizer_that_scales_losses() -> None:

@@ -125,8 +125,8 @@ def layer_refusal(layer: type[keras.Layer]) -> str | None:
     for name, default in own.items():
         if default is not inspect.Parameter.empty and not _is_argument(default):
             return (
-                f"has the argument {name}, whose default no file can write; expected a number, text, a list of them or "
-                f"a map. Received: {default!r}"
+                f"has the argument {name}, whose default no file can write; expected a number, a string, a list of "
+                f"them or a mapping. Received: {default!r}"
             )
     if not word(layer):
         return "has no capital letter in its name, of which the word in a file is made; call it as Keras calls layers"
@@ -207,7 +207,7 @@ class ByLayer(Slot):
 
     def _checked(self, value: Any) -> Any:
         if not isinstance(value, dict | Node):
-            raise ValueError(f"expected a map with the keys name and layer. Received: {value!r}")
+            raise ValueError(f"expected a mapping with the keys name and layer. Received: {value!r}")
         if not isinstance(name := _layer(value), str) or name not in self.nodes:
             expected = f"expected a layer{nearest(name, self.nodes)}; layers: {listed(self.nodes)}"
             raise InvalidFields((("layer",), f"{expected}. Received: {name!r}"))
