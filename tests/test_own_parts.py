@@ -285,7 +285,7 @@ def test_modules_that_are_not_found_or_leave(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "leaves_at_once.py").write_text("import sys\nsys.exit(4)\n")
     monkeypatch.syspath_prepend(tmp_path)
     for module, words in (
-        ("nowhere_at_all", "Modules are found where Python finds them: install it, or set PYTHONPATH"),
+        ("nowhere_at_all", "install it, or add its folder to PYTHONPATH"),
         ("leaves_at_once", 'cannot import "leaves_at_once": SystemExit: 4'),
     ):
         with pytest.raises(tfseg.SpecError) as caught:
