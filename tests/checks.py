@@ -87,7 +87,7 @@ class LayerCase:
 
     @property
     def composite(self) -> bool:
-        """Whether it has sublayers."""
+        """Boolean, whether the layer has sublayers."""
         return bool(self.make()._flatten_layers(include_self=False))  # Keras has no public access to sublayers
 
 
@@ -629,7 +629,7 @@ class Parent(NamedTuple):
     holder: type
     field: str
     listed: bool
-    """Whether the field is a list of specs."""
+    """Boolean, whether the field is a list of specs."""
 
 
 def parents(kind: type) -> dict[type, Parent]:

@@ -122,7 +122,7 @@ class Data:
     weights: Literal["median", "inverse"] | tuple[float, ...] | None = None
     """Class weights."""
     cache: bool = False
-    """Whether to cache decoded images."""
+    """Boolean, whether to cache decoded images."""
 
 
 @spec
