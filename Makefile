@@ -25,7 +25,7 @@ demo: $(VENV)/installed
 	@echo "==> evaluate: scenes that neither trained nor chose the network"
 	@$(BIN)/tfseg evaluate $(DEMO) --split test
 	@echo "==> predict: four validation scenes, as pictures"
-	@$(BIN)/python examples/save_pictures.py pipelines/shapes.yaml --count 4 --output $(DEMO)/pictures 2>$(DEMO)/errors \
+	@$(BIN)/python examples/save_images.py pipelines/shapes.yaml --count 4 --output $(DEMO)/pictures 2>$(DEMO)/errors \
 		|| { cat $(DEMO)/errors >&2; exit 1; }; rm $(DEMO)/errors  # TensorFlow greets on this channel
 	@$(BIN)/tfseg predict $(DEMO) $(DEMO)/pictures/*.png --output $(DEMO)/predictions --overlay
 	@echo "==> export: SavedModel and TFLite"

@@ -1,7 +1,7 @@
-"""Three tfseg layers in a Keras app that knows nothing else of tfseg.
+"""Use of three tfseg layers in a custom Keras model.
 
-The app tells bright pixels from dark ones. Its network is the app's own; from tfseg come pixel normalization inside the
-model, a dilated convolution that TFLite keeps as one operation, and a resize that follows the image, whatever its size.
+The model segments bright pixels in images of any size. From tfseg come pixel normalization inside the model, a dilated
+convolution that is a single operation in TFLite, and a layer that resizes the scores to the size of the image.
 
     python examples/foreign_app.py bright.keras
 """
@@ -15,7 +15,7 @@ from tfseg.layers import AtrousConv2D, Normalize, ResizeLike
 
 
 def network() -> keras.Model:
-    """Any height and width; one logit for each pixel."""
+    """Builds a model for images of any height and width, with one logit per pixel."""
     image = keras.Input((None, None, 3), name="image")
     x = Normalize(mode="tf")(image)
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
@@ -25,7 +25,7 @@ def network() -> keras.Model:
 
 
 def scenes(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of bright rectangles on dark ground, and where they are."""
+    """Generates images of bright rectangles on a dark background, and their masks."""
     random = np.random.default_rng(seed)
     masks = np.zeros((count, size, size, 1), np.float32)
     for mask in masks:
@@ -36,7 +36,7 @@ def scenes(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(path: str) -> float:
-    """Trains, saves, loads and returns the accuracy on pictures of another size."""
+    """Trains, saves and loads the model, and returns its accuracy on images of another size."""
     keras.utils.set_random_seed(0)
     model = network()
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
@@ -48,4 +48,4 @@ def main(path: str) -> float:
 
 
 if __name__ == "__main__":
-    print(f"accuracy on 49 x 49 pictures, after training on 32 x 32: {main(sys.argv[1]):.3f}")
+    print(f"accuracy on 49 x 49 images, after training on 32 x 32: {main(sys.argv[1]):.3f}")

@@ -1,7 +1,7 @@
-"""Every public layer, loss, metric and spec, once and tiny.
+"""Small test cases of every public layer, loss, metric and spec.
 
-Each room keeps its own list `CASES` in `tests/<room>/cases.py`; this module gathers them, and adds the two specs that
-belong to no room. A new public name needs a case, or `tests/test_cases.py` says which one is missing.
+Each package has a list `CASES` in `tests/<package>/cases.py`. This module collects them and adds the two specs of the
+top-level modules. A new public name needs a case; otherwise `tests/test_cases.py` fails and lists it.
 """
 
 import importlib
@@ -35,7 +35,7 @@ PIPELINE = Pipeline(
     ),
     export=EXPORT,
 )
-"""Its sections are those of their own cases."""
+"""Pipeline whose sections are the values of their own cases."""
 
 ROOT = [
     SpecCase(LABELS, None, {"names": ("ground", "ring"), "ignore": 254, "colors": None}),
@@ -56,8 +56,11 @@ ROOT = [
     ),
 ]
 
-ROOMS = sorted(file.parent.name for file in Path(__file__).parent.glob("*/cases.py"))
-ALL: list[Any] = [*ROOT, *(case for room in ROOMS for case in importlib.import_module(f"tests.{room}.cases").CASES)]
+PACKAGES = sorted(file.parent.name for file in Path(__file__).parent.glob("*/cases.py"))
+ALL: list[Any] = [
+    *ROOT,
+    *(case for package in PACKAGES for case in importlib.import_module(f"tests.{package}.cases").CASES),
+]
 
 LAYERS = [case for case in ALL if isinstance(case, LayerCase)]
 LOSSES = [case for case in ALL if isinstance(case, LossCase)]

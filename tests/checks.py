@@ -1,6 +1,6 @@
-"""One exhaustive check for each kind of thing; what to check stands in `cases.py`.
+"""Checks of all layers, losses, metrics and specs, for the cases in `cases.py`.
 
-A case is data: a thing, tiny arguments, tiny inputs. Checks that need another process, whose start is dear, share one
+A case has a class, small arguments and small inputs. Checks in another process share one, as each start takes seconds
 (`tests/processes.py`).
 """
 
@@ -28,11 +28,11 @@ from tfseg.spec.source import read
 from tfseg.spec.validate import validate
 
 HALVES = {"mixed_float16": 2e-3, "mixed_bfloat16": 2e-2}
-"""Policies, and how far from float32 a tiny layer may end up, as a share of its largest value."""
+"""Tolerances of mixed precision policies against float32, relative to the largest value."""
 
 
 def arrays(shapes: tuple[tuple[int, ...], ...], dtypes: tuple[str, ...], seed: int = 7) -> list[np.ndarray]:
-    """Normal floats, or small integers, of these shapes and types: one type for all, or one for each."""
+    """Draws arrays of normal floats or integers from 0 to 199; one dtype for all, or one per shape."""
     random = np.random.default_rng(seed)
     kinds = dtypes * len(shapes) if len(dtypes) == 1 else dtypes
     return [
@@ -43,26 +43,27 @@ def arrays(shapes: tuple[tuple[int, ...], ...], dtypes: tuple[str, ...], seed: i
 
 @dataclass(frozen=True)
 class LayerCase:
-    """A layer with tiny arguments, none of them a default where that can be, and the shapes it is called on."""
+    """A layer with small arguments, not defaults where possible, and the shapes of its inputs."""
 
     layer: type[keras.layers.Layer]
     arguments: dict[str, Any]
     shapes: tuple[tuple[int, ...], ...]
-    """Of one tensor, or of a list of them, batch included."""
+    """Shapes of one input, or of a list of inputs, batch included."""
     dtypes: tuple[str, ...] = ("float32",)
     learned: int = 0
-    """How many learned weights it has."""
+    """Number of trainable weights."""
     fixed: int = 0
-    """How many weights it has that are not learned."""
+    """Number of non-trainable weights."""
     outputs: int = 1
+    """Number of outputs."""
     whole_since: str = "2.20"
-    """The TensorFlow from which on its convolutions stay whole in a TFLite file; depthwise ones were taken apart."""
+    """First TensorFlow version that does not decompose its dilated convolutions in TFLite (depthwise ones were)."""
     float32_inside: str = ""
-    """What of it computes in float32 where all around is float64. The check of the gradient is coarser then, and is
-    also that a fine one would fail."""
+    """Part of the layer that computes in float32 when its dtype is float64. The tolerance of the gradients is larger
+    then, and the check fails if the small tolerance would do."""
     unlike: dict[str, str] = field(default_factory=dict)
-    """What it cannot do, and why: `gradient`, `half`, `dynamic`, `tflite`, `xla`, `neutral`. The check then is that it
-    says so or fails, so that a reason that has passed comes to light."""
+    """Unsupported features and their reasons: `gradient`, `half`, `dynamic`, `tflite`, `xla`, `neutral`. The check then
+    requires that the layer declares this or fails, so that outdated entries are found."""
 
     @property
     def name(self) -> str:
@@ -77,7 +78,7 @@ class LayerCase:
         return arrays(self.shapes, self.dtypes)
 
     def model(self, batch: int | None = None, dynamic: bool = True, **kwargs: Any) -> keras.Model:
-        """The layer alone in a functional model, by default of any batch and size."""
+        """Builds a Functional model of the layer, by default for any batch size, height and width."""
         tensors = [
             keras.Input((None, None, shape[3]) if dynamic else shape[1:], batch, array.dtype.name, name=f"x{index}")
             for index, (shape, array) in enumerate(zip(self.shapes, self.inputs(), strict=True))
@@ -86,12 +87,12 @@ class LayerCase:
 
     @property
     def composite(self) -> bool:
-        """Whether it is made of other layers."""
-        return bool(self.make()._flatten_layers(include_self=False))  # Keras has no public way into a layer
+        """Boolean, whether the layer has sublayers."""
+        return bool(self.make()._flatten_layers(include_self=False))  # Keras has no public access to sublayers
 
 
 def fresh(argument: Any) -> Any:
-    """`argument`, or a copy without weights of a layer that is to be wrapped."""
+    """Returns `argument`, or an unbuilt copy of it if it is a layer to be wrapped."""
     if isinstance(argument, keras.layers.Layer):
         return type(argument).from_config(argument.get_config())
     return argument
@@ -102,7 +103,7 @@ def one_or_all(values: list[Any]) -> Any:
 
 
 def listed(outputs: Any) -> list[np.ndarray]:
-    """Outputs as a list of arrays, whatever their number."""
+    """Flattens outputs to a list of float32 arrays."""
     return [np.asarray(keras.ops.cast(output, "float32")) for output in keras.tree.flatten(outputs)]
 
 
@@ -111,7 +112,7 @@ def shape_and_type(x: Any) -> tuple[tuple[int, ...], str]:
 
 
 def close(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
-    """Every output has the expected shape, and is as near as `tolerance` says, as a share of the largest value."""
+    """Checks shapes and values of all outputs, with a tolerance relative to the largest value."""
     found, expected = listed(found), listed(expected)
     assert [array.shape for array in found] == [array.shape for array in expected]
     for array, other in zip(found, expected, strict=True):
@@ -122,7 +123,7 @@ def close(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
 
 
 def check_layer_config(case: LayerCase) -> None:
-    """The constructor is the config: every argument is in it, plain, and makes the same layer again."""
+    """Checks that the config has all constructor arguments as plain values, and creates an equal layer."""
     layer = case.make(name="given")
     config = layer.get_config()
     parameters = inspect.signature(case.layer.__init__).parameters.values()
@@ -139,12 +140,12 @@ def check_layer_config(case: LayerCase) -> None:
 
 
 def check_layer_numbers(case: LayerCase) -> None:
-    """Eager, in a graph and through XLA: one result, of the shape and type that were announced."""
+    """Checks equal results in eager mode, in a graph and with XLA, of the shape and dtype of the symbolic call."""
     layer, inputs = case.make(), one_or_all(case.inputs())
     eager = layer(inputs)
-    announced = case.model(case.shapes[0][0], dynamic=False).outputs
-    assert [shape_and_type(y) for y in keras.tree.flatten(eager)] == [shape_and_type(y) for y in announced]
-    assert len(announced) == case.outputs
+    symbolic = case.model(case.shapes[0][0], dynamic=False).outputs
+    assert [shape_and_type(y) for y in keras.tree.flatten(eager)] == [shape_and_type(y) for y in symbolic]
+    assert len(symbolic) == case.outputs
     assert [len(layer.trainable_weights), len(layer.non_trainable_weights)] == [case.learned, case.fixed]
     close(tf.function(layer)(inputs), eager)
     if layer.supports_jit:
@@ -153,7 +154,7 @@ def check_layer_numbers(case: LayerCase) -> None:
 
 
 def check_layer_dynamic(case: LayerCase) -> None:
-    """One model takes every size."""
+    """Checks that one model accepts images of several sizes."""
     model = case.model()
     layer = model.layers[-1]
     for larger in (0, 3):
@@ -164,29 +165,30 @@ def check_layer_dynamic(case: LayerCase) -> None:
 
 
 class Differences(NamedTuple):
-    """How a gradient is compared with differences."""
+    """Settings of the comparison of gradients with central differences."""
 
     step: float
-    """From where it is taken to either side."""
+    """Step to both sides."""
     share: float
-    """By what share of its size a gradient may be another; a thousandth of the largest one counts as the least size."""
+    """Relative tolerance of a gradient; 1e-3 of the largest gradient is added to its size."""
 
 
 FINE = Differences(1e-5, 1e-5)
-"""In float64: such a step leaves 1e-10 for what is curved, and 1e-16 / 1e-5 for what is rounded."""
+"""For float64: truncation errors are 1e-10, rounding errors 1e-16 / 1e-5."""
 COARSE = Differences(3e-3, 1e-2)
-"""Where float32 is inside: values are rounded by 1e-7, of which such a step leaves some 1e-4. It is more where
-gradients are small beside the values, or BatchNorm bends by the statistics of two values: up to 4e-3."""
+"""For layers with float32 inside: rounding errors of 1e-7 become about 1e-4 with this step. Errors are up to 4e-3 for
+gradients that are small relative to the values, and for BatchNorm with statistics of two values."""
 
 
 def check_layer_gradient(case: LayerCase) -> None:
-    """Every float input and every learned weight has the gradient that differences give, in training and without.
+    """Checks the gradients by all float inputs and trainable weights against central differences, with `training` True
+    and False.
 
-    For the first input and the weights it is not zero.
+    Those of the first input and of the weights must not be zero.
     """
     precision = COARSE if case.float32_inside else FINE
     modes = (False, True) if "training" in inspect.signature(case.layer.call).parameters else (None,)
-    for function in [Moving(case, training) for training in modes]:
+    for function in [Directional(case, training) for training in modes]:
         found, expected = function.gradients(precision.step)
         if "gradient" in case.unlike:
             assert not np.any(found)
@@ -195,18 +197,18 @@ def check_layer_gradient(case: LayerCase) -> None:
         assert np.all(np.any(found[function.needed] != 0, axis=1)), both
         assert not np.any(far(found, expected, precision.share)), both
     if case.float32_inside:
-        assert np.any(far(*function.gradients(FINE.step), FINE.share)), "all is float64: it needs no reason"
+        assert np.any(far(*function.gradients(FINE.step), FINE.share)), "all is float64: remove float32_inside"
 
 
 SUMS = 3
 
 
-class Moving:
-    """A layer as a function of one number for each float input and each learned weight, in float64.
+class Directional:
+    """A layer as a function of one scalar per float input and trainable weight, in float64.
 
-    The number says how far the tensor is moved along a random direction of its own, and the results are three random
-    sums of all float outputs. So few differences see every entry of every gradient: where one is wrong, derivatives by
-    its number are, unless errors cancelled out by chance.
+    The scalar moves the tensor along a random direction, and the results are three random weighted sums of all float
+    outputs. A few differences thus cover every entry of every gradient: if an entry is wrong, the derivative by its
+    scalar is wrong, unless errors cancel by chance.
     """
 
     def __init__(self, case: LayerCase, training: bool | None) -> None:
@@ -218,9 +220,9 @@ class Moving:
         floats = {f"input {index}": x for index, x in enumerate(self.inputs) if is_float(x)}
         weights = {weight.path: tf.convert_to_tensor(weight) for weight in self.layer.trainable_variables}
         self.sources = {**floats, **weights}
-        # Of what follows the first input, perhaps nothing but the size matters.
+        # A layer may use only the size of its second and further inputs.
         self.needed = [index == 0 or index >= len(floats) for index in range(len(self.sources))]
-        # Not of mean zero, or what takes a mean would hardly move.
+        # With a mean other than zero, or layers that compute means would hardly change.
         self.directions = [random.normal(1, 1, x.shape) for x in floats.values()]
         self.directions += [random.normal(1, 1, x.shape) * evened(x.shape) for x in weights.values()]
 
@@ -232,18 +234,18 @@ class Moving:
             outputs = keras.tree.flatten(self.layer(one_or_all(inputs), **self.options))
         random = np.random.default_rng(5)  # the same factors in every call
         sums = [random.normal(size=(SUMS, *y.shape)) * tf.cast(y, "float64") for y in outputs if is_float(y)]
-        nothing = 0 * tf.reduce_sum(steps)  # what has no gradient gets one of zero
-        return tf.add_n([nothing + tf.reduce_sum(tf.reshape(each, (SUMS, -1)), 1) for each in sums])
+        zero = 0 * tf.reduce_sum(steps)  # gives a gradient of zero where there is none
+        return tf.add_n([zero + tf.reduce_sum(tf.reshape(each, (SUMS, -1)), 1) for each in sums])
 
     def gradients(self, step: float) -> tuple[np.ndarray, np.ndarray]:
-        """By each number, of the three sums: what TensorFlow says, and what differences say."""
+        """Returns the derivatives of the three sums by each scalar, by TensorFlow and by central differences."""
         start = tf.zeros(len(self.sources), "float64")
         (found,), (expected,) = tf.test.compute_gradient(self, [start], delta=step)
         return found.T, expected.T
 
 
 def far(found: np.ndarray, expected: np.ndarray, share: float) -> np.ndarray:
-    """Which gradients are others; NaN is."""
+    """Returns which gradients differ by more than the tolerance; NaN does."""
     sizes, errors = (np.linalg.norm(each, axis=1) for each in (expected, found - expected))
     return ~(errors <= share * (sizes + sizes.max(initial=0) / 1000))
 
@@ -253,22 +255,22 @@ def is_float(x: Any) -> bool:
 
 
 def evenly_spaced(array: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Floats from -2 to 2 in random order, so that no maximum is near another value; integers as they are."""
+    """Returns floats from -2 to 2 in random order, so that no two values are close; integers unchanged."""
     if "float" not in array.dtype.name:
         return array
     return random.permutation(np.linspace(-2, 2, array.size)).reshape(array.shape)
 
 
 def evened(shape: tuple[int, ...]) -> float:
-    """What to multiply a kernel by, so that what it makes of a tensor is as large as the tensor."""
+    """Returns the factor for a kernel with which outputs are as large as inputs, `1 / sqrt(fan_in)`."""
     return float(np.prod(shape[:-1]) ** -0.5)
 
 
 def refill(layer: keras.layers.Layer, random: np.random.Generator) -> None:
-    """Gives every weight and statistic other values than those it starts with, all different.
+    """Assigns new random values to all weights and statistics.
 
-    Biases are large, every second one negative, and kernels and scales are small: hardly a ReLU behind them is near its
-    bend, where differences say nothing.
+    Biases are large with alternating signs, kernels and scales are small, so that few inputs of a ReLU are near zero,
+    where differences are invalid.
     """
     for weight in layer.weights:
         values = random.uniform(0.5, 1.5, weight.shape)
@@ -281,7 +283,7 @@ def refill(layer: keras.layers.Layer, random: np.random.Generator) -> None:
 
 
 def check_layer_weights(case: LayerCase, folder: Path) -> None:
-    """A layer that is made of others is saved and loaded with every weight and statistic of theirs."""
+    """Checks that saving and loading keeps all weights and statistics of sublayers."""
     model = case.model()
     refill(model, np.random.default_rng(7))
     again = reloaded(model, folder)
@@ -290,7 +292,7 @@ def check_layer_weights(case: LayerCase, folder: Path) -> None:
 
 
 def check_layer_trainable(case: LayerCase, folder: Path) -> None:
-    """It is saved and loaded which of the layers inside learn: every second one, and the others."""
+    """Checks that saving and loading keeps `trainable` of the sublayers: every second one frozen, then the others."""
     for first in (0, 1):
         model = case.model()
         for child in inside(model)[1:][first::2]:
@@ -299,10 +301,10 @@ def check_layer_trainable(case: LayerCase, folder: Path) -> None:
 
 
 def check_layer_frozen(case: LayerCase, folder: Path) -> None:
-    """Training moves nothing in a layer that was made with `trainable=False`, or was set so, nor once it is loaded."""
-    made_so, set_so = case.model(trainable=False), case.model()
-    set_so.layers[-1].trainable = False
-    for model in (made_so, set_so):
+    """Checks that training changes no weight of a layer with `trainable=False`, before and after loading."""
+    by_argument, by_attribute = case.model(trainable=False), case.model()
+    by_attribute.layers[-1].trainable = False
+    for model in (by_argument, by_attribute):
         again = reloaded(model, folder)
         alike(again, model)
         for each in (model, again):
@@ -317,15 +319,15 @@ def reloaded(model: keras.Model, folder: Path) -> keras.Model:
 
 
 def inside(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers that have weights, however deep they lie; outer ones first."""
+    """Returns all layers with weights, at any depth, outer ones first."""
     return [layer for layer in model._flatten_layers(include_self=False) if layer.weights]
 
 
 def alike(again: keras.Model, model: keras.Model) -> None:
-    """Every layer learns or not, as it did before. (By their names: Keras gives a wrapped one another path.)"""
+    """Checks that `trainable` of all layers is equal. Compares names, because Keras changes paths of wrapped layers."""
     found, expected = ([(layer.name, layer.trainable) for layer in inside(each)] for each in (again, model))
     differing = [pair for pair in zip(found, expected, strict=True) if pair[0] != pair[1]]
-    assert not differing, f"found and expected: {differing}"
+    assert not differing, f"received and expected: {differing}"
 
 
 def unchanged(model: keras.Model, expected: list[np.ndarray]) -> None:
@@ -334,7 +336,7 @@ def unchanged(model: keras.Model, expected: list[np.ndarray]) -> None:
 
 
 def check_layer_half(case: LayerCase) -> None:
-    """Under mixed precision weights stay float32, results are of the compute type and near those of float32."""
+    """Checks mixed precision: float32 weights, outputs of the compute dtype and close to those of float32."""
     exact = case.make()(one_or_all(case.inputs()))
     for policy, tolerance in HALVES.items():
         layer = case.make(dtype=policy)
@@ -346,7 +348,7 @@ def check_layer_half(case: LayerCase) -> None:
 
 
 def check_layer_tflite(case: LayerCase) -> None:
-    """With static sizes it is a TFLite file of built-in operations only, which computes the same."""
+    """Checks that a TFLite file of static sizes has only built-in operations and gives equal results."""
     model, inputs = case.model(batch=case.shapes[0][0], dynamic=False), case.inputs()
     if "tflite" in case.unlike:
         with pytest.raises(Exception, match=r"(?i)flex|custom|builtin|Select TF"):
@@ -354,20 +356,20 @@ def check_layer_tflite(case: LayerCase) -> None:
         return
     outputs, names = run_tflite(tflite(model), inputs)
     close(outputs, model(one_or_all(inputs)))
-    apart = [name for name in names if name.endswith("_TO_SPACE_ND") or name.endswith("_TO_BATCH_ND")]
-    assert not apart or tf.__version__ < case.whole_since
+    decomposed = [name for name in names if name.endswith("_TO_SPACE_ND") or name.endswith("_TO_BATCH_ND")]
+    assert not decomposed or tf.__version__ < case.whole_since
 
 
 def tflite(model: keras.Model) -> bytes:
-    """`model` as a TFLite file, built-in operations only."""
+    """Converts a model to a TFLite file with built-in operations only."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     return bytes(converter.convert())
 
 
 def run_tflite(content: bytes, inputs: list[np.ndarray]) -> tuple[list[np.ndarray], list[str]]:
-    """The outputs of a TFLite file, and the names of its operations, in their order."""
-    # The default delegate would hide the operations that it takes over.
+    """Returns the outputs of a TFLite file, and the names of its operations, in their order."""
+    # The default delegate would hide the operations that it replaces.
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(model_content=content, experimental_op_resolver_type=plain)
     interpreter.allocate_tensors()
@@ -381,7 +383,7 @@ def run_tflite(content: bytes, inputs: list[np.ndarray]) -> tuple[list[np.ndarra
 
 
 def operations(interpreter: Interpreter) -> list[str]:
-    """The names of a TFLite file's operations."""
+    """Returns the names of the operations of a TFLite file."""
     return [each["op_name"] for each in interpreter._get_ops_details()]
 
 
@@ -390,7 +392,7 @@ def operations(interpreter: Interpreter) -> list[str]:
 
 @dataclass(frozen=True)
 class LossCase:
-    """A loss with tiny arguments, none of them a default where that can be."""
+    """A loss with small arguments, not defaults where possible."""
 
     loss: type[keras.losses.Loss]
     arguments: dict[str, Any]
@@ -405,7 +407,7 @@ class LossCase:
         return self.loss(**self.arguments)
 
     def batch(self) -> tuple[np.ndarray, np.ndarray]:
-        """Labels, a third of them ignored, and logits."""
+        """Returns labels, of which a third have the ignore label, and logits."""
         random = np.random.default_rng(5)
         labels = random.integers(0, self.classes, (2, 4, 5)).astype("int32")
         labels[random.random(labels.shape) < 1 / 3] = self.ignore
@@ -413,7 +415,7 @@ class LossCase:
 
 
 def check_loss_config(case: LossCase) -> None:
-    """The constructor is the config, and JSON makes the same loss again."""
+    """Checks that the config has all constructor arguments, and creates an equal loss from JSON."""
     check_config(case.make(), case.loss, case.arguments)
 
 
@@ -431,7 +433,7 @@ def check_config(thing: Any, kind: type, arguments: dict[str, Any]) -> None:
 
 
 def check_loss_numbers(case: LossCase) -> None:
-    """A float32 number, the same eager, in a graph and for labels with a channel axis; half logits change little."""
+    """Checks float32 values, equal in eager mode, in a graph, for labels with a channel axis and for half logits."""
     (labels, logits), loss = case.batch(), case.make()
     value = loss(labels, logits)
     assert value.shape == () and value.dtype == "float32" and np.isfinite(value)
@@ -444,22 +446,22 @@ def check_loss_numbers(case: LossCase) -> None:
 
 
 def check_loss_ignores(case: LossCase) -> None:
-    """What the logits say at ignored pixels changes nothing, and gets no gradient; all ignored is a finite 0."""
+    """Checks that logits of ignored pixels have no effect and no gradient. Without labeled pixels, the loss is 0."""
     (labels, logits), loss = case.batch(), case.make()
     ignored = labels == case.ignore
     close(loss(labels, np.where(ignored[..., None], 50.0, logits).astype("float32")), loss(labels, logits), 1e-6)
     x = tf.constant(logits)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
-        value, nothing = loss(labels, x), loss(np.full_like(labels, case.ignore), x)
+        value, zero = loss(labels, x), loss(np.full_like(labels, case.ignore), x)
     gradient = np.asarray(tape.gradient(value, x))
     assert np.all(np.isfinite(gradient)) and np.all(gradient[ignored] == 0) and np.any(gradient[~ignored] != 0)
-    assert float(nothing) == 0 and np.all(np.asarray(tape.gradient(nothing, x)) == 0)
+    assert float(zero) == 0 and np.all(np.asarray(tape.gradient(zero, x)) == 0)
 
 
 @dataclass(frozen=True)
 class MetricCase:
-    """A metric with tiny arguments, none of them a default where that can be."""
+    """A metric with small arguments, not defaults where possible."""
 
     metric: type[keras.metrics.Metric]
     arguments: dict[str, Any]
@@ -477,28 +479,28 @@ class MetricCase:
 
 
 def check_metric_config(case: MetricCase) -> None:
-    """The constructor is the config, and JSON makes the same metric again."""
+    """Checks that the config has all constructor arguments, and creates an equal metric from JSON."""
     check_config(case.make(), case.metric, case.arguments)
 
 
 def check_metric_numbers(case: MetricCase) -> None:
-    """Logits or ids, eager or in a graph, one batch or two: one result. Reset forgets; ignored pixels do not count."""
+    """Checks equal results for logits and ids, eager and in a graph, one batch and two; reset; and ignored pixels."""
     labels, logits = case.batch()
-    expected = figures(case, (labels, logits))
+    expected = metric_values(case, (labels, logits))
     ignored = labels == case.ignore
-    assert figures(case, (labels, logits.argmax(-1))) == expected
-    assert figures(case, (labels[..., None], logits)) == expected
-    assert figures(case, (labels[:1], logits[:1]), (labels[1:], logits[1:])) == expected
-    assert figures(case, (labels, np.where(ignored, 0, logits.argmax(-1)))) == expected
+    assert metric_values(case, (labels, logits.argmax(-1))) == expected
+    assert metric_values(case, (labels[..., None], logits)) == expected
+    assert metric_values(case, (labels[:1], logits[:1]), (labels[1:], logits[1:])) == expected
+    assert metric_values(case, (labels, np.where(ignored, 0, logits.argmax(-1)))) == expected
     metric = case.make()
     tf.function(metric.update_state)(tf.constant(labels), tf.constant(logits))
     assert values(metric) == expected
     metric.reset_state()
     metric.update_state(labels[:1], logits[:1])
-    assert values(metric) == figures(case, (labels[:1], logits[:1])) != expected
+    assert values(metric) == metric_values(case, (labels[:1], logits[:1])) != expected
 
 
-def figures(case: MetricCase, *batches: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+def metric_values(case: MetricCase, *batches: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
     metric = case.make()
     for labels, predictions in batches:
         metric.update_state(labels, predictions)
@@ -514,18 +516,18 @@ def values(metric: keras.metrics.Metric) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class SpecCase:
-    """A spec's value, what it makes, and for each field another value that makes something else."""
+    """A spec, a function of its effect, and another value per field that changes the effect."""
 
     value: Any
     makes: Callable[[Any], Any] | None
-    """What can be seen of the thing that the spec builds or does: plain values and arrays. None where only commands do
-    something with it: `tests/test_options.py` has a command for each of its fields then."""
+    """Function that returns the effect of the spec as plain values and arrays. None if only commands use the spec:
+    `tests/test_options.py` has a command per field then."""
     changes: dict[str, Any]
-    """Another value for each field, or what is `Given` where it depends on others; for `type`, a spec of that type."""
+    """Another value per field, or `Given` if its effect depends on other fields; for `type`, a spec of that type."""
     elsewhere: dict[str, str] = field(default_factory=dict)
-    """Fields whose effect takes too long to see here, and the name of the test that shows it."""
+    """Fields whose effect takes too long to check here, with the name of the test that checks it."""
     beside: dict[str, Any] = field(default_factory=dict)
-    """Further fields of the spec that holds it in a pipeline, where what that one's own case has does not fit."""
+    """Further fields of the parent spec in a pipeline, if those of the parent's case are incompatible."""
 
     @property
     def name(self) -> str:
@@ -534,7 +536,7 @@ class SpecCase:
 
 @dataclass(frozen=True)
 class Given:
-    """A change that shows only where other fields are changed as well, before and after."""
+    """A change that has an effect only with other values of other fields, before and after it."""
 
     value: Any
     where: dict[str, Any]
@@ -545,19 +547,19 @@ def own_fields(value: Any) -> list[str]:
 
 
 def changeable(value: Any) -> set[str]:
-    """Its fields; `type` is one where its slot takes other specs, too, or where it may be another word."""
-    words = typing.get_args(typing.get_type_hints(type(value)).get("type"))
-    return {*own_fields(value), *(["type"] if type(value) in chosen_by_type() or len(words) > 1 else [])}
+    """Returns the fields of a spec; `type` only if its slot accepts other specs or it has several values."""
+    names = typing.get_args(typing.get_type_hints(type(value)).get("type"))
+    return {*own_fields(value), *(["type"] if type(value) in chosen_by_type() or len(names) > 1 else [])}
 
 
 @functools.cache
 def chosen_by_type() -> frozenset[type]:
-    """The specs that are not alone in their slot."""
+    """Returns the specs of all slots with more than one spec."""
     return frozenset(each for members in slots(Pipeline).values() for each in members if len(members) > 1)
 
 
 def variants(case: SpecCase) -> Iterator[tuple[str, Any, Any]]:
-    """Each field that is changed, a value to start from, and one that differs from it in this field alone."""
+    """Yields field name, spec before and spec after the change, which differ only in this field."""
     for name, change in case.changes.items():
         change = change if isinstance(change, Given) else Given(change, {})
         before = dataclasses.replace(case.value, **change.where)
@@ -567,12 +569,12 @@ def variants(case: SpecCase) -> Iterator[tuple[str, Any, Any]]:
 
 
 def layout(model: keras.Model) -> str:
-    """The layers of a network, their arguments and connections."""
-    return str({key: value for key, value in model.get_config().items() if key != "name"})  # Keras counts the models
+    """Returns the layers of a network, their arguments and connections, as a string."""
+    return str({key: value for key, value in model.get_config().items() if key != "name"})  # Keras numbers the models
 
 
 def check_spec_value(case: SpecCase) -> None:
-    """Frozen, refuses unknown fields, equal when made again, every field described."""
+    """Checks that a spec is frozen, rejects unknown fields, equals a copy, and has a docstring per field."""
     kind, first = type(case.value), own_fields(case.value)[:1]
     for name in first:
         with pytest.raises(dataclasses.FrozenInstanceError):
@@ -585,7 +587,7 @@ def check_spec_value(case: SpecCase) -> None:
 
 
 def check_spec_file(case: SpecCase, folder: Any) -> None:
-    """What `show` prints reads back to an equal value, also where a field has another value."""
+    """Checks that the output of `dump` reads back to an equal value, for the spec and all changes."""
     file = folder / "value.yaml"
     for value in (case.value, *(after for _, _, after in variants(case))):
         file.write_text(dump(value), encoding="utf-8")
@@ -593,23 +595,23 @@ def check_spec_file(case: SpecCase, folder: Any) -> None:
 
 
 def check_spec_fields(case: SpecCase) -> None:
-    """Every field makes a difference."""
+    """Checks that every field has an effect."""
     assert set(case.changes) | set(case.elsewhere) == changeable(case.value)
     assert not set(case.changes) & set(case.elsewhere)
     if case.makes is None:
         return
     known = [(case.value, case.makes(case.value))]
     if case.changes:
-        assert same(known[0][1], case.makes(case.value)), "what is compared must not depend on chance"
+        assert same(known[0][1], case.makes(case.value)), "the effect must be deterministic"
     for name, before, after in variants(case):
         if before not in [value for value, _ in known]:
             known.append((before, case.makes(before)))
         made = next(made for value, made in known if value == before)
-        assert not same(made, case.makes(after)), f"{name} changes nothing: {after!r}"
+        assert not same(made, case.makes(after)), f"{name} has no effect: {after!r}"
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equality of nested plain values and arrays."""
+    """Returns whether nested plain values and arrays are equal."""
     if isinstance(one, dict):
         return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):
@@ -621,29 +623,29 @@ def shallow(value: Any) -> dict[str, Any]:
     return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
 
 
-class Place(NamedTuple):
-    """The field of another spec that a spec stands in."""
+class Parent(NamedTuple):
+    """Field of a parent spec that has a spec as its value."""
 
     holder: type
     field: str
     listed: bool
-    """Whether the field holds a list of them."""
+    """Boolean, whether the field is a list of specs."""
 
 
-def places(kind: type) -> dict[type, Place]:
-    """Every spec in a slot of `kind`, and in theirs, and where it stands."""
-    found: dict[type, Place] = {}
+def parents(kind: type) -> dict[type, Parent]:
+    """Returns all specs in slots of `kind`, at any depth, with their fields."""
+    found: dict[type, Parent] = {}
     for name, each in kind.__pydantic_fields__.items():  # type: ignore[attr-defined]
         listed = typing.get_origin(each.annotation) is tuple
         for member in _specs(each.annotation):
-            for inner, place in {member: Place(kind, name, listed), **places(member)}.items():
-                assert found.setdefault(inner, place) == place, f"{inner.__name__} stands in two places"
+            for inner, parent in {member: Parent(kind, name, listed), **parents(member)}.items():
+                assert found.setdefault(inner, parent) == parent, f"{inner.__name__} is in two slots"
     return found
 
 
 def slot_members(kind: type) -> set[type]:
-    """Every spec in a slot of `kind`, and in theirs."""
-    return set(places(kind))
+    """Returns all specs in slots of `kind`, at any depth."""
+    return set(parents(kind))
 
 
 def _specs(hint: Any) -> list[type]:

@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures for all tests."""
 
 import importlib
 import os
@@ -17,16 +17,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real data, weights and golden arrays beside the project, or a skip."""
+    """Folder of real data, weights and golden arrays next to the project. Skips the test if there is none."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
-        pytest.skip(f"needs the folder of shared data beside the project ({folder.name}/)")
+        pytest.skip(f"needs the folder of shared data next to the project ({folder.name}/)")
     return folder
 
 
 @pytest.fixture(scope="session")
 def one_isolated_worker() -> Iterator[None]:
-    """Exports of the session are answered for by one process instead of one each; see `tests/exports.py`."""
+    """Verifies all exports of the session in one process instead of one process each; see `tests/exports.py`."""
     exports = importlib.import_module("tests.exports")
     answers = exports.Answers()
     with pytest.MonkeyPatch.context() as patch:
@@ -37,16 +37,16 @@ def one_isolated_worker() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def seed() -> None:
-    """Every test starts with the same random state, whatever ran before it."""
-    if "keras" in sys.modules:  # tests of specs and files do not wait for TensorFlow
+    """Seeds all random generators before each test."""
+    if "keras" in sys.modules:  # tests of specs and files need no TensorFlow
         sys.modules["keras"].utils.set_random_seed(0)
 
 
 @pytest.fixture(autouse=True)
 def no_autotuning() -> None:
-    """Datasets that Keras or a test makes are not autotuned, as those of tfseg are not.
+    """Disables autotuning of datasets of Keras and of tests. Those of tfseg are never autotuned.
 
-    When an iterator is deleted, TensorFlow waits for its tuning thread, which sleeps for up to a minute.
+    When an iterator is deleted, TensorFlow waits for its autotuning thread, which sleeps for up to a minute.
     """
     if "tensorflow" not in sys.modules:
         return
@@ -63,10 +63,10 @@ def no_autotuning() -> None:
 
 
 @pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    """What one test builds in a `StatelessScope`, of full width and without values, gets none in a later test.
+def no_uninitialized_variables() -> Iterator[None]:
+    """Discards the uninitialized variables that a test created in a `StatelessScope`.
 
-    Keras lists such variables and would fill them at the next occasion; see `tfseg/symbolic.py`.
+    Otherwise Keras initializes them, at full width, in a later test; see `tfseg/symbolic.py`.
     """
     yield
     if "keras" in sys.modules:

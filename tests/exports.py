@@ -1,8 +1,8 @@
-"""One process that answers for the artifacts of all exports of a session.
+"""Worker process that runs the artifacts of all exports of a test session.
 
-An export is compared with its model by a process of its own, and each start of TensorFlow takes seconds. The process
-here runs the same functions, likewise where neither tfseg nor Keras can be imported. `tests/exporting/test_gate.py` and
-`tests/test_networks.py` have exports whose process is their own.
+`tfseg.export` runs the artifacts in a separate process per export, and each start of TensorFlow takes seconds. This
+worker runs the same functions, also without access to tfseg and Keras. `tests/exporting/test_gate.py` and
+`tests/test_networks.py` test the separate processes.
 """
 
 import pickle
@@ -37,7 +37,7 @@ while True:
 
 
 class Answers:
-    """Stands in for `tfseg.exporting.verify.ask`; its process starts when first asked, and again after its end."""
+    """Replacement for `tfseg.exporting.verify.ask`. Starts its process at the first call, and again if it ended."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
@@ -54,7 +54,7 @@ class Answers:
         except (EOFError, BrokenPipeError) as error:
             ended, self.process = self.process, None
             ended.communicate()
-            raise RuntimeError(f"the answering process ended with status {ended.returncode}") from error
+            raise RuntimeError(f"the worker process ended with status {ended.returncode}") from error
 
     def close(self) -> None:
         if self.process is not None:

@@ -1,4 +1,4 @@
-"""What other processes make of the saved cases. A start of TensorFlow takes seconds, so all cases share one."""
+"""Results of the saved cases in other processes. All cases share one process, as each start takes seconds."""
 
 import functools
 import json
@@ -35,36 +35,36 @@ for folder in pathlib.Path(sys.argv[1]).iterdir():
         continue
     inputs = [array for _, array in sorted(np.load(folder / "inputs.npz").items())]
     model = keras.models.load_model(folder / "model.keras")
-    if sys.argv[2] == "jax":  # one graph, as in `predict`: each operation by itself would be compiled by itself
+    if sys.argv[2] == "jax":  # compile one graph, as in `predict`, instead of each operation
         import jax
         variables = model.trainable_variables, model.non_trainable_variables
-        values = [[variable.value for variable in each] for each in variables]
-        outputs, _ = jax.jit(model.stateless_call)(*values, inputs)
+        arrays = [[variable.value for variable in each] for each in variables]
+        outputs, _ = jax.jit(model.stateless_call)(*arrays, inputs)
     else:
         outputs = model(inputs)
     outputs = [keras.ops.convert_to_numpy(keras.ops.cast(output, "float32")) for output in keras.tree.flatten(outputs)]
     np.savez(folder / f"{sys.argv[2]}.npz", *outputs)
-figures = []
-for config, labels, logits in json.loads(pathlib.Path(sys.argv[1], "figures.json").read_text()):
+values = []
+for config, labels, logits in json.loads(pathlib.Path(sys.argv[1], "configs.json").read_text()):
     thing = keras.saving.deserialize_keras_object(config)
     labels, logits = np.array(labels, "int32"), np.array(logits, "float32")
     if isinstance(thing, keras.losses.Loss):
-        figures.append(float(thing(labels, logits)))
+        values.append(float(thing(labels, logits)))
     else:
         thing.update_state(labels, logits)
-        figures.append({name: float(value) for name, value in thing.result().items()})
-pathlib.Path(sys.argv[1], f"{sys.argv[2]}.json").write_text(json.dumps(figures))
+        values.append({name: float(value) for name, value in thing.result().items()})
+pathlib.Path(sys.argv[1], f"{sys.argv[2]}.json").write_text(json.dumps(values))
 """
 
 GROUPS = {
     "neutral": [case for case in LAYERS if "neutral" not in case.unlike],
     "tensorflow_only": [case for case in LAYERS if "neutral" in case.unlike],
 }
-"""The layers that share a file: every backend loads the first."""
+"""Layers by file. Every backend loads the first group."""
 
 
-class Elsewhere:
-    """The cases' models, saved once, and what each kind of process computes with them, computed once when asked for."""
+class ProcessResults:
+    """Models of the cases, saved once, and their results in each kind of process, computed on first access."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -73,25 +73,25 @@ class Elsewhere:
     def models(self) -> dict[str, keras.Model]:
         models = {}
         for group, cases in GROUPS.items():
-            model, place = side_by_side(cases), self.folder / group
-            place.mkdir()
-            model.save(place / "model.keras")
-            model.export(place / "saved_model", verbose=False)
-            np.savez(place / "inputs.npz", **inputs(cases))
+            model, folder = side_by_side(cases), self.folder / group
+            folder.mkdir()
+            model.save(folder / "model.keras")
+            model.export(folder / "saved_model", verbose=False)
+            np.savez(folder / "inputs.npz", **inputs(cases))
             models[group] = model
-        figures = [
+        configs = [
             [keras.saving.serialize_keras_object(case.make()), *(array.tolist() for array in case.batch())]
             for case in [*LOSSES, *METRICS]
         ]
-        (self.folder / "figures.json").write_text(json.dumps(figures))
+        (self.folder / "configs.json").write_text(json.dumps(configs))
         return models
 
     @functools.cached_property
     def results(self) -> dict[str, list[np.ndarray]]:
-        """What the models compute in this process."""
+        """Outputs of the models in this process."""
         return {group: listed(model(list(inputs(GROUPS[group]).values()))) for group, model in self.models.items()}
 
-    def here(self, case: LayerCase) -> list[np.ndarray]:
+    def expected(self, case: LayerCase) -> list[np.ndarray]:
         return self.own(case, self.results[group_of(case)])
 
     def keras(self, case: LayerCase) -> list[np.ndarray]:
@@ -104,11 +104,11 @@ class Elsewhere:
         self.loaded("tensorflow")
         return self.read(case, "served")
 
-    def figure(self, case: LossCase | MetricCase, backend: str = "tensorflow") -> Any:
+    def value(self, case: LossCase | MetricCase, backend: str = "tensorflow") -> Any:
         found = self.folder / f"{self.loaded(backend)}.json"
         return json.loads(found.read_text())[[*LOSSES, *METRICS].index(case)]
 
-    def figure_here(self, case: LossCase | MetricCase) -> Any:
+    def expected_value(self, case: LossCase | MetricCase) -> Any:
         labels, logits = case.batch()
         thing = case.make()
         if isinstance(case, LossCase):
@@ -121,19 +121,18 @@ class Elsewhere:
             return self.own(case, [file[f"arr_{index}"] for index in range(len(file))])
 
     def own(self, case: LayerCase, outputs: list[np.ndarray]) -> list[np.ndarray]:
-        """Of the outputs of all layers of its group, those of a case."""
+        """Returns the outputs of a case, from those of all layers of its group."""
         cases = GROUPS[group_of(case)]
-        place = cases.index(case)
-        first = sum(each.outputs for each in cases[:place])
+        first = sum(each.outputs for each in cases[: cases.index(case)])
         assert len(outputs) == sum(each.outputs for each in cases)
         return outputs[first : first + case.outputs]
 
-    @functools.cache  # noqa: B019  # one for each test session
+    @functools.cache  # noqa: B019  # one per test session
     def loaded(self, backend: str) -> str:
-        """Runs the process of a backend. That of TensorFlow serves first, when it has not seen tfseg yet."""
+        """Runs the process of a backend. That of TensorFlow serves first, before it imports tfseg."""
         if backend == "tensorflow":
             self.python(SERVE + LOAD, backend, KERAS_BACKEND=backend)
-        else:  # without optimization JAX compiles in half the time
+        else:  # without optimization, JAX compiles in half the time
             self.python(LOAD, backend, KERAS_BACKEND=backend, XLA_FLAGS="--xla_backend_optimization_level=0")
         return backend
 
@@ -153,7 +152,7 @@ def group_of(case: LayerCase) -> str:
 
 
 def side_by_side(cases: list[LayerCase]) -> keras.Model:
-    """The layers of all cases in one model: each file costs a tenth of a second or more, whatever is in it."""
+    """Builds one model of the layers of all cases, as each file takes a tenth of a second or more."""
     tensors: list[keras.KerasTensor] = []
     outputs: list[keras.KerasTensor] = []
     for index, case in enumerate(cases):
@@ -164,11 +163,11 @@ def side_by_side(cases: list[LayerCase]) -> keras.Model:
 
 
 def inputs(cases: list[LayerCase]) -> dict[str, np.ndarray]:
-    """The inputs of all cases under names in their order."""
+    """Returns the inputs of all cases, under names that sort in their order."""
     arrays = [array for case in cases for array in case.inputs()]
     return {f"{index:03}": array for index, array in enumerate(arrays)}
 
 
 def plain_environment() -> dict[str, str]:
-    """Nothing set that quietens TensorFlow or measures coverage."""
+    """Returns the environment without variables of TensorFlow and of coverage."""
     return {key: value for key, value in os.environ.items() if not key.startswith(("TF_", "COV"))}

@@ -1,4 +1,4 @@
-"""The ten rules of docs/architecture.md, as far as a machine can read them."""
+"""Tests of the ten rules in docs/architecture.md, as far as they can be checked automatically."""
 
 import ast
 import doctest
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfseg"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-FLOORS = {
+LAYERS = {
     "ops": 1, "images": 1, "box_file": 1, "spec": 1,
     "layers": 2, "losses": 2, "metrics": 2, "weights": 2,
     "backbones": 3,
@@ -25,15 +25,15 @@ FLOORS = {
     "runs": 6,
     "cli": 7,
 }  # fmt: skip
-GROUND = {
+BASE = {
     "errors", "atomic", "labels", "context", "symbolic", "keras_internals", "redirection", "serialization", "typing",
     "spec.declare", "spec.problems",
 }  # fmt: skip
-"""What everybody may import."""
-SIDE_ROOMS = {
+"""Base modules, which every module may import."""
+MEMBERS = {
     "shipped": "pipeline", "__main__": "cli",
 }  # fmt: skip
-"""Modules that stand in another module's room."""
+"""Top-level modules that belong to the package of another module."""
 RUNTIME = {
     "tensorflow",
     "keras",
@@ -50,7 +50,7 @@ WITH_TENSORFLOW = {"ops", "images", "data", "inference", "exporting", "weights"}
 WITH_TENSORFLOW_IN_TRAINING = {"strategy", "tensorboard"}
 NAMELESS = {"utils", "util", "common", "helpers", "helper", "misc", "base", "tools", "shared"}
 FUNCTION_LINES, FILE_LINES = 50, 300
-"""Rule 10: a function about 10 lines, one in ten may pass 50; a file about 150 lines."""
+"""Limits of rule 10: at most one function in ten may exceed 50 lines, and no file 300."""
 
 
 def relative(module: Path) -> str:
@@ -58,14 +58,14 @@ def relative(module: Path) -> str:
 
 
 def dotted(module: Path) -> str:
-    """`tfseg/spec/declare.py` as `spec.declare`, `tfseg/spec/__init__.py` as `spec`."""
+    """Returns `spec.declare` for `tfseg/spec/declare.py`, and `spec` for `tfseg/spec/__init__.py`."""
     parts = module.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
 
-def room(name: str) -> str:
+def package_of(name: str) -> str:
     head = name.split(".")[0]
-    return SIDE_ROOMS.get(head, head)
+    return MEMBERS.get(head, head)
 
 
 @functools.cache
@@ -74,7 +74,7 @@ def tree(module: Path) -> ast.Module:
 
 
 def imported(node: ast.AST) -> list[str]:
-    """Full names that an import statement asks for: `from tfseg.ops import pool` asks for `tfseg.ops.pool`."""
+    """Returns the full names that a statement imports: `tfseg.ops.pool` for `from tfseg.ops import pool`."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
@@ -88,21 +88,21 @@ def imports(module: Path) -> list[tuple[int, str]]:
 
 
 INSIDE = [module for module in MODULES if dotted(module)]
-"""Every module but `tfseg/__init__.py`, which is the door and names all rooms."""
+"""All modules except `tfseg/__init__.py`, which refers to all packages."""
 
 
-def test_every_module_has_a_floor() -> None:
-    without = {room(dotted(module)) for module in INSIDE} - set(FLOORS) - GROUND
-    assert not without, f"no floor is known for {sorted(without)}; docs/architecture.md has the table"
+def test_every_module_has_a_layer() -> None:
+    without = {package_of(dotted(module)) for module in INSIDE} - set(LAYERS) - BASE
+    assert not without, f"no layer is defined for {sorted(without)}; see the table in docs/architecture.md"
 
 
 def reachable(importer: str, name: str) -> bool:
-    """Whether the module `importer` may import tfseg's `name`: downwards, its own room, or the ground."""
-    if name in GROUND or any(name.startswith(f"{ground}.") for ground in GROUND) or room(importer) == room(name):
+    """Returns whether module `importer` may import `name`: of a lower layer, its own package, or a base module."""
+    if name in BASE or any(name.startswith(f"{base}.") for base in BASE) or package_of(importer) == package_of(name):
         return True
-    if importer in GROUND or room(importer) not in FLOORS or room(name) not in FLOORS:
+    if importer in BASE or package_of(importer) not in LAYERS or package_of(name) not in LAYERS:
         return False
-    return FLOORS[room(name)] < FLOORS[room(importer)]
+    return LAYERS[package_of(name)] < LAYERS[package_of(importer)]
 
 
 def test_imports_point_down() -> None:
@@ -115,7 +115,7 @@ def test_imports_point_down() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_what_reachable_means() -> None:
+def test_reachable() -> None:
     assert reachable("layers.pool", "ops.pool")
     assert reachable("layers.pool", "errors.DataError")
     assert reachable("models.heads", "models.decoders.fcn")
@@ -124,12 +124,12 @@ def test_what_reachable_means() -> None:
     assert not reachable("labels", "layers.pool")
 
 
-def test_imports_stand_at_the_top() -> None:
-    """Two exceptions: the verbs of the command line, and an optional extra in the one file that wraps it."""
+def test_imports_are_at_the_top() -> None:
+    """Checks all packages except the command line."""
     wrong = [
         f"{relative(module)}:{node.lineno} in {function.name}()"
         for module in INSIDE
-        if room(dotted(module)) != "cli"
+        if package_of(dotted(module)) != "cli"
         for function in ast.walk(tree(module))
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for node in ast.walk(function)
@@ -139,8 +139,8 @@ def test_imports_stand_at_the_top() -> None:
 
 
 def may_import_tensorflow(name: str) -> bool:
-    in_training = room(name) == "training" and name.split(".")[-1] in WITH_TENSORFLOW_IN_TRAINING
-    return room(name) in WITH_TENSORFLOW or in_training
+    in_training = package_of(name) == "training" and name.split(".")[-1] in WITH_TENSORFLOW_IN_TRAINING
+    return package_of(name) in WITH_TENSORFLOW or in_training
 
 
 def test_tensorflow_only_where_it_is_needed() -> None:
@@ -151,15 +151,15 @@ def test_tensorflow_only_where_it_is_needed() -> None:
         for line, target in imports(module)
         if target.split(".")[0] == "tensorflow"
     ]
-    assert not wrong, f"tensorflow is imported where keras.ops and tfseg.ops should do: {wrong}"
+    assert not wrong, f"use keras.ops and tfseg.ops instead of tensorflow: {wrong}"
 
 
 def test_ops_guard_their_tensorflow() -> None:
-    """An op that needs TensorFlow says so to the backend; a bare import would end KERAS_BACKEND=jax."""
+    """Checks that imports of TensorFlow in `ops` depend on the backend, so that KERAS_BACKEND=jax works."""
     bare = [
         f"{relative(module)}:{node.lineno}"
         for module in INSIDE
-        if room(dotted(module)) == "ops"
+        if package_of(dotted(module)) == "ops"
         for node in tree(module).body
         if any(name.split(".")[0] == "tensorflow" for name in imported(node))
     ]
@@ -177,12 +177,12 @@ def test_only_runtime_dependencies() -> None:
     assert not wrong, f"not among install_requires: {wrong}"
 
 
-def test_a_thing_has_a_name() -> None:
+def test_names_of_modules() -> None:
     assert not [relative(module) for module in MODULES if NAMELESS & set(dotted(module).split("."))]
 
 
-def test_no_lambda_layer_and_no_escape_hatch() -> None:
-    """Rule 5 and safe mode: nothing in tfseg builds a `Lambda` layer or loads with `safe_mode=False`."""
+def test_no_lambda_layer_and_no_unsafe_loading() -> None:
+    """Checks rule 5: tfseg builds no `Lambda` layer and does not load with `safe_mode=False`."""
     wrong = []
     for module in MODULES:
         for node in ast.walk(tree(module)):
@@ -193,7 +193,7 @@ def test_no_lambda_layer_and_no_escape_hatch() -> None:
     assert not wrong, wrong
 
 
-def test_no_error_is_swallowed() -> None:
+def test_no_exception_is_ignored() -> None:
     wrong = [
         f"{relative(module)}:{node.lineno}"
         for module in MODULES
@@ -209,11 +209,11 @@ def test_files_are_small() -> None:
     lengths = {relative(module): len(module.read_text(encoding="utf-8").splitlines()) for module in MODULES}
     assert sorted(lengths.values())[len(lengths) // 2] <= 150
     large = {name: length for name, length in lengths.items() if length > FILE_LINES}
-    assert not large, f"about 150 lines are meant, {FILE_LINES} are the end: {large}"
+    assert not large, f"files should have about 150 lines and at most {FILE_LINES}: {large}"
 
 
 def functions() -> list[tuple[Path, ast.FunctionDef, int]]:
-    """Every function with its length in lines, docstring apart."""
+    """Returns every function with its number of lines, without the docstring."""
     found = []
     for module in MODULES:
         for node in ast.walk(tree(module)):
@@ -227,34 +227,34 @@ def functions() -> list[tuple[Path, ast.FunctionDef, int]]:
 def test_functions_are_small() -> None:
     lengths = [length for _, _, length in functions()]
     longest = [item for item in functions() if item[2] > FUNCTION_LINES]
-    assert sorted(lengths)[len(lengths) // 2] <= 12, "half of all functions are about 10 lines or shorter"
+    assert sorted(lengths)[len(lengths) // 2] <= 12, "the median is about 10 lines"
     assert len(longest) <= len(lengths) / 10
-    silent = [
+    unexplained = [
         f"{relative(module)}:{node.lineno} {node.name}() has {length} lines"
         for module, node, length in longest
         if "long" not in (ast.get_docstring(node) or "").split("\n")[0].lower()
     ]
-    assert not silent, f"a long function says why on its first line: {silent}"
+    assert not unexplained, f"the first line of the docstring must explain the length: {unexplained}"
 
 
-# What users see.
+# Public classes and docstrings.
 
 
 def public(package: str) -> list[tuple[str, type]]:
-    """The classes that `tfseg.<package>` shows."""
+    """Returns the public classes of `tfseg.<package>`."""
     module = importlib.import_module(f"tfseg.{package}")
     names = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
     return [(name, value) for name in names if inspect.isclass(value := getattr(module, name))]
 
 
 @pytest.mark.parametrize("package", ["layers", "losses", "metrics"])
-def test_public_classes_say_what_they_take_and_give(package: str) -> None:
-    assert public(package), f"tfseg.{package} shows nothing"
+def test_docstrings_of_public_classes(package: str) -> None:
+    assert public(package), f"tfseg.{package} has no public classes"
     wrong = []
     for name, value in public(package):
         text = inspect.getdoc(value) or ""
         if ">>> " not in text:
-            wrong.append(f"{name}: no example that doctest can run")
+            wrong.append(f"{name}: no doctest example")
         if len(inspect.signature(value).parameters) > 1 and "Args:" not in text:
             wrong.append(f"{name}: arguments without `Args:`")
         if package == "layers" and not (
@@ -285,8 +285,8 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
-def test_nothing_points_outside_the_project() -> None:
-    """No path of one machine, no address of a package registry, in any tracked file."""
+def test_no_absolute_paths_or_registries() -> None:
+    """Checks that no tracked file contains an absolute path of a machine or the address of a package registry."""
     forbidden = re.compile(
         r"(?<![\w.])/(work|home|root|tmp)/|/\.library|"
         + "|".join(["py" + r"pi\.org", "python" + "hosted", "registry" + r"\.npm"])
@@ -305,4 +305,4 @@ def test_nothing_points_outside_the_project() -> None:
 
 def test_no_large_file_is_tracked() -> None:
     large = [f"{relative(file)} ({file.stat().st_size} bytes)" for file in tracked() if file.stat().st_size > 500_000]
-    assert not large, f"data and weights stay outside the project: {large}"
+    assert not large, f"data and weights do not belong in the repository: {large}"

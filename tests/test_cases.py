@@ -1,4 +1,4 @@
-"""Every case of `cases.py` through every check of its kind, and every public name with a case."""
+"""Runs every check of `checks.py` on every case of `cases.py`, and checks that every public name has a case."""
 
 import inspect
 from collections.abc import Callable
@@ -10,15 +10,15 @@ import pytest
 
 from tests import checks
 from tests.cases import ALL, LAYERS, LOSSES, METRICS, SPECS
-from tests.processes import Elsewhere
+from tests.processes import ProcessResults
 from tfseg import layers, losses, metrics
 from tfseg.pipeline import Pipeline
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
-    """What other processes make of the saved cases."""
-    return Elsewhere(tmp_path_factory.mktemp("cases"))
+def results(tmp_path_factory: pytest.TempPathFactory) -> ProcessResults:
+    """Results of the saved cases in other processes."""
+    return ProcessResults(tmp_path_factory.mktemp("cases"))
 
 
 def of(cases: list[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -54,12 +54,12 @@ def test_weights_of_layers_inside_are_saved(case: checks.LayerCase, tmp_path: Pa
 
 
 @of(COMPOSITES)
-def test_which_layers_inside_learn_is_saved(case: checks.LayerCase, tmp_path: Path) -> None:
+def test_trainable_of_layers_inside_is_saved(case: checks.LayerCase, tmp_path: Path) -> None:
     checks.check_layer_trainable(case, tmp_path)
 
 
 @of(COMPOSITES)
-def test_a_frozen_layer_does_not_change(case: checks.LayerCase, tmp_path: Path) -> None:
+def test_frozen_layer_does_not_change(case: checks.LayerCase, tmp_path: Path) -> None:
     checks.check_layer_frozen(case, tmp_path)
 
 
@@ -74,22 +74,22 @@ def test_layer_tflite(case: checks.LayerCase) -> None:
 
 
 @of(LAYERS)
-def test_layer_loads_in_a_new_process(case: checks.LayerCase, elsewhere: Elsewhere) -> None:
-    checks.close(elsewhere.keras(case), elsewhere.here(case), 1e-6)
+def test_layer_loads_in_a_new_process(case: checks.LayerCase, results: ProcessResults) -> None:
+    checks.close(results.keras(case), results.expected(case), 1e-6)
 
 
 @of(LAYERS)
-def test_layer_is_served_without_tfseg(case: checks.LayerCase, elsewhere: Elsewhere) -> None:
-    checks.close(elsewhere.saved_model(case), elsewhere.here(case), 1e-6)
+def test_layer_is_served_without_tfseg(case: checks.LayerCase, results: ProcessResults) -> None:
+    checks.close(results.saved_model(case), results.expected(case), 1e-6)
 
 
 @pytest.mark.extra
 @of(LAYERS)
 @pytest.mark.parametrize("backend", ["numpy", "jax"])
-def test_layer_without_tensorflow(case: checks.LayerCase, elsewhere: Elsewhere, backend: str) -> None:
+def test_layer_without_tensorflow(case: checks.LayerCase, results: ProcessResults, backend: str) -> None:
     if "neutral" not in case.unlike:
         pytest.importorskip("jax", reason="Keras computes with JAX in both of these backends")
-        checks.close(elsewhere.backend(case, backend), elsewhere.here(case), 1e-5)
+        checks.close(results.backend(case, backend), results.expected(case), 1e-5)
 
 
 @of(LOSSES)
@@ -118,18 +118,20 @@ def test_metric_numbers(case: checks.MetricCase) -> None:
 
 
 @of([*LOSSES, *METRICS])
-def test_compiled_with_in_a_new_process(case: checks.LossCase | checks.MetricCase, elsewhere: Elsewhere) -> None:
-    assert elsewhere.figure(case) == pytest.approx(elsewhere.figure_here(case), abs=1e-6)
+def test_loss_or_metric_loads_in_a_new_process(
+    case: checks.LossCase | checks.MetricCase, results: ProcessResults
+) -> None:
+    assert results.value(case) == pytest.approx(results.expected_value(case), abs=1e-6)
 
 
 @pytest.mark.extra
 @of([*LOSSES, *METRICS])
 @pytest.mark.parametrize("backend", ["numpy", "jax"])
-def test_figure_without_tensorflow(
-    case: checks.LossCase | checks.MetricCase, elsewhere: Elsewhere, backend: str
+def test_loss_or_metric_without_tensorflow(
+    case: checks.LossCase | checks.MetricCase, results: ProcessResults, backend: str
 ) -> None:
     pytest.importorskip("jax", reason="Keras computes with JAX in both of these backends")
-    assert elsewhere.figure(case, backend) == pytest.approx(elsewhere.figure_here(case), rel=1e-6, abs=1e-6)
+    assert results.value(case, backend) == pytest.approx(results.expected_value(case), rel=1e-6, abs=1e-6)
 
 
 @of(SPECS)
@@ -148,7 +150,7 @@ def test_spec_fields(case: checks.SpecCase) -> None:
 
 
 @of([case for case in SPECS if case.elsewhere])
-def test_spec_fields_shown_elsewhere(case: checks.SpecCase) -> None:
+def test_spec_fields_with_a_test_of_their_own(case: checks.SpecCase) -> None:
     tests = "\n".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.rglob("test_*.py"))
     assert not [test for test in case.elsewhere.values() if f"def {test}(" not in tests]
 
@@ -158,7 +160,7 @@ def public(module: Any, kind: type) -> set[type]:
     return {each for each in named if inspect.isclass(each) and issubclass(each, kind)}
 
 
-def test_nothing_public_is_without_a_case() -> None:
+def test_every_public_name_has_a_case() -> None:
     expected = public(layers, keras.layers.Layer) | public(losses, keras.losses.Loss)
     expected |= public(metrics, keras.metrics.Metric) | {Pipeline} | checks.slot_members(Pipeline)
     covered = {case.layer for case in LAYERS} | {case.loss for case in LOSSES} | {case.metric for case in METRICS}
@@ -167,7 +169,7 @@ def test_nothing_public_is_without_a_case() -> None:
 
 
 def test_registered_names_are_public() -> None:
-    """What a saved file may name, a user can find in `tfseg.layers`, `tfseg.losses` or `tfseg.metrics`."""
+    """Checks that every class in a saved file is in `tfseg.layers`, `tfseg.losses` or `tfseg.metrics`."""
     registered = {
         value
         for name, value in keras.saving.get_custom_objects().items()

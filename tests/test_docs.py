@@ -1,4 +1,4 @@
-"""The pages of docs/ keep their word: Python runs, pipelines load and build, and what they point to is there."""
+"""Tests of the pages in docs/: Python code runs, pipelines load and build, links and names exist."""
 
 import re
 from pathlib import Path
@@ -13,12 +13,12 @@ PAGES = ("data.md", "foreign_weights.md", "from_model_garden.md", "from_tensorfl
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
-    """Fenced blocks of that language, each with its page and place."""
+    """Returns the fenced blocks of a language, each with its page and index."""
     found = []
     for page in PAGES:
         text = (DOCS / page).read_text(encoding="utf-8")
         parts = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-        found += [(f"{page}[{place}]", part) for place, part in enumerate(parts)]
+        found += [(f"{page}[{index}]", part) for index, part in enumerate(parts)]
     return found
 
 
@@ -35,7 +35,7 @@ def test_pipelines_build(name: str, text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
+def test_links(page: str) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", (DOCS / page).read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (DOCS / link).exists()]
     assert not missing
@@ -43,18 +43,18 @@ def test_links_lead_somewhere(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_names_of_tfseg_exist(page: str) -> None:
-    """`tfseg.layers.Name` and `tfseg.ops.name`, wherever a page says one."""
+    """Checks all names such as `tfseg.layers.Name` and `tfseg.ops.name` in a page."""
     text = (DOCS / page).read_text(encoding="utf-8")
-    for room, name in set(re.findall(r"tfseg\.(layers|ops|losses|metrics)\.(\w+)", text)):
-        assert hasattr(__import__(f"tfseg.{room}", fromlist=[name]), name), f"tfseg.{room}.{name}"
+    for package, name in set(re.findall(r"tfseg\.(layers|ops|losses|metrics)\.(\w+)", text)):
+        assert hasattr(__import__(f"tfseg.{package}", fromlist=[name]), name), f"tfseg.{package}.{name}"
     for name in set(re.findall(r"`keras\.((?:layers|losses|metrics|optimizers|callbacks|ops)\.[\w.]+)", text)):
         value = keras
         for part in name.split("."):
             value = getattr(value, part)
 
 
-def test_diffs_are_of_the_sources_as_they_are() -> None:
-    """What a diff in the plan of the house takes away, or leaves, is there."""
+def test_diffs_match_the_sources() -> None:
+    """Checks that removed and context lines of the diffs in architecture.md are in the sources."""
     text = (DOCS / "architecture.md").read_text(encoding="utf-8")
     diffs = re.findall(r"^```diff\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert len(diffs) == 4
@@ -62,5 +62,5 @@ def test_diffs_are_of_the_sources_as_they_are() -> None:
         file = re.search(r"^\+\+\+ b/(.*)$", diff, re.MULTILINE)
         assert file is not None
         source = (DOCS.parent / file[1]).read_text(encoding="utf-8").splitlines()
-        kept = [line[1:] for line in diff.splitlines() if line[:1] in (" ", "-") and not line.startswith("---")]
-        assert [line for line in kept if line not in source] == []
+        expected = [line[1:] for line in diff.splitlines() if line[:1] in (" ", "-") and not line.startswith("---")]
+        assert [line for line in expected if line not in source] == []

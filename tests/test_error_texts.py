@@ -1,4 +1,4 @@
-"""Rule 9: the fixed words of every message stand in some test, so that no wording changes unseen."""
+"""Tests of rule 9: some test contains the constant part of every error message."""
 
 import ast
 import functools
@@ -8,27 +8,27 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "tfseg").rglob("*.py"))
 SHORTEST = 12
-"""Fixed words between two values that are shorter than this could stand anywhere."""
+"""Minimum length of a constant part; shorter ones could occur anywhere."""
 
 
 def plain(text: str) -> str:
-    """Without the backslashes of a pattern and without the differences of white space."""
+    """Removes the backslashes of patterns and normalizes white space."""
     return re.sub(r"\s+", " ", text.replace("\\", ""))
 
 
 @functools.cache
-def pinned() -> str:
-    """Every text in every test, one after the other."""
-    texts = []
+def string_literals() -> str:
+    """Returns all string literals of the tests, joined."""
+    literals = []
     for file in (ROOT / "tests").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                texts.append(plain(node.value))
-    return "\n".join(texts)
+                literals.append(plain(node.value))
+    return "\n".join(literals)
 
 
 def messages(module: Path) -> list[tuple[int, str]]:
-    """The longest fixed part of each message that is raised, with its line."""
+    """Returns the longest constant part of each raised message, with its line."""
     found = []
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
@@ -41,18 +41,18 @@ def messages(module: Path) -> list[tuple[int, str]]:
     return found
 
 
-def test_messages_are_pinned() -> None:
+def test_messages_are_in_tests() -> None:
     missing = [
         f"{module.relative_to(ROOT)}:{line}: {text}"
         for module in MODULES
         for line, text in messages(module)
-        if text.strip() not in pinned()
+        if text.strip() not in string_literals()
     ]
-    assert not missing, "no test holds these words:\n" + "\n".join(missing)
+    assert not missing, "no test contains these messages:\n" + "\n".join(missing)
 
 
 def test_messages_are_found() -> None:
-    """The search itself: it sees the message of a raise in this project, and tells a changed one."""
+    """Checks the search itself: it finds messages, and detects a changed one."""
     found = [text for module in MODULES for _, text in messages(module)]
     assert len(found) > 30
-    assert "no words like these stand in a " + "test" not in pinned()
+    assert "no words like these stand in a " + "test" not in string_literals()

@@ -1,4 +1,4 @@
-"""The examples run as they stand, in a process of their own; the documentation's file is a valid one."""
+"""Tests of the examples, each in its own process, of the pipeline file in the README, and of links in the docs."""
 
 import os
 import re
@@ -22,25 +22,25 @@ def example(name: str, *words: str) -> str:
     return outcome.stdout
 
 
-def test_three_layers_in_a_foreign_app(tmp_path: Path) -> None:
-    """The app learns its task, and its file loads in another process state than the one that trained."""
+def test_foreign_app(tmp_path: Path) -> None:
+    """Checks that the app trains to an accuracy above 0.9 and saves its model."""
     path = tmp_path / "bright.keras"
     match = re.fullmatch(
-        r"accuracy on 49 x 49 pictures, after training on 32 x 32: (\d\.\d{3})\n", example("foreign_app.py", str(path))
+        r"accuracy on 49 x 49 images, after training on 32 x 32: (\d\.\d{3})\n", example("foreign_app.py", str(path))
     )
     assert match and float(match[1]) > 0.9
     assert path.is_file()
 
 
-def test_save_pictures(tmp_path: Path) -> None:
-    example("save_pictures.py", str(ROOT / "pipelines" / "shapes.yaml"), "--count", "2", "--output", str(tmp_path))
-    pictures = sorted(tmp_path.iterdir())
-    assert [picture.name for picture in pictures] == ["val_000000.png", "val_000001.png"]
-    with Image.open(pictures[0]) as picture:
-        assert picture.mode == "RGB"
+def test_save_images(tmp_path: Path) -> None:
+    example("save_images.py", str(ROOT / "pipelines" / "shapes.yaml"), "--count", "2", "--output", str(tmp_path))
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == ["val_000000.png", "val_000001.png"]
+    with Image.open(files[0]) as image:
+        assert image.mode == "RGB"
 
 
-def test_the_file_in_the_readme(tmp_path: Path) -> None:
+def test_pipeline_file_in_the_readme(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     match = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert match
@@ -55,7 +55,7 @@ def test_the_file_in_the_readme(tmp_path: Path) -> None:
     [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))],
     ids=lambda page: page.name,
 )
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if not (page.parent / link).exists()]
     assert not missing

@@ -1,4 +1,4 @@
-"""The answering process of `tests/exports.py`."""
+"""Tests of the worker process of `tests/exports.py`."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from tests import exports
 
 
-def test_one_that_ended_is_reported_and_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ended_process_is_reported_and_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = exports.Answers()
     for status in (3, 4):
         monkeypatch.setattr(exports, "SERVE", f"raise SystemExit({status})")

@@ -1,4 +1,4 @@
-"""What the header of a shipped pipeline says of its training is what the file does."""
+"""Tests that the headers of shipped pipelines agree with their settings."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ def header(file: Path) -> str:
 
 
 @pytest.mark.parametrize("file", shipped(), ids=lambda file: file.stem)
-def test_a_header_names_the_images_crops_and_steps_of_the_file(file: Path) -> None:
+def test_images_crops_and_steps_of_a_header(file: Path) -> None:
     text, pipeline = header(file), load(file)
     data, training = pipeline.data, pipeline.training
     cost = re.search(r" cost (.*?) expected ", text)

@@ -1,6 +1,6 @@
-"""Three networks of different structure, saved with TensorFlow and loaded with JAX, compute and learn the same.
+"""Tests of logits and gradients of three networks, saved with TensorFlow and loaded with JAX.
 
-One process of JAX serves them all.
+One JAX process computes the results of all networks.
 """
 
 import os
@@ -35,7 +35,7 @@ NETWORKS = {
         decoder=DeepLabV3Plus(rates=(1, 2), filters=8, low_level_filters=4, dropout=0.0),
     ),
 }
-"""Sums of resized scores; pools whose places are used again; dilated convolutions beside the mean of the map."""
+"""Networks with skip connections, with max-pooling indices, and with ASPP and image-level features."""
 
 LOAD = """
 import pathlib, sys, jax, keras, numpy as np, tfseg.layers
@@ -46,33 +46,33 @@ folder = pathlib.Path(sys.argv[1])
 image, truth = np.load(folder / "image.npy"), np.load(folder / "truth.npy")
 for file in folder.glob("*.keras"):
     model, loss = keras.models.load_model(file), CrossEntropy()
-    learned, fixed = model.trainable_variables, model.non_trainable_variables
+    trainable, non_trainable = model.trainable_variables, model.non_trainable_variables
 
     @jax.jit
-    def predict(learned, fixed):
-        return model.stateless_call(learned, fixed, image, training=False)[0]
+    def predict(trainable, non_trainable):
+        return model.stateless_call(trainable, non_trainable, image, training=False)[0]
 
     @jax.jit
     @jax.grad
-    def derive(learned, fixed):
-        return loss(truth, model.stateless_call(learned, fixed, image, training=True)[0])
+    def derive(trainable, non_trainable):
+        return loss(truth, model.stateless_call(trainable, non_trainable, image, training=True)[0])
 
-    values = [[variable.value for variable in variables] for variables in (learned, fixed)]
-    gradients = zip([variable.path for variable in learned], derive(*values), strict=True)
+    values = [[variable.value for variable in variables] for variables in (trainable, non_trainable)]
+    gradients = zip([variable.path for variable in trainable], derive(*values), strict=True)
     np.savez(file.with_suffix(".npz"), logits=predict(*values), **dict(gradients))
 """
 
 
 class Results(NamedTuple):
-    """Of one network."""
+    """Results of one network."""
 
     logits: np.ndarray
     gradients: dict[str, np.ndarray]
-    """Of the loss in training, by the path of the variable."""
+    """Gradients of the training loss, by path of the variable."""
 
 
 class Both(NamedTuple):
-    """What each backend found of all networks."""
+    """Results of all networks with each backend."""
 
     tensorflow: dict[str, Results]
     jax: dict[str, Results]
@@ -87,24 +87,24 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     np.save(folder / "image.npy", image)
     np.save(folder / "truth.npy", truth)
     keras.utils.set_random_seed(0)
-    here = {}
+    expected = {}
     for name, network in NETWORKS.items():
-        model = shaken(network.build(Labels(names=("ground", "disc", "ring"))))
+        model = perturbed(network.build(Labels(names=("ground", "disc", "ring"))))
         model.save(folder / f"{name}.keras")
-        here[name] = Results(model(image).numpy(), derived(model, image, truth))
+        expected[name] = Results(model(image).numpy(), gradients(model, image, truth))
     subprocess.run(
         [sys.executable, "-c", LOAD, str(folder)],
         cwd=ROOT,
-        # Without optimization XLA compiles in half the time.
+        # Without optimization, XLA compiles in half the time.
         env={**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_backend_optimization_level=0"},
         check=True,
         timeout=300,
     )
-    return Both(here, {name: read(folder / f"{name}.npz") for name in NETWORKS})
+    return Both(expected, {name: read(folder / f"{name}.npz") for name in NETWORKS})
 
 
-def shaken(model: keras.Model) -> keras.Model:
-    """`model` with weights none of which is zero, and statistics as if it had been trained."""
+def perturbed(model: keras.Model) -> keras.Model:
+    """Perturbs all weights of a model, so that none is zero, and sets moving variances from 0.5 to 1.5."""
     random = np.random.default_rng(1)
     for weight in model.weights:
         if weight.name == "moving_variance":
@@ -114,12 +114,12 @@ def shaken(model: keras.Model) -> keras.Model:
     return model
 
 
-def derived(model: keras.Model, image: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+def gradients(model: keras.Model, image: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     with tf.GradientTape() as tape:
         loss = CrossEntropy()(truth, model(image, training=True))
-    gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+    values = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
     paths = [variable.path for variable in model.trainable_variables]
-    return {path: gradient.numpy() for path, gradient in zip(paths, gradients, strict=True)}
+    return {path: gradient.numpy() for path, gradient in zip(paths, values, strict=True)}
 
 
 def read(file: Path) -> Results:
@@ -128,17 +128,17 @@ def read(file: Path) -> Results:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_logits_are_those_of_tensorflow(name: str, both: Both) -> None:
-    """To 1e-5 of the largest: float32 rounds by 1e-7, a few times over."""
+def test_logits_match_tensorflow(name: str, both: Both) -> None:
+    """Checks a tolerance of 1e-5 of the largest logit; the rounding error of one float32 operation is 1e-7."""
     found, expected = both.jax[name].logits, both.tensorflow[name].logits
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_gradients_are_those_of_tensorflow(name: str, both: Both) -> None:
-    """To 1e-3 of the largest in each variable, up to 1e-4 was seen: sums run in another order, and BatchNorm, by the
-    statistics of few values, enlarges what is rounded. The largest counts for a thousandth of that of all variables at
-    least: the gradient of a bias before BatchNorm is nothing but rounding.
+def test_gradients_match_tensorflow(name: str, both: Both) -> None:
+    """Checks a tolerance of 1e-3 of the largest gradient of each variable, but at least of 1e-3 times that of all
+    variables, because the gradient of a bias before BatchNorm is only rounding error. Differences up to 1e-4 were
+    measured: sums have another order, and BatchNorm with statistics of few values amplifies rounding errors.
     """
     found, expected = both.jax[name].gradients, both.tensorflow[name].gradients
     assert found.keys() == expected.keys()

@@ -1,4 +1,4 @@
-"""What Keras does not offer publicly: whether it still does what tfseg takes it for."""
+"""Tests of the private attributes of Keras that tfseg uses."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ PRIVATE = (
 )  # fmt: skip
 
 
-def test_nobody_else_asks_for_them() -> None:
+def test_no_other_module_uses_them() -> None:
     word = re.compile(rf"\.({'|'.join(PRIVATE)})\b")
     files = [file for file in PACKAGE.rglob("*.py") if file.name != "keras_internals.py"]
     assert [file.name for file in files if word.search(file.read_text())] == []
@@ -33,14 +33,14 @@ def test_nobody_else_asks_for_them() -> None:
 
 @pytest.fixture
 def model() -> keras.Model:
-    """`shared` is called for the image and for what `first` gives; `sum` reads both."""
+    """Model in which `shared` is called on the image and on the output of `first`, and `sum` adds both."""
     shared = keras.layers.Conv2D(2, 1, name="shared", kernel_initializer="ones")
     image = keras.Input((None, None, 2), name="image")
     first = keras.layers.ReLU(name="first")(image)
     return keras.Model(image, keras.layers.Add(name="sum")([shared(image), shared(first)]))
 
 
-def test_the_calls_of_a_model(model: keras.Model) -> None:
+def test_calls(model: keras.Model) -> None:
     found = list(calls(model))
     names = [call.operation.name for call in found]
     assert sorted(names) == ["first", "image", "shared", "shared", "sum"]
@@ -51,7 +51,7 @@ def test_the_calls_of_a_model(model: keras.Model) -> None:
     assert {producer(call.input_tensors[0])[0].name for call in calls_of(shared)} == {"image", "first"}
 
 
-def test_what_gave_a_tensor_and_what_reads_it(model: keras.Model) -> None:
+def test_producer_and_readers(model: keras.Model) -> None:
     layer, call = producer(model.output)
     assert layer.name == "sum"
     assert [producer(each)[0].name for each in call.input_tensors] == ["shared", "shared"]
@@ -59,7 +59,7 @@ def test_what_gave_a_tensor_and_what_reads_it(model: keras.Model) -> None:
     assert [layer.name for layer in readers(model.get_layer("shared"))] == ["sum", "sum"]
 
 
-def test_a_model_run_again_for_another_input(model: keras.Model) -> None:
+def test_rerun(model: keras.Model) -> None:
     other = keras.Input((None, None, 2), name="other")
     again = keras.Model(other, rerun(model, [other]))
     assert again.get_layer("shared") is model.get_layer("shared")
@@ -69,7 +69,7 @@ def test_a_model_run_again_for_another_input(model: keras.Model) -> None:
 
 @keras.saving.register_keras_serializable(package="tests")
 class Pair(keras.layers.Layer):
-    """Two layers in a list, one of them made of a further one, and a weight of its own."""
+    """Layer with a list of two layers, one of which is nested, and with weights of its own."""
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__(**kwargs)
@@ -78,7 +78,7 @@ class Pair(keras.layers.Layer):
         self.count = self.add_weight(name="count", trainable=False)
 
 
-def test_layers_within_layers() -> None:
+def test_layers_within() -> None:
     pair = Pair()
     assert [layer.name for layer in layers_within(pair, deep=False)] == ["a", "b"]
     assert {layer.name for layer in layers_within(pair)} >= {"a", "b", "c"}
@@ -87,8 +87,8 @@ def test_layers_within_layers() -> None:
     assert len(pair.variables) > 2
 
 
-class Held(BetweenSumAndUpdate, keras.optimizers.SGD):
-    """Makes an update only of gradients whose sum is positive."""
+class PositiveOnly(BetweenSumAndUpdate, keras.optimizers.SGD):
+    """Optimizer that applies only positive gradients."""
 
     seen: list[np.ndarray]
 
@@ -98,8 +98,8 @@ class Held(BetweenSumAndUpdate, keras.optimizers.SGD):
             update()
 
 
-def test_between_the_sum_of_the_gradients_and_the_update() -> None:
-    optimizer, weight = Held(1.0), keras.Variable(0.0)
+def test_between_sum_and_update() -> None:
+    optimizer, weight = PositiveOnly(1.0), keras.Variable(0.0)
     for gradient, expected in ((2.0, -2.0), (-3.0, -2.0)):
         optimizer.apply([tf.constant(gradient)], [weight])
         assert float(optimizer.seen[0]) == gradient

@@ -75,8 +75,8 @@ def test_palette_of_more_than_256_classes() -> None:
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
-        ("labels: {names: [a]}", ["labels.names: expected a list of at least 2 texts; received a list of 1 item"]),
-        ("labels: {names: [a, '']}", ['labels.names.1: expected text of at least 1 character; received ""']),
+        ("labels: {names: [a]}", ["labels.names: expected a list of at least 2 strings; received a list of 1 item"]),
+        ("labels: {names: [a, '']}", ['labels.names.1: expected a string of at least 1 character; received ""']),
         ("labels: {names: [a, b, a]}", ["labels.names: class names must be unique; received twice: a"]),
         (
             "labels: {names: [a, b], ignore: 1, colors: [[0, 0, 0]]}",
@@ -87,7 +87,7 @@ def test_palette_of_more_than_256_classes() -> None:
         ),
         (
             "labels: {names: [a, b], ignore: 70000}",
-            ["labels.ignore: expected a whole number from 0 to 65535; received 70000"],
+            ["labels.ignore: expected an integer from 0 to 65535; received 70000"],
         ),
         (
             "labels: camvd",
@@ -96,7 +96,7 @@ def test_palette_of_more_than_256_classes() -> None:
         ("labels: {type: 3}", ["labels.type: expected names, or a published set (voc, camvid); received 3"]),
         (
             "labels: [a, b]",
-            ["labels: expected a map with keys out of names, ignore, colors; received a list of 2 items"],
+            ["labels: expected a mapping with keys among names, ignore, colors; received a list of 2 items"],
         ),
     ],
 )

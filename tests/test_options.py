@@ -19,7 +19,7 @@ from PIL import Image
 
 import tfseg
 from tests.cases import PIPELINE, SPECS
-from tests.checks import Given, SpecCase, layout, places, same, variants
+from tests.checks import Given, SpecCase, layout, parents, same, variants
 from tests.data.cases import files
 from tfseg.errors import ExportError
 from tfseg.exporting import artifacts
@@ -37,7 +37,7 @@ from tfseg.training.outputs import for_each
 
 Overrides = tuple[str, ...]
 CASES = {type(case.value): case for case in SPECS}
-PLACES = places(Pipeline)
+PLACES = parents(Pipeline)
 PLUGIN = """
 from tfseg.backbones import SmallCnn
 

@@ -118,7 +118,7 @@ class Component:
         self.problems = problems
 
 
-EXPECTED = 'Expected pairs of a path, such as ("width",), and a message, or none at all'
+EXPECTED = 'Expected pairs of a path, such as ("width",), and a message'
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ EXPECTED = 'Expected pairs of a path, such as ("width",), and a message, or none
     [
         (lambda: [(("width",), "too wide")], [(("width",), "too wide")]),
         (lambda: [("fc.dilation_rate", "too wide")], [(("fc", "dilation_rate"), "too wide")]),
-        (lambda: ["too wide"], [((), f"its `problems` gives 'too wide'. {EXPECTED}")]),
-        (lambda: None, [((), f"its `problems` fails with TypeError: 'NoneType' object is not iterable. {EXPECTED}")]),
-        (failing, [((), f"its `problems` fails with KeyError: 'pool9'. {EXPECTED}")]),
+        (lambda: ["too wide"], [((), f"`problems` returns 'too wide'. {EXPECTED}")]),
+        (lambda: None, [((), f"`problems` raises TypeError: 'NoneType' object is not iterable. {EXPECTED}")]),
+        (failing, [((), f"`problems` raises KeyError: 'pool9'. {EXPECTED}")]),
     ],
 )
 def test_invalid_results_of_problems_are_reported(problems: Callable[[], Any], found: list[Any]) -> None:
@@ -260,7 +260,7 @@ COMPONENTS = {"decoder": [Plain]} if WHICH == 1 else {"layers": [softcap]} if WH
 @pytest.mark.parametrize(
     ("which", "message"),
     [
-        (1, 'slot "decoder": Plain is no spec: put @spec, of tfseg.spec, above it rather than @dataclass'),
+        (1, 'slot "decoder": Plain is not a spec: decorate it with @spec of tfseg.spec instead of @dataclass'),
         (2, 'slot "layers": softcap has no capital letter in its name, from which its name in a file is derived'),
         (3, ""),
     ],
@@ -287,7 +287,7 @@ def test_plugins_that_cannot_be_imported_are_reported(tmp_path: Path, monkeypatc
     (tmp_path / "leaves_at_once.py").write_text("import sys\nsys.exit(4)\n")
     monkeypatch.syspath_prepend(tmp_path)
     for module, words in (
-        ("nowhere_at_all", "Modules are found where Python finds them: install it, or set PYTHONPATH"),
+        ("nowhere_at_all", "install it, or add its folder to PYTHONPATH"),
         ("leaves_at_once", 'cannot import "leaves_at_once": SystemExit: 4'),
     ):
         with pytest.raises(tfseg.SpecError) as caught:

@@ -1,4 +1,4 @@
-"""What the wheel holds, and that metadata, constraints and code say the same."""
+"""Tests of the wheel, and of the consistency of metadata, constraints and code."""
 
 import configparser
 import os
@@ -26,23 +26,23 @@ def setup() -> configparser.ConfigParser:
 
 
 def requirements(text: str) -> dict[str, str]:
-    """`tensorflow>=2.20.0` or `tensorflow==2.20.0` by line, as name: version."""
+    """Parses lines such as `tensorflow>=2.20.0` or `tensorflow==2.20.0` to versions by name."""
     found = (re.fullmatch(r"([\w-]+)[>=]=([\d.]+)", line.strip()) for line in text.splitlines())
     return {match[1]: match[2] for match in found if match}
 
 
-def test_the_lowest_versions_are_the_tested_ones(setup: configparser.ConfigParser) -> None:
+def test_lowest_versions_are_tested(setup: configparser.ConfigParser) -> None:
     assert requirements(setup["options"]["install_requires"]) == requirements((ROOT / ".ci/lowest.txt").read_text())
 
 
-def test_every_package_is_packed(setup: configparser.ConfigParser) -> None:
+def test_every_package_is_in_the_wheel(setup: configparser.ConfigParser) -> None:
     folders = {".".join(file.parent.relative_to(ROOT).parts) for file in (ROOT / "tfseg").rglob("__init__.py")}
     assert set(setup["options"]["packages"].split()) == folders | {"tfseg.pipelines"}
 
 
 def test_lazy_names() -> None:
-    """The three lists of the package's door agree, and each name is where the door says."""
-    assert set(tfseg.__all__) == {*tfseg._HOMES, "export"}
+    """Checks that the lists in `tfseg/__init__.py` agree, and that each name exists in its module."""
+    assert set(tfseg.__all__) == {*tfseg._MODULES, "export"}
     for name in tfseg.__all__:
         assert callable(getattr(tfseg, name)), name
     with pytest.raises(AttributeError, match=re.escape("module 'tfseg' has no attribute 'nope'")):
@@ -61,7 +61,7 @@ def test_import_is_light() -> None:
 
 @pytest.mark.parametrize("first", rotating(("tfseg.export", "tfseg.exporting", "tfseg.runs"), {"tfseg.export"}))
 def test_verbs_are_functions(first: str) -> None:
-    """Whichever package was asked for first, none hides a verb."""
+    """Checks that no subpackage shadows a function, whichever is imported first."""
     code = (
         f"import inspect, tfseg\n{first}\n"
         "verbs = 'fit', 'evaluate', 'predict', 'export', 'tune_crf', 'import_weights'\n"
@@ -72,7 +72,7 @@ def test_verbs_are_functions(first: str) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel of a clean copy: what an earlier build left beside the sources would be packed too."""
+    """Builds the wheel from a clean copy, without the files of earlier builds."""
     folder = tmp_path_factory.mktemp("wheel")
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -124,19 +124,19 @@ def test_wheel(wheel: zipfile.ZipFile) -> None:
     assert metadata["Requires-Python"] == "<3.14,>=3.11"
 
 
-def test_licence_is_whole() -> None:
+def test_license_is_complete() -> None:
     text = (ROOT / "LICENSE").read_text()
     assert text.lstrip().startswith("Apache License\n                           Version 2.0, January 2004")
     assert "END OF TERMS AND CONDITIONS" in text and len(text) > 11_000
 
 
-# The interpreter that `make` picks.
+# The interpreter that `make` uses.
 
 
 def find_python(
     folder: Path, pythons: dict[str, str], *words: str, python: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `.ci/find_python` on a path of made-up interpreters that answer with a version, or with an error."""
+    """Runs `.ci/find_python` with fake interpreters that print a version or fail."""
     folder.mkdir(exist_ok=True)
     for name, version in pythons.items():
         major, minor, _ = version.split(".")
@@ -152,14 +152,14 @@ def find_python(
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_the_newest_that_fits_is_picked(tmp_path: Path) -> None:
+def test_newest_supported_python(tmp_path: Path) -> None:
     pythons = {"python3.13": "3.13.1", "python3.11": "3.11.4", "python3": "3.14.0"}
     assert find_python(tmp_path, pythons).stdout == "python3.13\n"
     assert find_python(tmp_path, pythons, "3.11", "3.11").stdout == "python3.11\n"
     assert find_python(tmp_path, pythons, python="python3.11").stdout == "python3.11\n"
 
 
-def test_none_that_fits_is_said(tmp_path: Path) -> None:
+def test_no_supported_python(tmp_path: Path) -> None:
     outcome = find_python(tmp_path, {"python3": "3.9.2", "python3.12": "3.12.3"})
     assert outcome.returncode == 1
     assert outcome.stderr == (

@@ -1,4 +1,4 @@
-"""The composition root: what no section can see alone, and the pipelines that are shipped."""
+"""Tests of the spec of a pipeline file, of the checks between its sections, and of the shipped pipelines."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def problems(folder: Path, text: str = STREETS, *overrides: str) -> list[str]:
 
 
 @pytest.mark.parametrize("file", shipped(), ids=lambda file: file.stem)
-def test_every_shipped_pipeline_loads_shows_and_loads_again_as_the_same(file: Path, tmp_path: Path) -> None:
+def test_shipped_pipelines_load_and_round_trip(file: Path, tmp_path: Path) -> None:
     pipeline = load(file)
     assert pipeline.name == file.stem
     again = tmp_path / "again.yaml"
@@ -39,16 +39,14 @@ def test_every_shipped_pipeline_loads_shows_and_loads_again_as_the_same(file: Pa
 
 
 @pytest.mark.parametrize("file", shipped(), ids=lambda file: file.stem)
-def test_the_header_of_a_shipped_pipeline_says_command_paper_cost_and_figures(file: Path) -> None:
+def test_headers_of_shipped_pipelines_have_all_entries(file: Path) -> None:
     header = [line for line in file.read_text().splitlines() if line.startswith("#")]
     words = [line[1:].split()[0] for line in header if line[1:].split()]
     assert {"command", "paper", "cost", "expected", "measured"} <= set(words)
     assert any(f"tfseg fit {file.stem}" in line for line in header)
 
 
-def test_a_bare_name_finds_a_shipped_pipeline_and_a_file_comes_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bare_name_loads_shipped_pipeline_unless_file_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load("shapes").name == "shapes"
     monkeypatch.chdir(tmp_path)
     Path("shapes").write_text(STREETS)
@@ -63,39 +61,39 @@ def test_a_bare_name_finds_a_shipped_pipeline_and_a_file_comes_first(
         ("qqq", ""),
     ],
 )
-def test_a_bare_name_that_no_shipped_pipeline_has(name: str, hint: str) -> None:
+def test_unknown_bare_name(name: str, hint: str) -> None:
     with pytest.raises(tfseg.SpecError) as caught:
         load(name)
-    assert str(caught.value) == f"{name}: neither a file nor a shipped pipeline; `tfseg list` names those.{hint}"
+    assert str(caught.value) == f"{name}: neither a file nor a shipped pipeline; `tfseg list` lists them.{hint}"
 
 
-def test_class_weights_that_are_not_one_for_each_class(tmp_path: Path) -> None:
+def test_number_of_class_weights(tmp_path: Path) -> None:
     override = "training.loss={type: cross_entropy, class_weights: [1.0, 2.0]}"
     assert problems(tmp_path, STREETS, override) == [
         f'override "{override}": training.loss.class_weights: must be 3 weights, one for each class. Received: 2'
     ]
 
 
-def test_a_crop_that_is_off_the_output_stride_names_the_sizes_that_fit(tmp_path: Path) -> None:
+def test_crop_that_does_not_match_the_output_stride(tmp_path: Path) -> None:
     assert problems(tmp_path, STREETS.replace("crop: 64", "crop: [60, 64]")) == [
         "streets.yaml:5: data.crop: with output stride 16, height and width must be a multiple of 16. Nearest: "
         "48 or 64 for 60. Received: [60, 64]"
     ]
 
 
-def test_a_split_that_is_not_there(tmp_path: Path) -> None:
+def test_unknown_split(tmp_path: Path) -> None:
     assert problems(tmp_path, STREETS.replace("crop: 64", "train_split: trian")) == [
         'streets.yaml:5: data.train_split: no split "trian"; expected one of: train, val, test; did you mean "train"?'
     ]
 
 
-def test_channels_of_the_network_and_of_the_images(tmp_path: Path) -> None:
+def test_different_channels_of_network_and_images(tmp_path: Path) -> None:
     assert problems(tmp_path, STREETS, "model.channels=1") == [
         'override "model.channels=1": model.channels: the images of the source shapes have 3 channels. Received: 1'
     ]
 
 
-def test_samples_of_a_network_that_answers_the_same_every_time(tmp_path: Path) -> None:
+def test_samples_of_a_deterministic_network(tmp_path: Path) -> None:
     assert problems(tmp_path, STREETS, "inference.samples=8") == [
         'override "inference.samples=8": inference.samples: the network has no mc_dropout, and every pass would give '
         "the same; set it to null. Received: 8"
@@ -110,14 +108,14 @@ def test_samples_of_a_network_that_answers_the_same_every_time(tmp_path: Path) -
         assert bool(list(pipeline.network_problems(pipeline.build()))) != sampled
 
 
-def test_strides_that_the_backbone_does_not_have(tmp_path: Path) -> None:
+def test_strides_missing_in_the_backbone(tmp_path: Path) -> None:
     assert problems(tmp_path, STREETS, "model.decoder.strides=[32, 16]") == [
         'override "model.decoder.strides=[32, 16]": model.decoder.strides: small_cnn with output stride 16 has strides '
         "2, 4, 8, 16, not 32. Received: [32, 16]"
     ]
 
 
-def test_plugins_of_a_file_are_imported_only_when_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugins_are_imported_only_if_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_decoders.py").write_text(
         "import keras\n"
         "from typing import Literal\n"
@@ -140,7 +138,7 @@ def test_plugins_of_a_file_are_imported_only_when_allowed(tmp_path: Path, monkey
     assert tfseg.fit(pipeline, tmp_path / "run", verbose=False).metrics["val"]["images"] == 2
 
 
-def test_what_the_training_asks_of_the_network_in_vain_is_found_before_it_begins(tmp_path: Path) -> None:
+def test_patterns_without_a_match_are_reported_before_training(tmp_path: Path) -> None:
     file = tmp_path / "streets.yaml"
     file.write_text(STREETS)
     with pytest.raises(tfseg.TfsegError) as caught:
@@ -153,22 +151,22 @@ def test_what_the_training_asks_of_the_network_in_vain_is_found_before_it_begins
         "score_stage3/bias). Received: fc8/"
     )
     assert caught.value.exit_code == 2
-    [told] = problems(tmp_path, STREETS, "training.freeze=[fc8]")
-    assert told.startswith('override "training.freeze=[fc8]": training.freeze: found in none of the 45 layer names')
+    [message] = problems(tmp_path, STREETS, "training.freeze=[fc8]")
+    assert message.startswith('override "training.freeze=[fc8]": training.freeze: found in none of the 45 layer names')
 
 
-def test_a_run_directory_is_no_file(tmp_path: Path) -> None:
+def test_run_directory_instead_of_file(tmp_path: Path) -> None:
     (tmp_path / "pipeline.yaml").write_text(STREETS)
     with pytest.raises(tfseg.SpecError) as caught:
         load(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}: is a run directory: `tfseg fit {tmp_path} --resume` goes on with it, and its file is "
+        f"{tmp_path}: is a run directory: continue with `tfseg fit {tmp_path} --resume`, or use its file "
         f"{tmp_path}/pipeline.yaml"
     )
 
 
-def test_groups_of_the_decoder_are_told_at_their_line(tmp_path: Path) -> None:
-    [told] = problems(tmp_path, STREETS, "model.norm={type: group, groups: 4}", "model.decoder.filters=6")
-    assert told.startswith(
+def test_groups_of_the_decoder_are_reported_at_their_line(tmp_path: Path) -> None:
+    [message] = problems(tmp_path, STREETS, "model.norm={type: group, groups: 4}", "model.decoder.filters=6")
+    assert message.startswith(
         'override "model.norm={type: group, groups: 4}": model.norm.groups: must divide the channels'
     )

@@ -1,4 +1,4 @@
-"""The package of one's own components in `examples/plugin`: each works from the file to the export."""
+"""Tests of the plugin package `examples/plugin`: each component from the pipeline file to the export."""
 
 import os
 import shutil
@@ -31,14 +31,14 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     return load(PLUGIN / "stripes.yaml", OVERRIDES, allow_plugins=True)
 
 
-def test_there_is_one_for_every_slot(pipeline: Pipeline) -> None:
-    """But for whole networks, which a graph writes down."""
+def test_every_slot_has_a_component(pipeline: Pipeline) -> None:
+    """Checks all slots except `model`, whose custom form is a graph."""
     own = sys.modules["tfseg_example"].COMPONENTS
     assert set(own) == set(slots(Pipeline)) - {"model"}
 
 
-class Seen(keras.callbacks.Callback):
-    """What is on disk at the end of each epoch."""
+class FilesAtEpochEnd(keras.callbacks.Callback):
+    """Records the files on disk at the end of each epoch."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -48,10 +48,10 @@ class Seen(keras.callbacks.Callback):
         self.found.append((epoch, (self.folder / "last.keras").is_file(), "val_miou" in (logs or {})))
 
 
-def test_every_component_works_from_the_file_to_the_export(pipeline: Pipeline, tmp_path: Path) -> None:
-    seen = Seen(tmp_path / "run")
-    run = tfseg.fit(pipeline, tmp_path / "run", callbacks=[seen], verbose=False)
-    assert seen.found == [(0, True, True), (1, True, True)], "callbacks come after what saves"
+def test_components_from_file_to_export(pipeline: Pipeline, tmp_path: Path) -> None:
+    recorded = FilesAtEpochEnd(tmp_path / "run")
+    run = tfseg.fit(pipeline, tmp_path / "run", callbacks=[recorded], verbose=False)
+    assert recorded.found == [(0, True, True), (1, True, True)], "custom callbacks run after saving"
     assert run.metrics["val"]["images"] == 8
     assert pipeline.data.open(pipeline.labels).training_examples.count == 32, "quarters"
     model = run.model()
@@ -66,13 +66,13 @@ def test_every_component_works_from_the_file_to_the_export(pipeline: Pipeline, t
     with pytest.raises(tfseg.SpecError, match="the file runs the code of tfseg_example; allow it with --allow-plugins"):
         tfseg.evaluate(run, inference=use)
     both = tfseg.evaluate(run, inference=use, allow_plugins=True)
-    assert both["miou"] == run.metrics["val"]["miou"], "of a network and itself"
+    assert both["miou"] == run.metrics["val"]["miou"], "ensemble of a network and itself"
     again = tfseg.fit(replace(pipeline, inference=use), tmp_path / "again", verbose=False)
-    assert again.history[-1]["loss"] == run.history[-1]["loss"], "the same seed, the same training"
+    assert again.history[-1]["loss"] == run.history[-1]["loss"], "same seed, same training"
 
 
-def test_a_layer_of_ones_own_works_from_the_file_to_the_export(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Its arguments are those of its constructor; a run keeps it, and knows it again in another process."""
+def test_custom_layer_from_file_to_export(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Checks that constructor arguments become keys, and that another process loads the layer from the run."""
     monkeypatch.syspath_prepend(PLUGIN)
     file, allowed = PLUGIN / "layer_by_layer.yaml", {"allow_plugins": True}
     written = load(file, OVERRIDES, **allowed)
@@ -137,7 +137,7 @@ CONFIG = """
         (
             {"argument": "x=len"},
             "Own has the argument x, whose default cannot be written in a file; expected a number, a string, a list of "
-            "these or a map. Received: <built-in function len>",
+            "these or a mapping. Received: <built-in function len>",
         ),
         (
             {"config": ""},
@@ -150,7 +150,7 @@ CONFIG = """
         ),
     ],
 )
-def test_what_a_layer_of_ones_own_needs(
+def test_requirements_of_custom_layers(
     changes: dict[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"own_layer_{abs(hash((message, str(tmp_path))))}"
@@ -162,7 +162,7 @@ def test_what_a_layer_of_ones_own_needs(
     assert [each.message for each in error.value.problems] == [f'the module "{name}", slot "layers": {message}']
 
 
-def test_a_layer_of_ones_own_under_a_word_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_custom_layer_with_an_existing_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = LAYER.format(register=REGISTER, argument="x=1", config=CONFIG, component="Conv2D")
     (tmp_path / "own_conv.py").write_text(text.replace("class Own", "class Conv2D"))
     monkeypatch.syspath_prepend(tmp_path)
@@ -172,7 +172,7 @@ def test_a_layer_of_ones_own_under_a_word_that_is_taken(tmp_path: Path, monkeypa
     assert problem.message.startswith('two components have the type "conv": keras.') and "own_conv." in problem.message
 
 
-def test_a_layer_whose_config_leaves_something_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_custom_layer_with_incomplete_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = CONFIG.replace('"x": self.x', "")
     text = LAYER.format(register=REGISTER, argument="x=1", config=config, component="Own")
     (tmp_path / "own_forgetful.py").write_text(text)
@@ -186,7 +186,7 @@ def test_a_layer_whose_config_leaves_something_out(tmp_path: Path, monkeypatch: 
     assert "Own cannot be reloaded: its get_config lacks x" in str(error.value)
 
 
-def test_masks_of_ones_own(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_custom_mask(pipeline: Pipeline, tmp_path: Path) -> None:
     for split in ("train", "val"):
         for kind in ("images", "masks"):
             (tmp_path / split / kind).mkdir(parents=True)
@@ -202,23 +202,23 @@ def test_masks_of_ones_own(pipeline: Pipeline, tmp_path: Path) -> None:
     np.testing.assert_array_equal(mask[0, ::2, 0], [255, 0, 1, 2])
 
 
-def test_a_backbone_is_type_and_call(pipeline: Pipeline) -> None:
-    """All else is read off what it builds."""
+def test_backbone_of_type_and_call(pipeline: Pipeline) -> None:
+    """Checks that strides and pool indices are derived from the layers that the backbone builds."""
     features = backbone_features(pipeline.model.backbone, 3)
     assert (features.strides, features.output_stride, pools(features)) == ((2, 4), 4, ())
     assert type(pipeline.model.backbone).__name__ == "TwoStages"
 
 
 @pytest.mark.slow
-def test_an_installed_package_needs_no_permission(tmp_path: Path) -> None:
+def test_installed_package_needs_no_allow_plugins(tmp_path: Path) -> None:
     shutil.copytree(PLUGIN, tmp_path / "plugin", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build"))
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path / "site")]
     outcome = subprocess.run([*command, str(tmp_path / "plugin")], capture_output=True, text=True, check=False)
     if "Could not find a version that satisfies the requirement setuptools" in outcome.stderr:
         pytest.skip("needs the network, for setuptools")
     assert outcome.returncode == 0, outcome.stderr
-    places = [str(tmp_path / "site"), str(PLUGIN.parents[1])]
-    environment = plain_environment() | {"PYTHONPATH": os.pathsep.join(places)}
+    folders = [str(tmp_path / "site"), str(PLUGIN.parents[1])]
+    environment = plain_environment() | {"PYTHONPATH": os.pathsep.join(folders)}
     words = ["fit", str(PLUGIN / "stripes.yaml"), "training.epochs=1", "--run-dir", str(tmp_path / "run"), "-q"]
     for verb in (words, ["export", str(tmp_path / "run"), "--output", str(tmp_path / "saved"), "-q"]):
         command = [sys.executable, "-m", "tfseg", *verb]
@@ -230,17 +230,17 @@ def test_an_installed_package_needs_no_permission(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("slot", "body", "message"),
     [
-        ("backbone", "", "Own has no __call__; Backbone asks for it"),
-        ("optimizer", "", "Own has no __call__ and no learning_rate; OptimizerSpec asks for it"),
+        ("backbone", "", "Own has no __call__; required by Backbone"),
+        ("optimizer", "", "Own has no __call__ and no learning_rate; required by OptimizerSpec"),
         (
             "optimizer",
             "    def __call__(self, schedule, **how): ...",
-            "Own has no learning_rate; OptimizerSpec asks for it",
+            "Own has no learning_rate; required by OptimizerSpec",
         ),
-        ("source", "    def splits(self, root): ...", "Own has no listing and no examples; Source asks for it"),
+        ("source", "    def splits(self, root): ...", "Own has no listing and no examples; required by Source"),
     ],
 )
-def test_what_a_slot_asks_for(
+def test_required_attributes_of_a_slot(
     slot: str, body: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"own_{abs(hash((slot, body, str(tmp_path))))}"

@@ -66,8 +66,8 @@ def test_weights_can_be_transferred_to_another_output_stride(tmp_path: Path) -> 
         (
             ("model.decoder={type: fcn, strides: [8, 4]}",),
             8,
-            "model.decoder.type: fcn reads other maps of the backbone at output stride 8 than at 32, and the weights "
-            "of one network do not fill the other. Received: fcn",
+            "model.decoder.type: fcn uses other feature maps of the backbone at output stride 8 than at 32, so the "
+            "weights of one network do not fit the other. Received: fcn",
         ),
         (
             ("model.backbone={type: alexnet, form: original}", "model.decoder.upsampling=deconv"),

@@ -1,4 +1,4 @@
-"""Keras objects under the names that their classes and arguments had in earlier versions."""
+"""Tests of Keras objects with former names of classes and arguments."""
 
 import json
 import zipfile
@@ -28,7 +28,7 @@ OBJECTS = {
 
 
 def renamed_back(config: Any) -> Any:
-    """A configuration as an earlier version wrote it."""
+    """Returns a config with the former names."""
     if isinstance(config, list):
         return [renamed_back(each) for each in config]
     if not isinstance(config, dict):
@@ -47,7 +47,7 @@ def test_every_renamed_class_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-def test_an_earlier_configuration_loads(name: str) -> None:
+def test_earlier_config_loads(name: str) -> None:
     found = OBJECTS[name]()
     config = keras.saving.serialize_keras_object(found)
     old = renamed_back(config)
@@ -57,7 +57,7 @@ def test_an_earlier_configuration_loads(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-def test_a_constructor_names_the_new_argument(name: str) -> None:
+def test_constructor_with_former_argument(name: str) -> None:
     kind = type(OBJECTS[name]())
     for old, new in ARGUMENTS[name].items():
         with pytest.raises(TypeError) as error:
@@ -65,8 +65,8 @@ def test_a_constructor_names_the_new_argument(name: str) -> None:
         assert str(error.value) == f"{name}() has no argument `{old}`: it was renamed to `{new}`. Received: {old}=3"
 
 
-def test_an_earlier_model_file_loads(tmp_path: Path) -> None:
-    """Weights, optimizer and metrics of a file whose configuration has the earlier names."""
+def test_earlier_model_file_loads(tmp_path: Path) -> None:
+    """Checks weights, optimizer and metrics of a file whose config has the former names."""
     image = keras.Input((None, None, 4))
     x = layers.ParallelAtrousClassifier(3, rates=(1, 2), filters=5, name="head")(image)
     model = keras.Model(image, layers.DilatedContext(3, dilation_rates=(1, 1), name="context")(x))

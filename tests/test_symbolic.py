@@ -1,4 +1,4 @@
-"""Networks without values."""
+"""Tests of networks without weight values."""
 
 import keras
 import pytest
@@ -6,11 +6,11 @@ import pytest
 from tfseg.symbolic import symbolically
 
 
-def test_no_value_is_made_then_or_later() -> None:
-    made = []
+def test_weights_are_never_initialized() -> None:
+    shapes = []
 
     def initializer(shape: tuple[int, ...], dtype: str | None = None) -> object:
-        made.append(shape)
+        shapes.append(shape)
         return keras.ops.zeros(shape, dtype)
 
     def build() -> keras.Model:
@@ -19,11 +19,11 @@ def test_no_value_is_made_then_or_later() -> None:
 
     model = symbolically(build)
     assert [tuple(weight.shape) for weight in model.weights] == [(4, 2), (2,)]
-    with keras.StatelessScope():  # at whose end Keras fills what has no values
+    with keras.StatelessScope():  # at its end, Keras initializes variables without values
         keras.layers.Dense(3).build((None, 2))
-    assert made == []
+    assert shapes == []
 
 
-def test_what_goes_wrong_inside_comes_out() -> None:
+def test_exceptions_are_propagated() -> None:
     with pytest.raises(ValueError, match=r"^no$"):
         symbolically(lambda: (_ for _ in ()).throw(ValueError("no")))

@@ -1,4 +1,4 @@
-"""The tiers of the tests: which slow tests a commit runs, and how long a test of the core may take."""
+"""Tests of the test tiers: the selection of slow tests, and the limit of CPU time."""
 
 import os
 import subprocess
@@ -50,7 +50,7 @@ def test_quick():
 
 
 def run_pytest(folder: Path, text: str, *words: str, limits: tuple[float, float] | None = None) -> str:
-    """Output of pytest in a folder that has the plugin and one test file."""
+    """Returns the output of pytest in a folder with the plugin and one test file."""
     plugin = Path(tiers.__file__).read_text(encoding="utf-8")
     if limits:
         plugin = plugin.replace("PRINTED_FROM, REFUSED_FROM = 10.0, 30.0", f"PRINTED_FROM, REFUSED_FROM = {limits}")
@@ -66,7 +66,7 @@ def run_pytest(folder: Path, text: str, *words: str, limits: tuple[float, float]
     return outcome.stdout + outcome.stderr
 
 
-def test_each_slow_test_has_one_turn_of_six(tmp_path: Path) -> None:
+def test_slow_tests_have_one_turn_of_six(tmp_path: Path) -> None:
     ids = [f"test_suite.py::test_rotates[{number}]" for number in range(24)]
     seen = []
     for turn in range(6):
@@ -79,19 +79,19 @@ def test_each_slow_test_has_one_turn_of_six(tmp_path: Path) -> None:
     assert sorted(seen) == sorted(ids)
 
 
-def test_cases_past_the_first_ones_are_slow(tmp_path: Path) -> None:
+def test_first_cases_are_not_slow(tmp_path: Path) -> None:
     output = run_pytest(tmp_path, MANY, "-m", "not slow")
     assert "test_many[0] PASSED" in output and "test_many[1] PASSED" in output
     assert "2 passed, 3 deselected" in output
 
 
-def test_a_checkout_without_git_asks_for_a_turn(tmp_path: Path) -> None:
-    assert "--sixth commit needs a git checkout; name a turn, --sixth 0" in run_pytest(
+def test_folder_without_git(tmp_path: Path) -> None:
+    assert "--sixth commit needs a git checkout; give a turn, --sixth 0" in run_pytest(
         tmp_path, SUITE, "--sixth=commit"
     )
 
 
-def test_the_turn_is_the_number_of_commits_or_the_hash_of_a_shallow_clone(tmp_path: Path) -> None:
+def test_turn_of_commit(tmp_path: Path) -> None:
     def git(*words: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
         outcome = subprocess.run(["git", *identity, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -105,17 +105,17 @@ def test_the_turn_is_the_number_of_commits_or_the_hash_of_a_shallow_clone(tmp_pa
     assert tiers.turn_of_commit(tmp_path / "shallow") == int(git("-C", "whole", "rev-parse", "HEAD"), 16) % 6
 
 
-def test_processor_seconds_are_printed_and_refused_in_the_core(tmp_path: Path) -> None:
+def test_cpu_seconds_are_printed_and_limited_in_the_core(tmp_path: Path) -> None:
     output = run_pytest(tmp_path, BUSY, limits=(0.3, 0.5))
     assert "test_suite.py::test_in_a_child FAILED" in output
-    assert "processor seconds; a test of the core has less than 0.5. Make it smaller, or mark it with" in output
+    assert "CPU seconds; the limit for a test of the core is 0.5. Make it faster, or mark it with" in output
     assert "test_suite.py::test_may_take_longer PASSED" in output
-    assert "processor seconds, from 0.3 on" in output
-    printed = output.partition("processor seconds, from 0.3 on")[2]
+    assert "CPU seconds, from 0.3 on" in output
+    printed = output.partition("CPU seconds, from 0.3 on")[2]
     assert "test_suite.py::test_in_a_child" in printed and "test_suite.py::test_may_take_longer" in printed
     assert "test_quick" not in printed
 
 
 @pytest.mark.parametrize("option", ["6", "x"])
-def test_other_turns_are_refused(tmp_path: Path, option: str) -> None:
+def test_invalid_turns_are_rejected(tmp_path: Path, option: str) -> None:
     assert "invalid choice" in run_pytest(tmp_path, SUITE, f"--sixth={option}")

@@ -1,6 +1,6 @@
-"""Declarative semantic segmentation for TensorFlow and Keras 3: one YAML file trains, evaluates, predicts and exports.
+"""Declarative semantic segmentation for TensorFlow and Keras 3, from one YAML file per network.
 
-Names are imported when they are asked for (PEP 562): TensorFlow takes seconds to load, and `import tfseg` must not.
+Names are imported on first access (PEP 562), because loading TensorFlow takes seconds and `import tfseg` must not.
 """
 
 import importlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tfseg.runs.tune_crf import tune_crf
     from tfseg.spec.problems import SpecError
 
-_HOMES = {
+_MODULES = {
     "DataError": "tfseg.errors",
     "ExportError": "tfseg.errors",
     "Labels": "tfseg.labels",
@@ -42,7 +42,7 @@ _HOMES = {
     "retarget": "tfseg.pipeline",
     "tune_crf": "tfseg.runs.tune_crf",
 }
-_ROOMS = {
+_PACKAGES = {
     "backbones",
     "data",
     "exporting",
@@ -82,14 +82,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
+    if name in _PACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        value = getattr(importlib.import_module(_MODULES[name]), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_ROOMS})
+    return sorted({*globals(), *_MODULES, *_PACKAGES})

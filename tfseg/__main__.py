@@ -1,4 +1,4 @@
-"""`python -m tfseg`."""
+"""Entry point of `python -m tfseg`."""
 
 import sys
 

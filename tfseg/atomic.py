@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writing of files and folders."""
 
 import errno
 import fcntl
@@ -14,20 +14,20 @@ from pathlib import Path
 from tfseg.errors import RunError
 
 RANDOM = 10
-"""The bytes by which a temporary name is longer than the final one: a dot, a hyphen and what `tempfile` adds."""
+"""Number of bytes that a temporary name adds to the final one: a dot, a hyphen and 8 characters of `tempfile`."""
 
 
 @contextmanager
 def atomic_file(path: Path, final: Callable[[Path], Path] | None = None) -> Iterator[Path]:
-    """Yields a path beside `path` to write to; it takes the place of `path` when the block ends without an error.
+    """Yields a temporary path next to `path`, which replaces `path` when the block ends without an error.
 
-    The temporary name keeps the suffix, because Keras and Pillow choose a format by it. After an error the old
-    `path`, if any, is untouched and nothing is left beside it. Its writer holds a lock on the temporary file, so that
-    `sweep` tells one that is being written from one whose writer was killed.
+    The temporary name keeps the suffix, because Keras and Pillow choose the format by it. After an error, an existing
+    `path` is unchanged and the temporary file is deleted. The writer holds a lock on the temporary file, by which
+    `sweep` distinguishes a file that is being written from one whose writer was killed.
 
     Args:
-        path: the file to appear.
-        final: the name that the finished file gets instead, from its content.
+        path: Path of the file to write.
+        final: Function that returns another path for the finished file, from the temporary path. Optional.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,9 +39,9 @@ def atomic_file(path: Path, final: Callable[[Path], Path] | None = None) -> Iter
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield partial
         _sync(partial)
-        partial.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner may read
+        partial.chmod(0o666 & ~_umask())  # mkstemp creates files with mode 0600
         os.replace(partial, path if final is None else final(partial))
-    except OSError as error:  # of a full disk without a name, else with the temporary one
+    except OSError as error:  # has no file name if the disk is full, otherwise the temporary one
         if error.filename in (None, name):
             error.filename, error.filename2 = str(path), None
         raise
@@ -51,11 +51,11 @@ def atomic_file(path: Path, final: Callable[[Path], Path] | None = None) -> Iter
 
 
 def sweep(folder: Path, names: Iterable[str]) -> None:
-    """Deletes what processes that were killed while they wrote these files of `folder` have left behind.
+    """Deletes the temporary files of processes that were killed while writing files in `folder`.
 
     Args:
-        folder: where the files lie.
-        names: their names, with wildcards.
+        folder: Folder of the files.
+        names: Names of the files, with wildcards.
     """
     for name in names:
         for path in folder.glob(f".{Path(name).stem}-*{Path(name).suffix}"):
@@ -64,22 +64,22 @@ def sweep(folder: Path, names: Iterable[str]) -> None:
 
 
 def sweep_directories(path: Path) -> None:
-    """Deletes what processes that were killed while they wrote `path`, a folder, have left beside it."""
+    """Deletes the temporary folders of processes that were killed while writing the folder `path`."""
     for left in path.parent.glob(f".{glob.escape(path.name)}-{'?' * 8}"):
-        private = stat.S_IMODE(left.lstat().st_mode) == 0o700  # as `tempfile` makes folders
+        private = stat.S_IMODE(left.lstat().st_mode) == 0o700  # the mode of folders of `tempfile`
         if private and left.is_dir() and not left.is_symlink() and _is_dead(left):
             shutil.rmtree(left, ignore_errors=True)
 
 
 def longest_name(folder: Path) -> int:
-    """The most bytes of a file's name in a folder; one that does not exist yet will be like the next one above it."""
+    """Returns the maximum number of bytes of a file name in a folder, or in its nearest existing parent."""
     while not folder.is_dir():
         folder = folder.parent
     return os.pathconf(folder, "PC_NAME_MAX")
 
 
 def remove(path: Path) -> None:
-    """Deletes a file, a link (never what it leads to), or a folder and all in it."""
+    """Deletes a file, a link (but not its target), or a folder with its content."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -88,12 +88,12 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `path`; it becomes `path` when the block ends without an error.
+    """Yields an empty folder next to `path`, which is renamed to `path` when the block ends without an error.
 
-    Its writer holds a lock on it meanwhile, by which `sweep_directories` tells it from what a killed writer left.
+    The writer holds a lock on it, by which `sweep_directories` distinguishes it from a folder of a killed writer.
 
     Raises:
-        FileExistsError: `path` exists when the folder is to be moved there. It is left as it was.
+        FileExistsError: If `path` exists when the block ends. It is not changed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _is_dead(path: Path) -> bool:
-    """Whether no process holds the lock of a temporary file or folder."""
+    """Returns whether no process holds the lock of a temporary file or folder."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
@@ -134,19 +134,19 @@ def _is_dead(path: Path) -> bool:
 
 
 def check_writable(path: Path) -> None:
-    """Makes the folder for a file that is to be written later.
+    """Creates the folder of a file that is to be written later.
 
     Raises:
-        RunError: it cannot be made or written, or `path` is a folder.
+        RunError: If the folder cannot be created or is not writable, or if `path` is a folder.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
-            found = os.strerror(errno.EISDIR) if path.is_dir() else ""
+            reason = os.strerror(errno.EISDIR) if path.is_dir() else ""
     except OSError as error:
-        found = error.strerror or str(error)
-    if found:
-        raise RunError(f"{path}: cannot be written ({found}). Expected a file in a folder that may be written.")
+        reason = error.strerror or str(error)
+    if reason:
+        raise RunError(f"{path}: cannot be written ({reason}). Expected a file in a writable folder.")
 
 
 def _sync(path: Path) -> None:

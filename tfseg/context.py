@@ -1,21 +1,21 @@
-"""What the sections of a pipeline are told of each other, so that each can say what does not fit it."""
+"""Properties of other sections of a pipeline, which each section needs for its checks."""
 
 from dataclasses import dataclass
 
 from tfseg.labels import Labels
 
 Crop = int | tuple[int, int] | None
-"""Side, or height and width, of what training sees of an image; None: all of it."""
+"""Side, or height and width, of training crops; None: whole images."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The sizes that a network sees without continuing them: `multiple * k + remainder`.
+    """Image sizes that a network does not pad: `multiple * k + remainder`.
 
     Args:
-        output_stride: image pixels between two places of the deepest map.
-        multiple: the output stride, or a multiple of it where there are several scales.
-        remainder: 0 or 1; None: both, because the network continues no image.
+        output_stride: Integer, ratio of the input resolution to that of the deepest feature map.
+        multiple: Integer, the output stride, or a multiple of it for networks with several scales.
+        remainder: 0 or 1; None: either, for a network that does not pad images.
     """
 
     output_stride: int
@@ -25,13 +25,13 @@ class Grid:
 
 @dataclass(frozen=True)
 class Context:
-    """What a section cannot know by itself.
+    """Properties of other sections.
 
     Args:
-        labels: the classes.
-        channels: of the images.
-        crop: what training sees of an image.
-        grid: the sizes that crops should have for the network; None: any.
+        labels: Classes and ignore label.
+        channels: Integer, number of channels of the images.
+        crop: Size of training crops.
+        grid: Sizes that crops should have for the network; None: any.
     """
 
     labels: Labels

@@ -1,45 +1,45 @@
-"""What can go wrong by a user's hand, in words: where, what was received, what was expected, what to do."""
+"""User-facing errors. Messages contain the location, the received and the expected value, and what to do."""
 
 import re
 
 
 class TfsegError(Exception):
-    """A mistake that the user can mend. The command line prints its text alone and leaves with `exit_code`."""
+    """An error that the user can fix. The command line prints only its message and exits with `exit_code`."""
 
     exit_code = 1
 
 
 class DataError(TfsegError):
-    """An image, a mask or a list of them that cannot be used; the text names the file."""
+    """An image, a mask or a list of files that is invalid. The message contains the path of the file."""
 
 
 class WeightsError(TfsegError):
-    """A weight file that does not fit the model."""
+    """A weight file that does not match the model."""
 
 
 class RunError(TfsegError):
-    """A run directory that cannot be read, written or continued, or a training that had to stop."""
+    """A run directory that cannot be read, written or resumed, or a training that had to stop."""
 
 
 class ExportError(TfsegError):
-    """An artifact that could not be written, or that does not compute what the model computes."""
+    """An artifact that could not be written, or whose outputs differ from those of the model."""
 
 
 def one_line(error: BaseException | str) -> str:
-    """What a library said, on one line; the name of its error where it said nothing."""
+    """Returns the message of an error of a library on one line; the type of the error if the message is empty."""
     return " ".join(_plain(error).split()) or type(error).__name__
 
 
 def first_line(error: BaseException | str) -> str:
-    """The first line of what a library said, where the others would not help; as `one_line` where it said nothing."""
+    """Returns the first line of the message of an error; the type of the error if the message is empty."""
     return (_plain(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def reason(error: BaseException) -> str:
-    """The kind of an error that nobody foresaw, and the first line of what it says."""
+    """Returns the type of an unexpected error and the first line of its message."""
     return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _plain(error: BaseException | str) -> str:
-    """Without the colors that Keras puts into its messages."""
+    """Returns a message without the color codes of Keras."""
     return re.sub(r"\x1b\[[0-9;]*m", "", str(error))

@@ -1,6 +1,6 @@
-"""What Keras does not offer publicly, in one place: each with its reason, and what to do when it goes.
+"""Access to private attributes of Keras, each with its reason and a replacement for the case that Keras removes it.
 
-`tests/test_keras_internals.py` holds every one of them against a small network, at the lowest version of Keras too.
+`tests/test_keras_internals.py` checks each of them on a small network, also with the lowest supported version of Keras.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,65 +10,66 @@ import keras
 
 
 def calls(model: keras.Model) -> Iterator[Any]:
-    """Every call of a layer in a Functional model, the deepest first: `operation`, `input_tensors`, `output_tensors`.
+    """Returns all layer calls of a Functional model, deepest first: `operation`, `input_tensors`, `output_tensors`.
 
-    A layer that several inputs share is called several times, and `layer.output` knows one of them. Without
-    `_nodes_by_depth`: walk from `model.outputs` down by `producer`.
+    A shared layer is called several times, but `layer.output` is the output of one call only. Without
+    `_nodes_by_depth`: traverse the graph from `model.outputs` with `producer`.
     """
     return (node for nodes in model._nodes_by_depth.values() for node in nodes)
 
 
 def producer(tensor: keras.KerasTensor) -> tuple[keras.Operation, Any]:
-    """The layer that gave a symbolic tensor, and the call in which it did.
+    """Returns the layer that computed a symbolic tensor, and the call in which it did.
 
-    Keras's own `clone_model` and `summary` ask so. Without `_keras_history`: search `calls` of the model for the one
-    with `tensor` among its `output_tensors`.
+    Keras's `clone_model` and `summary` use the same attribute. Without `_keras_history`: search `calls` of the model
+    for the one with `tensor` among its `output_tensors`.
     """
     operation, index, _ = tensor._keras_history
     return operation, operation._inbound_nodes[index]
 
 
 def calls_of(operation: keras.Operation) -> list[Any]:
-    """The calls of one layer, in whichever model, the first one first.
+    """Returns the calls of a layer in all models, in their order.
 
-    Without `_inbound_nodes`: those of `calls(model)` whose `operation` it is.
+    Without `_inbound_nodes`: filter `calls(model)` by `operation`.
     """
     return operation._inbound_nodes
 
 
 def readers(operation: keras.Operation) -> list[keras.Operation]:
-    """What reads what a layer gives, once for each call. Without `_outbound_nodes`: find it among `calls(model)`."""
+    """Returns the consumers of a layer's outputs, once per call. Without `_outbound_nodes`: search `calls(model)`."""
     return [call.operation for call in operation._outbound_nodes]
 
 
 def rerun(model: keras.Model, inputs: list[keras.KerasTensor]) -> Any:
-    """The outputs of a Functional model for other symbolic inputs, by calls of its own layers.
+    """Computes the outputs of a Functional model for other symbolic inputs by calling its layers.
 
-    To call the model itself would hide its layers within one, from weight files, freezing and whoever walks the graph.
-    Keras's own `clone_model` does it so. Without `_run_through_graph`: call the layers in the order of `calls`.
+    Calling the model itself would nest its layers in one, which hides them from weight files, freezing and graph
+    traversal. Keras's `clone_model` works the same way. Without `_run_through_graph`: call the layers in the order of
+    `calls`.
     """
     return model._run_through_graph(inputs, operation_fn=lambda layer: layer)
 
 
 def layers_within(layer: keras.layers.Layer, *, deep: bool = True) -> Iterator[keras.layers.Layer]:
-    """The layers that a layer or a model is made of; those within them too, unless `deep` is false.
+    """Returns the sublayers of a layer or model, recursively unless `deep` is false.
 
-    A model names its own layers (`layers`), a layer none. Without `_flatten_layers`: search the attributes of the layer
-    for layers, and for lists of them, as `Layer.__setattr__` does.
+    A model has the attribute `layers`, a layer does not. Without `_flatten_layers`: search the attributes of the layer
+    for layers and lists of layers, as `Layer.__setattr__` does.
     """
     return iter(layer._flatten_layers(include_self=False, recursive=deep))
 
 
 class BetweenSumAndUpdate:
-    """Before a Keras optimizer among the bases: lets `around` decide whether an update, of summed gradients, is made.
+    """Mixin for Keras optimizers, listed before them: `around` decides whether a step, of summed gradients, is applied.
 
-    `apply` sees the gradients of one replica, and `update_step` one variable at a time: neither can leave out a whole
-    step of all replicas alike. Without `_distributed_tf_update_step`: sum the gradients in `apply`, by
+    `apply` gets the gradients of one replica, and `update_step` one variable at a time, so that neither can skip a
+    whole step in all replicas. Without `_distributed_tf_update_step`: sum the gradients in `apply` with
     `tf.distribute.get_replica_context().all_reduce`, and decide there.
     """
 
     def around(self, gradients: list[Any], update: Callable[[], None]) -> None:
-        """Calls `update` or does not; `gradients` are sums over all replicas, one for each variable."""
+        """Calls `update` or skips it. `gradients` are sums over all replicas, one per variable."""
         update()
 
     def _distributed_tf_update_step(self, distribution: Any, grads_and_vars: Any, learning_rate: Any) -> None:

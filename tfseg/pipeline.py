@@ -1,4 +1,4 @@
-"""The composition root: a pipeline file is one `Pipeline`, and only here do its sections meet."""
+"""The spec of a pipeline file. Only this module combines its sections."""
 
 import dataclasses
 import os
@@ -26,53 +26,57 @@ from tfseg.symbolic import symbolically
 from tfseg.training import Training
 
 PIPELINE, TUNED = "pipeline.yaml", "crf.yaml"
-"""Pipelines that tfseg writes into a run directory."""
+"""Names of the pipeline files in a run directory."""
 
 
 @spec
 class Pipeline:
-    """A network, its data, its training and its export: what one pipeline file says."""
+    """A pipeline file: a network, its data, its training and its export."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    """Letters, digits, `_`, `.` and `-`; exports are stored under it."""
+    """Name of the network, of letters, digits, `_`, `.` and `-`. Folder name of its exports."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Everything random follows from it: initial weights, the order of the examples, augmentation, dropout."""
+    """Random seed of initial weights, shuffling, augmentation and dropout."""
     labels: Labels
-    """The classes: `voc`, `camvid`, or names of your own."""
+    """Classes: `voc`, `camvid`, or custom names."""
     data: Data
-    """Where images and masks come from and how they are augmented."""
+    """Dataset, crops, batch size and data augmentation."""
     model: Model
-    """The network: a backbone and a decoder, or `type: graph` and its layers one by one."""
+    """Network: a backbone and a decoder, or `type: graph` with a list of layers."""
     training: Training = Training()
-    """Optimizer, schedule, loss, precision, devices."""
+    """Optimizer, learning rate schedule, loss, precision and distribution strategy."""
     inference: Inference = Inference()
-    """How images are predicted."""
+    """Inference settings."""
     export: Export = Export()
-    """What is exported and how closely it must agree with the model."""
+    """Formats to export, and their tolerances against the model."""
     plugins: tuple[str, ...] = ()
-    """Modules whose `COMPONENTS` add specs to the slots; imported only when the caller allows it."""
+    """Modules whose `COMPONENTS` add components to the slots. Imported only with `allow_plugins`."""
 
     def build(self, *, training: bool = False) -> keras.Model:
-        """A plain Functional model: `image` `[batch, height, width, channels]`, 0 to 255, to float32 `logits`.
+        """Builds a Functional model from `image` to float32 `logits`.
 
         Args:
-            training: build the form with every output that a loss may use; it shares all layers with the other form.
+            training: Boolean, whether to build the model with all outputs that a loss may use. Both forms have the same
+                layers.
+
+        Returns:
+            Model with the input `image`, `[batch, height, width, channels]`, 0 to 255.
         """
         return self.model.build(self.labels, training=training)
 
     def describe(self) -> Description:
-        """The numbers of the network. It is built without values for its weights: in a second and little memory.
+        """Returns the properties of the network, which is built without weight values, in a second and little memory.
 
         Raises:
-            ModelError: the parts do not fit, or the network cannot do what is asked of it.
+            ModelError: If components are incompatible, or if the network does not support a setting of the pipeline.
         """
-        description, faults = self.analyze()
-        if faults:
-            raise ModelError(formatted(faults))
+        description, problems = self.analyze()
+        if problems:
+            raise ModelError(formatted(problems))
         return description
 
     def analyze(self) -> tuple[Description, list[FieldProblem]]:
-        """The numbers of the network, and what it cannot do of what is asked of it."""
+        """Returns the properties of the network, and the settings of the pipeline that it does not support."""
 
         def built() -> tuple[Description, list[FieldProblem]]:
             trained = self.training.network(self.build(training=True))
@@ -81,7 +85,7 @@ class Pipeline:
         return symbolically(built)
 
     def problems(self) -> Iterator[FieldProblem]:
-        """What the sections cannot see alone, each as (path, message); the network as a whole is not built for it."""
+        """Yields the problems between sections, each as (path, message), without building the whole network."""
         grid = None if self.data.crop is None else self.model.crop_grid
         context = Context(self.labels, self.data.channels, self.data.crop, grid)
         for section in ("data", "model", "training", "inference"):
@@ -91,7 +95,7 @@ class Pipeline:
             yield ("model", "channels"), f"{message}. Received: {self.model.channels}"
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
-        """What the network to be trained cannot do of what is asked of it, read off its layers, as (path, message)."""
+        """Yields the settings that the network to be trained does not support, each as (path, message)."""
         if self.plugins:
             yield from prefixed("model", reloading_problems(model))
         yield from prefixed("model", self.model.network_problems(model))
@@ -99,12 +103,12 @@ class Pipeline:
         yield from self.deployment_problems(model)
 
     def deployment_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
-        """What a trained network cannot do of what is asked of it, read off its layers, each as (path, message)."""
+        """Yields the inference and export settings that a trained network does not support, each as (path, message)."""
         yield from prefixed("inference", self.inference.network_problems(model))
         yield from prefixed("export", self.export.network_problems(model))
 
     def split_problems(self) -> Iterator[FieldProblem]:
-        """Which splits the files do not have, where they are there already, each as (path, message)."""
+        """Yields the splits that an existing dataset does not have, each as (path, message)."""
         yield from prefixed("data", self.data.split_problems())
 
 
@@ -114,71 +118,77 @@ def load(
     """Reads a pipeline file.
 
     Args:
-        path: a YAML file, or the bare name of a shipped pipeline such as `shapes`.
-        overrides: texts such as `"model.backbone.output_stride=8"`, applied before validation.
-        allow_plugins: import the modules that the file names under `plugins`; an untrusted file could run code so.
-        look: look whether `data.root`, where it exists, has the splits; a network that is trained needs none of them.
+        path: Path of a YAML file, or the bare name of a shipped pipeline such as `shapes`.
+        overrides: Strings such as `"model.backbone.output_stride=8"`, applied before validation.
+        allow_plugins: Boolean, whether to import the modules under `plugins`. This runs their code, so allow it only
+            for trusted files.
+        look: Boolean, whether to check that `data.root`, if it exists, has the splits. A trained network needs none.
+
+    Returns:
+        The validated `Pipeline`.
 
     Raises:
-        SpecError: every mistake at once, each with file, line and dotted path.
+        SpecError: If the file has problems; it holds all of them, each with file, line and dotted path.
     """
     document, pipeline = _read(path, overrides, allow_plugins)
-    _refuse(document, [*pipeline.problems(), *(pipeline.split_problems() if look else ())])
+    _raise_problems(document, [*pipeline.problems(), *(pipeline.split_problems() if look else ())])
     return pipeline
 
 
 def check(
     path: str | os.PathLike[str], overrides: Iterable[str] = (), *, allow_plugins: bool = False
 ) -> tuple[Pipeline, Description]:
-    """Reads a pipeline file as `load` does, builds its network without values for its weights, and looks at all of it.
+    """Reads a pipeline file as `load` does, builds its network without weight values, and checks both.
 
     Raises:
-        SpecError: as `load` does; and where the network cannot do what the file asks of it.
-        ModelError: the parts of the network do not fit.
+        SpecError: As in `load`, and if the network does not support a setting of the file.
+        ModelError: If components of the network are incompatible.
     """
     document, pipeline = _read(path, overrides, allow_plugins)
-    _refuse(document, [*pipeline.problems(), *pipeline.split_problems()])
+    _raise_problems(document, [*pipeline.problems(), *pipeline.split_problems()])
     try:
-        description, faults = pipeline.analyze()
+        description, problems = pipeline.analyze()
     except ModelError as error:
-        _refuse(document, error.problems)
+        _raise_problems(document, error.problems)
         raise
-    _refuse(document, faults)
+    _raise_problems(document, problems)
     return pipeline, description
 
 
 def _read(path: str | os.PathLike[str], overrides: Iterable[str], allow_plugins: bool) -> tuple[Document, Pipeline]:
     check_named(path)
     if (own := Path(path) / PIPELINE).is_file():
-        message = f"is a run directory: `tfseg fit {path} --resume` goes on with it, and its file is {own}"
+        message = f"is a run directory: continue with `tfseg fit {path} --resume`, or use its file {own}"
         raise SpecError([Problem(str(path), "", message)])
     document = read(find(path), tuple(overrides), earlier=_written)
     return document, validate(plugged(Pipeline, document, allow_plugins=allow_plugins), document)
 
 
-def _refuse(document: Document, faults: Iterable[FieldProblem]) -> None:
-    """Raises one SpecError for all faults, each at its line, if there are any."""
-    if problems := [document.problem(keys, message, within=()) for keys, message in faults]:
-        raise SpecError(problems)
+def _raise_problems(document: Document, problems: Iterable[FieldProblem]) -> None:
+    """Raises one SpecError for all problems, each with its line, if there are any."""
+    if located := [document.problem(keys, message, within=()) for keys, message in problems]:
+        raise SpecError(located)
 
 
 def _written(path: Path) -> bool:
-    """Whether tfseg wrote the file into a run directory, perhaps an earlier version of it."""
+    """Returns whether the file is part of a run directory, possibly of an earlier version of tfseg."""
     return path.name in (PIPELINE, TUNED) and path.with_name(LABELS).is_file()
 
 
 def retarget(pipeline: Pipeline, output_stride: int) -> Pipeline:
-    """`pipeline` with its backbone at another output stride, for the same weights.
+    """Returns `pipeline` with another output stride of the backbone, for the same weights.
 
-    Strides of the backbone become dilations, or dilations strides; rates of the decoder follow. Both networks have the
-    same layers in the same order, so `model.set_weights`, `model.load_weights` and a weight file of one fill the other.
+    Replaces strides of the backbone by dilation, or dilation by strides, and adapts the atrous rates of the decoder.
+    Both networks have the same layers in the same order, so that `model.set_weights`, `model.load_weights` and weight
+    files work across them.
 
     Args:
-        pipeline: a network of a backbone and a decoder.
-        output_stride: 8, 16 or 32, as the backbone has them.
+        pipeline: Pipeline of a network with a backbone and a decoder.
+        output_stride: 8, 16 or 32, if the backbone supports it.
 
     Raises:
-        ModelError: the backbone cannot have it, the decoder does not fit then, or it reads other maps.
+        ModelError: If the backbone does not support it, if the decoder is incompatible with it, or if the decoder would
+            use other feature maps.
     """
     model = retargeted(pipeline.model, output_stride)
     changed = dataclasses.replace(pipeline, model=model)
@@ -186,8 +196,9 @@ def retarget(pipeline: Pipeline, output_stride: int) -> Pipeline:
     if before != after:
         decoder = model.decoder.type
         raise ModelError(
-            f"model.decoder.type: {decoder} reads other maps of the backbone at output stride {output_stride} than at "
-            f"{pipeline.model.output_stride}, and the weights of one network do not fill the other. Received: {decoder}"
+            f"model.decoder.type: {decoder} uses other feature maps of the backbone at output stride {output_stride} "
+            f"than at {pipeline.model.output_stride}, so the weights of one network do not fit the other. "
+            f"Received: {decoder}"
         )
     return changed
 

@@ -1,4 +1,4 @@
-"""What C++ writes to the descriptors of stdout and stderr, past Python and every logging level, turned away."""
+"""Redirection of the output that C++ code writes directly to the descriptors of stdout and stderr."""
 
 import os
 import sys
@@ -12,15 +12,15 @@ STDOUT, STDERR = 1, 2
 
 @contextmanager
 def redirected(descriptors: Sequence[int] = (STDOUT, STDERR)) -> Iterator[BinaryIO]:
-    """Nothing reaches these descriptors inside the block; yields the file that what is written goes to."""
+    """Redirects these descriptors to a temporary file inside the block, and yields the file."""
     with ExitStack() as stack:
         sink = stack.enter_context(TemporaryFile())
         for descriptor in descriptors:
             stream = sys.stdout if descriptor == STDOUT else sys.stderr
             stream.flush()
-            kept = os.dup(descriptor)
-            stack.callback(os.close, kept)
-            stack.callback(os.dup2, kept, descriptor)
+            saved = os.dup(descriptor)
+            stack.callback(os.close, saved)
+            stack.callback(os.dup2, saved, descriptor)
             stack.callback(stream.flush)
             os.dup2(sink.fileno(), descriptor)
         yield sink

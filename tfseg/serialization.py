@@ -1,4 +1,4 @@
-"""Registration of tfseg's classes with Keras, under the names that they have and had: older `.keras` files load."""
+"""Registration of tfseg's classes with Keras, under current and former names, so that older `.keras` files load."""
 
 import functools
 import inspect
@@ -20,28 +20,28 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "ParallelAtrousClassifier": {"classes": "num_classes", "hidden": "filters"},
     "PerOptimizerStep": {"accumulate": "gradient_accumulation_steps"},
 }
-"""Renamed constructor arguments: for each class, the old names and the new ones."""
+"""Renamed constructor arguments: old and new names by class."""
 CLASSES = {"PerOptimizerStep": "PerUpdate"}
-"""Renamed classes: the new names and the old ones."""
+"""Renamed classes: old names by new name."""
 
 
 def serializable(cls: T) -> T:
     """Registers a class as a Keras object of the package `tfseg`.
 
-    Where `CLASSES` and `ARGUMENTS` have an earlier name, a saved configuration with it loads; a constructor that is
-    called with it raises TypeError and names the new one.
+    A saved config with a former name of `CLASSES` or `ARGUMENTS` loads. A constructor called with a former name of an
+    argument raises TypeError with the new one.
     """
     renamed = ARGUMENTS.get(cls.__name__, {})
     if renamed:
         _translate_config(cls, renamed)
-        _answer_old_names(cls, renamed)
+        _reject_old_names(cls, renamed)
     if (former := CLASSES.get(cls.__name__)) is not None:
         keras.saving.get_custom_objects()[f"{PACKAGE}>{former}"] = cls
     return keras.saving.register_keras_serializable(package=PACKAGE)(cls)
 
 
 def _translate_config(cls: Any, renamed: dict[str, str]) -> None:
-    """Makes `from_config` take the old names too."""
+    """Makes `from_config` accept the old names too."""
     make = cls.from_config.__func__
 
     @functools.wraps(make)
@@ -51,8 +51,8 @@ def _translate_config(cls: Any, renamed: dict[str, str]) -> None:
     cls.from_config = classmethod(from_config)
 
 
-def _answer_old_names(cls: Any, renamed: dict[str, str]) -> None:
-    """Makes the constructor name the new argument when it is called with an old one."""
+def _reject_old_names(cls: Any, renamed: dict[str, str]) -> None:
+    """Makes the constructor raise TypeError with the new name if it is called with an old one."""
     construct = cls.__init__
 
     @functools.wraps(construct)

@@ -1,4 +1,4 @@
-"""The pipeline files that come with tfseg."""
+"""Pipeline files that are shipped with tfseg."""
 
 import difflib
 import os
@@ -8,32 +8,32 @@ from pathlib import Path
 from tfseg.spec.docstrings import first_sentence
 from tfseg.spec.problems import Problem, SpecError
 
-_PLACES = (Path(__file__).parent / "pipelines", Path(__file__).parent.parent / "pipelines")
-SHIPPED = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
-"""Where they lie: inside an installed package, beside the sources of a checkout."""
+_FOLDERS = (Path(__file__).parent / "pipelines", Path(__file__).parent.parent / "pipelines")
+SHIPPED = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])
+"""Folder of the shipped pipelines: inside an installed package, or next to the sources of a checkout."""
 
 
 def find(path: str | os.PathLike[str]) -> Path:
-    """The file itself, or the shipped pipeline of that bare name."""
+    """Returns `path` if the file exists, otherwise the shipped pipeline of that bare name."""
     path = Path(path)
     shipped = SHIPPED / f"{path}.yaml"
     return shipped if not path.exists() and path.name == str(path) and shipped.is_file() else path
 
 
 def check_named(path: str | os.PathLike[str]) -> None:
-    """Raises SpecError, with the names that are near, where a bare name is neither a file nor a shipped pipeline."""
+    """Raises SpecError, with similar names, if a bare name is neither a file nor a shipped pipeline."""
     path = Path(path)
     if find(path).exists() or path.name != str(path) or path.suffix or os.path.lexists(path):
         return
     names = [file.stem for file in shipped()]
     near = difflib.get_close_matches(path.name, names, n=1) or [each for each in names if path.name in each][:3]
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    message = f"neither a file nor a shipped pipeline; `tfseg list` names those.{hint}"
+    message = f"neither a file nor a shipped pipeline; `tfseg list` lists them.{hint}"
     raise SpecError([Problem(str(path), "", message)])
 
 
 def shipped() -> tuple[Path, ...]:
-    """The pipeline files that come with tfseg, by name."""
+    """Returns the paths of the shipped pipelines, sorted by name."""
     return tuple(sorted(SHIPPED.glob("*.yaml")))
 
 

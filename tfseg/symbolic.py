@@ -1,4 +1,4 @@
-"""Networks whose weights have shapes but no values, for whoever wants to look at them only."""
+"""Symbolic networks, whose weights have shapes but no values."""
 
 import random
 from collections.abc import Callable
@@ -11,11 +11,12 @@ T = TypeVar("T")
 
 
 def symbolically(build: Callable[[], T]) -> T:
-    """What `build()` returns; networks that it makes have no values in their weights: it takes a second and no memory.
+    """Calls `build` and returns its result. Networks that it builds have no weight values, in about a second and
+    without their memory.
 
-    Keras keeps a list of variables without values, for each thread its own, and gives them values at the next
-    occasion, which for a large network is seconds and gigabytes for nothing. The list of a thread that ends is gone.
-    Layers draw their seeds from `random`, which is left as it was: to look at a network changes no other.
+    Keras keeps a list of uninitialized variables per thread and initializes them at the next opportunity, which takes
+    seconds and gigabytes for a large network. `build` runs in its own thread, whose list is discarded at its end.
+    Layers draw their seeds from `random`, whose state is restored, so that other networks are not affected.
 
     Example:
 

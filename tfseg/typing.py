@@ -1,4 +1,4 @@
-"""Types of public signatures."""
+"""Types for public signatures."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,5 +9,5 @@ else:
     class Tensor:
         """A tensor of the Keras backend, symbolic or with values, or an array that converts to one.
 
-        Type checkers take it as `Any`, because the backends have no common type.
+        Type checkers treat it as `Any`, because the backends have no common type.
         """

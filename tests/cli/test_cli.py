@@ -461,7 +461,7 @@ def test_options_of_other_tools_are_answered_with_a_field(name: str, tiny: str, 
         ("backbone=unet", "backbone: unknown key; it belongs at model.backbone. Known keys:"),
         ("backbone=unet", '; "unet" is a choice of model.decoder'),
         ("model.backbone=unet", 'received "unet"; "unet" is a choice of model.decoder'),
-        ("model.grid=none", 'model.grid: expected "auto" or a whole number from 0 to 1 or null; received "none"'),
+        ("model.grid=none", 'model.grid: expected "auto" or an integer from 0 to 1 or null; received "none"'),
     ],
 )
 def test_keys_of_other_tools_are_answered_with_ours(override: str, told: str, tiny: str, said: Said) -> None:

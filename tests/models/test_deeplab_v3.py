@@ -99,5 +99,5 @@ def test_arguments_without_effect_are_reported() -> None:
     for options, needed in (({}, "separable: true"), ({"rates": (), "separable": True}, "rates")):
         with pytest.raises(SpecError, match=f"has no effect without {needed}. Received: false"):
             DeepLabV3(depthwise_norm=False, **options)
-    with pytest.raises(SpecError, match="expected a whole number of at least 1"):
+    with pytest.raises(SpecError, match="expected an integer of at least 1"):
         DeepLabV3(rates=(6, 0))

@@ -180,7 +180,7 @@ def test_unknown_layers_are_rejected(tmp_path: Path) -> None:
     assert errors(text, tmp_path) == [
         f"file:4: model.layers.0.layer: expected a layer; did you mean \"conv\"?; layers: {known}. Received: 'convv'",
         f"file:5: model.layers.1.layer: expected a layer; layers: {known}. Received: None",
-        "file:6: model.layers.2: expected a map with the keys name and layer. Received: 'conv'",
+        "file:6: model.layers.2: expected a mapping with the keys name and layer. Received: 'conv'",
     ]
 
 

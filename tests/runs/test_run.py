@@ -400,7 +400,7 @@ def test_a_result_that_cannot_be_written_is_noticed_before_anything_is_measured(
     (tmp_path / "file").touch()
     for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "file" / "x", "File exists")):
         assert refusal(tfseg.evaluate, run, output=path) == (
-            f"{path}: cannot be written ({reason}). Expected a file in a folder that may be written."
+            f"{path}: cannot be written ({reason}). Expected a file in a writable folder."
         )
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

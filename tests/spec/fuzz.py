@@ -1,4 +1,4 @@
-"""Mutated pipeline files: each must give a value or a `SpecError`, whatever was done to it."""
+"""Fuzzing of pipeline files: every mutated file must give a value or a `SpecError`."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfseg.spec import SpecError, dump, json_schema
-from tfseg.spec.nodes import Place
+from tfseg.spec.nodes import Origin
 from tfseg.spec.paths import dotted
 from tfseg.spec.yaml12 import compose
 
@@ -58,12 +58,12 @@ OVERRIDES = (
 
 @dataclass(frozen=True)
 class Target:
-    """What is fuzzed.
+    """Target of fuzzing.
 
     Args:
-        load: takes a path and overrides, gives a value or raises `SpecError`.
-        type_: the spec type of the values.
-        folder: where valid files lie.
+        load: Function from a path and overrides to a value; raises `SpecError`.
+        type_: Spec type of the values.
+        folder: Folder of valid files.
     """
 
     load: Callable[[Path, Sequence[str]], Any]
@@ -72,11 +72,11 @@ class Target:
 
 
 def fuzz(target: Target, folder: Path, examples: int) -> Counter[str]:
-    """Loads `examples` mutated files, written to `folder`; counts how they ended.
+    """Loads `examples` mutated files, written to `folder`, and counts values and errors.
 
-    A file that loads must also be shown as one that loads to an equal value, and be valid by the JSON Schema.
+    The value of a file that loads must survive `dump` and `load`, and the file must be valid by the JSON Schema.
     """
-    shutil.copytree(target.folder, folder, dirs_exist_ok=True)  # so that what files include lies beside them
+    shutil.copytree(target.folder, folder, dirs_exist_ok=True)  # for the files that others include
     texts = [file.read_text(encoding="utf-8") for file in sorted(target.folder.glob("*.yaml"))]
     schema = jsonschema.Draft202012Validator(json_schema(target.type_))
     counts: Counter[str] = Counter()
@@ -99,7 +99,7 @@ def fuzz(target: Target, folder: Path, examples: int) -> Counter[str]:
             counts["error"] += 1
             assert error.problems
             assert all(problem.where and problem.message for problem in error.problems)
-            assert len(str(error).split("\n")) == len(error.problems), "a line for each"
+            assert len(str(error).split("\n")) == len(error.problems), "one line per problem"
             return
         counts["value"] += 1
         shown = dump(value)
@@ -112,17 +112,17 @@ def fuzz(target: Target, folder: Path, examples: int) -> Counter[str]:
 
 
 def sweep(target: Target) -> Counter[str]:
-    """Puts every odd value at every place of every file, one at a time; counts how they ended.
+    """Sets every odd value at every path of every file, one at a time, and counts values and errors.
 
-    Defaults are places too. A list's first item stands for all.
+    Includes the paths of defaults. Only the first item of each list is changed.
     """
     counts: Counter[str] = Counter()
     seen: set[str] = set()
     for file in sorted(target.folder.glob("*.yaml")):
         data = plain(dump(target.load(file, ())))
-        places = {dotted(path) for path in paths(data) if path and all(key in (0, str(key)) for key in path)} - seen
-        seen |= places
-        for override in (f"{place}={flow(value)}" for place in sorted(places) for value in ODD):
+        new = {dotted(path) for path in paths(data) if path and all(key in (0, str(key)) for key in path)} - seen
+        seen |= new
+        for override in (f"{path}={flow(value)}" for path in sorted(new) for value in ODD):
             try:
                 target.load(file, [override])
                 counts["value"] += 1
@@ -133,23 +133,23 @@ def sweep(target: Target) -> Counter[str]:
 
 
 def flow(value: Any) -> str:
-    """A value as YAML on one line."""
+    """Returns a value as YAML on one line."""
     return json.dumps(value).replace("Infinity", ".inf").replace("NaN", ".nan")
 
 
 def plain(text: str) -> Any:
-    """The data of a YAML text by itself; `include` is not followed."""
-    return compose(text, lambda line: Place("text", line), Path(), (), []).plain
+    """Returns the data of a YAML text without reading its includes."""
+    return compose(text, lambda line: Origin("text", line), Path(), (), []).plain
 
 
 def as_json(data: Any) -> Any:
-    """`data` through JSON's text: keys are text, lists are lists."""
+    """Converts `data` to JSON and back: keys become strings, tuples become lists."""
     return json.loads(json.dumps(data))
 
 
 @st.composite
 def mutated(draw: st.DrawFn, files: Sequence[tuple[str, Any]]) -> tuple[bytes, list[str]]:
-    """Content made from a file's text or data by up to three changes, and up to two overrides."""
+    """Draws content, a file's text or data with up to three changes, and up to two overrides."""
     text, data = files[draw(st.integers(0, len(files) - 1))]
     keys = [".".join(map(str, path)) for path in paths(data) if path]
     if draw(st.booleans()):
@@ -168,7 +168,7 @@ def mutated(draw: st.DrawFn, files: Sequence[tuple[str, Any]]) -> tuple[bytes, l
 
 
 def edited(draw: st.DrawFn, text: str) -> str:
-    """A text with a line or a few characters dropped, doubled, moved, or put in."""
+    """Returns a text with a line or a few characters deleted, repeated, moved or inserted."""
     lines = text.splitlines(keepends=True)
     at, line = draw(st.integers(0, len(text))), draw(st.integers(0, max(0, len(lines) - 1)))
     match draw(st.sampled_from(("insert", "insert", "replace", "drop", "double", "move", "indent", "value", "cut"))):
@@ -193,12 +193,12 @@ def edited(draw: st.DrawFn, text: str) -> str:
 
 
 def changed(draw: st.DrawFn, data: Any) -> Any:
-    """Data with one value removed, replaced, renamed, or taken from elsewhere."""
+    """Returns data with one value deleted, replaced, renamed, or copied from another path."""
     data = listed(data)
-    places = [path for path in paths(data) if path]
-    if not places:
+    candidates = [path for path in paths(data) if path]
+    if not candidates:
         return data
-    path = draw(st.sampled_from(places))
+    path = draw(st.sampled_from(candidates))
     holder, key = at(data, path[:-1]), path[-1]
     match draw(
         st.sampled_from(("drop", "replace", "replace", "nudge", "nudge", "nudge", "rename", "copy", "wrap", "add"))
@@ -214,7 +214,7 @@ def changed(draw: st.DrawFn, data: Any) -> Any:
             cut = draw(st.integers(0, len(name)))
             holder[name[:cut] + draw(st.sampled_from(("", "x", "_", name[:1]))) + name[cut + 1 :]] = holder.pop(key)
         case "copy":
-            holder[key] = copy.deepcopy(at(data, draw(st.sampled_from(places))))
+            holder[key] = copy.deepcopy(at(data, draw(st.sampled_from(candidates))))
         case "wrap":
             holder[key] = draw(st.sampled_from(([holder[key]], {"type": holder[key]}, {"x": holder[key]})))
         case _ if isinstance(holder[key], dict):
@@ -225,7 +225,7 @@ def changed(draw: st.DrawFn, data: Any) -> Any:
 
 
 def nudged(draw: st.DrawFn, value: Any) -> Any:
-    """A value of the same kind, likely a right one too."""
+    """Returns a value of the same type, which is likely valid."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
@@ -238,7 +238,7 @@ def nudged(draw: st.DrawFn, value: Any) -> Any:
 
 
 def paths(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths of all values in `data`."""
+    """Yields the paths of all values in `data`."""
     yield path
     if isinstance(data, dict | list | tuple):
         for key, value in data.items() if isinstance(data, dict) else enumerate(data):
@@ -252,7 +252,7 @@ def at(data: Any, path: Sequence[Any]) -> Any:
 
 
 def listed(data: Any) -> Any:
-    """A copy of `data` with lists for tuples."""
+    """Returns a copy of `data` with lists instead of tuples."""
     if isinstance(data, dict):
         return {key: listed(value) for key, value in data.items()}
     return [listed(value) for value in data] if isinstance(data, list | tuple) else data

@@ -1,4 +1,4 @@
-"""A small spec type with one of everything that pipeline files use: what the tests of `tfseg.spec` read and fuzz."""
+"""Small spec type with all features of pipeline files, for the tests of `tfseg.spec`."""
 
 from typing import Annotated, Literal
 
@@ -12,14 +12,14 @@ from tfseg.spec import BY_TYPE, ByType, InvalidFields, Location, spec
 class Small:
     """A small backbone.
 
-    Its second paragraph is not for editors.
+    The second paragraph is not part of the JSON Schema.
     """
 
     type: Literal["small"] = "small"
     width: Annotated[float, Field(gt=0)] = 1.0
     """Scales the number of channels."""
     weights: Literal["imagenet"] | Location | None = None
-    """Where the first weights come from."""
+    """Initial weights."""
 
 
 @spec
@@ -28,25 +28,25 @@ class Deep:
 
     type: Literal["deep"] = "deep"
     output_stride: Literal[8, 16, 32] = 32
-    """How much smaller the deepest features are."""
+    """Ratio of input to feature resolution."""
 
 
 @spec
 class Skips:
-    """Scores at several strides."""
+    """Class scores at several strides."""
 
     type: Literal["skips"] = "skips"
     strides: Annotated[tuple[int, ...], Field(min_length=1)] = (32, 16, 8)
-    """The strides that are scored."""
+    """Strides of the feature maps."""
 
 
 @spec
 class Unpooling:
-    """A mirrored encoder. It needs a number of stages."""
+    """A mirrored encoder with a required number of stages."""
 
     type: Literal["unpooling"] = "unpooling"
     stages: Annotated[int, Field(ge=1, le=9)]
-    """How often it unpools."""
+    """Number of unpooling layers."""
 
 
 @spec
@@ -57,9 +57,9 @@ class Net:
     backbone: Annotated[Small | Deep, BY_TYPE]
     """The encoder."""
     decoder: Annotated[Skips | Unpooling, BY_TYPE] = Skips()
-    """What scores its features."""
+    """The decoder."""
     refine: Annotated[Unpooling | None, BY_TYPE] = None
-    """What follows the scores."""
+    """Refinement of the scores."""
 
     @model_validator(mode="after")
     def _deep_enough(self) -> "Net":
@@ -72,7 +72,7 @@ class Net:
                             "decoder",
                             "strides",
                         ),
-                        f"stride {deepest} is deeper than output_stride; name less",
+                        f"stride {deepest} is larger than output_stride; omit it",
                     )
                 )
         return self
@@ -93,9 +93,9 @@ class Scale:
 
     type: Literal["scale"] = "scale"
     scale: tuple[float, float] | tuple[float, ...] = (0.5, 2.0)
-    """Least and greatest factor."""
+    """Smallest and largest factor."""
     max: Annotated[float, Field(gt=0)] = 2.0
-    """Greatest factor."""
+    """Largest factor."""
 
 
 @spec
@@ -104,7 +104,7 @@ class Flip:
 
     type: Literal["flip"] = "flip"
     probability: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """How often."""
+    """Probability of a flip."""
 
 
 @spec
@@ -116,23 +116,23 @@ class Data:
     crop: Annotated[int, Field(ge=1)] | tuple[int, int] | None = None
     """The size of a training example."""
     augment: tuple[Annotated[Scale | Flip, BY_TYPE], ...] = ()
-    """What is done to an example."""
+    """Data augmentation."""
     mapping: dict[int, int] | None = None
-    """Class ids by the ids of the files."""
+    """Mapping from ids of the files to class ids."""
     weights: Literal["median", "inverse"] | tuple[float, ...] | None = None
-    """The weights of the classes."""
+    """Class weights."""
     cache: bool = False
-    """Keep decoded images."""
+    """Boolean, whether to cache decoded images."""
 
 
 @spec
 class Recipe:
-    """A whole file."""
+    """A pipeline file."""
 
     name: Annotated[str, Field(min_length=1, pattern="^[a-z0-9_]+$")]
-    """The name of what is made."""
+    """Name of the network."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Where all randomness starts."""
+    """Random seed."""
     labels: Labels
     """The classes."""
     model: Annotated[Net | Listed, ByType(default="net")]
@@ -142,10 +142,10 @@ class Recipe:
     rates: dict[str, float] | None = None
     """Learning rates by pattern."""
     plugins: tuple[str, ...] = ()
-    """Modules with more components."""
+    """Modules with further components."""
 
     @model_validator(mode="after")
     def _weighted(self) -> "Recipe":
         if isinstance(self.data.weights, tuple) and len(self.data.weights) != self.labels.count:
-            raise ValueError(f"{len(self.data.weights)} weights for {self.labels.count} classes; give one for each")
+            raise ValueError(f"{len(self.data.weights)} weights for {self.labels.count} classes; give one per class")
         return self

@@ -1,4 +1,4 @@
-"""Fields whose defaults and texts are those of what a spec builds."""
+"""Tests of fields derived from the arguments of the class that a spec builds."""
 
 import inspect
 from typing import Literal
@@ -13,15 +13,15 @@ from tfseg.spec.derive import Arguments
 
 
 class Blur:
-    """Blurs.
+    """Blurs an image.
 
     Args:
-        size: height and width
+        size: Height and width
             of the window.
-        times: how often.
+        times: Number of passes.
 
     Raises:
-        size: never.
+        size: Never.
     """
 
     def __init__(self, size: int = 3, times: int = 1, **kwargs: object) -> None:
@@ -33,29 +33,29 @@ BLUR = Arguments(Blur)
 
 @spec
 class Blurred:
-    """A spec of it."""
+    """Spec of `Blur`."""
 
     type: Literal["blurred"] = "blurred"
     size: int = BLUR("size", ge=1)
     times: int = BLUR("times", 2)
 
 
-def test_defaults_and_texts() -> None:
+def test_defaults_and_descriptions() -> None:
     fields = Blurred.__pydantic_fields__  # type: ignore[attr-defined]
     assert (fields["size"].description, fields["times"].description) == (
         "Height and width of the window.",
-        "How often.",
+        "Number of passes.",
     )
     assert BLUR.of(Blurred()) == {"size": 3, "times": 2}
-    with pytest.raises(Exception, match="size: expected a whole number of at least 1; received 0"):
+    with pytest.raises(Exception, match="size: expected an integer of at least 1; received 0"):
         Blurred(size=0)
     with pytest.raises(KeyError):
         BLUR("no_such_argument")
 
 
 @pytest.mark.parametrize("kind", [DeepLabV3, DeepLabV3Plus, refine.CrfRnn])
-def test_what_begins_differently(kind: type) -> None:
-    """Everything else begins as the layer does."""
+def test_defaults_that_differ_from_the_layer(kind: type) -> None:
+    """Checks that all other defaults are those of the layer."""
     layer = CrfRnn if kind is refine.CrfRnn else AtrousSpatialPyramidPooling
     parameters = inspect.signature(layer).parameters
     fields = kind.__pydantic_fields__  # type: ignore[attr-defined]

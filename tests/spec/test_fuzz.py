@@ -1,4 +1,4 @@
-"""At least 2,000 mutated files: a value or a `SpecError`, never another exception."""
+"""Tests with at least 2,000 mutated files: each gives a value or a `SpecError`, never another exception."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +13,12 @@ FOLDER = Path(__file__).parent
 
 
 def recipe() -> Target:
-    """The small spec type of these tests."""
+    """Returns the small spec type of these tests as a target."""
     return Target(lambda path, overrides: validate(Recipe, read(path, overrides)), Recipe, FOLDER / "files")
 
 
 def pipeline() -> Target:
-    """Pipelines, starting from the shipped ones."""
+    """Returns the pipelines as a target, starting from the shipped ones."""
     module = pytest.importorskip("tfseg.pipeline")
     return Target(module.load, module.Pipeline, FOLDER.parents[1] / "pipelines")
 
@@ -26,15 +26,13 @@ def pipeline() -> Target:
 @pytest.mark.parametrize(
     ("target", "examples"), [(recipe, 300), (pipeline, 150), pytest.param(pipeline, 2000, marks=pytest.mark.slow)]
 )
-def test_a_mutated_file_gives_a_value_or_a_spec_error(
-    target: Callable[[], Target], examples: int, tmp_path: Path
-) -> None:
+def test_mutated_files_give_value_or_spec_error(target: Callable[[], Target], examples: int, tmp_path: Path) -> None:
     counts = fuzz(target(), tmp_path, examples)
     assert counts.total() >= examples
-    assert min(counts["value"], counts["error"]) >= examples // 20, f"all alike, which shows nothing: {counts}"
+    assert min(counts["value"], counts["error"]) >= examples // 20, f"nearly all results are of one kind: {counts}"
 
 
 @pytest.mark.parametrize("target", [recipe, pytest.param(pipeline, marks=pytest.mark.slow)])
-def test_any_value_anywhere_gives_a_value_or_a_spec_error(target: Callable[[], Target]) -> None:
+def test_odd_values_give_value_or_spec_error(target: Callable[[], Target]) -> None:
     counts = sweep(target())
-    assert min(counts["value"], counts["error"]) >= 50, f"all alike, which shows nothing: {counts}"
+    assert min(counts["value"], counts["error"]) >= 50, f"nearly all results are of one kind: {counts}"

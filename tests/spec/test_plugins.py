@@ -1,4 +1,4 @@
-"""A user's own specs in the slots: by the file's `plugins`, and by entry points."""
+"""Tests of plugins, from the `plugins` of a file and from entry points."""
 # ruff: noqa: E501  (a message is one line)
 
 import itertools
@@ -22,11 +22,11 @@ from tfseg.spec import spec
 
 @spec
 class Tiny:
-    """The user's own backbone."""
+    """A custom backbone."""
 
     type: Literal["tiny"] = "tiny"
     depth: int = 2
-    """How deep."""
+    """Depth."""
 
 
 @spec
@@ -49,7 +49,7 @@ numbers = itertools.count()
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Writes a module of a fresh name and gives the name."""
+    """Writes a module with a new name and returns the name."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
 
@@ -67,39 +67,41 @@ def load(text: str, allow_plugins: bool = True) -> Any:
     return validate(plugged(Recipe, document, allow_plugins=allow_plugins), document)
 
 
-def test_a_files_plugins_widen_its_slots(module: Any) -> None:
+def test_plugins_extend_slots(module: Any) -> None:
     text = f"plugins: [{module()}]\n{FILE}"
     value = load(text)
     assert (type(value.model.backbone).__name__, value.model.backbone.depth) == ("Tiny", 3)
     assert [item.type for item in value.data.augment] == ["blur", "flip"]
     assert isinstance(value, Recipe)
     assert isinstance(value.model, Net)
-    assert load(text) == value == load(dump(value)), "one and the same class each time"
+    assert load(text) == value == load(dump(value)), "the class is cached"
 
 
-def test_checks_and_defaults_of_the_widened_specs_stay(module: Any) -> None:
+def test_validators_and_defaults_of_widened_specs(module: Any) -> None:
     name = module()
     value = load(f"plugins: [{name}]\nname: a\nlabels: voc\nmodel: {{backbone: small}}")
     assert value.model.backbone == Small()
     assert (value.data.crop, value.data.augment) == (None, ())
-    assert load(dump(value)) == value, "defaults are of the widened classes too"
+    assert load(dump(value)) == value, "defaults are of the widened classes"
     with pytest.raises(SpecError) as caught:
         load(f"plugins: [{name}]\nname: a\nlabels: voc\nmodel: {{backbone: {{type: deep, output_stride: 8}}}}")
-    message = "x.yaml:4: model.decoder.strides: stride 32 is deeper than output_stride; name less"
+    message = "x.yaml:4: model.decoder.strides: stride 32 is larger than output_stride; omit it"
     assert str(caught.value) == message
 
 
-def test_errors_and_the_schema_know_the_new_types(module: Any) -> None:
+def test_messages_include_types_of_plugins(module: Any) -> None:
     with pytest.raises(SpecError) as caught:
         load(f"plugins: [{module()}]\nname: a\nlabels: voc\nmodel: {{backbone: tinny}}")
     message = (
         'x.yaml:4: model.backbone: expected one of "small", "deep", "tiny"; received "tinny"; did you mean "tiny"?'
     )
     assert str(caught.value) == message
-    assert "Small" in str(json_schema(Recipe)) and "Tiny" not in str(json_schema(Recipe)), "the plain type is untouched"
+    assert "Small" in str(json_schema(Recipe)) and "Tiny" not in str(json_schema(Recipe)), (
+        "the original type is unchanged"
+    )
 
 
-def test_python_code_is_run_only_when_that_is_allowed(module: Any) -> None:
+def test_code_runs_only_if_allowed(module: Any) -> None:
     name = module("raise SystemError('ran')")
     with pytest.raises(SpecError) as caught:
         load(f"name: a\nplugins: [{name}]", allow_plugins=False)
@@ -129,19 +131,19 @@ def test_python_code_is_run_only_when_that_is_allowed(module: Any) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_plugin(module: Any, code: str, message: str) -> None:
+def test_messages_about_invalid_plugins(module: Any, code: str, message: str) -> None:
     name = module(code)
     with pytest.raises(SpecError) as caught:
         load(f"name: a\nplugins: [{name}]")
     assert str(caught.value) == f"x.yaml:2: plugins: {message.replace('NAME', name)}"
 
 
-def test_a_module_that_does_not_exist() -> None:
+def test_missing_module() -> None:
     with pytest.raises(SpecError) as caught:
         plugged(Recipe, _document(plugins=("no_such_module_here",)), allow_plugins=True)
     message = (
-        "plugins: cannot import \"no_such_module_here\": ModuleNotFoundError: No module named 'no_such_module_here'. "
-        "Modules are found where Python finds them: install it, or set PYTHONPATH"
+        "plugins: cannot import \"no_such_module_here\": ModuleNotFoundError: No module named 'no_such_module_here'; "
+        "install it, or add its folder to PYTHONPATH"
     )
     assert str(caught.value) == message
 
@@ -151,15 +153,15 @@ def _document(**data: Any) -> Any:
 
 
 @pytest.fixture
-def unsearched() -> Iterator[None]:
-    """Packages are searched for entry points anew, in this test and after it."""
+def uncached() -> Iterator[None]:
+    """Clears the cache of entry points before and after the test."""
     installed.cache_clear()
     yield
     installed.cache_clear()
 
 
-@pytest.mark.usefixtures("unsearched")
-def test_installed_packages_widen_by_entry_points(module: Any, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("uncached")
+def test_entry_points_extend_slots(module: Any, tmp_path: Path) -> None:
     info = tmp_path / "own_things-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-things\nVersion: 1.0\n")
@@ -175,32 +177,32 @@ def test_installed_packages_widen_by_entry_points(module: Any, tmp_path: Path) -
     )
 
 
-def test_nothing_to_add_leaves_the_type_as_it_is() -> None:
+def test_type_is_unchanged_without_components() -> None:
     assert widen(Recipe, {"backbone": ()}) is Recipe
 
 
 @spec
 class Blur:
-    """The user's own augmentation."""
+    """A custom augmentation."""
 
     type: Literal["blur"] = "blur"
 
 
 @spec
-class Made:
-    """A spec whose default is made, and holds specs itself."""
+class WithFactory:
+    """A spec with a default factory whose value has specs."""
 
     data: Data = Field(default_factory=lambda: Data(augment=(Flip(),)))
-    """Made anew."""
+    """Value of the factory."""
 
 
-def test_defaults_that_are_made_are_widened() -> None:
-    wide = widen(Made, {"augment": (Blur,)})
+def test_default_factories_are_widened() -> None:
+    wide = widen(WithFactory, {"augment": (Blur,)})
     assert wide() == validate(wide, _document(data={"augment": ("flip",)}))
     assert validate(wide, _document(data={"augment": ("blur",)})).data.augment == (Blur(),)
 
 
-def test_a_spec_that_is_there_already_changes_nothing() -> None:
+def test_existing_spec_is_not_added_twice() -> None:
     value = validate(
         widen(Recipe, {"backbone": (Deep,)}), _document(name="a", labels="voc", model={"backbone": "deep"})
     )

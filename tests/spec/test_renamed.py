@@ -1,4 +1,4 @@
-"""Renamed keys and choices: a user's file is told the new name, a file of an earlier run is read with it."""
+"""Tests of renamed keys and choices: errors in a user's file, converted in the file of an earlier run."""
 
 from pathlib import Path
 
@@ -39,18 +39,18 @@ LABELS = '{"names": ["ground", "disc"], "ignore": 255}'
 
 
 def written(folder: Path, text: str = OLD, name: str = "pipeline.yaml") -> Path:
-    """A run directory as an earlier version left it."""
+    """Writes the pipeline file of a run directory of an earlier version."""
     (folder / "labels.json").write_text(LABELS)
     (folder / name).write_text(text)
     return folder / name
 
 
-def test_a_users_file_is_told_the_new_name(tmp_path: Path) -> None:
+def test_messages_for_a_users_file(tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
     file.write_text(OLD)
     with pytest.raises(tfseg.SpecError) as error:
         load(file)
-    moved = "moved to model.norm.{0}; for this part alone, model.norm.{0}.{1}. Received: {2}"
+    moved = "moved to model.norm.{0}; for this part only, model.norm.{0}.{1}. Received: {2}"
     choices = 'expected one of "scale", "rotate", "flip", "color_jitter"'
     assert sorted(str(error.value).splitlines()) == sorted([
         f"{file}:2: labels.colours: renamed to colors. Received: a list of 2 items",
@@ -67,14 +67,14 @@ def test_a_users_file_is_told_the_new_name(tmp_path: Path) -> None:
         f"{file}:6: model.decoder.epsilon: {moved.format('epsilon', 'decoder', 1e-5)}",
         f"{file}:7: training.accumulate: renamed to gradient_accumulation_steps. Received: 2",
         f"{file}:7: training.validate_every: renamed to validation_freq. Received: 3",
-        f"{file}:7: training.optimizer.multipliers: renamed to lr_multipliers. Received: a map with the keys x",
+        f"{file}:7: training.optimizer.multipliers: renamed to lr_multipliers. Received: a mapping with the keys x",
         f"{file}:7: training.optimizer.undecayed: renamed to no_weight_decay. Received: a list of 1 item",
     ])  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["pipeline.yaml", "crf.yaml"])
-def test_a_run_of_an_earlier_version_is_read(name: str, tmp_path: Path) -> None:
-    """A value that equals the published number is left out."""
+def test_run_of_an_earlier_version(name: str, tmp_path: Path) -> None:
+    """Checks that values equal to the published default are omitted."""
     pipeline = load(written(tmp_path, name=name))
     (tmp_path / "new").mkdir()
     assert dump(pipeline) == dump(load(written(tmp_path / "new", NEW)))
@@ -82,8 +82,8 @@ def test_a_run_of_an_earlier_version_is_read(name: str, tmp_path: Path) -> None:
     assert load(tmp_path / "again.yaml") == pipeline
 
 
-def test_every_row_is_used(tmp_path: Path) -> None:
-    """New paths exist in today's schema, and old ones do not."""
+def test_all_rows(tmp_path: Path) -> None:
+    """Checks the message of every renamed key and choice."""
     for each in KEYS:
         path = tuple(0 if key == "*" else key for key in each.old.split("."))
         for kind in each.types or (None,):
@@ -94,7 +94,7 @@ def test_every_row_is_used(tmp_path: Path) -> None:
         assert renamed_choice(path, choice.old) == choice.new
 
 
-def test_a_graph_of_an_earlier_version(tmp_path: Path) -> None:
+def test_graph_of_an_earlier_version(tmp_path: Path) -> None:
     text = """\
 name: graph
 labels: {names: [ground, disc]}
@@ -123,24 +123,24 @@ def test_masks_of_an_earlier_version(tmp_path: Path) -> None:
         assert read(written(tmp_path, text), earlier=lambda _: True).data == read(written(tmp_path, new)).data
 
 
-def test_a_file_may_include_it(tmp_path: Path) -> None:
+def test_include_of_an_earlier_version(tmp_path: Path) -> None:
     written(tmp_path)
     (tmp_path / "mine.yaml").write_text("include: pipeline.yaml\nseed: 3\n")
     assert load(tmp_path / "mine.yaml").model.norm.epsilon == {"backbone": 1e-9}
 
 
-def test_overrides_are_the_users(tmp_path: Path) -> None:
+def test_overrides_are_not_converted(tmp_path: Path) -> None:
     with pytest.raises(tfseg.SpecError) as error:
         load(written(tmp_path), ["model.backbone.momentum=0.7", "training.accumulate=2"])
     assert str(error.value).splitlines() == [
         'override "model.backbone.momentum=0.7": model.backbone.momentum: moved to model.norm.momentum; for this part '
-        "alone, model.norm.momentum.backbone. Received: 0.7",
+        "only, model.norm.momentum.backbone. Received: 0.7",
         'override "training.accumulate=2": training.accumulate: renamed to gradient_accumulation_steps. Received: 2',
     ]
 
 
-def test_only_those_types_had_it(tmp_path: Path) -> None:
-    """A component of a user's own may have a field of that name."""
+def test_only_listed_types_are_converted(tmp_path: Path) -> None:
+    """Checks that a field of that name in a custom component is not affected."""
     assert renamed_key(("model", "backbone", "momentum"), {"type": "resnet"}) is not None
     assert renamed_key(("model", "backbone", "momentum"), {"type": "mine"}) is None
     assert renamed_key(("model", "backbone", "filters"), {"type": "resnet"}) is None
@@ -149,8 +149,8 @@ def test_only_those_types_had_it(tmp_path: Path) -> None:
     assert read(file, earlier=lambda _: True).data == read(file).data
 
 
-def test_new_keys_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands at the new path already counts; a path that is not there changes nothing."""
+def test_new_keys_take_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks that a value at the new path is kept, and that missing paths change nothing."""
     rows = (RenamedKey("a.b", "c"), RenamedKey("x", "c.y"), RenamedKey("no.such", "z"), RenamedKey("l.*.o", "l.*.n"))
     monkeypatch.setattr("tfseg.spec.renamed.KEYS", rows)
     file = tmp_path / "file.yaml"
@@ -160,7 +160,7 @@ def test_new_keys_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert renamed_key(("x",), None) == "moved to c.y"
 
 
-def test_what_the_new_key_says_already_counts(tmp_path: Path) -> None:
-    """A file of a run to which somebody added the new key."""
+def test_existing_new_key_is_kept(tmp_path: Path) -> None:
+    """Checks a file of a run to which the new key was added manually."""
     text = OLD.replace("decoder:", "norm: {momentum: 0.5}\n  decoder:")
     assert load(written(tmp_path, text)).model.norm.momentum == 0.5

@@ -1,5 +1,6 @@
-"""The JSON Schema takes what `validate` takes, shorthands and includes too, and refuses typing mistakes."""
+"""Tests of the JSON Schema: it accepts the same files as `validate`, also names and includes, and rejects typos."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.spec.fuzz import as_json, plain
 from tests.spec.recipe import Recipe
+from tfseg.labels import Labels
 from tfseg.spec import dump, json_schema, read, spec, validate
 
 FILES = sorted((Path(__file__).parent / "files").glob("*.yaml"))
@@ -21,7 +23,7 @@ def schema() -> Any:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_files_are_valid_as_written_and_as_shown(schema: Any, file: Path, tmp_path: Path) -> None:
+def test_files_are_valid_as_written_and_as_dumped(schema: Any, file: Path, tmp_path: Path) -> None:
     schema.validate(as_json(plain(file.read_text())))
     (tmp_path / "shown.yaml").write_text(dump(validate(Recipe, read(file))))
     schema.validate(as_json(plain((tmp_path / "shown.yaml").read_text())))
@@ -31,7 +33,7 @@ NET = {"backbone": "small"}
 
 
 @pytest.mark.parametrize(
-    ("data", "fault"),
+    ("data", "invalid"),
     [
         ({"name": "a", "labels": "voc", "model": NET}, None),
         ({"name": "a", "labels": "vocc", "model": NET}, "labels"),
@@ -57,28 +59,29 @@ NET = {"backbone": "small"}
         ({"include": "b.yaml", "data": {"augment": [{"probability": 1}]}}, "data"),
     ],
 )
-def test_what_it_takes_and_refuses(schema: Any, data: Any, fault: str | None) -> None:
+def test_valid_and_invalid_data(schema: Any, data: Any, invalid: str | None) -> None:
     paths = {str(next(iter(error.absolute_path), "")) for error in schema.iter_errors(as_json(data))}
-    assert paths == (set() if fault is None else {fault})
+    assert paths == (set() if invalid is None else {invalid})
 
 
-def test_descriptions_are_the_docstrings() -> None:
+def test_descriptions_are_docstrings() -> None:
     found = json_schema(Recipe)
     assert found["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert found["$defs"]["Small"]["description"] == "A small backbone."
     assert found["$defs"]["Small"]["properties"]["width"]["description"] == "Scales the number of channels."
-    assert found["$defs"]["Labels"]["description"].startswith("The classes that a network tells apart.")
+    paragraph = (inspect.getdoc(Labels) or "").partition("\n\n")[0]
+    assert found["$defs"]["Labels"]["description"] == " ".join(paragraph.split())
 
 
 @spec
 class Tree:
-    """A spec that holds itself."""
+    """A recursive spec."""
 
     children: "tuple[Tree, ...]" = ()
-    """Smaller trees."""
+    """Subtrees."""
 
 
-def test_a_spec_that_holds_itself() -> None:
+def test_recursive_spec() -> None:
     schema = jsonschema.Draft202012Validator(json_schema(Tree))
     schema.validate({"children": [{"children": []}, {}]})
     assert not schema.is_valid({"children": [{"child": []}]})

@@ -1,4 +1,4 @@
-"""What is shown reads back to an equal value."""
+"""Tests of `dump`: its output reads back to an equal value."""
 
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ def read_back(folder: Path, text: str, type_: Any = Recipe) -> Any:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_shown_file_reads_back_equal_from_another_folder(file: Path, tmp_path: Path) -> None:
+def test_round_trip_in_another_folder(file: Path, tmp_path: Path) -> None:
     value = validate(Recipe, read(file, ["seed=7", "data.cache=true"]))
     assert (value.seed, value.data.cache) == (7, True)
     assert read_back(tmp_path, dump(value)) == value
 
 
-def test_the_text_that_is_shown(tmp_path: Path) -> None:
+def test_output(tmp_path: Path) -> None:
     data = Data(root=Path("/data"), crop=(3, 4), augment=(Flip(), Scale(max=1e-5)), mapping={0: 255})
     model = Net(backbone=Small(width=0.5), decoder=Skips(strides=(8,)))
     labels = Labels(names=("no", "1e-4"), colors=((0, 0, 0), (1, 2, 3)))
@@ -71,7 +71,7 @@ def test_the_text_that_is_shown(tmp_path: Path) -> None:
     assert read_back(tmp_path, dump(value)) == value
 
 
-def test_a_path_is_shown_whole(tmp_path: Path) -> None:
+def test_paths_are_absolute(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.yaml").write_text("root: ../data/./b/../c")
     value = validate(Data, read(tmp_path / "a" / "x.yaml"))
@@ -80,8 +80,8 @@ def test_a_path_is_shown_whole(tmp_path: Path) -> None:
 
 
 @spec
-class Any_:
-    """Whatever a field can hold."""
+class AnyFields:
+    """Spec with fields of strings, numbers and a mapping."""
 
     texts: tuple[str, ...] = ()
     numbers: tuple[float, ...] = ()
@@ -117,8 +117,8 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
     numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False)),
     table=st.dictionaries(TEXT, st.integers(-(2**63), 2**63 - 1), max_size=3),
 )
-def test_any_text_and_number_reads_back(tmp_path_factory: Any, texts: Any, numbers: Any, table: Any) -> None:
-    value = Any_(texts=tuple(texts), numbers=tuple(numbers), table=table)
+def test_any_string_and_number_round_trips(tmp_path_factory: Any, texts: Any, numbers: Any, table: Any) -> None:
+    value = AnyFields(texts=tuple(texts), numbers=tuple(numbers), table=table)
     shown = dump(value)
-    assert read_back(tmp_path_factory.getbasetemp(), shown, Any_) == value
-    assert yaml.safe_load(shown)["texts"] == texts, "readers of YAML 1.1 take it alike"
+    assert read_back(tmp_path_factory.getbasetemp(), shown, AnyFields) == value
+    assert yaml.safe_load(shown)["texts"] == texts, "parsers of YAML 1.1 read it alike"

@@ -1,4 +1,4 @@
-"""Validators and types that specs may bring along: their errors get a place and a plain message too."""
+"""Tests of the messages about custom validators and types of specs."""
 
 from typing import Annotated, Any, Literal
 
@@ -28,7 +28,7 @@ def _even(value: Any) -> Any:
 
 @spec
 class Odd:
-    """Whatever is not in the other tests."""
+    """Spec with the types that the other tests do not use."""
 
     own: tuple[Annotated[Any, PlainValidator(_small)], ...] = ()
     even: Annotated[int, BeforeValidator(_even)] = 0
@@ -44,13 +44,13 @@ class Odd:
 
 @spec
 class Outer:
-    """A check over two levels."""
+    """Spec with a validator over two levels."""
 
     a: Odd = Odd()
     b: Odd = Odd()
 
     @model_validator(mode="after")
-    def _alike(self) -> "Outer":
+    def _check_steps(self) -> "Outer":
         if self.a.step != self.b.step:
             raise InvalidFields(
                 (
@@ -60,7 +60,7 @@ class Outer:
                     ),
                     f"is {self.a.step}",
                 ),
-                (("b", "step"), f"is {self.b.step}; make them alike"),
+                (("b", "step"), f"is {self.b.step}; make them equal"),
             )
         return self
 
@@ -71,28 +71,28 @@ class Outer:
         ({"own": ({}, {"width": "x"})}, ['own.1.width: input should be a valid number; received "x"']),
         ({"even": 3}, ["even: 3 is odd"]),
         ({"model": {"size": "x", "sise": 3}}, [
-            'model.size: expected a whole number; received "x"',
+            'model.size: expected an integer; received "x"',
             'model.sise: unknown key; did you mean "size"? Known keys: size',
         ]),
-        ({"model": {}}, ["model.size: missing; expected a whole number"]),
-        ({"model": 3}, ["model: expected a map with keys out of size or null; received 3"]),
+        ({"model": {}}, ["model.size: missing; expected an integer"]),
+        ({"model": 3}, ["model: expected a mapping with keys among size or null; received 3"]),
         ({"several": 3.5}, [
-            'several: expected a list of at most 2 whole numbers or one of "all", 3 or null; received 3.5',
+            'several: expected a list of at most 2 integers or one of "all", 3 or null; received 3.5',
         ]),
-        ({"several": "al"}, ['several: expected a list of at most 2 whole numbers or one of "all", 3 or null; '
+        ({"several": "al"}, ['several: expected a list of at most 2 integers or one of "all", 3 or null; '
       'received "al"; did you mean "all"?']),
-        ({"several": [1, "x"]}, ['several.1: expected a whole number; received "x"']),
-        ({"several": [1, 2, 3]}, ["several: expected a list of at most 2 whole numbers; received a list of 3 items"]),
+        ({"several": [1, "x"]}, ['several.1: expected an integer; received "x"']),
+        ({"several": [1, 2, 3]}, ["several: expected a list of at most 2 integers; received a list of 3 items"]),
         ({"pair": (1,)}, ["pair: expected a list of 2 items; received a list of 1 item"]),
         ({"pair": (1, "x", 2)}, ["pair: expected a list of 2 items; received a list of 3 items"]),
-        ({"step": 9}, ["step: expected a whole number less than 100 and a multiple of 8; received 9"]),
+        ({"step": 9}, ["step: expected an integer less than 100 and a multiple of 8; received 9"]),
         ({"ratio": 1}, ["ratio: expected a number greater than 0 and less than 1; received 1"]),
         ({"numbers": 3}, ["numbers: input should be a valid set; received 3"]),
         ({"words": {"c": (1,), "a": ()}}, [
             'words.c: expected one of "a", "b" as the key; received "c"',
-            "words.a: expected a list of at least 1 whole number; received an empty list",
+            "words.a: expected a list of at least 1 integer; received an empty list",
         ]),
-        ({"words": {"a": ("x",)}}, ['words.a.0: expected a whole number; received "x"']),
+        ({"words": {"a": ("x",)}}, ['words.a.0: expected an integer; received "x"']),
         ({"few": ()}, ["few: expected a list of 1 to 2 numbers; received an empty list"]),
     ],
 )  # fmt: skip
@@ -102,12 +102,12 @@ def test_messages(data: dict[str, Any], lines: list[str]) -> None:
     assert str(caught.value).split("\n") == lines
 
 
-def test_a_misfit_names_keys_of_several_sections() -> None:
+def test_invalid_fields_of_several_sections() -> None:
     with pytest.raises(SpecError) as caught:
         validate(Outer, Document({"a": {"step": 16}}))
-    assert str(caught.value) == "a.step: is 16\nb.step: is 8; make them alike"
+    assert str(caught.value) == "a.step: is 16\nb.step: is 8; make them equal"
 
 
-def test_a_value_that_is_right() -> None:
+def test_valid_value() -> None:
     value = validate(Recipe, Document({"name": "a", "labels": "voc", "model": {"backbone": "small"}}))
     assert (value.name, value.labels.count, value.model.backbone) == ("a", 21, Small())

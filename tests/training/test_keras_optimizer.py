@@ -74,7 +74,7 @@ def test_invalid_arguments() -> None:
     assert problems("{type: keras, class: Lion, kwargs: 2}") == [
         "training.optimizer.kwargs: not an argument. Received: 2. Remove it"
     ]
-    assert problems("{type: keras}") == ["training.optimizer.class: missing; expected text"]
+    assert problems("{type: keras}") == ["training.optimizer.class: missing; expected a string"]
 
 
 def test_float16_requires_an_optimizer_with_loss_scaling() -> None:

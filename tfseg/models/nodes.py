@@ -127,7 +127,7 @@ def layer_problem(layer: type[keras.Layer]) -> str | None:
         if default is not inspect.Parameter.empty and not _is_argument(default):
             return (
                 f"has the argument {name}, whose default cannot be written in a file; expected a number, a string, a "
-                f"list of these or a map. Received: {default!r}"
+                f"list of these or a mapping. Received: {default!r}"
             )
     if not word(layer):
         return "has no capital letter in its name, from which its name in a file is derived; name it in CamelCase"
@@ -208,7 +208,7 @@ class ByLayer(Slot):
 
     def _checked(self, value: Any) -> Any:
         if not isinstance(value, dict | Node):
-            raise ValueError(f"expected a map with the keys name and layer. Received: {value!r}")
+            raise ValueError(f"expected a mapping with the keys name and layer. Received: {value!r}")
         if not isinstance(name := _layer(value), str) or name not in self.nodes:
             expected = f"expected a layer{nearest(name, self.nodes)}; layers: {listed(self.nodes)}"
             raise InvalidFields((("layer",), f"{expected}. Received: {name!r}"))

@@ -1,4 +1,4 @@
-"""YAML to typed values: read, check, show and describe pipeline files. Knows nothing of segmentation."""
+"""Reading, validation and printing of pipeline files, and their JSON Schema. Independent of segmentation."""
 
 from tfseg.spec.declare import BY_TYPE, ByType, Location, spec
 from tfseg.spec.plugins import plugged, widen

@@ -1,4 +1,4 @@
-"""How a spec is declared: a frozen, strict dataclass, and a slot that picks one of several by its `type:`."""
+"""Declaration of specs: frozen, strict dataclasses, and slots that select one of several specs by `type:`."""
 
 import functools
 import operator
@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 from pydantic_core import CoreSchema, core_schema
 
 from tfseg.spec.docstrings import field_docstrings
-from tfseg.spec.validate import refusal
+from tfseg.spec.validate import spec_error
 
 T = TypeVar("T")
 
@@ -22,13 +22,15 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, populate_b
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def spec(cls: type[T], docstrings: bool = True) -> type[T]:
-    """Makes `cls` a spec: keyword-only, frozen, unknown keys refused, scalars never coerced.
+    """Makes `cls` a spec: keyword-only, frozen, unknown keys rejected, scalars never coerced.
 
-    Strictness holds for the fields. The spec itself still accepts a mapping, which strict pydantic would refuse
-    outside JSON mode.
+    Only the fields are strict. The spec itself still accepts a mapping, which strict pydantic would reject outside
+    JSON mode.
 
     Args:
-        docstrings: whether the fields are described by the strings under them, which takes the class's source file.
+        cls: Class with annotated fields.
+        docstrings: Boolean, whether to describe the fields by the strings below them. This reads the source file of
+            the class.
     """
 
     def core(cls: type[T], source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -42,33 +44,33 @@ def spec(cls: type[T], docstrings: bool = True) -> type[T]:
     cls.__get_pydantic_core_schema__ = classmethod(core)  # type: ignore[attr-defined]
     for name, text in field_docstrings(cls).items() if docstrings else ():
         cls.__annotations__[name] = Annotated[cls.__annotations__[name], Field(description=text)]
-    return _worded(dataclass(frozen=True, kw_only=True, config=STRICT)(cls))  # type: ignore[arg-type]
+    return _with_spec_errors(dataclass(frozen=True, kw_only=True, config=STRICT)(cls))  # type: ignore[arg-type]
 
 
-def _worded(cls: type[T]) -> type[T]:
-    """`cls`, whose constructor raises a `SpecError` where pydantic would raise an error of its own."""
+def _with_spec_errors(cls: type[T]) -> type[T]:
+    """Makes the constructor of `cls` raise a `SpecError` instead of pydantic's `ValidationError`."""
     construct: Any = cls.__init__
 
     @functools.wraps(construct)
     def __init__(self: Any, *args: Any, **fields: Any) -> None:
         if args:
-            raise TypeError(f"{cls.__name__}() takes keyword arguments only. Received: {len(args)} without a keyword")
+            raise TypeError(f"{cls.__name__}() takes keyword arguments only. Received: {len(args)} positional")
         try:
             construct(self, **fields)
         except ValidationError as error:
-            raise refusal(type(self), fields, error) from None
+            raise spec_error(type(self), fields, error) from None
 
     cls.__init__ = __init__  # type: ignore[assignment,method-assign]
     return cls
 
 
 def type_name(member: type) -> str:
-    """The word that picks the spec `member` in a file: the default of its `type` field."""
+    """Returns the `type` that selects the spec `member` in a file: the default of its `type` field."""
     return str(member.__dataclass_fields__["type"].default)  # type: ignore[attr-defined]
 
 
 def members(annotation: Any) -> tuple[type, ...]:
-    """The specs of a slot's annotation: `A | B | None` gives `(A, B)`."""
+    """Returns the specs of a slot's annotation: `A | B | None` gives `(A, B)`."""
     if get_origin(annotation) is Annotated:
         return members(get_args(annotation)[0])
     if get_origin(annotation) in (types.UnionType, Union):
@@ -76,55 +78,56 @@ def members(annotation: Any) -> tuple[type, ...]:
     return () if annotation is type(None) else (annotation,)
 
 
-@functools.cache  # equal values need one and the same class
+@functools.cache  # values are equal only if their classes are identical
 def completed(member: type, contract: type | None) -> type:
-    """The spec `member` with what `contract` has and it has not; itself where nothing is missing.
+    """Returns `member` with the missing optional attributes inherited from `contract`; `member` itself if it is a
+    subclass of it.
 
     Raises:
-        TypeError: it lacks what every spec of the slot must have.
+        TypeError: If `member` lacks an attribute that every spec of the slot requires.
     """
     if contract is None or issubclass(member, contract):
         return member
     own = {name for each in member.__mro__ if each is not object for name in vars(each)}
     own |= set(member.__dataclass_fields__)  # type: ignore[attr-defined]
     if missing := [name for name in contract.ASKED if name not in own]:  # type: ignore[attr-defined]
-        raise TypeError(f"{member.__qualname__} has no {' and no '.join(missing)}; {contract.__qualname__} asks for it")
+        raise TypeError(f"{member.__qualname__} has no {' and no '.join(missing)}; required by {contract.__qualname__}")
     body: dict[str, Any] = {"__annotations__": {}, "__doc__": member.__doc__, "__module__": member.__module__}
     return spec(type(member.__name__, (member, contract), body), docstrings=False)
 
 
 class Slot:
-    """Marks what takes one of several things in a file, and which a user's own may join."""
+    """Annotation of a field that accepts one of several components, to which plugins can add."""
 
     WANTED: ClassVar[str] = "components"
-    """What its components are, in the plural."""
+    """Plural noun for its components, for error messages."""
 
     def members(self, annotation: Any) -> tuple[type, ...]:
-        """What it takes, of the annotation that it marks."""
+        """Returns the components of an annotation that carries this mark."""
         raise NotImplementedError
 
     def word(self, member: type) -> str:
-        """What picks `member` in a file."""
+        """Returns the name that selects `member` in a file."""
         raise NotImplementedError
 
     def takes(self, member: Any) -> bool:
-        """Whether it is a thing of this kind at all."""
+        """Returns whether `member` is a component of this kind."""
         return True
 
     def refusal(self, member: type) -> str | None:
-        """Why a component that is of this kind cannot be used all the same, or None."""
+        """Returns the reason why a component of this kind cannot be used, or None."""
         return None
 
     def opened(self, annotation: Any, added: tuple[type, ...]) -> tuple[Any, "Slot"]:
-        """The annotation without this mark, and the mark, where `added` may stand too.
+        """Returns the annotation, without the mark, and the mark, extended by the components `added`.
 
         Raises:
-            TypeError: the word of one is taken, or it lacks what the slot asks for.
+            TypeError: If the name of a component is taken, or the component lacks an attribute that the slot requires.
         """
         raise NotImplementedError
 
     def check_words(self, there: Iterable[type], added: Iterable[type]) -> None:
-        """Raises TypeError where two components would be picked by one word."""
+        """Raises TypeError if two components have the same name."""
         taken = {self.word(member): member for member in there}
         for member in added:
             if (other := taken.get(self.word(member), member)) is not member:
@@ -134,12 +137,12 @@ class Slot:
 
 
 class ByType(Slot):
-    """Marks a slot whose `type:` picks the spec; `decoder: fcn` is short for `decoder: {type: fcn}`.
+    """Slot whose `type:` selects the spec; `decoder: fcn` is short for `decoder: {type: fcn}`.
 
     Args:
-        default: the type of a mapping that names none, or None where the type must be named.
-        contract: what is asked of every spec of the slot: a class whose members `ASKED` a spec must have, and whose
-            others stand in for what it has not.
+        default: String, the type of a mapping without the key `type`, or None if the key is required.
+        contract: Base class of the specs of the slot, or None. A spec must have the attributes listed in its
+            `ASKED`, and inherits the others.
     """
 
     def __init__(self, default: str | None = None, contract: type | None = None) -> None:
@@ -161,7 +164,7 @@ class ByType(Slot):
     def refusal(self, member: type) -> str | None:
         if is_pydantic_dataclass(member):
             return None
-        return "is no spec: put @spec, of tfseg.spec, above it rather than @dataclass"
+        return "is not a spec: decorate it with @spec of tfseg.spec instead of @dataclass"
 
     def opened(self, annotation: Any, added: tuple[type, ...]) -> tuple[Any, "Slot"]:
         wide = tuple(completed(member, self.contract) for member in added)
@@ -179,7 +182,7 @@ class ByType(Slot):
 
     @staticmethod
     def expand(value: Any) -> Any:
-        """`fcn` as `{type: fcn}`; anything else as it is."""
+        """Expands `fcn` to `{type: fcn}`; returns any other value unchanged."""
         return {"type": value} if isinstance(value, str) else value
 
 
@@ -187,11 +190,11 @@ BY_TYPE = ByType()
 
 
 NAME_LIMIT = 255
-"""The most bytes of a file's name. Every later question about a longer one would raise an OSError."""
+"""Largest number of bytes in a file name. Any file system call with a longer one would raise an OSError."""
 
 
 def _located(value: Any) -> Any:
-    """A path as the file that wrote it means it: text from a file knows that file's folder."""
+    """Converts a string to a path. A relative one from a file is joined to the folder of that file."""
     if not isinstance(value, str):
         return value
     try:
@@ -199,7 +202,7 @@ def _located(value: Any) -> Any:
     except RuntimeError as error:
         raise ValueError(f'no such user; received "{value}"') from error
     if (longest := max((len(os.fsencode(part)) for part in path.parts), default=0)) > NAME_LIMIT:
-        raise ValueError(f"a name in the path has {longest} bytes; file systems take {NAME_LIMIT}")
+        raise ValueError(f"a file name in the path has {longest} bytes; file systems allow {NAME_LIMIT}")
     folder = getattr(value, "folder", None)
     if folder is None or path.is_absolute():
         return path
@@ -209,4 +212,4 @@ def _located(value: Any) -> Any:
 
 
 Location = Annotated[Path, BeforeValidator(_located), PlainSerializer(str)]
-"""A path field. Relative text is taken from the folder of the file that wrote it (`Text.folder`, set by the reader)."""
+"""A path field. Relative paths are relative to the folder of the file that has them (`Text.folder`, set by `read`)."""

@@ -1,4 +1,4 @@
-"""Fields of a spec that are arguments of what it builds: their defaults and their texts stay where they are."""
+"""Spec fields derived from the constructor arguments of the class that the spec builds."""
 
 import inspect
 import re
@@ -10,15 +10,15 @@ THEIRS = object()
 
 
 class Arguments:
-    """The arguments of a class that documents them under `Args:`.
+    """Arguments of a class that documents them under `Args:`.
 
-    A spec that builds it says the names, the types and the bounds of its fields, and where it begins differently:
+    A spec that builds the class gives the names, types and bounds of its fields, and the defaults that differ:
 
     >>> class Blur:
-    ...     '''Blurs.
+    ...     '''Blurs an image.
     ...
     ...     Args:
-    ...         size: height and width
+    ...         size: Height and width
     ...             of the window.
     ...     '''
     ...
@@ -28,7 +28,7 @@ class Arguments:
     (5, 'Height and width of the window.')
 
     Args:
-        made: the class.
+        made: The class.
     """
 
     def __init__(self, made: type) -> None:
@@ -37,23 +37,23 @@ class Arguments:
         self._texts = _texts(inspect.getdoc(made) or "")
 
     def __call__(self, name: str, default: Any = THEIRS, **bounds: Any) -> Any:
-        """The field for an argument.
+        """Returns the field for an argument.
 
         Args:
-            name: of the argument.
-            default: where the spec begins, if not as the class does.
-            **bounds: of pydantic's `Field`.
+            name: Name of the argument.
+            default: Default of the field. Defaults to that of the argument.
+            **bounds: Bounds, as arguments of pydantic's `Field`.
         """
         chosen = self._parameters[name].default if default is THEIRS else default
         return Field(default=chosen, description=self._texts[name], **bounds)
 
     def of(self, spec: Any) -> dict[str, Any]:
-        """What a spec says of the arguments."""
+        """Returns the fields of `spec` that are arguments of the class, as keyword arguments."""
         return {name: getattr(spec, name) for name in self._parameters if hasattr(spec, name)}
 
 
 def _texts(docstring: str) -> dict[str, str]:
-    """What stands under `Args:` about each argument, as sentences."""
+    """Returns the description of each argument under `Args:`, as sentences."""
     _, _, section = docstring.partition("\nArgs:\n")
     section = re.split(r"\n(?=\S)", section)[0]
     found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE)

@@ -1,7 +1,7 @@
-"""The strings under the fields of a class, read from its source file.
+"""Docstrings of the fields of a class, read from its source file.
 
-Pydantic can find them too (`use_attribute_docstrings`). It then searches all loaded modules for each class, of which
-TensorFlow has thousands.
+Pydantic has `use_attribute_docstrings` for this, but it searches all loaded modules for each class, and TensorFlow
+loads thousands of modules.
 """
 
 import ast
@@ -14,14 +14,14 @@ from typing import ClassVar, get_origin
 
 
 def field_docstrings(cls: type) -> dict[str, str]:
-    """The docstring of each field of `cls` that has one; none where its module has no source file."""
+    """Returns the docstrings of the fields of `cls` that have one; none if its module has no source file."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     found = _by_class(file).get(cls.__qualname__, {}) if file and Path(file).suffix == ".py" else {}
     hints = cls.__annotations__
     return {name: text for name, text in found.items() if name in hints and get_origin(hints[name]) is not ClassVar}
 
 
-@functools.lru_cache(maxsize=8)  # the classes of a file come one after another
+@functools.lru_cache(maxsize=8)  # the classes of a file follow one another
 def _by_class(file: str) -> dict[str, dict[str, str]]:
     tree = ast.parse(Path(file).read_bytes(), filename=file)
     return {node.name: _docstrings(node) for node in tree.body if isinstance(node, ast.ClassDef)}

@@ -1,4 +1,4 @@
-"""What users of other tools write, and what that is called here."""
+"""Names that other tools use for keys of a pipeline file."""
 
 KEYS = {
     "lr": "learning_rate",
@@ -25,4 +25,4 @@ KEYS = {
     "amp": "precision",
     "mixed_precision": "precision",
 }
-"""Keys of a pipeline file."""
+"""Keys of other tools and the corresponding keys of a pipeline file."""

@@ -1,4 +1,4 @@
-"""What is expected and what was received, in words, from pydantic's core schemas and from plain values."""
+"""Descriptions of expected and received values, from pydantic's core schemas and from plain values."""
 
 import difflib
 import json
@@ -17,19 +17,19 @@ _WRAPPERS = {
     *("dataclass", "model"),
 }
 _LIMITS = {"ge": "of at least {}", "gt": "greater than {}", "le": "of at most {}", "lt": "less than {}"}
-_KINDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "none": "null"}
-_ITEMS = {"int": "whole number", "float": "number", "str": "text", "bool": "truth value"}
+_KINDS = {"int": "an integer", "float": "a number", "str": "a string", "bool": "true or false", "none": "null"}
+_ITEMS = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
 
 
 class Schemas:
-    """A core schema, its references followed and its wrappers taken off."""
+    """Access to a core schema that resolves references and removes wrappers."""
 
     def __init__(self, root: Schema) -> None:
         self.root = root
         self.definitions = {schema["ref"]: schema for schema in root.get("definitions", ())}
 
     def bare(self, schema: Schema) -> Schema:
-        """What `schema` says about its values: an `int`, a `tuple`, a `dataclass-args`, a `union`, …"""
+        """Returns `schema` without wrappers and references: an `int`, `tuple`, `dataclass-args`, `union`, … schema."""
         while True:
             if schema["type"] == "definition-ref":
                 schema = self.definitions[schema["schema_ref"]]
@@ -41,26 +41,26 @@ class Schemas:
                 return schema
 
     def core(self, schema: Schema) -> Schema:
-        """As `bare`, and past `or null`."""
+        """Returns the same as `bare`, also without `or null`."""
         bare = self.bare(schema)
         return self.core(bare["schema"]) if bare["type"] == "nullable" else bare
 
     def fields(self, schema: Schema) -> dict[str, Schema]:
-        """The fields of a `dataclass-args` or `model-fields` schema."""
+        """Returns the fields of a `dataclass-args` or `model-fields` schema."""
         fields = schema["fields"]
         if isinstance(fields, dict):
             return fields
         return {field.get("validation_alias", field["name"]): field for field in fields}
 
     def choices(self, schema: Schema) -> list[Schema]:
-        """The schemas of a union; none for anything else."""
+        """Returns the schemas of a union; an empty list for any other schema."""
         if schema["type"] not in ("union", "tagged-union"):
             return []
         choices = schema["choices"].values() if isinstance(schema["choices"], dict) else schema["choices"]
         return [choice[0] if isinstance(choice, tuple) else choice for choice in choices]
 
     def expected(self, schema: Schema) -> str | None:
-        """What a value should have been, such as `a whole number of at least 1`; None where there is no word for it."""
+        """Returns a description of valid values, such as `an integer of at least 1`; None if there is none."""
         schema = self.bare(schema)
         kind = schema["type"]
         if kind in _KINDS:
@@ -76,8 +76,8 @@ class Schemas:
         if kind == "is-instance":
             return "a path" if schema["cls"] is Path else None
         if kind in ("dataclass-args", "model-fields"):
-            return f"a map with keys out of {listed(self.fields(schema))}"
-        return "a map" if kind == "dict" else None
+            return f"a mapping with keys among {listed(self.fields(schema))}"
+        return "a mapping" if kind == "dict" else None
 
     def _either(self, choices: list[Schema]) -> str | None:
         words = [self.expected(choice) for choice in choices]
@@ -96,7 +96,7 @@ class Schemas:
         return f"a list of at least {count(least, item)}" if least else f"a list of {item}s"
 
     def choice_of(self, word: Any, schema: Schema | None = None, path: tuple[Key, ...] = ()) -> tuple[Key, ...] | None:
-        """The path of the first slot that has a choice of that name."""
+        """Returns the path of the first slot that has a choice of that name."""
         core = self.core(self.root if schema is None else schema)
         if core["type"] == "tagged-union" and word in core["choices"]:
             return path
@@ -107,17 +107,17 @@ class Schemas:
     def _named(self, core: Schema) -> Iterable[tuple[str, Schema]]:
         return self.fields(core).items() if core["type"] in ("dataclass-args", "model-fields") else ()
 
-    def places(self, key: Key, schema: Schema | None = None, path: tuple[Key, ...] = ()) -> Iterator[tuple[Key, ...]]:
-        """The paths of all fields of a name, in whatever spec."""
+    def paths_of(self, key: Key, schema: Schema | None = None, path: tuple[Key, ...] = ()) -> Iterator[tuple[Key, ...]]:
+        """Yields the paths of all fields of that name, in any spec."""
         core = self.core(self.root if schema is None else schema)
         for name, field in self._named(core):
-            yield from [(*path, name)] if name == key else self.places(key, field["schema"], (*path, name))
+            yield from [(*path, name)] if name == key else self.paths_of(key, field["schema"], (*path, name))
         for choice in self.choices(core):
-            yield from self.places(key, choice, path)
+            yield from self.paths_of(key, choice, path)
 
 
 def limits(schema: Schema) -> str:
-    """The bounds of a number or of a text: ` of at least 1`."""
+    """Returns the bounds of a number or a string: ` of at least 1`."""
     bounds = {key: schema[key] for key in _LIMITS if schema.get(key) is not None}
     if {"ge", "le"} <= bounds.keys():
         found = [f"from {bounds['ge']} to {bounds['le']}"]
@@ -130,9 +130,9 @@ def limits(schema: Schema) -> str:
 
 
 def received(value: Any) -> str:
-    """What a value is, in a few words and on one line."""
+    """Returns a short description of a value, on one line."""
     if isinstance(value, dict):
-        return f"a map with the keys {listed(value)}" if value else "an empty map"
+        return f"a mapping with the keys {listed(value)}" if value else "an empty mapping"
     if isinstance(value, tuple | list):
         return f"a list of {count(len(value), 'item')}" if value else "an empty list"
     if isinstance(value, str):
@@ -144,33 +144,33 @@ def received(value: Any) -> str:
 
 
 def nearest(word: Any, known: Iterable[Any]) -> str:
-    """`; did you mean "fcn"?` where a known word is near, else nothing."""
+    """Returns `; did you mean "fcn"?` if a known name is similar, else an empty string."""
     names = {str(name).lower().replace("-", "_"): str(name) for name in known}
     near = difflib.get_close_matches(str(word).lower().replace("-", "_"), names, n=1)
     return f'; did you mean "{names[near[0]]}"?' if near else ""
 
 
 def unknown(key: Any, known: Iterable[Any], elsewhere: Iterable[Sequence[Key]] = ()) -> str:
-    """The message for a key that does not belong where it stands; `elsewhere` has the places where it, or what it is
-    called here, does."""
-    known, places, ours = list(known), sorted(set(map(dotted, elsewhere))), habits.KEYS.get(key, key)
+    """Returns the message for an unknown key; `elsewhere` has the paths at which the key, or its name in tfseg, is
+    valid."""
+    known, paths, ours = list(known), sorted(set(map(dotted, elsewhere))), habits.KEYS.get(key, key)
     near = nearest(ours, known)
-    if not near and places:
-        near = f"; {'it belongs' if ours == key else f'{ours} is'} at {' or '.join(places)}"
+    if not near and paths:
+        near = f"; {'it belongs' if ours == key else f'{ours} is'} at {' or '.join(paths)}"
     return f"unknown key{near}{'' if near.endswith('?') else '.'} Known keys: {listed(known)}"
 
 
 def one_of(values: Iterable[Any]) -> str:
-    """`"a"`, or `one of "a", "b"`."""
+    """Returns `"a"`, or `one of "a", "b"`."""
     words = [received(value) for value in values]
     return words[0] if len(words) == 1 else f"one of {', '.join(words)}"
 
 
 def listed(names: Iterable[Any]) -> str:
-    """`a, b, c`."""
+    """Returns `a, b, c`."""
     return ", ".join(map(str, names))
 
 
 def count(number: int, noun: str) -> str:
-    """`1 item`, `2 items`."""
+    """Returns `1 item`, `2 items`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

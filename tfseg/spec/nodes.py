@@ -1,4 +1,4 @@
-"""A pipeline file as a tree in which every value knows its place. Trees are never changed, only replaced."""
+"""Tree of a pipeline file, in which every value has its file and line. Trees are immutable."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,13 +9,13 @@ from tfseg.spec.paths import Key, dotted, index
 
 
 class Text(str):
-    """Text from a file: a `str` that knows the folder from which a relative path in it is to be taken."""
+    """String from a file, with the folder to which relative paths in it refer."""
 
     folder: Path
 
 
-class Place(NamedTuple):
-    """A line of a file, or an override (which has no line)."""
+class Origin(NamedTuple):
+    """Origin of a value: a line of a file, or an override (without a line)."""
 
     source: str
     line: int | None = None
@@ -26,20 +26,20 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Node:
-    """A value and its place. Maps hold nodes by key, lists are tuples of nodes."""
+    """Value and its origin. Mappings hold nodes by key; lists are tuples of nodes."""
 
     value: Any
-    place: Place
+    origin: Origin
 
     @property
     def plain(self) -> Any:
-        """The value without places."""
+        """The value without origins."""
         if isinstance(self.value, dict):
             return {key: node.plain for key, node in self.value.items()}
         return tuple(node.plain for node in self.value) if isinstance(self.value, tuple) else self.value
 
     def walk(self, path: tuple[Key, ...] = ()) -> Iterator[tuple[tuple[Key, ...], "Node"]]:
-        """This node and all below it, each with its path."""
+        """Yields this node and all nodes below it, each with its path."""
         yield path, self
         if isinstance(self.value, dict | tuple):
             for key, node in self.value.items() if isinstance(self.value, dict) else enumerate(self.value):
@@ -47,12 +47,12 @@ class Node:
 
 
 def expanded(node: Node) -> Node:
-    """`fcn` as `{type: fcn}`: what text stands for where a map is wanted."""
+    """Expands the string `fcn` to the mapping `{type: fcn}`; returns other nodes unchanged."""
     return replace(node, value={"type": node}) if isinstance(node.value, str) else node
 
 
 def merge(below: Node, above: Node) -> Node:
-    """`above` laid over `below`: maps merge deeply, anything else replaces, and so does a map of another `type`."""
+    """Merges `above` into `below`: mappings merge deeply; other values, and mappings of another `type`, replace."""
     base = expanded(below)
     if not isinstance(above.value, dict) or not isinstance(base.value, dict) or _types_differ(base, above):
         return above
@@ -66,24 +66,24 @@ def _types_differ(below: Node, above: Node) -> bool:
     )
 
 
-class NoSuchPlace(LookupError):
-    """A path leads nowhere; the arguments are the path's beginning up to the fault and what is wrong there."""
+class NoSuchPath(LookupError):
+    """Path that does not exist. Its arguments are the path up to the problem and a message."""
 
 
 def put(node: Node, keys: Sequence[str], new: Node, path: tuple[Key, ...] = ()) -> Node:
-    """`node` with `new` at `keys`. Text on the way is expanded, what is absent or null becomes a map."""
+    """Returns `node` with `new` at `keys`. Strings on the path are expanded; absent and null values become mappings."""
     if not keys:
         return new
     if node.value is None:
-        node = Node({}, new.place)
+        node = Node({}, new.origin)
     elif isinstance(node.value, str):
-        node = Node(expanded(node).value, new.place)
+        node = Node(expanded(node).value, new.origin)
     if isinstance(node.value, tuple):
         return _put_item(node, keys, new, path)
     if not isinstance(node.value, dict):
-        raise NoSuchPlace(path, f"has no keys below it; it is {_scalar(node.value)}")
+        raise NoSuchPath(path, f"has no keys; it is {_scalar(node.value)}")
     key = _own_key(node.value, keys[0])
-    child = node.value.get(key, Node(None, new.place))
+    child = node.value.get(key, Node(None, new.origin))
     return replace(node, value={**node.value, key: put(child, keys[1:], new, (*path, key))})
 
 
@@ -91,12 +91,12 @@ def _put_item(node: Node, keys: Sequence[str], new: Node, path: tuple[Key, ...])
     items, item = node.value, index(keys[0])
     if item is None or item not in range(len(items)):
         known = f"the list has the items 0 to {len(items) - 1}" if items else "the list is empty"
-        raise NoSuchPlace((*path, keys[0]), f"no such item; {known}; {dotted(path)}=[…] replaces it")
+        raise NoSuchPath((*path, keys[0]), f"no such item; {known}; {dotted(path)}=[…] replaces it")
     return replace(node, value=(*items[:item], put(items[item], keys[1:], new, (*path, item)), *items[item + 1 :]))
 
 
 def _own_key(value: dict[Key, Node], text: str) -> Key:
-    """`text`, or the whole number that it writes where the map's keys are such."""
+    """Returns `text`, or its integer value if the mapping has integer keys."""
     number = index(text)
     return text if number is None or text in value or not any(isinstance(key, int) for key in value) else number
 

@@ -1,24 +1,24 @@
-"""Where a value stands in a pipeline file: a tuple of keys and indices, written with dots."""
+"""Paths of values in a pipeline file: tuples of keys and indices, written with dots."""
 
 import json
 import re
 from collections.abc import Sequence
 
 Key = str | int
-"""A key of a map (text or a whole number) or an index of a list."""
+"""A key of a mapping (a string or an integer) or an index of a list."""
 
 _PLAIN = re.compile(r"[^\s.=\"']+")
 _PART = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|\'([^\']*)\'|([^\s.=":\']+))\s*')
-"""A key in double quotes, in single ones, or in none."""
+"""A key in double quotes, in single quotes, or without quotes."""
 
 
 def dotted(path: Sequence[Key]) -> str:
-    """`("data", "augment", 0)` as `data.augment.0`; a key that would not read back stands in quotes."""
+    """Returns `data.augment.0` for `("data", "augment", 0)`; quotes keys that would not parse back."""
     return ".".join(str(key) if _PLAIN.fullmatch(str(key)) else json.dumps(key, ensure_ascii=False) for key in path)
 
 
 def split_override(text: str) -> tuple[tuple[str, ...], str] | None:
-    """`a."b.c".0=value` or `a.'b.c'.0=value` as `(("a", "b.c", "0"), "value")`; None where `text` has not this form."""
+    """Splits `a."b.c".0=value` or `a.'b.c'.0=value` into `(("a", "b.c", "0"), "value")`; None for any other text."""
     keys: list[str] = []
     position = 0
     while match := _PART.match(text, position):
@@ -34,12 +34,12 @@ def split_override(text: str) -> tuple[tuple[str, ...], str] | None:
 
 
 def index(text: str) -> int | None:
-    """The whole number that `text` writes, or None where it writes none (or one past 64 bits)."""
+    """Returns the integer value of `text`, or None if it is not an integer of at most 18 digits."""
     digits = text.removeprefix("-")
     return int(text) if digits.isascii() and digits.isdecimal() and len(digits) < 19 else None
 
 
 def parts(path: str) -> tuple[str, ...]:
-    """The keys of a dotted path: `data.augment.0` gives `("data", "augment", "0")`, `""` gives none."""
+    """Returns the keys of a dotted path: `data.augment.0` gives `("data", "augment", "0")`, `""` gives none."""
     found = split_override(f"{path}=")
     return found[0] if found else ()

@@ -1,4 +1,4 @@
-"""A user's own components: the slots of a spec type widened by specs from other packages."""
+"""Plugins: slots of a spec type extended by components of other packages."""
 
 import dataclasses
 import functools
@@ -17,22 +17,22 @@ GROUP = "tfseg.components"
 KEY = "plugins"
 
 Table = tuple[str, Any]
-"""Where a table of components comes from, in words, and what stands there."""
+"""Description of the source of a table of components, and the table."""
 Components = dict[str, tuple[type, ...]]
-"""Specs by the slot that they go into, such as `{"decoder": (MyDecoder,)}`."""
+"""Specs by slot, such as `{"decoder": (MyDecoder,)}`."""
 
 
 def plugged(type_: Any, document: Document, *, allow_plugins: bool = False) -> Any:
-    """`type_` widened by installed packages and by the modules that the document's `plugins` names.
+    """Returns `type_` extended by the components of installed packages and of the document's `plugins`.
 
     Raises:
-        SpecError: the file names plugins and `allow_plugins` is false, or a plugin cannot be used.
+        SpecError: If the file has plugins and `allow_plugins` is false, or if a plugin is invalid.
     """
     named = document.data.get(KEY)
     modules = [name for name in named if isinstance(name, str)] if isinstance(named, tuple) else []
     try:
         if modules and not allow_plugins:
-            raise _unfit(f"the file runs the code of {listed(modules)}; allow it with --allow-plugins")
+            raise _plugin_error(f"the file runs the code of {listed(modules)}; allow it with --allow-plugins")
         tables = (*installed(), *map(table_of, modules))
         return widen(type_, joined(*(components(type_, table, source) for source, table in tables)))
     except SpecError as error:
@@ -41,26 +41,26 @@ def plugged(type_: Any, document: Document, *, allow_plugins: bool = False) -> A
 
 
 def table_of(module: str) -> Table:
-    """The `COMPONENTS = {slot: [Spec, …]}` of a module, which is imported.
+    """Imports a module and returns its `COMPONENTS = {slot: [Spec, …]}`.
 
     Raises:
-        SpecError: there is no such module, or it fails when imported.
+        SpecError: If the module does not exist or its import fails.
     """
     try:
         found = importlib.import_module(module)
     except (Exception, SystemExit) as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
-        hint = ". Modules are found where Python finds them: install it, or set PYTHONPATH" if missing else ""
-        raise _unfit(f'cannot import "{module}": {type(error).__name__}: {error}{hint}') from error
+        hint = "; install it, or add its folder to PYTHONPATH" if missing else ""
+        raise _plugin_error(f'cannot import "{module}": {type(error).__name__}: {error}{hint}') from error
     return f'the module "{module}"', getattr(found, "COMPONENTS", None)
 
 
-@functools.cache  # a search of every installed package
+@functools.cache  # searches every installed package
 def installed() -> tuple[Table, ...]:
-    """The tables of installed packages, by their entry points of the group `tfseg.components`.
+    """Returns the tables of installed packages, from their entry points of the group `tfseg.components`.
 
     Raises:
-        SpecError: an entry point cannot be loaded.
+        SpecError: If an entry point cannot be loaded.
     """
     found = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
@@ -68,26 +68,27 @@ def installed() -> tuple[Table, ...]:
             table = entry.load()
         except Exception as error:
             message = f'cannot load the entry point "{entry.name} = {entry.value}": {type(error).__name__}: {error}'
-            raise _unfit(message) from error
+            raise _plugin_error(message) from error
         found.append((f'the entry point "{entry.name}"', table))
     return tuple(found)
 
 
 def joined(*tables: Components) -> Components:
-    """Several tables as one."""
+    """Merges several tables."""
     names = dict.fromkeys(slot for table in tables for slot in table)
     return {slot: tuple(dict.fromkeys(member for table in tables for member in table.get(slot, ()))) for slot in names}
 
 
 def widen(type_: Any, components: Mapping[str, Iterable[type]]) -> Any:
-    """The spec `type_` with each named slot, wherever it lies in it, open to more specs; a subclass of `type_`.
+    """Returns a subclass of the spec `type_` whose slots, at any depth, accept further specs.
 
     Args:
-        type_: a spec.
-        components: the specs to add, by the name of the field that is the slot.
+        type_: A spec.
+        components: Specs to add, by the field name of the slot.
 
     Raises:
-        SpecError: there is no such slot, two specs of a slot have the same `type`, or one lacks what the slot asks for.
+        SpecError: If there is no such slot, two specs of a slot have the same `type`, or a spec lacks an attribute
+            that the slot requires.
     """
     wanted = tuple((slot, tuple(found)) for slot, found in components.items() if tuple(found))
     if not wanted:
@@ -96,32 +97,32 @@ def widen(type_: Any, components: Mapping[str, Iterable[type]]) -> Any:
     for slot, _ in wanted:
         if slot not in known:
             near = nearest(slot, known) or "."
-            raise _unfit(f'there is no slot "{slot}"{near} Slots: {listed(known)}')
+            raise _plugin_error(f'there is no slot "{slot}"{near} Slots: {listed(known)}')
     try:
         return widened(type_, wanted)
     except TypeError as error:
-        raise _unfit(str(error)) from error
+        raise _plugin_error(str(error)) from error
 
 
 def components(type_: Any, table: Any, source: str) -> Components:
-    """What a table adds to the slots of a spec type, each looked at by the slot that it is for.
+    """Checks a table of components against the slots of a spec type and returns it with tuples.
 
     Raises:
-        SpecError: it is no table, or holds what the slot cannot take.
+        SpecError: If it is not a mapping, or has a component that the slot does not accept.
     """
     if not isinstance(table, Mapping):
-        raise _unfit(f"{source} has no table of components; expected COMPONENTS = {{slot: [Spec, …]}}")
+        raise _plugin_error(f"{source} has no table of components; expected COMPONENTS = {{slot: [Spec, …]}}")
     known = marks(type_)
     for name, found in table.items():
-        kind = known.get(name, Slot())  # `widen` says that there is no such slot
+        kind = known.get(name, Slot())  # `widen` reports an unknown slot
         wrong = [each for each in found if not kind.takes(each)] if isinstance(found, list | tuple) else [found]
         if wrong:
-            raise _unfit(f'{source}, slot "{name}": expected a list of {kind.WANTED}; received {wrong[0]!r}')
+            raise _plugin_error(f'{source}, slot "{name}": expected a list of {kind.WANTED}; received {wrong[0]!r}')
         for member in found:
             if (reason := kind.refusal(member)) is not None:
-                raise _unfit(f'{source}, slot "{name}": {member.__qualname__} {reason}')
+                raise _plugin_error(f'{source}, slot "{name}": {member.__qualname__} {reason}')
     return {str(name): tuple(found) for name, found in table.items()}
 
 
-def _unfit(message: str) -> SpecError:
+def _plugin_error(message: str) -> SpecError:
     return SpecError([Problem("", KEY, message)])

@@ -1,4 +1,4 @@
-"""A mistake in a pipeline file, and the error that carries all of them."""
+"""Problems of a pipeline file, and the exception that holds all of them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from tfseg.errors import TfsegError, reason
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake.
+    """Problem of a pipeline file.
 
     Args:
-        where: `file:line` of the text at fault, or `override "key=value"`.
-        path: the dotted path of the value, `""` for the file as a whole.
-        message: what was received, what was expected, what to do.
+        where: String, `file:line` of the value, or `override "key=value"`.
+        path: String, dotted path of the value; `""` for the whole file.
+        message: String with the received and the expected value, and what to do.
     """
 
     where: str
@@ -23,45 +23,45 @@ class Problem:
 
     def __str__(self) -> str:
         line = ": ".join(part for part in (self.where, self.path, self.message) if part)
-        return line.encode("utf-8", "backslashreplace").decode("utf-8")  # a file name may hold what no terminal prints
+        return line.encode("utf-8", "backslashreplace").decode("utf-8")  # file names can contain unprintable characters
 
 
 FieldProblem = tuple[tuple[str | int, ...], str]
-"""What does not fit, as the path of a value, seen from the spec that says so, and a message."""
+"""A problem of a field: its path, relative to the spec that reports it, and a message."""
 
 
-def prefixed(key: str | tuple[str | int, ...], faults: Iterable[FieldProblem]) -> Iterator[FieldProblem]:
-    """Faults of a section, seen from the spec that has the section under `key`."""
+def prefixed(key: str | tuple[str | int, ...], problems: Iterable[FieldProblem]) -> Iterator[FieldProblem]:
+    """Yields the problems of a section with `key`, that of the section, before their paths."""
     keys = (key,) if isinstance(key, str) else key
-    return (((*keys, *path), message) for path, message in faults)
+    return (((*keys, *path), message) for path, message in problems)
 
 
 def component_problems(part: Any, *about: Any) -> Iterator[FieldProblem]:
-    """What a component says of itself; one of a user's own may fail at it, or say it in another form."""
+    """Yields the `problems` of a component. Exceptions and invalid results, as of plugins, are problems too."""
     try:
         found = list(part.problems(*about))
-    except Exception as error:  # noqa: BLE001 - the code of a user's own
-        yield (), _own_fault(f"fails with {reason(error)}")
+    except Exception as error:  # noqa: BLE001 - code of a plugin
+        yield (), _component_problem(f"raises {reason(error)}")
         return
-    for fault in found:
-        if isinstance(fault, tuple) and len(fault) == 2 and isinstance(fault[0], str | tuple):
-            path = tuple(fault[0].split(".")) if isinstance(fault[0], str) else fault[0]
-            yield path, str(fault[1])
+    for problem in found:
+        if isinstance(problem, tuple) and len(problem) == 2 and isinstance(problem[0], str | tuple):
+            path = tuple(problem[0].split(".")) if isinstance(problem[0], str) else problem[0]
+            yield path, str(problem[1])
         else:
-            yield (), _own_fault(f"gives {fault!r}")
+            yield (), _component_problem(f"returns {problem!r}")
 
 
-def _own_fault(what: str) -> str:
-    return f'its `problems` {what}. Expected pairs of a path, such as ("width",), and a message, or none at all'
+def _component_problem(what: str) -> str:
+    return f'`problems` {what}. Expected pairs of a path, such as ("width",), and a message'
 
 
-def formatted(faults: Iterable[FieldProblem]) -> str:
-    """A line for each fault; nothing where there is none."""
-    return "\n".join(f"{'.'.join(map(str, path))}: {message}" for path, message in faults)
+def formatted(problems: Iterable[FieldProblem]) -> str:
+    """Formats problems, one line per problem."""
+    return "\n".join(f"{'.'.join(map(str, path))}: {message}" for path, message in problems)
 
 
 class SpecError(TfsegError):
-    """Every mistake of a pipeline file at once: `problems` holds them, `str` gives one line for each."""
+    """All problems of a pipeline file. `problems` is the tuple of them; `str` gives one line per problem."""
 
     exit_code = 2
 
@@ -74,12 +74,12 @@ class SpecError(TfsegError):
 
 
 class InvalidFields(ValueError):
-    """Values that are right one by one and do not fit each other: raised by a spec's own check, to point at keys.
+    """Fields that are valid by themselves but not in combination. Raised by validators of specs.
 
     Args:
-        faults: what is wrong, as paths seen from the spec that checks.
+        *problems: Problems, with paths relative to the spec.
     """
 
-    def __init__(self, *faults: FieldProblem) -> None:
-        self.faults = faults
-        super().__init__(formatted(faults))
+    def __init__(self, *problems: FieldProblem) -> None:
+        self.problems = problems
+        super().__init__(formatted(problems))

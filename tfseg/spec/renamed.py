@@ -1,6 +1,6 @@
-"""Keys and choices that were renamed: a user's file is told the new name, a file of an earlier run is read with it.
+"""Renamed keys and choices. They are errors in a user's file, and are converted in the file of an earlier run.
 
-A row of `KEYS` or of `CHOICES` is all that a renaming needs.
+To rename a key or a choice, add a row to `KEYS` or `CHOICES`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,21 +11,21 @@ from tfseg.spec.nodes import Node, put
 from tfseg.spec.paths import Key, dotted, parts
 
 ALWAYS = object()
-"""Default of a key whose value is kept whatever it is."""
+"""Default of a key whose value is always kept."""
 ANY = "*"
-"""In a path, any index of a list."""
+"""Path element that matches any index of a list."""
 
 
 @dataclass(frozen=True)
 class RenamedKey:
-    """A key and its new path.
+    """Renamed key.
 
     Args:
-        old: dotted path of the key; `*` stands for any index.
-        new: dotted path that means the same, with as many `*`.
-        types: the `type` (of a graph's node, the `layer`) of the maps that had the key; none: any.
-        default: the value that the new key has when it is absent, so that it need not be written.
-        advice: what to write in a new file, where that is simpler than `new`.
+        old: Dotted path of the key; `*` matches any index.
+        new: Dotted path of the key that replaces it, with the same number of `*`.
+        types: Values of `type` (of `layer`, for a node of a graph) of the mappings that had the key; empty: any.
+        default: Default of the new key. An equal value is omitted.
+        advice: Dotted path to recommend for new files instead of `new`.
     """
 
     old: str
@@ -35,31 +35,31 @@ class RenamedKey:
     advice: str = ""
 
     def at(self, path: Sequence[Key], kind: Any) -> bool:
-        """Whether it is the key at `path`, in a map of that `type`."""
+        """Returns whether this is the key at `path` in a mapping of that `type`."""
         return _matches(parts(self.old), path) and (not self.types or kind in self.types)
 
     def message(self, path: Sequence[Key]) -> str:
-        """What to tell a user who wrote the key at `path`."""
+        """Returns the message for the key at `path` of a user's file."""
         new = dotted(self.target(path))
         if self.advice:
-            return f"moved to {self.advice}; for this part alone, {new}"
+            return f"moved to {self.advice}; for this part only, {new}"
         in_place = parts(self.new)[:-1] == parts(self.old)[:-1]
         return f"renamed to {parts(self.new)[-1]}" if in_place else f"moved to {new}"
 
     def target(self, path: Sequence[Key]) -> tuple[Key, ...]:
-        """The new path of the key at `path`."""
+        """Returns the new path of the key at `path`."""
         indices = [key for key, pattern in zip(path, parts(self.old), strict=True) if pattern == ANY]
         return tuple(indices.pop(0) if key == ANY else key for key in parts(self.new))
 
 
 @dataclass(frozen=True)
 class RenamedChoice:
-    """A choice of a slot, and its new name.
+    """Renamed choice of a slot.
 
     Args:
-        slot: dotted path of the slot; `*` stands for any index.
-        old: the `type` that it had.
-        new: the `type` that means the same.
+        slot: Dotted path of the slot; `*` matches any index.
+        old: Old `type`.
+        new: New `type`.
     """
 
     slot: str
@@ -111,17 +111,17 @@ CHOICES = (
 
 
 def renamed_key(path: Sequence[Key], section: Any) -> str | None:
-    """What to tell a user about the key at `path` of the map `section`; None where it was never renamed."""
+    """Returns the message for the key at `path` of the mapping `section`; None if it was not renamed."""
     return next((each.message(path) for each in KEYS if each.at(path, _kind(section))), None)
 
 
 def renamed_choice(path: Sequence[Key], word: Any) -> str | None:
-    """The new name of what `word` picked in the slot at `path`; None where it was never renamed."""
+    """Returns the new name of the choice `word` of the slot at `path`; None if it was not renamed."""
     return next((each.new for each in CHOICES if each.old == word and _matches(parts(each.slot), path)), None)
 
 
 def with_new_names(root: Node) -> Node:
-    """The tree of a file that an earlier version wrote, with the keys and choices of this one."""
+    """Returns the tree of a file of an earlier version with the current keys and choices."""
     for each in KEYS:
         *above, _ = parts(each.old)
         for path, holder in list(_found(root, above)):
@@ -136,7 +136,7 @@ def with_new_names(root: Node) -> Node:
 
 
 def _with_new_key(root: Node, renamed: RenamedKey, path: tuple[Key, ...], holder: Node) -> Node:
-    """`root` with what stands at `path` at its new path, where the key is there and is the one that was renamed."""
+    """Returns `root` with the value at `path` moved to its new path, if the key exists and was renamed."""
     key = path[-1]
     if not isinstance(holder.value, dict) or key not in holder.value or not renamed.at(path, _kind(holder.plain)):
         return root
@@ -147,7 +147,7 @@ def _with_new_key(root: Node, renamed: RenamedKey, path: tuple[Key, ...], holder
 
 
 def _kind(section: Any) -> Any:
-    """What picks the spec of a map: its `type`, or the `layer` of a graph's node."""
+    """Returns the `type` of a mapping, or the `layer` of a node of a graph."""
     return (section.get("type") or section.get("layer")) if isinstance(section, dict) else None
 
 
@@ -158,7 +158,7 @@ def _matches(pattern: Sequence[str], path: Sequence[Key]) -> bool:
 
 
 def _found(node: Node, pattern: Sequence[str], path: tuple[Key, ...] = ()) -> Iterator[tuple[tuple[Key, ...], Node]]:
-    """All nodes whose paths match, each with its path."""
+    """Yields the nodes whose paths match, each with its path."""
     if not pattern:
         yield path, node
     elif isinstance(node.value, dict | tuple):
@@ -168,7 +168,7 @@ def _found(node: Node, pattern: Sequence[str], path: tuple[Key, ...] = ()) -> It
 
 
 def _is_free(node: Node, path: Sequence[str]) -> bool:
-    """Whether nothing is set at the path or above it: a value that is there already counts."""
+    """Returns whether no value is set at the path or above it. An existing value takes precedence."""
     for key in path:
         if node.value is None:
             return True
@@ -184,7 +184,7 @@ def _is_free(node: Node, path: Sequence[str]) -> bool:
 
 
 def _without(node: Node, path: Sequence[Key]) -> Node:
-    """`node` without the key at `path`."""
+    """Returns `node` without the key at `path`."""
     key, *below = path
     if isinstance(node.value, tuple):
         return replace(node, value=tuple(_without(c, below) if i == key else c for i, c in enumerate(node.value)))

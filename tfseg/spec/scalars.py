@@ -1,4 +1,4 @@
-"""The plain scalars of YAML 1.2's core schema: which texts write numbers, null and truth values."""
+"""Plain scalars of the YAML 1.2 core schema: numbers, booleans, null and strings."""
 
 import re
 from typing import Any
@@ -15,24 +15,24 @@ _WORDS = {
 
 
 def scalar(text: str) -> Any:
-    """A plain scalar by YAML 1.2's core schema.
+    """Converts a plain scalar by the YAML 1.2 core schema.
 
     >>> [scalar(text) for text in ("1e-4", "no", "010", "0o10", "~", "1_000", "2020-01-01")]
     [0.0001, 'no', 10, 8, None, '1_000', '2020-01-01']
 
     Raises:
-        ValueError: a whole number that does not fit 64 bits.
+        ValueError: If an integer does not fit 64 bits.
     """
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):
         number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)) if len(text) < 100 else 2**64
         if not -(2**63) <= number < 2**63:
-            raise ValueError("a whole number must fit 64 bits")
+            raise ValueError("an integer must fit 64 bits")
         return number
     return text if is_text(text) else float(re.sub(r"\.(?=[a-zA-Z])", "", text))
 
 
 def is_text(text: str) -> bool:
-    """Whether a plain scalar is a text, and neither a number nor null nor a truth value."""
+    """Returns whether a plain scalar is a string, and not a number, a boolean or null."""
     return text not in _WORDS and _INTEGER.fullmatch(text) is None and _FLOAT.fullmatch(text) is None

@@ -1,4 +1,4 @@
-"""JSON Schema (draft 2020-12) of the files that a spec type reads, for editors."""
+"""JSON Schema (draft 2020-12) of the files of a spec type, for editors."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from tfseg.spec.validate import adapter
 
 _PART = ".part"
 _INCLUDE = {
-    "description": "Files, relative to this one, that this file is laid over: maps merge deeply, lists replace.",
+    "description": "Base files, relative to this file, which overrides them: mappings merge deeply, lists replace.",
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
 }
 
 
 def json_schema(type_: Any) -> dict[str, Any]:
-    """The JSON Schema of a spec type. A file with an `include` may leave out what the included files say."""
+    """Returns the JSON Schema of a spec type. In a file with an `include`, no key is required."""
     schema = adapter(type_).json_schema(schema_generator=_Generator)
     found = {name: _described(definition) for name, definition in schema.pop("$defs", {}).items()}
     root = schema.pop("title", "file")
@@ -38,7 +38,7 @@ def json_schema(type_: Any) -> dict[str, Any]:
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's generator, with slots as files write them: `decoder: fcn`, or a map whose `type` picks the spec."""
+    """Pydantic's generator, with both forms of slots: `decoder: fcn`, or a mapping whose `type` selects the spec."""
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
         names, maps = [], []
@@ -52,14 +52,14 @@ class _Generator(GenerateJsonSchema):
 
 
 def _described(definition: dict[str, Any]) -> dict[str, Any]:
-    """A definition with the first paragraph of its docstring."""
+    """Reduces the description of a definition to the first paragraph of the docstring."""
     if "description" in definition:
         definition["description"] = " ".join(definition["description"].partition("\n\n")[0].split())
     return definition
 
 
 def _partial(schema: Any) -> Any:
-    """A schema that requires no key, outside lists (which replace, and so are whole)."""
+    """Returns a schema without required keys, except in lists, which are complete because they replace."""
     if isinstance(schema, list):
         return [_partial(item) for item in schema]
     if not isinstance(schema, dict):

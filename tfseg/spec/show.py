@@ -1,4 +1,4 @@
-"""A value of a spec type as YAML that reads back to an equal value."""
+"""Conversion of a spec to YAML that reads back to an equal value."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ WIDTH = 110
 
 
 def dump(value: Any) -> str:
-    """The YAML of a spec's value, defaults included. Readers of YAML 1.1 and of YAML 1.2 take it alike."""
+    """Returns a spec as YAML, defaults included, which parsers of YAML 1.1 and 1.2 read alike."""
     plain = _plain(adapter(type(value)).dump_python(value, warnings="none", by_alias=True))
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH)
 
@@ -26,13 +26,13 @@ def _plain(value: Any) -> Any:
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's dumper, which quotes what YAML 1.1 would misread, taught to quote what YAML 1.2 would misread too."""
+    """PyYAML's dumper for YAML 1.1, which also quotes the strings that YAML 1.2 would read as other types."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
     def sequence(self, data: list[Any]) -> yaml.Node:
-        """A list of scalars on one line, any other one item a line."""
+        """Represents a list of scalars on one line, and any other list with one item per line."""
         flow = not any(isinstance(item, list | dict) for item in data)
         return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flow)
 

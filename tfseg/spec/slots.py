@@ -1,4 +1,4 @@
-"""The slots of a spec type, and how one is opened to more specs."""
+"""Slots of a spec type, and their extension by further specs."""
 
 import dataclasses
 import functools
@@ -15,11 +15,11 @@ from tfseg.spec.declare import Slot, spec
 from tfseg.spec.docstrings import first_sentence
 
 More = tuple[tuple[str, tuple[type, ...]], ...]
-"""Specs to add by slot, as pairs (which can be hashed)."""
+"""Specs to add, by slot, as hashable pairs."""
 
 
 def slots(type_: Any) -> dict[str, tuple[type, ...]]:
-    """The slots of a spec and of all specs in it, by field name, with the specs that each takes."""
+    """Returns the slots of a spec and of all specs in it, by field name, with the components of each."""
     found: dict[str, tuple[type, ...]] = {}
     for name, hint, mark in _marked(type_):
         found[name] = tuple(dict.fromkeys((*found.get(name, ()), *mark.members(hint))))
@@ -27,12 +27,12 @@ def slots(type_: Any) -> dict[str, tuple[type, ...]]:
 
 
 def marks(type_: Any) -> dict[str, Slot]:
-    """What marks each of the slots of a spec and of all specs in it."""
+    """Returns the mark of each slot of a spec and of all specs in it, by field name."""
     return {name: mark for name, _, mark in _marked(type_)}
 
 
 def _marked(type_: Any) -> Iterator[tuple[str, Any, Slot]]:
-    """Every slot, as the name of its field, the annotation and what marks it."""
+    """Yields field name, annotation and mark of every slot."""
     for name, hint in get_type_hints(type_, include_extras=True).items() if _is_spec(type_) else ():
         yield from ((name, *found) for found in _unions(hint))
         for inner in _specs(hint):
@@ -48,12 +48,12 @@ def described(type_: Any) -> dict[str, dict[str, str]]:
     }
 
 
-@functools.lru_cache(maxsize=64)  # equal values need one and the same class
+@functools.lru_cache(maxsize=64)  # values are equal only if their classes are identical
 def widened(type_: Any, components: More) -> Any:
-    """The spec `type_` with its slots, and those of all specs in it, open to more; itself where it has none of them.
+    """Returns the spec `type_` with its slots, and those of all specs in it, extended; `type_` if it has none of them.
 
     Raises:
-        TypeError: two specs of a slot have the same `type`, or one lacks what the slot asks for.
+        TypeError: If two specs of a slot have the same `type`, or a spec lacks an attribute that the slot requires.
     """
     more = dict(components)
     body: dict[str, Any] = {"__annotations__": {}, "__doc__": type_.__doc__, "__module__": type_.__module__}
@@ -67,14 +67,14 @@ def widened(type_: Any, components: More) -> Any:
 
 
 def _default(name: str, field: FieldInfo, components: More) -> dict[str, Any]:
-    """The default of a field whose annotation was widened, as a class body holds it."""
+    """Returns the default of a field whose annotation was widened, as an entry of a class body."""
     if field.is_required():
         return {}
     return {name: Field(default_factory=lambda: _moved(field.get_default(call_default_factory=True), components))}
 
 
 def _moved(value: Any, components: More) -> Any:
-    """A value whose specs are of the widened classes."""
+    """Converts the specs in a value to the widened classes."""
     if isinstance(value, tuple):
         return tuple(_moved(item, components) for item in value)
     if not _is_spec(type(value)):
@@ -84,7 +84,7 @@ def _moved(value: Any, components: More) -> Any:
 
 
 def _rebuilt(hint: Any, added: tuple[type, ...], components: More) -> Any:
-    """An annotation in which every slot takes `added` too and every spec is widened."""
+    """Returns an annotation in which every slot also accepts `added` and every spec is widened."""
     if _is_spec(hint):
         return widened(hint, components)
     origin, arguments = get_origin(hint), get_args(hint)
@@ -103,7 +103,7 @@ def _rebuilt(hint: Any, added: tuple[type, ...], components: More) -> Any:
 
 
 def _unions(hint: Any) -> list[tuple[Any, Slot]]:
-    """The annotations of the slots in a field's annotation, and what marks them."""
+    """Returns annotation and mark of each slot in a field's annotation."""
     found = [mark for mark in get_args(hint)[1:] if isinstance(mark, Slot)] if get_origin(hint) is Annotated else []
     return [(hint, found[0])] if found else [union for argument in get_args(hint) for union in _unions(argument)]
 

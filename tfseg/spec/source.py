@@ -1,4 +1,4 @@
-"""A pipeline file, its includes and the overrides of a command line, read into one document that knows its places."""
+"""Reading of a pipeline file, its includes and overrides into one document with the origins of all values."""
 
 import difflib
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfseg.spec.messages import received
-from tfseg.spec.nodes import Node, NoSuchPlace, Place, merge, put
+from tfseg.spec.nodes import Node, NoSuchPath, Origin, merge, put
 from tfseg.spec.paths import Key, dotted, index, parts, split_override
 from tfseg.spec.problems import Problem, SpecError
 from tfseg.spec.renamed import with_new_names
@@ -16,32 +16,32 @@ from tfseg.spec.yaml12 import DEPTH, compose
 
 INCLUDE = "include"
 INCLUDABLE = (".yaml", ".yml")
-"""Files of other kinds are not ours, and a message must not quote them."""
+"""Suffixes of files that can be included. Messages must not quote the content of other files."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """What was read: plain data, and the place of every value in it.
+    """Content of a pipeline file as plain data, with the origin of every value.
 
     Args:
-        data: dicts, tuples and scalars. Text is a `str` that has a `folder`.
-        problems: faults of the text that left it readable (duplicate keys and the like); `validate` reports them
-            together with its own.
-        places: the place of every path.
+        data: Dicts, tuples and scalars. Strings have an attribute `folder`.
+        problems: Problems of the text that leave it readable, such as duplicate keys. `validate` reports them together
+            with its own.
+        origins: Origin of every path.
     """
 
     data: dict[Key, Any]
     problems: tuple[Problem, ...] = ()
-    places: dict[tuple[Key, ...], Place] = field(default_factory=dict, repr=False)
+    origins: dict[tuple[Key, ...], Origin] = field(default_factory=dict, repr=False)
 
     def where(self, path: str | Sequence[Key]) -> str:
-        """The `file:line` (or override) of a value, or of the nearest thing above it that has one."""
+        """Returns the `file:line` (or override) of a value, or of its nearest parent that has one."""
         keys = self.keys(path) if isinstance(path, str) else tuple(path)
-        known = next((keys[:end] for end in range(len(keys), -1, -1) if keys[:end] in self.places), None)
-        return "" if known is None else str(self.places[known])
+        known = next((keys[:end] for end in range(len(keys), -1, -1) if keys[:end] in self.origins), None)
+        return "" if known is None else str(self.origins[known])
 
     def keys(self, path: str) -> tuple[Key, ...]:
-        """A dotted path as keys, with the indices of lists as numbers."""
+        """Splits a dotted path into keys, with the indices of lists as integers."""
         found: tuple[Key, ...] = ()
         for part in parts(path):
             holder, number = self.at(found), index(part)
@@ -50,7 +50,7 @@ class Document:
         return found
 
     def at(self, path: Sequence[Key], default: Any = None) -> Any:
-        """The value at a path, or `default`."""
+        """Returns the value at a path, or `default`."""
         value: Any = self.data
         for key in path:
             held = key in value if isinstance(value, dict) else isinstance(value, tuple) and key in range(len(value))
@@ -60,13 +60,13 @@ class Document:
         return value
 
     def overrides(self, path: Sequence[Key]) -> tuple[str, ...]:
-        """The overrides that set something at `path` or below it."""
+        """Returns the overrides that set a value at `path` or below it."""
         section = tuple(path)
-        places = [at for keys, at in self.places.items() if keys[: len(section)] == section and at.line is None]
-        return tuple(dict.fromkeys(map(str, places)))
+        origins = [at for keys, at in self.origins.items() if keys[: len(section)] == section and at.line is None]
+        return tuple(dict.fromkeys(map(str, origins)))
 
     def problem(self, path: Sequence[Key], message: str, within: Sequence[Key] | None = None) -> Problem:
-        """A problem at `path`; the overrides at or below `within` are named too, as one of them may be to blame."""
+        """Returns a problem at `path`. It lists the overrides at or below `within`, as they may be the cause."""
         where = self.where(path)
         others = [] if within is None else [override for override in self.overrides(within) if override != where]
         return Problem(where, dotted(path), message + (f" (with {' and '.join(others)})" if others else ""))
@@ -76,43 +76,43 @@ def read(path: str | Path, overrides: Iterable[str] = (), earlier: Callable[[Pat
     """Reads a pipeline file, the files that it includes, and overrides such as `model.backbone.width=0.5`.
 
     Args:
-        path: the file.
-        overrides: texts, put into their places one after another.
-        earlier: whether a file may have been written by an earlier version: its keys are read where they are now.
+        path: Path of the file.
+        overrides: Strings `key=value`, applied in their order.
+        earlier: Function that returns whether a file may be of an earlier version; renamed keys in it are converted.
 
     Raises:
-        SpecError: a file is missing or is not YAML. Lesser faults are kept in `Document.problems`.
+        SpecError: If a file is missing or is not YAML. Other problems are stored in `Document.problems`.
     """
     problems: list[Problem] = []
     files = _Files(problems, earlier or (lambda _: False))
     root = files.included(files.parsed(Path(path)), Path(path))
     for text in overrides:
         root = _overridden(root, text, problems)
-    places = {keys: node.place for keys, node in root.walk()}
-    return Document(root.plain, tuple(problems), places)
+    origins = {keys: node.origin for keys, node in root.walk()}
+    return Document(root.plain, tuple(problems), origins)
 
 
 @dataclass(frozen=True)
 class _Files:
-    """Files of one reading."""
+    """Reader of a file and its includes."""
 
     problems: list[Problem]
     earlier: Callable[[Path], bool]
 
-    def parsed(self, path: Path, named_at: Place | None = None) -> Node:
-        """A file's tree, a map. `named_at` is the place of the `include` that names the file."""
+    def parsed(self, path: Path, named_at: Origin | None = None) -> Node:
+        """Parses a file to a tree, a mapping. `named_at` is the origin of the `include` that lists the file."""
         problems = self.problems
         text = _decoded(path, problems, named_at)
         folder = path.resolve().parent
-        root = compose(text, lambda line: Place(str(path), line), folder, (), problems)
+        root = compose(text, lambda line: Origin(str(path), line), folder, (), problems)
         if not isinstance(root.value, dict):
             shown = received(root.plain) if named_at is None else "something else"
             found = "the file is empty" if root.value is None else f"received {shown}"
-            raise SpecError([*problems, Problem(str(root.place), "", f"expected a map of keys at the top; {found}")])
+            raise SpecError([*problems, Problem(str(root.origin), "", f"expected a mapping at the top level; {found}")])
         return with_new_names(root) if self.earlier(path) else root
 
     def included(self, root: Node, path: Path) -> Node:
-        """`root` laid over the files that its `include` names, later ones over earlier ones."""
+        """Merges `root` into the files of its `include`; later files override earlier ones."""
         named, problems = root.value.get(INCLUDE), self.problems
         if named is None:
             return root
@@ -120,23 +120,23 @@ class _Files:
         names = named.value if isinstance(named.value, tuple) else (named,)
         if not all(isinstance(node.value, str) for node in names):
             message = f"expected the path of a file, or a list of paths; received {received(named.plain)}"
-            problems.append(Problem(str(named.place), INCLUDE, message))
+            problems.append(Problem(str(named.origin), INCLUDE, message))
             return own
-        below = Node({}, root.place)
+        below = Node({}, root.origin)
         for node in names:
             file = Path(os.path.normpath(path.parent / os.path.expanduser(node.value)))
             if file.suffix not in INCLUDABLE:
                 message = f"expected files that end in {' or '.join(INCLUDABLE)}; received {received(node.value)}"
-                problems.append(Problem(str(named.place), INCLUDE, message))
+                problems.append(Problem(str(named.origin), INCLUDE, message))
                 continue
-            below = merge(below, _leaf(self.parsed(file, node.place), path, problems))
+            below = merge(below, _leaf(self.parsed(file, node.origin), path, problems))
         return merge(below, own)
 
 
-def _decoded(path: Path, problems: list[Problem], named_at: Place | None) -> str:
+def _decoded(path: Path, problems: list[Problem], named_at: Origin | None) -> str:
     where, key, name = (str(path), "", "") if named_at is None else (str(named_at), INCLUDE, f' "{path}"')
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for, a device endless
+        if path.exists() and not path.is_file() and not path.is_dir():  # reading a pipe could block, a device never end
             message = f"expected a regular file; received a pipe or a device{name}"
             raise SpecError([*problems, Problem(where, key, message)])
         content = path.read_bytes()
@@ -148,13 +148,13 @@ def _decoded(path: Path, problems: list[Problem], named_at: Place | None) -> str
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        place = Place(str(path), content.count(b"\n", 0, error.start) + 1)
+        origin = Origin(str(path), content.count(b"\n", 0, error.start) + 1)
         message = f"not UTF-8 text: byte 0x{content[error.start]:02x} at position {error.start}; save it as UTF-8"
-        raise SpecError([*problems, Problem(str(place), "", message)]) from error
+        raise SpecError([*problems, Problem(str(origin), "", message)]) from error
 
 
 def _neighbor(path: Path) -> str:
-    """A hint at a file of nearly this name beside it."""
+    """Returns a hint at a file of a similar name in the same folder."""
     try:
         names = os.listdir(path.parent)
     except OSError:
@@ -164,37 +164,37 @@ def _neighbor(path: Path) -> str:
 
 
 def _leaf(root: Node, by: Path, problems: list[Problem]) -> Node:
-    """An included file's tree, which must include nothing itself."""
+    """Returns the tree of an included file without its `include`, which is a problem."""
     if INCLUDE in root.value:
-        message = f"an included file may not include others; name them all in {by}"
-        problems.append(Problem(str(root.value[INCLUDE].place), INCLUDE, message))
+        message = f"an included file cannot include others; list them all in {by}"
+        problems.append(Problem(str(root.value[INCLUDE].origin), INCLUDE, message))
     return replace(root, value={key: node for key, node in root.value.items() if key != INCLUDE})
 
 
 def _overridden(root: Node, text: str, problems: list[Problem]) -> Node:
-    """`root` with one override put in its place; a faulty one is noted and left out."""
-    place = Place("override " + _quoted(text))
+    """Applies an override to `root`. An invalid one is added to `problems`."""
+    origin = Origin("override " + _quoted(text))
     found = split_override(text)
     if found is None:
         message = "expected key=value with a dotted key, such as model.backbone.output_stride=8"
-        problems.append(Problem(str(place), "", message))
+        problems.append(Problem(str(origin), "", message))
         return root
     keys, value = found
     if len(keys) > DEPTH:
-        problems.append(Problem(str(place), "", f"nested deeper than {DEPTH} levels"))
+        problems.append(Problem(str(origin), "", f"nested deeper than {DEPTH} levels"))
         return root
     if keys[0] == INCLUDE:
-        problems.append(Problem(str(place), INCLUDE, "only a file can include; write it there"))
+        problems.append(Problem(str(origin), INCLUDE, "only files can include others; write it in the file"))
         return root
     try:
-        new = compose(value, lambda line: place, Path.cwd(), keys, problems)
+        new = compose(value, lambda line: origin, Path.cwd(), keys, problems)
         return put(root, keys, new)
     except SpecError as error:
         message = error.problems[-1].message
-        hint = "" if "quotes" in message else "; put a text in quotes"
-        problems.append(Problem(str(place), dotted(keys), message + hint))
-    except NoSuchPlace as error:
-        problems.append(Problem(str(place), dotted(error.args[0]), error.args[1]))
+        hint = "" if "quotes" in message else "; put strings in quotes"
+        problems.append(Problem(str(origin), dotted(keys), message + hint))
+    except NoSuchPath as error:
+        problems.append(Problem(str(origin), dotted(error.args[0]), error.args[1]))
     return root
 
 

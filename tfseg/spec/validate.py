@@ -1,4 +1,4 @@
-"""A document to a value of a spec type, or every mistake in it at once."""
+"""Validation of a document: a value of a spec type, or all its problems at once."""
 
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from tfseg.spec.explain import Explainer
-from tfseg.spec.nodes import Place
+from tfseg.spec.nodes import Origin
 from tfseg.spec.paths import index
 from tfseg.spec.problems import Problem, SpecError
 from tfseg.spec.source import Document
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def adapter(type_: Any) -> TypeAdapter[Any]:
-    """Pydantic's validator of a type; made once."""
+    """Returns pydantic's validator of a type (cached)."""
     return _adapter(type_)
 
 
@@ -25,10 +25,10 @@ _adapter = lru_cache(maxsize=64)(TypeAdapter)
 
 
 def validate(type_: type[T], document: Document) -> T:
-    """The value that a document describes.
+    """Converts a document to a value of a spec type.
 
     Raises:
-        SpecError: all mistakes of the document, in the order of its lines.
+        SpecError: If the document has problems; it holds all of them, in the order of their lines.
     """
     problems = list(document.problems)
     try:
@@ -43,14 +43,14 @@ def validate(type_: type[T], document: Document) -> T:
     return value
 
 
-def refusal(cls: type, fields: dict[str, Any], error: ValidationError) -> SpecError:
-    """What pydantic found wrong with the arguments of a spec's constructor."""
-    document = Document(fields, places={(): Place(cls.__name__)})  # type: ignore[arg-type]  # keys are text
+def spec_error(cls: type, fields: dict[str, Any], error: ValidationError) -> SpecError:
+    """Converts pydantic's error about the arguments of a spec's constructor."""
+    document = Document(fields, origins={(): Origin(cls.__name__)})  # type: ignore[arg-type]  # keys are strings
     return SpecError(Explainer(dict(adapter(cls).core_schema), document).problems(error.errors(include_url=False)))
 
 
 def _in_order(problem: Problem) -> tuple[bool, str, int]:
-    """Files one after another, each by its lines; overrides last, as they were given."""
+    """Sort key: by file and line; overrides last, in their given order."""
     source, _, line = problem.where.rpartition(":")
     number = index(line)
     return (True, "", 0) if number is None else (False, source, number)

@@ -1,8 +1,8 @@
-"""YAML 1.2 text to a tree of nodes: the core schema's scalars on PyYAML's scanner and parser.
+"""Parser from YAML 1.2 text to a tree of nodes: the core schema's scalars on PyYAML's scanner and parser.
 
-What a pipeline file may hold, beyond maps, lists and scalars: comments, anchors and aliases (an alias stands for a
-copy), one document. What it may not: tags, merge keys (`<<`, of YAML 1.1 only; `include` does that), duplicate keys,
-keys that are neither text nor whole numbers.
+Supported, besides mappings, lists and scalars: comments, anchors and aliases (an alias is a copy), one document. Not
+supported: tags, merge keys (`<<`, only in YAML 1.1; use `include`), duplicate keys, and keys other than strings and
+integers.
 """
 
 import re
@@ -13,40 +13,40 @@ from typing import Any
 
 import yaml
 
-from tfseg.spec.nodes import Node, Place, Text
+from tfseg.spec.nodes import Node, Origin, Text
 from tfseg.spec.paths import Key, dotted
 from tfseg.spec.problems import Problem, SpecError
 from tfseg.spec.scalars import scalar
 
 DEPTH = 64
-"""The deepest nesting that is read. It keeps every recursion over a tree far from the interpreter's limit."""
+"""Maximum nesting depth. It keeps every recursion over a tree far from the interpreter's limit."""
 NODES = 100_000
-"""The most values that a document may hold once its aliases are written out."""
+"""Maximum number of values of a document after expanding aliases."""
 
 _HINTS = {
-    "mapping values are not allowed here": 'a ": " inside a text needs quotes around the text',
+    "mapping values are not allowed here": 'put a string that contains ": " in quotes',
     "found character '\\t' that cannot start any token": "indent with spaces, not with tabs",
-    "found character '@' that cannot start any token": "put the text in quotes",
-    "found character '`' that cannot start any token": "put the text in quotes",
-    "found character '%' that cannot start any token": "put the text in quotes",
+    "found character '@' that cannot start any token": "put the string in quotes",
+    "found character '`' that cannot start any token": "put the string in quotes",
+    "found character '%' that cannot start any token": "put the string in quotes",
 }
 _UNPRINTABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def compose(
-    text: str, at: Callable[[int], Place], folder: Path, path: tuple[Key, ...], problems: list[Problem]
+    text: str, at: Callable[[int], Origin], folder: Path, path: tuple[Key, ...], problems: list[Problem]
 ) -> Node:
-    """The tree that `text` writes. Faults that leave it readable go to `problems`.
+    """Parses `text` to a tree. Problems that leave it readable are added to `problems`.
 
     Args:
-        text: a YAML document.
-        at: the place of a line (from 1).
-        folder: what relative paths in the text are taken from.
-        path: where the tree will stand.
-        problems: where faults are noted.
+        text: String, a YAML document.
+        at: Function that returns the origin of a line (from 1).
+        folder: Folder to which relative paths in the text refer.
+        path: Path of the tree in the whole document.
+        problems: List to which problems are added.
 
     Raises:
-        SpecError: the text is not YAML; it carries `problems` and this last one.
+        SpecError: If the text is not YAML. It holds `problems` and, as the last one, this problem.
     """
     composer = _Composer(text, at, folder, problems)
     try:
@@ -59,9 +59,9 @@ def compose(
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position)
         code = error.character if isinstance(error.character, int) else ord(error.character)
-        message = f"not YAML: the character U+{code:04X} may not stand in a text file"
+        message = f"not YAML: the character U+{code:04X} is not allowed in a text file"
         raise composer.fatal(line, message) from error
-    except (ValueError, OverflowError) as error:  # what PyYAML's scanner does not catch
+    except (ValueError, OverflowError) as error:  # not caught by PyYAML's scanner
         message = 'not YAML: a directive or an escape (such as "\\UFFFFFFFF") is out of range'
         raise composer.fatal(composer.line, message) from error
 
@@ -77,9 +77,9 @@ def _hint(problem: str) -> str:
 
 
 class _Composer:
-    """PyYAML's events to nodes."""
+    """Composer of nodes from PyYAML's events."""
 
-    def __init__(self, text: str, at: Callable[[int], Place], folder: Path, problems: list[Problem]) -> None:
+    def __init__(self, text: str, at: Callable[[int], Origin], folder: Path, problems: list[Problem]) -> None:
         self.events = yaml.parse(text, Loader=yaml.SafeLoader)
         self.at, self.folder, self.problems = at, folder, problems
         self.anchors: dict[str, tuple[Node, int, int]] = {}
@@ -88,8 +88,8 @@ class _Composer:
     def fatal(self, line: int, message: str) -> SpecError:
         return SpecError([*self.problems, Problem(str(self.at(line + 1)), "", message)])
 
-    def fault(self, place: Place, path: tuple[Key, ...], message: str) -> None:
-        self.problems.append(Problem(str(place), dotted(path), message))
+    def report(self, origin: Origin, path: tuple[Key, ...], message: str) -> None:
+        self.problems.append(Problem(str(origin), dotted(path), message))
 
     def next(self) -> Any:
         event: Any = next(self.events)
@@ -103,73 +103,74 @@ class _Composer:
         root = self.node(self.next(), path)
         self.next()  # the document's end
         if not isinstance(self.next(), yaml.StreamEndEvent):
-            raise self.fatal(self.line, 'a second document begins here ("---"); write one file for each')
+            raise self.fatal(self.line, 'a second document begins here ("---"); write one file per document')
         return root
 
     def node(self, event: Any, path: tuple[Key, ...]) -> Node:
-        place = self.at(event.start_mark.line + 1)
+        origin = self.at(event.start_mark.line + 1)
         if isinstance(event, yaml.AliasEvent):
-            return self.alias(event, place, path)
+            return self.alias(event, origin, path)
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            self.fault(place, path, f'tags are not read; received "{tag}"; remove it (quotes make a text)')
+            self.report(origin, path, f'tags are not supported; received "{tag}"; remove it (quotes make a string)')
         size, deepest, self.deepest = self.size, self.deepest, 0
         self.grow(1, 0, path)
-        node = Node(self.value(event, place, path), place)
+        node = Node(self.value(event, origin, path), origin)
         if event.anchor:
             self.anchors[event.anchor] = node, self.size - size, self.deepest - len(path)
         self.deepest = max(self.deepest, deepest)
         return node
 
     def grow(self, size: int, height: int, path: tuple[Key, ...]) -> None:
-        """Counts values that come to stand at `path`, before they do."""
+        """Counts values at `path` before they are added."""
         self.size, self.deepest = self.size + size, max(self.deepest, len(path) + height)
         if self.deepest > DEPTH:
             raise self.fatal(self.line, f"nested deeper than {DEPTH} levels")
         if self.size > NODES:
-            raise self.fatal(self.line, f"more than {NODES} values, aliases written out")
+            raise self.fatal(self.line, f"more than {NODES} values after expanding aliases")
 
-    def alias(self, event: Any, place: Place, path: tuple[Key, ...]) -> Node:
+    def alias(self, event: Any, origin: Origin, path: tuple[Key, ...]) -> Node:
         if event.anchor not in self.anchors:
-            self.fault(place, path, f'"*{event.anchor}" needs a complete "&{event.anchor}" before it; quote a text')
-            return Node(None, place)
+            message = f'"*{event.anchor}" needs a complete "&{event.anchor}" before it; put strings in quotes'
+            self.report(origin, path, message)
+            return Node(None, origin)
         node, size, height = self.anchors[event.anchor]
         self.grow(size, height, path)
-        return replace(node, place=place)
+        return replace(node, origin=origin)
 
-    def value(self, event: Any, place: Place, path: tuple[Key, ...]) -> Any:
+    def value(self, event: Any, origin: Origin, path: tuple[Key, ...]) -> Any:
         if isinstance(event, yaml.MappingStartEvent):
-            return self.map(path)
+            return self.mapping(path)
         if isinstance(event, yaml.SequenceStartEvent):
             items: list[Node] = []
             while not isinstance(item := self.next(), yaml.SequenceEndEvent):
                 items.append(self.node(item, (*path, len(items))))
             return tuple(items)
-        return self.scalar(event, place, path)
+        return self.scalar(event, origin, path)
 
-    def map(self, path: tuple[Key, ...]) -> dict[Key, Node]:
+    def mapping(self, path: tuple[Key, ...]) -> dict[Key, Node]:
         found: dict[Key, Node] = {}
         while not isinstance(event := self.next(), yaml.MappingEndEvent):
             key = self.node(event, path)
             value = self.node(self.next(), (*path, key.plain) if isinstance(key.value, Key) else path)
             if message := _bad_key(key, event, found):
-                self.fault(key.place, (*path, key.plain) if isinstance(key.value, str) else path, message)
+                self.report(key.origin, (*path, key.plain) if isinstance(key.value, str) else path, message)
             else:
-                found[str(key.value) if isinstance(key.value, str) else key.value] = replace(value, place=key.place)
+                found[str(key.value) if isinstance(key.value, str) else key.value] = replace(value, origin=key.origin)
         return found
 
-    def scalar(self, event: Any, place: Place, path: tuple[Key, ...]) -> Any:
+    def scalar(self, event: Any, origin: Origin, path: tuple[Key, ...]) -> Any:
         value = event.value
         if event.style is None:
             try:
                 value = scalar(value)
             except ValueError as error:
-                self.fault(place, path, f"{error}; received {_shortened(value)}")
+                self.report(origin, path, f"{error}; received {_shortened(value)}")
                 return 2**63 - 1
         if not isinstance(value, str):
             return value
         if bad := _UNPRINTABLE.search(value):
-            self.fault(place, path, f"the character U+{ord(bad[0]):04X} may not stand in a text")
+            self.report(origin, path, f"the character U+{ord(bad[0]):04X} is not allowed in a string")
         text = Text(value)
         text.folder = self.folder
         return text
@@ -177,11 +178,11 @@ class _Composer:
 
 def _bad_key(key: Node, event: Any, found: dict[Key, Node]) -> str | None:
     if isinstance(key.value, bool) or not isinstance(key.value, str | int):
-        kind = {dict: "a map", tuple: "a list", type(None): "null"}.get(type(key.value), str(key.value).lower())
-        return f"a key must be text or a whole number; received {kind}; put it in quotes"
+        kind = {dict: "a mapping", tuple: "a list", type(None): "null"}.get(type(key.value), str(key.value).lower())
+        return f"a key must be a string or an integer; received {kind}; put it in quotes"
     if key.value == "<<" and getattr(event, "style", None) is None:
         return "merge keys belong to YAML 1.1; write the keys out, or use include"
-    return f"given twice; it stands at {found[key.value].place} already" if key.value in found else None
+    return f"duplicate key; first given at {found[key.value].origin}" if key.value in found else None
 
 
 def _shortened(text: str) -> str:

@@ -1,7 +1,7 @@
-"""One component of your own for each slot of a pipeline file: the least that each needs.
+"""Minimal custom components, one per slot of a pipeline file.
 
-Each is a spec: a frozen value whose fields are what the file may say, and which does the work when it is called. A
-layer of a graph is a plain Keras layer: its spec is derived from its constructor.
+Each is a spec: a frozen dataclass whose fields are the keys in the file, and which builds its component when called. A
+layer of a graph is a Keras layer, whose spec is derived from its constructor.
 """
 
 from tfseg_example.data import Gamma, OneHigher, Quarters, Stripes

@@ -1,4 +1,4 @@
-"""Where pictures come from, and what becomes of them."""
+"""Custom data source, mask format, boxes and data augmentation."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -19,14 +19,14 @@ Pair = tuple[tf.Tensor, tf.Tensor]
 
 @spec
 class Stripes:
-    """Vertical stripes, a color for each class."""
+    """Synthetic images of vertical stripes, one color per class."""
 
     type: Literal["stripes"] = "stripes"
     NEEDS_ROOT: ClassVar[bool] = False
     size: Annotated[int, Field(ge=8)] = 32
     """Height and width."""
     count: Annotated[int, Field(ge=1)] = 8
-    """Pictures of each split."""
+    """Number of images per split."""
 
     def splits(self, root: Path) -> tuple[str, ...]:
         return "train", "val"
@@ -51,7 +51,7 @@ class Stripes:
 
 @spec
 class OneHigher:
-    """Mask files whose classes count from 1; 0 is to be ignored."""
+    """Mask files with class ids from 1, and 0 as ignore label."""
 
     type: Literal["one_higher"] = "one_higher"
 
@@ -62,11 +62,11 @@ class OneHigher:
 
 @spec
 class Quarters:
-    """The four quarters of each picture are examples of their own."""
+    """Crops the four quarters of each image as separate examples."""
 
     type: Literal["quarters"] = "quarters"
     size: Annotated[int, Field(ge=1)] = 16
-    """Side that they are resized to."""
+    """Height and width to which the crops are resized."""
 
     def find(self, name: str, mask: np.ndarray, given: object, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
         height, width = mask.shape
@@ -77,11 +77,11 @@ class Quarters:
 
 @spec
 class Gamma:
-    """Changes the gamma of a picture at random."""
+    """Random gamma correction."""
 
     type: Literal["gamma"] = "gamma"
     largest: Annotated[float, Field(gt=1)] = 1.5
-    """The largest exponent; the smallest is one over it."""
+    """Largest exponent; the smallest is its reciprocal."""
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         draw = tf.random.stateless_uniform([], seed, -1, 1, alg="philox")

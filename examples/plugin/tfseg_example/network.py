@@ -1,4 +1,4 @@
-"""The parts of a network."""
+"""Custom backbone, decoder, head and refinement."""
 
 from typing import Annotated, Literal
 
@@ -12,11 +12,11 @@ from tfseg.spec import spec
 
 @spec
 class TwoStages:
-    """Two convolutions, each of which halves the map."""
+    """Two 3x3 convolutions of stride 2."""
 
     type: Literal["two_stages"] = "two_stages"
     width: Annotated[int, Field(ge=1)] = 8
-    """Channels of the first."""
+    """Number of filters of the first convolution."""
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         x, stages = Normalize("tf", name="normalize")(image), []
@@ -29,7 +29,7 @@ class TwoStages:
 
 @spec
 class Linear:
-    """One score for each class, of the deepest stage alone."""
+    """1x1 convolution of the deepest stage to class scores."""
 
     type: Literal["linear"] = "linear"
 
@@ -39,24 +39,24 @@ class Linear:
 
 @spec
 class Nearest:
-    """Every pixel gets the scores of the position that it belongs to."""
+    """Nearest-neighbor upsampling of the scores."""
 
     type: Literal["nearest"] = "nearest"
 
     def __call__(
         self, scores: keras.KerasTensor, seen: keras.KerasTensor, image: keras.KerasTensor, stride: int
     ) -> keras.KerasTensor:
-        raised = keras.layers.UpSampling2D(stride, name="nearest", dtype="float32")(scores)
-        return CropLike(0, name="cut", dtype="float32")([raised, image])
+        upsampled = keras.layers.UpSampling2D(stride, name="nearest", dtype="float32")(scores)
+        return CropLike(0, name="cut", dtype="float32")([upsampled, image])
 
 
 @spec
 class Smoothed:
-    """The mean of the logits around each pixel."""
+    """Average pooling of the logits with stride 1."""
 
     type: Literal["smoothed"] = "smoothed"
     size: Literal[3, 5] = 3
-    """Height and width of what is averaged."""
+    """Height and width of the pooling window."""
 
     def __call__(self, logits: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:
         return keras.layers.AveragePooling2D(self.size, 1, "same", name="smoothed", dtype="float32")(logits)

@@ -1,4 +1,4 @@
-"""How a network is trained."""
+"""Custom optimizer, learning rate schedule and loss."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,15 +7,16 @@ from pydantic import Field
 
 from tfseg.labels import Labels
 from tfseg.spec import spec
+from tfseg.typing import Tensor
 
 
 @spec
 class Lion:
-    """Keras's Lion."""
+    """Lion optimizer (`keras.optimizers.Lion`)."""
 
     type: Literal["lion"] = "lion"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """The rate that the schedule starts from."""
+    """Initial learning rate of the schedule."""
 
     def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
         return keras.optimizers.Lion(schedule, gradient_accumulation_steps=accumulate if accumulate > 1 else None)
@@ -23,7 +24,7 @@ class Lion:
 
 @spec
 class Cosine:
-    """Half a cosine from the first rate to zero."""
+    """Cosine decay of the learning rate from its initial value to zero."""
 
     type: Literal["cosine"] = "cosine"
 
@@ -33,11 +34,11 @@ class Cosine:
 
 @spec
 class Focal:
-    """Focal loss (Lin et al. 2017), equation 4, of every labeled pixel."""
+    """Focal loss (Lin et al. 2017, equation 4), averaged over labeled pixels."""
 
     type: Literal["focal"] = "focal"
     gamma: Annotated[float, Field(ge=0)] = 2.0
-    """How much less the sure pixels count."""
+    """Focusing parameter, which reduces the loss of well-classified pixels."""
 
     def __call__(self, labels: Labels, counts: Any = None, **how: Any) -> keras.losses.Loss:
         return FocalLoss(self.gamma, labels.ignore)
@@ -45,19 +46,24 @@ class Focal:
 
 @keras.saving.register_keras_serializable(package="tfseg_example")
 class FocalLoss(keras.losses.Loss):
-    """What `Focal` builds."""
+    """Computes the focal loss `-(1 - p)^gamma log p`, averaged over the labeled pixels of each image.
+
+    Args:
+        gamma: Float, focusing parameter.
+        ignore: Integer, ignore label.
+    """
 
     def __init__(self, gamma: float, ignore: int, name: str = "focal") -> None:
         super().__init__(name)
         self.gamma, self.ignore = gamma, ignore
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         labels = keras.ops.cast(y_true, "int32")
-        kept = keras.ops.cast(labels != self.ignore, y_pred.dtype)
+        labeled = keras.ops.cast(labels != self.ignore, y_pred.dtype)
         chosen = keras.ops.where(labels == self.ignore, 0, labels)
         logs = -keras.ops.sparse_categorical_crossentropy(chosen, y_pred, from_logits=True)
-        losses = -((1 - keras.ops.exp(logs)) ** self.gamma) * logs * kept
-        return keras.ops.sum(losses, (1, 2)) / keras.ops.maximum(keras.ops.sum(kept, (1, 2)), 1)
+        losses = -((1 - keras.ops.exp(logs)) ** self.gamma) * logs * labeled
+        return keras.ops.sum(losses, (1, 2)) / keras.ops.maximum(keras.ops.sum(labeled, (1, 2)), 1)
 
     def get_config(self) -> dict[str, Any]:
         return {"gamma": self.gamma, "ignore": self.ignore, "name": self.name}

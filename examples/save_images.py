@@ -1,6 +1,6 @@
-"""Writes the pictures of a split as PNG files, so that there is something to look at, or to predict.
+"""Writes images of a split as PNG files.
 
-python examples/save_pictures.py shapes --count 4 --output pictures
+python examples/save_images.py shapes --count 4 --output images
 """
 
 import argparse
@@ -12,7 +12,7 @@ from tfseg.images.overlay import write_image
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pipeline", help="a pipeline file, or the bare name of a shipped one")
+    parser.add_argument("pipeline", help="pipeline file, or bare name of a shipped pipeline")
     parser.add_argument("--split", default="val")
     parser.add_argument("--count", type=int, default=4)
     parser.add_argument("--output", type=Path, required=True)
