@@ -145,7 +145,7 @@ def test_proposals_of_a_box_file(scenes: Data, labels: Labels) -> None:
 
 
 def test_boxes_are_reproducible(scenes: Data, labels: Labels) -> None:
-    """As for whole images: training can resume anywhere, and names and single batches are those of the stream."""
+    """Training can, as with whole images, resume anywhere, and names and single batches are those of the stream."""
     data = replace(scenes, boxes=ObjectBoxes(min_pixels=9), crop=224, augment=(Flip(),))
 
     def batches(**given: Any) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tfseg.data import Binary, Data, Folder, Shapes
-from tfseg.data.check import check, faults
+from tfseg.data.check import check, errors_in
 from tfseg.labels import Labels
 
 Write = Callable[..., Path]
@@ -45,7 +45,7 @@ def test_classes_without_pixels_are_warnings(data: Data) -> None:
     five = Labels(names=("a", "b", "c", "d", "e"))
     messages = check(data.open(five))
     assert messages == ("train: no mask has the class 'e'. Correct `labels` or the masks.",)
-    assert faults(messages) == [], "a class may be added before its masks"
+    assert errors_in(messages) == [], "a class may be added before its masks"
 
 
 def test_skipped_files_are_warnings(folder: Path, labels: Labels) -> None:
@@ -53,7 +53,7 @@ def test_skipped_files_are_warnings(folder: Path, labels: Labels) -> None:
     for number in (1, 2):
         (folder / "train" / "images" / f"{number}.png").rename(folder / "train" / "images" / f"{number}.webp")
     messages = check(Data(source=Folder(images="{split}/images/{name}.*"), root=folder).open(labels))
-    assert faults(messages) == []
+    assert errors_in(messages) == []
     assert messages == (
         f"{folder}: some images of the split train are skipped. Matches with unsupported suffixes: 2 with .webp. "
         "Convert them to PNG; supported are .jpg, .jpeg, .png, .bmp, .gif, .npy.",
@@ -87,7 +87,7 @@ def test_black_and_white_masks_decoded_as_ids_are_errors(folder: Path, write: Wr
         write(file, np.where(np.random.default_rng(0).random((20 + int(file.stem), 30 - int(file.stem))) > 0.5, 255, 0))
     two = Labels(names=("a", "b"))
     messages = check(Data(source=Folder(), root=folder).open(two))
-    assert faults(messages) == list(messages)
+    assert errors_in(messages) == list(messages)
     assert messages == (
         "train: no mask has the class 'b'. Correct `labels` or the masks. "
         "If they are black and white, set `data.source.mask: binary`.",

@@ -59,7 +59,7 @@ def test_output_size_returns_values_to_their_positions(golden: list[dict[str, An
 
 
 def test_tfa_is_wrong_at_sizes_that_the_stride_does_not_divide(golden: list[dict[str, Any]]) -> None:
-    """As described in the docstring of the class."""
+    """Behavior described in the docstring of the class."""
     wrong = []
     for arrays in golden:
         actual = MaxUnpooling2D(**arguments(arrays))(arrays["pooled"], arrays["argmax"], arrays["image"])

@@ -17,7 +17,7 @@ X = np.random.default_rng(0).normal(size=(2, 7, 6, 3)).astype("float32")
 @pytest.mark.parametrize("factor", [2, 4, 8])
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_deconvolution_is_bilinear_resizing_in_the_interior(factor: int, padding: str) -> None:
-    """Both place output i at (i + 1/2) / factor - 1/2; `valid` adds half a stride on every side."""
+    """Both map output i to (i + 1/2) / factor - 1/2; `valid` adds half a stride on every side."""
     actual = BilinearConv2DTranspose(3, 2 * factor, factor, padding)(X)
     border = factor // 2 if padding == "valid" else 0
     assert actual.shape[1] == (deconv_size(7, 2 * factor, factor) if padding == "valid" else 7 * factor)

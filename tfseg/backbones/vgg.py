@@ -169,7 +169,7 @@ class Vgg16(Backbone):
         return keras.layers.ReLU(name=f"relu{number}")(x)
 
     def _dropped(self, x: keras.KerasTensor, where: str, block: int) -> keras.KerasTensor:
-        """Applies Monte Carlo dropout if `mc_dropout` places it here."""
+        """Applies Monte Carlo dropout if `mc_dropout` selects this position."""
         if self.mc_dropout != where or (where == "central" and block not in CENTRAL):
             return x
         return McDropout(MC_RATE, name=f"pool{block}_drop")(x)

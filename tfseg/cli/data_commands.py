@@ -32,12 +32,12 @@ def _opened(words: Sequence[str], allow_plugins: bool) -> "Dataset":
 @allow_plugins
 def check_data(console: Console, words: Sequence[str], allow_plugins: bool) -> int:
     """Read every example of the training and the validation split and report what is wrong."""
-    from tfseg.data.check import check, faults
+    from tfseg.data.check import check, errors_in
 
     found = check(_opened(words, allow_plugins))
     for each in found:
         click.echo(each, err=True)
-    count = len(faults(found))
+    count = len(errors_in(found))
     warned = f", {len(found) - count} warning" + "s" * (len(found) - count > 1) if len(found) > count else ""
     console.say(f"{one(words)[0]}: {count or 'no'} fault{'' if count == 1 else 's'}{warned}")
     return 1 if count else 0

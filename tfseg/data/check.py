@@ -39,10 +39,10 @@ def check(data: Dataset) -> tuple[str, ...]:
     messages += _shared(listings)
     messages += [DataWarning(message) for listing in listings for message in listing.skipped]
     messages = list(dict.fromkeys(messages))
-    return tuple(messages if faults(messages) else [*messages, *_box_problems(data)])
+    return tuple(messages if errors_in(messages) else [*messages, *_box_problems(data)])
 
 
-def faults(messages: Iterable[str]) -> list[str]:
+def errors_in(messages: Iterable[str]) -> list[str]:
     """Returns the messages of `check` that are errors, not warnings."""
     return [each for each in messages if not isinstance(each, DataWarning)]
 

@@ -168,7 +168,7 @@ class MaxUnpooling2D(_IndexedPooling2D):
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
         """Returns `None`: `mask` holds argmax indices, not a Keras mask, and no mask is propagated."""
 
-    def call(self, updates: Tensor, mask: Tensor = None, output_size: Any = None) -> Tensor:
+    def call(self, updates: Tensor, mask: Tensor = None, output_size: Sequence[int] | Tensor | None = None) -> Tensor:
         updates, mask, output_size = _unpacked(updates, mask, output_size)
         size = self._size(ops.shape(updates), output_size, ops.shape)
         return max_unpool(ops.cast(updates, self.compute_dtype), mask, size)

@@ -23,7 +23,7 @@ POOLS = (
     kl.MaxPooling2D, kl.AveragePooling2D, tl.CaffeMaxPooling2D, tl.CaffeAveragePooling2D, tl.MaxPoolingWithArgmax2D,
 )  # fmt: skip
 TRANSPOSED = (kl.Conv2DTranspose, tl.BilinearConv2DTranspose, tl.MaxUnpooling2D)
-"""Layers with the geometry of a transposed convolution. Unpooling places a value within the window of its pooling."""
+"""Layers with the geometry of a transposed convolution. Unpooling puts a value within the window of its pooling."""
 POINTWISE = (
     kl.Activation, kl.ReLU, kl.LeakyReLU, kl.PReLU, kl.ELU, kl.Softmax, kl.BatchNormalization, kl.LayerNormalization,
     kl.GroupNormalization, kl.Dropout, kl.SpatialDropout2D, kl.GaussianNoise, kl.Rescaling, kl.Identity,

@@ -8,7 +8,7 @@ In TensorFlow 2.21, bilinear resizing compiled by XLA gives wrong values for mos
 errors are as large as the values). Layers that resize therefore set `supports_jit` to False.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import keras
@@ -23,7 +23,9 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 
-def resize(x: Tensor, size: Any, interpolation: Method = "bilinear", align_corners: bool = False) -> Tensor:
+def resize(
+    x: Tensor, size: Sequence[int] | Tensor, interpolation: Method = "bilinear", align_corners: bool = False
+) -> Tensor:
     """Resizes images or feature maps by bilinear or nearest-neighbor interpolation.
 
     Bilinear interpolation is computed in float32 and cast to the type of `x`.

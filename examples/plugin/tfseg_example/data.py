@@ -42,9 +42,9 @@ class Stripes:
             return tf.tile((columns % labels.count)[None], [self.size, 1]), tf.constant(NO_FAULT)
 
         def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            ids, fault = mask(index)
+            ids, problem = mask(index)
             colors = tf.constant(labels.palette[: labels.count].tolist(), tf.uint8)
-            return tf.gather(colors, ids), ids, fault
+            return tf.gather(colors, ids), ids, problem
 
         return Examples(listing, load, mask)
 
