@@ -1,8 +1,8 @@
-"""One process that answers for the artifacts of all exports of a session.
+"""One process that runs the artifacts of all exports of a session.
 
-An export is compared with its model by a process of its own, and each start of TensorFlow takes seconds. The process
-here runs the same functions, likewise where neither tfseg nor Keras can be imported. `tests/exporting/test_gate.py` and
-`tests/test_networks.py` have exports whose process is their own.
+Each export runs its artifacts in a new process, and each start of TensorFlow takes seconds. The process here runs the
+same functions, also without tfseg and Keras. Some exports of `tests/exporting/test_verify.py` and
+`tests/test_networks.py` start their own process.
 """
 
 import pickle
@@ -37,7 +37,7 @@ while True:
 
 
 class Answers:
-    """Stands in for `tfseg.exporting.verify.ask`; its process starts when first asked, and again after its end."""
+    """Replaces `tfseg.exporting.verify.run_artifacts`. Its process starts at the first call, and again after its end."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None

@@ -127,7 +127,7 @@ def test_a_shipped_network_takes_a_step_is_saved_reloaded_measured_and_exported(
 @pytest.mark.slow
 def test_an_export_is_checked_by_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole job once as a user has it."""
-    monkeypatch.setattr("tfseg.exporting.artifacts.ask", verify.ask)
+    monkeypatch.setattr("tfseg.exporting.artifacts.run_artifacts", verify.run_artifacts)
     started, run = [], subprocess.run
 
     def recorded(command: list[str], **options: Any) -> Any:

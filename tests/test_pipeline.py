@@ -98,7 +98,7 @@ def test_channels_of_the_network_and_of_the_images(tmp_path: Path) -> None:
 def test_samples_of_a_network_that_answers_the_same_every_time(tmp_path: Path) -> None:
     assert problems(tmp_path, STREETS, "inference.samples=8") == [
         'override "inference.samples=8": inference.samples: the network has no mc_dropout, so that all passes would '
-        "the same; set it to null. Received: 8"
+        "be equal; set it to null. Received: 8"
     ]
     graph = "{type: graph, layers: [{name: a, layer: mc_dropout, rate: 0.5}, {name: b, layer: conv, filters: 2, "
     graph += "kernel_size: 1}]}"
