@@ -37,7 +37,7 @@ while True:
 
 
 class Answers:
-    """Replaces `tfseg.exporting.verify.run_artifacts`. Its process starts at the first call, and again after its end."""
+    """Replaces `tfseg.exporting.verify.run_artifacts`. Its process starts at the first call and after its end."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None

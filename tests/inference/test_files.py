@@ -9,7 +9,7 @@ import pytest
 from tfseg.errors import DataError
 from tfseg.inference.files import READABLE, image_files
 
-ENDINGS = f"Expected files that end in {', '.join(READABLE)}; use `/**/*` for subfolders."
+ENDINGS = f". Expected files that end in {', '.join(READABLE)}; use `/**/*` for subfolders."
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def test_undecodable_names(photos: Path) -> None:
     [
         ("no.png", ": no such image. Check the path."),
         ("pipe.png", ": is not a regular file. Expected an image, a folder of images, or a pattern."),
-        ("empty", f": contains no images. {ENDINGS}"),
-        ("*.gif", f": matches no images. {ENDINGS}"),
+        ("empty", f": contains no images{ENDINGS}"),
+        ("*.gif", f": matches no images{ENDINGS}"),
     ],
 )
 def test_paths_without_images(photos: Path, given: str, message: str) -> None:

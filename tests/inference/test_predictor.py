@@ -188,7 +188,8 @@ def test_corrupt_keras_file(tmp_path, content):
     path = tmp_path / "model.keras"
     path.write_bytes(content)
     assert error_of(path) == (
-        f"{path}: Keras cannot load it: it is not a complete zip archive. Expected a .keras file written by `tfseg fit`."
+        f"{path}: Keras cannot load it: it is not a complete zip archive. Expected a .keras file written by `tfseg "
+        "fit`."
     )
 
 

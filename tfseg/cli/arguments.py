@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -51,6 +52,20 @@ inference_option = click.option(
     "--inference",
     metavar="FILE",
     help="Pipeline file whose `inference` settings are applied. Default: the pipeline of the run.",
+)
+export_folder = click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("saved_models"),
+    show_default=True,
+    help="Base folder: artifacts are written to <output>/<name>/<version>.",
+)
+comparison_images = click.option(
+    "--image",
+    "images",
+    metavar="IMAGE",
+    multiple=True,
+    help="Image to compare on; may be repeated. Default: validation images.",
 )
 allow_plugins = click.option("--allow-plugins", is_flag=True, help="Import the plugin modules that the pipeline lists.")
 

@@ -1,7 +1,6 @@
 """Commands of `tfseg`: they parse arguments, call `tfseg.runs` and print the results.
 
-Each command imports its implementation when it is called: TensorFlow takes seconds to load, and `tfseg --help` must
-not.
+Each command imports its implementation when called: TensorFlow takes seconds to load, and `tfseg --help` must not.
 """
 
 import gc
@@ -16,6 +15,8 @@ from tfseg.cli.arguments import (
     RANGE,
     Commands,
     allow_plugins,
+    comparison_images,
+    export_folder,
     file_and_overrides,
     files_and_overrides,
     inference_option,
@@ -221,11 +222,10 @@ def predict(
     inference: str | None,
     allow_plugins: bool,
 ) -> None:
-    """Write the predicted mask of each IMAGE as a palette (indexed) PNG.
+    """Predict the mask of each IMAGE, as a palette (indexed) PNG.
 
-    MODEL is a run directory, a .keras file, a SavedModel or a .tflite file.
-
-    IMAGE is a file, a folder of images, or a pattern such as "photos/**/*.jpg".
+    MODEL is a run directory, a .keras file, a SavedModel or a .tflite file. IMAGE is a file, a folder of images, or a
+    pattern such as "photos/**/*.jpg".
     """
     from tfseg.pipeline import load
     from tfseg.runs.predict import iter_predict
@@ -258,7 +258,8 @@ def tune_crf(
 ) -> None:
     """Search the CRF parameters with the highest mIoU for RUN.
 
-    Writes them to a pipeline file, as inference.crf. Apply them with: tfseg evaluate RUN --inference RUN/crf.yaml
+    RUN is a run directory. The parameters are written to a pipeline file, as inference.crf. Apply them with: tfseg
+    evaluate RUN --inference RUN/crf.yaml
     """
     from tfseg.pipeline import TUNED
     from tfseg.runs.tune_crf import tune_crf
@@ -279,20 +280,14 @@ def tune_crf(
 
 @verb(tfseg, "export")
 @click.argument("words", metavar="RUN [KEY=VALUE]...", nargs=-1, required=True)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("saved_models"),
-    show_default=True,
-    help="Base folder: artifacts are written to <output>/<name>/<version>.",
-)
-@click.option("--image", "images", multiple=True, help="Image to compare on; repeatable. Default: validation images.")
+@export_folder
+@comparison_images
 @allow_plugins
 def export(console: Console, words: Sequence[str], output: Path, images: Sequence[str], allow_plugins: bool) -> None:
     """Export RUN as a SavedModel and a TFLite file.
 
-    The artifacts are written only if their outputs match those of the Keras model. They are compared on the given
-    images, on validation images, or on synthetic images if the dataset is not available.
+    RUN is a run directory. The artifacts are written only if their outputs match those of the Keras model. They are
+    compared on the given images, on validation images, or on synthetic images if the dataset is not available.
     """
     from tfseg.runs.export import export
 
