@@ -19,7 +19,7 @@ def test_values_of_a_range(steps: Steps, values: list[float]) -> None:
 
 
 def test_max_settings() -> None:
-    """Of one parameter with five values: the middle, four others per sweep, and two neighbors per later sweep."""
+    """A parameter with five values contributes four values and, in later rounds, two neighbors per sweep."""
     ranges = {"a": Steps(0, 8, 2), "b": Steps(1, 1, 0)}
     assert max_settings(ranges) == 1 + SWEEPS * (4 + HALVINGS * 2)
     assert max_settings(DEEPLAB) == 1 + SWEEPS * (7 + 3 + 3 + HALVINGS * 2 * 3)

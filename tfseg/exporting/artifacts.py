@@ -35,7 +35,7 @@ class Report:
     omitted: tuple[str, ...] = ()
     """Keys of inference settings that are not part of the export."""
     synthetic: bool = False
-    """Whether synthetic images were compared, because the dataset is not available."""
+    """True if synthetic images were compared, because the dataset is not available."""
 
     def __str__(self) -> str:
         files = [str(path) for path in (self.folder, self.tflite) if path]

@@ -98,7 +98,7 @@ class KerasEngine:
         smallest = tf.as_dtype(np.min_scalar_type(self.classes - 1))
         without_dropout = deterministic(model)
         self.stochastic = without_dropout is not model
-        """Whether the network has MC dropout."""
+        """True if the network has MC dropout."""
 
         def logits(network: keras.Model, images: tf.Tensor) -> tf.Tensor:
             return tf.cast(network(tf.cast(images, network.inputs[0].dtype), training=False), tf.float32)

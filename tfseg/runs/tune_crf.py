@@ -162,12 +162,12 @@ class _Predictions:
 
     def metrics(self, crf: Crf | None = None) -> dict[str, Any]:
         """Computes the mIoU and the trimap mIoU, with a CRF or without."""
-        whole = SegmentationMetrics(self.labels.count, self.labels.ignore)
+        segmentation = SegmentationMetrics(self.labels.count, self.labels.ignore)
         trimap = TrimapMeanIoU(self.labels.count, ignore_label=self.labels.ignore)
         for pair in self.masks(crf):
-            whole.update_state(*pair)
+            segmentation.update_state(*pair)
             trimap.update_state(*pair)
-        return {"miou": whole.report(self.labels.names)["miou"], "trimap_miou": trimap.report()}
+        return {"miou": segmentation.report(self.labels.names)["miou"], "trimap_miou": trimap.report()}
 
 
 def _fixed_fields(own: Crf | None) -> dict[str, Any]:
