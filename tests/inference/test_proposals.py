@@ -194,8 +194,11 @@ def test_proposals_exclude_size_and_samples(field: str, value: int) -> None:
 TINY = """\
 name: tiny
 labels: {names: [ground, disc, square]}
-data: {source: {type: shapes, size: 32, train: 4, val: 2}, batch_size: 2, boxes: {type: objects, min_pixels: 9, size:
-24}} model: {backbone: {type: small_cnn, filters: 2}, decoder: {type: fcn, strides: [16, 8]}}
+data:
+  source: {type: shapes, size: 32, train: 4, val: 2}
+  batch_size: 2
+  boxes: {type: objects, min_pixels: 9, size: 24}
+model: {backbone: {type: small_cnn, filters: 2}, decoder: {type: fcn, strides: [16, 8]}}
 training: {epochs: 1}
 inference: {proposals: {min_side: 8, size: 24}}
 """
