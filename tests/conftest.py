@@ -30,7 +30,7 @@ def one_isolated_worker() -> Iterator[None]:
     exports = importlib.import_module("tests.exports")
     answers = exports.Answers()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfseg.exporting.artifacts.ask", answers)
+        patch.setattr("tfseg.exporting.artifacts.run_artifacts", answers)
         yield
     answers.close()
 

@@ -1,7 +1,7 @@
 """Worker process that runs the artifacts of all exports of a test session.
 
 `tfseg.export` runs the artifacts in a separate process per export, and each start of TensorFlow takes seconds. This
-worker runs the same functions, also without access to tfseg and Keras. `tests/exporting/test_gate.py` and
+worker runs the same functions, also without access to tfseg and Keras. `tests/exporting/test_verify.py` and
 `tests/test_networks.py` test the separate processes.
 """
 
@@ -37,7 +37,7 @@ while True:
 
 
 class Answers:
-    """Replacement for `tfseg.exporting.verify.ask`. Starts its process at the first call, and again if it ended."""
+    """Replacement for `tfseg.exporting.verify.run_artifacts`. Starts its process at the first call, and again if it ended."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None

@@ -127,7 +127,7 @@ def test_shipped_network_trains_saves_evaluates_and_exports(name: str, tmp_path:
 @pytest.mark.slow
 def test_export_is_verified_in_a_separate_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The export runs once as for a user, without a shared worker."""
-    monkeypatch.setattr("tfseg.exporting.artifacts.ask", verify.ask)
+    monkeypatch.setattr("tfseg.exporting.artifacts.run_artifacts", verify.run_artifacts)
     started, run = [], subprocess.run
 
     def recorded(command: list[str], **options: Any) -> Any:

@@ -210,11 +210,11 @@ def exported(pipeline: Pipeline, folder: Path) -> Any:
     def answers(*_: Any) -> Any:
         return {key: value + (0 if key.endswith("mask") else 0.005) for key, value in expected.items()}
 
-    compute = artifacts.expectations
+    compute = artifacts.expected_outputs
     source = finished(pipeline, folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(artifacts, "expectations", expectations)
-        patch.setattr(artifacts, "ask", answers)
+        patch.setattr(artifacts, "expected_outputs", expectations)
+        patch.setattr(artifacts, "run_artifacts", answers)
         patch.setattr(artifacts, "write_saved_model", lambda model, path, seen: path.mkdir(parents=True, exist_ok=True))
         patch.setattr(artifacts, "write_tflite", lambda model, path, size: path.write_bytes(b""))
         patch.setattr(artifacts, "append_labels", lambda path, labels: None)

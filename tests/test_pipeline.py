@@ -95,8 +95,8 @@ def test_different_channels_of_network_and_images(tmp_path: Path) -> None:
 
 def test_samples_of_a_deterministic_network(tmp_path: Path) -> None:
     assert problems(tmp_path, STREETS, "inference.samples=8") == [
-        'override "inference.samples=8": inference.samples: the network has no mc_dropout, and every pass would give '
-        "the same; set it to null. Received: 8"
+        'override "inference.samples=8": inference.samples: the network has no mc_dropout, so that all passes would '
+        "be equal; set it to null. Received: 8"
     ]
     graph = "{type: graph, layers: [{name: a, layer: mc_dropout, rate: 0.5}, {name: b, layer: conv, filters: 2, "
     graph += "kernel_size: 1}]}"

@@ -97,8 +97,8 @@ def test_custom_layer_from_file_to_export(monkeypatch: pytest.MonkeyPatch, tmp_p
         check=False,
     )
     assert (
-        "model.keras: Keras knows no Softcap, which the network is made of. Expected a class that a module registers, "
-        "and that the module was imported: of a run by allow_plugins=True or --allow-plugins."
+        "model.keras: Keras cannot load it: the class Softcap is not registered. Import the module that registers it; "
+        "for the plugins of a run, use allow_plugins=True or --allow-plugins."
     ) in done.stderr
     with pytest.raises(tfseg.SpecError) as error:
         load(file, (*OVERRIDES, "model.layers.3.limit=[[[1]]]"), **allowed)

@@ -1,4 +1,4 @@
-"""The command line: what it prints, where, and with which exit code."""
+"""Command line: output, errors and exit codes."""
 
 import json
 import os
@@ -47,6 +47,7 @@ model:
 training: {epochs: 1}
 export: {examples: 1}
 """
+FINISHED = "{}: contains a finished run. Choose another folder with --run-dir, or delete it with --overwrite.\n"
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +66,8 @@ def run(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def said(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs the command line and gives exit code, stdout and stderr."""
+def invoke(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line and returns exit code, stdout and stderr."""
 
     def call(*words: object) -> tuple[int, str, str]:
         capfd.readouterr()
@@ -76,25 +77,25 @@ def said(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
     return call
 
 
-Said = Callable[..., tuple[int, str, str]]
+Invoke = Callable[..., tuple[int, str, str]]
 
 
 def process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command line as a user starts it: a process of its own."""
+    """Runs the command line in a new process."""
     return python("-m", "tfseg", *words, **environment)
 
 
 def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """An interpreter of its own."""
+    """Runs Python in a new process."""
     whole = plain_environment() | environment
     return subprocess.run([sys.executable, *words], cwd=ROOT, env=whole, capture_output=True, text=True, check=False)
 
 
-# Starting.
+# Start-up.
 
 
-def test_help_is_quick() -> None:
-    """Of the processor's time: how long it takes on the clock is a matter of what else the machine does."""
+def test_help_is_fast() -> None:
+    """Measured in processor time, which does not depend on the load of the machine."""
 
     def seconds() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -108,15 +109,15 @@ def test_help_is_quick() -> None:
 def test_start_is_quiet(tiny: str) -> None:
     outcome = process("check", tiny)
     assert (outcome.returncode, outcome.stderr) == (0, "")
-    assert outcome.stdout.startswith(f"{tiny}: good\n")
+    assert outcome.stdout.startswith(f"{tiny}: OK\n")
 
 
 @pytest.mark.slow
-def test_who_sets_the_log_level_sees_what_it_lets_through(tiny: str) -> None:
+def test_low_log_level_shows_tensorflow_messages(tiny: str) -> None:
     assert "oneDNN" in process("check", tiny, TF_CPP_MIN_LOG_LEVEL="0").stderr
 
 
-def test_a_failing_start_is_not_hidden() -> None:
+def test_messages_are_shown_if_the_import_fails() -> None:
     code = (
         "import os, tfseg.cli.console\n"
         "with tfseg.cli.console._start_up_hidden():\n"
@@ -127,70 +128,70 @@ def test_a_failing_start_is_not_hidden() -> None:
     assert "no such library" in outcome.stderr
 
 
-def test_version(said: Said) -> None:
-    assert said("--version") == (0, f"tfseg {tfseg.__version__}\n", "")
+def test_version(invoke: Invoke) -> None:
+    assert invoke("--version") == (0, f"tfseg {tfseg.__version__}\n", "")
 
 
 @pytest.mark.parametrize("verb", ["check", "show", "schema", "list", "fit", "evaluate", "predict", "export", "data"])
-def test_every_verb_explains_itself(verb: str, said: Said) -> None:
-    code, out, _ = said(verb, "--help")
+def test_every_command_has_help(verb: str, invoke: Invoke) -> None:
+    code, out, _ = invoke(verb, "--help")
     assert code == 0
     assert out.startswith(f"Usage: tfseg {verb}")
 
 
-# Files.
+# Pipeline files.
 
 
-def test_check(tiny: str, said: Said) -> None:
-    code, out, err = said("check", tiny, "model.backbone.output_stride=8", "model.decoder.strides=[8]", tiny)
+def test_check(tiny: str, invoke: Invoke) -> None:
+    code, out, err = invoke("check", tiny, "model.backbone.output_stride=8", "model.decoder.strides=[8]", tiny)
     assert (code, err) == (0, "")
-    assert out.count(f"{tiny}: good\n") == 2
+    assert out.count(f"{tiny}: OK\n") == 2
     assert re.search(r"^  parameters +[\d,]+ \([\d,]+ trainable, [\d,]+ non-trainable\)$", out, re.MULTILINE)
     assert re.search(r"^  output stride +8$", out, re.MULTILINE)
     assert re.search(r"^  receptive field +\d+ pixels$", out, re.MULTILINE)
     assert re.search(r"^  output +\[batch, height, width, 3\]$", out, re.MULTILINE)
 
 
-def test_check_goes_on_after_a_bad_file(tiny: str, tmp_path: Path, said: Said) -> None:
+def test_check_continues_after_a_bad_file(tiny: str, tmp_path: Path, invoke: Invoke) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text(TINY.replace("epochs", "epoch"))
-    code, out, err = said("check", bad, tiny)
+    code, out, err = invoke("check", bad, tiny)
     assert code == 2
     assert err.startswith(f"{bad}:10: training.epoch: ")
     assert "Traceback" not in err
-    assert out.startswith(f"{tiny}: good\n")
+    assert out.startswith(f"{tiny}: OK\n")
 
 
-def test_check_quiet(tiny: str, said: Said) -> None:
-    assert said("check", tiny, "-q") == (0, "", "")
-    assert said("-q", "check", tiny) == (0, "", "")
+def test_check_quiet(tiny: str, invoke: Invoke) -> None:
+    assert invoke("check", tiny, "-q") == (0, "", "")
+    assert invoke("-q", "check", tiny) == (0, "", "")
 
 
 @pytest.mark.parametrize("file", shipped(), ids=lambda file: file.stem)
-def test_shipped_pipelines_are_found_by_name(file: Path, said: Said) -> None:
-    code, out, err = said("show", file.stem)
+def test_shipped_pipelines_are_found_by_name(file: Path, invoke: Invoke) -> None:
+    code, out, err = invoke("show", file.stem)
     assert (code, err) == (0, "")
     assert yaml.safe_load(out)["name"]
 
 
-def test_show_feeds_back(tiny: str, tmp_path: Path, said: Said) -> None:
-    code, out, _ = said("show", tiny, "training.epochs=7")
+def test_output_of_show_is_an_equal_pipeline(tiny: str, tmp_path: Path, invoke: Invoke) -> None:
+    code, out, _ = invoke("show", tiny, "training.epochs=7")
     assert code == 0
     again = tmp_path / "again.yaml"
     again.write_text(out)
     assert tfseg.load(again) == tfseg.load(tiny, ["training.epochs=7"])
 
 
-def test_schema(said: Said) -> None:
-    code, out, err = said("schema")
+def test_schema(invoke: Invoke) -> None:
+    code, out, err = invoke("schema")
     assert (code, err) == (0, "")
     validator = jsonschema.Draft202012Validator(json.loads(out))
     validator.validate(yaml.safe_load(TINY))
     assert list(validator.iter_errors({**yaml.safe_load(TINY), "nonsense": 1}))
 
 
-def test_list(said: Said) -> None:
-    code, out, err = said("list")
+def test_list(invoke: Invoke) -> None:
+    code, out, err = invoke("list")
     assert (code, err) == (0, "")
     assert re.search(r"^backbone\n(  .*\n)*  small_cnn +[A-Z]", out, re.MULTILINE)
     for file in shipped():
@@ -222,12 +223,12 @@ def test_components_are_those_of_the_slots() -> None:
     assert {"shapes", "folder", "camvid", "voc"} == set(found["source"])
     assert {"sgd", "adamw", "keras"} == set(found["optimizer"])
     assert {"scale", "rotate", "flip", "color_jitter"} == set(found["augment"])
-    silent = [word for slot in found.values() for word, line in slot.items() if not line]
-    assert not silent, f"a spec says in its first line what it is: {silent}"
+    undocumented = [word for slot in found.values() for word, line in slot.items() if not line]
+    assert not undocumented, f"specs without a first docstring line: {undocumented}"
 
 
 def test_list_needs_no_tensorflow() -> None:
-    """Which takes seconds to import."""
+    """TensorFlow takes seconds to import."""
     code = (
         "import sys\n"
         "from tfseg.cli.commands import main\n"
@@ -238,23 +239,23 @@ def test_list_needs_no_tensorflow() -> None:
     assert outcome.stdout.endswith("\n\n") and "  deeplab_v1 " in outcome.stdout
 
 
-# The main job.
+# Training, evaluation, prediction and export.
 
 
-def test_fit_leaves_a_run(run: Path) -> None:
-    left = {"model.keras", "last.keras", "pipeline.yaml", "labels.json", "metrics-val.json", "history.csv", "logs"}
-    assert left <= {path.name for path in run.iterdir()}
+def test_fit_writes_a_run_directory(run: Path) -> None:
+    files = {"model.keras", "last.keras", "pipeline.yaml", "labels.json", "metrics-val.json", "history.csv", "logs"}
+    assert files <= {path.name for path in run.iterdir()}
     assert keras.models.load_model(run / "model.keras", compile=False).output_shape == (None, None, None, 3)
 
 
-def test_fit_refuses_a_finished_run(run: Path, tiny: str, said: Said) -> None:
-    code, out, err = said("fit", tiny, "--run-dir", run)
+def test_fit_rejects_a_finished_run(run: Path, tiny: str, invoke: Invoke) -> None:
+    code, out, err = invoke("fit", tiny, "--run-dir", run)
     assert (code, out) == (1, "")
-    assert err == (f"{run}: holds a finished run. Name another folder with --run-dir, or delete it with --overwrite.\n")
+    assert err == FINISHED.format(run)
 
 
-def test_evaluate(run: Path, tmp_path: Path, said: Said) -> None:
-    code, out, _ = said("evaluate", run, "--split", "test", "--output", tmp_path / "test.json")
+def test_evaluate(run: Path, tmp_path: Path, invoke: Invoke) -> None:
+    code, out, _ = invoke("evaluate", run, "--split", "test", "--output", tmp_path / "test.json")
     report = json.loads((tmp_path / "test.json").read_text())
     assert code == 0
     assert report == json.loads((run / "metrics-test.json").read_text())
@@ -267,114 +268,114 @@ def test_evaluate(run: Path, tmp_path: Path, said: Said) -> None:
     assert re.search(r"^  background +\d\.\d{4}$", out, re.MULTILINE)
 
 
-def test_evaluate_needs_data(run: Path, tiny: str, tmp_path: Path, said: Said) -> None:
+def test_evaluate_requires_a_dataset(run: Path, tiny: str, tmp_path: Path, invoke: Invoke) -> None:
     model = tmp_path / "alone.keras"
     model.write_bytes((run / "model.keras").read_bytes())
-    code, _, err = said("evaluate", model)
+    code, _, err = invoke("evaluate", model)
     assert code == 1
     assert err == (
-        f"{model}: does not say which data to measure it on. "
+        f"{model}: has no pipeline, which defines the dataset. "
         "Expected a run directory, or a pipeline as well (--pipeline FILE).\n"
     )
-    assert said("evaluate", model, "--pipeline", tiny, "-q")[0] == 0
+    assert invoke("evaluate", model, "--pipeline", tiny, "-q")[0] == 0
 
 
-def test_predict(run: Path, tmp_path: Path, said: Said) -> None:
-    picture = tmp_path / "scene.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (37, 50, 3), dtype=np.uint8)).save(picture)
-    code, out, _ = said("predict", run, picture, "--output", tmp_path / "masks", "--overlay")
+def test_predict(run: Path, tmp_path: Path, invoke: Invoke) -> None:
+    image = tmp_path / "scene.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (37, 50, 3), dtype=np.uint8)).save(image)
+    code, out, _ = invoke("predict", run, image, "--output", tmp_path / "masks", "--overlay")
     assert code == 0
     with Image.open(tmp_path / "masks" / "scene.png") as mask:
         assert (mask.mode, mask.size) == ("P", (50, 37))
         assert np.asarray(mask).max() < 3
     assert sorted(out.split()) == sorted(map(str, (tmp_path / "masks").iterdir()))
     assert len(out.split()) == 2
-    assert said("predict", run, tmp_path, "--output", tmp_path / "again", "--legend")[0] == 0
+    assert invoke("predict", run, tmp_path, "--output", tmp_path / "again", "--legend")[0] == 0
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == ["legend.png", "scene.png"]
 
 
-def test_names_that_are_no_text(run: Path, tmp_path: Path) -> None:
-    """A file's name is bytes; what is printed of it is text."""
-    picture = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
-    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(picture)
-    outcome = process("predict", str(run), picture, "--output", str(tmp_path / "masks"), PYTHONIOENCODING="utf-8")
+def test_undecodable_file_names(run: Path, tmp_path: Path) -> None:
+    """File names are bytes and may not be valid text."""
+    image = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(image)
+    outcome = process("predict", str(run), image, "--output", str(tmp_path / "masks"), PYTHONIOENCODING="utf-8")
     assert (outcome.returncode, outcome.stderr) == (0, "")
     assert outcome.stdout == f"{tmp_path}/masks/caf\\xe9.png\n"
     assert os.listdir(os.fsencode(tmp_path / "masks")) == [b"caf\xe9.png"]
 
 
-def test_evaluate_takes_overrides(run: Path, tiny: str, tmp_path: Path, said: Said) -> None:
-    """They change the pipeline that says where the data are and how the network is used; the run's figures stay."""
+def test_evaluate_takes_overrides(run: Path, tiny: str, tmp_path: Path, invoke: Invoke) -> None:
+    """Overrides apply to the dataset and inference settings. The metrics of the run are not overwritten."""
     before = (run / "metrics-val.json").read_bytes()
     for words in ((), ("--pipeline", tiny)):
         file = tmp_path / f"{len(words)}.json"
-        assert said("evaluate", run, "data.source.val=3", *words, "--output", file, "-q")[0] == 0
+        assert invoke("evaluate", run, "data.source.val=3", *words, "--output", file, "-q")[0] == 0
         assert json.loads(file.read_text())["images"] == 3
-    assert said("evaluate", run, "inference.size=16", "--output", tmp_path / "small.json", "-q")[0] == 0
+    assert invoke("evaluate", run, "inference.size=16", "--output", tmp_path / "small.json", "-q")[0] == 0
     small, whole = (json.loads(text) for text in ((tmp_path / "small.json").read_text(), before))
     assert small["pipeline_sha256"] != whole["pipeline_sha256"]
     assert (run / "metrics-val.json").read_bytes() == before
-    code, _, err = said("evaluate", run, "model.grid=1")
+    code, _, err = invoke("evaluate", run, "model.grid=1")
     assert code == 2
-    assert "MODEL is trained already; expected fields of data or inference. Received: model.grid=1" in err
-    assert said("evaluate", run, run)[0] == 2
-    assert f"Expected one MODEL. Received: {run} {run}" in said("evaluate", run, run)[2]
+    assert "MODEL is already trained; expected keys of data or inference. Received: model.grid=1" in err
+    assert invoke("evaluate", run, run)[0] == 2
+    assert f"Expected one MODEL. Received: {run} {run}" in invoke("evaluate", run, run)[2]
 
 
 @pytest.mark.parametrize("quote", ['"', "'", ""])
-def test_keys_of_other_signs(quote: str, tiny: str, said: Said) -> None:
-    code, out, _ = said("show", tiny, f"training.optimizer.lr_multipliers.{quote}/bias${quote}=2.0")
+def test_keys_with_special_characters(quote: str, tiny: str, invoke: Invoke) -> None:
+    code, out, _ = invoke("show", tiny, f"training.optimizer.lr_multipliers.{quote}/bias${quote}=2.0")
     assert code == 0
     assert "/bias$: 2.0" in out
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("level", ["2", "3"])
-def test_a_high_log_level_stays_quiet(level: str, tiny: str) -> None:
+def test_high_log_level_is_quiet(level: str, tiny: str) -> None:
     outcome = process("check", "-q", tiny, TF_CPP_MIN_LOG_LEVEL=level)
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "", "")
 
 
-def test_predict_goes_on_after_a_bad_image(run: Path, tmp_path: Path, said: Said) -> None:
+def test_predict_continues_after_a_bad_image(run: Path, tmp_path: Path, invoke: Invoke) -> None:
     paths = [tmp_path / f"{name}.png" for name in "abcd"]
     for path in paths[::2]:
         Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(path)
     for path in paths[1::2]:
-        path.write_bytes(b"no picture")
-    code, out, err = said("predict", run, *paths, "--output", tmp_path / "masks")
+        path.write_bytes(b"not an image")
+    code, out, err = invoke("predict", run, *paths, "--output", tmp_path / "masks")
     assert code == 1
     assert out.split() == [str(tmp_path / "masks" / f"{name}.png") for name in "ac"]
     first, *lines = err.splitlines()
-    assert first == "2 of 4 images could not be read, the others are predicted."
+    assert first == "2 of 4 images could not be read; the others were predicted."
     assert [line.partition(": ")[0] for line in lines] == [str(path) for path in paths[1::2]]
 
 
-def test_predict_names_a_bad_image(run: Path, tmp_path: Path, said: Said) -> None:
-    picture = tmp_path / "scene.png"
-    picture.write_bytes(b"no picture")
-    code, _, err = said("predict", run, picture, "--output", tmp_path / "masks")
+def test_predict_reports_a_bad_image(run: Path, tmp_path: Path, invoke: Invoke) -> None:
+    image = tmp_path / "scene.png"
+    image.write_bytes(b"not an image")
+    code, _, err = invoke("predict", run, image, "--output", tmp_path / "masks")
     assert code == 1
-    assert err.startswith(f"{picture}: ")
+    assert err.startswith(f"{image}: ")
     assert "Traceback" not in err
 
 
-def test_export(run: Path, tmp_path: Path, said: Said) -> None:
-    code, out, _ = said("export", run, "--output", tmp_path, "export.tflite=null")
+def test_export(run: Path, tmp_path: Path, invoke: Invoke) -> None:
+    code, out, _ = invoke("export", run, "--output", tmp_path, "export.tflite=null")
     assert code == 0
     assert out.startswith(f"{tmp_path}/tiny/1\n")
     assert (tmp_path / "tiny/1/saved_model.pb").is_file()
 
 
-# Looking at data.
+# Datasets.
 
 
-def test_data_check(tiny: str, said: Said) -> None:
+def test_data_check(tiny: str, invoke: Invoke) -> None:
     words = ["data", "check", tiny, "data.source.train=30", "data.source.val=10"]
-    assert said(*words) == (0, f"{tiny}: no faults\n", "")
+    assert invoke(*words) == (0, f"{tiny}: no problems\n", "")
 
 
-def test_data_check_warns_of_a_class_that_is_absent(tiny: str, said: Said) -> None:
-    code, out, err = said(
+def test_data_check_warns_about_absent_classes(tiny: str, invoke: Invoke) -> None:
+    code, out, err = invoke(
         "data",
         "check",
         tiny,
@@ -383,74 +384,74 @@ def test_data_check_warns_of_a_class_that_is_absent(tiny: str, said: Said) -> No
     )
     assert code == 0
     assert err.startswith("train: no mask has the class ")
-    assert out == f"{tiny}: no faults, 1 warning\n"
+    assert out == f"{tiny}: no problems, 1 warning\n"
 
 
-def test_data_check_finds_a_fault(tiny: str, said: Said, tmp_path: Path) -> None:
+def test_data_check_reports_problems(tiny: str, invoke: Invoke, tmp_path: Path) -> None:
     for split in ("train", "val"):
         for part in ("images", "masks"):
             (tmp_path / split / part).mkdir(parents=True)
             Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / split / part / f"{split}.png")
     (tmp_path / "train" / "images" / "train.png").write_bytes(b"")
-    code, out, err = said("data", "check", tiny, "data.source={type: folder}", f"data.root={tmp_path}")
-    assert (code, out) == (1, f"{tiny}: 1 fault\n")
+    code, out, err = invoke("data", "check", tiny, "data.source={type: folder}", f"data.root={tmp_path}")
+    assert (code, out) == (1, f"{tiny}: 1 problem\n")
     assert err.startswith(f"{tmp_path}/train/images/train.png: cannot be decoded (0 bytes).")
 
 
-def test_data_stats(tiny: str, said: Said) -> None:
-    code, out, err = said("data", "stats", tiny)
+def test_data_stats(tiny: str, invoke: Invoke) -> None:
+    code, out, err = invoke("data", "stats", tiny)
     assert (code, err) == (0, "")
-    figures = yaml.safe_load(out)
-    assert figures["train"]["images"] == 8
-    assert figures["val"]["sizes"] == {"32x32": 4}
-    assert sum(figures["val"]["pixels"].values()) + figures["val"]["ignored"] == 4 * 32 * 32
+    statistics = yaml.safe_load(out)
+    assert statistics["train"]["images"] == 8
+    assert statistics["val"]["sizes"] == {"32x32": 4}
+    assert sum(statistics["val"]["pixels"].values()) + statistics["val"]["ignored"] == 4 * 32 * 32
 
 
-def test_data_bench(tiny: str, said: Said) -> None:
-    code, out, err = said("data", "bench", tiny)
+def test_data_bench(tiny: str, invoke: Invoke) -> None:
+    code, out, err = invoke("data", "bench", tiny)
     assert (code, err) == (0, "")
     assert re.fullmatch(r"images per second\n  decode   +\d+\n  augment  +\d+\n  batch    +\d+\n", out)
 
 
-# Mistakes.
+# Errors.
 
 
-def test_usage(said: Said) -> None:
-    code, _, err = said("fit", "a.yaml", "b.yaml", "seed=1")
+def test_usage_errors(invoke: Invoke) -> None:
+    code, _, err = invoke("fit", "a.yaml", "b.yaml", "seed=1")
     assert (code, err.splitlines()[-1]) == (2, "Error: Expected one FILE. Received: a.yaml b.yaml")
-    code, _, err = said("show", "seed=1")
+    code, _, err = invoke("show", "seed=1")
     assert (code, err.splitlines()[-1]) == (2, "Error: Expected one FILE. Received: none")
-    code, _, err = said("check", "seed=1")
+    code, _, err = invoke("check", "seed=1")
     assert (code, err.splitlines()[-1]) == (2, "Error: Expected at least one FILE. Received: seed=1")
-    assert said("nonsense")[0] == 2
+    assert invoke("nonsense")[0] == 2
 
 
-def test_a_file_is_no_option(said: Said) -> None:
-    code, _, err = said("fit", "--config", "x.yaml")
-    assert (code, err.splitlines()[-1]) == (2, "FILE stands after the verb, for example: tfseg fit streets.yaml.")
+def test_file_given_as_an_option(invoke: Invoke) -> None:
+    code, _, err = invoke("fit", "--config", "x.yaml")
+    assert (code, err.splitlines()[-1]) == (2, "FILE is a positional argument, for example: tfseg fit streets.yaml.")
 
 
 @pytest.mark.parametrize("name", VERBS)
-def test_verbs_of_other_tools_are_answered_with_ours(name: str, said: Said) -> None:
-    code, _, err = said(name, "x.yaml")
+def test_commands_of_other_tools_suggest_ours(name: str, invoke: Invoke) -> None:
+    code, _, err = invoke(name, "x.yaml")
     assert (code, err.splitlines()[-1]) == (2, f"Error: No such command '{name}'. Did you mean `tfseg {VERBS[name]}`?")
     assert VERBS[name].split()[0] in tfseg_group.commands
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_options_of_other_tools_are_answered_with_a_field(name: str, tiny: str, said: Said) -> None:
-    code, _, err = said("fit", tiny, f"--{name}", "3")
+def test_options_of_other_tools_suggest_an_override(name: str, tiny: str, invoke: Invoke) -> None:
+    code, _, err = invoke("fit", tiny, f"--{name}", "3")
     assert code == 2
-    assert err.splitlines()[-1] == f"A field of FILE is changed by KEY=VALUE, for example {OPTIONS[name]}."
+    assert err.splitlines()[-1] == f"Set keys of FILE with KEY=VALUE, for example {OPTIONS[name]}."
     key = OPTIONS[name].partition("=")[0]
     document = read(tiny, [f"{key}={{no: such}}"])
     with pytest.raises(SpecError) as error:
         validate(Pipeline, document)
-    assert all(problem.path.startswith(key) for problem in error.value.problems), "the field is there"
+    assert all(problem.path.startswith(key) for problem in error.value.problems), "the key exists"
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         (
             "training.lr=1",
@@ -464,31 +465,31 @@ def test_options_of_other_tools_are_answered_with_a_field(name: str, tiny: str, 
         ("model.grid=none", 'model.grid: expected "auto" or an integer from 0 to 1 or null; received "none"'),
     ],
 )
-def test_keys_of_other_tools_are_answered_with_ours(override: str, told: str, tiny: str, said: Said) -> None:
-    code, _, err = said("check", tiny, override)
+def test_keys_of_other_tools_suggest_ours(override: str, message: str, tiny: str, invoke: Invoke) -> None:
+    code, _, err = invoke("check", tiny, override)
     assert code == 2
-    assert told in err
+    assert message in err
 
 
-def test_a_long_override_is_no_file(tiny: str, said: Said) -> None:
-    assert said("show", tiny, f"labels.names=[{', '.join(f'class_{index}' for index in range(200))}]")[0] == 0
+def test_long_override_is_not_taken_for_a_file(tiny: str, invoke: Invoke) -> None:
+    assert invoke("show", tiny, f"labels.names=[{', '.join(f'class_{index}' for index in range(200))}]")[0] == 0
 
 
-def test_a_file_may_have_an_equals_sign(tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_name_with_an_equals_sign(tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("lr=3.yaml").write_text(TINY)
-    assert said("show", "lr=3.yaml", "seed=5")[0] == 0
+    assert invoke("show", "lr=3.yaml", "seed=5")[0] == 0
 
 
-def test_an_override_is_named(tiny: str, said: Said) -> None:
-    code, out, err = said("show", tiny, "training.epochs=many")
+def test_errors_contain_the_override(tiny: str, invoke: Invoke) -> None:
+    code, out, err = invoke("show", tiny, "training.epochs=many")
     assert (code, out) == (2, "")
     assert err.startswith('override "training.epochs=many": training.epochs: ')
 
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseException], None]]:
-    """Lets `fit` raise what a test wants."""
+    """Makes `fit` raise a given error."""
 
     def arrange(error: BaseException) -> None:
         def fit(*_: object, **__: object) -> None:
@@ -502,63 +503,60 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseException
 Failing = Callable[[BaseException], None]
 
 
-def test_the_unforeseen(tiny: str, said: Said, failing: Failing) -> None:
+def test_unexpected_error(tiny: str, invoke: Invoke, failing: Failing) -> None:
     failing(ValueError("odd"))
-    assert said("fit", tiny) == (
+    assert invoke("fit", tiny) == (
         1,
         "",
-        "ValueError: odd\nThis was not foreseen. `tfseg --debug …` shows where it happened.\n",
+        "ValueError: odd\nUnexpected error; rerun with --debug to see where.\n",
     )
 
 
 @pytest.mark.parametrize("words", [["--debug", "fit"], ["fit", "--debug"]])
-def test_debug_shows_the_traceback(words: list[str], tiny: str, said: Said, failing: Failing) -> None:
+def test_debug_shows_the_traceback(words: list[str], tiny: str, invoke: Invoke, failing: Failing) -> None:
     failing(tfseg.RunError("cannot go on"))
-    code, _, err = said(*words, tiny)
+    code, _, err = invoke(*words, tiny)
     assert code == 1
     assert err.startswith("Traceback (most recent call last):")
     assert err.rstrip().endswith("RunError: cannot go on")
 
 
-def test_an_error_of_the_system(tiny: str, said: Said, failing: Failing) -> None:
+def test_operating_system_errors(tiny: str, invoke: Invoke, failing: Failing) -> None:
     failing(PermissionError(13, "Permission denied", "runs/tiny"))
-    assert said("fit", tiny) == (1, "", "runs/tiny: Permission denied\n")
+    assert invoke("fit", tiny) == (1, "", "runs/tiny: Permission denied\n")
     failing(OSError(28, "No space left on device", "runs/tiny/labels.json"))
-    assert said("fit", tiny) == (
+    assert invoke("fit", tiny) == (
         1,
         "",
-        "runs/tiny/labels.json: No space left on device. Make room, and run it again\n",
+        "runs/tiny/labels.json: No space left on device. Free disk space and rerun the command\n",
     )
 
 
-def test_a_working_directory_that_is_gone(tiny: str, said: Said, failing: Failing) -> None:
+def test_deleted_working_directory(tiny: str, invoke: Invoke, failing: Failing) -> None:
     failing(FileNotFoundError(2, "No such file or directory"))
-    assert said("fit", tiny) == (1, "", "The working directory is gone. Change to one that exists.\n")
+    assert invoke("fit", tiny) == (1, "", "The working directory no longer exists. Change to another one.\n")
 
 
-def test_an_interrupted_run_says_how_to_go_on(run: Path, tiny: str, said: Said, failing: Failing) -> None:
+def test_interrupted_run_prints_the_command_to_resume(run: Path, tiny: str, invoke: Invoke, failing: Failing) -> None:
     failing(KeyboardInterrupt())
-    code, out, err = said("fit", tiny, "--run-dir", run)
-    assert (code, out, err.strip()) == (130, "", f"Stopped.\nGo on with: tfseg fit {run} --resume")
+    code, out, err = invoke("fit", tiny, "--run-dir", run)
+    assert (code, out, err.strip()) == (130, "", f"Stopped.\nResume with: tfseg fit {run} --resume")
 
 
 @pytest.mark.parametrize("name", ["", "pipeline.yaml"])
-def test_a_run_may_be_resumed_by_its_folder(run: Path, name: str, said: Said) -> None:
-    code, _, err = said("fit", run / name, "--resume")
-    assert (code, err) == (
-        1,
-        f"{run}: holds a finished run. Name another folder with --run-dir, or delete it with --overwrite.\n",
-    )
+def test_run_directory_in_place_of_the_file_to_resume(run: Path, name: str, invoke: Invoke) -> None:
+    code, _, err = invoke("fit", run / name, "--resume")
+    assert (code, err) == (1, FINISHED.format(run))
 
 
-def test_interrupt(tiny: str, said: Said, failing: Failing) -> None:
+def test_interrupt(tiny: str, invoke: Invoke, failing: Failing) -> None:
     failing(KeyboardInterrupt())
-    code, out, err = said("fit", tiny)
+    code, out, err = invoke("fit", tiny)
     assert (code, out, err.strip()) == (130, "", "Stopped.")
 
 
-def test_termination(tiny: str, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM is Ctrl-C with another exit code, and the handler goes with the verb."""
+def test_termination(tiny: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM has the effect of Ctrl-C, with another exit code. The signal handler is restored afterwards."""
 
     def wait(*_: Any, **__: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -566,7 +564,7 @@ def test_termination(tiny: str, said: Said, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(tfseg.runs.fit, "fit", wait)
     before = signal.getsignal(signal.SIGTERM)
-    code, out, err = said("fit", tiny)
+    code, out, err = invoke("fit", tiny)
     assert (code, out, err.strip()) == (143, "", "Stopped.")
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -574,41 +572,41 @@ def test_termination(tiny: str, said: Said, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupt_of_a_real_training(sent: signal.Signals, code: int, tiny: str, tmp_path: Path) -> None:
-    """Ctrl-C or SIGTERM while it trains: no traceback. It goes on, and ends as if nothing had happened."""
+    """Ctrl-C and SIGTERM during training print no traceback. The resumed run equals an uninterrupted one."""
     words = [sys.executable, "-m", "tfseg", "fit", tiny, "training.epochs=8", "--run-dir"]
     plain: dict[str, Any] = {"cwd": ROOT, "env": plain_environment(), "text": True}
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    uninterrupted, interrupted = tmp_path / "uninterrupted", tmp_path / "interrupted"
     child = subprocess.Popen(
-        [*words, str(parts)],
+        [*words, str(interrupted)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests may run where it is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # SIGINT may be ignored in this process
         **plain,
     )
     try:
         deadline = time.monotonic() + 120
-        while not states(parts) and child.poll() is None:
+        while not states(interrupted) and child.poll() is None:
             assert time.monotonic() < deadline, "no epoch within two minutes"
             time.sleep(0.05)
         child.send_signal(sent)
         _, err = child.communicate(timeout=300)
     finally:
         child.kill()
-    assert (child.returncode, err.strip()) == (code, f"Stopped.\nGo on with: tfseg fit {parts} --resume")
-    done = len(tfseg.Run(parts).history)
-    assert 1 <= done < 8 and not (parts / "metrics-val.json").exists()
-    for command in ([*words[:4], str(parts), "--resume"], [*words, str(whole)]):
+    assert (child.returncode, err.strip()) == (code, f"Stopped.\nResume with: tfseg fit {interrupted} --resume")
+    done = len(tfseg.Run(interrupted).history)
+    assert 1 <= done < 8 and not (interrupted / "metrics-val.json").exists()
+    for command in ([*words[:4], str(interrupted), "--resume"], [*words, str(uninterrupted)]):
         subprocess.run(command, check=True, capture_output=True, timeout=600, **plain)
-    resumed, unbroken = tfseg.Run(parts), tfseg.Run(whole)
+    resumed, expected = tfseg.Run(interrupted), tfseg.Run(uninterrupted)
     assert [row["epoch"] for row in resumed.history] == [float(epoch + 1) for epoch in range(8)]
-    assert resumed.metrics == unbroken.metrics
+    assert resumed.metrics == expected.metrics
     for name in ("model.keras", "last.keras"):
-        weights = zip(resumed.model(name).weights, unbroken.model(name).weights, strict=True)
-        for mine, theirs in weights:
-            np.testing.assert_array_equal(mine.numpy(), theirs.numpy(), err_msg=mine.path)
+        weights = zip(resumed.model(name).weights, expected.model(name).weights, strict=True)
+        for first, second in weights:
+            np.testing.assert_array_equal(first.numpy(), second.numpy(), err_msg=first.path)
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_closed_pipe_is_not_an_error() -> None:
     command = f"{sys.executable} -m tfseg schema | head -1"
     outcome = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert outcome.stdout == "{\n"

@@ -1,4 +1,4 @@
-"""What is exported."""
+"""Cases of export settings."""
 
 from tests.checks import SpecCase
 from tfseg.exporting import Export, Tflite

@@ -1,4 +1,4 @@
-"""What an export leaves: files that run without tfseg, at any size, and say what the model says."""
+"""Artifacts of an export: files that run without tfseg, at any size, with the outputs of the model."""
 
 import io
 import json
@@ -44,7 +44,7 @@ def probabilities(model, images):
     return tf.nn.softmax(model(tf.cast(images, tf.float32), training=False)).numpy()
 
 
-def test_files_lie_where_tf_serving_wants_them(report):
+def test_folders_are_those_of_tf_serving(report):
     assert report.folder.parts[-2:] == ("toy", "1")
     names = "assets export.json fingerprint.pb labels.json saved_model.pb toy_float32_32x48.tflite variables"
     assert sorted(path.name for path in report.folder.iterdir()) == names.split()
@@ -52,7 +52,7 @@ def test_files_lie_where_tf_serving_wants_them(report):
     assert [path.name for path in report.folder.parent.iterdir()] == ["1"]
 
 
-def test_report_says_what_was_compared(report):
+def test_report_contains_the_comparisons(report):
     saved, tflite = report.comparisons
     assert (saved.artifact, saved.images, saved.wrong, saved.mask_agreement) == ("SavedModel", 7, 0, 1.0)
     assert saved.pixels == 2 * 40 * 52 + 33 * 64 + 2 * 40 * 52 + 2 * 40 * 52
@@ -67,60 +67,60 @@ def test_report_says_what_was_compared(report):
     assert record["a"] == 1
 
 
-def test_signatures_are_those_of_the_interface_and_nothing_is_fixed(report):
+def test_signatures_have_free_batch_and_image_sizes(report):
     signatures = tf.saved_model.load(str(report.folder)).signatures
 
-    def face(name):
+    def tensors(name):
         (given,) = signatures[name].structured_input_signature[1].items()
         outputs = signatures[name].structured_outputs.items()
         return [(key, spec.dtype.name, spec.shape.as_list()) for key, spec in [given, *sorted(outputs)]]
 
     assert sorted(signatures) == ["probabilities", "serving_bytes", "serving_default"]
-    assert face("serving_default") == [
+    assert tensors("serving_default") == [
         ("image", "uint8", [None, None, None, 3]),
         ("confidence", "float32", [None, None, None]),
         ("mask", "uint8", [None, None, None]),
     ]
-    assert face("probabilities") == [
+    assert tensors("probabilities") == [
         ("image", "uint8", [None, None, None, 3]),
         ("probabilities", "float32", [None, None, None, 3]),
     ]
-    assert face("serving_bytes") == [("encoded", "string", [None]), ("mask_png_bytes", "string", [None])]
+    assert tensors("serving_bytes") == [("encoded", "string", [None]), ("mask_png_bytes", "string", [None])]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (33, 65), (64, 31)])
-def test_saved_model_answers_at_any_size(model, report, size):
+def test_saved_model_runs_at_any_size(model, report, size):
     batch = np.stack([image(2, *size), image(3, *size)])
     signatures = tf.saved_model.load(str(report.folder)).signatures
-    answer = signatures["serving_default"](image=tf.constant(batch))
+    outputs = signatures["serving_default"](image=tf.constant(batch))
     expected = probabilities(model, batch)
-    np.testing.assert_array_equal(answer["mask"], expected.argmax(-1))
-    np.testing.assert_allclose(answer["confidence"], expected.max(-1), atol=1e-6)
+    np.testing.assert_array_equal(outputs["mask"], expected.argmax(-1))
+    np.testing.assert_allclose(outputs["confidence"], expected.max(-1), atol=1e-6)
     found = signatures["probabilities"](image=tf.constant(batch))["probabilities"]
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_serving_bytes_takes_mixed_files_and_gives_each_its_size(model, report):
-    pictures = [
+def test_serving_bytes_takes_files_of_mixed_formats_and_sizes(model, report):
+    images = [
         (Image.fromarray(image(4, 20, 31)), "PNG"),
         (Image.fromarray(image(5, 9, 8, 1)[..., 0]), "PNG"),
         (Image.fromarray(image(6, 16, 16, 4), "RGBA"), "PNG"),
         (Image.fromarray(image(7, 24, 40)), "JPEG"),
     ]
     files = []
-    for picture, form in pictures:
+    for picture, form in images:
         buffer = io.BytesIO()
         picture.save(buffer, form)
         files.append(buffer.getvalue())
-    answer = tf.saved_model.load(str(report.folder)).signatures["serving_bytes"](encoded=tf.constant(files))
-    for file, png in zip(files, answer["mask_png_bytes"].numpy(), strict=True):
+    outputs = tf.saved_model.load(str(report.folder)).signatures["serving_bytes"](encoded=tf.constant(files))
+    for file, png in zip(files, outputs["mask_png_bytes"].numpy(), strict=True):
         decoded = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
         mask = Image.open(io.BytesIO(png))
         assert mask.mode == "L"
         np.testing.assert_array_equal(mask, probabilities(model, decoded[None]).argmax(-1)[0])
 
 
-def test_tflite_is_float32_of_one_size_and_builtin(model, report):
+def test_tflite_has_fixed_size_float32_and_builtin_operations(model, report):
     names = operations(report.tflite.read_bytes())
     assert names == ("MUL", "ADD", "CONV_2D", "MUL", "ADD", "CONV_2D", "CONV_2D", "RESIZE_BILINEAR", "SOFTMAX")
     interpreter = Interpreter(model_path=str(report.tflite))
@@ -135,7 +135,7 @@ def test_tflite_is_float32_of_one_size_and_builtin(model, report):
     np.testing.assert_allclose(found, probabilities(model, batch), atol=1e-5)
 
 
-def test_labels_lie_in_both_artifacts(report):
+def test_labels_are_part_of_both_artifacts(report):
     expected = {
         "names": ["class0", "class1", "class2"],
         "ignore": 255,
@@ -153,8 +153,8 @@ def test_tflite_can_be_left_out(tmp_path):
     assert not list(report.folder.rglob("*.tflite"))
 
 
-def test_the_next_version_leaves_earlier_ones_alone(report, tmp_path):
-    """And compares on no more images than `examples`, of which the first gives the TFLite file its size."""
+def test_next_version_leaves_earlier_ones_unchanged(report, tmp_path):
+    """Only `examples` images are compared, and the size of the TFLite file is that of the first."""
     shutil.copytree(report.folder, tmp_path / "toy" / "7")
     (tmp_path / "toy" / "notes").mkdir()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -162,14 +162,14 @@ def test_the_next_version_leaves_earlier_ones_alone(report, tmp_path):
     later = export(constant([1.0, 2.0]), labels(2), tmp_path, "toy", spec=Export(examples=1), images=images)
     assert (later.folder.name, later.tflite.name) == ("8", "toy_float32_21x34.tflite")
     assert [one.images for one in later.comparisons] == [1 + 2 + 3, 1]
-    left = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert {path: content for path, content in left.items() if later.folder not in path.parents} == before
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path: content for path, content in after.items() if later.folder not in path.parents} == before
 
 
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_serving_bytes_turns_photographs_upright(report, model, tmp_path, orientation):
-    """As `predict` and training do; the orientation that a PNG has is ignored by all three."""
+def test_serving_bytes_applies_exif_orientation(report, model, tmp_path, orientation):
+    """`predict` and training do the same. All three ignore the orientation of PNG files."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     serve = tf.saved_model.load(str(report.folder)).signatures["serving_bytes"]
@@ -184,7 +184,7 @@ def test_serving_bytes_turns_photographs_upright(report, model, tmp_path, orient
         np.testing.assert_array_equal(Predictor(model).predict(read_image(path, 3)), expected)
 
 
-def test_files_of_another_kind_are_refused_by_name(report):
+def test_unsupported_formats_are_rejected(report):
     serve = tf.saved_model.load(str(report.folder)).signatures["serving_bytes"]
     buffer = io.BytesIO()
     Image.fromarray(image()).save(buffer, "WEBP")
@@ -192,15 +192,15 @@ def test_files_of_another_kind_are_refused_by_name(report):
         serve(encoded=tf.constant([buffer.getvalue()]))
 
 
-def test_a_network_of_one_size_is_served_at_it(model, tmp_path):
-    """Whatever size an image has, the artifacts answer as the predictor does: resized, and the answer resized back."""
-    pictures = [image(0), image(1, 33, 64)]
-    report = export(model, labels(), tmp_path, "toy", spec=Export(), images=pictures, seen=(16, 24))
+def test_inference_size_is_part_of_the_artifacts(model, tmp_path):
+    """Artifacts resize images of any size, and the probabilities back, as the predictor does."""
+    images = [image(0), image(1, 33, 64)]
+    report = export(model, labels(), tmp_path, "toy", spec=Export(), images=images, inference_size=(16, 24))
     assert report.tflite.name == "toy_float32_16x24.tflite"
     expected = Predictor(model, (16, 24))
     served, lite = Predictor.open(report.folder), Predictor.open(report.tflite)
     signatures = tf.saved_model.load(str(report.folder)).signatures
-    for picture in pictures:
+    for picture in images:
         for found in (served, lite):
             np.testing.assert_allclose(found.probabilities(picture), expected.probabilities(picture), atol=1e-5)
             np.testing.assert_array_equal(found.predict(picture), expected.predict(picture))
@@ -208,7 +208,7 @@ def test_a_network_of_one_size_is_served_at_it(model, tmp_path):
         np.testing.assert_array_equal(tf.io.decode_png(png)[..., 0], expected.predict(picture))
         confidence = signatures["serving_default"](image=picture[None])["confidence"][0]
         np.testing.assert_allclose(confidence, expected.probabilities(picture).max(-1), atol=1e-5)
-    assert np.any(expected.predict(pictures[1]) != Predictor(model).predict(pictures[1]))
+    assert np.any(expected.predict(images[1]) != Predictor(model).predict(images[1]))
 
 
 @pytest.mark.parametrize(("channels", "served"), [(4, True), (6, False)])
@@ -221,7 +221,7 @@ def test_other_channel_counts(tmp_path, channels, served):
     assert signatures["serving_default"].structured_input_signature[1]["image"].shape.as_list()[-1] == channels
 
 
-def test_files_can_be_sent_where_files_have_that_many_channels():
+def test_serving_bytes_requires_channels_of_image_formats():
     served = {
         channels: "serving_bytes" in Signatures(network(channels=channels)).endpoints() for channels in range(1, 6)
     }
@@ -239,14 +239,14 @@ def test_more_than_256_classes_make_16_bit_masks(tmp_path):
     assert np.unique(tf.io.decode_png(png, dtype=tf.uint16)).tolist() == [299]
 
 
-def test_256_classes_still_fit_into_a_byte(tmp_path):
+def test_256_classes_make_8_bit_masks(tmp_path):
     report = export(constant(np.arange(256)), labels(256), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
     mask = tf.saved_model.load(str(report.folder)).signatures["serving_default"](image=image()[None])["mask"]
     assert (mask.dtype, np.unique(mask).tolist()) == (tf.uint8, [255])
 
 
-def test_undecided_pixels_are_no_fault(tmp_path):
-    """A network that has learned nothing calls all classes equal; the artifact may break such ties as it likes."""
+def test_ties_are_not_errors(tmp_path):
+    """The classes of an untrained network may have equal probabilities. Artifacts may break these ties in any way."""
     report = export(constant([0.0, 0.0]), labels(2), tmp_path, "toy", spec=Export(), images=[image()])
     assert [one.wrong for one in report.comparisons] == [0, 0]
 
@@ -271,7 +271,7 @@ def test_half_precision_is_exported_in_float32(half, tmp_path):
     assert "CAST" not in operations((tmp_path / "single.tflite").read_bytes())
 
 
-def test_export_itself_goes_to_float32(tmp_path):
+def test_export_converts_to_float32(tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     model = network()
     keras.config.set_dtype_policy("float32")
@@ -280,26 +280,26 @@ def test_export_itself_goes_to_float32(tmp_path):
     np.testing.assert_allclose(found, probabilities(in_float32(model), image()[None]), atol=1e-6)
 
 
-def test_a_float32_model_is_taken_as_it_is(model):
+def test_float32_model_is_not_copied(model):
     assert in_float32(model) is model
 
 
-def test_the_saved_model_runs_where_tfseg_and_keras_cannot_be_imported(model, report):
+def test_saved_model_runs_without_tfseg_and_keras(model, report):
     program = f"""
         import sys
         for name in ("tfseg", "keras", "tf_keras"):
             sys.modules[name] = None
         import numpy, tensorflow
         loaded = tensorflow.saved_model.load({str(report.folder)!r})
-        answer = loaded.signatures["serving_default"](image=tensorflow.zeros((1, 11, 13, 3), tensorflow.uint8))
-        print(answer["mask"].numpy().tolist())
+        outputs = loaded.signatures["serving_default"](image=tensorflow.zeros((1, 11, 13, 3), tensorflow.uint8))
+        print(outputs["mask"].numpy().tolist())
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
     expected = probabilities(model, np.zeros((1, 11, 13, 3))).argmax(-1)
     np.testing.assert_array_equal(json.loads(done.stdout), expected)
 
 
-def test_export_takes_seconds_and_says_nothing(tmp_path, capfd):
+def test_export_is_fast_and_prints_nothing(tmp_path, capfd):
     start = time.monotonic()
     export(network(), labels(), tmp_path, "toy", spec=Export(), images=[image()])
     assert time.monotonic() - start < 60

@@ -1,4 +1,4 @@
-"""tfseg's own networks go through the gate: the released form with its crops, and the light ones with resizes."""
+"""Export of tfseg's networks, among them released forms with crops and light ones with resizes."""
 
 import keras
 import numpy as np
@@ -35,31 +35,31 @@ NETWORKS = {
     "small": Segmenter(channels=1, backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16, 8))),
 }
 FORBIDDEN = {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "SHAPE", "STRIDED_SLICE", "PACK", "TRANSPOSE", "VAR_HANDLE"}
-"""Builtin, but slow, or a sign that a size or a weight was left open."""
+"""Builtin operations that are slow, or that result from dynamic sizes or variables."""
 SLICES = {"deconvnet": 4 * 5, "segnet": 4 * 5, "deeplab": 2, "dilation": 2}
-"""A pool that keeps places looks at the four pixels of its windows one after the other; a zoom repeats the last row and
+"""Number of slices: max pooling with argmax slices the four pixels of its windows, and a zoom the last row and
 column."""
 
 
-def awake(model: keras.Model, picture: np.ndarray) -> keras.Model:
-    """Scores begin at or near zero, and a network that says nothing proves nothing: logits as after training."""
+def randomized(model: keras.Model, picture: np.ndarray) -> keras.Model:
+    """Randomizes the kernels of the scores, which start near zero, so that logits are as large as trained ones."""
     random = np.random.default_rng(0)
-    learned = [layer for layer in model.layers if layer.weights]
-    scores = [layer for layer in learned if not layer.get_weights()[0].any()] or learned[-1:]
+    layers = [layer for layer in model.layers if layer.weights]
+    scores = [layer for layer in layers if not layer.get_weights()[0].any()] or layers[-1:]
     for layer in scores:
         layer.kernel.assign(random.normal(0, 1, layer.kernel.shape))
         layer.bias.assign(np.zeros(layer.bias.shape))
     spread = model(picture[None]).numpy().std()
-    for layer in scores:  # logits are linear in them
+    for layer in scores:  # logits are linear in these kernels
         layer.kernel.assign(layer.kernel * (5 / spread))
     return model
 
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", rotating(NETWORKS, {"released", "small"}))
-def test_networks_pass_the_gate(name, tmp_path):
+def test_export_of_networks(name, tmp_path):
     images = [image(0, 75, 97, NETWORKS[name].channels), image(1, 64, 33, NETWORKS[name].channels)]
-    model = awake(NETWORKS[name].build(labels(4)), images[0])
+    model = randomized(NETWORKS[name].build(labels(4)), images[0])
     report = export(model, labels(4), tmp_path, name, spec=Export(tflite=Tflite(size=(65, 96))), images=images)
     assert [one.wrong for one in report.comparisons] == [0, 0]
     assert max(one.largest_difference for one in report.comparisons) < 1e-4
@@ -78,11 +78,12 @@ REFINEMENTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", REFINEMENTS)
-def test_networks_with_a_crf_pass_the_gate(kernel, tmp_path):
-    """The SavedModel gets photographs whose number and sizes it does not know; a lattice is made for each."""
+def test_export_of_networks_with_a_crf(kernel, tmp_path):
+    """The SavedModel is called with other batch and image sizes. The lattice is built per image."""
     refine, spec = REFINEMENTS[kernel]
     network = Segmenter(backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16, 8)), refine=refine)
     images = [image(0, 75, 97, 3), image(1, 64, 33, 3)]
-    report = export(awake(network.build(labels(4)), images[0]), labels(4), tmp_path, kernel, spec=spec, images=images)
+    model = randomized(network.build(labels(4)), images[0])
+    report = export(model, labels(4), tmp_path, kernel, spec=spec, images=images)
     assert [one.wrong for one in report.comparisons] == [0] * (1 + (kernel == "window"))
     assert max(one.largest_difference for one in report.comparisons) < 1e-4

@@ -1,4 +1,4 @@
-"""Small networks for the tests of exports, and what to show them."""
+"""Small networks, labels and images for tests of exports."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ def image(seed: int = 0, height: int = 40, width: int = 52, channels: int = 3) -
 
 @keras.saving.register_keras_serializable(package="toys")
 class ResizeTo(keras.layers.Layer):
-    """Bilinear, to the size of a second tensor."""
+    """Resizes bilinearly to the size of a second tensor."""
 
     def __init__(self, align_corners=False, **kwargs):
         super().__init__(**kwargs)
@@ -36,8 +36,8 @@ class ResizeTo(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="toys")
-class Fickle(keras.layers.Layer):
-    """A layer with the fault that the gate is for: another result in a graph than outside, by `extra` on class 0."""
+class GraphOffset(keras.layers.Layer):
+    """Adds `extra` to class 0 in a graph but not in eager mode, an error that the verification has to detect."""
 
     def __init__(self, extra=1.0, static_only=False, **kwargs):
         super().__init__(**kwargs)
@@ -54,7 +54,7 @@ class Fickle(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="toys")
 class ArgmaxPooling(keras.layers.Layer):
-    """An operation that TFLite has not."""
+    """Layer with an operation that TFLite does not support."""
 
     def call(self, x):
         return tf.nn.max_pool_with_argmax(x, 3, 1, "SAME")[0]
@@ -64,7 +64,7 @@ class ArgmaxPooling(keras.layers.Layer):
 
 
 def network(classes=3, channels=3, seed=0, before=(), after=(), align_corners=False) -> keras.Model:
-    """Stride 2 and back, with everything that tends to break: normalization inside, BatchNorm, dilation, a resize."""
+    """Builds a network of stride 2 with input normalization, BatchNorm, dropout, dilation and a resize."""
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((None, None, channels), name="image")
     x = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)
@@ -87,7 +87,7 @@ def network(classes=3, channels=3, seed=0, before=(), after=(), align_corners=Fa
 
 
 def constant(scores) -> keras.Model:
-    """Says `scores` at every pixel, whatever the image."""
+    """Builds a network that outputs `scores` at every pixel of any image."""
     inputs = keras.Input((None, None, 3), name="image")
     logits = keras.layers.Conv2D(len(scores), 1, kernel_initializer="zeros", name="logits")(inputs)
     model = keras.Model(inputs, logits)

@@ -1,4 +1,4 @@
-"""How images are predicted, once and tiny."""
+"""Cases of inference settings, on tiny images."""
 
 import tempfile
 from pathlib import Path
@@ -19,7 +19,7 @@ PROBABILITIES = np.random.default_rng(0).dirichlet(np.ones(3), (1, 12, 16)).asty
 
 
 def refined(crf: Crf) -> np.ndarray:
-    """What it makes of an image, without a graph: to trace one for each set of parameters takes ten times as long."""
+    """Refines an image eagerly: tracing a graph per set of parameters takes ten times as long."""
     tf.config.run_functions_eagerly(True)
     try:
         return crf(PROBABILITIES, image(0, 12, 16)[None])
@@ -39,7 +39,7 @@ CASES = [
             "crf": REFINED,
             "opacity": 0.9,
         },
-        {"ensemble": "test_runs_answer_together"},
+        {"ensemble": "test_ensemble_of_runs"},
     ),
     SpecCase(
         REFINED,
@@ -65,6 +65,6 @@ CASES = [
         Ensemble(network=Path.cwd() / "fcn.keras"),
         lambda ensemble: ensemble(np.array([1.0, 2.0]), np.array([3.0, -1.0])),
         {"merge": "score_product"},
-        {"network": "test_runs_answer_together"},
+        {"network": "test_ensemble_of_runs"},
     ),
 ]

@@ -1,4 +1,4 @@
-"""The CRF behind a network: what it is applied to, and what is refused."""
+"""CRF as post-processing, and its errors."""
 
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 MEAN, PRODUCT = (Ensemble(network=Path("b.keras"), merge=rule) for rule in ("mean_prob", "score_product"))  # type: ignore[arg-type]
 CRF = Crf(parameters="deeplab_v1", iterations=3)
 NAMES = ", ".join(sorted(PARAMETERS))
-COLORS = (
-    ": the distance of two colors is that of gray or RGB images, of 1 or 3 channels; set it to null. Received: "
-    "images of 4 channels"
-)
+COLORS = ": a CRF needs gray or RGB images, with 1 or 3 channels; set it to null. Received: images with 4 channels"
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +33,18 @@ def model() -> keras.Model:
     return network(seed=1)
 
 
-def dropping() -> keras.Model:
-    """A network with Monte Carlo dropout."""
-    picture = keras.Input((None, None, 3), name="image")
-    x = keras.layers.Rescaling(1 / 255)(picture)
+def bayesian() -> keras.Model:
+    """Builds a network with Monte Carlo dropout."""
+    inputs = keras.Input((None, None, 3), name="image")
+    x = keras.layers.Rescaling(1 / 255)(inputs)
     x = McDropout(0.5)(x)
-    return keras.Model(picture, keras.layers.Conv2D(3, 3, padding="same", name="logits")(x))
+    return keras.Model(inputs, keras.layers.Conv2D(3, 3, padding="same", name="logits")(x))
 
 
 @pytest.mark.first_cases(3)
-@pytest.mark.parametrize("how", ["alone", "size", "proposals", "ensemble", "product", "samples"])
-def test_it_refines_what_all_the_rest_gives(model: keras.Model, how: str) -> None:
-    """One CRF, of probabilities at the image's own size, after everything else."""
+@pytest.mark.parametrize("mode", ["alone", "size", "proposals", "ensemble", "product", "samples"])
+def test_crf_is_applied_after_all_other_steps(model: keras.Model, mode: str) -> None:
+    """The CRF refines the final probabilities at native resolution."""
     arguments: dict[str, Any] = {
         "alone": {},
         "size": {"size": (16, 24)},
@@ -55,26 +52,26 @@ def test_it_refines_what_all_the_rest_gives(model: keras.Model, how: str) -> Non
         "ensemble": {"partner": (MEAN, Predictor(network(seed=2)))},
         "product": {"partner": (PRODUCT, Predictor(network(seed=2)))},
         "samples": {"samples": 2, "seed": 3},
-    }[how]
-    seen = dropping() if how == "samples" else model
-    before = Predictor(seen, **arguments).probabilities(image(3))
-    after = Predictor(seen, crf=CRF, **arguments)
+    }[mode]
+    used = bayesian() if mode == "samples" else model
+    before = Predictor(used, **arguments).probabilities(image(3))
+    after = Predictor(used, crf=CRF, **arguments)
     expected = np.asarray(dense_crf(before[None], image(3)[None], parameters="deeplab_v1", iterations=3))[0]
     np.testing.assert_array_equal(after.probabilities(image(3)), expected)
     np.testing.assert_array_equal(after.predict(image(3)), expected.argmax(-1))
     assert np.any(expected.argmax(-1) != before.argmax(-1))
-    if how == "samples":
+    if mode == "samples":
         np.testing.assert_array_equal(after.predict_with_uncertainty(image(3))[0], expected.argmax(-1))
 
 
-def test_a_batch_is_refined_image_by_image(model: keras.Model) -> None:
+def test_images_of_a_batch_are_refined_independently(model: keras.Model) -> None:
     refined = Predictor(model, crf=CRF)
     images = np.stack([image(3), image(4)])
     np.testing.assert_array_equal(refined.masks(images), [refined.predict(one) for one in images])
 
 
-def test_an_exported_network_is_refined_too(model: keras.Model, tmp_path: Path) -> None:
-    """The export itself has no CRF: that is laid over whatever gives probabilities."""
+def test_crf_refines_an_exported_network(model: keras.Model, tmp_path: Path) -> None:
+    """The CRF is not part of the export. It refines probabilities of any source."""
     report = export(model, labels(), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
     refined = Predictor.open(report.folder, crf=CRF).probabilities(image())
     np.testing.assert_allclose(refined, Predictor(model, crf=CRF).probabilities(image()), atol=1e-4)
@@ -99,7 +96,7 @@ def tiny(folder: Path, *overrides: str) -> Any:
 
 
 def saved(folder: Path, *overrides: str, model: keras.Model) -> Path:
-    """A run directory of a network that was trained elsewhere."""
+    """Creates a run directory of an untrained network."""
     folder.mkdir()
     (folder / PIPELINE).write_text(dump(tiny(folder.parent, *overrides)))
     model.save(folder / "model.keras")
@@ -107,14 +104,14 @@ def saved(folder: Path, *overrides: str, model: keras.Model) -> Path:
 
 
 @pytest.mark.slow
-def test_runs_are_refined_once(model: keras.Model, tmp_path: Path) -> None:
-    """What evaluate measures has the CRF that the pipeline asks for; that of a partner is left out."""
+def test_ensemble_of_runs_is_refined_once(model: keras.Model, tmp_path: Path) -> None:
+    """`evaluate` applies the CRF of the pipeline. That of the second network is not applied."""
     crf = "crf: {parameters: deeplab_v1, iterations: 3}"
     other = saved(tmp_path / "other", f"inference={{{crf}}}", model=network(seed=2))
     first = saved(tmp_path / "first", f"inference={{ensemble: {{network: {other}}}, {crf}}}", model=model)
     report = tfseg.evaluate(first)
-    how = Ensemble(network=other)
-    refined = Predictor(model, partner=(how, Predictor(network(seed=2))), crf=CRF)
+    ensemble = Ensemble(network=other)
+    refined = Predictor(model, partner=(ensemble, Predictor(network(seed=2))), crf=CRF)
     pipeline = tfseg.Run(first).pipeline
     pairs = list(pipeline.data.open(pipeline.labels).evaluation("val").as_numpy_iterator())
     right = sum(int((refined.predict(one[0]) == mask[0]).sum()) for one, mask in pairs)
@@ -122,7 +119,7 @@ def test_runs_are_refined_once(model: keras.Model, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (["inference.crf.parameters=deeplab"], f".parameters: expected one of {NAMES}. Received: deeplab"),
         (
@@ -144,29 +141,30 @@ def test_runs_are_refined_once(model: keras.Model, tmp_path: Path) -> None:
         (["inference.crf={parameters: crf_rnn}", "data.source.channels=4", "model.channels=4"], COLORS),
     ],
 )
-def test_what_check_finds(overrides: list[str], told: str, tmp_path: Path) -> None:
+def test_invalid_settings(overrides: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         tiny(tmp_path, *overrides)
     (problem,) = error.value.problems
-    assert f"{problem.path}: {problem.message}".startswith(f"inference.crf{told}")
+    assert f"{problem.path}: {problem.message}".startswith(f"inference.crf{message}")
 
 
-def refusal(crf: Crf, model: keras.Model, picture: np.ndarray) -> str:
+def error_of(crf: Crf, model: keras.Model, picture: np.ndarray) -> str:
+    """Returns the message of the error that a prediction raises."""
     with pytest.raises(RunError) as error:
         Predictor(model, crf=crf).predict(picture)
     return str(error.value)
 
 
-def test_what_is_refused_while_running(model: keras.Model) -> None:
-    assert refusal(CRF, network(3, 4), image(channels=4)) == f"inference.crf{COLORS}"
-    assert refusal(Crf(parameters="crf_rnn", theta_beta=1e-4), model, image()) == (
-        "inference.crf: an image of 40x52 (height x width) is too large for the lattice when it is measured in units "
-        "so small. Take larger ones; below a theta_beta of about 0.2 contrasts alone are too large. Received: "
+def test_errors_during_prediction(model: keras.Model) -> None:
+    assert error_of(CRF, network(3, 4), image(channels=4)) == f"inference.crf{COLORS}"
+    assert error_of(Crf(parameters="crf_rnn", theta_beta=1e-4), model, image()) == (
+        "inference.crf: an image of 40x52 (height x width) is too large for the lattice with these standard "
+        "deviations. Use larger ones; below a theta_beta of about 0.2 color differences alone are too large. Received: "
         "theta_alpha=160, theta_beta=0.0001"
     )
     broken = keras.models.clone_model(model)
     broken.set_weights([weight * np.nan for weight in model.get_weights()])
-    assert refusal(CRF, broken, image()) == (
-        "inference.crf: the network's probabilities hold NaN, which would spread over the whole image. Train it again "
-        "with a lower learning rate; a network with NaN among its weights gives no masks without the CRF either."
+    assert error_of(CRF, broken, image()) == (
+        "inference.crf: the network's probabilities contain NaN, which would spread over the whole image. Train it "
+        "again with a lower learning rate; a network with NaN weights predicts no valid masks without the CRF either."
     )

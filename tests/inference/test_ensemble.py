@@ -1,4 +1,4 @@
-"""Two networks that answer together, by both rules."""
+"""Ensembles of two networks, with both merge rules."""
 
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ def test_both_rules(models: tuple[keras.Model, keras.Model], proposals: Proposal
         MEAN: (softmax(scores) + softmax(others)) / 2,
         PRODUCT: softmax(scores * np.maximum(0, others)),
     }
-    for how, probabilities in expected.items():
-        together = Predictor(first, proposals=proposals, partner=(how, Predictor(second)))
+    for ensemble, probabilities in expected.items():
+        together = Predictor(first, proposals=proposals, partner=(ensemble, Predictor(second)))
         np.testing.assert_allclose(together.probabilities(picture), probabilities, atol=1e-5)
         np.testing.assert_array_equal(together.predict(picture), together.probabilities(picture).argmax(-1))
         np.testing.assert_array_equal(together.masks(np.stack([picture] * 2))[1], together.predict(picture))
@@ -55,7 +55,7 @@ def test_both_rules(models: tuple[keras.Model, keras.Model], proposals: Proposal
     assert np.any(expected[MEAN].argmax(-1) != expected[PRODUCT].argmax(-1))
 
 
-def test_the_partner_has_its_own_size(models: tuple[keras.Model, keras.Model]) -> None:
+def test_partner_has_its_own_inference_size(models: tuple[keras.Model, keras.Model]) -> None:
     first, second = models
     partner = Predictor(second, (16, 24))
     together = Predictor(first, partner=(PRODUCT, partner))
@@ -65,34 +65,34 @@ def test_the_partner_has_its_own_size(models: tuple[keras.Model, keras.Model]) -
     assert np.any(partner.scores(image(3)) != Predictor(second).scores(image(3)))
 
 
-TOLD = (
-    "inference.ensemble.network: tells {} classes apart in images of {} channels. Expected those of the first network: "
+OTHER_CLASSES = (
+    "inference.ensemble.network: predicts {} classes from {}-channel images. Expected those of the first network: "
     "3 classes and 3 channels."
 )
 
 
 @pytest.mark.parametrize(("classes", "channels"), [(4, 3), (3, 1)])
-def test_other_classes_are_refused(classes: int, channels: int) -> None:
+def test_other_classes_or_channels_are_rejected(classes: int, channels: int) -> None:
     with pytest.raises(RunError) as error:
         Predictor(network(), partner=(MEAN, Predictor(network(classes, channels))))
-    assert str(error.value) == TOLD.format(classes, channels)
+    assert str(error.value) == OTHER_CLASSES.format(classes, channels)
 
 
-def test_a_product_needs_scores(models: tuple[keras.Model, keras.Model], tmp_path: Path) -> None:
+def test_score_product_needs_logits(models: tuple[keras.Model, keras.Model], tmp_path: Path) -> None:
     report = export(models[1], labels(), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
     partner = Predictor.open(report.folder)
     both = Predictor(models[0], partner=(MEAN, partner)).probabilities(image())
     expected = (softmax(logits(models[0], image())) + softmax(logits(models[1], image()))) / 2
     np.testing.assert_allclose(both, expected, atol=1e-5)
-    with pytest.raises(RunError, match=r"^inference: proposals and the ensemble's score_product need scores"):
+    with pytest.raises(RunError, match=r"^inference: proposals and the ensemble's score_product need logits"):
         Predictor(models[0], partner=(PRODUCT, partner))
 
 
-def test_no_samples_of_an_ensemble() -> None:
+def test_ensemble_excludes_samples() -> None:
     with pytest.raises(SpecError) as error:
         Inference(ensemble=MEAN, samples=2)
     assert [str(each).partition(": ")[2] for each in error.value.problems] == [
-        "samples: the networks of an ensemble answer once each; set samples to null, or ensemble. Received: 2"
+        "samples: the networks of an ensemble are applied once each; set samples to null, or ensemble. Received: 2"
     ]
 
 
@@ -106,7 +106,7 @@ training: {epochs: 1}
 
 
 def saved(folder: Path, *overrides: str, model: keras.Model) -> Path:
-    """A run directory of a network that was trained elsewhere."""
+    """Creates a run directory of an untrained network."""
     folder.mkdir()
     (folder.parent / "tiny.yaml").write_text(TINY)
     (folder / PIPELINE).write_text(dump(load(folder.parent / "tiny.yaml", overrides)))
@@ -114,8 +114,8 @@ def saved(folder: Path, *overrides: str, model: keras.Model) -> Path:
     return folder
 
 
-def test_runs_answer_together(tmp_path: Path) -> None:
-    """The partner sees images as its own pipeline says; an ensemble that it names itself is left alone."""
+def test_ensemble_of_runs(tmp_path: Path) -> None:
+    """The inference size of the second network's pipeline applies to it, its own ensemble does not."""
     other = saved(tmp_path / "other", "inference={size: 8, ensemble: {network: other}}", model=network(seed=2))
     first = saved(tmp_path / "first", f"inference={{ensemble: {{network: {other}}}}}", model=network(seed=1))
     report = tfseg.evaluate(first)
@@ -127,13 +127,13 @@ def test_runs_answer_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network_", "told"),
+    ("network_", "message"),
     [
-        (network(4), TOLD.format(4, 3)),
+        (network(4), OTHER_CLASSES.format(4, 3)),
         (None, "{}: no such model. Expected a run directory, a .keras file"),
     ],
 )
-def test_the_partner_is_looked_for_before_training(tmp_path: Path, network_: Any, told: str) -> None:
+def test_partner_is_checked_before_training(tmp_path: Path, network_: Any, message: str) -> None:
     path = tmp_path / "other.keras"
     if network_ is not None:
         network_.save(path)
@@ -141,11 +141,11 @@ def test_the_partner_is_looked_for_before_training(tmp_path: Path, network_: Any
     pipeline = load(tmp_path / "tiny.yaml", (f"inference.ensemble.network={path}",))
     with pytest.raises(RunError) as error:
         tfseg.fit(pipeline, tmp_path / "run", verbose=False)
-    assert str(error.value).startswith(told.format(path))
+    assert str(error.value).startswith(message.format(path))
     assert not (tmp_path / "run" / "pipeline.yaml").exists()
 
 
-def test_a_constant_partner_changes_nothing_by_itself() -> None:
-    """Scores of zero or less erase the first network's: then all classes are equal."""
+def test_score_product_with_nonpositive_scores() -> None:
+    """Classes for which the second network's score is at most zero have the score 0."""
     together = Predictor(constant([1.0, 5.0, 2.0]), partner=(PRODUCT, Predictor(constant([1.0, 0.0, -4.0]))))
     np.testing.assert_allclose(together.probabilities(image())[0, 0], softmax(np.array([1.0, 0.0, 0.0])), atol=1e-6)

@@ -1,4 +1,4 @@
-"""Files, folders and patterns that a user names."""
+"""Expansion of files, folders and patterns to image files."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import pytest
 from tfseg.errors import DataError
 from tfseg.inference.files import READABLE, image_files
 
-ENDINGS = f"Expected files that end in {', '.join(READABLE)}; below its folders with `/**/*`."
+ENDINGS = f". Expected files that end in {', '.join(READABLE)}; use `/**/*` for subfolders."
 
 
 @pytest.fixture
@@ -25,11 +25,11 @@ def names(folder: Path, *given: str) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in image_files(folder / each for each in given)]
 
 
-def test_a_file_is_itself_whatever_its_suffix(photos: Path) -> None:
+def test_file_with_any_suffix(photos: Path) -> None:
     assert names(photos, "notes.txt", "b.jpg", "e[1].png") == ["notes.txt", "b.jpg", "e[1].png"]
 
 
-def test_a_folder_is_its_images_by_name(photos: Path) -> None:
+def test_images_of_a_folder_are_sorted_by_name(photos: Path) -> None:
     assert names(photos, "", "below") == ["a.PNG", "b.jpg", "e[1].png", "below/c.jpg"]
 
 
@@ -43,27 +43,27 @@ def test_a_folder_is_its_images_by_name(photos: Path) -> None:
         ("[bc].jpg", ["b.jpg"]),
     ],
 )
-def test_a_pattern_is_what_it_matches(photos: Path, pattern: str, found: list[str]) -> None:
+def test_pattern(photos: Path, pattern: str, found: list[str]) -> None:
     assert names(photos, pattern) == found
 
 
-def test_names_that_are_no_text(photos: Path) -> None:
+def test_undecodable_names(photos: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(photos) + b"/\xff.png"))
     path.touch()
     assert path in image_files([photos])
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ("no.png", ": no such image. Check the path."),
-        ("pipe.png", ": is no regular file. Expected an image, a folder of images, or a pattern."),
-        ("empty", f": holds no image. {ENDINGS}"),
-        ("*.gif", f": matches no image. {ENDINGS}"),
+        ("pipe.png", ": is not a regular file. Expected an image, a folder of images, or a pattern."),
+        ("empty", f": contains no images{ENDINGS}"),
+        ("*.gif", f": matches no images{ENDINGS}"),
     ],
 )
-def test_what_is_not_there_is_named(photos: Path, given: str, told: str) -> None:
+def test_paths_without_images(photos: Path, given: str, message: str) -> None:
     (photos / "empty").mkdir()
     os.mkfifo(photos / "pipe.png")
-    with pytest.raises(DataError, match=f"^{re.escape(f'{photos / given}{told}')}$"):
+    with pytest.raises(DataError, match=f"^{re.escape(f'{photos / given}{message}')}$"):
         image_files([photos / given])

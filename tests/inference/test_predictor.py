@@ -1,4 +1,4 @@
-"""One network, four ways to hold it: they give the same masks, at the image's own size."""
+"""`Predictor` of one network, given as a model and in three kinds of files."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def probabilities(model, images):
     return tf.nn.softmax(model(tf.cast(images, tf.float32), training=False)).numpy()
 
 
-def test_says_what_the_model_says(predictor, model):
+def test_outputs_are_those_of_the_model(predictor, model):
     picture = image(1, 24, 32)
     expected = probabilities(model, picture[None])[0]
     np.testing.assert_allclose(predictor.probabilities(picture), expected, atol=1e-5)
@@ -61,8 +61,8 @@ def test_masks_have_the_size_of_the_image(predictor, size):
     np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-5)
 
 
-def test_only_the_size_that_a_tflite_file_has_is_exact(files, model):
-    """Other sizes are seen resized to it: the mask of a smooth picture is nearly that of the network at full size."""
+def test_images_are_resized_to_the_size_of_a_tflite_file(files, model):
+    """The expected probabilities are those of the image at half its size, resized back."""
     predictor = Predictor.open(files["tflite"])
     rows, columns = np.mgrid[0:48, 0:64]
     smooth = np.stack([rows * 5, columns * 4, rows * 2 + columns], -1).astype(np.uint8)
@@ -74,13 +74,13 @@ def test_only_the_size_that_a_tflite_file_has_is_exact(files, model):
 
 @settings(max_examples=20, deadline=None)
 @given(height=st.integers(1, 70), width=st.integers(1, 70), seed=st.integers(0, 99))
-def test_any_size_through_one_graph(model, height, width, seed):
+def test_any_size(model, height, width, seed):
     picture = image(seed, height, width)
     expected = probabilities(model, picture[None])[0].argmax(-1)
     np.testing.assert_array_equal(Predictor(model).predict(picture), expected)
 
 
-def test_no_graph_is_traced_anew_for_another_size():
+def test_graph_is_not_retraced_for_other_sizes():
     traces = []
 
     @keras.saving.register_keras_serializable(package="toys")
@@ -96,21 +96,21 @@ def test_no_graph_is_traced_anew_for_another_size():
     assert traces == [(None, None, None, 3)]
 
 
-def test_a_model_of_one_size_is_served_like_a_tflite_file():
+def test_model_with_a_fixed_input_size():
     inputs = keras.Input((16, 16, 1), name="image")
     flat = keras.layers.Flatten()(keras.layers.Conv2D(2, 3, padding="same")(inputs))
     predictor = Predictor(keras.Model(inputs, keras.layers.Reshape((16, 16, 2), name="logits")(flat)))
     assert predictor.predict(image(0, 30, 20, 1)).shape == (30, 20)
 
 
-def test_more_than_256_classes_need_16_bits():
+def test_more_than_256_classes_make_16_bit_masks():
     scores = np.zeros(300, np.float32)
     scores[299] = 1
     mask = Predictor(constant(scores)).predict(image())
     assert (mask.dtype, np.unique(mask).tolist()) == (np.uint16, [299])
 
 
-def test_the_classes_come_along(files):
+def test_labels_are_read_from_file_or_folder(files):
     expected = Labels(names=("class0", "class1", "class2"), colors=((0, 0, 0), (128, 0, 0), (0, 128, 0)))
     assert Predictor.open(files["saved"]).labels == expected
     assert Predictor.open(files["tflite"]).labels == expected
@@ -123,7 +123,7 @@ def test_the_classes_come_along(files):
         with pytest.raises(RunError) as error:
             Predictor.open(files["keras"])
         beside.write_text("names:")
-        assert refusal(files["keras"]).startswith(f"{beside}: is not a valid labels file (Expecting value: line 1")
+        assert error_of(files["keras"]).startswith(f"{beside}: is not a valid labels file (Expecting value: line 1")
     finally:
         beside.unlink()
     assert str(error.value) == (
@@ -132,10 +132,10 @@ def test_the_classes_come_along(files):
     )
 
 
-def test_a_tflite_file_with_other_files_attached(files, tmp_path):
+def test_tflite_file_with_other_associated_files(files, tmp_path):
     bare = tmp_path / "bare.tflite"
     bare.write_bytes(files["tflite"].read_bytes())
-    with zipfile.ZipFile(bare, "a") as archive:  # a later directory, which has all names
+    with zipfile.ZipFile(bare, "a") as archive:  # appends a central directory with all names
         archive.writestr("notes.txt", "mine")
     assert Predictor.open(bare).labels == Predictor.open(files["tflite"]).labels
     with zipfile.ZipFile(files["tflite"]) as archive:
@@ -154,7 +154,7 @@ def test_a_tflite_file_with_other_files_attached(files, tmp_path):
         (image()[..., 0], "uint8 [40, 52]"),
     ],
 )
-def test_wrong_arrays_are_refused(model, picture, received):
+def test_invalid_images_are_rejected(model, picture, received):
     text = f"Expected images as uint8 [height, width, 3], 0 to 255. Received: {received}"
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         Predictor(model).predict(picture)
@@ -163,39 +163,38 @@ def test_wrong_arrays_are_refused(model, picture, received):
 MODELS = "a run directory, a .keras file, a SavedModel folder or a .tflite file"
 
 
-def refusal(path):
+def error_of(path):
+    """Returns the message of the error that `Predictor.open` raises."""
     with pytest.raises(RunError) as error:
         Predictor.open(path)
     return str(error.value)
 
 
-def test_a_missing_model_is_named(tmp_path):
+def test_missing_model(tmp_path):
     path = tmp_path / "none.keras"
-    assert refusal(path) == f"{path}: no such model. Expected {MODELS}."
+    assert error_of(path) == f"{path}: no such model. Expected {MODELS}."
 
 
-def test_what_is_no_model_is_named(tmp_path):
-    words = f"{tmp_path}: is no model that tfseg can run. Expected {MODELS}."
-    assert refusal(tmp_path) == words
+def test_path_that_is_not_a_model(tmp_path):
+    message = f"{tmp_path}: is not a model that tfseg can run. Expected {MODELS}."
+    assert error_of(tmp_path) == message
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "saved_model.pb").touch()
-    assert refusal(tmp_path) == f"{words} Did you mean {tmp_path}/1?"
+    assert error_of(tmp_path) == f"{message} Did you mean {tmp_path}/1?"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip archive", b"PK\x03\x04 half"])
-def test_a_broken_keras_file_is_named(tmp_path, content):
+def test_corrupt_keras_file(tmp_path, content):
     path = tmp_path / "model.keras"
     path.write_bytes(content)
-    text = refusal(path)
-    assert text.startswith(f"{path}: Keras cannot read it as a model: ")
-    assert text.endswith(
-        ": Keras cannot read it as a model: it is no whole zip archive, as such files are. Expected a .keras file as "
-        "`tfseg fit` writes it."
+    assert error_of(path) == (
+        f"{path}: Keras cannot load it: it is not a complete zip archive. Expected a .keras file written by `tfseg "
+        "fit`."
     )
 
 
-def damaged(content: bytes, number: int) -> bytes:
-    """Cut off, or with some of its bytes replaced."""
+def corrupted(content: bytes, number: int) -> bytes:
+    """Truncates the content, or replaces some of its bytes."""
     random = np.random.default_rng(number)
     if number % 3 == 0:
         return content[: random.integers(len(content))]
@@ -205,58 +204,60 @@ def damaged(content: bytes, number: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["keras", "pb", "index", "tflite"])
-def test_whatever_is_damaged_is_refused_in_words(kind, files, tmp_path):
-    """Or does no harm, where it hits nothing that is read."""
+def test_corrupt_files_raise_run_error_or_are_harmless(kind, files, tmp_path):
+    """Corrupt bytes that are not read raise no error."""
     folder = shutil.copytree(files["keras"].parent, tmp_path / "copy")
-    whole = next(folder.rglob(f"*.{kind}"))
-    content, refused = whole.read_bytes(), 0
+    file = next(folder.rglob(f"*.{kind}"))
+    content, rejected = file.read_bytes(), 0
     for number in range(30):
-        whole.write_bytes(damaged(content, number))
+        file.write_bytes(corrupted(content, number))
         try:
-            Predictor.open(whole if kind in ("keras", "tflite") else folder / "toy" / "1")
+            Predictor.open(file if kind in ("keras", "tflite") else folder / "toy" / "1")
         except RunError as error:
-            refused += 1
-            assert str(error).endswith("writes it.") or str(error).endswith("write them.")
-    assert refused >= 5
+            rejected += 1
+            assert re.search("written by `tfseg (fit|export)`.$", str(error)), str(error)
+    assert rejected >= 5
 
 
-def test_damaged_labels_in_a_tflite_file_are_named(files, tmp_path):
+def test_corrupt_labels_in_a_tflite_file(files, tmp_path):
     path = tmp_path / "a.tflite"
     content = files["tflite"].read_bytes()
     path.write_bytes(content.replace(b'"names"', b'"nemas"', 1))
-    text = refusal(path)
-    assert text.startswith(f"{path}: the labels at its end are damaged (Bad CRC-32")
-    assert text.endswith("). Expected a file as `tfseg export` writes it.")
+    text = error_of(path)
+    assert text.startswith(f"{path}: the labels attached to it are corrupt (Bad CRC-32")
+    assert text.endswith("). Expected a file written by `tfseg export`.")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a flatbuffer at all, but long enough to be one"])
-def test_a_broken_tflite_file_is_named(tmp_path, content):
+def test_corrupt_tflite_file(tmp_path, content):
     path = tmp_path / "model.tflite"
     path.write_bytes(content)
-    text = refusal(path)
+    text = error_of(path)
     assert text.startswith(f"{path}: cannot be run as a TFLite file (")
-    assert text.endswith("). Expected the signature `probabilities` of an `image`, as `tfseg export` writes it.")
+    assert text.endswith(
+        "). Expected the signature `probabilities` with the input `image`, as written by `tfseg export`."
+    )
 
 
-def test_a_tflite_file_of_another_maker_is_named(tmp_path):
+def test_tflite_file_with_other_signatures(tmp_path):
     converter = tf.lite.TFLiteConverter.from_keras_model(
         keras.Sequential([keras.Input((4, 4, 3)), keras.layers.ReLU()])
     )
     path = tmp_path / "foreign.tflite"
     path.write_bytes(converter.convert())
-    assert refusal(path).startswith(f"{path}: cannot be run as a TFLite file (Invalid signature_key provided")
+    assert error_of(path).startswith(f"{path}: cannot be run as a TFLite file (Invalid signature_key provided")
 
 
-def test_a_saved_model_of_another_maker_is_named(model, tmp_path):
+def test_saved_model_with_other_signatures(model, tmp_path):
     model.export(tmp_path / "foreign", verbose=False)
-    assert refusal(tmp_path / "foreign") == (
+    assert error_of(tmp_path / "foreign") == (
         f"{tmp_path}/foreign: is a SavedModel with the signatures ['serve', 'serving_default']. Expected "
-        "`serving_default` and `probabilities` of an `image`, as `tfseg export` writes them."
+        "`serving_default` and `probabilities` with the input `image`, as written by `tfseg export`."
     )
 
 
-def test_a_broken_saved_model_is_named(tmp_path):
+def test_corrupt_saved_model(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"half")
-    text = refusal(tmp_path)
-    assert text.startswith(f"{tmp_path}: TensorFlow cannot read it as a SavedModel: ")
-    assert text.endswith(". Expected a folder as `tfseg export` writes it.")
+    text = error_of(tmp_path)
+    assert text.startswith(f"{tmp_path}: TensorFlow cannot load it as a SavedModel: ")
+    assert text.endswith(". Expected a folder written by `tfseg export`.")

@@ -1,4 +1,4 @@
-"""Boxes of an image, seen one by one, and their scores on one canvas: against the same, written out in NumPy."""
+"""Prediction on proposals, compared with a NumPy reference implementation."""
 
 import math
 from dataclasses import replace
@@ -31,19 +31,19 @@ def model() -> keras.Model:
 
 
 def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear between the centers of pixels, constant beyond the outermost."""
+    """Resizes bilinearly with half-pixel centers, with constant extrapolation."""
     values = values.astype(np.float64)
     for axis, length in enumerate(size):
         last = values.shape[axis] - 1
-        place = np.clip((np.arange(length) + 0.5) * (last + 1) / length - 0.5, 0, last)
-        low = np.floor(place).astype(int)
-        share = np.expand_dims(place - low, [1 - axis, 2])
-        values = values.take(low, axis) * (1 - share) + values.take(np.minimum(low + 1, last), axis) * share
+        position = np.clip((np.arange(length) + 0.5) * (last + 1) / length - 0.5, 0, last)
+        low = np.floor(position).astype(int)
+        fraction = np.expand_dims(position - low, [1 - axis, 2])
+        values = values.take(low, axis) * (1 - fraction) + values.take(np.minimum(low + 1, last), axis) * fraction
     return values
 
 
-def canvas(model: keras.Model, picture: np.ndarray, boxes: list[list[int]], merge: str, size: int) -> np.ndarray:
-    """What section 3.3 says, pixel by pixel."""
+def merged(model: keras.Model, picture: np.ndarray, boxes: list[list[int]], merge: str, size: int) -> np.ndarray:
+    """Merges the scores of the boxes pixel by pixel, as in section 3.3 of the paper."""
     height, width, _ = picture.shape
     scores: list[list[list[np.ndarray]]] = [[[] for _ in range(width)] for _ in range(height)]
     for left, top, right, bottom in boxes:
@@ -51,14 +51,14 @@ def canvas(model: keras.Model, picture: np.ndarray, boxes: list[list[int]], merg
         for y, x in np.ndindex(*padded.shape[:2]):
             if 0 <= y + top < height and 0 <= x + left < width:
                 padded[y, x] = picture[y + top, x + left]
-        seen = np.rint(resized(padded, (size, size)))[None]
-        found = resized(np.asarray(model(seen, training=False))[0], padded.shape[:2])
+        inputs = np.rint(resized(padded, (size, size)))[None]
+        outputs = resized(np.asarray(model(inputs, training=False))[0], padded.shape[:2])
         for y, x in np.ndindex(*padded.shape[:2]):
             if 0 <= y + top < height and 0 <= x + left < width:
-                scores[y + top][x + left].append(found[y, x])
-    nothing = np.zeros(model.output_shape[-1])
-    together = {"max": lambda each: np.max([nothing, *each], 0), "mean": lambda each: np.mean(each or [nothing], 0)}
-    return np.array([[together[merge](each) for each in row] for row in scores])
+                scores[y + top][x + left].append(outputs[y, x])
+    zeros = np.zeros(model.output_shape[-1])
+    rules = {"max": lambda each: np.max([zeros, *each], 0), "mean": lambda each: np.mean(each or [zeros], 0)}
+    return np.array([[rules[merge](each) for each in row] for row in scores])
 
 
 def given(folder: Path, *lines: str, **fields: Any) -> Proposals:
@@ -68,12 +68,12 @@ def given(folder: Path, *lines: str, **fields: Any) -> Proposals:
 
 
 @pytest.mark.parametrize("merge", ["max", "mean"])
-def test_scores_meet_on_the_canvas(model: keras.Model, tmp_path: Path, merge: Any) -> None:
-    """Boxes that overlap, one that reaches beyond the image, one too narrow, one too many; a place that none covers."""
+def test_scores_of_boxes_are_merged(model: keras.Model, tmp_path: Path, merge: Any) -> None:
+    """Covers overlapping boxes, a box beyond the border, one too narrow, one beyond `count`, and uncovered pixels."""
     boxes = [[0, 0, 20, 24], [10, 5, 40, 25], [5, 5, 30, 13], [-4, 10, 14, 31], [25, 20, 47, 30]]
     lines = [f"a,{','.join(map(str, box))}" for box in [*boxes, [40, 25, 52, 40]]]
     predictor = Predictor(model, proposals=given(tmp_path, *lines, merge=merge, count=4))
-    expected = canvas(model, image(1), [box for box in boxes if box != boxes[2]], merge, 16)
+    expected = merged(model, image(1), [box for box in boxes if box != boxes[2]], merge, 16)
     scores = predictor.scores(image(1), "a")
     np.testing.assert_allclose(scores, expected, atol=2e-4)
     assert (scores[35:] == 0).all() and (scores[:, 48:] == 0).all() and scores.dtype == np.float32
@@ -86,16 +86,15 @@ def test_scores_meet_on_the_canvas(model: keras.Model, tmp_path: Path, merge: An
     assert (predictor.predict(image(1), "a")[35:] == 0).all()
 
 
-def test_many_boxes_are_as_few(model: keras.Model) -> None:
-    """More than the network sees at once."""
-    boxes = SMALL.open().chosen(40, 52, None)
+def test_several_batches_of_boxes(model: keras.Model) -> None:
+    boxes = SMALL.open().select(40, 52, None)
     assert len(boxes) > 16
-    expected = canvas(model, image(2), boxes.tolist(), "max", 16)
+    expected = merged(model, image(2), boxes.tolist(), "max", 16)
     np.testing.assert_allclose(Predictor(model, proposals=SMALL).scores(image(2)), expected, atol=2e-4)
 
 
-def test_scores_are_those_before_softmax(tmp_path: Path) -> None:
-    """A canvas from zeros keeps no score below zero, and what no box covers belongs to the first class."""
+def test_merged_scores_are_logits(tmp_path: Path) -> None:
+    """With `max` no merged score is negative. All scores are zero at uncovered pixels."""
     proposals = given(tmp_path, "a,0,0,20,40", min_side=1)
     scores = Predictor(constant([-3.0, 2.0, -1.0]), proposals=proposals).scores(image(), "a")
     np.testing.assert_allclose(scores[:, :20], np.broadcast_to([0, 2, 0], (40, 20, 3)))
@@ -106,7 +105,7 @@ def test_scores_are_those_before_softmax(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(375, 500), (500, 333), (40, 52), (113, 112)])
-def test_windows_cover_every_place(height: int, width: int) -> None:
+def test_windows_cover_the_image(height: int, width: int) -> None:
     found = windows(height, width, Proposals().scales)
     assert (found[:, :2] >= 0).all() and (found[:, 2:] <= [width, height]).all()
     assert len(found) == 1 + 4 + 9 + 25
@@ -119,9 +118,9 @@ def test_windows_cover_every_place(height: int, width: int) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 300), (111, 500), (30, 30)])
-def test_small_images_are_seen_whole(model: keras.Model, height: int, width: int) -> None:
-    """No window of theirs is large enough; without one all pixels would be of the first class."""
-    assert Proposals().open().chosen(height, width, None).tolist() == [[0, 0, width, height]]
+def test_small_images_are_one_box(model: keras.Model, height: int, width: int) -> None:
+    """None of the windows is large enough. Without a box, all pixels would have the first class."""
+    assert Proposals().open().select(height, width, None).tolist() == [[0, 0, width, height]]
     picture = image(height, width)
     whole = Proposals(scales=(1.0,), min_side=1)
     np.testing.assert_array_equal(
@@ -132,11 +131,11 @@ def test_small_images_are_seen_whole(model: keras.Model, height: int, width: int
 
 def test_defaults_are_those_of_the_released_code() -> None:
     assert (Proposals().count, Proposals().min_side, Proposals().size, Proposals().merge) == (50, 112, 224, "max")
-    assert len(Proposals().open().chosen(375, 500, None)) == 39
-    assert len(Proposals().open().chosen(300, 500, None)) == 14, "windows of less than 112 rows are passed over"
+    assert len(Proposals().open().select(375, 500, None)) == 39
+    assert len(Proposals().open().select(300, 500, None)) == 14, "windows with less than 112 rows are skipped"
 
 
-def test_files_are_predicted_under_their_names(model: keras.Model, tmp_path: Path) -> None:
+def test_boxes_are_read_by_the_stem_of_the_file(model: keras.Model, tmp_path: Path) -> None:
     for name in ("a", "b"):
         Image.fromarray(image(5)).save(tmp_path / f"{name}.png")
     predictor = Predictor(model, proposals=given(tmp_path, "a,0,0,52,40", "b,0,0,20,20"))
@@ -146,65 +145,68 @@ def test_files_are_predicted_under_their_names(model: keras.Model, tmp_path: Pat
     assert np.any(predictor.predict(image(5), "a") != predictor.predict(image(5), "b"))
 
 
-def test_an_image_without_boxes(model: keras.Model, tmp_path: Path) -> None:
+def test_image_without_boxes(model: keras.Model, tmp_path: Path) -> None:
     proposals = given(tmp_path, "a,0,0,52,40")
     with pytest.raises(DataError) as error:
         Predictor(model, proposals=proposals).predict(image(), "b")
     assert str(error.value) == (
-        f"{proposals.boxes}: has no box of the image 'b'. Expected at least one line for each image that is predicted, "
-        "under the name of its file without suffix. Add them, or set inference.proposals.boxes to null for sliding "
-        "windows."
+        f"{proposals.boxes}: has no box for the image 'b'. Expected at least one line per image to predict, with the "
+        "name of its file without suffix. Add them, or set inference.proposals.boxes to null for sliding windows."
     )
     with pytest.raises(DataError, match=r":2: the box \[0, 0, 52, 40\] lies outside the image a, which is 20x10"):
         Predictor(model, proposals=proposals).predict(image(0, 10, 20), "a")
 
 
-def test_files_that_give_no_scores(model: keras.Model, tmp_path: Path) -> None:
+def test_files_without_logits(model: keras.Model, tmp_path: Path) -> None:
     report = export(model, labels(), tmp_path, "toy", spec=Export(tflite=Tflite(size=(24, 32))), images=[image()])
     for path in (report.folder, report.tflite):
         with pytest.raises(RunError) as error:
             Predictor.open(path, proposals=SMALL)
         assert str(error.value) == (
-            "inference: proposals and the ensemble's score_product need scores before the softmax, and a SavedModel or "
-            "a TFLite file gives probabilities. Use the run directory or its .keras file, or set inference.proposals "
-            "to null and inference.ensemble.merge to mean_prob."
+            "inference: proposals and the ensemble's score_product need logits, and a SavedModel or a TFLite file "
+            "outputs probabilities. Use the run directory or its .keras file, or set inference.proposals to null and "
+            "inference.ensemble.merge to mean_prob."
         )
 
 
-def test_a_network_of_one_size() -> None:
+def test_network_with_a_fixed_input_size() -> None:
     inputs = keras.Input((20, 20, 3), name="image")
     fixed = keras.Model(inputs, keras.layers.Conv2D(2, 1, name="logits")(inputs))
     assert Predictor(fixed, proposals=replace(SMALL, size=20)).predict(image()).shape == (40, 52)
     with pytest.raises(RunError) as error:
         Predictor(fixed, proposals=SMALL)
     assert str(error.value) == (
-        "inference.proposals.size: the network sees images of 20x20 (height x width) only, and boxes are resized to "
-        "squares. Received: 16."
+        "inference.proposals.size: the input of the network is fixed to 20x20 (height x width), and boxes are resized "
+        "to squares. Received: 16."
     )
 
 
 @pytest.mark.parametrize(("field", "value"), [("size", 8), ("samples", 3)])
-def test_boxes_are_seen_once_and_at_one_size(field: str, value: int) -> None:
+def test_proposals_exclude_size_and_samples(field: str, value: int) -> None:
     with pytest.raises(SpecError) as error:
         Inference(proposals=SMALL, **{field: value})
     assert [str(each).partition(": ")[2] for each in error.value.problems] == [
-        f"{field}: boxes are seen once each, at proposals.size; set {field} to null, or proposals. Received: {value}"
+        f"{field}: boxes are predicted once each, at proposals.size; set {field} to null, or proposals. Received: "
+        f"{value}"
     ]
 
 
 TINY = """\
 name: tiny
 labels: {names: [ground, disc, square]}
-data: {source: {type: shapes, size: 32, train: 4, val: 2}, batch_size: 2, boxes: {type: objects, min_pixels: 9, size:
-24}} model: {backbone: {type: small_cnn, filters: 2}, decoder: {type: fcn, strides: [16, 8]}}
+data:
+  source: {type: shapes, size: 32, train: 4, val: 2}
+  batch_size: 2
+  boxes: {type: objects, min_pixels: 9, size: 24}
+model: {backbone: {type: small_cnn, filters: 2}, decoder: {type: fcn, strides: [16, 8]}}
 training: {epochs: 1}
 inference: {proposals: {min_side: 8, size: 24}}
 """
 
 
 @pytest.mark.slow
-def test_a_run_trains_and_is_measured_by_boxes(tmp_path: Path) -> None:
-    """Any backbone: boxes in training, in evaluation and in prediction."""
+def test_fit_evaluate_and_predict_with_boxes(tmp_path: Path) -> None:
+    """Boxes may be used with any backbone."""
     (tmp_path / "tiny.yaml").write_text(TINY)
     pipeline = load(tmp_path / "tiny.yaml")
     done = tfseg.fit(pipeline, tmp_path / "run", verbose=False)
@@ -218,10 +220,10 @@ def test_a_run_trains_and_is_measured_by_boxes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(Image.open(file), predictor.predict(pairs[0][0][0]))
 
 
-def test_boxes_of_evaluation_are_looked_for_before_training(tmp_path: Path) -> None:
+def test_boxes_of_the_validation_split_are_checked_before_training(tmp_path: Path) -> None:
     proposals = given(tmp_path, "val_000000,0,0,32,32")
     (tmp_path / "tiny.yaml").write_text(TINY)
     pipeline = load(tmp_path / "tiny.yaml", (f"inference.proposals.boxes={proposals.boxes}",))
-    with pytest.raises(DataError, match="has no box of the image 'val_000001'"):
+    with pytest.raises(DataError, match="has no box for the image 'val_000001'"):
         tfseg.fit(pipeline, tmp_path / "run", verbose=False)
     assert not (tmp_path / "run" / "pipeline.yaml").exists()

@@ -1,4 +1,4 @@
-"""Passes with dropout, averaged: the same for the same seed, whatever was predicted before."""
+"""Monte Carlo dropout samples: mean, uncertainty and reproducibility."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 
 @pytest.fixture(scope="module")
 def bayesian() -> keras.Model:
-    """Two places of dropout of one shape, which must not draw the same numbers."""
+    """Builds a network with two dropout layers of the same shape, which must have different masks."""
     return network(before=[McDropout(0.5, name="first"), McDropout(0.5, name="second")])
 
 
@@ -38,17 +38,17 @@ def test_mean_and_variance() -> None:
     assert (mean.dtype, uncertainty.dtype) == (np.float32, np.float32)
 
 
-def test_white_is_the_most_that_the_classes_allow() -> None:
-    """Four sure passes, one for each of four classes, and the same again."""
-    _, torn = mean_and_uncertainty([np.eye(4)[index][None] for index in range(4)] * 2)
-    assert shade(torn, 4).tolist() == [65535]
-    assert shade(torn / 2, 4).tolist() == [32768]
-    _, sure = mean_and_uncertainty([np.eye(4)[1][None]] * 3)
-    assert shade(sure, 4).tolist() == [0]
+def test_white_is_the_maximum_uncertainty() -> None:
+    """The uncertainty is maximal if each class is predicted by the same number of one-hot passes."""
+    _, maximum = mean_and_uncertainty([np.eye(4)[index][None] for index in range(4)] * 2)
+    assert shade(maximum, 4).tolist() == [65535]
+    assert shade(maximum / 2, 4).tolist() == [32768]
+    _, minimum = mean_and_uncertainty([np.eye(4)[1][None]] * 3)
+    assert shade(minimum, 4).tolist() == [0]
 
 
 def test_samples_are_averaged(bayesian: keras.Model) -> None:
-    """What the predictor gives is the mean of softmaxes, not the softmax of a mean, of single passes."""
+    """The probabilities of the passes are averaged, not their logits."""
     picture, predictor = image(1), Predictor(bayesian, samples=3, seed=5)
     passes = list(predictor._engine.passes(picture[None], 3, 5))
     assert all(np.any(passes[0] != other) for other in passes[1:])
@@ -59,7 +59,7 @@ def test_samples_are_averaged(bayesian: keras.Model) -> None:
     np.testing.assert_array_equal(predictor.predict(picture), mask)
 
 
-def test_the_seed_decides_and_nothing_else(bayesian: keras.Model, tmp_path: Path) -> None:
+def test_samples_depend_on_the_seed_only(bayesian: keras.Model, tmp_path: Path) -> None:
     bayesian.save(tmp_path / "model.keras")
     picture, predictor = image(1), Predictor(bayesian, samples=2, seed=3)
     first = predictor.probabilities(picture)
@@ -72,16 +72,16 @@ def test_the_seed_decides_and_nothing_else(bayesian: keras.Model, tmp_path: Path
     assert np.any(Predictor(bayesian, samples=2, seed=4).probabilities(picture) != first)
 
 
-def test_places_draw_different_numbers() -> None:
-    """With one mask for both, half of the values would come through; with two, a quarter."""
+def test_dropout_layers_have_different_masks() -> None:
+    """With one mask for both layers, half of the values would be kept; with two masks, a quarter."""
     inputs = keras.Input((None, None, 3), name="image")
     x = McDropout(0.5)(McDropout(0.5)(inputs))
     predictor = Predictor(keras.Model(inputs, x), samples=1, seed=0)
     kept = next(predictor._engine.passes(np.full((1, 60, 60, 3), 9, np.uint8), 1, 0))
-    share = np.mean(np.isclose(kept.sum(-1), 1) & (kept.max(-1) - kept.min(-1) > 0.1))
-    nothing = np.mean(np.ptp(kept, -1) < 1e-6)  # all three gone, or all three there
-    assert nothing == pytest.approx(0.75**3 + 0.25**3, abs=0.04)
-    assert share == pytest.approx(1 - nothing, abs=0.01)
+    unequal = np.mean(np.isclose(kept.sum(-1), 1) & (kept.max(-1) - kept.min(-1) > 0.1))
+    equal = np.mean(np.ptp(kept, -1) < 1e-6)  # all three channels dropped, or all three kept
+    assert equal == pytest.approx(0.75**3 + 0.25**3, abs=0.04)
+    assert unequal == pytest.approx(1 - equal, abs=0.01)
 
 
 def test_without_samples_dropout_is_off(bayesian: keras.Model) -> None:
@@ -91,7 +91,7 @@ def test_without_samples_dropout_is_off(bayesian: keras.Model) -> None:
     assert bayesian.get_layer("first").always_on
 
 
-def test_samples_at_another_size_are_resized_one_by_one(bayesian: keras.Model) -> None:
+def test_samples_at_another_inference_size(bayesian: keras.Model) -> None:
     predictor = Predictor(bayesian, (16, 24), samples=3)
     scores, (mask, uncertainty) = predictor.probabilities(image(1)), predictor.predict_with_uncertainty(image(1))
     assert (scores.shape, mask.shape, uncertainty.shape) == ((40, 52, 3), (40, 52), (40, 52))
@@ -114,46 +114,45 @@ def test_uncertainty_maps_are_written(bayesian: keras.Model, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_an_export_answers_the_same_every_time(bayesian: keras.Model, tmp_path: Path) -> None:
-    """SavedModel and TFLite pass the gate against the network without dropout; samples of them are refused."""
+def test_export_is_deterministic(bayesian: keras.Model, tmp_path: Path) -> None:
+    """SavedModel and TFLite file match the network without dropout, and do not support samples."""
     spec = Export(tflite=Tflite(size=(24, 32)))
     report = export(bayesian, labels(), tmp_path, "bayesian", spec=spec, images=[image()])
     expected = Predictor(bayesian).probabilities(image(1, 24, 32))
     for path in (report.folder, report.tflite):
         np.testing.assert_allclose(Predictor.open(path).probabilities(image(1, 24, 32)), expected, atol=1e-5)
-        assert refusal(path) == NONE.format(8)
+        assert error_of(path) == NONE.format(8)
 
 
 NONE = (
-    "inference.samples: passes differ by dropout that stays on, and this network has none: a SavedModel, a TFLite "
-    "file, or a network without mc_dropout. Predict with the .keras file of one that has it, or set "
-    "inference.samples to null. Received: {}"
+    "inference.samples: this network has no MC dropout: it is a SavedModel, a TFLite file, or a network without "
+    "mc_dropout. Predict with the .keras file of a network that has it, or set inference.samples to null. "
+    "Received: {}"
 )
 
 
-def refusal(network: keras.Model | Path) -> str:
+def error_of(network: keras.Model | Path) -> str:
+    """Returns the message of the error that a predictor with samples raises."""
     with pytest.raises(RunError) as error:
         (Predictor.open if isinstance(network, Path) else Predictor)(network, samples=8)
     return str(error.value)
 
 
-def test_samples_of_a_network_without_dropout_are_refused() -> None:
-    assert refusal(constant([0.0, 1.0])) == NONE.format(8)
+def test_samples_need_mc_dropout() -> None:
+    assert error_of(constant([0.0, 1.0])) == NONE.format(8)
     with pytest.raises(RunError):
         Predictor(network(before=[McDropout(0.5, always_on=False)]), samples=2)
 
 
-def test_no_uncertainty_without_samples() -> None:
-    text = "Expected a predictor of several samples, Predictor(network, samples=8). Received: none"
+def test_uncertainty_needs_samples() -> None:
+    text = "Expected a predictor with samples, Predictor(network, samples=8). Received: samples=None"
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         Predictor(network()).predict_with_uncertainty(image())
 
 
 @pytest.mark.parametrize("samples", [None, 1])
-def test_one_pass_has_no_uncertainty(samples: int | None) -> None:
+def test_uncertainty_needs_two_samples(samples: int | None) -> None:
     with pytest.raises(SpecError) as error:
         Inference(samples=samples, uncertainty=True)
-    message = (
-        f"uncertainty: one pass does not differ from itself; set samples to 2 or more. Received: samples={samples}"
-    )
+    message = f"uncertainty: needs at least 2 samples; set samples to 2 or more. Received: samples={samples}"
     assert [str(each).partition(": ")[2] for each in error.value.problems] == [message]

@@ -1,4 +1,4 @@
-"""Files in, files out: masks are index PNGs with a palette, of their images' size and name."""
+"""Reading of images and writing of masks, overlays and legends."""
 
 import io
 import re
@@ -29,42 +29,42 @@ def saved(path, array, **options):
     return path
 
 
-def test_masks_are_index_pngs_with_the_labels_palette(predictor, tmp_path):
+def test_masks_are_palette_pngs_with_the_colors_of_the_labels(predictor, tmp_path):
     paths = [saved(tmp_path / "a.png", image(0, 20, 31)), saved(tmp_path / "b.jpg", image(1, 9, 8))]
     labels = Labels(names=("a", "b", "c"), colors=COLORS)
     written = list(predict_files(predictor, paths, tmp_path / "out", labels))
     assert written == [tmp_path / "out" / "a.png", tmp_path / "out" / "b.png"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
     for path, mask in zip(paths, written, strict=True):
-        with Image.open(mask) as picture:
-            assert picture.mode == "P"
-            assert tuple(picture.getpalette()[:9]) == sum(COLORS, ())
-            np.testing.assert_array_equal(picture, predictor.predict(read_image(path, 3)))
+        with Image.open(mask) as found:
+            assert found.mode == "P"
+            assert tuple(found.getpalette()[:9]) == sum(COLORS, ())
+            np.testing.assert_array_equal(found, predictor.predict(read_image(path, 3)))
 
 
-def test_overlays_lie_beside_the_masks_and_follow_the_spec(predictor, tmp_path):
+def test_overlays_have_the_given_opacity(predictor, tmp_path):
     path = saved(tmp_path / "a.png", image(0, 20, 31))
     given = {"overlay": True, "labels": Labels(names=("a", "b", "c"), colors=COLORS)}
-    pictures = {}
+    overlays = {}
     for opacity in (0.0, 0.5, 1.0):
         spec = Inference(opacity=opacity)
         mask, over = predict_files(predictor, [path], tmp_path / f"{opacity}", spec=spec, **given)
         assert (mask.name, over.name) == ("a.png", "a-overlay.png")
-        pictures[opacity] = np.asarray(Image.open(over)).astype(float)
+        overlays[opacity] = np.asarray(Image.open(over)).astype(float)
     colors = np.asarray(COLORS)[np.asarray(Image.open(mask))]
-    np.testing.assert_array_equal(pictures[0.0], image(0, 20, 31))
-    np.testing.assert_array_equal(pictures[1.0], colors)
-    np.testing.assert_allclose(pictures[0.5], (pictures[0.0] + colors) / 2, atol=0.51)
+    np.testing.assert_array_equal(overlays[0.0], image(0, 20, 31))
+    np.testing.assert_array_equal(overlays[1.0], colors)
+    np.testing.assert_allclose(overlays[0.5], (overlays[0.0] + colors) / 2, atol=0.51)
     default = list(predict_files(predictor, [path], tmp_path / "default", **given))[1]
-    np.testing.assert_array_equal(np.asarray(Image.open(default)), pictures[0.5])
+    np.testing.assert_array_equal(np.asarray(Image.open(default)), overlays[0.5])
 
 
-def test_without_labels_the_palette_is_that_of_voc(predictor, tmp_path):
+def test_palette_defaults_to_that_of_voc(predictor, tmp_path):
     (mask,) = predict_files(predictor, [saved(tmp_path / "a.png", image())], tmp_path / "out")
     assert Image.open(mask).getpalette() == voc_palette().ravel().tolist()
 
 
-def test_more_than_256_classes_make_16_bit_files(tmp_path):
+def test_more_than_256_classes_make_16_bit_masks(tmp_path):
     scores = np.zeros(300, np.float32)
     scores[299] = 1
     path = saved(tmp_path / "a.png", image())
@@ -73,7 +73,7 @@ def test_more_than_256_classes_make_16_bit_files(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 6])
-def test_gray_and_many_channels(tmp_path, channels):
+def test_arrays_with_any_number_of_channels(tmp_path, channels):
     predictor = Predictor(network(channels=channels))
     array = image(0, 20, 31, channels)
     path = tmp_path / "a.npy"
@@ -91,32 +91,32 @@ def test_gray_and_many_channels(tmp_path, channels):
         ("palette.png", "P", 3),
     ],
 )
-def test_files_are_read_as_the_training_data_are(tmp_path, name, mode, channels):
+def test_images_are_read_as_in_training(tmp_path, name, mode, channels):
     picture = Image.fromarray(image(5, 24, 40)).convert(mode)
     if mode == "RGBA":
         picture.putalpha(Image.fromarray(image(6, 24, 40, 1)[..., 0]))
     picture.save(tmp_path / name)
-    expected, fault = decode_image(tf.constant((tmp_path / name).read_bytes()), channels)
-    assert fault.numpy() == b""
+    expected, problem = decode_image(tf.constant((tmp_path / name).read_bytes()), channels)
+    assert problem.numpy() == b""
     found = read_image(tmp_path / name, channels)
     assert (found.dtype, found.shape) == (np.uint8, (24, 40, channels))
     np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_undone_as_in_training(tmp_path, orientation):
+def test_exif_orientation_is_applied_as_in_training(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = saved(tmp_path / "a.jpg", image(0, 16, 24), exif=exif)
     np.testing.assert_array_equal(read_image(path, 3), decode_image(tf.constant(path.read_bytes()), 3)[0])
 
 
-def test_real_photographs_are_read_as_in_training(shared):
+def test_photographs_are_read_as_in_training(shared):
     for path in sorted((shared / "data" / "camvid" / "val").glob("*.jpg"))[:3]:
         np.testing.assert_array_equal(read_image(path, 3), decode_image(tf.constant(path.read_bytes()), 3)[0])
 
 
-def test_the_orientation_in_a_png_is_ignored_as_in_training(tmp_path):
+def test_orientation_of_a_png_is_ignored_as_in_training(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = saved(tmp_path / "a.png", image(0, 16, 24), exif=exif)
@@ -124,21 +124,19 @@ def test_the_orientation_in_a_png_is_ignored_as_in_training(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.webp", "a.tif"])
-def test_other_kinds_are_read_by_pillow(tmp_path, name):
+def test_other_formats_are_read_by_pillow(tmp_path, name):
     options = {"lossless": True} if name == "a.webp" else {}
     path = saved(tmp_path / name, image(0, 16, 24), **options)
     np.testing.assert_array_equal(read_image(path, 3), image(0, 16, 24))
 
 
-def test_a_file_that_cannot_be_read_is_named():
+def test_file_that_cannot_be_read():
     with pytest.raises(DataError) as error:
         read_image(Path("/proc/self/mem"), 3)
-    assert str(error.value) == (
-        "/proc/self/mem: cannot be read (Input/output error). Expected a file that may be read."
-    )
+    assert str(error.value) == ("/proc/self/mem: cannot be read (Input/output error). Expected a readable file.")
 
 
-def test_kinds_are_told_by_content(tmp_path):
+def test_formats_are_detected_by_content(tmp_path):
     path = saved(tmp_path / "a.npy", image(0, 16, 24), format="PNG")
     np.testing.assert_array_equal(read_image(path, 3), image(0, 16, 24))
     path = saved(tmp_path / "a.jpg", image(0, 16, 24), format="PNG")
@@ -155,12 +153,12 @@ def test_kinds_are_told_by_content(tmp_path):
         ),
         (
             "a.tif",
-            "has more than 8 bits a channel. Expected 8: scale its values to 0..255 as those of the training images "
-            "were, and save them so.",
+            "has more than 8 bits per channel. Expected 8: scale its values to 0..255, like those of the training "
+            "images, and save it again.",
         ),
     ],
 )
-def test_16_bits_are_refused_as_in_training(tmp_path, name, words):
+def test_16_bits_are_rejected_as_in_training(tmp_path, name, words):
     path = saved(tmp_path / name, np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16))
     for channels in (1, 3):
         with pytest.raises(DataError) as error:
@@ -168,58 +166,61 @@ def test_16_bits_are_refused_as_in_training(tmp_path, name, words):
         assert str(error.value) == f"{path}: {words}"
 
 
-def refusal(predictor, paths, output, **options):
+def error_of(predictor, paths, output, **options):
+    """Returns the message of the error that `predict_files` raises."""
     with pytest.raises(DataError) as error:
         list(predict_files(predictor, paths, output, **options))
     return str(error.value)
 
 
-def test_a_missing_image_is_found_before_anything_is_written(predictor, tmp_path):
+def test_missing_image_is_reported_before_any_prediction(predictor, tmp_path):
     paths = [saved(tmp_path / "a.png", image()), tmp_path / "none.png"]
-    assert refusal(predictor, paths, tmp_path / "out") == f"{tmp_path}/none.png: no such image. Check the path."
+    assert error_of(predictor, paths, tmp_path / "out") == f"{tmp_path}/none.png: no such image. Check the path."
     assert not (tmp_path / "out").exists()
     for path in (tmp_path / "none.png", tmp_path / "none.npy"):
         with pytest.raises(DataError, match=f"^{re.escape(f'{path}: no such image. Check the path.')}$"):
             read_image(path, 3)
 
 
-def test_two_images_of_one_name_are_refused(predictor, tmp_path):
+def test_two_images_with_the_same_name_are_rejected(predictor, tmp_path):
     (tmp_path / "x").mkdir()
     paths = [saved(tmp_path / "a.png", image()), saved(tmp_path / "x" / "a.jpg", image())]
-    assert refusal(predictor, paths, tmp_path / "out") == (
-        f"{tmp_path}/out/a.png: two of the images would be written to this path. Masks take the name of their image; "
-        "predict images of one name into different folders."
+    assert error_of(predictor, paths, tmp_path / "out") == (
+        f"{tmp_path}/out/a.png: two of the files to write have this path. Masks have the names of their images; "
+        "predict images of the same name into different folders."
     )
     assert not (tmp_path / "out").exists()
 
 
-def test_an_overlay_may_not_take_the_place_of_a_mask(predictor, tmp_path):
+def test_overlay_with_the_name_of_a_mask_is_rejected(predictor, tmp_path):
     paths = [saved(tmp_path / "a.png", image()), saved(tmp_path / "a-overlay.png", image())]
-    assert refusal(predictor, paths, tmp_path / "out", overlay=True).startswith(f"{tmp_path}/out/a-overlay.png: two of")
+    assert error_of(predictor, paths, tmp_path / "out", overlay=True).startswith(
+        f"{tmp_path}/out/a-overlay.png: two of"
+    )
     assert len(list(predict_files(predictor, paths, tmp_path / "out"))) == 2
 
 
-def test_an_image_is_never_replaced_by_its_mask(predictor, tmp_path):
+def test_images_are_never_overwritten(predictor, tmp_path):
     path = saved(tmp_path / "a.png", image())
     before = path.read_bytes()
-    assert refusal(predictor, [path], tmp_path) == (
-        f"{path}: is one of the images, and its mask would replace it. Choose another --output."
+    assert error_of(predictor, [path], tmp_path) == (
+        f"{path}: is one of the images and would be overwritten. Choose another --output."
     )
     assert path.read_bytes() == before
 
 
-def test_a_name_that_is_too_long_is_found_before_anything_is_written(predictor, tmp_path):
+def test_too_long_name_is_reported_before_any_prediction(predictor, tmp_path):
     path = saved(tmp_path / f"{'x' * 245}.png", np.zeros((4, 4, 3), np.uint8))
     (written,) = predict_files(predictor, [path], tmp_path / "out")
     assert written.is_file()
-    text = refusal(predictor, [path], tmp_path / "over", overlay=True)
+    text = error_of(predictor, [path], tmp_path / "over", overlay=True)
     assert text == (
-        f"{tmp_path}/over/{path.stem}-overlay.png: the name is longer than the file system takes. Rename the image."
+        f"{tmp_path}/over/{path.stem}-overlay.png: the name is too long for the file system. Rename the image."
     )
     assert not (tmp_path / "over").exists()
 
 
-def test_a_legend_names_the_classes(predictor, tmp_path):
+def test_legend(predictor, tmp_path):
     path = saved(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
     labels = Labels(names=("ground", "a disc"), colors=((0, 0, 0), (200, 100, 0)))
     legend, mask = predict_files(predictor, [path], tmp_path / "out", labels, legend=True)
@@ -227,7 +228,7 @@ def test_a_legend_names_the_classes(predictor, tmp_path):
     pixels = np.asarray(Image.open(legend))
     assert [pixels[25 * index + 12, 12].tolist() for index in range(2)] == [[0, 0, 0], [200, 100, 0]]
     assert (pixels[:, 30:] < 128).any()
-    text = refusal(predictor, [saved(tmp_path / "legend.png", np.zeros((4, 4, 3), np.uint8))], tmp_path, legend=True)
+    text = error_of(predictor, [saved(tmp_path / "legend.png", np.zeros((4, 4, 3), np.uint8))], tmp_path, legend=True)
     assert text.startswith(f"{tmp_path}/legend.png: ")
 
 
@@ -247,35 +248,35 @@ def half_a_jpeg():
     ],
     ids=["empty", "text", "half", "broken"],
 )
-def test_an_unreadable_image_is_named_and_the_others_are_predicted(predictor, tmp_path, content, reason):
+def test_unreadable_image_is_reported_and_the_others_are_predicted(predictor, tmp_path, content, reason):
     path = tmp_path / "b.jpg"
     path.write_bytes(content)
     good = [saved(tmp_path / f"{name}.png", image()) for name in "ac"]
-    text = refusal(predictor, [good[0], path, good[1]], tmp_path / "out")
+    text = error_of(predictor, [good[0], path, good[1]], tmp_path / "out")
     assert re.sub(r"\d+ bytes", "REST bytes", text) == (
-        "1 of 3 images could not be read, the others are predicted.\n"
-        f"{path}: cannot be read as an image ({reason}). Expected a whole JPEG, PNG or other picture file; restore it "
+        "1 of 3 images could not be read; the others were predicted.\n"
+        f"{path}: cannot be read as an image ({reason}). Expected a complete JPEG, PNG or other image file; restore it "
         "or leave it out."
     )
     assert sorted(mask.name for mask in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
 
-def test_pixels_without_a_known_range_are_refused(tmp_path):
+def test_float_pixels_are_rejected(tmp_path):
     path = saved(tmp_path / "a.tif", np.ones((4, 4), np.float32))
     with pytest.raises(DataError) as error:
         read_image(path, 1)
     assert str(error.value) == (
-        f"{path}: has more than 8 bits a channel. Expected 8: scale its values to 0..255 as those of the training "
-        "images were, and save them so."
+        f"{path}: has more than 8 bits per channel. Expected 8: scale its values to 0..255, like those of the training "
+        "images, and save it again."
     )
 
 
-def test_channels_that_no_picture_has_ask_for_an_array(tmp_path):
+def test_unsupported_number_of_channels_requires_an_array(tmp_path):
     path = saved(tmp_path / "a.png", image())
     with pytest.raises(DataError) as error:
         read_image(path, 6)
     assert str(error.value) == (
-        f"{path}: the model takes images of 6 channels, which a picture file cannot hold. Save it as .npy, uint8 "
+        f"{path}: the model takes 6-channel images, which image formats do not support. Save it as .npy, uint8 "
         "[height, width, 6]."
     )
 
@@ -283,12 +284,12 @@ def test_channels_that_no_picture_has_ask_for_an_array(tmp_path):
 @pytest.mark.parametrize(
     ("array", "received"), [(image().astype(float), "float64 [40, 52, 3]"), (image(channels=2), "uint8 [40, 52, 2]")]
 )
-def test_an_array_of_another_kind_is_refused(tmp_path, array, received):
+def test_array_of_another_type_or_shape_is_rejected(tmp_path, array, received):
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(DataError) as error:
         read_image(tmp_path / "a.npy", 3)
     assert str(error.value) == (
-        f"{tmp_path}/a.npy: holds {received}. Expected uint8 [height, width, 3], as the model takes it."
+        f"{tmp_path}/a.npy: contains {received}. Expected uint8 [height, width, 3], the input of the model."
     )
 
 
@@ -310,42 +311,41 @@ def array_file(header: str) -> bytes:
     ],
     ids=["cut", "empty", "open_bracket", "huge", "no_values"],
 )
-def test_a_broken_array_is_named(tmp_path, content):
+def test_corrupt_array(tmp_path, content):
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(DataError) as error:
         read_image(tmp_path / "a.npy", 3)
     assert str(error.value) == (
-        f"{tmp_path}/a.npy: is no whole .npy file of numbers. Expected .npy, uint8 [height, width, 3]; write it again."
+        f"{tmp_path}/a.npy: is not a complete .npy file of numbers. Expected .npy, uint8 [height, width, 3]; write it "
+        "again."
     )
 
 
-def test_opacity_is_a_share():
+def test_opacity_is_between_0_and_1():
     for wrong in (-0.1, 1.1):
         with pytest.raises(SpecError, match="opacity: expected a number from 0 to 1"):
             Inference(opacity=wrong)
 
 
-def test_what_only_pillow_can_read_is_broken(tmp_path, monkeypatch):
-    """Of a kind that training reads: it would not read this one."""
+def test_image_that_only_pillow_can_read_is_rejected(tmp_path, monkeypatch):
+    """Formats that are supported in training must be readable in training."""
 
-    def refused(*_):
+    def failing(*_):
         raise tf.errors.InvalidArgumentError(None, None, "Graph execution error:")
 
     Image.new("RGB", (8, 8)).save(tmp_path / "a.bmp")
-    monkeypatch.setattr("tfseg.inference.reading.decode_image", refused)
+    monkeypatch.setattr("tfseg.inference.reading.decode_image", failing)
     with pytest.raises(DataError) as error:
         read_image(tmp_path / "a.bmp", 3)
-    assert str(error.value).startswith(
-        f"{tmp_path}/a.bmp: cannot be read as an image (its parts contradict each other)."
-    )
+    assert str(error.value).startswith(f"{tmp_path}/a.bmp: cannot be read as an image (its contents are inconsistent).")
 
 
-def test_a_folder_that_cannot_be_made(tmp_path, predictor):
+def test_folder_that_cannot_be_created(tmp_path, predictor):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "file").touch()
     for folder, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "x", "Not a directory")):
         with pytest.raises(DataError) as error:
             list(predict_files(predictor, tmp_path / "a.png", folder))
         assert str(error.value) == (
-            f"{folder}: cannot be made ({reason}). Expected a folder that may be written; choose another with --output."
+            f"{folder}: cannot be created ({reason}). Expected a writable folder; choose another with --output."
         )

@@ -163,8 +163,8 @@ model:
 export: {tflite: null}
 """
 LATTICE = (
-    "export.tflite: TFLite has no operations for the lattice of a CRF. Set the kernel of {} to convolutional, or this "
-    "to null to export the SavedModel alone. Received: a TFLite file, which is the default"
+    "export.tflite: TFLite has no operations for the permutohedral lattice. Set the kernel of {} to convolutional, or "
+    "this to null to export the SavedModel alone. Received: a TFLite file, which is the default"
 )
 GRAPH = (
     "model={type: graph, layers: [{name: score, layer: conv, filters: '${classes}', kernel_size: 1}, "

@@ -1,4 +1,4 @@
-"""`tfseg import`: a run of foreign weights, whole, or nothing at all."""
+"""`tfseg import`: run directories from pretrained weights."""
 
 import json
 from pathlib import Path
@@ -47,12 +47,14 @@ def weights(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_isolated_worker")
-def test_the_whole_job(file: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_import_evaluate_and_export(
+    file: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "run"
     assert main(["import", str(file), str(weights), "--run-dir", str(folder), "seed=3"]) == 0
     assert capfd.readouterr().out == (
         f"{weights}: TF-slim names\n  filled     109 of 109 layers with weights\n  initial    none\n"
-        f"  left over  none\nThe run lies in {folder}\n"
+        f"  left over  none\nRun saved to {folder}\n"
     )
     run = tfseg.Run(folder)
     assert {path.name for path in folder.iterdir()} == {
@@ -70,8 +72,8 @@ def test_the_whole_job(file: Path, weights: Path, tmp_path: Path, capfd: pytest.
     assert report.folder == tmp_path / "saved" / "tiny" / "1"
 
 
-def test_images_are_seen_at_the_size_that_the_pipeline_names(tmp_path: Path) -> None:
-    """The brightest channel of each pixel: seen at half the size, a checkerboard is gray."""
+def test_images_are_resized_to_the_inference_size(tmp_path: Path) -> None:
+    """The network selects the brightest channel of each pixel. Resized to half its size, a checkerboard is gray."""
     (tmp_path / "graph.yaml").write_text(GRAPH + "inference: {size: [8, 12]}\n")
     np.savez(tmp_path / "eye.npz", **{"score/kernel": np.eye(3, dtype=np.float32)[None, None], "score/bias": [0, 9, 0]})
     run = tmp_path / "run"
@@ -86,7 +88,7 @@ def test_images_are_seen_at_the_size_that_the_pipeline_names(tmp_path: Path) -> 
     assert np.unique(own.predict(board)).tolist() == [0, 1]
 
 
-def test_a_run_is_kept_unless_overwritten(file: Path, weights: Path, tmp_path: Path) -> None:
+def test_run_is_kept_without_overwrite(file: Path, weights: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     tfseg.import_weights(load(file), weights, folder)
     kept = (folder / "model.keras").read_bytes()
@@ -94,7 +96,7 @@ def test_a_run_is_kept_unless_overwritten(file: Path, weights: Path, tmp_path: P
         with pytest.raises(tfseg.RunError) as error:
             action(load(file), weights, folder)
         assert str(error.value) == (
-            f"{folder}: holds a finished run. Name another folder with --run-dir, or delete it with --overwrite."
+            f"{folder}: contains a finished run. Choose another folder with --run-dir, or delete it with --overwrite."
         )
     with pytest.raises(tfseg.WeightsError):
         tfseg.import_weights(load(file, ["labels.names=[a, b]"]), weights, folder, overwrite=True)
@@ -103,25 +105,25 @@ def test_a_run_is_kept_unless_overwritten(file: Path, weights: Path, tmp_path: P
     assert tfseg.Run(folder).pipeline.seed == 9
 
 
-def test_what_does_not_match_is_said_and_nothing_is_written(
+def test_mismatch_is_reported_and_nothing_is_written(
     file: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
     assert main(["import", str(file), str(weights), "--run-dir", str(folder), "labels.names=[a, b]"]) == 1
-    said = capfd.readouterr()
-    assert said.out == "" and "Traceback" not in said.err
-    assert "  score: the file has 3 classes (logits/semantic/weights), but the pipeline has 2 labels\n" in said.err
+    printed = capfd.readouterr()
+    assert printed.out == "" and "Traceback" not in printed.err
+    assert "  score: the file has 3 classes (logits/semantic/weights), but the pipeline has 2 labels\n" in printed.err
     assert not list(folder.iterdir())
     assert main(["import", str(file), str(tmp_path / "none.npz"), "--run-dir", str(folder)]) == 1
     assert f"{tmp_path}/none.npz: no such weight file." in capfd.readouterr().err
 
 
-def test_how_it_is_called(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_weights_argument_is_required(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["import", str(file)]) == 2
     assert f"Expected FILE and WEIGHTS. Received: {file}" in capfd.readouterr().err
 
 
-def test_an_imported_run_is_a_start_for_training(file: Path, weights: Path, tmp_path: Path) -> None:
+def test_imported_run_as_pretrained_weights(file: Path, weights: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     tfseg.import_weights(load(file), weights, run)
     pipeline = load(file, [f"model.backbone.weights={run}/model.keras", "model.backbone.output_stride=8"])
@@ -132,8 +134,8 @@ def test_an_imported_run_is_a_start_for_training(file: Path, weights: Path, tmp_
         np.testing.assert_array_equal(first, second)
 
 
-def test_a_training_starts_from_what_can_be_imported(file: Path, weights: Path) -> None:
-    """And says the same about it."""
+def test_pretrained_weights_may_be_any_file_that_can_be_imported(file: Path, weights: Path) -> None:
+    """The report is the same as that of an import."""
     pipeline = load(file, [f"model.backbone.weights={weights}", "model.decoder={type: fcn, strides: [16]}"])
     model = pipeline.build()
     assert str(pipeline.model.load_weights(model)) == (
@@ -146,7 +148,7 @@ def test_a_training_starts_from_what_can_be_imported(file: Path, weights: Path) 
     np.testing.assert_array_equal(model.get_layer("Conv1").kernel, arrays["MobilenetV2/Conv/weights"])
 
 
-def test_a_network_written_layer_by_layer(tmp_path: Path) -> None:
+def test_import_into_a_graph(tmp_path: Path) -> None:
     (tmp_path / "graph.yaml").write_text(GRAPH)
     arrays = {"score/kernel": np.ones((1, 1, 3, 3), np.float32), "score/bias": np.arange(3, dtype=np.float32)}
     np.savez(tmp_path / "whole.npz", **arrays)

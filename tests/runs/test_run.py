@@ -1,4 +1,4 @@
-"""The main job at the level of Python: fit, evaluate, predict, export, and what is refused."""
+"""Python functions `fit`, `evaluate`, `predict` and `export`, and their errors."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ from tfseg.inference import Ensemble, Inference, Predictor
 from tfseg.metrics import BoundaryIoU, TrimapMeanIoU
 from tfseg.pipeline import Pipeline, load
 from tfseg.runs.import_weights import import_weights
-from tfseg.runs.lock import claim
+from tfseg.runs.lock import lock_run
 from tfseg.spec.show import dump
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,16 +54,17 @@ def run(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> tfseg.R
     return tfseg.fit(pipeline, tmp_path_factory.mktemp("runs") / "tiny", verbose=False)
 
 
-def refusal(action: object, *args: object, **kwargs: object) -> str:
+def error_of(action: object, *args: object, **kwargs: object) -> str:
+    """Returns the message of the error that a call raises."""
     with pytest.raises(tfseg.TfsegError) as caught:
         action(*args, **kwargs)  # type: ignore[operator]
     return str(caught.value)
 
 
-def test_what_a_run_leaves(run: tfseg.Run, pipeline: Pipeline) -> None:
-    left = {path.name for path in run.folder.iterdir()}
-    assert {"model.keras", "last.keras", "pipeline.yaml", "labels.json", "history.csv", "logs", "state"} <= left
-    assert "metrics-val.json" in left
+def test_contents_of_a_run_directory(run: tfseg.Run, pipeline: Pipeline) -> None:
+    files = {path.name for path in run.folder.iterdir()}
+    assert {"model.keras", "last.keras", "pipeline.yaml", "labels.json", "history.csv", "logs", "state"} <= files
+    assert "metrics-val.json" in files
     assert run.pipeline == pipeline
     assert json.loads((run.folder / "labels.json").read_text())["names"] == ["ground", "disc", "square"]
     with open(run.folder / "history.csv", newline="") as lines:
@@ -71,17 +72,17 @@ def test_what_a_run_leaves(run: tfseg.Run, pipeline: Pipeline) -> None:
     assert [row["epoch"] for row in run.history] == [1.0, 2.0]
 
 
-def test_the_metrics_file_holds_what_the_interface_promises(run: tfseg.Run) -> None:
+def test_metrics_file(run: tfseg.Run) -> None:
     metrics = json.loads((run.folder / "metrics-val.json").read_text())
     assert metrics == run.metrics["val"]
-    promised = {"split", "images", "miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "per_class"}
-    assert promised | {"boundary", "confusion", "pipeline_sha256", "versions"} <= set(metrics)
+    keys = {"split", "images", "miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "per_class"}
+    assert keys | {"boundary", "confusion", "pipeline_sha256", "versions"} <= set(metrics)
     assert metrics["images"] == 3 and np.sum(metrics["confusion"]) == 3 * 32 * 32
     assert metrics["versions"]["keras"] == keras.__version__
 
 
-def test_the_metrics_file_tells_of_boundaries(run: tfseg.Run) -> None:
-    """As the metrics find it from the masks of the best network and those of the data, image by image."""
+def test_boundary_metrics(run: tfseg.Run) -> None:
+    """Compares them with metrics updated image by image with the masks of the best network and of the dataset."""
     data, labels = run.pipeline.data, run.pipeline.labels
     metrics = BoundaryIoU(labels.count), TrimapMeanIoU(labels.count)
     predictor = Predictor.open(run.best)
@@ -103,7 +104,7 @@ def test_the_same_seed_gives_the_same_weights(run: tfseg.Run, pipeline: Pipeline
         np.testing.assert_array_equal(first, second)
 
 
-def test_a_resumed_training_ends_where_an_unbroken_one_does(
+def test_resumed_run_equals_an_uninterrupted_one(
     run: tfseg.Run, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stop(keras.callbacks.Callback):
@@ -116,8 +117,8 @@ def test_a_resumed_training_ends_where_an_unbroken_one_does(
         patched.setattr(type(pipeline.training), "callbacks", lambda *a, **k: [*make(*a, **k), Stop()])
         with pytest.raises(KeyboardInterrupt):
             tfseg.fit(pipeline, tmp_path / "run", verbose=False)
-    assert refusal(tfseg.fit, pipeline, tmp_path / "run", verbose=False) == (
-        f"{tmp_path}/run: holds an unfinished run. Go on with it with --resume, delete it with --overwrite, or name "
+    assert error_of(tfseg.fit, pipeline, tmp_path / "run", verbose=False) == (
+        f"{tmp_path}/run: contains an unfinished run. Continue with --resume, delete it with --overwrite, or choose "
         "another folder with --run-dir."
     )
     resumed = tfseg.fit(pipeline, tmp_path / "run", resume=True, verbose=False)
@@ -128,69 +129,70 @@ def test_a_resumed_training_ends_where_an_unbroken_one_does(
         np.testing.assert_array_equal(first, second)
 
 
-def test_a_finished_run_is_kept_unless_overwritten(pipeline: Pipeline, run: tfseg.Run, tmp_path: Path) -> None:
+def test_finished_run_is_kept_without_overwrite(pipeline: Pipeline, run: tfseg.Run, tmp_path: Path) -> None:
     kept = (run.folder / "model.keras").read_bytes()
     for resume in (False, True):
-        assert refusal(tfseg.fit, pipeline, run.folder, resume=resume, verbose=False) == (
-            f"{run.folder}: holds a finished run. Name another folder with --run-dir, or delete it with --overwrite."
+        assert error_of(tfseg.fit, pipeline, run.folder, resume=resume, verbose=False) == (
+            f"{run.folder}: contains a finished run. Choose another folder with --run-dir, or delete it with "
+            "--overwrite."
         )
     assert (run.folder / "model.keras").read_bytes() == kept
 
 
-def test_overwrite_replaces_a_run_and_nothing_else(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_overwrite_deletes_files_of_runs_only(pipeline: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     message = (
-        f"{tmp_path}: holds files that are no run, which --overwrite will not delete. "
-        "Name another folder with --run-dir."
+        f"{tmp_path}: is not empty and not a run directory, and --overwrite deletes runs only. "
+        "Choose another folder with --run-dir."
     )
-    assert refusal(tfseg.fit, pipeline, tmp_path, overwrite=True) == message
-    assert refusal(tfseg.fit, pipeline, tmp_path) == (
-        f"{tmp_path}: holds files that are no run. Name another folder with --run-dir."
+    assert error_of(tfseg.fit, pipeline, tmp_path, overwrite=True) == message
+    assert error_of(tfseg.fit, pipeline, tmp_path) == (
+        f"{tmp_path}: is not empty and not a run directory. Choose another folder with --run-dir."
     )
     for part in ("pipeline.yaml", "labels.json", "model.keras"):
         (tmp_path / part).write_text("of an earlier run")
-    with claim(tmp_path, pipeline, resume=False, overwrite=True) as claimed:
-        claimed.begin()
+    with lock_run(tmp_path, pipeline, resume=False, overwrite=True) as lock:
+        lock.begin()
     assert {path.name for path in tmp_path.iterdir()} == {"thesis.txt", ".lock"}
 
 
-def test_a_lock_of_somebody_else_is_no_run(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_lock_file_of_another_program_is_kept(pipeline: Pipeline, tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text("of another program")
-    assert refusal(tfseg.fit, pipeline, tmp_path, verbose=False) == (
-        f"{tmp_path}: holds files that are no run. Name another folder with --run-dir."
+    assert error_of(tfseg.fit, pipeline, tmp_path, verbose=False) == (
+        f"{tmp_path}: is not empty and not a run directory. Choose another folder with --run-dir."
     )
     assert (tmp_path / ".lock").read_text() == "of another program"
 
 
-def test_an_earlier_run_stays_whole_until_the_new_one_is_ready(run: tfseg.Run, pipeline: Pipeline) -> None:
+def test_earlier_run_is_kept_until_the_new_one_starts(run: tfseg.Run, pipeline: Pipeline) -> None:
     kept = (run.folder / "model.keras").read_bytes()
     lost = replace(pipeline, model=replace(pipeline.model, backbone=SmallCnn(filters=4, weights=Path("lost.npz"))))
-    assert refusal(tfseg.fit, lost, run.folder, overwrite=True, verbose=False) == (
+    assert error_of(tfseg.fit, lost, run.folder, overwrite=True, verbose=False) == (
         "lost.npz: no such weight file. "
         "Set model.backbone.weights to a file that exists, or to null to start from random weights."
     )
     assert (run.folder / "model.keras").read_bytes() == kept
 
 
-def test_a_lock_that_is_a_pipe_is_not_waited_for(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_lock_file_that_is_a_pipe_does_not_block(pipeline: Pipeline, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".lock")
-    assert refusal(tfseg.fit, pipeline, tmp_path) == (
-        f"{tmp_path}: its .lock is no file. Name another folder with --run-dir."
+    assert error_of(tfseg.fit, pipeline, tmp_path) == (
+        f"{tmp_path}: its .lock is not a file. Choose another folder with --run-dir."
     )
 
 
-def test_a_run_that_never_ended_an_epoch_may_be_started_again(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_run_without_a_completed_epoch_may_be_started_again(pipeline: Pipeline, tmp_path: Path) -> None:
     for part in ("pipeline.yaml", "labels.json"):
         (tmp_path / part).write_text("of a run that was stopped early")
-    with claim(tmp_path, pipeline, resume=False, overwrite=False) as claimed:
-        claimed.begin()
+    with lock_run(tmp_path, pipeline, resume=False, overwrite=False) as lock:
+        lock.begin()
     assert {path.name for path in tmp_path.iterdir()} == {".lock"}
 
 
-def test_links_are_unlinked_and_never_followed(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_symbolic_links_are_deleted_and_not_followed(pipeline: Pipeline, tmp_path: Path) -> None:
     folder, logs, file = tmp_path / "run", tmp_path / "elsewhere", tmp_path / "thesis.txt"
-    for made in (folder, logs):
-        made.mkdir()
+    for created in (folder, logs):
+        created.mkdir()
     (logs / "events").write_text("of other trainings")
     file.write_text("years of work")
     for part in ("pipeline.yaml", "labels.json"):
@@ -198,17 +200,17 @@ def test_links_are_unlinked_and_never_followed(pipeline: Pipeline, tmp_path: Pat
     (folder / "logs").symlink_to(logs)
     (folder / ".lock").symlink_to(file)
     (folder / "model.keras").symlink_to(file)
-    with claim(folder, pipeline, resume=False, overwrite=True) as claimed:
-        claimed.begin()
+    with lock_run(folder, pipeline, resume=False, overwrite=True) as lock:
+        lock.begin()
     assert {path.name for path in folder.iterdir()} == {".lock"}
     assert (logs / "events").read_text() == "of other trainings"
     assert file.read_text() == "years of work"
 
 
-def test_a_deletion_that_is_cut_off_leaves_a_run(
+def test_interrupted_deletion_leaves_a_run_directory(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever it ends, the folder can be overwritten once more, and does not pass for a finished run."""
+    """After any number of deletions, the folder can be overwritten again and is not a finished run."""
     parts = ["state", "logs", "metrics-val.json", "history.csv", "last.keras", "model.keras", "labels.json"]
     for last in range(len(parts) + 1):
         folder = tmp_path / f"run{last}"
@@ -217,48 +219,48 @@ def test_a_deletion_that_is_cut_off_leaves_a_run(
             (folder / part).write_text("of an earlier run")
         deleted = []
 
-        def cut_off(path: Path, last: int = last, deleted: list[Path] = deleted) -> None:
+        def interrupted(path: Path, last: int = last, deleted: list[Path] = deleted) -> None:
             if len(deleted) == last:
                 raise KeyboardInterrupt
             deleted.append(path)
             remove(path)
 
-        monkeypatch.setattr("tfseg.runs.lock.remove", cut_off)
-        with pytest.raises(KeyboardInterrupt), claim(folder, pipeline, resume=False, overwrite=True) as claimed:
-            claimed.begin()
+        monkeypatch.setattr("tfseg.runs.lock.remove", interrupted)
+        with pytest.raises(KeyboardInterrupt), lock_run(folder, pipeline, resume=False, overwrite=True) as lock:
+            lock.begin()
         monkeypatch.undo()
         assert (folder / "state" / "finished").exists() == (last == 0)
-        with claim(folder, pipeline, resume=False, overwrite=True) as claimed:
-            claimed.begin()
+        with lock_run(folder, pipeline, resume=False, overwrite=True) as lock:
+            lock.begin()
         assert {path.name for path in folder.iterdir()} == {".lock"}
 
 
-def test_what_killed_writers_left_is_swept(pipeline: Pipeline, tmp_path: Path) -> None:
-    """But nothing that is being written, and nothing that is no temporary file."""
+def test_temporary_files_of_killed_processes_are_deleted(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Files that are being written and files that are not temporary are kept."""
     (tmp_path / "state").mkdir()
-    dead = [".model-a1b2.keras", ".last-a1b2.keras", ".metrics-val-a1b2.json", "state/.12-a1b2.npz"]
+    stale = [".model-a1b2.keras", ".last-a1b2.keras", ".metrics-val-a1b2.json", "state/.12-a1b2.npz"]
     kept = [".model-notes.txt", ".models.keras", "state/12-0123456789abcdef.npz"]
-    for name in (*dead, *kept):
+    for name in (*stale, *kept):
         (tmp_path / name).write_text("half")
     (tmp_path / "pipeline.yaml").write_text(dump(pipeline))
     (tmp_path / ".model-folder.keras").mkdir()
     with atomic_file(tmp_path / "metrics-val.json") as partial:
-        with claim(tmp_path, pipeline, resume=True, overwrite=False) as claimed:
-            claimed.begin()
+        with lock_run(tmp_path, pipeline, resume=True, overwrite=False) as lock:
+            lock.begin()
         assert partial.exists()
         partial.write_text("whole")
     assert (tmp_path / "metrics-val.json").read_text() == "whole"
-    assert not [name for name in dead if (tmp_path / name).exists()]
+    assert not [name for name in stale if (tmp_path / name).exists()]
     assert [name for name in kept if (tmp_path / name).exists()] == kept
     assert (tmp_path / ".model-folder.keras").is_dir()
 
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("resume", [True, False])
-def test_a_first_state_that_cannot_be_written(
+def test_first_state_cannot_be_written(
     run: tfseg.Run, pipeline: Pipeline, tmp_path: Path, resume: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The message is true, and the training begins again from the weights that its file names."""
+    """The training starts again from the pretrained weights, as the message states."""
     pretrained = replace(pipeline.model.backbone, weights=run.best)
     pipeline = replace(pipeline, model=replace(pipeline.model, backbone=pretrained))
 
@@ -267,145 +269,143 @@ def test_a_first_state_that_cannot_be_written(
 
     with monkeypatch.context() as patched:
         patched.setattr("tfseg.training.state.np.savez", full)
-        words = refusal(tfseg.fit, pipeline, tmp_path / "run", verbose=False)
+        message = error_of(tfseg.fit, pipeline, tmp_path / "run", verbose=False)
     steps = pipeline.data.open(pipeline.labels).steps_per_epoch
-    assert words == (
+    assert message == (
         f"{tmp_path}/run/state/{steps}.npz: could not be written (No space left on device); no partial file was "
         "left. Free disk space, and start again, since no epoch was completed"
     )
-    begun = []
-    monkeypatch.setattr(keras.Model, "fit", lambda model, *_, **__: begun.append(model.get_weights()))
+    initial = []
+    monkeypatch.setattr(keras.Model, "fit", lambda model, *_, **__: initial.append(model.get_weights()))
     monkeypatch.setattr("tfseg.runs.fit.measure_batch_norm", lambda *_: (_ for _ in ()).throw(InterruptedError))
     with pytest.raises(InterruptedError):
         tfseg.fit(pipeline, tmp_path / "run", resume=resume, verbose=False)
     first = next(weight for weight in run.model().weights if weight.path.endswith("kernel"))
-    assert any(np.array_equal(first, each) for each in begun[0])
+    assert any(np.array_equal(first, each) for each in initial[0])
 
 
-def test_a_training_goes_on_with_the_pipeline_that_it_was_started_with(
-    run: tfseg.Run, pipeline: Pipeline, tmp_path: Path
-) -> None:
+def test_resume_requires_the_same_pipeline(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
     shutil.copytree(run.folder, tmp_path / "run")
     (tmp_path / "run" / "state" / "finished").unlink()
     other = replace(pipeline, seed=7, labels=tfseg.Labels(names=("ground", "disc", "box")))
-    assert refusal(tfseg.fit, other, tmp_path / "run", resume=True) == (
+    assert error_of(tfseg.fit, other, tmp_path / "run", resume=True) == (
         f"{tmp_path}/run: was started with another pipeline. It differs in seed, labels.names. "
-        "Resume with the pipeline that the run was started with, or name another folder with --run-dir."
+        "Resume with the pipeline that the run was started with, or choose another folder with --run-dir."
     )
     assert tfseg.Run(tmp_path / "run").pipeline == pipeline
 
 
-def test_measuring_an_unfinished_run_does_not_finish_it(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
+def test_evaluation_does_not_finish_an_unfinished_run(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
     shutil.copytree(run.folder, tmp_path / "run")
     (tmp_path / "run" / "state" / "finished").unlink()
     tfseg.evaluate(tmp_path / "run")
-    with claim(tmp_path / "run", pipeline, resume=True, overwrite=False):
+    with lock_run(tmp_path / "run", pipeline, resume=True, overwrite=False):
         pass
 
 
-def test_measuring_on_other_data_leaves_the_runs_own_metrics(run: tfseg.Run, pipeline: Pipeline) -> None:
+def test_evaluation_on_another_dataset_keeps_the_metrics_of_the_run(run: tfseg.Run, pipeline: Pipeline) -> None:
     other = replace(pipeline, data=replace(pipeline.data, source=replace(pipeline.data.source, val=5)))
     assert tfseg.evaluate(run, pipeline=other)["images"] == 5
     assert json.loads((run.folder / "metrics-val.json").read_text())["images"] == 3
 
 
-def test_a_network_of_other_classes_than_the_pipelines(run: tfseg.Run, pipeline: Pipeline) -> None:
+def test_evaluation_with_other_classes(run: tfseg.Run, pipeline: Pipeline) -> None:
     other = replace(pipeline, labels=tfseg.Labels(names=("ground", "disc")))
-    assert refusal(tfseg.evaluate, run, pipeline=other) == (
-        f"{run.folder}/model.keras: tells 3 classes apart in images of 3 channels. Received: a pipeline of 2 classes "
-        "and 3 channels. Measure it with the pipeline that it was trained with."
+    assert error_of(tfseg.evaluate, run, pipeline=other) == (
+        f"{run.folder}/model.keras: predicts 3 classes from 3-channel images. Received: a pipeline with 2 classes "
+        "and 3 channels. Evaluate it with the pipeline it was trained with."
     )
 
 
-def test_classes_of_another_order(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
-    """Names are compared wherever both are known: by evaluate, whatever the file, by import, and for an ensemble."""
-    turned = tfseg.Labels(names=("disc", "ground", "square"))
-    other = replace(pipeline, labels=turned)
-    words = "class 0 is called ground. Expected: disc"
+def test_classes_in_another_order(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    """Names of classes are compared by evaluate with any kind of file, by import, and for an ensemble."""
+    other = replace(pipeline, labels=tfseg.Labels(names=("disc", "ground", "square")))
+    problem = "class 0 is called ground. Expected: disc"
     shutil.copytree(run.folder, tmp_path / "copy")
     for source in (run, run.folder, run.best):
-        assert refusal(tfseg.evaluate, source, pipeline=other) == (
-            f"{run.best}: {words}, as in the pipeline whose data measure it. Give that pipeline the labels of the "
-            "training, in their order."
+        assert error_of(tfseg.evaluate, source, pipeline=other) == (
+            f"{run.best}: {problem}, as in the pipeline it is evaluated with. Use the labels of the training in that "
+            "pipeline, in the same order."
         )
-    assert refusal(import_weights, other, run.best, tmp_path / "imported") == (
-        f"{run.best}: {words}, as in the pipeline. Give that the labels of the weights, in order."
+    assert error_of(import_weights, other, run.best, tmp_path / "imported") == (
+        f"{run.best}: {problem}, as in the pipeline. Use the labels of the weights there, in order."
     )
     twice = replace(other, inference=Inference(ensemble=Ensemble(network=run.folder)))
-    assert refusal(tfseg.fit, twice, tmp_path / "twice", verbose=False) == (
-        f"inference.ensemble.network: {words}, as in the first network. Train both with labels in one order."
+    assert error_of(tfseg.fit, twice, tmp_path / "twice", verbose=False) == (
+        f"inference.ensemble.network: {problem}, as in the first network. Train both with labels in the same order."
     )
     (tmp_path / "copy" / "labels.json").unlink()
     assert tfseg.evaluate(tmp_path / "copy" / "model.keras", pipeline=other)["images"] == 3
 
 
-def test_a_run_directory_in_use(pipeline: Pipeline, tmp_path: Path) -> None:
-    with claim(tmp_path, pipeline, resume=False, overwrite=False):
-        assert refusal(tfseg.fit, pipeline, tmp_path, overwrite=True, verbose=False) == (
-            f"{tmp_path}: in use by another training. Wait until it ends, or name another folder with --run-dir."
+def test_run_directory_in_use(pipeline: Pipeline, tmp_path: Path) -> None:
+    with lock_run(tmp_path, pipeline, resume=False, overwrite=False):
+        assert error_of(tfseg.fit, pipeline, tmp_path, overwrite=True, verbose=False) == (
+            f"{tmp_path}: in use by another training. Wait until it ends, or choose another folder with --run-dir."
         )
 
 
-def test_a_run_directory_that_cannot_be_made(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_run_directory_that_cannot_be_created(pipeline: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert refusal(tfseg.fit, pipeline, tmp_path / "file" / "run", verbose=False) == (
-        f"{tmp_path}/file/run: cannot be written (Not a directory). Expected a folder that may be made or written; "
-        "name another with --run-dir."
+    assert error_of(tfseg.fit, pipeline, tmp_path / "file" / "run", verbose=False) == (
+        f"{tmp_path}/file/run: cannot be written (Not a directory). Expected a writable folder; choose another with "
+        "--run-dir."
     )
 
 
 def test_nothing_to_resume(pipeline: Pipeline, tmp_path: Path) -> None:
-    assert refusal(tfseg.fit, pipeline, tmp_path / "new", resume=True, verbose=False) == (
-        f"{tmp_path}/new: nothing to go on with; no run was begun there. Start it without --resume."
+    assert error_of(tfseg.fit, pipeline, tmp_path / "new", resume=True, verbose=False) == (
+        f"{tmp_path}/new: nothing to resume: no run was started there. Start it without --resume."
     )
-    assert refusal(tfseg.fit, pipeline, tmp_path / "new", resume=True, overwrite=True) == (
-        "--resume and --overwrite: expected one. The first goes on with a run, the second deletes it."
+    assert error_of(tfseg.fit, pipeline, tmp_path / "new", resume=True, overwrite=True) == (
+        "--resume and --overwrite: expected one. The first resumes a run, the second deletes it."
     )
 
 
-def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    assert refusal(tfseg.Run, tmp_path) == (
-        f"{tmp_path}: is no run directory. Expected the file pipeline.yaml in it. "
-        f"Make one with: tfseg fit FILE --run-dir {tmp_path}"
+def test_paths_that_are_not_a_run_or_a_model(tmp_path: Path) -> None:
+    assert error_of(tfseg.Run, tmp_path) == (
+        f"{tmp_path}: is not a run directory. Expected the file pipeline.yaml in it. "
+        f"Create one with: tfseg fit FILE --run-dir {tmp_path}"
     )
-    assert refusal(tfseg.load_model, tmp_path / "model.keras") == (
-        f"{tmp_path}/model.keras: no file. Expected a .keras file or a run directory. Received: nothing by that name."
+    assert error_of(tfseg.load_model, tmp_path / "model.keras") == (
+        f"{tmp_path}/model.keras: is not a file. Expected a .keras file or a run directory. Received: a path that does "
+        "not exist."
     )
     (tmp_path / "1").mkdir()
-    assert refusal(tfseg.load_model, tmp_path / "1") == (
-        f"{tmp_path}/1: no file. Expected a .keras file or a run directory. Received: a folder."
+    assert error_of(tfseg.load_model, tmp_path / "1") == (
+        f"{tmp_path}/1: is not a file. Expected a .keras file or a run directory. Received: a folder."
     )
-    assert refusal(tfseg.evaluate, tmp_path / "none") == (
+    assert error_of(tfseg.evaluate, tmp_path / "none") == (
         f"{tmp_path}/none: no such model. Expected a run directory, a .keras file, a SavedModel folder or a "
         ".tflite file."
     )
-    (tmp_path / "model.keras").write_text("no model")
-    words = refusal(tfseg.load_model, tmp_path / "model.keras")
-    assert words.startswith(f"{tmp_path}/model.keras: Keras cannot read it as a model: ")
-    assert words.endswith(". Expected a .keras file as `tfseg fit` writes it.")
+    (tmp_path / "model.keras").write_text("not a model")
+    message = error_of(tfseg.load_model, tmp_path / "model.keras")
+    assert message.startswith(f"{tmp_path}/model.keras: Keras cannot load it: ")
+    assert message.endswith(". Expected a .keras file written by `tfseg fit`.")
 
 
-def test_a_refused_training_leaves_a_foreign_folder_as_it_was(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_rejected_folder_is_left_unchanged(pipeline: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    assert refusal(tfseg.fit, pipeline, tmp_path, verbose=False) == (
-        f"{tmp_path}: holds files that are no run. Name another folder with --run-dir."
+    assert error_of(tfseg.fit, pipeline, tmp_path, verbose=False) == (
+        f"{tmp_path}: is not empty and not a run directory. Choose another folder with --run-dir."
     )
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_result_that_cannot_be_written_is_noticed_before_anything_is_measured(
+def test_output_is_checked_before_the_evaluation(
     run: tfseg.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tfseg.runs.evaluate.predictor_of", None)
     (tmp_path / "file").touch()
     for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "file" / "x", "File exists")):
-        assert refusal(tfseg.evaluate, run, output=path) == (
+        assert error_of(tfseg.evaluate, run, output=path) == (
             f"{path}: cannot be written ({reason}). Expected a file in a writable folder."
         )
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_full_disk_is_told_with_the_file_that_was_meant(tmp_path: Path) -> None:
+def test_full_disk_error_contains_the_file_name(tmp_path: Path) -> None:
     with pytest.raises(OSError) as error, atomic_file(tmp_path / "a.txt"):
         raise OSError(28, "No space left on device")
     assert error.value.filename == str(tmp_path / "a.txt")
@@ -416,7 +416,7 @@ def test_a_full_disk_is_told_with_the_file_that_was_meant(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_memory_that_runs_out_is_told_with_what_to_make_smaller(
+def test_out_of_memory_error_contains_the_settings_to_reduce(
     run: tfseg.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def oom(*_: Any, **__: Any) -> None:
@@ -425,53 +425,54 @@ def test_memory_that_runs_out_is_told_with_what_to_make_smaller(
     def numpy(*_: Any, **__: Any) -> None:
         raise MemoryError("Unable to allocate 27.9 GiB")
 
-    words = "there is not enough memory ({}). Make smaller: {}"
+    template = "out of memory ({}). Reduce: {}"
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     monkeypatch.setattr("tfseg.inference.engines.KerasEngine.masks", oom)
-    told = words.format("OOM when allocating a tensor", "inference.size, or the images")
-    assert refusal(tfseg.predict, run, tmp_path / "a.png", tmp_path / "masks") == told
-    assert refusal(tfseg.evaluate, run) == told
+    message = template.format("OOM when allocating a tensor", "inference.size, or the images")
+    assert error_of(tfseg.predict, run, tmp_path / "a.png", tmp_path / "masks") == message
+    assert error_of(tfseg.evaluate, run) == message
     monkeypatch.setattr("tfseg.runs.export.export_model", numpy)
-    assert refusal(tfseg.export, run, tmp_path / "saved") == words.format(
+    assert error_of(tfseg.export, run, tmp_path / "saved") == template.format(
         "Unable to allocate 27.9 GiB", "export.tflite.size, inference.size, or the images"
     )
 
 
-def test_damaged_records_are_named(run: tfseg.Run, tmp_path: Path) -> None:
+def test_corrupt_metrics_and_history(run: tfseg.Run, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run.folder, copy)
     for text in ("{", "[]", "[" * 100_000, "3"):
         (copy / "metrics-val.json").write_text(text)
-        assert refusal(lambda: tfseg.Run(copy).metrics) == (
-            f"{copy}/metrics-val.json: is damaged. Expected what `tfseg evaluate` writes. Delete it, or measure again."
+        assert error_of(lambda: tfseg.Run(copy).metrics) == (
+            f"{copy}/metrics-val.json: is corrupt. Expected a file written by `tfseg evaluate`. Delete it or evaluate "
+            "again."
         )
     for text in ("epoch,loss\n1,x\n", "epoch\n1,2,3\n", "epoch\n\0\xff\n"):
         (copy / "history.csv").write_text(text, encoding="latin-1")
-        assert refusal(lambda: tfseg.Run(copy).history) == (
-            f"{copy}/history.csv: is damaged. Expected a table of numbers. Restore it or delete it."
+        assert error_of(lambda: tfseg.Run(copy).history) == (
+            f"{copy}/history.csv: is corrupt. Expected a table of numbers. Restore it or delete it."
         )
 
 
-def test_data_that_are_missing_are_noticed_before_a_network_is_built(tmp_path: Path) -> None:
+def test_missing_dataset_is_reported_before_the_network_is_built(tmp_path: Path) -> None:
     pipeline = load("fcn_mobilenet_v2_camvid")
-    assert refusal(tfseg.fit, pipeline, tmp_path / "run", verbose=False) == (
+    assert error_of(tfseg.fit, pipeline, tmp_path / "run", verbose=False) == (
         "data.root: the source camvid reads files; expected the folder of the dataset; received none. "
         "Set it in the file, or add data.root=FOLDER to the command"
     )
 
 
-def test_every_artifact_of_an_export_measures_the_same(run: tfseg.Run, tmp_path: Path) -> None:
+def test_artifacts_have_the_same_metrics_as_the_run(run: tfseg.Run, tmp_path: Path) -> None:
     report = tfseg.export(run, tmp_path, ["inference.crf={parameters: deeplab_v1}"])
     assert report.folder == tmp_path / "tiny" / "1"
-    assert report.left_out == ("inference.crf",)
-    assert str(report).endswith("\n  without inference.crf: what tfseg does around a network is not in an export")
-    assert refusal(tfseg.evaluate, report.folder) == (
-        f"{report.folder}: does not say which data to measure it on. Expected a run directory, or a pipeline as well "
+    assert report.omitted == ("inference.crf",)
+    assert str(report).endswith("\n  without inference.crf: these inference settings are not exported")
+    assert error_of(tfseg.evaluate, report.folder) == (
+        f"{report.folder}: has no pipeline, which defines the dataset. Expected a run directory, or a pipeline as well "
         "(--pipeline FILE)."
     )
     for artifact in (report.folder, report.tflite):
-        measured = tfseg.evaluate(artifact, pipeline=run.pipeline)
-        assert measured["confusion"] == run.metrics["val"]["confusion"]
+        metrics = tfseg.evaluate(artifact, pipeline=run.pipeline)
+        assert metrics["confusion"] == run.metrics["val"]["confusion"]
 
 
 MIRRORED = """
@@ -484,8 +485,8 @@ print(tfseg.fit(pipeline, sys.argv[2], verbose=False).history[-1]["val_miou"])
 """
 
 
-def test_a_training_on_two_devices_ends_like_one_on_one(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
-    """Three validation images for two devices, a dropout-free network: weights differ by rounding alone, about 1e-6."""
+def test_training_on_two_devices_equals_training_on_one(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    """Three validation images on two devices, without dropout: weights differ by rounding only, about 1e-6."""
     (tmp_path / "tiny.yaml").write_text(TINY)
     command = [sys.executable, "-c", MIRRORED, str(tmp_path / "tiny.yaml"), str(tmp_path / "two")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
@@ -497,14 +498,14 @@ def test_a_training_on_two_devices_ends_like_one_on_one(run: tfseg.Run, pipeline
         np.testing.assert_allclose(left, right, atol=1e-4)
 
 
-def test_predict_writes_index_masks_of_the_images_own_size(run: tfseg.Run, tmp_path: Path) -> None:
+def test_predict_writes_palette_pngs_of_the_size_of_the_image(run: tfseg.Run, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((41, 67, 3), np.uint8)).save(tmp_path / "dark.jpg")
     mask, overlay = tfseg.predict(run, [tmp_path / "dark.jpg"], tmp_path / "out", overlay=True)
-    with Image.open(mask) as picture:
-        assert picture.mode == "P" and picture.size == (67, 41)
-        assert picture.getpalette()[:9] == tfseg.Labels(names=("a", "b", "c")).palette[:3].ravel().tolist()
-    with Image.open(overlay) as picture:
-        assert picture.size == (67, 41)
+    with Image.open(mask) as image:
+        assert image.mode == "P" and image.size == (67, 41)
+        assert image.getpalette()[:9] == tfseg.Labels(names=("a", "b", "c")).palette[:3].ravel().tolist()
+    with Image.open(overlay) as image:
+        assert image.size == (67, 41)
 
 
 @pytest.mark.slow
@@ -520,7 +521,7 @@ def test_predict_is_eager_and_models_load_from_runs(run: tfseg.Run, tmp_path: Pa
 
 @pytest.mark.slow
 def test_gray_images_with_masks_of_0_and_255(shared: Path, tmp_path: Path) -> None:
-    """Ten electron microscope slices, two classes: source `folder`, one channel, whole job."""
+    """Trains on ten electron microscope slices: source `folder`, one channel, two classes."""
     file = tmp_path / "membrane.yaml"
     file.write_text(
         "name: membrane\n"
@@ -544,7 +545,7 @@ def test_gray_images_with_masks_of_0_and_255(shared: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_validation_may_be_rarer_than_epochs_and_never_misses_the_last(tmp_path: Path) -> None:
+def test_validation_freq_always_validates_the_last_epoch(tmp_path: Path) -> None:
     (tmp_path / "rare.yaml").write_text(TINY)
     rare = load(tmp_path / "rare.yaml", ["training.epochs=3", "training.validation_freq=2"])
     run = tfseg.fit(rare, tmp_path / "run", verbose=False)
@@ -563,8 +564,8 @@ training: {epochs: 2, auxiliary_weight: 0.4, loss: {type: cross_entropy, resolut
 
 
 @pytest.mark.slow
-def test_a_decoder_with_auxiliary_scores(tmp_path: Path) -> None:
-    """Trained with them, saved and measured without; the columns are as ever, and one for each loss."""
+def test_decoder_with_auxiliary_scores(tmp_path: Path) -> None:
+    """The network is saved and evaluated without auxiliary outputs. The history has a column per loss."""
     (tmp_path / "parsing.yaml").write_text(AUXILIARY)
     pipeline = load(tmp_path / "parsing.yaml")
     run = tfseg.fit(pipeline, tmp_path / "run", verbose=False)
@@ -577,23 +578,23 @@ def test_a_decoder_with_auxiliary_scores(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_statistics_are_measured_after_the_training(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
-    """The weights are those of a training without; the final measurement is of the new statistics."""
+def test_batch_norm_statistics_are_estimated_after_training(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    """Only the statistics differ from a run without the estimation. The evaluation uses the new statistics."""
     again = replace(pipeline, training=replace(pipeline.training, batch_norm_batches=3))
-    measured = tfseg.fit(again, tmp_path / "run", verbose=False)
+    estimated = tfseg.fit(again, tmp_path / "run", verbose=False)
     for name in ("model.keras", "last.keras"):
         changed = set()
-        for old, new in zip(run.model(name).weights, measured.model(name).weights, strict=True):
+        for old, new in zip(run.model(name).weights, estimated.model(name).weights, strict=True):
             if not np.array_equal(old.numpy(), new.numpy()):
                 changed.add(new.name)
         assert changed == {"moving_mean", "moving_variance"}
-    assert measured.metrics["val"]["confusion"] == tfseg.evaluate(measured)["confusion"]
-    assert [row["val_miou"] for row in measured.history] == [row["val_miou"] for row in run.history]
+    assert estimated.metrics["val"]["confusion"] == tfseg.evaluate(estimated)["confusion"]
+    assert [row["val_miou"] for row in estimated.history] == [row["val_miou"] for row in run.history]
 
 
 @pytest.mark.slow
-def test_a_training_that_ends_within_an_epoch(pipeline: Pipeline, tmp_path: Path) -> None:
-    """Two batches an epoch, three updates: the second epoch has one, is validated, and is where the schedule ends."""
+def test_training_that_ends_within_an_epoch(pipeline: Pipeline, tmp_path: Path) -> None:
+    """With two batches per epoch and three steps, the second epoch has one step, is validated and ends the schedule."""
     short = replace(pipeline, training=replace(pipeline.training, epochs=None, steps=3))
     run = tfseg.fit(short, tmp_path / "run", verbose=False)
     assert [row["epoch"] for row in run.history] == [1.0, 2.0]
@@ -602,7 +603,9 @@ def test_a_training_that_ends_within_an_epoch(pipeline: Pipeline, tmp_path: Path
 
 
 @pytest.mark.parametrize("callbacks", [[3], "x", [keras.callbacks.Callback], None])
-def test_callbacks_are_looked_at_before_an_earlier_run_goes(callbacks: Any, pipeline: Pipeline, tmp_path: Path) -> None:
+def test_callbacks_are_checked_before_an_earlier_run_is_deleted(
+    callbacks: Any, pipeline: Pipeline, tmp_path: Path
+) -> None:
     (tmp_path / ".lock").write_text("run\n")
     (tmp_path / "history.csv").write_text("kept")
     with pytest.raises(TypeError, match=r"Expected `callbacks` to be a list of keras.callbacks.Callback. Received: "):
@@ -610,7 +613,7 @@ def test_callbacks_are_looked_at_before_an_earlier_run_goes(callbacks: Any, pipe
     assert (tmp_path / "history.csv").read_text() == "kept"
 
 
-def test_a_training_that_never_began_leaves_no_lock(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_training_that_did_not_start_leaves_no_lock_file(pipeline: Pipeline, tmp_path: Path) -> None:
     backbone = replace(pipeline.model.backbone, weights=tmp_path / "none.npz")
     lost = replace(pipeline, model=replace(pipeline.model, backbone=backbone))
     with pytest.raises(tfseg.WeightsError):

@@ -1,15 +1,16 @@
-"""What is written after a verb: files, overrides and ranges."""
+"""Command-line arguments: files, overrides and ranges."""
 
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 RANGE = "NAME=FIRST:LAST:STEP"
 QUOTED = r'"(?:[^"\\]|\\.)*"|\'[^\']*\''
 OVERRIDE = re.compile(rf"(?:[A-Za-z_]\w*|{QUOTED})(?:\.(?:[^\s.=\"':]+|{QUOTED}))*=")
-"""Keys joined by dots; one with a dot, a colon or an equals sign in it stands in quotes."""
+"""Dotted path of keys. A key that contains a dot, a colon or an equals sign is quoted."""
 
 VERBS = {
     "train": "fit",
@@ -25,7 +26,7 @@ VERBS = {
     "ls": "list",
     "resume": "fit FILE --resume",
 }
-"""Verbs of other tools."""
+"""Commands of other tools, with their equivalents."""
 OPTIONS = {
     "epochs": "training.epochs=3",
     "steps": "training.steps=1000",
@@ -43,34 +44,50 @@ OPTIONS = {
     "name": "name=streets",
     "pretrained": "model.backbone.weights=imagenet",
 }
-"""Options of other tools that are fields of a file here."""
+"""Options of other tools, with the overrides that replace them."""
 
 files_and_overrides = click.argument("words", metavar="FILE... [KEY=VALUE]...", nargs=-1, required=True)
 file_and_overrides = click.argument("words", metavar="FILE [KEY=VALUE]...", nargs=-1, required=True)
-how_used = click.option(
-    "--inference", metavar="FILE", help="The pipeline file whose `inference` says how MODEL is used. Default: its own."
+inference_option = click.option(
+    "--inference",
+    metavar="FILE",
+    help="Pipeline file whose `inference` settings are applied. Default: the pipeline of the run.",
 )
-allow_plugins = click.option("--allow-plugins", is_flag=True, help="Import the modules that FILE names as plugins.")
+export_folder = click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("saved_models"),
+    show_default=True,
+    help="Base folder: artifacts are written to <output>/<name>/<version>.",
+)
+comparison_images = click.option(
+    "--image",
+    "images",
+    metavar="IMAGE",
+    multiple=True,
+    help="Image to compare on; may be repeated. Default: validation images.",
+)
+allow_plugins = click.option("--allow-plugins", is_flag=True, help="Import the plugin modules that the pipeline lists.")
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Files and overrides, which may stand in any order; an existing file is one, whatever its name."""
+    """Splits arguments in any order into files and overrides. An existing file is never an override."""
     overrides = [word for word in words if OVERRIDE.match(word) and not os.path.lexists(word)]
     return [word for word in words if word not in overrides], overrides
 
 
 def one(words: Sequence[str], kind: str = "FILE") -> tuple[str, list[str]]:
-    """One file, or one model that is trained already, and overrides."""
+    """Returns the only file, or the only trained model, and the overrides."""
     files, overrides = split(words)
     if len(files) != 1:
         raise click.UsageError(f"Expected one {kind}. Received: {' '.join(files) or 'none'}")
     if kind == "MODEL" and (fixed := [each for each in overrides if each.startswith(("model", "training"))]):
-        raise click.UsageError(f"MODEL is trained already; expected fields of data or inference. Received: {fixed[0]}")
+        raise click.UsageError(f"MODEL is already trained; expected keys of data or inference. Received: {fixed[0]}")
     return files[0], overrides
 
 
-class Verbs(click.Group):
-    """The verbs; those of other tools are answered with ours."""
+class Commands(click.Group):
+    """Command group that suggests the equivalent of a command of another tool."""
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
@@ -82,17 +99,17 @@ class Verbs(click.Group):
 
 
 def hint(error: click.ClickException) -> str:
-    """How a field is set where a user took it for an option."""
+    """Returns advice on an unknown option: the override that sets the key."""
     if not isinstance(error, click.NoSuchOption):
         return ""
     if error.option_name.strip("-") in ("config", "cfg", "pipeline", "file"):
-        return "FILE stands after the verb, for example: tfseg fit streets.yaml."
+        return "FILE is a positional argument, for example: tfseg fit streets.yaml."
     override = OPTIONS.get(error.option_name.strip("-").replace("_", "-"), OPTIONS["epochs"])
-    return f"A field of FILE is changed by KEY=VALUE, for example {override}."
+    return f"Set keys of FILE with KEY=VALUE, for example {override}."
 
 
-def range_of(text: str) -> tuple[str, tuple[float, float, float]]:
-    """`theta_alpha=30:100:10` or `theta_alpha=50` as a name, and first value, last value and step."""
+def parse_range(text: str) -> tuple[str, tuple[float, float, float]]:
+    """Parses `theta_alpha=30:100:10` or `theta_alpha=50` into the name and `(first, last, step)`."""
     name, _, values = text.partition("=")
     try:
         first, *rest = map(float, values.split(":"))

@@ -1,6 +1,6 @@
-"""The command line: verbs that parse, call `tfseg.runs` and print. Nothing is decided here.
+"""Commands of `tfseg`: they parse arguments, call `tfseg.runs` and print the results.
 
-A verb imports its work when it is called: TensorFlow takes seconds to load, and `tfseg --help` must not.
+Each command imports its implementation when called: TensorFlow takes seconds to load, and `tfseg --help` must not.
 """
 
 import gc
@@ -13,37 +13,39 @@ import click
 
 from tfseg.cli.arguments import (
     RANGE,
-    Verbs,
+    Commands,
     allow_plugins,
+    comparison_images,
+    export_folder,
     file_and_overrides,
     files_and_overrides,
-    how_used,
+    inference_option,
     one,
-    range_of,
+    parse_range,
     split,
 )
 from tfseg.cli.console import Console, flags, run, verb
 from tfseg.cli.data_commands import data
-from tfseg.cli.formatting import compared, measured, table
+from tfseg.cli.formatting import format_metrics, format_tuning, table
 from tfseg.errors import TfsegError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The entry point `tfseg`."""
+    """Entry point of the command line."""
     code = run(tfseg, arguments)
     if arguments is None:
-        gc.freeze()  # the process ends: cycles need not be searched for once more
+        gc.freeze()  # skips the last garbage collection at exit
     return code
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tfseg", prog_name="tfseg", message="%(prog)s %(version)s")
 @flags
 def tfseg() -> None:
     """Semantic segmentation from one YAML file: train, evaluate, predict, export.
 
-    FILE is a pipeline file or the bare name of a shipped one (`tfseg list` names them). KEY=VALUE changes a field of
-    the file, for example model.backbone.output_stride=8.
+    FILE is a pipeline file or the name of a shipped pipeline (see `tfseg list`). KEY=VALUE overrides a key of the file,
+    for example model.backbone.output_stride=8.
     """
 
 
@@ -51,7 +53,10 @@ def tfseg() -> None:
 @files_and_overrides
 @allow_plugins
 def check_(console: Console, words: Sequence[str], allow_plugins: bool) -> int:
-    """Validate files and build their networks symbolically."""
+    """Validate pipeline files and build their networks symbolically.
+
+    Prints parameter counts, output stride, receptive field and output shape.
+    """
     from tfseg.pipeline import check
 
     files, overrides = split(words)
@@ -67,7 +72,7 @@ def check_(console: Console, words: Sequence[str], allow_plugins: bool) -> int:
             click.echo(str(error), err=True)
             worst = max(worst, error.exit_code)
         else:
-            console.say(f"{file}: good\n{indent(str(description), '  ')}")
+            console.echo(f"{file}: OK\n{indent(str(description), '  ')}")
     return worst
 
 
@@ -75,7 +80,10 @@ def check_(console: Console, words: Sequence[str], allow_plugins: bool) -> int:
 @file_and_overrides
 @allow_plugins
 def show(_: Console, words: Sequence[str], allow_plugins: bool) -> None:
-    """Print the resolved file, defaults included; feeding it back gives the same pipeline."""
+    """Print the resolved pipeline as YAML, defaults included.
+
+    The output is a pipeline file that resolves to the same pipeline.
+    """
     from tfseg.pipeline import load
     from tfseg.spec.show import dump
 
@@ -85,7 +93,7 @@ def show(_: Console, words: Sequence[str], allow_plugins: bool) -> None:
 
 @verb(tfseg, "schema")
 def schema(_: Console) -> None:
-    """Print the JSON Schema of a pipeline file, for editors."""
+    """Print the JSON Schema of pipeline files, for editors."""
     from tfseg.pipeline import Pipeline
     from tfseg.spec.schema import json_schema
 
@@ -108,16 +116,16 @@ def list_(_: Console, slots: Sequence[str]) -> None:
 
 @verb(tfseg, "fit")
 @file_and_overrides
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run is written. Default: runs/<name>.")
-@click.option("--resume", is_flag=True, help="Continue an unfinished run.")
-@click.option("--overwrite", is_flag=True, help="Delete what an earlier run left there.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory to write. Default: runs/<name>.")
+@click.option("--resume", is_flag=True, help="Resume an unfinished run.")
+@click.option("--overwrite", is_flag=True, help="Delete an earlier run in the run directory.")
 @allow_plugins
 def fit(
     console: Console, words: Sequence[str], run_dir: Path | None, resume: bool, overwrite: bool, allow_plugins: bool
 ) -> None:
-    """Train a network and evaluate the best of its epochs.
+    """Train a network and evaluate its best epoch.
 
-    To go on with a run that was stopped, its folder may stand for FILE: tfseg fit runs/streets --resume
+    To resume an unfinished run, pass its directory as FILE: tfseg fit runs/streets --resume
     """
     from tfseg.pipeline import check
     from tfseg.runs.directory import pipeline_of
@@ -132,21 +140,21 @@ def fit(
         done = fit(pipeline, folder, resume=resume, overwrite=overwrite, verbose=not console.quiet)
     except KeyboardInterrupt as stopped:
         if states(folder):
-            stopped.add_note(f"Go on with: tfseg fit {folder} --resume")
+            stopped.add_note(f"Resume with: tfseg fit {folder} --resume")
         raise
-    console.say(f"{measured(done.metrics[pipeline.data.validation_split])}\nThe run lies in {done.folder}")
+    console.echo(f"{format_metrics(done.metrics[pipeline.data.validation_split])}\nRun saved to {done.folder}")
 
 
 @verb(tfseg, "import")
 @click.argument("words", metavar="FILE WEIGHTS [KEY=VALUE]...", nargs=-1, required=True)
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run is written. Default: runs/<name>.")
-@click.option("--overwrite", is_flag=True, help="Delete what an earlier run left there.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory to write. Default: runs/<name>.")
+@click.option("--overwrite", is_flag=True, help="Delete an earlier run in the run directory.")
 @allow_plugins
 def import_(console: Console, words: Sequence[str], run_dir: Path | None, overwrite: bool, allow_plugins: bool) -> None:
-    """Make a run of FILE's network from WEIGHTS that were trained elsewhere.
+    """Create a run directory from FILE and pretrained WEIGHTS.
 
-    WEIGHTS is an .npz of named arrays, a .tflite or .keras file, or a TensorFlow checkpoint; names may be those of
-    TF-slim, of Model Garden, of keras.applications or of the network itself.
+    WEIGHTS is an .npz of named arrays, a .tflite or .keras file, or a TensorFlow checkpoint. Names of weights are those
+    of TF-slim, of Model Garden, of keras.applications or of the network itself.
     """
     from tfseg.pipeline import load
     from tfseg.runs.import_weights import import_weights
@@ -157,15 +165,15 @@ def import_(console: Console, words: Sequence[str], run_dir: Path | None, overwr
     pipeline = load(files[0], overrides, allow_plugins=allow_plugins, look=False)
     folder = run_dir or Path("runs") / pipeline.name
     report = import_weights(pipeline, files[1], folder, overwrite=overwrite)
-    console.say(f"{report}\nThe run lies in {folder}")
+    console.echo(f"{report}\nRun saved to {folder}")
 
 
 @verb(tfseg, "evaluate")
 @click.argument("words", metavar="MODEL [KEY=VALUE]...", nargs=-1, required=True)
-@click.option("--split", help="The split to measure on. Default: the one that validated the training.")
-@click.option("--pipeline", metavar="FILE", help="Whose data to measure on. Default: the run's own pipeline.")
-@how_used
-@click.option("--output", type=click.Path(path_type=Path), help="Write the metrics to this file as well, as JSON.")
+@click.option("--split", help="Split to evaluate. Default: the validation split.")
+@click.option("--pipeline", metavar="FILE", help="Pipeline file whose dataset is used. Default: that of the run.")
+@inference_option
+@click.option("--output", type=click.Path(path_type=Path), help="Also write the metrics to this file, as JSON.")
 @allow_plugins
 def evaluate(
     console: Console,
@@ -176,10 +184,10 @@ def evaluate(
     output: Path | None,
     allow_plugins: bool,
 ) -> None:
-    """Measure MODEL at the images' own size.
+    """Evaluate MODEL at native resolution.
 
-    MODEL is a run, a .keras file, a SavedModel or a .tflite file; what lies in no run needs --pipeline. KEY=VALUE
-    changes a field of the pipeline that says on which data to measure, and how the network is used.
+    MODEL is a run directory, a .keras file, a SavedModel or a .tflite file; outside of a run directory, --pipeline is
+    required. KEY=VALUE overrides a data or inference key of the pipeline.
     """
     from tfseg.pipeline import load
     from tfseg.runs.directory import PIPELINE
@@ -188,27 +196,26 @@ def evaluate(
     model, overrides = one(words, "MODEL")
     file = pipeline or (Path(model) / PIPELINE if overrides else None)
     data = load(file, overrides, allow_plugins=allow_plugins) if file else None
-    how = load(inference, allow_plugins=allow_plugins) if inference else data if overrides else None
-    use = how.inference if how else None
+    source = load(inference, allow_plugins=allow_plugins) if inference else data if overrides else None
     report = evaluate(
         model,
         split,
         pipeline=data,
-        inference=use,
+        inference=source.inference if source else None,
         output=output,
         allow_plugins=allow_plugins,
         verbose=not console.quiet,
     )
-    console.say(measured(report))
+    console.echo(format_metrics(report))
 
 
 @verb(tfseg, "predict")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="The folder for the masks.")
-@click.option("--overlay", is_flag=True, help="Write each mask over its image as well.")
-@click.option("--legend", is_flag=True, help="Write the colors and names of the classes to legend.png as well.")
-@how_used
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Output folder for the masks.")
+@click.option("--overlay", is_flag=True, help="Also write each mask blended over its image.")
+@click.option("--legend", is_flag=True, help="Also write legend.png, with the color and name of each class.")
+@inference_option
 @allow_plugins
 def predict(
     console: Console,
@@ -220,30 +227,29 @@ def predict(
     inference: str | None,
     allow_plugins: bool,
 ) -> None:
-    """Write the mask of each IMAGE as an index PNG with palette.
+    """Predict the mask of each IMAGE, as a palette (indexed) PNG.
 
-    IMAGE is a file, a folder of images, or a pattern such as "photos/**/*.jpg".
-
-    MODEL is a run, a .keras file, a SavedModel or a .tflite file.
+    MODEL is a run directory, a .keras file, a SavedModel or a .tflite file. IMAGE is a file, a folder of images, or a
+    pattern such as "photos/**/*.jpg".
     """
     from tfseg.pipeline import load
     from tfseg.runs.predict import iter_predict
 
-    use = load(inference, allow_plugins=allow_plugins).inference if inference else None
+    settings = load(inference, allow_plugins=allow_plugins).inference if inference else None
     written = iter_predict(
-        model, images, output, overlay=overlay, legend=legend, inference=use, allow_plugins=allow_plugins
+        model, images, output, overlay=overlay, legend=legend, inference=settings, allow_plugins=allow_plugins
     )
     for path in written:
-        console.say(str(path))
+        console.echo(str(path))
 
 
 @verb(tfseg, "tune-crf")
 @click.argument("run_dir", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--split", help="The split to search on. Default: the one that validated the training.")
-@click.option("--images", type=click.IntRange(1), default=100, show_default=True, help="How many of its images.")
-@click.option("--range", "ranges", metavar=RANGE, multiple=True, help="Another range than DeepLab's for a parameter.")
-@click.option("--output", type=click.Path(path_type=Path), help="The pipeline file to write. Default: RUN/crf.yaml.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier search's files.")
+@click.option("--split", help="Split to search on. Default: the validation split.")
+@click.option("--images", type=click.IntRange(1), default=100, show_default=True, help="Number of images to use.")
+@click.option("--range", "ranges", metavar=RANGE, multiple=True, help="Range of a parameter, instead of DeepLab's.")
+@click.option("--output", type=click.Path(path_type=Path), help="Pipeline file to write. Default: RUN/crf.yaml.")
+@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier search.")
 @allow_plugins
 def tune_crf(
     console: Console,
@@ -255,9 +261,10 @@ def tune_crf(
     overwrite: bool,
     allow_plugins: bool,
 ) -> None:
-    """Search a CRF that refines what RUN's network predicts.
+    """Search the CRF parameters with the highest mIoU for RUN.
 
-    It is written to a pipeline file as inference.crf. Apply it with: tfseg evaluate RUN --inference RUN/crf.yaml
+    RUN is a run directory. The parameters are written to a pipeline file, as inference.crf. Apply them with: tfseg
+    evaluate RUN --inference RUN/crf.yaml
     """
     from tfseg.pipeline import TUNED
     from tfseg.runs.tune_crf import tune_crf
@@ -266,30 +273,31 @@ def tune_crf(
         run_dir,
         split,
         images=images,
-        ranges=dict(map(range_of, ranges)),
+        ranges=dict(map(parse_range, ranges)),
         output=output,
         overwrite=overwrite,
         allow_plugins=allow_plugins,
-        tell=console.say,
+        log=console.echo,
     )
-    console.say(compared(report))
-    console.say(f"Written to {output or run_dir / TUNED}")
+    console.echo(format_tuning(report))
+    console.echo(f"Pipeline saved to {output or run_dir / TUNED}")
 
 
 @verb(tfseg, "export")
 @click.argument("words", metavar="RUN [KEY=VALUE]...", nargs=-1, required=True)
-@click.option("--output", type=click.Path(path_type=Path), default=Path("saved_models"), show_default=True)
-@click.option("--image", "images", multiple=True, help="Compare on this image. Default: some of the validation split.")
+@export_folder
+@comparison_images
 @allow_plugins
 def export(console: Console, words: Sequence[str], output: Path, images: Sequence[str], allow_plugins: bool) -> None:
-    """Write a SavedModel and a TFLite file, each checked against the Keras model before it is left in place.
+    """Export RUN as a SavedModel and a TFLite file.
 
-    Without --image and without the data of the training, they are compared on drawn scenes.
+    RUN is a run directory. The artifacts are written only if their outputs match those of the Keras model. They are
+    compared on the given images, on validation images, or on synthetic images if the dataset is not available.
     """
     from tfseg.runs.export import export
 
     folder, overrides = one(words)
-    console.say(str(export(folder, output, overrides, images=images, allow_plugins=allow_plugins)))
+    console.echo(str(export(folder, output, overrides, images=images, allow_plugins=allow_plugins)))
 
 
 tfseg.add_command(data)

@@ -1,4 +1,4 @@
-"""How a verb meets the shell: exit codes, errors as text, a quiet start."""
+"""Commands on the console: exit codes, error messages, quiet start-up."""
 
 import errno
 import functools
@@ -20,28 +20,28 @@ from tfseg.errors import TfsegError
 from tfseg.redirection import STDERR, redirected
 
 INTERRUPTED, TERMINATED = 130, 143
-"""What a shell expects of a program that Ctrl-C ended, and of one that SIGTERM did."""
+"""Exit codes after Ctrl-C (SIGINT) and after SIGTERM."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has arrived: everything ends as at Ctrl-C."""
+    """Raised on SIGTERM, so that a command ends as on Ctrl-C."""
 
 
 @dataclass
 class Console:
-    """How a verb talks."""
+    """Output options of a command."""
 
     debug: bool = False
     quiet: bool = False
 
-    def say(self, text: str) -> None:
-        """Prints unless quiet; of file names that are no text, the bytes in hexadecimal."""
+    def echo(self, text: str) -> None:
+        """Prints unless quiet. Undecodable bytes of file names are printed in hexadecimal."""
         if not self.quiet:
             click.echo(os.fsencode(text).decode(errors="backslashreplace"))
 
 
 def run(group: click.Group, arguments: Sequence[str] | None) -> int:
-    """Runs one verb and gives the exit code: 0, 1 for a failure while running, 2 for a bad file or command."""
+    """Runs a command and returns its exit code: 0, 1 for a failure at run time, 2 for a bad file or command."""
     console = Console()
     try:
         with _terminable():
@@ -52,21 +52,21 @@ def run(group: click.Group, arguments: Sequence[str] | None) -> int:
             click.echo(more, err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        errors = (error, error.__cause__)  # click raises its own from the one that arrived
+        errors = (error, error.__cause__)  # click raises its own error from the original one
         notes = (note for each in errors for note in getattr(each, "__notes__", ()))
         click.echo("\n".join(["Stopped.", *notes]), err=True)
         return TERMINATED if Terminated in map(type, errors) else INTERRUPTED
-    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:  # noqa: BLE001  # the last frame: from here on there is only the user
-        click.echo(traceback.format_exc() if console.debug else _words(error), err=True)
+    except Exception as error:  # noqa: BLE001  # outermost frame: the message goes to the user
+        click.echo(traceback.format_exc() if console.debug else _message(error), err=True)
         return getattr(error, "exit_code", 1)
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM raises `Terminated` in the main thread, the only one that may ask for it."""
+    """Makes SIGTERM raise `Terminated`, if this is the main thread: others cannot set signal handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -81,45 +81,45 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, earlier)
 
 
-def _words(error: Exception) -> str:
-    """An error as the user should read it; what tfseg did not foresee says how to learn more."""
+def _message(error: Exception) -> str:
+    """Returns the message of an error for users, without a traceback."""
     if isinstance(error, TfsegError):
         return str(error)
     if isinstance(error, FileNotFoundError) and not error.filename:
-        return "The working directory is gone. Change to one that exists."
+        return "The working directory no longer exists. Change to another one."
     if isinstance(error, OSError) and error.strerror:
-        room = ". Make room, and run it again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        return (f"{error.filename}: {error.strerror}" if error.filename else error.strerror) + room
-    return f"{type(error).__name__}: {error}\nThis was not foreseen. `tfseg --debug …` shows where it happened."
+        advice = ". Free disk space and rerun the command" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return (f"{error.filename}: {error.strerror}" if error.filename else error.strerror) + advice
+    return f"{type(error).__name__}: {error}\nUnexpected error; rerun with --debug to see where."
 
 
 @contextmanager
 def _start_up_hidden() -> Iterator[None]:
-    """Nothing that TensorFlow's C++ parts say while they load reaches the user, unless loading fails.
+    """Hides the C++ log messages of TensorFlow while it is imported, unless the import fails.
 
-    They write to descriptor 2, part of it before they read any logging level, so the descriptor itself is turned
-    away. Who has set TF_CPP_MIN_LOG_LEVEL to 0 or 1 wants to see what it lets through.
+    TensorFlow writes to file descriptor 2, in part before it reads any logging level, so the descriptor itself is
+    redirected. Nothing is hidden if TF_CPP_MIN_LOG_LEVEL is set to 0 or 1.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3") in ("0", "1"):
         yield
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # at 2, a machine without a GPU is told so as an error; real ones raise
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # level 2 logs a missing GPU as an error; actual errors raise
     failed = b""
     try:
-        with redirected((STDERR,)) as said:
+        with redirected((STDERR,)) as log:
             try:
                 yield
             except Exception:
-                said.seek(0)
-                failed = said.read()
+                log.seek(0)
+                failed = log.read()
                 raise
     finally:
         os.write(STDERR, failed)
 
 
 @contextmanager
-def _garbage_kept() -> Iterator[None]:
-    """Does without the search for cycles while modules are loaded, of half a second, and later among what they hold."""
+def _garbage_collection_paused() -> Iterator[None]:
+    """Pauses garbage collection during imports, which saves half a second, and freezes the imported objects."""
     if "keras" in sys.modules or not gc.isenabled():
         yield
         return
@@ -140,12 +140,12 @@ def _flag(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
 
 
 def flags(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--debug` and `-q`, which may stand before the verb or after it."""
+    """Adds the options `--debug` and `-q`, which are allowed before and after the name of the command."""
     debug = click.option(
-        "--debug", is_flag=True, expose_value=False, callback=_flag("debug"), help="Show the traceback of an error."
+        "--debug", is_flag=True, expose_value=False, callback=_flag("debug"), help="Show the traceback of errors."
     )
     quiet = click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, callback=_flag("quiet"), help="Print nothing but errors."
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_flag("quiet"), help="Print errors only."
     )
     return debug(quiet(command))
 
@@ -153,7 +153,7 @@ def flags(command: Callable[..., Any]) -> Callable[..., Any]:
 def verb(
     group: click.Group, name: str, *, frameworks: bool = True
 ) -> Callable[[Callable[..., int | None]], click.Command]:
-    """A command of `group` that gets its `Console` first and, with `frameworks`, finds Keras loaded, quietly."""
+    """Adds a command to `group`. Its first argument is the `Console`; with `frameworks`, Keras is imported first."""
 
     def make(function: Callable[..., int | None]) -> click.Command:
         @flags
@@ -161,7 +161,7 @@ def verb(
         @functools.wraps(function)
         def command(console: Console, **arguments: Any) -> int | None:
             if frameworks:
-                with _start_up_hidden(), _garbage_kept():
+                with _start_up_hidden(), _garbage_collection_paused():
                     import keras  # noqa: F401
             return function(console, **arguments)
 

@@ -1,4 +1,4 @@
-"""The verbs of `tfseg data`; like those of `tfseg.cli.commands` they parse, call and print."""
+"""Commands of `tfseg data`; like those of `tfseg.cli.commands` they parse, call and print."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Look at the data of FILE before training on them."""
+    """Inspect the dataset of FILE before training."""
 
 
 def _opened(words: Sequence[str], allow_plugins: bool) -> "Dataset":
@@ -31,7 +31,10 @@ def _opened(words: Sequence[str], allow_plugins: bool) -> "Dataset":
 @file_and_overrides
 @allow_plugins
 def check_data(console: Console, words: Sequence[str], allow_plugins: bool) -> int:
-    """Read every example of the training and the validation split and report what is wrong."""
+    """Check every example of the training and validation splits.
+
+    Exits with code 1 if there are problems; warnings alone exit with 0.
+    """
     from tfseg.data.check import check, errors_in
 
     found = check(_opened(words, allow_plugins))
@@ -39,7 +42,7 @@ def check_data(console: Console, words: Sequence[str], allow_plugins: bool) -> i
         click.echo(each, err=True)
     count = len(errors_in(found))
     warned = f", {len(found) - count} warning" + "s" * (len(found) - count > 1) if len(found) > count else ""
-    console.say(f"{one(words)[0]}: {count or 'no'} fault{'' if count == 1 else 's'}{warned}")
+    console.echo(f"{one(words)[0]}: {count or 'no'} problem{'' if count == 1 else 's'}{warned}")
     return 1 if count else 0
 
 
@@ -47,18 +50,24 @@ def check_data(console: Console, words: Sequence[str], allow_plugins: bool) -> i
 @file_and_overrides
 @allow_plugins
 def data_statistics(_: Console, words: Sequence[str], allow_plugins: bool) -> None:
-    """Print classes, sizes and channel statistics of the training and the validation split, as YAML."""
+    """Print class, size and channel statistics as YAML.
+
+    Covers the training and the validation split.
+    """
     from tfseg.data.statistics import statistics
 
-    figures = statistics(_opened(words, allow_plugins))
-    click.echo(yaml.safe_dump(figures, sort_keys=False, allow_unicode=True), nl=False)
+    values = statistics(_opened(words, allow_plugins))
+    click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)
 
 
 @verb(data, "bench")
 @file_and_overrides
 @allow_plugins
 def bench_data(_: Console, words: Sequence[str], allow_plugins: bool) -> None:
-    """Measure the images per second of the training input up to each of its stages."""
+    """Measure the throughput of the training input pipeline.
+
+    Prints the images per second up to and including each stage.
+    """
     from tfseg.data.benchmark import bench
 
     rates = bench(_opened(words, allow_plugins))

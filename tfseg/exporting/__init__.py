@@ -1,4 +1,4 @@
-"""From a trained network to files that run without tfseg, each checked before it is left in place."""
+"""Export of a trained network to files that run without tfseg, each verified before it is moved into place."""
 
 from tfseg.exporting.artifacts import Report, export
 from tfseg.exporting.spec import Export, Tflite

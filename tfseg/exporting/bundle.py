@@ -1,4 +1,4 @@
-"""What lies beside the weights in an artifact, for readers that do not know tfseg: classes, and how it was checked."""
+"""Metadata of an artifact that can be read without tfseg: labels and the record of the comparison."""
 
 import json
 import zipfile
@@ -19,21 +19,21 @@ RECORD = "export.json"
 
 
 def append_labels(tflite: Path, labels: Labels) -> None:
-    """Puts labels.json into a TFLite file, as TFLite keeps associated files: a zip archive after the network.
+    """Adds labels.json to a TFLite file as an associated file, in a zip archive appended to the network.
 
-    Any zip reader finds it there; an interpreter does not look past the network.
+    Any zip reader can read it. Interpreters ignore data after the network.
     """
     with zipfile.ZipFile(tflite, "a") as archive:
         archive.writestr(LABELS, labels_text(labels))
 
 
 def record_text(comparisons: tuple[Comparison, ...], metadata: Mapping[str, Any]) -> str:
-    """What was compared and with which result, the versions that wrote it, and what the caller knows of its origin."""
+    """Returns the JSON text of the comparisons, the versions of the packages and the metadata."""
     record = {"comparisons": [asdict(one) for one in comparisons], "versions": versions(), **metadata}
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
 
 def versions() -> dict[str, str]:
-    """What computes here."""
+    """Returns the versions of the packages in use."""
     packages = {"tfseg": tfseg, "tensorflow": tf, "keras": keras, "numpy": np}
     return {name: package.__version__ for name, package in packages.items()}

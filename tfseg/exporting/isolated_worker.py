@@ -1,7 +1,7 @@
-"""What someone without tfseg does with an export: load it, ask it, keep the answers.
+"""Program that runs exported artifacts without tfseg and Keras.
 
-Run as a program, `isolated_worker.py SAVED_MODEL [TFLITE]`: an npz of image batches on stdin, one of
-answers on stdout. It must not import tfseg or Keras, and makes sure that nothing it calls can.
+`isolated_worker.py SAVED_MODEL [TFLITE]` reads an npz of image batches from stdin and writes an npz of outputs to
+stdout. It blocks imports of tfseg and Keras, also by the modules that it imports.
 """
 
 import io
@@ -19,29 +19,32 @@ from ai_edge_litert.interpreter import Interpreter
 Arrays = dict[str, np.ndarray]
 
 
-def run_saved_model(path: str, questions: Arrays) -> Arrays:
-    """Each batch `saved/<i>` to mask, confidence and probabilities; all files `encoded/<i>` at once, to a mask each."""
+def run_saved_model(path: str, inputs: Arrays) -> Arrays:
+    """Computes mask, confidence and probabilities of each batch `saved/<i>`, and the masks of all files `encoded/<i>`.
+
+    The files are one batch.
+    """
     loaded = tf.saved_model.load(path)
-    answers: Arrays = {}
-    for key, image in questions.items():
+    outputs: Arrays = {}
+    for key, image in inputs.items():
         if key.startswith("saved/"):
             for signature in ("serving_default", "probabilities"):
-                outputs = loaded.signatures[signature](image=tf.constant(image))
-                answers.update({f"{key}/{name}": value.numpy() for name, value in outputs.items()})
-    files = {key: contents.tobytes() for key, contents in questions.items() if key.startswith("encoded/")}
+                result = loaded.signatures[signature](image=tf.constant(image))
+                outputs.update({f"{key}/{name}": value.numpy() for name, value in result.items()})
+    files = {key: contents.tobytes() for key, contents in inputs.items() if key.startswith("encoded/")}
     if files:
-        outputs = loaded.signatures["serving_bytes"](encoded=tf.constant(list(files.values())))
-        for key, png in zip(files, outputs["mask_png_bytes"], strict=True):
-            answers[f"{key}/mask"] = tf.io.decode_png(png, dtype=answers["saved/0/mask"].dtype).numpy()[None, ..., 0]
-    return answers
+        result = loaded.signatures["serving_bytes"](encoded=tf.constant(list(files.values())))
+        for key, png in zip(files, result["mask_png_bytes"], strict=True):
+            outputs[f"{key}/mask"] = tf.io.decode_png(png, dtype=outputs["saved/0/mask"].dtype).numpy()[None, ..., 0]
+    return outputs
 
 
-def run_tflite(path: str, questions: Arrays) -> Arrays:
-    """Each batch `tflite/<i>` to probabilities."""
+def run_tflite(path: str, inputs: Arrays) -> Arrays:
+    """Computes the probabilities of each batch `tflite/<i>`."""
     runner = Interpreter(model_path=path).get_signature_runner("probabilities")
     return {
         f"{key}/{name}": value
-        for key, image in questions.items()
+        for key, image in inputs.items()
         if key.startswith("tflite/")
         for name, value in runner(image=image.astype(np.float32)).items()
     }
@@ -49,14 +52,14 @@ def run_tflite(path: str, questions: Arrays) -> Arrays:
 
 def main(saved_model: str, *tflite: str) -> None:
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever the libraries print must not fall among the answers
+    os.dup2(2, 1)  # keeps the messages of libraries out of the outputs
     with np.load(io.BytesIO(sys.stdin.buffer.read())) as archive:
-        questions = dict(archive)
-    answers = run_saved_model(saved_model, questions)
+        inputs = dict(archive)
+    outputs = run_saved_model(saved_model, inputs)
     for path in tflite:
-        answers |= run_tflite(path, questions)
+        outputs |= run_tflite(path, inputs)
     buffer = io.BytesIO()
-    np.savez(buffer, **answers)  # type: ignore[arg-type]
+    np.savez(buffer, **outputs)  # type: ignore[arg-type]
     out.write(buffer.getvalue())
     out.close()
 

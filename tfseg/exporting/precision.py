@@ -1,4 +1,4 @@
-"""The same network in float32."""
+"""Conversion of networks to float32."""
 
 from typing import Any
 
@@ -8,26 +8,26 @@ HALF = frozenset({"float16", "bfloat16", "mixed_float16", "mixed_bfloat16"})
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """`model` itself if it computes in float32, else its twin that does, with the same weights.
+    """Returns `model` itself if it computes in float32, else a float32 copy with the same weights.
 
-    TFLite has no builtin convolution in half precision, and an artifact should give the same answer wherever it runs.
+    TFLite has no builtin convolution in half precision, and an artifact should have the same outputs on all devices.
     """
     config = model.get_config()
     single = _single(config)
     if single == config:
         return model
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")  # of layers that a layer makes for itself the configuration says nothing
+    keras.config.set_dtype_policy("float32")  # for nested layers that are not part of the config
     try:
-        twin = model.__class__.from_config(single)
+        copy = model.__class__.from_config(single)
     finally:
         keras.config.set_dtype_policy(policy)
-    twin.set_weights(model.get_weights())
-    return twin
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _single(config: Any) -> Any:
-    """A Keras configuration in which every half-precision policy is float32."""
+    """Returns a Keras config with every half-precision policy replaced by float32."""
     if isinstance(config, dict):
         return {key: _policy(value) if key == "dtype" else _single(value) for key, value in config.items()}
     if isinstance(config, list | tuple):

@@ -1,4 +1,4 @@
-"""The SavedModel: a network that TensorFlow runs without tfseg and without Keras."""
+"""Export as a SavedModel, which TensorFlow runs without tfseg and Keras."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from tfseg.exporting.signatures import Endpoints, Signatures
 
 
 def write_saved_model(model: keras.Model, folder: Path, size: tuple[int, int] | None = None) -> None:
-    """Writes `model` with every signature of `Signatures` into `folder`; the network sees images at `size`."""
+    """Writes `model` with all signatures of `Signatures` to `folder`; images are resized to `size`, if given."""
     write_endpoints(folder, Signatures(model, (None, None, None), size).endpoints())
 
 
 def write_endpoints(folder: Path, endpoints: Endpoints) -> None:
-    """A SavedModel of the named functions, each of one input, and of the variables that they use.
+    """Writes a SavedModel of the given functions, with one input each, and of the variables that they use.
 
-    Nothing else of the model goes in: its tree of layers would make the file larger and writing it three times slower.
+    The object graph of the model's layers is not saved: it would make the file larger and saving three times slower.
     """
     functions = {
         name: tf.function(function, [specification], autograph=False).get_concrete_function()

@@ -1,4 +1,4 @@
-"""What an exported network can be asked: a mask and its confidence, a PNG for a JPEG, or all probabilities."""
+"""Serving signatures of an exported network: mask and confidence, PNG masks of encoded images, probabilities."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from tfseg.images import decode_image
 from tfseg.ops.resize import resize
 
 DECODABLE = (1, 3, 4)
-"""Channel counts that a JPEG or PNG can be decoded to."""
+"""Numbers of channels of decoded JPEG and PNG files."""
 
 Outputs = dict[str, tf.Tensor]
 Endpoints = dict[str, tuple[Callable[[tf.Tensor], Outputs], tf.TensorSpec]]
@@ -18,14 +18,14 @@ Size = tuple[int, int]
 
 
 class Signatures:
-    """The functions that an artifact of `model` serves. Images are uint8 (or float32, 0..255).
+    """Functions of the serving signatures of a model. Images are uint8, or float32 in 0..255.
 
     Args:
-        model: a float32 Functional model from one image to logits `[batch, height, width, classes]`.
-        shape: batch, height and width of the images, None for those that are free; without it the functions compute
-            outside a graph, as Keras does.
-        size: height and width at which the network sees every image, as `inference.size` says; its probabilities are
-            resized back, and classes taken from those. By default each image at its own size.
+        model: Functional Keras model in float32 from an image to logits `[batch, height, width, classes]`.
+        shape: Tuple of batch, height and width of the images, each an integer or None. If not given, the functions
+            are executed eagerly.
+        size: Height and width to resize images to (`inference.size`). The probabilities are resized back before the
+            argmax. Defaults to native resolution.
     """
 
     def __init__(
@@ -39,16 +39,16 @@ class Signatures:
         self.channels = int(model.inputs[0].shape[-1])
         self.classes = int(model.outputs[0].shape[-1])
         self._network: Callable[[tf.Tensor], tf.Tensor] = self._computed
-        if shape is not None:  # one graph that all signatures share: tracing is what takes long
+        if shape is not None:  # one graph for all signatures, because tracing is slow
             image = tf.TensorSpec((*shape, self.channels), tf.float32, name="image")
             self._network = tf.function(self._computed, [image], autograph=False)
 
     def _computed(self, image: tf.Tensor) -> tf.Tensor:
-        seen = image if self.size is None else tf.round(resize(image, self.size))  # bytes, as `predict` rounds them
-        return tf.cast(self.model(tf.cast(seen, self.model.inputs[0].dtype), training=False), tf.float32)
+        resized = image if self.size is None else tf.round(resize(image, self.size))  # rounded as in `predict`
+        return tf.cast(self.model(tf.cast(resized, self.model.inputs[0].dtype), training=False), tf.float32)
 
     def scores(self, image: tf.Tensor) -> tf.Tensor:
-        """The logits of each pixel; of a network with a size of its own the probabilities, resized back."""
+        """Computes the logits of each pixel or, with `size`, the probabilities, resized back."""
         image = tf.cast(image, tf.float32)
         logits = self._network(image)
         if self.size is None:
@@ -57,14 +57,14 @@ class Signatures:
         return resize(tf.nn.softmax(logits), (height, width))
 
     def mask(self, scores: tf.Tensor) -> tf.Tensor:
-        """The best class of each pixel, in the narrowest type that holds every class: uint8, past 256 classes uint16.
+        """Computes the class ids: uint8, or uint16 with more than 256 classes.
 
-        Taken from the logits: softmax rounds two large ones to the same probability.
+        The argmax is that of the logits, because softmax may round two large ones to the same probability.
         """
         return tf.cast(tf.argmax(scores, -1, output_type=tf.int32), np.min_scalar_type(self.classes - 1))
 
     def normalized(self, scores: tf.Tensor) -> tf.Tensor:
-        """The probabilities of `scores`."""
+        """Computes the probabilities from `scores`."""
         return tf.nn.softmax(scores) if self.size is None else scores
 
     def serving_default(self, image: tf.Tensor) -> Outputs:
@@ -75,9 +75,9 @@ class Signatures:
         return {"probabilities": self.normalized(self.scores(image))}
 
     def serving_bytes(self, encoded: tf.Tensor) -> Outputs:
-        """Files to index PNGs, one image at a time since their sizes may differ.
+        """Computes PNG masks of encoded images, one image at a time because sizes may differ.
 
-        The suffix of the output's name makes TF Serving's REST interface encode it in base 64.
+        The suffix `_bytes` of the output's name makes TF Serving's REST API encode it in base64.
         """
 
         def one(contents: tf.Tensor) -> tf.Tensor:
@@ -87,7 +87,7 @@ class Signatures:
         return {"mask_png_bytes": tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec((), tf.string))}
 
     def endpoints(self) -> Endpoints:
-        """Name to function and input of every signature of a SavedModel, for any number of images of any size."""
+        """Returns function and input spec of each signature of a SavedModel, for any batch size and image size."""
         image = tf.TensorSpec((None, None, None, self.channels), tf.uint8, name="image")
         endpoints: Endpoints = {
             "serving_default": (self.serving_default, image),
@@ -99,11 +99,11 @@ class Signatures:
 
 
 def decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
-    """An image file as training and prediction read it, uint8 `[height, width, channels]`.
+    """Decodes an image file as in training and prediction, to uint8 `[height, width, channels]`.
 
     Raises:
-        tf.errors.InvalidArgumentError: the file is broken, or of a kind that is not supported.
+        tf.errors.InvalidArgumentError: If the file is corrupt or its format is not supported.
     """
-    image, fault = decode_image(contents, channels)
-    with tf.control_dependencies([tf.debugging.Assert(tf.equal(fault, ""), [fault])]):
+    image, problem = decode_image(contents, channels)
+    with tf.control_dependencies([tf.debugging.Assert(tf.equal(problem, ""), [problem])]):
         return tf.identity(image)

@@ -1,4 +1,4 @@
-"""What to export, and how exactly it has to agree with the model."""
+"""Export settings of a pipeline."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -17,27 +17,27 @@ Side = Annotated[int, Field(ge=1)]
 
 @spec
 class Tflite:
-    """A float32 TFLite file of one image size and batch 1, of builtin operations only."""
+    """Float32 TFLite file with a fixed image size and batch 1, and with builtin operations only."""
 
     size: tuple[Side, Side] | None = None
-    """Height and width of its input; by default those of the first image that the export is compared on."""
+    """Height and width of the input. Defaults to `inference.size`, or to the size of the first image compared."""
 
 
 @spec
 class Export:
-    """Which artifacts are written beside the SavedModel, and what they are held to."""
+    """Artifacts to write besides the SavedModel, and the tolerance of their comparison with the model."""
 
     tflite: Tflite | None = Tflite()
-    """The TFLite file; null for none."""
+    """TFLite file; null for none."""
     examples: Annotated[int, Field(ge=1)] = 2
-    """On how many images of the validation split each artifact is compared with the model."""
+    """Number of validation images on which each artifact is compared with the model."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-3
-    """The largest difference of a probability that passes. The default lies between what rounding in float32 was
-    measured to do (1e-4 with logits of 300, 1e-5 with usual ones) and the mildest of faults (1e-2: a resize of the
-    other convention). No pixel may change its class whose two best are more than twice this apart."""
+    """Maximum difference of a probability. The default lies between measured float32 rounding errors (1e-4 with logits
+    of 300, 1e-5 with usual ones) and the smallest actual error (1e-2: a resize with the other convention). The class of
+    a pixel may differ only if its two highest probabilities differ by at most twice this value."""
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
-        """What cannot be exported of the network, each as (path, message)."""
+        """Yields the artifacts that the network does not support, as (path, message)."""
         lattices = [
             layer.name
             for layer in layers_within(model)
@@ -46,7 +46,7 @@ class Export:
         if self.tflite is not None and lattices:
             yield (
                 ("tflite",),
-                f"TFLite has no operations for the lattice of a CRF. Set the kernel of {listed(lattices)} to "
+                f"TFLite has no operations for the permutohedral lattice. Set the kernel of {listed(lattices)} to "
                 "convolutional, or this to null to export the SavedModel alone. Received: a TFLite file, which is the "
                 "default",
             )

@@ -1,4 +1,4 @@
-"""The TFLite file: one size, batch 1, float32, builtin operations only."""
+"""Export as a TFLite file: fixed size, batch 1, float32, builtin operations only."""
 
 import re
 from collections import defaultdict
@@ -21,13 +21,13 @@ SIGNATURE = "probabilities"
 
 
 def write_tflite(model: keras.Model, path: Path, size: tuple[int, int]) -> None:
-    """Converts `model` at one image size (height, width): `image` float32 0..255 to `probabilities`.
+    """Converts `model` for one image size (height, width), from `image`, float32 in 0..255, to `probabilities`.
 
-    A SavedModel of that size stands between, because only from there does the converter fold the variables into the
-    operations and keep the signature's names.
+    The conversion goes through a SavedModel of that size: only then does the converter fold the variables into the
+    operations and keep the names of the signature.
     """
     signatures = Signatures(model, shape=(1, *size))
-    image = tf.TensorSpec((1, *size, signatures.channels), tf.float32, name="image")  # of the size the network sees
+    image = tf.TensorSpec((1, *size, signatures.channels), tf.float32, name="image")
     with TemporaryDirectory(prefix=".static-", dir=path.parent) as folder, redirected():
         write_endpoints(Path(folder), {SIGNATURE: (signatures.probabilities, image)})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
@@ -36,54 +36,54 @@ def write_tflite(model: keras.Model, path: Path, size: tuple[int, int]) -> None:
             contents = converter.convert()
         except ConverterError as error:
             graph = tf.function(signatures.probabilities, [image], autograph=False).get_concrete_function().graph
-            raise ExportError(_refused(error, graph, [layer.name for layer in model.layers])) from error
-    if foreign := [name for name in operations(contents) if not hasattr(schema.BuiltinOperator, name)]:
-        raise ExportError(_not_builtin(foreign))
+            raise ExportError(_conversion_problem(error, graph, [layer.name for layer in model.layers])) from error
+    if custom := [name for name in operations(contents) if not hasattr(schema.BuiltinOperator, name)]:
+        raise ExportError(_not_builtin(custom))
     path.write_bytes(contents)
 
 
 def operations(contents: bytes) -> tuple[str, ...]:
-    """The operations of a TFLite file in the order in which they run; a custom one by its own name."""
+    """Returns the names of a TFLite file's operations in execution order, custom operations included."""
     model = schema.Model.GetRootAs(contents, 0)
-    words = [_word(model.OperatorCodes(index)) for index in range(model.OperatorCodesLength())]
+    names = [_operation_name(model.OperatorCodes(index)) for index in range(model.OperatorCodesLength())]
     graphs = [model.Subgraphs(index) for index in range(model.SubgraphsLength())]
-    return tuple(words[graph.Operators(i).OpcodeIndex()] for graph in graphs for i in range(graph.OperatorsLength()))
+    return tuple(names[graph.Operators(i).OpcodeIndex()] for graph in graphs for i in range(graph.OperatorsLength()))
 
 
-def _word(code: schema.OperatorCode) -> str:
-    """A custom operation has a name of its own."""
+def _operation_name(code: schema.OperatorCode) -> str:
     custom = code.CustomCode()
     return custom.decode() if custom else kind_of(code)
 
 
-def _refused(error: ConverterError, graph: tf.Graph, layers: Iterable[str]) -> str:
-    """What the converter's error means: which operation, of which layers, is not TFLite's."""
-    found = sorted({fault.operator.name.removeprefix("tf.") for fault in error.errors} - {""})
-    if not found:
+def _conversion_problem(error: ConverterError, graph: tf.Graph, layers: Iterable[str]) -> str:
+    """Returns the message for a converter error: the unsupported operations and their layers."""
+    unsupported = sorted({each.operator.name.removeprefix("tf.") for each in error.errors} - {""})
+    if not unsupported:
         return f"the TFLite converter failed: {first_line(error)}"
-    places = _places(graph, set(layers))
-    return _not_builtin(f"{name} (layers {', '.join(sorted(places[name]))})" for name in found)
+    used_by = _layers_by_operation(graph, set(layers))
+    return _not_builtin(f"{name} (layers {', '.join(sorted(used_by[name]))})" for name in unsupported)
 
 
-def _places(graph: tf.Graph, layers: set[str]) -> Mapping[str, set[str]]:
-    """Operation to the layers that use it. The converter itself names the first place only."""
+def _layers_by_operation(graph: tf.Graph, layers: set[str]) -> Mapping[str, set[str]]:
+    """Returns the layers that use each operation. The converter's error has only the first of them."""
     definition = graph.as_graph_def()
-    places = defaultdict(set)
+    used_by = defaultdict(set)
     for part in (definition.node, *(function.node_def for function in definition.library.function)):
         for node in part:
-            places[node.op].add(_layer(node.name, layers))
-    return places
+            used_by[node.op].add(_layer(node.name, layers))
+    return used_by
 
 
-def _not_builtin(found: Iterable[str]) -> str:
+def _not_builtin(operations: Iterable[str]) -> str:
     return (
-        f"no TFLite file can be written: it may hold builtin operations only, and the model needs {', '.join(found)}. "
-        "Build the network without these, or set export.tflite=null to export the SavedModel alone."
+        "the model cannot be converted to TFLite with builtin operations only: it needs "
+        f"{', '.join(operations)}. Build the network without these, or set export.tflite=null to export the SavedModel "
+        "alone."
     )
 
 
 def _layer(scope: str, layers: set[str]) -> str:
-    """The layer in a name such as `functional_1/pool1_1/MaxPool`; TensorFlow counts repeated scopes with a suffix."""
+    """Returns the layer in a name such as `functional_1/pool1_1/MaxPool`. Repeated scopes have a numeric suffix."""
     for part in scope.split("/"):
         for name in (re.sub(r"_\d+$", "", part), part):
             if name in layers:

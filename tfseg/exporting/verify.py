@@ -1,4 +1,4 @@
-"""The gate: an artifact is loaded in an isolated process and has to answer as the model does."""
+"""Verification of artifacts: their outputs, computed in an isolated process, are compared with those of the model."""
 
 import io
 import os
@@ -18,30 +18,32 @@ from tfseg.exporting.signatures import DECODABLE, Signatures
 
 ISOLATED_WORKER = Path(__file__).with_name("isolated_worker.py")
 ORIENTATION = 0x0112
-"""The tag of EXIF."""
+"""EXIF tag of the orientation."""
 SMALL = (97, 129)
-"""Sides of a small odd crop: it shows that sizes may vary, in a batch of two, at little cost."""
+"""Height and width of the small, odd-sized crops that test other sizes and a batch of two."""
 
 Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far an artifact's answers lie from the model's."""
+    """Comparison of an artifact's outputs with those of the model."""
 
     artifact: str
-    """SavedModel or TFLite."""
+    """Kind of artifact: SavedModel or TFLite file."""
     images: int
+    """Number of images."""
     pixels: int
+    """Number of pixels."""
     mask_agreement: float
-    """The share of all pixels whose class is the same."""
+    """Fraction of pixels with the same class."""
     wrong: int
-    """How many pixels differ though the model's two best classes are clearly apart there."""
+    """Number of pixels with another class that the tolerance does not explain."""
     largest_difference: float
-    """Of any probability of any pixel."""
+    """Largest absolute difference of a probability."""
 
     def passes(self, tolerance: float) -> bool:
-        """Whether nothing is wrong. A difference that is not a number passes nothing."""
+        """Returns whether the artifact matches the model. A NaN difference does not."""
         return self.wrong == 0 and self.largest_difference <= tolerance
 
     def __str__(self) -> str:
@@ -51,60 +53,67 @@ class Comparison:
         )
 
 
-def questions(images: Sequence[np.ndarray], channels: int, size: tuple[int, int] | None) -> dict[str, np.ndarray]:
-    """The image batches and files that the model and its artifacts are asked about.
+def comparison_inputs(
+    images: Sequence[np.ndarray], channels: int, size: tuple[int, int] | None
+) -> dict[str, np.ndarray]:
+    """Returns the image batches and encoded files on which the artifacts are compared with the model.
 
-    Each image at its own size; a batch of two small crops of odd size; the first and a small one as PNG files, and a
-    JPEG that a camera took upright, in one batch, where files have that many channels; each image at the TFLite file's
-    size, if there is one.
+    They are: each image at its own size; a batch of two small, odd-sized crops; if the number of channels can be
+    encoded, one batch of files, PNGs of the first image and of a crop and a JPEG with an EXIF rotation; and each image
+    at the size of the TFLite file, if there is one.
     """
     small = images[0][: SMALL[0], : SMALL[1]]
-    asked = {f"saved/{index}": image[None] for index, image in enumerate(images)}
-    asked[f"saved/{len(images)}"] = np.stack([small, small[::-1, ::-1]])
+    inputs = {f"saved/{index}": image[None] for index, image in enumerate(images)}
+    inputs[f"saved/{len(images)}"] = np.stack([small, small[::-1, ::-1]])
     if channels in DECODABLE:
         for index, image in enumerate((images[0], small)):
-            asked[f"encoded/{index}"] = np.frombuffer(tf.io.encode_png(image).numpy(), np.uint8)
+            inputs[f"encoded/{index}"] = np.frombuffer(tf.io.encode_png(image).numpy(), np.uint8)
         if channels != 4:
-            asked["encoded/2"] = np.frombuffer(_turned(tf.io.encode_jpeg(small).numpy()), np.uint8)
+            inputs["encoded/2"] = np.frombuffer(_with_rotation(tf.io.encode_jpeg(small).numpy()), np.uint8)
     if size is not None:
-        asked |= {f"tflite/{index}": _sampled(image, size)[None] for index, image in enumerate(images)}
-    return asked
+        inputs |= {f"tflite/{index}": _sampled(image, size)[None] for index, image in enumerate(images)}
+    return inputs
 
 
-def expectations(model: keras.Model, asked: Arrays, seen: tuple[int, int] | None = None) -> dict[str, np.ndarray]:
-    """The model's own answers to every question: `<key>/mask` and `<key>/probabilities`.
+def expected_outputs(
+    model: keras.Model, inputs: Arrays, inference_size: tuple[int, int] | None = None
+) -> dict[str, np.ndarray]:
+    """Computes the outputs of the model for all inputs: `<key>/mask` and `<key>/probabilities`.
 
-    `seen` is the size at which the network of the SavedModel sees every image, if there is one.
+    Inputs of the SavedModel are resized to `inference_size`, if given.
 
-    On the processor, as the isolated worker computes: a GPU multiplies float32 with a mantissa of 10 bits unless told
-    otherwise, which is a matter of the device and none of the artifact.
+    The outputs are computed on the CPU, as in the isolated process: by default, GPUs multiply float32 with a mantissa
+    of 10 bits (TF32).
     """
     masks, expected = {}, {}
     with tf.device("CPU:0"):
-        for key, question in asked.items():
-            signatures = Signatures(model, size=None if key.startswith("tflite/") else seen)
-            scores = signatures.scores(tf.constant(_decoded(key, question, signatures.channels)))
+        for key, value in inputs.items():
+            signatures = Signatures(model, size=None if key.startswith("tflite/") else inference_size)
+            scores = signatures.scores(tf.constant(_decoded(key, value, signatures.channels)))
             masks[f"{key}/mask"] = signatures.mask(scores).numpy()
             expected[f"{key}/probabilities"] = signatures.normalized(scores).numpy()
     if not all(np.isfinite(probabilities).all() for probabilities in expected.values()):
         raise ExportError(
-            "the model itself gives probabilities that are not finite, so that nothing can be compared with them. "
-            "Export a checkpoint from before the training went wrong."
+            "the model's probabilities are not finite, so that artifacts cannot be compared with it. "
+            "Export a checkpoint from before the training diverged."
         )
     return masks | expected
 
 
-def ask(saved_model: Path, tflite: Path | None, asked: Arrays) -> dict[str, np.ndarray]:
-    """The artifacts' answers, from a process that cannot import tfseg and sees no GPU (this one may have filled it)."""
+def run_artifacts(saved_model: Path, tflite: Path | None, inputs: Arrays) -> dict[str, np.ndarray]:
+    """Computes the outputs of the artifacts in a process that cannot import tfseg.
+
+    It runs on the CPU, because this process may have allocated all GPU memory.
+    """
     buffer = io.BytesIO()
-    np.savez(buffer, **asked)  # type: ignore[arg-type]
+    np.savez(buffer, **inputs)  # type: ignore[arg-type]
     command = [sys.executable, "-P", str(ISOLATED_WORKER), str(saved_model), *([str(tflite)] if tflite else [])]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, input=buffer.getvalue(), capture_output=True, env=environment, check=False)
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise ExportError(
-            "the export cannot be used without tfseg: a process of its own failed to load and run it "
+            "the export cannot be used without tfseg: an isolated process failed to load and run it "
             f"(exit code {done.returncode}): {''.join(last)}"
         )
     with np.load(io.BytesIO(done.stdout)) as archive:
@@ -112,56 +121,64 @@ def ask(saved_model: Path, tflite: Path | None, asked: Arrays) -> dict[str, np.n
 
 
 def compare(
-    artifact: str, prefixes: tuple[str, ...], expected: Arrays, answers: Arrays, tolerance: float
+    artifact: str, prefixes: tuple[str, ...], expected: Arrays, outputs: Arrays, tolerance: float
 ) -> Comparison:
-    """Holds the answers to every question that starts with one of `prefixes` against what was expected.
+    """Compares the outputs of an artifact with the expected ones, for all keys that start with one of `prefixes`.
 
-    A class is wrong only where the model's two best probabilities are more than twice `tolerance` apart: closer ones
-    may change places without either having moved by more than `tolerance`. So no threshold on the share of agreeing
-    pixels would be right for a model that is undecided in many places, and past that margin not one pixel may differ.
+    A class counts as wrong only if the model's two highest probabilities differ by more than twice `tolerance`: if they
+    are closer, their order may change although neither differs by more than `tolerance`. A threshold on the mask
+    agreement would reject a model with many such pixels. Beyond that margin no pixel may differ.
 
     Raises:
-        ExportError: an answer has another shape than the question.
+        ExportError: If an output has an unexpected shape.
     """
     keys = [key.removesuffix("/mask") for key in expected if key.startswith(prefixes) and key.endswith("/mask")]
-    same, wrong, largest = zip(*(_tally(artifact, key, expected, answers, tolerance) for key in keys), strict=True)
+    same, wrong, largest = zip(
+        *(_compare_key(artifact, key, expected, outputs, tolerance) for key in keys), strict=True
+    )
     pixels = sum(expected[f"{key}/mask"].size for key in keys)
     images = sum(len(expected[f"{key}/mask"]) for key in keys)
     return Comparison(artifact, images, pixels, sum(same) / pixels, sum(wrong), float(np.max(largest)))
 
 
-def _tally(artifact: str, key: str, expected: Arrays, answers: Arrays, tolerance: float) -> tuple[int, int, float]:
-    """For one question: how many classes are the same, how many wrong, and the largest difference of a probability."""
+def _compare_key(
+    artifact: str, key: str, expected: Arrays, outputs: Arrays, tolerance: float
+) -> tuple[int, int, float]:
+    """Returns the numbers of equal and of wrong classes and the largest difference of a probability for one key."""
     probabilities, mask = expected[f"{key}/probabilities"], expected[f"{key}/mask"]
     second, first = np.moveaxis(np.partition(probabilities, -2)[..., -2:], -1, 0)
     exact = {"confidence": first, "probabilities": probabilities}
-    found = {name: answers[f"{key}/{name}"] for name in ("mask", *exact) if f"{key}/{name}" in answers}
-    for name, answer in found.items():
-        _check_shape(artifact, name, answer.shape, probabilities.shape if name == "probabilities" else mask.shape)
-    same = found["mask"] == mask if "mask" in found else found["probabilities"].argmax(-1) == probabilities.argmax(-1)
-    largest = [np.abs(found[name] - exact[name]).max() for name in exact if name in found]
+    received = {name: outputs[f"{key}/{name}"] for name in ("mask", *exact) if f"{key}/{name}" in outputs}
+    for name, value in received.items():
+        _check_shape(artifact, name, value.shape, probabilities.shape if name == "probabilities" else mask.shape)
+    same = (
+        received["mask"] == mask
+        if "mask" in received
+        else received["probabilities"].argmax(-1) == probabilities.argmax(-1)
+    )
+    largest = [np.abs(received[name] - exact[name]).max() for name in exact if name in received]
     return int(same.sum()), int((~same & (first - second > 2 * tolerance)).sum()), float(np.max([0.0, *largest]))
 
 
 def _check_shape(artifact: str, name: str, received: tuple[int, ...], expected: tuple[int, ...]) -> None:
     if received != expected:
         raise ExportError(
-            f"the {artifact} gives `{name}` of another shape than the model: received {received}, expected {expected}. "
-            "A layer of the network has probably fixed the size of image or batch."
+            f"the output `{name}` of the {artifact} has another shape than that of the model: received {received}, "
+            f"expected {expected}. A layer of the network probably fixes the image or batch size."
         )
 
 
-def _decoded(key: str, question: np.ndarray, channels: int) -> np.ndarray:
-    """The image batch of a question: an encoded file is decoded, by Pillow and not as the artifact does it."""
+def _decoded(key: str, value: np.ndarray, channels: int) -> np.ndarray:
+    """Returns the image batch of an input. Encoded files are decoded by Pillow, independently of the artifact."""
     if not key.startswith("encoded/"):
-        return question
-    with Image.open(io.BytesIO(question.tobytes())) as picture:
-        pixels = np.asarray(ImageOps.exif_transpose(picture))
+        return value
+    with Image.open(io.BytesIO(value.tobytes())) as image:
+        pixels = np.asarray(ImageOps.exif_transpose(image))
     return pixels.reshape((1, *pixels.shape[:2], channels))
 
 
-def _turned(jpeg: bytes) -> bytes:
-    """The file with the note of a camera that was held upright: EXIF orientation 6, behind the first marker."""
+def _with_rotation(jpeg: bytes) -> bytes:
+    """Adds the EXIF orientation 6 (rotated by 90 degrees) after the first marker of a JPEG file."""
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     block = exif.tobytes()
@@ -169,6 +186,6 @@ def _turned(jpeg: bytes) -> bytes:
 
 
 def _sampled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`image` at another size by picking pixels: to compare on, it need not look good."""
+    """Resizes `image` by sampling pixels."""
     rows, columns = (np.arange(side) * given // side for side, given in zip(size, image.shape, strict=False))
     return image[rows][:, columns]

@@ -1,4 +1,4 @@
-"""Numbered versions of an artifact, as TF Serving wants them: the whole of one, or nothing."""
+"""Numbered versions of a model, as for TF Serving, written atomically."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,12 +12,12 @@ from tfseg.errors import ExportError, first_line
 
 @contextmanager
 def new_version(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Yields `(staged, final)`: a folder to write to, and the next free `folder/<number>` that it becomes at the end.
+    """Yields `(staged, final)`: a temporary folder to write to, and the next version `folder/<number>` it is moved to.
 
-    After an error earlier versions are as they were, and folders that were made on the way are gone.
+    After an error, earlier versions are unchanged and the folders created are removed.
 
     Raises:
-        ExportError: the folder cannot be written to, or is full.
+        ExportError: If the folder cannot be written or the disk is full.
     """
     final = folder / str(max(_numbers(folder), default=0) + 1)
     made = [parent for parent in final.parents if not parent.exists()]
@@ -29,7 +29,7 @@ def new_version(folder: Path) -> Iterator[tuple[Path, Path]]:
         raise ExportError(_unwritten(final, error)) from error
     finally:
         for parent in made:
-            with suppress(OSError):  # not empty: the version is there
+            with suppress(OSError):  # not empty if the export succeeded
                 parent.rmdir()
 
 
@@ -39,15 +39,15 @@ def _numbers(folder: Path) -> Iterator[int]:
 
 def _unwritten(final: Path, error: Exception) -> str:
     if final.exists():
-        return f"{final}: appeared while this export was running, and was left as it is. Run the export again."
+        return f"{final}: was created by another process during this export, and was not changed. Rerun the export."
     return (
-        f"{final}: cannot be written ({_reason(error)}); nothing was left behind and earlier versions are as they "
-        "were. Make room or choose another folder with --output."
+        f"{final}: cannot be written ({_reason(error)}); earlier versions are unchanged. Free disk space or choose "
+        "another folder with --output."
     )
 
 
 def _reason(error: Exception) -> str:
-    """What the system said; TensorFlow puts its operation and a temporary path around it."""
+    """Returns the system's message, without the operation and temporary path that TensorFlow adds."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return first_line(error).rsplit("; ", 1)[-1].split(" [Op:")[0]

@@ -1,4 +1,4 @@
-"""A trained network put to use: images in, masks out."""
+"""Inference with a trained network: images in, masks out."""
 
 from tfseg.inference.crf import Crf
 from tfseg.inference.ensemble import Ensemble

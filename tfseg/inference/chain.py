@@ -1,8 +1,8 @@
-"""What is done around a network for one image: links, each laid over another one.
+"""Inference steps around a network, as a chain of links.
 
-A link answers twice: `scores`, of the network alone and before the softmax, and `probabilities`, of the chain so far.
-Both take an image, uint8 `[height, width, channels]`, and what files of boxes call it, and give float32
-`[height, width, classes]` at the image's own size.
+Each link has two methods: `scores`, the logits of the network alone, and `probabilities`, the output of the chain up to
+this link. Both take an image, uint8 `[height, width, channels]`, and its name in box files, and return float32
+`[height, width, classes]` at the size of the image.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,134 +23,134 @@ Size = tuple[int, int]
 
 
 class Link(Protocol):
-    """A part of the chain."""
+    """Protocol of the links of a chain."""
 
     def scores(self, image: np.ndarray, name: str | None) -> np.ndarray:
-        """Of the network alone, before the softmax.
+        """Returns the logits of the network alone.
 
         Raises:
-            RunError: the network's file gives probabilities only.
+            RunError: If the file of the network outputs probabilities only.
         """
 
     def probabilities(self, image: np.ndarray, name: str | None) -> np.ndarray:
-        """Of the chain up to this link."""
+        """Returns the probabilities of the chain up to this link."""
 
 
 class WholeImage:
-    """The network sees the whole image, at the image's size or at a given one.
+    """Applies the network to the whole image, at the size of the image or at a given size.
 
     Args:
-        engine: the network.
-        size: height and width that it sees images at; None: their own.
+        engine: Engine that runs the network.
+        size: Height and width to resize images to, or None for native resolution.
     """
 
     def __init__(self, engine: Engine, size: Size | None) -> None:
         self.engine = engine
         self.size = size
 
-    def sees(self, size: Size) -> bool:
-        """Whether it sees images of that height and width as they are."""
+    def is_native(self, size: Size) -> bool:
+        """Returns whether images of this height and width are not resized."""
         return self.size in (None, size)
 
     def scores(self, image: np.ndarray, name: str | None) -> np.ndarray:
-        scoring = scored(self.engine)
-        return self.back(scoring.scores(self.seen(image)), image)
+        engine = with_scores(self.engine)
+        return self.resize_output(engine.scores(self.resize_input(image)), image)
 
     def probabilities(self, image: np.ndarray, name: str | None) -> np.ndarray:
-        return self.back(self.engine.probabilities(self.seen(image)), image)
+        return self.resize_output(self.engine.probabilities(self.resize_input(image)), image)
 
-    def seen(self, image: np.ndarray) -> np.ndarray:
-        """The image as the network sees it, `[1, height, width, channels]`."""
-        return image[None] if self.sees(image.shape[:2]) else resized(image[None], self.size)
+    def resize_input(self, image: np.ndarray) -> np.ndarray:
+        """Returns the input of the network, `[1, height, width, channels]`."""
+        return image[None] if self.is_native(image.shape[:2]) else resized(image[None], self.size)
 
-    def back(self, found: np.ndarray, image: np.ndarray) -> np.ndarray:
-        """What the network found, at the size of the image."""
-        return found[0] if self.sees(image.shape[:2]) else resized(found, image.shape[:2])[0]
+    def resize_output(self, outputs: np.ndarray, image: np.ndarray) -> np.ndarray:
+        """Returns an output of the network at the size of the image."""
+        return outputs[0] if self.is_native(image.shape[:2]) else resized(outputs, image.shape[:2])[0]
 
 
 class McSamples(WholeImage):
-    """The mean of several passes with dropout that stays on; `scores` are of one pass without.
+    """Averages the probabilities of several passes with MC dropout; `scores` are those of one pass without dropout.
 
     Args:
-        engine: the network; it must answer otherwise from pass to pass.
-        size: as of `Whole`.
-        samples: how many passes.
-        seed: what they draw from. Each image is seen by the same ones.
+        engine: Engine that runs a network with MC dropout.
+        size: As for `WholeImage`.
+        samples: Integer, number of passes.
+        seed: Integer, random seed of the passes. All images get the same dropout masks.
 
     Raises:
-        RunError: the network answers the same every time.
+        RunError: If the network is deterministic.
     """
 
     def __init__(self, engine: Engine, size: Size | None, samples: int, seed: int) -> None:
         super().__init__(engine, size)
-        self.sampler, self.samples, self.seed = _stochastic(engine, samples), samples, seed
+        self.sampler, self.samples, self.seed = _with_dropout(engine, samples), samples, seed
 
     def probabilities(self, image: np.ndarray, name: str | None) -> np.ndarray:
         return self.with_uncertainty(image)[0]
 
     def with_uncertainty(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The mean, and float32 `[height, width]`: the variance of the passes, averaged over the classes."""
+        """Returns the mean, and the variance over the passes averaged over classes, float32 `[height, width]`."""
         return mean_and_uncertainty(self._passes(image))
 
     def _passes(self, image: np.ndarray) -> Iterator[np.ndarray]:
-        for found in self.sampler.passes(self.seen(image), self.samples, self.seed):
-            yield self.back(found, image)
+        for probabilities in self.sampler.passes(self.resize_input(image), self.samples, self.seed):
+            yield self.resize_output(probabilities, image)
 
 
 class ProposalScores:
-    """The network sees boxes of the image one by one.
+    """Applies the network to boxes of the image, and merges their scores.
 
     Args:
-        engine: the network.
-        proposals: which boxes, and how their scores meet.
+        engine: Engine that runs the network.
+        proposals: Proposals, the boxes and the merge rule.
 
     Raises:
-        RunError: the network's file gives probabilities only, or it is fixed to another size.
+        RunError: If the file of the network outputs probabilities only, or its input has another fixed size.
     """
 
     def __init__(self, engine: Engine, proposals: Proposals) -> None:
-        self.engine, self.by_boxes = scored(engine), proposals.open()
+        self.engine, self.merge_boxes = with_scores(engine), proposals.open()
         if engine.size not in (None, (proposals.size, proposals.size)):
             height, width = engine.size
             raise RunError(
-                f"inference.proposals.size: the network sees images of {height}x{width} (height x width) only, and "
-                f"boxes are resized to squares. Received: {proposals.size}."
+                f"inference.proposals.size: the input of the network is fixed to {height}x{width} (height x width), "
+                f"and boxes are resized to squares. Received: {proposals.size}."
             )
 
     def scores(self, image: np.ndarray, name: str | None) -> np.ndarray:
-        return self.by_boxes(image, self.engine.scores, self.engine.classes, name)
+        return self.merge_boxes(image, self.engine.scores, self.engine.classes, name)
 
     def probabilities(self, image: np.ndarray, name: str | None) -> np.ndarray:
         return softmax(self.scores(image, name))
 
 
 class EnsembleScores:
-    """Two networks answer together.
+    """Combines two networks; `scores` are those of the first network.
 
     Args:
-        first: the first network's link, whose `scores` these are.
-        second: the other one's.
-        how: the rule by which their answers meet.
+        first: Link of the first network.
+        second: Link of the second network.
+        ensemble: Ensemble, the rule that combines them.
     """
 
-    def __init__(self, first: Link, second: Link, how: Ensemble) -> None:
-        self.first, self.second, self.how = first, second, how
+    def __init__(self, first: Link, second: Link, ensemble: Ensemble) -> None:
+        self.first, self.second, self.ensemble = first, second, ensemble
 
     def scores(self, image: np.ndarray, name: str | None) -> np.ndarray:
         return self.first.scores(image, name)
 
     def probabilities(self, image: np.ndarray, name: str | None) -> np.ndarray:
-        if self.how.merge == "mean_prob":
-            return self.how(self.first.probabilities(image, name), self.second.probabilities(image, name))
-        return softmax(self.how(self.first.scores(image, name), self.second.scores(image, name)))
+        if self.ensemble.merge == "mean_prob":
+            return self.ensemble(self.first.probabilities(image, name), self.second.probabilities(image, name))
+        return softmax(self.ensemble(self.first.scores(image, name), self.second.scores(image, name)))
 
 
 class CrfRefinement:
-    """A fully connected CRF over what another link gives.
+    """Refines the probabilities of a link by a fully connected CRF.
 
     Args:
-        link: what is refined.
-        crf: by which CRF.
+        link: Link to refine.
+        crf: Crf, the parameters.
     """
 
     def __init__(self, link: Link, crf: Crf) -> None:
@@ -163,37 +163,37 @@ class CrfRefinement:
         return self.crf(self.link.probabilities(image, name)[None], image[None])[0]
 
 
-def scored(engine: Engine) -> KerasEngine:
-    """`engine`, which can give scores.
+def with_scores(engine: Engine) -> KerasEngine:
+    """Returns `engine` if it has logits.
 
     Raises:
-        RunError: its file gives probabilities only.
+        RunError: If the file of the network outputs probabilities only.
     """
     if isinstance(engine, KerasEngine):
         return engine
     raise RunError(
-        "inference: proposals and the ensemble's score_product need scores before the softmax, and a SavedModel or a "
-        "TFLite file gives probabilities. Use the run directory or its .keras file, or set inference.proposals to null "
-        "and inference.ensemble.merge to mean_prob."
+        "inference: proposals and the ensemble's score_product need logits, and a SavedModel or a TFLite file outputs "
+        "probabilities. Use the run directory or its .keras file, or set inference.proposals to null and "
+        "inference.ensemble.merge to mean_prob."
     )
 
 
-def _stochastic(engine: Engine, samples: int) -> KerasEngine:
+def _with_dropout(engine: Engine, samples: int) -> KerasEngine:
     if isinstance(engine, KerasEngine) and engine.stochastic:
         return engine
     raise RunError(
-        "inference.samples: passes differ by dropout that stays on, and this network has none: a SavedModel, a TFLite "
-        "file, or a network without mc_dropout. Predict with the .keras file of one that has it, or set "
-        f"inference.samples to null. Received: {samples}"
+        "inference.samples: this network has no MC dropout: it is a SavedModel, a TFLite file, or a network without "
+        "mc_dropout. Predict with the .keras file of a network that has it, or set inference.samples to null. "
+        f"Received: {samples}"
     )
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """Over the last axis."""
+    """Computes the softmax over the last axis."""
     return np.asarray(keras.ops.softmax(scores))
 
 
 def resized(images: np.ndarray, size: Iterable[int] | None) -> np.ndarray:
-    """Bilinear; bytes are rounded to the nearest, which the cast back to bytes would not do."""
-    found = np.asarray(resize(images.astype(np.float32), size))
-    return np.rint(found).astype(np.uint8) if images.dtype == np.uint8 else found
+    """Resizes bilinearly. uint8 images are rounded to the nearest integer, where a cast would truncate."""
+    values = np.asarray(resize(images.astype(np.float32), size))
+    return np.rint(values).astype(np.uint8) if images.dtype == np.uint8 else values

@@ -1,4 +1,4 @@
-"""A fully connected CRF behind a trained network, as DeepLab v1 and v2 have it."""
+"""Fully connected CRF as post-processing, as in DeepLab v1 and v2."""
 
 from typing import Annotated, Self
 
@@ -18,38 +18,38 @@ Theta = Annotated[float, Field(gt=0)]
 ThetaGamma = Annotated[float, Field(gt=0, le=LARGEST_THETA_GAMMA)]
 Weight = Annotated[float, Field(ge=0, le=LARGEST_WEIGHT)]
 CHANNELS = (1, 3)
-"""Of images whose colors have a distance that the CRF's parameters were found for."""
+"""Numbers of image channels for which the published parameters are meaningful: gray and RGB."""
 KERNELS = ("bilateral_weight", "theta_alpha", "theta_beta", "spatial_weight", "theta_gamma")
-"""The fields without which there is no CRF."""
+"""Fields that are required unless `parameters` is set."""
 
 
 @spec
 class Crf:
-    """Which CRF: a published set of parameters, one's own, or a published set with some of one's own."""
+    """Parameters of a fully connected CRF: a published set, custom values, or a published set with custom values."""
 
     parameters: Annotated[str, Field(json_schema_extra={"enum": sorted(PARAMETERS)})] | None = None
-    """The name of a published set (`docs/crf.md`). Its values are those that are not given below."""
+    """Name of a published set of parameters (`docs/crf.md`). The fields below override its values."""
     bilateral_weight: Weight | None = None
-    """Of the kernel of places and colors."""
+    """Weight of the bilateral (appearance) kernel."""
     theta_alpha: Theta | None = None
-    """Its standard deviation in pixels."""
+    """Spatial standard deviation of the bilateral kernel, in pixels."""
     theta_beta: Theta | None = None
-    """Its standard deviation in intensities of 0 to 255."""
+    """Color standard deviation of the bilateral kernel, in intensities of 0 to 255."""
     spatial_weight: Weight | None = None
-    """Of the kernel of places alone."""
+    """Weight of the spatial (smoothness) kernel."""
     theta_gamma: ThetaGamma | None = None
-    """Its standard deviation in pixels."""
+    """Standard deviation of the spatial kernel, in pixels."""
     normalization: Normalization | None = None
-    """How the kernels' sums are normalized, without which weights mean nothing: by default as `parameters` was found
-    with, or else `symmetric`."""
+    """Normalization of the kernels, on which the meaning of the weights depends. Defaults to that of `parameters`, or
+    to `symmetric`."""
     iterations: Annotated[int, Field(ge=1)] = 10
-    """Of mean field."""
+    """Number of mean-field iterations."""
     prune: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Leaves out labels that no pixel of an image gives more than this probability: quicker where classes are many. By
-    default all stay."""
+    """Probability threshold: labels that exceed it at no pixel of an image are left out, which is faster with many
+    classes. By default all labels are kept."""
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _complete(self) -> Self:
         known = f"expected one of {', '.join(sorted(PARAMETERS))}"
         if self.parameters is not None and self.parameters not in PARAMETERS:
             raise InvalidFields((("parameters",), f"{known}. Received: {self.parameters}"))
@@ -61,57 +61,60 @@ class Crf:
         return self
 
     def __call__(self, probabilities: np.ndarray, images: np.ndarray) -> np.ndarray:
-        """The refined probabilities.
+        """Refines probabilities by mean-field inference.
 
         >>> image = np.zeros((1, 8, 8, 3), np.uint8)
         >>> image[:, :, 4:] = 255
-        >>> unsure = np.full((1, 8, 8, 2), 0.5, np.float32)
-        >>> unsure[:, 2, 2], unsure[:, 2, 6] = (0.9, 0.1), (0.1, 0.9)
-        >>> Crf(parameters="deeplab_v1_largefov")(unsure, image).argmax(-1)[0, 5].tolist()
+        >>> probabilities = np.full((1, 8, 8, 2), 0.5, np.float32)
+        >>> probabilities[:, 2, 2], probabilities[:, 2, 6] = (0.9, 0.1), (0.1, 0.9)
+        >>> Crf(parameters="deeplab_v1_largefov")(probabilities, image).argmax(-1)[0, 5].tolist()
         [0, 0, 0, 0, 1, 1, 1, 1]
 
         Args:
-            probabilities: float32 `[batch, height, width, classes]`, after softmax.
-            images: uint8 `[batch, height, width, channels]`, one channel or three.
+            probabilities: Float32 array `[batch, height, width, classes]`, after softmax.
+            images: Uint8 array `[batch, height, width, channels]`, with 1 or 3 channels.
+
+        Returns:
+            Float32 array `[batch, height, width, classes]`.
 
         Raises:
-            RunError: the CRF cannot be computed with such values.
+            RunError: If the probabilities contain NaN, or the lattice is too large for the parameters.
         """
         if not np.isfinite(probabilities).all():
             raise RunError(
-                "inference.crf: the network's probabilities hold NaN, which would spread over the whole image. Train "
-                "it again with a lower learning rate; a network with NaN among its weights gives no masks without the "
-                "CRF either."
+                "inference.crf: the network's probabilities contain NaN, which would spread over the whole image. "
+                "Train it again with a lower learning rate; a network with NaN weights predicts no valid masks without "
+                "the CRF either."
             )
         given = {name: getattr(self, name) for name in ("parameters", *KERNELS, "normalization")}
         try:
             return np.asarray(dense_crf(probabilities, images, iterations=self.iterations, prune=self.prune, **given))
-        except tf.errors.InvalidArgumentError as error:  # images of bytes and sound probabilities leave one reason
+        except tf.errors.InvalidArgumentError as error:  # the only cause with uint8 images and finite probabilities
             alpha, beta = self.thetas
             raise RunError(
                 f"inference.crf: an image of {images.shape[1]}x{images.shape[2]} (height x width) is too large for "
-                f"the lattice when it is measured in units so small. Take larger ones; below a theta_beta of about "
-                f"0.2 contrasts alone are too large. Received: theta_alpha={alpha}, theta_beta={beta}"
+                f"the lattice with these standard deviations. Use larger ones; below a theta_beta of about 0.2 color "
+                f"differences alone are too large. Received: theta_alpha={alpha}, theta_beta={beta}"
             ) from error
 
     @property
     def mode(self) -> Normalization:
-        """`normalization`, whether it is given or that of a published set."""
+        """Normalization, given or that of the published set."""
         return self.normalization or (PARAMETERS[self.parameters].normalization if self.parameters else "symmetric")
 
     @property
     def thetas(self) -> tuple[float, float]:
-        """`theta_alpha` and `theta_beta`, whether they are given or those of a published set."""
-        start = PARAMETERS.get(self.parameters or "")
-        alpha, beta = (getattr(self, name) or getattr(start, name) for name in ("theta_alpha", "theta_beta"))
+        """`theta_alpha` and `theta_beta`, given or those of the published set."""
+        published = PARAMETERS.get(self.parameters or "")
+        alpha, beta = (getattr(self, name) or getattr(published, name) for name in ("theta_alpha", "theta_beta"))
         return alpha, beta
 
 
 def channels_problem(channels: int) -> str | None:
-    """What is wrong with images of so many channels, if anything."""
+    """Returns the problem of a CRF with images of this number of channels, or None."""
     if channels in CHANNELS:
         return None
     return (
-        "the distance of two colors is that of gray or RGB images, of 1 or 3 channels; set it to null. "
-        f"Received: images of {channels} channels"
+        "a CRF needs gray or RGB images, with 1 or 3 channels; set it to null. "
+        f"Received: images with {channels} channels"
     )

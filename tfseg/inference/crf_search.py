@@ -1,4 +1,4 @@
-"""A coarse-to-fine search for the parameters of a fully connected CRF, as DeepLab's authors searched for theirs."""
+"""Coarse-to-fine search for the parameters of a fully connected CRF, as in DeepLab."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
@@ -6,23 +6,24 @@ from typing import NamedTuple
 from tfseg.errors import RunError
 
 Setting = dict[str, float]
-"""A value for each of the CRF's five parameters."""
+"""Values of the five CRF parameters."""
 
 SWEEPS = 2
-"""How often a round goes through all parameters at most; it ends as soon as none of them changes."""
+"""Maximum number of sweeps over all parameters per round. A round ends as soon as a sweep changes no parameter."""
 HALVINGS = 2
-"""Rounds with half the steps of the round before, after the one over whole ranges."""
+"""Number of rounds after the first one. Each halves the steps of the round before."""
 
 
 class Steps(NamedTuple):
-    """The values of a parameter that are tried first: `first`, `first + step`, up to `last`."""
+    """Grid of a parameter in the first round: `first`, `first + step`, up to `last`."""
 
     first: float
     last: float
     step: float
 
     def values(self) -> list[float]:
-        """
+        """Returns the values of the grid.
+
         >>> Steps(30, 60, 10).values()
         [30.0, 40.0, 50.0, 60.0]
         """
@@ -40,48 +41,51 @@ DEEPLAB: Mapping[str, Steps] = {
 """DeepLab's ranges (Chen et al., "DeepLab", 2017, section 4.1). Its first paper has 50 to 100, 3 to 10 and 5 to 10."""
 
 
-def checked(ranges: Mapping[str, tuple[float, float, float]]) -> dict[str, Steps]:
-    """DeepLab's ranges, with those given in their place.
+def checked_ranges(ranges: Mapping[str, tuple[float, float, float]]) -> dict[str, Steps]:
+    """Returns DeepLab's ranges, overridden by the given ones.
 
     Raises:
-        RunError: there is no such parameter, or its range has no value that is allowed.
+        RunError: If a parameter does not exist, or its range is invalid.
     """
-    found = dict(DEEPLAB)
+    checked = dict(DEEPLAB)
     for name, given in ranges.items():
         if name not in DEEPLAB:
             raise RunError(f"--range: expected one of {', '.join(DEEPLAB)}. Received: {name}")
-        steps = found[name] = Steps(*given)
-        least = 0 if name.endswith("weight") else 1e-6
-        if not (least <= steps.first <= steps.last < float("inf") and 0 <= steps.step < float("inf")):
+        steps = checked[name] = Steps(*given)
+        minimum = 0 if name.endswith("weight") else 1e-6
+        if not (minimum <= steps.first <= steps.last < float("inf") and 0 <= steps.step < float("inf")):
             raise RunError(
-                f"--range {name}: expected FIRST:LAST:STEP, upwards, with thetas above zero and no weight below. "
+                f"--range {name}: expected FIRST:LAST:STEP, ascending, with positive thetas and nonnegative weights. "
                 f"Received: {':'.join(f'{value:g}' for value in given)}"
             )
-    return found
+    return checked
 
 
 def search(score: Callable[[Setting], float], ranges: Mapping[str, Steps]) -> Setting:
-    """The setting of the highest score that is found by changing one parameter at a time.
+    """Maximizes a score by coordinate search, one parameter at a time.
 
-    The first round starts in the middle of all ranges and tries every value of one parameter after the other. Later
-    rounds try the two neighbors of the best value, at half the steps of the round before, and may leave the ranges.
-    Only what is strictly better takes the place of the best, so that the same scores always give the same result.
+    The first round starts in the middle of all ranges and tries every value of each parameter in turn. Later rounds try
+    the two neighbors of the best value, at half the steps of the round before, and may leave the ranges. A setting
+    replaces the best one only if its score is strictly higher, so that the result is deterministic.
 
     >>> ranges = {"a": Steps(0, 8, 2), "b": Steps(1, 1, 0)}
-    >>> search(lambda at: -abs(at["a"] - 4.6), ranges)
+    >>> search(lambda setting: -abs(setting["a"] - 4.6), ranges)
     {'a': 4.5, 'b': 1.0}
 
     Args:
-        score: of a setting; it is asked once for each.
-        ranges: what to try first; a range of one value is not searched.
+        score: Function of a setting. It is called once per setting.
+        ranges: Dict of parameter names to `Steps`. A range with a single value is not searched.
+
+    Returns:
+        The setting with the highest score.
     """
-    known: dict[tuple[float, ...], float] = {}
+    cached: dict[tuple[float, ...], float] = {}
 
     def scored(setting: Setting) -> float:
         key = tuple(setting.values())
-        if key not in known:
-            known[key] = score(setting)
-        return known[key]
+        if key not in cached:
+            cached[key] = score(setting)
+        return cached[key]
 
     best = {name: steps.values()[len(steps.values()) // 2] for name, steps in ranges.items()}
     for halving in range(HALVINGS + 1):
@@ -95,7 +99,7 @@ def search(score: Callable[[Setting], float], ranges: Mapping[str, Steps]) -> Se
 
 
 def _changes(best: Setting, name: str, steps: Steps, halving: int) -> Iterator[Setting]:
-    """`best` with other values of one parameter."""
+    """Yields `best` with other values of one parameter."""
     step = steps.step / 2**halving
     values = [best[name] - step, best[name] + step] if halving else steps.values()
     for value in values if len(steps.values()) > 1 else ():
@@ -103,8 +107,8 @@ def _changes(best: Setting, name: str, steps: Steps, halving: int) -> Iterator[S
             yield {**best, name: value}
 
 
-def most(ranges: Mapping[str, Steps]) -> int:
-    """How many settings a search may try."""
+def max_settings(ranges: Mapping[str, Steps]) -> int:
+    """Returns the maximum number of settings that a search tries."""
     counts = [len(steps.values()) for steps in ranges.values()]
     fine = 2 * HALVINGS * sum(count > 1 for count in counts)
     return 1 + SWEEPS * (sum(counts) - len(counts) + fine)

@@ -1,4 +1,4 @@
-"""The three kinds of file that a trained network comes in, each as the same two functions of a batch of images."""
+"""Engines that run a trained network from a `.keras` file, a SavedModel or a TFLite file, with one interface."""
 
 import os
 import re
@@ -13,82 +13,81 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-import tfseg.layers  # noqa: F401  # registers what a saved model names
+import tfseg.layers  # noqa: F401  # registers the layers that a saved model may contain
 from tfseg.errors import RunError, first_line
 from tfseg.labels import LABELS, Labels, read_labels
 from tfseg.layers.deterministic import deterministic
 
 MODELS = "a run directory, a .keras file, a SavedModel folder or a .tflite file"
-"""In what a trained network comes."""
+"""Kinds of files of a trained network."""
 UNKNOWN_CLASS = re.compile(r"Could not locate class '(\w+)'")
-"""How Keras says that nobody has registered one."""
+"""Keras's message for a class that is not registered."""
 SEED_STATE = "seed_generator_state"
-"""What Keras calls the variable that a layer draws its random numbers from."""
+"""Name of the variable of Keras's `SeedGenerator`."""
 
 
 class Engine(Protocol):
-    """A network that runs. Images are uint8 `[batch, height, width, channels]`."""
+    """Interface of the engines. Images are uint8 `[batch, height, width, channels]`."""
 
     channels: int
     classes: int
     size: tuple[int, int] | None
-    """Height and width where the network is fixed to one size."""
+    """Height and width of the input, or None if they are not fixed."""
     labels: Labels | None
-    """The classes, if the file or its folder says them."""
+    """Labels stored in the file or its folder, or None."""
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """float32 `[batch, height, width, classes]`."""
+        """Returns the probabilities, float32 `[batch, height, width, classes]`."""
 
     def masks(self, images: np.ndarray) -> np.ndarray:
-        """The best class of each pixel, `[batch, height, width]`: uint8, past 256 classes uint16."""
+        """Returns the class ids, `[batch, height, width]`: uint8, or uint16 with more than 256 classes."""
 
 
 def labels_of(path: Path) -> Labels | None:
-    """The classes of a network, where its file or its folder says them.
+    """Returns the labels stored in the file of a network or in its folder, or None.
 
     Raises:
-        RunError: what says them is damaged.
+        RunError: If the stored labels are corrupt.
     """
     if path.suffix == ".tflite" and zipfile.is_zipfile(path):
         try:
-            with zipfile.ZipFile(path) as archive:  # of whatever files somebody has attached
+            with zipfile.ZipFile(path) as archive:  # may contain other files as well
                 return read_labels(path, archive.read(LABELS)) if LABELS in archive.namelist() else None
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError) as error:
             raise RunError(
-                f"{path}: the labels at its end are damaged ({first_line(error)}). "
-                "Expected a file as `tfseg export` writes it."
+                f"{path}: the labels attached to it are corrupt ({first_line(error)}). "
+                "Expected a file written by `tfseg export`."
             ) from error
     file = path / LABELS if path.is_dir() else path.with_name(LABELS)
     return read_labels(file, file.read_bytes()) if file.is_file() else None
 
 
 def load_model(path: Path) -> keras.Model:
-    """The network in a `.keras` file, whose layers may be tfseg's.
+    """Loads a `.keras` file, which may contain layers of tfseg.
 
     Raises:
-        RunError: Keras cannot read the file.
+        RunError: If Keras cannot read the file.
     """
     if not zipfile.is_zipfile(path):
         raise RunError(
-            f"{path}: Keras cannot read it as a model: it is no whole zip archive, as such files are. "
-            "Expected a .keras file as `tfseg fit` writes it."
+            f"{path}: Keras cannot load it: it is not a complete zip archive. "
+            "Expected a .keras file written by `tfseg fit`."
         )
     try:
         return keras.models.load_model(path, compile=False)
-    except Exception as error:  # a damaged file can fail in any part of Keras, h5py and zlib
+    except Exception as error:  # a corrupt file can fail in any part of Keras, h5py and zlib
         if unknown := UNKNOWN_CLASS.search(str(error)):
             raise RunError(
-                f"{path}: Keras knows no {unknown[1]}, which the network is made of. Expected a class that a module "
-                "registers, and that the module was imported: of a run by allow_plugins=True or --allow-plugins."
+                f"{path}: Keras cannot load it: the class {unknown[1]} is not registered. Import the module that "
+                "registers it; for the plugins of a run, use allow_plugins=True or --allow-plugins."
             ) from error
         raise RunError(
-            f"{path}: Keras cannot read it as a model: {first_line(error)}. Expected a .keras file as `tfseg fit` "
-            "writes it."
+            f"{path}: Keras cannot load it: {first_line(error)}. Expected a .keras file written by `tfseg fit`."
         ) from error
 
 
 class KerasEngine:
-    """A Keras model of one image to logits. Dropout that stays on is off, except in `passes`."""
+    """Runs a Keras model with one input image and one output of logits. MC dropout is off, except in `passes`."""
 
     def __init__(self, model: keras.Model, labels: Labels | None = None) -> None:
         _, height, width, self.channels = model.inputs[0].shape
@@ -97,20 +96,22 @@ class KerasEngine:
         self.labels = labels
         image = tf.TensorSpec((None, height, width, self.channels), tf.uint8)  # one graph for all sizes
         smallest = tf.as_dtype(np.min_scalar_type(self.classes - 1))
-        steady = deterministic(model)
-        self.stochastic = steady is not model
-        """Whether one pass through the network differs from the next."""
+        without_dropout = deterministic(model)
+        self.stochastic = without_dropout is not model
+        """True if the network has MC dropout."""
 
         def logits(network: keras.Model, images: tf.Tensor) -> tf.Tensor:
             return tf.cast(network(tf.cast(images, network.inputs[0].dtype), training=False), tf.float32)
 
         self._probabilities = tf.function(
-            lambda images: tf.nn.softmax(logits(steady, images)), [image], autograph=False
+            lambda images: tf.nn.softmax(logits(without_dropout, images)), [image], autograph=False
         )
         self._masks = tf.function(
-            lambda images: tf.cast(tf.argmax(logits(steady, images), -1, tf.int32), smallest), [image], autograph=False
+            lambda images: tf.cast(tf.argmax(logits(without_dropout, images), -1, tf.int32), smallest),
+            [image],
+            autograph=False,
         )
-        self._scores = tf.function(lambda images: logits(steady, images), [image], autograph=False)
+        self._scores = tf.function(lambda images: logits(without_dropout, images), [image], autograph=False)
         self._sample = tf.function(lambda images: tf.nn.softmax(logits(model, images)), [image], autograph=False)
         self._states = [variable for variable in model.variables if variable.name == SEED_STATE]
 
@@ -125,11 +126,11 @@ class KerasEngine:
         return self._masks(images).numpy()
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """What the softmax is taken of, float32 `[batch, height, width, classes]`."""
+        """Returns the logits, float32 `[batch, height, width, classes]`."""
         return self._scores(images).numpy()
 
     def passes(self, images: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
-        """The probabilities of `count` passes with dropout on, the same ones for the same `seed`."""
+        """Yields the probabilities of `count` passes with MC dropout, reproducible by `seed`."""
         for state, start in zip(self._states, np.random.SeedSequence(seed).spawn(len(self._states)), strict=True):
             state.assign([start.generate_state(1)[0], 0])
         for _ in range(count):
@@ -137,15 +138,15 @@ class KerasEngine:
 
 
 class SavedModelEngine:
-    """A SavedModel with the signatures that `tfseg export` gives it."""
+    """Runs a SavedModel with the signatures written by `tfseg export`."""
 
     def __init__(self, path: Path) -> None:
         try:
-            self._loaded = tf.saved_model.load(str(path))  # the signatures live as long as this does
-        except Exception as error:  # a damaged file can fail in any part of TensorFlow's loader
+            self._loaded = tf.saved_model.load(str(path))  # keeps the signatures alive
+        except Exception as error:  # a corrupt file can fail in any part of TensorFlow's loader
             raise RunError(
-                f"{path}: TensorFlow cannot read it as a SavedModel: {first_line(error)}. Expected a folder as `tfseg "
-                "export` writes it."
+                f"{path}: TensorFlow cannot load it as a SavedModel: {first_line(error)}. Expected a folder written by "
+                "`tfseg export`."
             ) from error
         signatures = self._loaded.signatures
         try:
@@ -155,7 +156,7 @@ class SavedModelEngine:
         except KeyError as error:
             raise RunError(
                 f"{path}: is a SavedModel with the signatures {sorted(signatures)}. Expected `serving_default` and "
-                "`probabilities` of an `image`, as `tfseg export` writes them."
+                "`probabilities` with the input `image`, as written by `tfseg export`."
             ) from error
         self.channels = int(image[-1])
         self.size: tuple[int, int] | None = None
@@ -169,7 +170,7 @@ class SavedModelEngine:
 
 
 class TfliteEngine:
-    """A TFLite file with the signature that `tfseg export` gives it: one size, batch 1."""
+    """Runs a TFLite file with the signature written by `tfseg export`: fixed size, batch 1."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -178,7 +179,7 @@ class TfliteEngine:
         except ValueError as error:
             raise RunError(
                 f"{path}: cannot be run as a TFLite file ({first_line(error)}). Expected the "
-                "signature `probabilities` of an `image`, as `tfseg export` writes it."
+                "signature `probabilities` with the input `image`, as written by `tfseg export`."
             ) from error
         _, height, width, self.channels = (int(side) for side in self._run.get_input_details()["image"]["shape"])
         self.size: tuple[int, int] | None = (height, width)

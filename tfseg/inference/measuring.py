@@ -1,4 +1,4 @@
-"""The measuring of a network on a split: one image after another, counted while the network works on the next."""
+"""Metrics of a network on a split, updated while the network predicts the next image."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +12,10 @@ from tfseg.metrics import BoundaryIoU, SegmentationMetrics, TrimapMeanIoU
 
 
 class Measurement:
-    """The counts of all figures that `evaluate` reports.
+    """Metrics reported by `tfseg.evaluate`.
 
     Args:
-        labels: the classes.
+        labels: Labels, the classes.
     """
 
     def __init__(self, labels: Labels) -> None:
@@ -31,9 +31,9 @@ class Measurement:
             metric.update_state(mask, predicted)
 
     def count(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Counts pairs of a mask and a prediction, integers `[1, height, width]`, of any sizes.
+        """Updates the metrics with pairs of label map and prediction, integers `[1, height, width]`, of any sizes.
 
-        A pair is counted while the next one is asked for; two are held at most.
+        The metrics are updated while the next pair is computed. At most two pairs are in memory.
         """
         with ThreadPoolExecutor(1, "count") as pool:
             counted = None
@@ -45,7 +45,7 @@ class Measurement:
                 counted.result()
 
     def report(self) -> dict[str, Any]:
-        """The figures in double precision, ready for JSON."""
+        """Returns the metrics in double precision, as JSON values."""
         names = self.labels.names
         boundary = {**self.contours.report(names), "trimap_miou": self.trimap.report()}
         return {**self.areas.report(names), "boundary": boundary}

@@ -1,4 +1,4 @@
-"""A trained network as a function of an image, whatever file it came in."""
+"""Prediction of masks with a trained network, from any kind of file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,15 @@ import keras
 import numpy as np
 
 from tfseg.errors import RunError
-from tfseg.inference.chain import CrfRefinement, EnsembleScores, Link, McSamples, ProposalScores, WholeImage, scored
+from tfseg.inference.chain import (
+    CrfRefinement,
+    EnsembleScores,
+    Link,
+    McSamples,
+    ProposalScores,
+    WholeImage,
+    with_scores,
+)
 from tfseg.inference.crf import Crf, channels_problem
 from tfseg.inference.engines import MODELS, Engine, KerasEngine, SavedModelEngine, TfliteEngine
 from tfseg.inference.ensemble import Ensemble
@@ -17,12 +25,11 @@ from tfseg.labels import Labels, names_problem
 
 
 class Predictor:
-    """Gives every image its mask at its own size.
+    """Predicts the mask of an image, at the size of the image.
 
-    A network that is fixed to one size, as a TFLite file is, sees each image resized to that; its probabilities are
-    resized back before the best class is taken. So does another where a `size` is given. With `proposals` it sees
-    boxes of the image one by one; with a `partner` two networks answer together; a `crf` refines what comes
-    of all that.
+    If the network has a fixed input size, as a TFLite file has, or if `size` is given, images are resized to it, and
+    the probabilities are resized back before the argmax. With `proposals`, the network is applied to boxes of the
+    image. With a `partner`, two networks are combined. A `crf` refines the resulting probabilities.
 
     >>> image = keras.Input((None, None, 3), name="image")
     >>> model = keras.Model(image, keras.layers.Conv2D(5, 1, name="logits")(image))
@@ -31,18 +38,18 @@ class Predictor:
     ((40, 60), dtype('uint8'))
 
     Args:
-        network: a Keras model of one image to logits, or what `open` found in a file.
-        size: height and width at which a network of any size is to see its images; by default, their own.
-        samples: how many passes with Monte Carlo dropout to average; by default one pass without dropout.
-        seed: what the passes draw their dropout from. Each image is seen by the same passes, whichever came before it.
-        proposals: which boxes of an image to see, and how their scores meet; by default the whole image.
-        partner: a second network, and how its answers meet this one's.
-        crf: a fully connected CRF that refines the probabilities; by default none.
+        network: Keras model with one input image and one output of logits, or an `Engine`.
+        size: Height and width to resize images to. Defaults to native resolution.
+        samples: Integer, number of passes with Monte Carlo dropout to average. Defaults to one pass without dropout.
+        seed: Integer, random seed of the passes. All images get the same dropout masks, in any order.
+        proposals: `Proposals`, the boxes to apply the network to and their merge rule. Defaults to the whole image.
+        partner: Tuple of an `Ensemble` and the predictor of the second network.
+        crf: `Crf`, the fully connected CRF that refines the probabilities. Defaults to none.
 
     Raises:
-        RunError: there are to be `samples` of a network that answers the same every time; `proposals` or the partner
-            need scores that the network's file does not give; the partner tells other classes apart; or there is to be
-            a CRF of images that are neither gray nor RGB.
+        RunError: If `samples` is given and the network has no MC dropout; `proposals` or the partner need logits that
+            the network's file does not output; the partner has other classes; or a CRF is given and images are
+            neither gray nor RGB.
     """
 
     def __init__(
@@ -57,14 +64,14 @@ class Predictor:
         crf: Crf | None = None,
     ) -> None:
         self._engine: Engine = KerasEngine(network) if isinstance(network, keras.Model) else network
-        self._own = _own(self._engine, self._engine.size or size, proposals, samples, seed)
+        self._own = _first_link(self._engine, self._engine.size or size, proposals, samples, seed)
         self._chain: Link = self._own
         if partner is not None:
-            how, other = partner
+            ensemble, other = partner
             check_partner(other, self.classes, self.channels, self.labels)
-            for each in (self, other) if how.merge == "score_product" else ():
-                scored(each._engine)
-            self._chain = EnsembleScores(self._own, other._chain, how)
+            for each in (self, other) if ensemble.merge == "score_product" else ():
+                with_scores(each._engine)
+            self._chain = EnsembleScores(self._own, other._chain, ensemble)
         self._crf = crf
         if crf is not None:
             if (problem := channels_problem(self.channels)) is not None:
@@ -72,76 +79,95 @@ class Predictor:
             self._chain = CrfRefinement(self._chain, crf)
 
     @classmethod
-    def open(cls, path: Path, size: tuple[int, int] | None = None, **how: Any) -> "Predictor":
-        """Reads a `.keras` file, a SavedModel folder or a `.tflite` file.
+    def open(cls, path: Path, size: tuple[int, int] | None = None, **kwargs: Any) -> "Predictor":
+        """Loads a `.keras` file, a SavedModel folder or a `.tflite` file.
 
         Args:
-            path: the file or folder.
-            size: as of the constructor.
-            **how: the constructor's further arguments.
+            path: Path of the file or folder.
+            size: As in the constructor.
+            **kwargs: Further arguments of the constructor.
 
         Raises:
-            RunError: there is no such file, it is not one of these, or it cannot be used so.
+            RunError: If the path does not exist, is not one of these, or does not support the given arguments.
         """
         path = Path(path)
         if not path.exists():
             raise RunError(f"{path}: no such model. Expected {MODELS}.")
-        return cls(_engine(path), size, **how)
+        return cls(_engine(path), size, **kwargs)
 
     @property
     def classes(self) -> int:
-        """How many classes the network tells apart."""
+        """Number of classes."""
         return self._engine.classes
 
     @property
     def channels(self) -> int:
-        """How many channels its images have."""
+        """Number of image channels."""
         return self._engine.channels
 
     @property
     def labels(self) -> Labels | None:
-        """The classes by name, where the file or its folder says them."""
+        """Labels stored in the file or its folder, or None."""
         return self._engine.labels
 
     def predict(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
-        """uint8 `[height, width, channels]` to ids `[height, width]`: uint8, past 256 classes uint16.
+        """Predicts the mask of an image.
 
         Args:
-            image: the image.
-            name: what a file of boxes calls it, where `proposals` or those of the partner read one.
+            image: Uint8 array `[height, width, channels]`.
+            name: Name of the image in a box file, if `proposals` or those of the partner read one.
+
+        Returns:
+            Class ids `[height, width]`: uint8, or uint16 with more than 256 classes.
         """
         return self.masks(image[None], (name,))[0]
 
     def probabilities(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
-        """uint8 `[height, width, channels]` to float32 `[height, width, classes]`; arguments as of `predict`."""
+        """Predicts the probabilities, float32 `[height, width, classes]`. Arguments are those of `predict`."""
         return self._chain.probabilities(self._checked(image[None])[0], name)
 
     def scores(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
-        """float32 `[height, width, classes]` before softmax, of this network alone; arguments as of `predict`.
+        """Predicts the logits of this network alone, float32 `[height, width, classes]`.
+
+        Arguments are those of `predict`.
 
         Raises:
-            RunError: the network's file gives probabilities only.
+            RunError: If the network's file outputs probabilities only.
         """
         return self._own.scores(self._checked(image[None])[0], name)
 
     def predict_with_uncertainty(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The mask of `predict`, and float32 `[height, width]`: the samples' variance, averaged over the classes.
+        """Predicts the mask and its uncertainty: the variance over the samples, averaged over classes.
+
+        Args:
+            image: Uint8 array `[height, width, channels]`.
+
+        Returns:
+            Class ids `[height, width]` as of `predict`, and float32 `[height, width]`.
 
         Raises:
-            ValueError: the predictor takes no samples.
+            ValueError: If the predictor has no `samples`.
         """
         if not isinstance(self._own, McSamples):
-            raise ValueError("Expected a predictor of several samples, Predictor(network, samples=8). Received: none")
+            raise ValueError("Expected a predictor with samples, Predictor(network, samples=8). Received: samples=None")
         image = self._checked(image[None])[0]
         mean, uncertainty = self._own.with_uncertainty(image)
         refined = mean if self._crf is None else self._crf(mean[None], image[None])[0]
         return self._best(refined), uncertainty
 
     def masks(self, images: np.ndarray, names: Sequence[str | None] | None = None) -> np.ndarray:
-        """A batch of images of one size, and their names as of `predict`, to a batch of masks."""
+        """Predicts the masks of a batch of images of one size.
+
+        Args:
+            images: Uint8 array `[batch, height, width, channels]`.
+            names: Names of the images, as in `predict`.
+
+        Returns:
+            Class ids `[batch, height, width]`.
+        """
         images = self._checked(images)
-        plain = type(self._chain) is WholeImage and self._chain.sees(images.shape[1:3])
-        if plain:  # the best class is found in the network's own graph
+        plain = type(self._chain) is WholeImage and self._chain.is_native(images.shape[1:3])
+        if plain:  # the argmax is part of the network's graph
             return self._engine.masks(images)
         pairs = zip(images, names or (None,) * len(images), strict=True)
         return np.stack([self._best(self._chain.probabilities(*pair)) for pair in pairs])
@@ -158,10 +184,10 @@ class Predictor:
         return images
 
 
-def _own(
+def _first_link(
     engine: Engine, size: tuple[int, int] | None, proposals: Proposals | None, samples: int | None, seed: int
 ) -> WholeImage | ProposalScores:
-    """How the network itself sees an image."""
+    """Returns the link that applies the network itself."""
     if proposals is not None:
         return ProposalScores(engine, proposals)
     return WholeImage(engine, size) if samples is None else McSamples(engine, size, samples, seed)
@@ -176,18 +202,18 @@ def _engine(path: Path) -> Engine:
         return TfliteEngine(path)
     inside = sorted(file.parent for file in path.glob("*/saved_model.pb")) if path.is_dir() else []
     hint = f" Did you mean {inside[-1]}?" if inside else ""
-    raise RunError(f"{path}: is no model that tfseg can run. Expected {MODELS}.{hint}")
+    raise RunError(f"{path}: is not a model that tfseg can run. Expected {MODELS}.{hint}")
 
 
 def check_partner(other: Predictor, classes: int, channels: int, labels: Labels | None) -> None:
-    """Raises RunError where `other` cannot answer together with a network of these classes and so many channels."""
+    """Raises RunError unless the second network of an ensemble has the classes and channels of the first."""
     received = (other.classes, other.channels)
     if received != (classes, channels):
         raise RunError(
-            f"inference.ensemble.network: tells {received[0]} classes apart in images of {received[1]} channels. "
+            f"inference.ensemble.network: predicts {received[0]} classes from {received[1]}-channel images. "
             f"Expected those of the first network: {classes} classes and {channels} channels."
         )
     if (problem := names_problem(other.labels, labels)) is not None:
         raise RunError(
-            f"inference.ensemble.network: {problem}, as in the first network. Train both with labels in one order."
+            f"inference.ensemble.network: {problem}, as in the first network. Train both with labels in the same order."
         )

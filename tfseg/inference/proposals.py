@@ -1,4 +1,4 @@
-"""Prediction box by box: DeconvNet's way to see objects of any size at one (Noh, Hong & Han 2015, section 3.3)."""
+"""Instance-wise prediction on object proposals, as in DeconvNet (Noh, Hong & Han 2015, section 3.3)."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,156 +14,161 @@ from tfseg.ops.resize import resize
 from tfseg.spec.declare import Location, spec
 
 BATCH = 8
-"""Boxes that the network sees at once."""
+"""Number of boxes per batch."""
 
 Scores = Callable[[np.ndarray], np.ndarray]
-"""uint8 `[batch, height, width, channels]` to float32 `[batch, height, width, classes]`, before softmax."""
+"""Function of uint8 images `[batch, height, width, channels]` to logits, float32 `[batch, height, width, classes]`."""
 
 
 @spec
 class Proposals:
-    """The network sees boxes of the image, each resized to one size; their scores meet on a canvas of the image's size.
+    """Applies the network to boxes of the image, resized to one size, and merges their scores at the size of the image.
 
-    The canvas starts from zeros. With `max` it keeps the largest score that any box gives to a pixel, P = max(P, G), so
-    that no score is below zero; with `mean` the mean over the boxes that cover the pixel. Where no box is, all classes
-    have the score 0, and the first class wins.
+    The merged scores start from zeros. With `max` they are the largest score of any box at a pixel, P = max(P, G), so
+    that no score is negative; with `mean`, the mean over the boxes that cover the pixel. At pixels without a box, all
+    classes have the score 0, and the first class is predicted.
     """
 
     boxes: Location | None = None
-    """A CSV file `image,left,top,right,bottom`, best first (`docs/deconvnet.md`), such as EdgeBoxes'; `image` is the
-    name of the picture's file without suffix. By default windows that slide over the image at several scales: no
-    proposals of objects, which must come from elsewhere, but a cover of every place."""
+    """CSV file `image,left,top,right,bottom`, best boxes first (`docs/deconvnet.md`), such as those of EdgeBoxes;
+    `image` is the name of the image file without suffix. Defaults to sliding windows at several scales, which cover
+    every pixel but are not object proposals."""
     scales: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.75, 0.5, 0.35)
-    """Sides of the sliding windows, as parts of the image's; each window overlaps the next by half or more. Without a
-    file."""
+    """Sides of the sliding windows, as fractions of the sides of the image; neighboring windows overlap by half or
+    more. Ignored if `boxes` is set."""
     count: Annotated[int, Field(ge=1)] = 50
-    """The most boxes of an image: the first ones that are large enough."""
+    """Maximum number of boxes per image: the first ones that are large enough."""
     min_side: Annotated[int, Field(ge=1)] = 112
-    """Boxes whose shorter side has fewer pixels are passed over. Where none is left, the whole image is the box."""
+    """Minimum length of the shorter side of a box, in pixels. If no box is large enough, the whole image is the box."""
     size: Annotated[int, Field(ge=1)] = 224
-    """Side that each box is resized to before the network sees it."""
+    """Side that each box is resized to."""
     merge: Literal["max", "mean"] = "max"
-    """How scores of several boxes meet at a pixel."""
+    """Rule that merges the scores of several boxes at a pixel."""
 
-    def open(self) -> "ByBoxes":
-        """These boxes put to use; reads their file.
+    def open(self) -> "OpenProposals":
+        """Reads the box file, if there is one.
 
         Raises:
-            DataError: the file of boxes cannot be used.
+            DataError: If the box file cannot be used.
         """
-        return ByBoxes(self, None if self.boxes is None else read_boxes(self.boxes))
+        return OpenProposals(self, None if self.boxes is None else read_boxes(self.boxes))
 
 
 @dataclass(frozen=True)
-class ByBoxes:
-    """Images seen box by box.
+class OpenProposals:
+    """Proposals with the contents of their box file.
 
     Args:
-        how: which boxes, and how their scores meet.
-        given: the boxes of each image by its name, where a file has them; None for windows.
+        spec: `Proposals`, the settings.
+        boxes: Dict of image names to the boxes of the file, or None for sliding windows.
     """
 
-    how: Proposals
-    given: Mapping[str, Boxes] | None
+    spec: Proposals
+    boxes: Mapping[str, Boxes] | None
 
     def __call__(self, image: np.ndarray, scores: Scores, classes: int, name: str | None = None) -> np.ndarray:
-        """The canvas, float32 `[height, width, classes]`.
+        """Computes the merged scores of the boxes of an image.
 
         Args:
-            image: uint8 `[height, width, channels]`.
-            scores: the network.
-            classes: how many classes it scores.
-            name: what the file of boxes calls the image.
+            image: Uint8 array `[height, width, channels]`.
+            scores: Function that computes the logits of a batch of boxes.
+            classes: Integer, number of classes.
+            name: Name of the image in the box file.
+
+        Returns:
+            Float32 array `[height, width, classes]`.
 
         Raises:
-            DataError: the file of boxes has none of this image, or one that lies outside it.
+            DataError: If the box file has no box of this image, or a box that lies outside of it.
         """
-        boxes = self.chosen(image.shape[0], image.shape[1], name)
-        canvas = np.zeros((*image.shape[:2], classes), np.float32)
+        boxes = self.select(image.shape[0], image.shape[1], name)
+        merged = np.zeros((*image.shape[:2], classes), np.float32)
         covered = np.zeros((*image.shape[:2], 1), np.float32)
-        for sides, found in _seen(image, boxes, scores, self.how.size):
-            place, part = _within(sides, canvas.shape[0], canvas.shape[1])
-            if self.how.merge == "max":
-                canvas[place] = np.maximum(canvas[place], found[part])
+        for sides, box_scores in _box_scores(image, boxes, scores, self.spec.size):
+            in_image, in_box = _overlap(sides, merged.shape[0], merged.shape[1])
+            if self.spec.merge == "max":
+                merged[in_image] = np.maximum(merged[in_image], box_scores[in_box])
             else:
-                canvas[place] += found[part]
-                covered[place] += 1
-        return canvas if self.how.merge == "max" else canvas / np.maximum(covered, 1)
+                merged[in_image] += box_scores[in_box]
+                covered[in_image] += 1
+        return merged if self.spec.merge == "max" else merged / np.maximum(covered, 1)
 
-    def chosen(self, height: int, width: int, name: str | None) -> np.ndarray:
-        """int64 `[boxes, 4]`: the boxes that the network is to see."""
+    def select(self, height: int, width: int, name: str | None) -> np.ndarray:
+        """Returns the boxes that the network is applied to, int64 `[boxes, 4]`."""
         sides = self._sides(height, width, str(name))
-        large = sides[np.minimum(sides[:, 2] - sides[:, 0], sides[:, 3] - sides[:, 1]) >= self.how.min_side]
-        return large[: self.how.count] if len(large) else np.array([[0, 0, width, height]], np.int64)
+        large = sides[np.minimum(sides[:, 2] - sides[:, 0], sides[:, 3] - sides[:, 1]) >= self.spec.min_side]
+        return large[: self.spec.count] if len(large) else np.array([[0, 0, width, height]], np.int64)
 
     def _sides(self, height: int, width: int, name: str) -> np.ndarray:
-        if self.given is None:
-            return windows(height, width, self.how.scales)
+        if self.boxes is None:
+            return windows(height, width, self.spec.scales)
         self.check([name])
-        boxes = self.given[name]
+        boxes = self.boxes[name]
         boxes.check_inside(height, width, name)
         return boxes.sides
 
     def check(self, names: Iterable[str]) -> None:
-        """Raises DataError where there is a file of boxes and it has none of an image of these names."""
-        missing = [] if self.given is None else [name for name in names if name not in self.given]
+        """Raises DataError if there is a box file that has no box of an image with one of these names."""
+        missing = [] if self.boxes is None else [name for name in names if name not in self.boxes]
         if missing:
             raise DataError(
-                f"{self.how.boxes}: has no box of the image {missing[0]!r}. Expected at least one line for each image "
-                "that is predicted, under the name of its file without suffix. Add them, or set "
-                "inference.proposals.boxes to null for sliding windows."
+                f"{self.spec.boxes}: has no box for the image {missing[0]!r}. Expected at least one line per image to "
+                "predict, with the name of its file without suffix. Add them, or set inference.proposals.boxes to null "
+                "for sliding windows."
             )
 
 
 def windows(height: int, width: int, scales: tuple[float, ...]) -> np.ndarray:
-    """Sliding windows of each scale in turn, of the image's form, row by row, as far apart as evenly fits.
+    """Returns sliding windows, scale by scale in raster scan order, evenly spaced and with the image's aspect ratio.
 
     >>> windows(100, 200, (1.0, 0.75)).tolist()
     [[0, 0, 200, 100], [0, 0, 150, 75], [50, 0, 200, 75], [0, 25, 150, 100], [50, 25, 200, 100]]
 
     Args:
-        height: rows of the image.
-        width: columns of the image.
-        scales: sides of the windows, as parts of the image's.
+        height: Integer, height of the image.
+        width: Integer, width of the image.
+        scales: Sides of the windows, as fractions of the sides of the image.
 
     Returns:
-        int64 `[windows, 4]`: left, top, right, bottom.
+        Int64 array `[windows, 4]`: left, top, right, bottom.
     """
-    found = []
+    boxes = []
     for scale in scales:
         rows, columns = (math.ceil(side * scale) for side in (height, width))
         for top in _starts(height, rows):
-            found += [[left, top, left + columns, top + rows] for left in _starts(width, columns)]
-    return np.array(found, np.int64)
+            boxes += [[left, top, left + columns, top + rows] for left in _starts(width, columns)]
+    return np.array(boxes, np.int64)
 
 
 def _starts(side: int, length: int) -> list[int]:
-    """Where windows of a length begin along a side, the next one in each one's first half or just beyond it."""
+    """Returns the starts of windows along a side, at most about half a window apart."""
     steps = -(-2 * (side - length) // length)
     return np.rint(np.linspace(0, side - length, steps + 1)).astype(int).tolist()
 
 
-def _seen(image: np.ndarray, boxes: np.ndarray, scores: Scores, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each box with its scores, at the box's own size."""
+def _box_scores(
+    image: np.ndarray, boxes: np.ndarray, scores: Scores, size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields each box and its scores, at the size of the box."""
     for start in range(0, len(boxes), BATCH):
-        some = boxes[start : start + BATCH]
-        parts = np.concatenate([_resized(cut(image, sides), (size, size)) for sides in some])
+        batch = boxes[start : start + BATCH]
+        parts = np.concatenate([_resized(cut(image, sides), (size, size)) for sides in batch])
         pixels = np.rint(parts).astype(np.uint8)
-        for sides, found in zip(some, scores(pixels), strict=True):
-            yield sides, _resized(found, (int(sides[3] - sides[1]), int(sides[2] - sides[0])))[0]
+        for sides, box_scores in zip(batch, scores(pixels), strict=True):
+            yield sides, _resized(box_scores, (int(sides[3] - sides[1]), int(sides[2] - sides[0])))[0]
 
 
 def cut(image: np.ndarray, sides: np.ndarray) -> np.ndarray:
-    """The box of an image; beyond the borders are zeros."""
+    """Crops a box of an image, zero-padded beyond the borders."""
     height, width = image.shape[:2]
-    place, part = _within(sides, height, width)
+    in_image, in_box = _overlap(sides, height, width)
     box = np.zeros((sides[3] - sides[1], sides[2] - sides[0], image.shape[2]), image.dtype)
-    box[part] = image[place]
+    box[in_box] = image[in_image]
     return box
 
 
-def _within(sides: np.ndarray, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The rows and columns that an image and its box share: where they are in the image, and in the box."""
+def _overlap(sides: np.ndarray, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Returns the rows and columns of the overlap of image and box, in the image and in the box."""
     left, top, right, bottom = (int(side) for side in np.clip(sides, 0, [width, height, width, height]))
     rows, columns = slice(top, bottom), slice(left, right)
     y, x = int(sides[1]), int(sides[0])
@@ -171,5 +176,5 @@ def _within(sides: np.ndarray, height: int, width: int) -> tuple[tuple[slice, sl
 
 
 def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear, float32 `[1, *size, channels]`."""
+    """Resizes bilinearly to float32 `[1, *size, channels]`."""
     return np.asarray(resize(values[None].astype(np.float32), size))

@@ -1,4 +1,4 @@
-"""Image files to arrays, on the host: what `predict` is given, one at a time."""
+"""Reading of image files for prediction, on the host."""
 
 import tokenize
 import warnings
@@ -13,34 +13,38 @@ from tfseg.images import decode_image, is_supported
 from tfseg.images.decode import BROKEN, NUMPY
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-"""Channel count to the way of keeping pixels that a picture is converted to."""
+"""Pillow's mode for each number of channels."""
 MORE_THAN_BYTES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-"""Pixels of 16 or 32 bits."""
+"""Pillow's modes with 16 or 32 bits per channel."""
 UNREADABLE = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)
-"""What Pillow raises for files that it cannot read."""
+"""Errors that Pillow raises for files that it cannot read."""
 
 
 def read_image(path: Path, channels: int) -> np.ndarray:
-    """The image as uint8 `[height, width, channels]`.
+    """Reads an image as uint8 `[height, width, channels]`.
 
-    The kinds of file that training reads are decoded as there, see `tfseg.images.decode_image`; others by Pillow,
-    turned upright by their EXIF orientation. Gray is repeated for three channels and alpha dropped. Other channel
-    counts come as `.npy`, uint8.
+    Formats that are supported in training are decoded in the same way, see `tfseg.images.decode_image`. Other formats
+    are decoded by Pillow and rotated by their EXIF orientation. Gray is repeated for three channels, and alpha is
+    dropped. Images with other numbers of channels are `.npy` files of uint8.
+
+    Args:
+        path: Path of the file.
+        channels: Integer, number of channels.
 
     Raises:
-        DataError: the file is missing or broken, or has not that many channels.
+        DataError: If the file does not exist, is corrupt, or does not have that number of channels.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such image. Check the path.") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}). Expected a file that may be read.") from error
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Expected a readable file.") from error
     if data.startswith(NUMPY) or (path.suffix == ".npy" and not is_supported(data)):
         return _array(path, channels)
     if channels not in MODES:
         raise DataError(
-            f"{path}: the model takes images of {channels} channels, which a picture file cannot hold. "
+            f"{path}: the model takes {channels}-channel images, which image formats do not support. "
             f"Save it as .npy, uint8 [height, width, {channels}]."
         )
     return _decoded(path, data, channels) if is_supported(data) else _opened(path, channels)
@@ -48,38 +52,38 @@ def read_image(path: Path, channels: int) -> np.ndarray:
 
 def _decoded(path: Path, data: bytes, channels: int) -> np.ndarray:
     try:
-        image, fault = decode_image(tf.constant(data), channels)
+        image, problem = decode_image(tf.constant(data), channels)
     except BROKEN as error:
-        _opened(path, channels)  # Pillow has words for most of what is broken
-        raise _unreadable(path, "its parts contradict each other") from error
-    if fault := fault.numpy().decode():
-        raise DataError(f"{path}: {fault}")
+        _opened(path, channels)  # raises with Pillow's message for most corrupt files
+        raise _unreadable(path, "its contents are inconsistent") from error
+    if message := problem.numpy().decode():
+        raise DataError(f"{path}: {message}")
     return image.numpy()
 
 
 def _opened(path: Path, channels: int) -> np.ndarray:
     try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
-            warnings.simplefilter("ignore")  # of metadata that do not matter here
-            return _pixels(path, ImageOps.exif_transpose(picture), channels)
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")  # about metadata
+            return _pixels(path, ImageOps.exif_transpose(image), channels)
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: BaseException | str) -> DataError:
     return DataError(
-        f"{path}: cannot be read as an image ({_first_line(error, path)}). Expected a whole JPEG, PNG or other "
-        "picture file; restore it or leave it out."
+        f"{path}: cannot be read as an image ({_first_line(error, path)}). Expected a complete JPEG, PNG or other "
+        "image file; restore it or leave it out."
     )
 
 
-def _pixels(path: Path, picture: Image.Image, channels: int) -> np.ndarray:
-    if picture.mode in MORE_THAN_BYTES:
+def _pixels(path: Path, image: Image.Image, channels: int) -> np.ndarray:
+    if image.mode in MORE_THAN_BYTES:
         raise DataError(
-            f"{path}: has more than 8 bits a channel. Expected 8: scale its values to 0..255 as those of the training "
-            "images were, and save them so."
+            f"{path}: has more than 8 bits per channel. Expected 8: scale its values to 0..255, like those of the "
+            "training images, and save it again."
         )
-    pixels = np.asarray(picture.convert(MODES[channels]))
+    pixels = np.asarray(image.convert(MODES[channels]))
     return pixels[..., None] if channels == 1 else pixels
 
 
@@ -88,20 +92,20 @@ def _array(path: Path, channels: int) -> np.ndarray:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError, SyntaxError, tokenize.TokenError) as error:
         raise DataError(
-            f"{path}: is no whole .npy file of numbers. Expected .npy, uint8 [height, width, {channels}]; write it "
-            "again."
+            f"{path}: is not a complete .npy file of numbers. Expected .npy, uint8 [height, width, {channels}]; write "
+            "it again."
         ) from error
     if array.ndim == 2 and channels == 1:
         array = array[..., None]
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != channels or not array.size:
         raise DataError(
-            f"{path}: holds {array.dtype} {list(array.shape)}. Expected uint8 [height, width, {channels}], as the "
-            "model takes it."
+            f"{path}: contains {array.dtype} {list(array.shape)}. Expected uint8 [height, width, {channels}], the "
+            "input of the model."
         )
     return array
 
 
 def _first_line(error: BaseException | str, path: Path) -> str:
-    """What the library said, without repeating the path."""
+    """Returns the first line of a library's message, without the path."""
     text = first_line(getattr(error, "strerror", None) or error)
     return text.replace(f" '{path}'", "").replace(f" {str(path)!r}", "")

@@ -1,4 +1,4 @@
-"""Several passes of one network over one image: what they agree on, and how far they differ."""
+"""Mean and uncertainty of Monte Carlo dropout samples."""
 
 from collections.abc import Iterable
 
@@ -6,18 +6,18 @@ import numpy as np
 
 
 def mean_and_uncertainty(passes: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean over the passes, and their variance, averaged over classes.
+    """Computes the mean of the passes and their variance, averaged over classes.
 
-    >>> sure, torn = np.array([[[1.0, 0.0]]]), np.array([[[0.0, 1.0]]])
-    >>> mean, uncertainty = mean_and_uncertainty([sure, torn])
+    >>> first, second = np.array([[[1.0, 0.0]]]), np.array([[[0.0, 1.0]]])
+    >>> mean, uncertainty = mean_and_uncertainty([first, second])
     >>> mean.tolist(), uncertainty.tolist()
     ([[[0.5, 0.5]]], [[0.25]])
 
     Args:
-        passes: probabilities `[…, classes]`, one array for each pass; one is held at a time.
+        passes: Iterable of probabilities `[..., classes]`, one array per pass. One is in memory at a time.
 
     Returns:
-        float32 `[…, classes]` and `[…]`.
+        Float32 arrays `[..., classes]` and `[...]`.
 
     Reference:
         Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017, section 3; and
@@ -26,14 +26,14 @@ def mean_and_uncertainty(passes: Iterable[np.ndarray]) -> tuple[np.ndarray, np.n
     total = squares = np.zeros(())
     count = 0
     for probabilities in passes:
-        exact = probabilities.astype(np.float64)
-        total, squares, count = total + exact, squares + exact**2, count + 1
+        values = probabilities.astype(np.float64)
+        total, squares, count = total + values, squares + values**2, count + 1
     mean = total / count
     variance = np.maximum(squares / count - mean**2, 0)
     return mean.astype(np.float32), variance.mean(-1, dtype=np.float32)
 
 
 def shade(uncertainty: np.ndarray, classes: int) -> np.ndarray:
-    """`uncertainty` as uint16 gray. White is the most that `classes` allow: sure answers, divided evenly among them."""
-    most = (1 - 1 / classes) / classes
-    return np.rint(np.clip(uncertainty / most, 0, 1) * np.iinfo(np.uint16).max).astype(np.uint16)
+    """Scales `uncertainty` to uint16 gray. White is the maximum: one-hot passes, split evenly among the classes."""
+    maximum = (1 - 1 / classes) / classes
+    return np.rint(np.clip(uncertainty / maximum, 0, 1) * np.iinfo(np.uint16).max).astype(np.uint16)

@@ -1,4 +1,4 @@
-"""Masks to files: an index PNG with palette for each image, and the mask over its picture where wanted."""
+"""Writing of predicted masks as palette (indexed) PNG files, with overlays, legend and uncertainty maps."""
 
 import os
 from collections import Counter
@@ -32,46 +32,47 @@ def predict_files(
     legend: bool = False,
     spec: Inference | None = None,
 ) -> Iterator[Path]:
-    """Writes `<output>/<stem>.png` for every image, and `<stem>-overlay.png` where `overlay` is set.
+    """Writes the mask of every image to `<output>/<stem>.png`, and yields the path of each written file.
 
     Args:
-        predictor: the network.
-        images: picture files (see `read_image`), folders of them, or patterns; see `image_files`.
-        output: the folder for the masks, made if missing.
-        labels: whose colors to use; by default those that came with the network, else PASCAL VOC's.
-        overlay: write each mask over its picture as well.
-        legend: write `<output>/legend.png` first: the colors of the classes and their names.
-        spec: how strong the colors of an overlay are, and whether to write `<stem>-uncertainty.png` as well; the
-            predictor then takes samples.
+        predictor: Predictor of the masks.
+        images: Image files (see `read_image`), folders or patterns (see `image_files`), one or several.
+        output: Path of the folder for the masks; created if it does not exist.
+        labels: Labels with the colors of the classes. Defaults to those stored with the network, else the colors of
+            PASCAL VOC.
+        overlay: Boolean, whether to also write each mask blended over its image, `<stem>-overlay.png`.
+        legend: Boolean, whether to write `<output>/legend.png` first, with the color and name of each class.
+        spec: `Inference`, for its `opacity` of overlays, and its `uncertainty`: whether to also write
+            `<stem>-uncertainty.png`, which requires a predictor with samples.
 
     Yields:
-        The path of each file that was written.
+        The path of each written file.
 
     Raises:
-        DataError: an image is missing or broken, or two files would be written to one path. Missing images and paths
-            are found before anything is predicted; broken ones are left out and listed at the end. Every file that was
-            written is whole.
+        DataError: If an image does not exist or is corrupt, or two files have the same path. Missing images and equal
+            paths are reported before any prediction; corrupt images are skipped and reported at the end. No file is
+            left incomplete.
     """
     images = image_files([images] if isinstance(images, str | os.PathLike) else images)
     targets = [Path(output) / f"{path.stem}.png" for path in images]
     overlays = [Path(output) / f"{path.stem}-overlay.png" for path in images] if overlay else []
     spec = spec or Inference()
-    key = [Path(output) / LEGEND] if legend else []
-    unsure = [Path(output) / f"{path.stem}-uncertainty.png" for path in images] if spec.uncertainty else []
-    _check(images, [*targets, *overlays, *unsure, *key])
+    legends = [Path(output) / LEGEND] if legend else []
+    maps = [Path(output) / f"{path.stem}-uncertainty.png" for path in images] if spec.uncertainty else []
+    _check(images, [*targets, *overlays, *maps, *legends])
     _make(Path(output))
     labels = labels or predictor.labels
     palette = labels.palette if labels else voc_palette()
-    for path in key:
+    for path in legends:
         names = labels.names if labels else list(map(str, range(predictor.classes)))
         write_image(path, drawn_legend(names, palette))
         yield path
-    faults = []
+    problems = []
     for index, path in enumerate(images):
         try:
             image = read_image(path, predictor.channels)
         except DataError as error:
-            faults.append(str(error))
+            problems.append(str(error))
             continue
         if spec.uncertainty:
             mask, uncertainty = predictor.predict_with_uncertainty(image)
@@ -83,28 +84,28 @@ def predict_files(
             write_image(overlays[index], blend(_visible(image), mask, palette, alpha=spec.opacity))
             yield overlays[index]
         if uncertainty is not None:
-            _write_gray(unsure[index], shade(uncertainty, predictor.classes))
-            yield unsure[index]
-    if faults:
-        count = f"{len(faults)} of {len(images)} images could not be read, the others are predicted.\n"
-        raise DataError((count if len(images) > 1 else "") + "\n".join(faults))
+            _write_gray(maps[index], shade(uncertainty, predictor.classes))
+            yield maps[index]
+    if problems:
+        count = f"{len(problems)} of {len(images)} images could not be read; the others were predicted.\n"
+        raise DataError((count if len(images) > 1 else "") + "\n".join(problems))
 
 
 def _check(images: Sequence[Path], targets: Sequence[Path]) -> None:
-    """Raises for what can be known before the first image is predicted."""
+    """Checks the paths of all files before the first prediction."""
     twice = [path for path, times in Counter(targets).items() if times > 1]
     if twice:
         raise DataError(
-            f"{twice[0]}: two of the images would be written to this path. Masks take the name of their image; predict "
-            "images of one name into different folders."
+            f"{twice[0]}: two of the files to write have this path. Masks have the names of their images; predict "
+            "images of the same name into different folders."
         )
     for path in targets:
         if len(os.fsencode(path.name)) > longest_name(path.parent):
-            raise DataError(f"{path}: the name is longer than the file system takes. Rename the image.")
+            raise DataError(f"{path}: the name is too long for the file system. Rename the image.")
     given = {path.resolve() for path in images}
     for path in targets:
         if path.resolve() in given:
-            raise DataError(f"{path}: is one of the images, and its mask would replace it. Choose another --output.")
+            raise DataError(f"{path}: is one of the images and would be overwritten. Choose another --output.")
 
 
 def _make(folder: Path) -> None:
@@ -112,17 +113,16 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"{folder}: cannot be made ({error.strerror}). Expected a folder that may be written; choose another with "
-            "--output."
+            f"{folder}: cannot be created ({error.strerror}). Expected a writable folder; choose another with --output."
         ) from error
 
 
 def _write_gray(path: Path, gray: np.ndarray) -> None:
-    """A 16-bit PNG; an 8-bit one would be called a mask."""
+    """Writes a 16-bit PNG. `write_image` is for 8 bits only."""
     with atomic_file(path) as partial:
         Image.fromarray(gray).save(partial, format="PNG")
 
 
 def _visible(image: np.ndarray) -> np.ndarray:
-    """What there is to look at: the first three channels, or where there are fewer the first alone."""
+    """Returns the channels to display: the first three or, if there are fewer, the first."""
     return image[..., : 3 if image.shape[-1] > 2 else 1]

@@ -1,1 +1,1 @@
-"""What is done with a pipeline, a file each, and what a run leaves on disk."""
+"""Functions behind the commands of `tfseg`, one per module, and the run directory."""

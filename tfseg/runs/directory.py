@@ -1,4 +1,4 @@
-"""What a run leaves on disk.
+"""The run directory, with the files:
 
 model.keras  last.keras  pipeline.yaml  labels.json  metrics-<split>.json  history.csv  logs/  state/
 crf.yaml  crf.json
@@ -24,14 +24,14 @@ RECORD = "crf.json"
 
 
 class Run:
-    """A run directory that `fit` or `import` wrote.
+    """A run directory written by `tfseg.fit` or `tfseg.import_weights`.
 
     Args:
-        folder: the run directory.
-        allow_plugins: whether the modules that its pipeline names under `plugins` may be imported.
+        folder: Path of the run directory.
+        allow_plugins: Boolean, whether to import the modules that its pipeline lists under `plugins`.
 
     Raises:
-        RunError: the folder is missing, or holds no pipeline.
+        RunError: If the folder does not exist or contains no pipeline.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, allow_plugins: bool = False) -> None:
@@ -39,8 +39,8 @@ class Run:
         self._allow_plugins = allow_plugins
         if not (self.folder / PIPELINE).is_file():
             raise RunError(
-                f"{self.folder}: is no run directory. Expected the file {PIPELINE} in it. "
-                f"Make one with: tfseg fit FILE --run-dir {self.folder}"
+                f"{self.folder}: is not a run directory. Expected the file {PIPELINE} in it. "
+                f"Create one with: tfseg fit FILE --run-dir {self.folder}"
             )
 
     def __repr__(self) -> str:
@@ -48,29 +48,29 @@ class Run:
 
     @cached_property
     def pipeline(self) -> Pipeline:
-        """The pipeline as it was trained, defaults filled in."""
+        """Pipeline of the run, with defaults filled in."""
         return load(self.folder / PIPELINE, allow_plugins=self._allow_plugins, look=False)
 
     @property
     def best(self) -> Path:
-        """The file of the network with the best validation mIoU."""
+        """Path of the network with the best validation mIoU."""
         return self.folder / BEST
 
     def model(self, name: str = BEST) -> keras.Model:
-        """The network with the best validation mIoU, or with `name="last.keras"` the one of the last epoch."""
+        """Loads the network with the best validation mIoU or, with `name="last.keras"`, that of the last epoch."""
         if self._allow_plugins:
-            self.pipeline  # noqa: B018  # imports plugins, whose layers the network may have
+            self.pipeline  # noqa: B018  # imports plugins, whose layers the network may contain
         return load_model(self.folder / name)
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """The content of every `metrics-<split>.json`, by split."""
+        """Contents of the files `metrics-<split>.json`, by split."""
         files = sorted(self.folder.glob(METRICS.format(split="*")))
-        return {file.stem.removeprefix("metrics-"): _metrics(file) for file in files}
+        return {file.stem.removeprefix("metrics-"): _read_metrics(file) for file in files}
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """One row an epoch, as numbers, from `history.csv`."""
+        """Rows of `history.csv`, one per epoch."""
         file = self.folder / HISTORY
         if not file.is_file():
             return []
@@ -78,45 +78,51 @@ class Run:
             with open(file, newline="", encoding="utf-8") as lines:
                 return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
         except (ValueError, TypeError, csv.Error) as error:
-            raise RunError(f"{file}: is damaged. Expected a table of numbers. Restore it or delete it.") from error
+            raise RunError(f"{file}: is corrupt. Expected a table of numbers. Restore it or delete it.") from error
 
 
-def _metrics(file: Path) -> dict[str, Any]:
+def _read_metrics(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        metrics = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise RunError(f"{file}: is damaged. Expected what `tfseg evaluate` writes. Delete it, or measure again.")
-    return found
+        metrics = None
+    if not isinstance(metrics, dict):
+        raise RunError(f"{file}: is corrupt. Expected a file written by `tfseg evaluate`. Delete it or evaluate again.")
+    return metrics
 
 
 def load_model(path: str | os.PathLike[str]) -> keras.Model:
-    """Loads a `.keras` file whose layers may be tfseg's, or the best network of a run directory.
+    """Loads a `.keras` file, which may contain layers of tfseg, or the best network of a run directory.
+
+    Args:
+        path: Path of the file or of the run directory.
+
+    Returns:
+        A Keras model.
 
     Raises:
-        RunError: there is no such file, or Keras cannot read it.
+        RunError: If the file does not exist or Keras cannot read it.
     """
     path = network(Path(path))
     if not path.is_file():
-        received = "a folder" if path.is_dir() else "nothing by that name"
-        raise RunError(f"{path}: no file. Expected a .keras file or a run directory. Received: {received}.")
+        received = "a folder" if path.is_dir() else "a path that does not exist"
+        raise RunError(f"{path}: is not a file. Expected a .keras file or a run directory. Received: {received}.")
     return engines.load_model(path)
 
 
 def run_of(path: Path, *, allow_plugins: bool = False) -> Run | None:
-    """The run at `path`, or the one that the file `path` lies in, if any."""
+    """Returns the run at `path`, or the run whose directory contains the file `path`, or None."""
     folder = path if path.is_dir() else path.parent
     return Run(folder, allow_plugins=allow_plugins) if (folder / PIPELINE).is_file() else None
 
 
 def pipeline_of(path: Path) -> tuple[Path | None, Path]:
-    """The run directory, and its pipeline file, where `path` is either; else None, and `path`."""
+    """Returns a run directory and its pipeline file if `path` is one of them, else None and `path`."""
     folder = path if path.is_dir() else path.parent
     is_run = path in (folder, folder / PIPELINE) and (folder / PIPELINE).is_file() and (folder / LABELS).is_file()
     return (folder, folder / PIPELINE) if is_run else (None, path)
 
 
 def network(path: Path) -> Path:
-    """The file to load: of a run directory its best network, else `path` itself."""
+    """Returns the file of the network: the best network if `path` is a run directory, else `path` itself."""
     return path / BEST if (path / PIPELINE).is_file() else path

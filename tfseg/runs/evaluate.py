@@ -1,4 +1,4 @@
-"""A network measured on a split."""
+"""Evaluation of a network on a split."""
 
 import json
 import os
@@ -35,33 +35,34 @@ def evaluate(
     allow_plugins: bool = False,
     verbose: bool = False,
 ) -> dict[str, Any]:
-    """Measures a network on a split, every image at its own size.
+    """Evaluates a network on a split, at the native resolution of the images.
 
     Args:
-        source: a run directory, a `.keras` file, a SavedModel or a `.tflite` file.
-        split: by default the split that validated the training.
-        pipeline: whose data to measure on; by default that of the run.
-        inference: how the network is put to use, such as `tfseg.load("runs/x/crf.yaml").inference`; by default as the
-            run's pipeline says, or else `pipeline`.
-        output: a further file for the result. A run keeps what was measured on its own data, in its own way, as
-            `metrics-<split>.json`.
-        allow_plugins: import the plugins that the run's pipeline names.
-        verbose: show progress.
+        source: Run directory, `.keras` file, SavedModel or `.tflite` file.
+        split: Name of the split. Defaults to the validation split.
+        pipeline: Pipeline whose dataset is used. Defaults to that of the run.
+        inference: Inference settings, for example `tfseg.load("runs/x/crf.yaml").inference`. Defaults to those of the
+            run's pipeline or, outside of a run directory, to those of `pipeline`.
+        output: Additional file for the metrics. If neither `pipeline` nor `inference` is given, the metrics of a run
+            are also saved in the run directory, as `metrics-<split>.json`.
+        allow_plugins: Boolean, whether to import the plugins that the run's pipeline lists.
+        verbose: Boolean, whether to show a progress bar.
 
     Returns:
-        What `metrics-<split>.json` holds: `miou`, `pixel_accuracy`, `mean_accuracy`, `frequency_weighted_iou`,
-        `per_class`, where a class that neither truth nor prediction has is None, and `boundary`: `iou` and `per_class`
-        of `tfseg.metrics.BoundaryIoU`, and `trimap_miou` by radius.
+        A dict, the contents of `metrics-<split>.json`: `miou`, `pixel_accuracy`, `mean_accuracy`,
+        `frequency_weighted_iou`, `per_class` (None for a class that occurs neither in the labels nor in the
+        predictions) and `boundary`: `iou` and `per_class` of `tfseg.metrics.BoundaryIoU`, and `trimap_miou` by radius.
     """
     run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
-    measured = pipeline or _pipeline_of(run, source)
-    split = split or measured.data.validation_split
+    evaluated = pipeline or _pipeline_of(run, source)
+    split = split or evaluated.data.validation_split
     path = source.best if isinstance(source, Run) else network(Path(source))
-    how = run.pipeline if run else measured  # how to use a network is its own affair
+    own_pipeline = run.pipeline if run else evaluated  # inference settings belong to the network, not to the dataset
     if output:
         check_writable(Path(output))
-    predictor = predictor_of(path, inference or how.inference, how.seed, allow_plugins=allow_plugins)
-    report = _measure(predictor, path, measured, split, verbose)
+    settings = inference or own_pipeline.inference
+    predictor = predictor_of(path, settings, own_pipeline.seed, allow_plugins=allow_plugins)
+    report = _evaluate(predictor, path, evaluated, split, verbose)
     own = run is not None and path == run.best and pipeline is None and inference is None
     files = [run.folder / METRICS.format(split=split)] if run and own else []
     for file in [*files, *([Path(output)] if output else [])]:
@@ -69,18 +70,18 @@ def evaluate(
     return report
 
 
-def _measure(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, verbose: bool) -> dict[str, Any]:
+def _evaluate(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, verbose: bool) -> dict[str, Any]:
     labels = pipeline.labels
     received, expected = (predictor.classes, predictor.channels), (labels.count, pipeline.data.channels)
     if received != expected:
         raise RunError(
-            f"{path}: tells {received[0]} classes apart in images of {received[1]} channels. Received: a pipeline of "
-            f"{expected[0]} classes and {expected[1]} channels. Measure it with the pipeline that it was trained with."
+            f"{path}: predicts {received[0]} classes from {received[1]}-channel images. Received: a pipeline with "
+            f"{expected[0]} classes and {expected[1]} channels. Evaluate it with the pipeline it was trained with."
         )
     if (problem := names_problem(predictor.labels, labels)) is not None:
         raise RunError(
-            f"{path}: {problem}, as in the pipeline whose data measure it. Give that pipeline the labels of the "
-            "training, in their order."
+            f"{path}: {problem}, as in the pipeline it is evaluated with. Use the labels of the training in that "
+            "pipeline, in the same order."
         )
     data, measurement = pipeline.data.open(labels), Measurement(labels)
     names = data.names(split)
@@ -107,7 +108,7 @@ def _pipeline_of(run: Run | None, source: Source) -> Pipeline:
         raise RunError(f"{source}: no such model. Expected {MODELS}.")
     if run is None:
         raise RunError(
-            f"{source}: does not say which data to measure it on. Expected a run directory, or a pipeline as well "
+            f"{source}: has no pipeline, which defines the dataset. Expected a run directory, or a pipeline as well "
             "(--pipeline FILE)."
         )
     return run.pipeline

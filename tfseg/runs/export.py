@@ -1,4 +1,4 @@
-"""A run's best network as a SavedModel and a TFLite file."""
+"""Export of a run's best network as a SavedModel and a TFLite file."""
 
 import os
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from tfseg.runs.user_errors import user_errors
 from tfseg.spec.show import dump
 
 NOT_EXPORTED = ("samples", "proposals", "ensemble", "crf")
-"""What `inference` says and no artifact does."""
-SCENE = (256, 256)
-"""Height and width of the scenes that artifacts are compared on where nothing says a size."""
+"""Inference settings that exports do not support."""
+SYNTHETIC_SIZE = (256, 256)
+"""Default height and width of the synthetic images."""
 
-DRAWABLE = (16, 2048)
-"""The least and the largest side of a scene."""
+SIDE_LIMITS = (16, 2048)
+"""Smallest and largest side of the synthetic images."""
 
 
 def export(
@@ -35,26 +35,33 @@ def export(
     images: Sequence[str | os.PathLike[str]] = (),
     allow_plugins: bool = False,
 ) -> Report:
-    """Writes a run's best network to `<output>/<name>/<version>/`, as SavedModel and TFLite.
+    """Exports a run's best network to `<output>/<name>/<version>/`, as a SavedModel and a TFLite file.
 
-    Each artifact is loaded by a process that knows nothing of tfseg and must compute what the network computes on
-    validation images; only then is it moved into place. Where the run's data are not there, as after an import, drawn
-    scenes take their place.
+    The artifacts are loaded by a process that cannot import tfseg or Keras. They are moved into place only if their
+    outputs match those of the network on validation images, or on synthetic images if the dataset of the run is not
+    available, as after an import.
 
     Args:
-        source: a run directory.
-        output: where the folder of the model's name is, or will be.
-        overrides: changes to the run's pipeline, such as `"export.tolerance=1e-3"`.
-        images: files, folders or patterns of the images to compare on instead.
-        allow_plugins: import the plugins that the run's pipeline names.
+        source: Run directory.
+        output: Base folder of the exported models.
+        overrides: List of overrides of the run's pipeline, for example `["export.tolerance=1e-3"]`.
+        images: Files, folders or patterns of images to compare on, instead of validation images.
+        allow_plugins: Boolean, whether to import the plugins that the run's pipeline lists.
+
+    Returns:
+        A `Report` with the paths of the artifacts and their comparison with the network.
+
+    Raises:
+        TfsegError: If the network cannot be exported, an artifact does not match it, or a file cannot be read or
+            written.
     """
     run = source if isinstance(source, Run) else Run(source, allow_plugins=allow_plugins)
     file = run.folder / PIPELINE
     pipeline = load(file, overrides, allow_plugins=allow_plugins, look=False) if overrides else run.pipeline
     given = [read_image(path, pipeline.data.channels) for path in image_files(images)]
-    drawn = not given and not pipeline.data.is_there
+    synthetic = not given and not pipeline.data.is_there
     metadata = {"pipeline": dump(pipeline), "metrics": run.metrics}
-    left_out = [name for name in NOT_EXPORTED if getattr(pipeline.inference, name) is not None]
+    omitted = [name for name in NOT_EXPORTED if getattr(pipeline.inference, name) is not None]
     spec = replace(pipeline.export, examples=len(given)) if given else pipeline.export
     with user_errors("export.tflite.size, inference.size, or the images"):
         report = export_model(
@@ -63,22 +70,23 @@ def export(
             Path(output),
             pipeline.name,
             spec=spec,
-            images=given or _examples(_scenes(pipeline) if drawn else pipeline),
-            seen=pipeline.inference.sides,
+            images=given or _examples(_with_synthetic_data(pipeline) if synthetic else pipeline),
+            inference_size=pipeline.inference.sides,
             metadata=metadata,
         )
-    return replace(report, drawn=drawn, left_out=tuple(f"inference.{name}" for name in left_out))
+    return replace(report, synthetic=synthetic, omitted=tuple(f"inference.{name}" for name in omitted))
 
 
 def _examples(pipeline: Pipeline) -> list[np.ndarray]:
-    """The first validation images."""
+    """Reads the first validation images."""
     dataset = pipeline.data.open(pipeline.labels).evaluation(pipeline.data.validation_split)
     with explained():
         return [image[0] for image, _ in islice(dataset.as_numpy_iterator(), pipeline.export.examples)]
 
 
-def _scenes(pipeline: Pipeline) -> Pipeline:
-    """The pipeline with drawn scenes in the place of its data, of the size of its crop."""
-    height, width = (np.clip(pipeline.inference.sides or pipeline.data.crop_size or SCENE, *DRAWABLE)).tolist()
-    scenes = Shapes(size=(height, width), channels=pipeline.data.channels, val=pipeline.export.examples)
-    return replace(pipeline, data=Data(source=scenes))
+def _with_synthetic_data(pipeline: Pipeline) -> Pipeline:
+    """Returns the pipeline with synthetic images as its dataset, of the inference size or the crop size."""
+    size = pipeline.inference.sides or pipeline.data.crop_size or SYNTHETIC_SIZE
+    height, width = np.clip(size, *SIDE_LIMITS).tolist()
+    shapes = Shapes(size=(height, width), channels=pipeline.data.channels, val=pipeline.export.examples)
+    return replace(pipeline, data=Data(source=shapes))

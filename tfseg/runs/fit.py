@@ -1,4 +1,4 @@
-"""A training from its pipeline to the best of its networks, measured: the whole story of `tfseg fit`."""
+"""Training of a pipeline's network and evaluation of its best epoch."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ from tfseg.labels import LABELS, labels_text
 from tfseg.pipeline import Pipeline
 from tfseg.runs.directory import PIPELINE, Run
 from tfseg.runs.evaluate import evaluate
-from tfseg.runs.lock import claim
+from tfseg.runs.lock import lock_run
 from tfseg.runs.predictors import partner
 from tfseg.runs.user_errors import user_errors
 from tfseg.spec.problems import formatted
@@ -26,9 +26,9 @@ from tfseg.training.files import BEST, LAST, states
 from tfseg.training.progress import Progress, verbosity
 
 SAMPLES = 4
-"""Validation images that TensorBoard shows with the network's masks."""
+"""Number of validation images shown in TensorBoard with their predicted masks."""
 UNFOLDING = 4
-"""Batches of training images from which the statistics of folded BatchNorm are measured."""
+"""Number of training batches used to estimate the statistics of folded BatchNorm."""
 
 
 def fit(
@@ -40,30 +40,34 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: bool = True,
 ) -> Run:
-    """Trains a pipeline's network and measures the best of its epochs on the validation split.
+    """Trains a pipeline's network and evaluates its best epoch on the validation split.
 
     Args:
-        pipeline: what `tfseg.load` returned.
-        run_dir: the folder to write; see `tfseg.Run` for what it will hold.
-        resume: go on with an unfinished run, from the end of its last epoch.
-        overwrite: delete what an earlier run left in `run_dir`.
-        callbacks: further Keras callbacks. They come after those that save, so that what they see is on disk already.
-        verbose: show progress.
+        pipeline: Pipeline, as returned by `tfseg.load`.
+        run_dir: Path of the run directory to write.
+        resume: Boolean, whether to resume an unfinished run from the end of its last epoch.
+        overwrite: Boolean, whether to delete an earlier run in `run_dir`.
+        callbacks: List of additional `keras.callbacks.Callback` instances. They are called after those that save
+            checkpoints.
+        verbose: Boolean, whether to show progress.
+
+    Returns:
+        The `Run`.
 
     Raises:
-        TfsegError: data, weights or `run_dir` cannot be used, or the training had to stop; the text says what to do.
+        TfsegError: If the dataset, the weights or `run_dir` cannot be used, or the training had to stop.
     """
-    folder, recipe, labels, callbacks = Path(run_dir), pipeline.training, pipeline.labels, _checked(callbacks)
-    with claim(folder, pipeline, resume=resume, overwrite=overwrite) as claimed, user_errors():
+    folder, recipe, labels, callbacks = Path(run_dir), pipeline.training, pipeline.labels, _check_callbacks(callbacks)
+    with lock_run(folder, pipeline, resume=resume, overwrite=overwrite) as lock, user_errors():
         data = pipeline.data.open(labels, pipeline.seed)
-        steps, _ = data.steps_per_epoch, data.count(pipeline.data.validation_split)  # missing files show here
+        steps, _ = data.steps_per_epoch, data.count(pipeline.data.validation_split)  # raises for missing files
         length = recipe.length(steps)
-        _check_use(pipeline, data)
+        _check_inference(pipeline, data)
         with recipe.scope(pipeline.seed) as scope:
             model = recipe.network(pipeline.build(training=True))
-            if faults := formatted(pipeline.network_problems(model)):
-                raise RunError(faults)
-            if not (resume and states(folder)):  # a training may be resumed before its first epoch has ended
+            if problems := formatted(pipeline.network_problems(model)):
+                raise RunError(problems)
+            if not (resume and states(folder)):  # a run may be resumed before its first epoch was completed
                 report = pipeline.model.load_weights(model, training_images(data))
                 if verbose and report is not None:
                     print(report, flush=True)
@@ -72,7 +76,7 @@ def fit(
             state = restore(model, folder) if resume else State()
             training = data.training(epochs=length.epochs, initial_epoch=state.epoch, batch_multiple=scope.replicas)
             validation = data.evaluation(pipeline.data.validation_split, replicas=scope.replicas)
-            claimed.begin()
+            lock.begin()
             write_text(folder / PIPELINE, dump(pipeline))
             write_text(folder / LABELS, labels_text(labels))
             saving = run_callbacks(pipeline, data, folder, state, samples=validation.take(SAMPLES))
@@ -85,36 +89,36 @@ def fit(
                 validation_freq=list(recipe.validated_epochs(steps)),
                 callbacks=[*saving, *callbacks, *([Progress(length)] if verbose else [])],
                 verbose=verbosity(verbose),
-                shuffle=False,  # the dataset is in its own random order already
+                shuffle=False,  # the dataset is already shuffled
             )
         run = Run(folder, allow_plugins=bool(pipeline.plugins))
         measure_batch_norm(pipeline, data, run, verbose)
         evaluate(run, pipeline.data.validation_split, allow_plugins=bool(pipeline.plugins), verbose=verbose)
-        claimed.finish()
+        lock.finish()
     return run
 
 
-def _checked(callbacks: Sequence[keras.callbacks.Callback]) -> tuple[keras.callbacks.Callback, ...]:
-    """The callbacks, if they are such: before an earlier run is overwritten."""
-    found = tuple(callbacks) if isinstance(callbacks, Iterable) and not isinstance(callbacks, str) else (callbacks,)
-    for each in found:
+def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> tuple[keras.callbacks.Callback, ...]:
+    """Checks the types of the callbacks before an earlier run is overwritten."""
+    checked = tuple(callbacks) if isinstance(callbacks, Iterable) and not isinstance(callbacks, str) else (callbacks,)
+    for each in checked:
         if not isinstance(each, keras.callbacks.Callback):
             raise TypeError(f"Expected `callbacks` to be a list of keras.callbacks.Callback. Received: {each!r}")
-    return found
+    return checked
 
 
-def _check_use(pipeline: Pipeline, data: Dataset) -> None:
-    """What evaluation will need beside the network is looked for before the network is trained, which may take days."""
-    use = pipeline.inference
-    if use.proposals is not None:
-        use.proposals.open().check(data.names(pipeline.data.validation_split))
-    if use.ensemble is not None:
-        other = partner(use.ensemble, bool(pipeline.plugins))
+def _check_inference(pipeline: Pipeline, data: Dataset) -> None:
+    """Checks the files that the final evaluation needs, before a training that may take days."""
+    settings = pipeline.inference
+    if settings.proposals is not None:
+        settings.proposals.open().check(data.names(pipeline.data.validation_split))
+    if settings.ensemble is not None:
+        other = partner(settings.ensemble, bool(pipeline.plugins))
         check_partner(other, pipeline.labels.count, pipeline.data.channels, pipeline.labels)
 
 
 def training_images(data: Dataset) -> Iterator[np.ndarray]:
-    """The first batches that training will see, for what is measured on pictures: folded BatchNorm."""
+    """Yields the images of the first training batches, for the statistics of folded BatchNorm."""
     for image, _ in data.training(epochs=1).take(UNFOLDING).as_numpy_iterator():
         yield image
 
@@ -122,7 +126,7 @@ def training_images(data: Dataset) -> Iterator[np.ndarray]:
 def run_callbacks(
     pipeline: Pipeline, data: Dataset, folder: Path, state: State, samples: Any
 ) -> list[keras.callbacks.Callback]:
-    """What writes the run directory while the network is trained, and ends the training where it must."""
+    """Returns the callbacks that write the run directory during training and stop the training if necessary."""
     return pipeline.training.callbacks(
         folder,
         pipeline.labels,
@@ -135,13 +139,13 @@ def run_callbacks(
 
 
 def measure_batch_norm(pipeline: Pipeline, data: Dataset, run: Run, verbose: bool) -> None:
-    """Gives both saved networks the statistics of further training batches, where the pipeline asks for it."""
+    """Estimates the BatchNorm statistics of both saved networks on `training.batch_norm_batches` further batches."""
     count, steps = pipeline.training.batch_norm_batches, data.steps_per_epoch
-    ended = pipeline.training.length(steps).epochs
-    epochs = ended + -(-count // steps)
+    completed = pipeline.training.length(steps).epochs
+    epochs = completed + -(-count // steps)
     progress = keras.utils.Progbar(2 * count, verbose=verbosity(verbose), unit_name="batch")
     for name in (BEST, LAST) if count else ():
-        training = data.training(epochs=epochs, initial_epoch=ended)
+        training = data.training(epochs=epochs, initial_epoch=completed)
         model = run.model(name)
         estimate_batch_norm(model, _counted(training.take(count).as_numpy_iterator(), progress))
         save_model(model, run.folder / name)

@@ -1,4 +1,4 @@
-"""A run directory from weights that were trained elsewhere."""
+"""Creation of a run directory from pretrained weights."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from tfseg.labels import LABELS, labels_text, names_problem
 from tfseg.models import Segmenter
 from tfseg.pipeline import Pipeline
 from tfseg.runs.directory import PIPELINE
-from tfseg.runs.lock import claim
+from tfseg.runs.lock import lock_run
 from tfseg.spec.problems import formatted
 from tfseg.spec.show import dump
 from tfseg.training.files import BEST, STATE
@@ -24,43 +24,43 @@ def import_weights(
     *,
     overwrite: bool = False,
 ) -> WeightsReport:
-    """Makes a finished run of a pipeline's network and foreign weights, to evaluate, predict with and export.
+    """Creates a finished run from a pipeline's network and pretrained weights, for evaluation, prediction and export.
 
     Args:
-        pipeline: what `tfseg.load` returned.
-        weights: an `.npz` of named arrays, a `.tflite` or `.keras` file, or a TensorFlow checkpoint. Names may be
-            those of TF-slim (DeepLab's authors), of Model Garden, or the network's own, which for backbones of
-            `keras.applications` are theirs.
-        run_dir: the folder to write.
-        overwrite: delete what an earlier run left in `run_dir`.
+        pipeline: Pipeline, as returned by `tfseg.load`.
+        weights: Path of an `.npz` of named arrays, a `.tflite` or `.keras` file, or a TensorFlow checkpoint. Names of
+            weights are those of TF-slim (DeepLab's authors), of Model Garden, or of the network itself, which for
+            backbones of `keras.applications` are the names given there.
+        run_dir: Path of the run directory to write.
+        overwrite: Boolean, whether to delete an earlier run in `run_dir`.
 
     Returns:
-        What matched and what did not.
+        A `WeightsReport` of the matched and unmatched layers and weights.
 
     Raises:
-        TfsegError: the weights do not fit the network or cannot be read, or `run_dir` cannot be used. Then an earlier
-            run is untouched.
+        TfsegError: If the weights cannot be read or do not fit the network, or `run_dir` cannot be used. An earlier
+            run is left unchanged.
     """
     folder = Path(run_dir)
-    with claim(folder, pipeline, resume=False, overwrite=overwrite) as claimed:
+    with lock_run(folder, pipeline, resume=False, overwrite=overwrite) as lock:
         if (problem := names_problem(labels_of(Path(weights)), pipeline.labels)) is not None:
-            raise RunError(f"{weights}: {problem}, as in the pipeline. Give that the labels of the weights, in order.")
+            raise RunError(f"{weights}: {problem}, as in the pipeline. Use the labels of the weights there, in order.")
         arrays = read_arrays(Path(weights))
         model = pipeline.build()
-        if faults := formatted(pipeline.deployment_problems(model)):
-            raise RunError(faults)
+        if problems := formatted(pipeline.deployment_problems(model)):
+            raise RunError(problems)
         report = fill(model, arrays, str(weights), required=_backbone_layers(pipeline), classes=pipeline.labels.count)
-        claimed.begin()
+        lock.begin()
         write_text(folder / PIPELINE, dump(pipeline))
         write_text(folder / LABELS, labels_text(pipeline.labels))
         with atomic_file(folder / BEST) as partial:
             model.save(partial)
         (folder / STATE).mkdir()
-        claimed.finish()
+        lock.finish()
     return report
 
 
 def _backbone_layers(pipeline: Pipeline) -> frozenset[str]:
-    """The names of the layers that the backbone makes; none where the network is written layer by layer."""
+    """Returns the names of the backbone's layers; the empty set for a graph of layers."""
     network = pipeline.model
     return network.backbone.layer_names(network.channels) if isinstance(network, Segmenter) else frozenset()

@@ -1,4 +1,4 @@
-"""Masks of images, as files."""
+"""Prediction of masks for image files."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -22,23 +22,23 @@ def predict(
     inference: Inference | None = None,
     allow_plugins: bool = False,
 ) -> list[Path]:
-    """Writes the mask of every image, at the image's own size, as an index PNG with palette.
+    """Writes the predicted mask of every image, at the size of the image, as a palette (indexed) PNG.
 
     Args:
-        source: a run directory, a `.keras` file, a SavedModel or a `.tflite` file.
-        images: files to predict, folders of them, or patterns such as `photos/**/*.jpg`; one or several.
-        output: the folder for the masks: `<stem>.png`.
-        overlay: write each mask over its image as well: `<stem>-overlay.png`.
-        legend: write the colors of the classes and their names as well: `legend.png`.
-        inference: how the network is put to use; by default as the run's pipeline says.
-        allow_plugins: import the plugins that the run's pipeline names.
+        source: Run directory, `.keras` file, SavedModel or `.tflite` file.
+        images: Image file, folder of images or pattern such as `photos/**/*.jpg`, or a list of these.
+        output: Folder for the masks, `<stem>.png`.
+        overlay: Boolean, whether to also write each mask blended over its image, `<stem>-overlay.png`.
+        legend: Boolean, whether to also write `legend.png`, with the color and name of each class.
+        inference: Inference settings. Defaults to those of the run's pipeline.
+        allow_plugins: Boolean, whether to import the plugins that the run's pipeline lists.
 
     Returns:
-        The files that were written.
+        The list of written files.
 
     Raises:
-        DataError: an image is missing, or some could not be read; the others are predicted then.
-        RunError: there is no such network, the folder cannot be written, or memory runs out.
+        DataError: If an image does not exist or cannot be read. In the latter case the other images are predicted.
+        RunError: If there is no such network, the folder cannot be written, or memory is exhausted.
     """
     written = iter_predict(
         source,
@@ -62,11 +62,11 @@ def iter_predict(
     inference: Inference | None = None,
     allow_plugins: bool = False,
 ) -> Iterator[Path]:
-    """As `predict`, one file after another: yields each as soon as it is written."""
+    """Yields the path of each file that `predict` writes, as soon as it is written."""
     run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
-    pipeline = run.pipeline if run else None  # imports plugins, whose layers the network may have
+    pipeline = run.pipeline if run else None  # imports plugins, whose layers the network may contain
     path = source.best if isinstance(source, Run) else network(Path(source))
-    use = inference or (pipeline.inference if pipeline else Inference())
-    predictor = predictor_of(path, use, pipeline.seed if pipeline else 0, allow_plugins=allow_plugins)
+    settings = inference or (pipeline.inference if pipeline else Inference())
+    predictor = predictor_of(path, settings, pipeline.seed if pipeline else 0, allow_plugins=allow_plugins)
     with user_errors("inference.size, or the images"):
-        yield from predict_files(predictor, images, Path(output), overlay=overlay, legend=legend, spec=use)
+        yield from predict_files(predictor, images, Path(output), overlay=overlay, legend=legend, spec=settings)

@@ -1,4 +1,4 @@
-"""A trained network put to use as its run, or whoever asks, says."""
+"""Predictors of trained networks, with their inference settings."""
 
 import os
 from dataclasses import replace
@@ -10,13 +10,13 @@ from tfseg.runs.directory import Run, network, run_of
 Source = str | os.PathLike[str] | Run
 
 
-def predictor_of(path: Path, use: Inference, seed: int, *, allow_plugins: bool = False) -> Predictor:
-    """The network at `path`, used as `use` says; its ensemble's second network may need plugins too."""
-    return use.open(path, seed, partner(use.ensemble, allow_plugins) if use.ensemble else None)
+def predictor_of(path: Path, settings: Inference, seed: int, *, allow_plugins: bool = False) -> Predictor:
+    """Returns the predictor of the network at `path`; plugins may also be needed for an ensemble's second network."""
+    return settings.open(path, seed, partner(settings.ensemble, allow_plugins) if settings.ensemble else None)
 
 
 def partner(ensemble: Ensemble, allow_plugins: bool = False) -> Predictor:
-    """The second network of an ensemble, used as its own pipeline says, but alone and unrefined."""
+    """Returns the predictor of an ensemble's second network, with its own settings except for ensemble and CRF."""
     run = run_of(ensemble.network, allow_plugins=allow_plugins)
-    use = replace(run.pipeline.inference, ensemble=None, crf=None) if run else Inference()
-    return predictor_of(network(ensemble.network), use, run.pipeline.seed if run else 0)
+    settings = replace(run.pipeline.inference, ensemble=None, crf=None) if run else Inference()
+    return predictor_of(network(ensemble.network), settings, run.pipeline.seed if run else 0)

@@ -1,4 +1,4 @@
-"""`tfseg tune-crf`: which CRF does a trained network good, found on images that it was not trained on."""
+"""Search of CRF parameters for a trained network, on held-out images."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from tfseg.errors import RunError
 from tfseg.exporting.bundle import versions
 from tfseg.inference import Crf
 from tfseg.inference.crf import KERNELS, channels_problem
-from tfseg.inference.crf_search import Setting, checked, most, search
+from tfseg.inference.crf_search import Setting, checked_ranges, max_settings, search
 from tfseg.labels import Labels
 from tfseg.metrics import SegmentationMetrics, TrimapMeanIoU
 from tfseg.pipeline import TUNED, Pipeline
@@ -27,9 +27,10 @@ from tfseg.runs.predictors import predictor_of
 from tfseg.spec.show import dump
 
 NEGLIGIBLE = 0.01
-"""Labels that no pixel of an image finds likelier are left out of the search, not of the figures at its end."""
+"""Default of `prune` during the search: labels below this probability at all pixels of an image are left out there,
+but not in the reported metrics."""
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def tune_crf(
@@ -41,62 +42,63 @@ def tune_crf(
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     allow_plugins: bool = False,
-    tell: Tell = lambda line: None,
+    log: Log = lambda line: None,
 ) -> dict[str, Any]:
-    """Searches the parameters of a CRF behind a run's best network, for the highest mIoU.
+    """Searches the parameters of the CRF that maximizes the mIoU of a run's best network.
 
-    Iterations, normalization and pruning are those of the run's own `inference.crf`, if it has one; otherwise 10,
-    `after`, as in DeepLab's programs, and none.
+    The number of iterations, the normalization and pruning are those of the run's `inference.crf`, if there is one.
+    Otherwise they are 10, `after`, as in DeepLab's programs, and no pruning.
 
     Args:
-        run_dir: a run directory.
-        split: whose images to search on; by default the split that validated the training.
-        images: how many of them, evenly spaced over the split.
-        ranges: `(first, last, step)` for parameters whose range is not to be DeepLab's
+        run_dir: Run directory.
+        split: Name of the split to search on. Defaults to the validation split.
+        images: Integer, number of images to use, evenly spaced over the split.
+        ranges: Dict of parameter names to `(first, last, step)`. Defaults to DeepLab's ranges
             (`tfseg.inference.crf_search.DEEPLAB`).
-        output: the pipeline file to write, `crf.yaml` in the run directory by default: the run's pipeline with
-            `inference.crf` as it was found. Beside it, as `.json`, comes what is returned.
-        overwrite: replace these two files.
-        allow_plugins: import the plugins that the run's pipeline names.
-        tell: is given a line of text for each setting that was tried.
+        output: Path of the pipeline file to write, the run's pipeline with the best `inference.crf`. The returned
+            report is saved beside it, as `.json`. Defaults to `crf.yaml` in the run directory.
+        overwrite: Boolean, whether to replace these two files.
+        allow_plugins: Boolean, whether to import the plugins that the run's pipeline lists.
+        log: Function that is called with a line of text for each setting tried.
 
     Returns:
-        `crf`, and `before` and `after` it `miou` and `trimap_miou` by radius; what was `tried`, and on what.
+        A dict with `crf`, its parameters; `before` and `after`, the `miou` and `trimap_miou` by radius without and
+        with the CRF; `tried`, the mIoU of each setting; and the split, the ranges and versions used.
 
     Raises:
-        TfsegError: the run, its data or the output cannot be used.
+        TfsegError: If the run, its dataset or the output cannot be used.
     """
     run = run_dir if isinstance(run_dir, Run) else Run(run_dir, allow_plugins=allow_plugins)
     pipeline, split = run.pipeline, split or run.pipeline.data.validation_split
-    file, tried_ranges = _output(run, output, overwrite), checked(ranges or {})
+    file, steps = _output(run, output, overwrite), checked_ranges(ranges or {})
     _check(run, pipeline)
-    frame = _frame(pipeline.inference.crf)
+    fixed = _fixed_fields(pipeline.inference.crf)
     tried: list[Setting] = []
     with TemporaryDirectory() as folder:
-        found = _Found(Path(folder), pipeline.labels)
-        found.fill(run, split, images, tell)
-        before = found.figures()
-        tell(f"without a CRF: mIoU {before['miou']:.4f}")
-        started, limit = time.monotonic(), most(tried_ranges)
+        predictions = _Predictions(Path(folder), pipeline.labels)
+        predictions.fill(run, split, images, log)
+        before = predictions.metrics()
+        log(f"without a CRF: mIoU {before['miou']:.4f}")
+        started, limit = time.monotonic(), max_settings(steps)
 
         def score(setting: Setting) -> float:
-            miou = found.miou(Crf(**{**frame, "prune": frame["prune"] or NEGLIGIBLE, **setting}))
+            miou = predictions.miou(Crf(**{**fixed, "prune": fixed["prune"] or NEGLIGIBLE, **setting}))
             tried.append({**setting, "miou": miou})
             left = (time.monotonic() - started) / len(tried) * (limit - len(tried)) / 60
-            told = ", ".join(f"{name} {value:g}" for name, value in setting.items())
-            tell(f"{len(tried)} of at most {limit}: {told}: mIoU {miou:.4f} (at most {left:.0f} minutes left)")
+            values = ", ".join(f"{name} {value:g}" for name, value in setting.items())
+            log(f"{len(tried)} of at most {limit}: {values}: mIoU {miou:.4f} (at most {left:.0f} minutes left)")
             return miou
 
-        crf = Crf(**{**frame, **search(score, tried_ranges)})
-        after = found.figures(crf)
+        crf = Crf(**{**fixed, **search(score, steps)})
+        after = predictions.metrics(crf)
     tuned = dump(replace(pipeline, inference=replace(pipeline.inference, crf=crf)))
     report = {
         "split": split,
-        "images": found.count,
+        "images": predictions.count,
         "crf": {name: getattr(crf, name) for name in (*KERNELS, "normalization", "iterations", "prune")},
         "before": before,
         "after": after,
-        "ranges": {name: list(steps) for name, steps in tried_ranges.items()},
+        "ranges": {name: list(values) for name, values in steps.items()},
         "tried": tried,
         "pipeline_sha256": sha256(dump(pipeline).encode()).hexdigest(),
         "versions": versions(),
@@ -106,24 +108,24 @@ def tune_crf(
     return report
 
 
-class _Found:
-    """What the network finds in some images, in files: one image is in memory at a time.
+class _Predictions:
+    """Predicted probabilities of some images, cached in files: one image is in memory at a time.
 
     Args:
-        folder: an empty folder; it takes `2 classes + channels + 4` bytes for each pixel.
-        labels: the classes.
+        folder: Path of an empty folder. Its files take `2 classes + channels + 4` bytes per pixel.
+        labels: Labels, the classes.
     """
 
     def __init__(self, folder: Path, labels: Labels) -> None:
         self.folder, self.labels, self.count = folder, labels, 0
 
-    def fill(self, run: Run, split: str, images: int, tell: Tell) -> None:
-        """Lets the network see evenly spaced images of a split, once each."""
+    def fill(self, run: Run, split: str, images: int, log: Log) -> None:
+        """Predicts evenly spaced images of a split, once each."""
         pipeline = run.pipeline
         data = pipeline.data.open(pipeline.labels)
         names = data.names(split)
         chosen = set(np.linspace(0, len(names) - 1, min(images, len(names))).round().astype(int).tolist())
-        tell(f"{split}: {len(chosen)} of {len(names)} images")
+        log(f"{split}: {len(chosen)} of {len(names)} images")
         predictor = predictor_of(
             run.best, replace(pipeline.inference, crf=None), pipeline.seed, allow_plugins=bool(pipeline.plugins)
         )
@@ -138,12 +140,12 @@ class _Found:
                     self.count += 1
         if not labeled:
             raise RunError(
-                f"{run.folder}: the images that were taken of the split {split!r}, {self.count} in number, have no "
-                "labeled pixel to measure a CRF by. Choose another --split, or more --images."
+                f"{run.folder}: the images chosen from the split {split!r} ({self.count}) have no labeled pixels to "
+                "evaluate a CRF on. Choose another --split, or more --images."
             )
 
     def masks(self, crf: Crf | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """For each image the truth and the best classes."""
+        """Yields the label map and the predicted mask of each image."""
         for index in range(self.count):
             with np.load(self.folder / f"{index}.npz") as arrays:
                 probabilities, image, truth = (arrays[name] for name in ("probabilities", "image", "mask"))
@@ -152,48 +154,48 @@ class _Found:
             yield truth, probabilities.argmax(-1).astype(np.int32)
 
     def miou(self, crf: Crf) -> float:
-        """The mean intersection over union with a CRF."""
+        """Computes the mIoU with a CRF."""
         metric = SegmentationMetrics(self.labels.count, self.labels.ignore)
         for pair in self.masks(crf):
             metric.update_state(*pair)
         return metric.report(self.labels.names)["miou"]
 
-    def figures(self, crf: Crf | None = None) -> dict[str, Any]:
-        """The same, and that near boundaries, with a CRF or without."""
-        whole = SegmentationMetrics(self.labels.count, self.labels.ignore)
+    def metrics(self, crf: Crf | None = None) -> dict[str, Any]:
+        """Computes the mIoU and the trimap mIoU, with a CRF or without."""
+        segmentation = SegmentationMetrics(self.labels.count, self.labels.ignore)
         trimap = TrimapMeanIoU(self.labels.count, ignore_label=self.labels.ignore)
         for pair in self.masks(crf):
-            whole.update_state(*pair)
+            segmentation.update_state(*pair)
             trimap.update_state(*pair)
-        return {"miou": whole.report(self.labels.names)["miou"], "trimap_miou": trimap.report()}
+        return {"miou": segmentation.report(self.labels.names)["miou"], "trimap_miou": trimap.report()}
 
 
-def _frame(own: Crf | None) -> dict[str, Any]:
-    """What a search does not change."""
+def _fixed_fields(own: Crf | None) -> dict[str, Any]:
+    """Returns the fields of the CRF that are not searched."""
     if own is None:
         return {"iterations": 10, "normalization": "after", "prune": None}
     return {"iterations": own.iterations, "normalization": own.mode, "prune": own.prune}
 
 
 def _output(run: Run, output: str | os.PathLike[str] | None, overwrite: bool) -> Path:
-    """The pipeline file to write.
+    """Returns the path of the pipeline file to write.
 
     Raises:
-        RunError: it exists, or its name is not a pipeline's.
+        RunError: If the file exists, or its suffix is not that of a pipeline file.
     """
     file = Path(output) if output else run.folder / TUNED
     if file.suffix not in (".yaml", ".yml"):
-        raise RunError(f"{file}: a pipeline file ends in .yaml. Choose another --output.")
+        raise RunError(f"{file}: is not the name of a pipeline file. Expected .yaml. Choose another --output.")
     for path in (file, file.with_suffix(".json")):
         if path.exists() and not overwrite:
-            raise RunError(f"{path}: exists already. Choose another --output, or replace it with --overwrite.")
+            raise RunError(f"{path}: already exists. Choose another --output, or replace it with --overwrite.")
     return file
 
 
 def _check(run: Run, pipeline: Pipeline) -> None:
     if not run.best.is_file():
         raise RunError(
-            f"{run.folder}: has no {run.best.name} yet, because no epoch of its training has ended. Train it first: "
+            f"{run.folder}: has no {run.best.name}, because no epoch was completed. Train it first: "
             f"tfseg fit FILE --run-dir {run.folder} --resume"
         )
     if (problem := channels_problem(pipeline.data.channels)) is not None:

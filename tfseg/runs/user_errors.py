@@ -1,4 +1,4 @@
-"""What TensorFlow says in the middle of a run, in words that a user can act on."""
+"""Errors of TensorFlow during a run, as messages that users can act on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,10 @@ from tfseg.training import explain
 
 @contextmanager
 def user_errors(smaller: str | None = None) -> Iterator[None]:
-    """Gives an error of TensorFlow that the user can mend the words for it.
+    """Converts errors of TensorFlow that the user can correct into `TfsegError`.
 
     Args:
-        smaller: what the user may make smaller where memory runs out; by default, what a training has.
+        smaller: String, the settings to reduce when memory is exhausted. Defaults to those of a training.
     """
     try:
         yield
@@ -25,8 +25,8 @@ def user_errors(smaller: str | None = None) -> Iterator[None]:
 
 
 def _memory(error: Exception, smaller: str) -> RunError | None:
-    """What to say of memory that a network, or an image, would need and that is not there."""
-    if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's
+    """Returns the error to raise if `error` is an out-of-memory error, else None."""
+    if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":  # of TensorFlow
         return None
-    said = first_line(error).split("{{node")[0].strip()
-    return RunError(f"there is not enough memory ({said}). Make smaller: {smaller}")
+    reason = first_line(error).split("{{node")[0].strip()
+    return RunError(f"out of memory ({reason}). Reduce: {smaller}")

@@ -1,4 +1,4 @@
-"""The gate can fail: every way in which an artifact may be wrong is met by an error with its figures, and no file."""
+"""Verification of artifacts: each kind of error is detected, reported with its values, and leaves no files."""
 
 import io
 import os
@@ -22,56 +22,56 @@ from tfseg.errors import ExportError
 from tfseg.exporting import Export, Tflite, export
 from tfseg.exporting.saved_model import write_saved_model
 from tfseg.exporting.tflite import operations, write_tflite
-from tfseg.exporting.verify import Comparison, ask, compare, expectations, questions
+from tfseg.exporting.verify import Comparison, compare, comparison_inputs, expected_outputs, run_artifacts
 from tfseg.spec.problems import SpecError
 
-from .toys import ArgmaxPooling, Fickle, constant, image, labels, network
+from .toys import ArgmaxPooling, GraphOffset, constant, image, labels, network
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.usefixtures("one_isolated_worker")  # but for `ask` itself, which is the gate's own here
+pytestmark = pytest.mark.usefixtures("one_isolated_worker")  # except where `run_artifacts` is called itself
 
 
-def left(folder):
+def contents(folder):
     return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
-def test_a_saved_model_that_says_something_else_is_not_left_in_place(tmp_path):
-    model = network(after=[Fickle(1e3)])
+def test_mismatching_saved_model_is_not_exported(tmp_path):
+    model = network(after=[GraphOffset(1e3)])
     with pytest.raises(ExportError) as error:
         export(model, labels(), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
-    figures = re.fullmatch(
+    values = re.fullmatch(
         re.escape(
-            f"{tmp_path}/toy/1: the SavedModel does not compute what the model computes, and was not left in place. "
-            "Masks agree on AGREE% of 12,480 pixels; WRONG pixels have another class though the model's two best are "
-            "more than 0.002 apart there (expected 0); the largest difference of a probability is LARGEST (expected "
-            "at most 0.001). A layer that behaves otherwise in a graph than in Keras does this. Change that layer; "
-            "raise export.tolerance only for a difference that you can explain."
+            f"{tmp_path}/toy/1: the outputs of the SavedModel differ from those of the model; it was not exported. "
+            "Masks agree on AGREE% of 12,480 pixels; WRONG pixels have another class although the model's two highest "
+            "probabilities differ by more than 0.002 there (expected 0); the largest difference of a probability is "
+            "LARGEST (expected at most 0.001). The usual cause is a layer that behaves differently in a graph. Change "
+            "that layer; raise export.tolerance only for a difference that you can explain."
         )
         .replace("AGREE", r"([\d.]+)")
         .replace("WRONG", r"([\d,]+)")
         .replace("LARGEST", r"([\d.]+)"),
         str(error.value),
     )
-    assert figures, str(error.value)
-    with Image.open(io.BytesIO(questions([image()], 3, None)["encoded/2"].tobytes())) as photograph:
-        turned = np.rot90(np.asarray(photograph), 3)
-    batches = [image()[None], np.stack([image(), image()[::-1, ::-1]]), image()[None], image()[None], turned[None]]
+    assert values, str(error.value)
+    with Image.open(io.BytesIO(comparison_inputs([image()], 3, None)["encoded/2"].tobytes())) as photograph:
+        rotated = np.rot90(np.asarray(photograph), 3)
+    batches = [image()[None], np.stack([image(), image()[::-1, ::-1]]), image()[None], image()[None], rotated[None]]
     expected = [tf.nn.softmax(model(batch.astype(np.float32))).numpy() for batch in batches]
-    zero = sum(int((batch.argmax(-1) == 0).sum()) for batch in expected)  # the artifact says class 0 everywhere
-    assert float(figures[1]) == pytest.approx(100 * zero / 12480, abs=1e-4)
+    zero = sum(int((batch.argmax(-1) == 0).sum()) for batch in expected)  # the artifact predicts class 0 everywhere
+    assert float(values[1]) == pytest.approx(100 * zero / 12480, abs=1e-4)
     second, first = np.concatenate([np.sort(batch).reshape(-1, 3) for batch in expected]).T[-2:]
     best = np.concatenate([batch.argmax(-1).ravel() for batch in expected])
-    assert int(figures[2].replace(",", "")) == ((best != 0) & (first - second > 2e-3)).sum() > 9000
-    assert float(figures[3]) == pytest.approx(max(1 - batch[..., 0].min() for batch in expected), abs=0.01)
-    assert left(tmp_path) == {}
+    assert int(values[2].replace(",", "")) == ((best != 0) & (first - second > 2e-3)).sum() > 9000
+    assert float(values[3]) == pytest.approx(max(1 - batch[..., 0].min() for batch in expected), abs=0.01)
+    assert contents(tmp_path) == {}
 
 
-def test_a_tflite_file_alone_is_caught_too_and_takes_the_saved_model_with_it(tmp_path):
-    model = network(after=[Fickle(1e3, static_only=True)])
+def test_mismatching_tflite_file_prevents_the_export(tmp_path):
+    model = network(after=[GraphOffset(1e3, static_only=True)])
     with pytest.raises(ExportError) as error:
         export(model, labels(), tmp_path, "toy", spec=Export(), images=[image()])
-    assert str(error.value).startswith(f"{tmp_path}/toy/1: the TFLite file does not compute what the model computes,")
-    assert left(tmp_path) == {}
+    assert str(error.value).startswith(f"{tmp_path}/toy/1: the outputs of the TFLite file differ from those of")
+    assert contents(tmp_path) == {}
 
 
 @pytest.fixture(scope="module")
@@ -82,46 +82,46 @@ def exported(tmp_path_factory):
 
 @pytest.fixture
 def earlier(exported, tmp_path):
-    """A folder of exports that holds version 1 of `toy`."""
+    """Creates a folder of exports with version 1 of `toy`."""
     shutil.copytree(exported, tmp_path / "toy" / "1")
     return tmp_path
 
 
-def test_an_earlier_version_survives_a_failed_gate(earlier):
-    before = left(earlier)
-    with pytest.raises(ExportError, match="toy/2: the SavedModel does not compute"):
-        export(network(after=[Fickle(9.0)]), labels(), earlier, "toy", spec=Export(tflite=None), images=[image()])
-    assert left(earlier) == before
+def test_failed_verification_leaves_earlier_versions_unchanged(earlier):
+    before = contents(earlier)
+    with pytest.raises(ExportError, match="toy/2: the outputs of the SavedModel differ"):
+        export(network(after=[GraphOffset(9.0)]), labels(), earlier, "toy", spec=Export(tflite=None), images=[image()])
+    assert contents(earlier) == before
 
 
-def test_a_small_difference_passes_only_a_wider_tolerance(tmp_path):
+def test_small_difference_passes_with_a_larger_tolerance_only(tmp_path):
     spec = Export(tflite=None, tolerance=0.02)
-    report = export(network(after=[Fickle(0.05)]), labels(), tmp_path, "toy", spec=spec, images=[image()])
+    report = export(network(after=[GraphOffset(0.05)]), labels(), tmp_path, "toy", spec=spec, images=[image()])
     assert Export().tolerance < report.comparisons[0].largest_difference < 0.02
     assert not report.comparisons[0].passes(Export().tolerance)
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """Artifacts of one network, and what they and another network say to the same questions."""
+    """Runs the artifacts of one network, and computes the outputs of that and of another network."""
     folder = tmp_path_factory.mktemp("two")
     mine, other = constant([0.0, 1.0, 0.0]), constant([1.0, 0.0, 0.0])
     write_saved_model(mine, folder / "saved")
     write_tflite(mine, folder / "mine.tflite", (8, 8))
-    asked = questions([image()], 3, (8, 8))
-    answers = ask(folder / "saved", folder / "mine.tflite", asked)
-    return folder, asked, answers, expectations(mine, asked), expectations(other, asked)
+    inputs = comparison_inputs([image()], 3, (8, 8))
+    outputs = run_artifacts(folder / "saved", folder / "mine.tflite", inputs)
+    return folder, inputs, outputs, expected_outputs(mine, inputs), expected_outputs(other, inputs)
 
 
 @pytest.mark.parametrize(
     ("artifact", "prefixes", "pixels"),
     [("SavedModel", ("saved/", "encoded/"), 12480), ("TFLite file", ("tflite/",), 64)],
 )
-def test_figures_of_right_and_of_exchanged_artifacts(two, artifact, prefixes, pixels):
-    _, _, answers, mine, other = two
-    right = compare(artifact, prefixes, mine, answers, 1e-4)
+def test_comparison_with_the_right_and_the_wrong_model(two, artifact, prefixes, pixels):
+    _, _, outputs, mine, other = two
+    right = compare(artifact, prefixes, mine, outputs, 1e-4)
     assert (right.mask_agreement, right.wrong, right.passes(1e-4)) == (1.0, 0, True)
-    wrong = compare(artifact, prefixes, other, answers, 1e-4)
+    wrong = compare(artifact, prefixes, other, outputs, 1e-4)
     apart = (np.e - 1) / (np.e + 2)
     assert (wrong.pixels, wrong.mask_agreement, wrong.wrong, wrong.passes(0.99)) == (pixels, 0.0, pixels, False)
     assert wrong.largest_difference == pytest.approx(apart, abs=1e-6)
@@ -132,9 +132,9 @@ def test_figures_of_right_and_of_exchanged_artifacts(two, artifact, prefixes, pi
 
 
 @pytest.mark.parametrize("name", ["saved/0/mask", "saved/1/mask", "encoded/0/mask", "encoded/1/mask"])
-def test_one_wrong_pixel_of_any_mask_is_enough(two, name):
-    _, _, answers, mine, _ = two
-    tampered = {**answers, name: answers[name].copy()}
+def test_one_wrong_pixel_fails(two, name):
+    _, _, outputs, mine, _ = two
+    tampered = {**outputs, name: outputs[name].copy()}
     tampered[name][0, 3, 4] = 2
     found = compare("SavedModel", ("saved/", "encoded/"), mine, tampered, 1e-4)
     assert (found.wrong, found.passes(1e-4)) == (1, False)
@@ -142,29 +142,29 @@ def test_one_wrong_pixel_of_any_mask_is_enough(two, name):
 
 @pytest.mark.parametrize("name", ["saved/1/confidence", "saved/0/probabilities", "tflite/0/probabilities"])
 @pytest.mark.parametrize("value", [0.2, np.nan, np.inf])
-def test_one_wrong_number_is_enough(two, name, value):
-    _, _, answers, mine, _ = two
-    tampered = {**answers, name: answers[name].copy()}
+def test_one_wrong_probability_fails(two, name, value):
+    _, _, outputs, mine, _ = two
+    tampered = {**outputs, name: outputs[name].copy()}
     tampered[name][0, 3, 4] = value
     found = compare("any", ("saved/", "encoded/", "tflite/"), mine, tampered, 1e-4)
     assert not found.passes(1e-4)
 
 
-def test_another_shape_is_an_error_of_its_own(two):
-    _, _, answers, mine, _ = two
-    tampered = {**answers, "saved/0/mask": answers["saved/0/mask"][:, 1:]}
+def test_output_of_another_shape(two):
+    _, _, outputs, mine, _ = two
+    tampered = {**outputs, "saved/0/mask": outputs["saved/0/mask"][:, 1:]}
     with pytest.raises(ExportError) as error:
         compare("SavedModel", ("saved/",), mine, tampered, 1e-4)
     assert str(error.value) == (
-        "the SavedModel gives `mask` of another shape than the model: received (1, 39, 52), expected (1, 40, 52). "
-        "A layer of the network has probably fixed the size of image or batch."
+        "the output `mask` of the SavedModel has another shape than that of the model: received (1, 39, 52), expected "
+        "(1, 40, 52). A layer of the network probably fixes the image or batch size."
     )
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(1e-6, 0.1), st.integers(2, 9))
-def test_no_difference_within_the_tolerance_makes_a_pixel_wrong(seed, tolerance, classes):
-    """The reason for the margin: answers that stay within the tolerance always pass, ties included."""
+def test_differences_within_the_tolerance_always_pass(seed, tolerance, classes):
+    """The margin between the two highest probabilities ensures this, also for ties."""
     random = np.random.default_rng(seed)
     expected = random.dirichlet(np.full(classes, 0.3), (1, 6, 6)).astype(np.float32).round(random.integers(1, 6))
     found = expected + random.uniform(-1, 1, expected.shape).astype(np.float32) * np.float32(tolerance * 0.999)
@@ -180,48 +180,47 @@ def test_no_difference_within_the_tolerance_makes_a_pixel_wrong(seed, tolerance,
     )
 
 
-def test_rounding_passes_and_the_usual_faults_do_not():
-    """The default tolerance is far from both: ten times from the resize of another convention, and from dropout."""
-    tolerance, asked = Export().tolerance, questions([image(0, 65, 97)], 3, None)
-    mine = expectations(network(), asked)
+def test_default_tolerance_separates_rounding_from_errors():
+    """A resize with the other convention and active dropout differ by more than ten times the default tolerance."""
+    tolerance, inputs = Export().tolerance, comparison_inputs([image(0, 65, 97)], 3, None)
+    mine = expected_outputs(network(), inputs)
     rounded = {key: value.astype(np.float16).astype(np.float32) for key, value in mine.items()}
     assert compare("any", ("saved/",), mine, rounded, tolerance).passes(tolerance)
-    shifted = expectations(network(align_corners=True), asked)
+    shifted = expected_outputs(network(align_corners=True), inputs)
     assert compare("any", ("saved/",), mine, shifted, tolerance).largest_difference > 10 * tolerance
     training = {}
-    for key, batch in asked.items():
+    for key, batch in inputs.items():
         if key.startswith("saved/"):
             training[f"{key}/probabilities"] = tf.nn.softmax(network()(batch.astype(np.float32), training=True)).numpy()
     assert compare("any", ("saved/",), mine, training, tolerance).largest_difference > 10 * tolerance
 
 
-def test_artifacts_that_do_not_load_are_an_error(two):
-    folder, asked, *_ = two
+def test_artifacts_that_cannot_be_loaded(two):
+    folder, inputs, *_ = two
     with pytest.raises(ExportError) as error:
-        ask(folder / "nowhere", None, asked)
+        run_artifacts(folder / "nowhere", None, inputs)
     text = str(error.value)
     assert text.startswith(
-        "the export cannot be used without tfseg: a process of its own failed to load and run it (exit code 1): "
+        "the export cannot be used without tfseg: an isolated process failed to load and run it (exit code 1): "
         "OSError: SavedModel file does not exist at: "
     )
 
 
-def test_operations_without_a_builtin_are_named_with_their_layer(tmp_path, capfd):
+def test_unsupported_operations_are_reported_with_their_layers(tmp_path, capfd):
     model = network(before=[ArgmaxPooling(name="pool1"), ArgmaxPooling(name="pool1_1")])
     with pytest.raises(ExportError) as error:
         export(model, labels(), tmp_path, "toy", spec=Export(), images=[image()])
     assert str(error.value) == (
-        "no TFLite file can be written: it may hold builtin operations only, and the model needs MaxPoolWithArgmax "
-        "(layers pool1, pool1_1). Build the network without these, or set export.tflite=null to export the SavedModel "
-        "alone."
+        "the model cannot be converted to TFLite with builtin operations only: it needs MaxPoolWithArgmax (layers "
+        "pool1, pool1_1). Build the network without these, or set export.tflite=null to export the SavedModel alone."
     )
-    assert left(tmp_path) == {}
+    assert contents(tmp_path) == {}
     assert capfd.readouterr() == ("", "")
     assert export(model, labels(), tmp_path, "toy", spec=Export(tflite=None), images=[image()]).tflite is None
 
 
-def test_the_list_of_operations_is_read_from_the_file(two, tmp_path):
-    """A file with an operation that is no builtin does not slip through, whoever wrote it."""
+def test_operations_of_a_tflite_file(two, tmp_path):
+    """Operations that are not builtin are listed, too."""
     folder, *_ = two
     assert operations((folder / "mine.tflite").read_bytes()) == ("CONV_2D", "SOFTMAX")
     write_saved_model(network(before=[ArgmaxPooling(name="pool1")]), tmp_path / "saved")
@@ -230,24 +229,24 @@ def test_the_list_of_operations_is_read_from_the_file(two, tmp_path):
     assert "FlexMaxPoolWithArgmax" in operations(converter.convert())
 
 
-def test_a_model_that_gives_no_numbers_is_refused(tmp_path):
+def test_model_with_nan_outputs_is_rejected(tmp_path):
     with pytest.raises(ExportError) as error:
         export(constant([np.nan, 0.0]), labels(2), tmp_path, "toy", spec=Export(), images=[image()])
     assert str(error.value) == (
-        "the model itself gives probabilities that are not finite, so that nothing can be compared with them. Export a "
-        "checkpoint from before the training went wrong."
+        "the model's probabilities are not finite, so that artifacts cannot be compared with it. Export a checkpoint "
+        "from before the training diverged."
     )
-    assert left(tmp_path) == {}
+    assert contents(tmp_path) == {}
 
 
-def test_labels_of_another_count_are_refused(tmp_path):
+def test_wrong_number_of_labels_is_rejected(tmp_path):
     with pytest.raises(ExportError) as error:
         export(constant([0.0, 1.0]), labels(3), tmp_path, "toy", spec=Export(), images=[image()])
     assert str(error.value) == (
-        "the model tells 2 classes apart, and the labels name 3: class0, class1, class2. Export it with the labels "
-        "that it was trained with."
+        "the model predicts 2 classes, and there are 3 labels: class0, class1, class2. Export it with the labels it "
+        "was trained with."
     )
-    assert left(tmp_path) == {}
+    assert contents(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -259,13 +258,13 @@ def test_labels_of_another_count_are_refused(tmp_path):
         ([image()[None]], "['uint8 (1, 40, 52, 3)']"),
     ],
 )
-def test_wrong_images_are_refused(tmp_path, images, received):
+def test_invalid_images_are_rejected(tmp_path, images, received):
     text = f"Expected `images` to be one or more uint8 arrays [height, width, 3]. Received: images={received}"
     with pytest.raises(ValueError, match=re.escape(text)):
         export(constant([0.0, 1.0]), labels(2), tmp_path, "toy", spec=Export(), images=images)
 
 
-def test_a_model_of_two_outputs_is_refused(tmp_path):
+def test_model_with_two_outputs_is_rejected(tmp_path):
     model = constant([0.0, 1.0])
     scores = keras.layers.Rescaling(2, name="scores")(model.outputs[0])
     both = model.__class__(model.inputs, {"logits": model.outputs[0], "scores": scores})
@@ -277,41 +276,41 @@ def test_a_model_of_two_outputs_is_refused(tmp_path):
         export(both, labels(2), tmp_path, "toy", spec=Export(), images=[image()])
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError) as error:
         export(constant([0.0, 1.0]), labels(2), tmp_path / "file", "toy", spec=Export(), images=[image()])
     assert str(error.value) == (
-        f"{tmp_path}/file/toy/1: cannot be written (Not a directory); nothing was left behind and earlier versions are "
-        "as they were. Make room or choose another folder with --output."
+        f"{tmp_path}/file/toy/1: cannot be written (Not a directory); earlier versions are unchanged. Free disk space "
+        "or choose another folder with --output."
     )
 
 
-def test_a_version_that_appears_meanwhile_is_left_alone(tmp_path, monkeypatch):
-    def rival(*arguments):
+def test_version_created_by_another_process_is_not_changed(tmp_path, monkeypatch):
+    def concurrent(*arguments):
         (tmp_path / "toy" / "1").mkdir()
-        return ask(*arguments)
+        return run_artifacts(*arguments)
 
-    monkeypatch.setattr("tfseg.exporting.artifacts.ask", rival)
+    monkeypatch.setattr("tfseg.exporting.artifacts.run_artifacts", concurrent)
     with pytest.raises(ExportError) as error:
         export(constant([0.0, 1.0]), labels(2), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
     assert str(error.value) == (
-        f"{tmp_path}/toy/1: appeared while this export was running, and was left as it is. Run the export again."
+        f"{tmp_path}/toy/1: was created by another process during this export, and was not changed. Rerun the export."
     )
-    assert list(left(tmp_path)) == [tmp_path / "toy", tmp_path / "toy" / "1"]
+    assert list(contents(tmp_path)) == [tmp_path / "toy", tmp_path / "toy" / "1"]
 
 
-def test_what_a_killed_export_left_is_swept(tmp_path):
-    """But no folder that is being written, and none of the user's."""
-    dead, foreign = tmp_path / "toy" / ".1-abcd_123", tmp_path / "toy" / ".1-notes_00"
-    dead.mkdir(mode=0o700, parents=True)
-    (dead / "saved_model.pb").write_text("half")
+def test_temporary_folders_of_killed_exports_are_deleted(tmp_path):
+    """Folders that are being written and folders of the user are kept."""
+    stale, foreign = tmp_path / "toy" / ".1-abcd_123", tmp_path / "toy" / ".1-notes_00"
+    stale.mkdir(mode=0o700, parents=True)
+    (stale / "saved_model.pb").write_text("half")
     foreign.mkdir(mode=0o755)
     (tmp_path / "toy" / ".1-linked00").symlink_to(tmp_path)
     with atomic_directory(tmp_path / "toy" / "1") as alive:
         sweep_directories(tmp_path / "toy" / "1")
-        assert alive.is_dir() and not dead.exists()
-    dead.mkdir(mode=0o700)
+        assert alive.is_dir() and not stale.exists()
+    stale.mkdir(mode=0o700)
     (tmp_path / "toy" / "1").rmdir()
     export(constant([0.0, 1.0]), labels(2), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
     assert {path.name for path in (tmp_path / "toy").iterdir()} == {"1", foreign.name, ".1-linked00"}
@@ -334,29 +333,29 @@ FULL = """
 """
 
 
-def test_a_full_disk_leaves_nothing_half_written(earlier):
-    """No file may grow past a limit, which stops the export at the variables, the graph, the labels, and TFLite."""
-    before = left(earlier)
+def test_full_disk_leaves_no_partial_files(earlier):
+    """Limits of the file size stop the export at the variables, the graph, the labels and the TFLite file."""
+    before = contents(earlier)
     limits = ["64", "1100", "20000"]
     program = [sys.executable, "-c", textwrap.dedent(FULL), str(earlier), *limits]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == len(limits) * (
-        f"{earlier}/toy/2: cannot be written (File too large); nothing was left behind and earlier versions are as "
-        "they were. Make room or choose another folder with --output.\n"
+        f"{earlier}/toy/2: cannot be written (File too large); earlier versions are unchanged. Free disk space or "
+        "choose another folder with --output.\n"
     )
-    assert left(earlier) == before
+    assert contents(earlier) == before
     loaded = tf.saved_model.load(str(earlier / "toy" / "1"))
     assert np.unique(loaded.signatures["serving_default"](image=image()[None])["mask"]).tolist() == [1]
 
 
-def test_comparison_passes_at_the_tolerance_itself():
+def test_difference_equal_to_the_tolerance_passes():
     assert Comparison("any", 1, 1, 1.0, 0, 1e-4).passes(1e-4)
     assert not Comparison("any", 1, 1, 1.0, 0, 1.01e-4).passes(1e-4)
     assert not Comparison("any", 1, 1, 0.0, 1, 0.0).passes(1e-4)
 
 
-def test_spec_refuses_what_makes_no_sense():
+def test_invalid_settings_are_rejected():
     for wrong in ({"tolerance": 0.0}, {"examples": 0}, {"tflite": {"size": (0, 8)}}, {"tflite": {"size": (8, 8, 3)}}):
         with pytest.raises(SpecError, match=f"^Export: {next(iter(wrong))}"):
             Export(**wrong)
