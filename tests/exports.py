@@ -37,7 +37,7 @@ while True:
 
 
 class Answers:
-    """Replacement for `tfseg.exporting.verify.run_artifacts`. Starts its process at the first call, and again if it ended."""
+    """Replacement for `tfseg.exporting.verify.run_artifacts`. Its process starts at the first call."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None

@@ -198,19 +198,19 @@ def test_list(invoke: Invoke) -> None:
         assert re.search(rf"^  {file.stem} +{re.escape(headline(file))}$", out, re.MULTILINE)
 
 
-def test_list_of_one_slot(said: Said) -> None:
-    code, out, _ = said("list", "loss", "optimizer")
+def test_list_of_one_slot(invoke: Invoke) -> None:
+    code, out, _ = invoke("list", "loss", "optimizer")
     assert code == 0 and [line for line in out.splitlines() if not line.startswith(" ")] == ["loss", "optimizer"]
-    code, out, _ = said("list", "pipelines")
+    code, out, _ = invoke("list", "pipelines")
     assert code == 0 and len(out.splitlines()) == 1 + len(shipped())
-    code, out, err = said("list", "optimiser")
+    code, out, err = invoke("list", "optimiser")
     assert (code, out) == (2, "")
     assert 'Received: "optimiser". Did you mean "optimizer"?' in err and "Expected one of source, mask, " in err
 
 
-def test_every_line_of_the_list_is_a_sentence(said: Said) -> None:
+def test_every_line_of_the_list_is_a_sentence(invoke: Invoke) -> None:
     """Those of Keras's own layers are Keras's."""
-    _, out, _ = said("list")
+    _, out, _ = invoke("list")
     lines = [line for line in out.splitlines() if line.startswith("  ")]
     assert not [line for line in lines if not re.search(r"\w[)`]*\.$", line)]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.ops.test_adaptive import by_rule
+from tests.ops.test_adaptive import loop
 from tfseg.layers import PyramidPooling
 from tfseg.ops import resize
 
@@ -20,7 +20,7 @@ def test_levels_are_concatenated_after_the_feature_map_in_order() -> None:
     actual = np.asarray(layer(X))
     np.testing.assert_array_equal(actual[..., :5], X)
     for index, n in enumerate((2, 1, 4)):
-        pooled = by_rule(X, n, n) @ np.asarray(layer.convs[index].kernel)[0, 0] / np.sqrt(1 + 1e-3)
+        pooled = loop(X, n, n) @ np.asarray(layer.convs[index].kernel)[0, 0] / np.sqrt(1 + 1e-3)
         expected = resize(np.maximum(pooled, 0).astype(np.float32), (9, 14), align_corners=True)
         np.testing.assert_allclose(actual[..., 5 + 3 * index : 8 + 3 * index], expected, atol=1e-5)
 

@@ -103,11 +103,7 @@ def schema(_: Console) -> None:
 @verb(tfseg, "list", frameworks=False)
 @click.argument("slots", nargs=-1, metavar="[SLOT]...")
 def list_(_: Console, slots: Sequence[str]) -> None:
-    """List the components of every SLOT, or of those given, and the shipped pipelines.
-
-    A slot is a key of a pipeline file that takes one of several components, such as backbone, decoder or loss.
-    `pipelines` lists the shipped pipelines alone.
-    """
+    """List the components of the given slots (backbone, decoder, loss, pipelines …), or of all slots."""
     from tfseg.cli.listing import components_of
 
     for title, lines in components_of(slots).items():
