@@ -203,9 +203,9 @@ def test_list_of_one_slot(invoke: Invoke) -> None:
     assert code == 0 and [line for line in out.splitlines() if not line.startswith(" ")] == ["loss", "optimizer"]
     code, out, _ = invoke("list", "pipelines")
     assert code == 0 and len(out.splitlines()) == 1 + len(shipped())
-    code, out, err = invoke("list", "optimiser")
+    code, out, err = invoke("list", "optimizers")
     assert (code, out) == (2, "")
-    assert 'Received: "optimiser". Did you mean "optimizer"?' in err and "Expected one of source, mask, " in err
+    assert 'Received: "optimizers". Did you mean "optimizer"?' in err and "Expected one of source, mask, " in err
 
 
 def test_every_line_of_the_list_is_a_sentence(invoke: Invoke) -> None:

@@ -108,9 +108,9 @@ def test_serving_bytes_takes_files_of_mixed_formats_and_sizes(model, report):
         (Image.fromarray(image(7, 24, 40)), "JPEG"),
     ]
     files = []
-    for picture, form in images:
+    for sample, form in images:
         buffer = io.BytesIO()
-        picture.save(buffer, form)
+        sample.save(buffer, form)
         files.append(buffer.getvalue())
     outputs = tf.saved_model.load(str(report.folder)).signatures["serving_bytes"](encoded=tf.constant(files))
     for file, png in zip(files, outputs["mask_png_bytes"].numpy(), strict=True):
@@ -176,8 +176,8 @@ def test_serving_bytes_applies_exif_orientation(report, model, tmp_path, orienta
     for kind in ("JPEG", "PNG"):
         path = tmp_path / f"photograph.{kind.lower()}"
         Image.fromarray(image(3, 16, 24)).save(path, kind, exif=exif)
-        picture = np.asarray(Image.open(path))
-        upright = np.rot90(picture, {1: 0, 3: 2, 6: 3, 8: 1}[orientation]) if kind == "JPEG" else picture
+        sample = np.asarray(Image.open(path))
+        upright = np.rot90(sample, {1: 0, 3: 2, 6: 3, 8: 1}[orientation]) if kind == "JPEG" else sample
         expected = probabilities(model, upright[None]).argmax(-1)[0]
         (png,) = serve(encoded=tf.constant([path.read_bytes()]))["mask_png_bytes"].numpy()
         np.testing.assert_array_equal(Image.open(io.BytesIO(png)), expected)
@@ -200,14 +200,14 @@ def test_inference_size_is_part_of_the_artifacts(model, tmp_path):
     expected = Predictor(model, (16, 24))
     served, lite = Predictor.open(report.folder), Predictor.open(report.tflite)
     signatures = tf.saved_model.load(str(report.folder)).signatures
-    for picture in images:
+    for sample in images:
         for found in (served, lite):
-            np.testing.assert_allclose(found.probabilities(picture), expected.probabilities(picture), atol=1e-5)
-            np.testing.assert_array_equal(found.predict(picture), expected.predict(picture))
-        png = signatures["serving_bytes"](encoded=[tf.io.encode_png(picture)])["mask_png_bytes"][0]
-        np.testing.assert_array_equal(tf.io.decode_png(png)[..., 0], expected.predict(picture))
-        confidence = signatures["serving_default"](image=picture[None])["confidence"][0]
-        np.testing.assert_allclose(confidence, expected.probabilities(picture).max(-1), atol=1e-5)
+            np.testing.assert_allclose(found.probabilities(sample), expected.probabilities(sample), atol=1e-5)
+            np.testing.assert_array_equal(found.predict(sample), expected.predict(sample))
+        png = signatures["serving_bytes"](encoded=[tf.io.encode_png(sample)])["mask_png_bytes"][0]
+        np.testing.assert_array_equal(tf.io.decode_png(png)[..., 0], expected.predict(sample))
+        confidence = signatures["serving_default"](image=sample[None])["confidence"][0]
+        np.testing.assert_allclose(confidence, expected.probabilities(sample).max(-1), atol=1e-5)
     assert np.any(expected.predict(images[1]) != Predictor(model).predict(images[1]))
 
 

@@ -41,7 +41,7 @@ SLICES = {"deconvnet": 4 * 5, "segnet": 4 * 5, "deeplab": 2, "dilation": 2}
 column."""
 
 
-def randomized(model: keras.Model, picture: np.ndarray) -> keras.Model:
+def randomized(model: keras.Model, sample: np.ndarray) -> keras.Model:
     """Randomizes the kernels of the scores, which start near zero, so that logits are as large as trained ones."""
     random = np.random.default_rng(0)
     layers = [layer for layer in model.layers if layer.weights]
@@ -49,7 +49,7 @@ def randomized(model: keras.Model, picture: np.ndarray) -> keras.Model:
     for layer in scores:
         layer.kernel.assign(random.normal(0, 1, layer.kernel.shape))
         layer.bias.assign(np.zeros(layer.bias.shape))
-    spread = model(picture[None]).numpy().std()
+    spread = model(sample[None]).numpy().std()
     for layer in scores:  # logits are linear in these kernels
         layer.kernel.assign(layer.kernel * (5 / spread))
     return model

@@ -148,10 +148,10 @@ def test_invalid_settings(overrides: list[str], message: str, tmp_path: Path) ->
     assert f"{problem.path}: {problem.message}".startswith(f"inference.crf{message}")
 
 
-def error_of(crf: Crf, model: keras.Model, picture: np.ndarray) -> str:
+def error_of(crf: Crf, model: keras.Model, sample: np.ndarray) -> str:
     """Returns the message of the error that a prediction raises."""
     with pytest.raises(RunError) as error:
-        Predictor(model, crf=crf).predict(picture)
+        Predictor(model, crf=crf).predict(sample)
     return str(error.value)
 
 

@@ -33,24 +33,24 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return raised / raised.sum(-1, keepdims=True)
 
 
-def logits(model: keras.Model, picture: np.ndarray) -> np.ndarray:
-    return np.asarray(model(picture[None].astype(np.float32), training=False))[0]
+def logits(model: keras.Model, sample: np.ndarray) -> np.ndarray:
+    return np.asarray(model(sample[None].astype(np.float32), training=False))[0]
 
 
 @pytest.mark.parametrize("proposals", [None, BOXES])
 def test_both_rules(models: tuple[keras.Model, keras.Model], proposals: Proposals | None) -> None:
     first, second = models
-    picture = image(3)
-    scores, others = Predictor(first, proposals=proposals).scores(picture), logits(second, picture)
+    sample = image(3)
+    scores, others = Predictor(first, proposals=proposals).scores(sample), logits(second, sample)
     expected = {
         MEAN: (softmax(scores) + softmax(others)) / 2,
         PRODUCT: softmax(scores * np.maximum(0, others)),
     }
     for ensemble, probabilities in expected.items():
         together = Predictor(first, proposals=proposals, partner=(ensemble, Predictor(second)))
-        np.testing.assert_allclose(together.probabilities(picture), probabilities, atol=1e-5)
-        np.testing.assert_array_equal(together.predict(picture), together.probabilities(picture).argmax(-1))
-        np.testing.assert_array_equal(together.masks(np.stack([picture] * 2))[1], together.predict(picture))
+        np.testing.assert_allclose(together.probabilities(sample), probabilities, atol=1e-5)
+        np.testing.assert_array_equal(together.predict(sample), together.probabilities(sample).argmax(-1))
+        np.testing.assert_array_equal(together.masks(np.stack([sample] * 2))[1], together.predict(sample))
     assert np.any(expected[MEAN].argmax(-1) != softmax(scores).argmax(-1))
     assert np.any(expected[MEAN].argmax(-1) != expected[PRODUCT].argmax(-1))
 

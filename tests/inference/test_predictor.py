@@ -45,11 +45,11 @@ def probabilities(model, images):
 
 
 def test_outputs_are_those_of_the_model(predictor, model):
-    picture = image(1, 24, 32)
-    expected = probabilities(model, picture[None])[0]
-    np.testing.assert_allclose(predictor.probabilities(picture), expected, atol=1e-5)
-    np.testing.assert_array_equal(predictor.predict(picture), expected.argmax(-1))
-    batch = np.stack([picture, image(2, 24, 32)])
+    sample = image(1, 24, 32)
+    expected = probabilities(model, sample[None])[0]
+    np.testing.assert_allclose(predictor.probabilities(sample), expected, atol=1e-5)
+    np.testing.assert_array_equal(predictor.predict(sample), expected.argmax(-1))
+    batch = np.stack([sample, image(2, 24, 32)])
     np.testing.assert_array_equal(predictor.masks(batch), probabilities(model, batch).argmax(-1))
     assert (predictor.classes, predictor.channels) == (3, 3)
 
@@ -75,9 +75,9 @@ def test_images_are_resized_to_the_size_of_a_tflite_file(files, model):
 @settings(max_examples=20, deadline=None)
 @given(height=st.integers(1, 70), width=st.integers(1, 70), seed=st.integers(0, 99))
 def test_any_size(model, height, width, seed):
-    picture = image(seed, height, width)
-    expected = probabilities(model, picture[None])[0].argmax(-1)
-    np.testing.assert_array_equal(Predictor(model).predict(picture), expected)
+    sample = image(seed, height, width)
+    expected = probabilities(model, sample[None])[0].argmax(-1)
+    np.testing.assert_array_equal(Predictor(model).predict(sample), expected)
 
 
 def test_graph_is_not_retraced_for_other_sizes():
@@ -147,17 +147,17 @@ def test_tflite_file_with_other_associated_files(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("picture", "received"),
+    ("sample", "received"),
     [
         (image().astype(np.float32), "float32 [40, 52, 3]"),
         (image(channels=1), "uint8 [40, 52, 1]"),
         (image()[..., 0], "uint8 [40, 52]"),
     ],
 )
-def test_invalid_images_are_rejected(model, picture, received):
+def test_invalid_images_are_rejected(model, sample, received):
     text = f"Expected images as uint8 [height, width, 3], 0 to 255. Received: {received}"
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
-        Predictor(model).predict(picture)
+        Predictor(model).predict(sample)
 
 
 MODELS = "a run directory, a .keras file, a SavedModel folder or a .tflite file"

@@ -42,15 +42,15 @@ def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return values
 
 
-def merged(model: keras.Model, picture: np.ndarray, boxes: list[list[int]], merge: str, size: int) -> np.ndarray:
+def merged(model: keras.Model, sample: np.ndarray, boxes: list[list[int]], merge: str, size: int) -> np.ndarray:
     """Merges the scores of the boxes pixel by pixel, as in section 3.3 of the paper."""
-    height, width, _ = picture.shape
+    height, width, _ = sample.shape
     scores: list[list[list[np.ndarray]]] = [[[] for _ in range(width)] for _ in range(height)]
     for left, top, right, bottom in boxes:
         padded = np.zeros((bottom - top, right - left, 3), np.uint8)
         for y, x in np.ndindex(*padded.shape[:2]):
             if 0 <= y + top < height and 0 <= x + left < width:
-                padded[y, x] = picture[y + top, x + left]
+                padded[y, x] = sample[y + top, x + left]
         inputs = np.rint(resized(padded, (size, size)))[None]
         outputs = resized(np.asarray(model(inputs, training=False))[0], padded.shape[:2])
         for y, x in np.ndindex(*padded.shape[:2]):
@@ -121,11 +121,11 @@ def test_windows_cover_the_image(height: int, width: int) -> None:
 def test_small_images_are_one_box(model: keras.Model, height: int, width: int) -> None:
     """None of the windows is large enough. Without a box, all pixels would have the first class."""
     assert Proposals().open().select(height, width, None).tolist() == [[0, 0, width, height]]
-    picture = image(height, width)
+    sample = image(height, width)
     whole = Proposals(scales=(1.0,), min_side=1)
     np.testing.assert_array_equal(
-        Predictor(model, proposals=Proposals()).probabilities(picture),
-        Predictor(model, proposals=whole).probabilities(picture),
+        Predictor(model, proposals=Proposals()).probabilities(sample),
+        Predictor(model, proposals=whole).probabilities(sample),
     )
 
 

@@ -49,27 +49,27 @@ def test_white_is_the_maximum_uncertainty() -> None:
 
 def test_samples_are_averaged(bayesian: keras.Model) -> None:
     """The probabilities of the passes are averaged, not their logits."""
-    picture, predictor = image(1), Predictor(bayesian, samples=3, seed=5)
-    passes = list(predictor._engine.passes(picture[None], 3, 5))
+    sample, predictor = image(1), Predictor(bayesian, samples=3, seed=5)
+    passes = list(predictor._engine.passes(sample[None], 3, 5))
     assert all(np.any(passes[0] != other) for other in passes[1:])
-    np.testing.assert_allclose(predictor.probabilities(picture), np.mean(passes, 0)[0], atol=1e-6)
-    mask, uncertainty = predictor.predict_with_uncertainty(picture)
+    np.testing.assert_allclose(predictor.probabilities(sample), np.mean(passes, 0)[0], atol=1e-6)
+    mask, uncertainty = predictor.predict_with_uncertainty(sample)
     np.testing.assert_array_equal(mask, np.mean(passes, 0)[0].argmax(-1))
     np.testing.assert_allclose(uncertainty, np.var(passes, 0)[0].mean(-1), atol=1e-6)
-    np.testing.assert_array_equal(predictor.predict(picture), mask)
+    np.testing.assert_array_equal(predictor.predict(sample), mask)
 
 
 def test_samples_depend_on_the_seed_only(bayesian: keras.Model, tmp_path: Path) -> None:
     bayesian.save(tmp_path / "model.keras")
-    picture, predictor = image(1), Predictor(bayesian, samples=2, seed=3)
-    first = predictor.probabilities(picture)
+    sample, predictor = image(1), Predictor(bayesian, samples=2, seed=3)
+    first = predictor.probabilities(sample)
     predictor.probabilities(image(2, 20, 30))
-    bayesian(picture[None].astype(np.float32))
-    np.testing.assert_array_equal(predictor.probabilities(picture), first)
+    bayesian(sample[None].astype(np.float32))
+    np.testing.assert_array_equal(predictor.probabilities(sample), first)
     np.testing.assert_allclose(
-        Predictor.open(tmp_path / "model.keras", samples=2, seed=3).probabilities(picture), first, atol=1e-6
+        Predictor.open(tmp_path / "model.keras", samples=2, seed=3).probabilities(sample), first, atol=1e-6
     )
-    assert np.any(Predictor(bayesian, samples=2, seed=4).probabilities(picture) != first)
+    assert np.any(Predictor(bayesian, samples=2, seed=4).probabilities(sample) != first)
 
 
 def test_dropout_layers_have_different_masks() -> None:

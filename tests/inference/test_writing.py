@@ -92,10 +92,10 @@ def test_arrays_with_any_number_of_channels(tmp_path, channels):
     ],
 )
 def test_images_are_read_as_in_training(tmp_path, name, mode, channels):
-    picture = Image.fromarray(image(5, 24, 40)).convert(mode)
+    sample = Image.fromarray(image(5, 24, 40)).convert(mode)
     if mode == "RGBA":
-        picture.putalpha(Image.fromarray(image(6, 24, 40, 1)[..., 0]))
-    picture.save(tmp_path / name)
+        sample.putalpha(Image.fromarray(image(6, 24, 40, 1)[..., 0]))
+    sample.save(tmp_path / name)
     expected, problem = decode_image(tf.constant((tmp_path / name).read_bytes()), channels)
     assert problem.numpy() == b""
     found = read_image(tmp_path / name, channels)
