@@ -144,15 +144,15 @@ def test_patterns_without_a_match_are_reported_before_training(tmp_path: Path) -
     with pytest.raises(tfseg.TfsegError) as caught:
         load(file, ["training.freeze=[fc8]", "training.optimizer.lr_multipliers={fc8/: 10}"]).describe()
     assert str(caught.value) == (
-        "training.freeze: found in none of the 45 layer names of the network (image, grid, normalize, …, resize, "
+        "training.freeze: matches none of the 45 layer names of the network (image, grid, normalize, …, resize, "
         "crop, logits). Received: fc8\n"
-        "training.optimizer.lr_multipliers.fc8/: found in none of the 54 weight paths of the network "
+        "training.optimizer.lr_multipliers.fc8/: matches none of the 54 variable paths of the network "
         "(stage1_down/kernel, stage1_down_bn/gamma, stage1_down_bn/beta, …, score_fr/bias, score_stage3/kernel, "
         "score_stage3/bias). Received: fc8/"
     )
     assert caught.value.exit_code == 2
     [message] = problems(tmp_path, STREETS, "training.freeze=[fc8]")
-    assert message.startswith('override "training.freeze=[fc8]": training.freeze: found in none of the 45 layer names')
+    assert message.startswith('override "training.freeze=[fc8]": training.freeze: matches none of the 45 layer names')
 
 
 def test_run_directory_instead_of_file(tmp_path: Path) -> None:

@@ -67,11 +67,11 @@ BEYOND = (
 @pytest.mark.parametrize(
     ("decoder", "expected"),
     [
-        (Fcn(strides=(8, 4)), [(("decoder", "strides"), f"{BEYOND}, or this to [8]. Received: [8, 4]")]),
+        (Fcn(strides=(8, 4)), [(("decoder", "strides"), f"{BEYOND}, or strides to [8]. Received: [8, 4]")]),
         (Fcn(strides=(8,)), []),
         (Fcn(strides=(8, 4), upsampling="deconv"), []),
         (DeepLabV3Plus(), [(("decoder", "low_level"), f"{BEYOND}. Received: 4")]),
-        (PspNet(), [(("decoder", "auxiliary"), f"{BEYOND}, or this to false. Received: true")]),
+        (PspNet(), [(("decoder", "auxiliary"), f"{BEYOND}, or auxiliary to false. Received: true")]),
         (PspNet(auxiliary=False), []),
     ],
 )

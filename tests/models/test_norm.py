@@ -131,7 +131,7 @@ def test_pretrained_weights_do_not_fit_group_norm() -> None:
             {"type": "group", "momentum": 0.9},
             "momentum: group normalization keeps no moving averages; set it to null, or type to batch. Received: 0.9",
         ),
-        ({"groups": 8}, "groups: applies to type group only. Set type to group. Received: 8, type=batch"),
+        ({"groups": 8}, "groups: requires type group. Set type to group, or remove groups. Received: 8, type=batch"),
         (
             {"momentum": {"head": 0.9}},
             'momentum.head: expected one of "backbone", "decoder" as the key; received "head"',

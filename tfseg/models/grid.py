@@ -20,7 +20,9 @@ MIDDLE = 127.5
 
 
 def multiple(output_stride: int, scales: Sequence[float]) -> int:
-    """Returns the multiple of image sizes for which positions are at both corners at all `scales`.
+    """Returns the `multiple` of `PadToGrid` for a network at several image scales.
+
+    At image sizes `multiple * k + 1`, the corners of feature map and image are aligned at all `scales`.
 
     >>> multiple(8, (1.0, 0.75, 0.5))
     32

@@ -46,7 +46,10 @@ class Norm:
             raise InvalidFields((("momentum",), f"{message}. Received: {self.momentum}"))
         if self.type == "batch" and self.groups != GROUPS:
             raise InvalidFields(
-                (("groups",), f"applies to type group only. Set type to group. Received: {self.groups}, type=batch")
+                (
+                    ("groups",),
+                    f"requires type group. Set type to group, or remove groups. Received: {self.groups}, type=batch",
+                )
             )
         return self
 

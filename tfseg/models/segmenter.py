@@ -51,7 +51,7 @@ from tfseg.weights import WeightsReport, unfold_batch_norm
 
 @spec
 class Segmenter:
-    """Network of a backbone for features, a decoder for scores and a head that brings the scores to the image size."""
+    """Network of a backbone, a decoder that computes scores, and a head that resizes them to the image size."""
 
     type: Literal["segmenter"] = "segmenter"
     channels: Annotated[int, Field(ge=1)] = 3
@@ -67,7 +67,7 @@ class Segmenter:
     ]
     """Decoder, which computes class scores from the features."""
     head: Annotated[Crop | Interp | Resize | Zoom | None, ByType(contract=Head)] = None
-    """Head, which brings scores to the image size; null for the one that the decoder requires."""
+    """Head, which resizes or crops scores to the image size; null for the one that the decoder requires."""
     norm: Annotated[Norm, BeforeValidator(ByType.expand)] = Norm()
     """Normalization layers of backbone and decoder."""
     scales: Annotated[tuple[Annotated[float, Field(ge=0.01)], ...], Field(min_length=1)] = (1.0,)

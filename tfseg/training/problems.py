@@ -62,12 +62,12 @@ def _without_match(training: "Training", model: keras.Model) -> Iterator[FieldPr
         (("freeze",), pattern, "layer names", layers) for pattern in training.freeze
     ]
     searched += [
-        (("optimizer", "lr_multipliers", pattern), pattern, "weight paths", weights)
+        (("optimizer", "lr_multipliers", pattern), pattern, "variable paths", weights)
         for pattern in training.optimizer.lr_multipliers
     ]
     for path, pattern, kind, names in searched:
         if not any(matches_any((pattern,), name) for name in names):
-            yield path, f"found in none of the {len(names)} {kind} of the network ({_some(names)}). Received: {pattern}"
+            yield path, f"matches none of the {len(names)} {kind} of the network ({_some(names)}). Received: {pattern}"
 
 
 def _batch_norm(training: "Training", model: keras.Model) -> Iterator[FieldProblem]:

@@ -69,7 +69,7 @@ class Fcn(Decoder):
 
     @property
     def head(self) -> Literal["crop", "resize"]:
-        """Head that brings the scores to the image size."""
+        """Head that resizes or crops the scores to the image size."""
         return "crop" if self.upsampling == "deconv" else "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
@@ -86,7 +86,7 @@ class Fcn(Decoder):
             )
         merges = self.upsampling == "resize" and len(self.strides) > 1
         if merges and (problem := skip_problem(features)) is not None:
-            yield ("strides",), f"{problem}, or this to [{features.output_stride}]. Received: {list(self.strides)}"
+            yield ("strides",), f"{problem}, or strides to [{features.output_stride}]. Received: {list(self.strides)}"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         stages = [features.at(stride) for stride in self.strides]
