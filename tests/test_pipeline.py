@@ -96,7 +96,7 @@ def test_different_channels_of_network_and_images(tmp_path: Path) -> None:
 def test_samples_of_a_deterministic_network(tmp_path: Path) -> None:
     assert problems(tmp_path, STREETS, "inference.samples=8") == [
         'override "inference.samples=8": inference.samples: the network has no mc_dropout, so that all passes would '
-        "be equal; set it to null. Received: 8"
+        "be equal; set samples to null. Received: 8"
     ]
     graph = "{type: graph, layers: [{name: a, layer: mc_dropout, rate: 0.5}, {name: b, layer: conv, filters: 2, "
     graph += "kernel_size: 1}]}"
@@ -168,5 +168,5 @@ def test_run_directory_instead_of_file(tmp_path: Path) -> None:
 def test_groups_of_the_decoder_are_reported_at_their_line(tmp_path: Path) -> None:
     [message] = problems(tmp_path, STREETS, "model.norm={type: group, groups: 4}", "model.decoder.filters=6")
     assert message.startswith(
-        'override "model.norm={type: group, groups: 4}": model.norm.groups: must divide the channels'
+        'override "model.norm={type: group, groups: 4}": model.norm.groups: must divide the number of channels'
     )

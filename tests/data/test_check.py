@@ -36,7 +36,7 @@ def test_all_problems_are_reported_at_once(folder: Path, data: Data, labels: Lab
         "Correct the mask or `labels`, or remap the ids with `data.source.mask`.",
         f"{train}/images/2.png: the image is 28x22, but its mask {train}/masks/2.png is 4x4. "
         "Expected the same size. Correct either, or remove the example.",
-        "train/3: no pixel has a class, all are 255 (ignore). Remove the example.",
+        "train/3: all pixels have the ignore label 255. Remove the example.",
         f"{val}/images/1.png: is identical to {train}/images/4.png of the split train. "
         "Keep the image in one split only.",
     )

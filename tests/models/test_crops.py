@@ -44,7 +44,8 @@ def test_pooling_windows_that_exceed_the_feature_map_are_rejected() -> None:
     assert list(spec.problems(Context(LABELS, 3, 256))) == [
         (
             ("decoder", "pool_size"),
-            "on crops of 256 the feature map of output stride 16 is 16x16, smaller than the pooling window. Set it to "
+            "on crops of 256 the feature map of output stride 16 is 16x16, smaller than the pooling window. "
+            "Set pool_size to "
             "null for global average pooling. Received: [16, 17]",
         )
     ]

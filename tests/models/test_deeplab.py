@@ -237,7 +237,7 @@ PROBLEMS = [
     (
         Segmenter(backbone=SmallCnn(), decoder=Dilation(upsampling="deconv")),
         ("decoder", "upsampling"),
-        "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set it to zoom. "
+        "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set upsampling to zoom. "
         "Received: deconv",
     ),
     (

@@ -56,7 +56,7 @@ def _split_problems(data: Dataset, examples: Examples) -> Iterator[str]:
             continue
         total += counts[0].numpy()
         if not counts[0].numpy()[:-1].any():
-            yield f"{split}/{name}: no pixel has a class, all are {ignore} (ignore). Remove the example."
+            yield f"{split}/{name}: all pixels have the ignore label {ignore}. Remove the example."
     if split == data.spec.train_split:
         yield from _absent(data, total)
 

@@ -2,7 +2,7 @@
 
 With `same` padding and a stride of 2, TensorFlow's padding depends on the parity of the size. The positions of a deep
 feature map then shift against the image and against finer feature maps when the image grows by one pixel. They do not
-shift between sizes of one remainder modulo the output stride.
+shift between sizes with the same remainder modulo the output stride.
 """
 
 from collections.abc import Sequence

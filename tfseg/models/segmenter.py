@@ -223,7 +223,7 @@ class Segmenter:
         if needed is None:
             yield (
                 ("head",),
-                f"the decoder's scores already have the image size; set it to null. Received: {self.head.type}",
+                f"the decoder's scores already have the image size; set head to null. Received: {self.head.type}",
             )
         elif self.head.type != needed and (self.head.type in BUILT_IN or needed == "crop"):
             yield ("head",), f"this decoder requires head: {needed}. Received: {self.head.type}"
@@ -233,7 +233,7 @@ class Segmenter:
         why = "images are scaled with aligned corners"
         if self._remainder != 1:
             received = "null" if self._remainder is None else self._remainder
-            yield ("grid",), f"{why}, which requires a remainder of 1. Received: {received}. Set it to auto"
+            yield ("grid",), f"{why}, which requires a remainder of 1. Received: {received}. Set grid to auto"
         elif self._head is not None and not self._head.align_corners:
             message = f"{why}, and so must be the scores: {{type: resize, align_corners: true}}"
             yield ("head",), f"{message}. Received: {self._head.type} with half-pixel centers"

@@ -45,7 +45,7 @@ class Dilation(Decoder):
         """Yields why `features` do not fit the decoder, each as (path, message)."""
         yield from needs_crop_problems(features)
         if self.upsampling == "deconv" and (problem := fixed_crop_problem(features)) is not None:
-            yield ("upsampling",), f"{problem}. Set it to zoom. Received: deconv"
+            yield ("upsampling",), f"{problem}. Set upsampling to zoom. Received: deconv"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         gaussian = keras.initializers.RandomNormal(stddev=0.001)
