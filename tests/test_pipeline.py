@@ -96,7 +96,7 @@ def test_different_channels_of_network_and_images(tmp_path: Path) -> None:
 def test_samples_of_a_deterministic_network(tmp_path: Path) -> None:
     assert problems(tmp_path, STREETS, "inference.samples=8") == [
         'override "inference.samples=8": inference.samples: the network has no mc_dropout, so that all passes would '
-        "be equal; set it to null. Received: 8"
+        "be equal; set samples to null. Received: 8"
     ]
     graph = "{type: graph, layers: [{name: a, layer: mc_dropout, rate: 0.5}, {name: b, layer: conv, filters: 2, "
     graph += "kernel_size: 1}]}"
@@ -144,15 +144,15 @@ def test_patterns_without_a_match_are_reported_before_training(tmp_path: Path) -
     with pytest.raises(tfseg.TfsegError) as caught:
         load(file, ["training.freeze=[fc8]", "training.optimizer.lr_multipliers={fc8/: 10}"]).describe()
     assert str(caught.value) == (
-        "training.freeze: found in none of the 45 layer names of the network (image, grid, normalize, …, resize, "
+        "training.freeze: matches none of the 45 layer names of the network (image, grid, normalize, …, resize, "
         "crop, logits). Received: fc8\n"
-        "training.optimizer.lr_multipliers.fc8/: found in none of the 54 weight paths of the network "
+        "training.optimizer.lr_multipliers.fc8/: matches none of the 54 variable paths of the network "
         "(stage1_down/kernel, stage1_down_bn/gamma, stage1_down_bn/beta, …, score_fr/bias, score_stage3/kernel, "
         "score_stage3/bias). Received: fc8/"
     )
     assert caught.value.exit_code == 2
     [message] = problems(tmp_path, STREETS, "training.freeze=[fc8]")
-    assert message.startswith('override "training.freeze=[fc8]": training.freeze: found in none of the 45 layer names')
+    assert message.startswith('override "training.freeze=[fc8]": training.freeze: matches none of the 45 layer names')
 
 
 def test_run_directory_instead_of_file(tmp_path: Path) -> None:
@@ -168,5 +168,5 @@ def test_run_directory_instead_of_file(tmp_path: Path) -> None:
 def test_groups_of_the_decoder_are_reported_at_their_line(tmp_path: Path) -> None:
     [message] = problems(tmp_path, STREETS, "model.norm={type: group, groups: 4}", "model.decoder.filters=6")
     assert message.startswith(
-        'override "model.norm={type: group, groups: 4}": model.norm.groups: must divide the channels'
+        'override "model.norm={type: group, groups: 4}": model.norm.groups: must divide the number of channels'
     )

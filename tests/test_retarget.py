@@ -72,7 +72,7 @@ def test_weights_can_be_transferred_to_another_output_stride(tmp_path: Path) -> 
         (
             ("model.backbone={type: alexnet, form: original}", "model.decoder.upsampling=deconv"),
             16,
-            "model.backbone.output_stride: must be 32 in the form original; set form to same for other strides. "
+            "model.backbone.output_stride: must be 32 with form original; set form to same for other strides. "
             "Received: 16",
         ),
         (
@@ -89,8 +89,8 @@ def test_weights_can_be_transferred_to_another_output_stride(tmp_path: Path) -> 
         (
             ("model.backbone.output_stride=8", "model.decoder={type: deeplab_v2, rates: [6, 12]}"),
             32,
-            "model.decoder.rates: these are in positions of the feature map, and at 4 times the output stride they "
-            "are not integers. Received: [6, 12]",
+            "model.decoder.rates: multiplied by 1/4 for the new output stride, the values are not integers. "
+            "Received: [6, 12]",
         ),
         (
             ("model={type: graph, layers: [{name: a, layer: conv, filters: 3, kernel_size: 1}]}",),

@@ -122,20 +122,20 @@ def names_problem(received: Labels | None, expected: Labels | None) -> str | Non
 
 
 def labels_text(labels: Labels) -> str:
-    """Returns the content of `LABELS`: JSON with one color per class, including default colors."""
+    """Returns the content of `labels.json`: JSON with one color per class, including default colors."""
     colors = labels.colors or voc_palette(labels.count).tolist()
     return json.dumps({"names": labels.names, "ignore": labels.ignore, "colors": colors}, ensure_ascii=False) + "\n"
 
 
 def read_labels(path: Path, text: bytes) -> Labels:
-    """Parses the content of `LABELS`.
+    """Parses the content of `labels.json`.
 
     Args:
         path: Path of the file, for error messages.
         text: Content of the file.
 
     Raises:
-        RunError: If the content is not valid JSON of labels.
+        RunError: If the content is not a valid labels file.
     """
     try:
         fields = json.loads(text)

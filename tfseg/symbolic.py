@@ -11,8 +11,9 @@ T = TypeVar("T")
 
 
 def symbolically(build: Callable[[], T]) -> T:
-    """Calls `build` and returns its result. Networks that it builds have no weight values, in about a second and
-    without their memory.
+    """Returns the result of `build`. Variables of the networks that it builds have a shape but no value.
+
+    This takes about a second and no memory for the weights.
 
     Keras keeps a list of uninitialized variables per thread and initializes them at the next opportunity, which takes
     seconds and gigabytes for a large network. `build` runs in its own thread, whose list is discarded at its end.

@@ -118,7 +118,7 @@ def test_preprocessing_depends_on_channels(name: str) -> None:
 @pytest.mark.parametrize(
     ("net", "arguments", "message"),
     [
-        (net, {"form": "original"}, "must be 32 in the form original; set form to same for other strides. Received: 16")
+        (net, {"form": "original"}, "must be 32 with form original; set form to same for other strides. Received: 16")
         for net in (AlexNet, GoogLeNet)
     ]
     + [

@@ -212,7 +212,8 @@ def test_preprocessing_depends_on_channels() -> None:
         ),
         (
             {"multi_grid": (2, 4, 8), "stride_on": "3x3"},
-            "multi_grid: must start with 1 at output stride 32: the first 3x3 has a stride and cannot dilate. "
+            "multi_grid: must start with 1 at output stride 32: the first 3x3 convolution is strided and "
+            "cannot be dilated. "
             "Received: [2, 4, 8]",
         ),
     ],

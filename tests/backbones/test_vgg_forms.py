@@ -160,12 +160,12 @@ def test_means_of_the_forms(form: str, mean: list[float]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"form": "deeplab"}, "output_stride: must be 8 in the form deeplab. Received: 32"),
-        ({"form": "dilation"}, "output_stride: must be 8 in the form dilation. Received: 32"),
-        ({"form": "original", "output_stride": 16}, "output_stride: must be 32 in the form original. Received: 16"),
+        ({"form": "deeplab"}, "output_stride: must be 8 with form deeplab. Received: 32"),
+        ({"form": "dilation"}, "output_stride: must be 8 with form dilation. Received: 32"),
+        ({"form": "original", "output_stride": 16}, "output_stride: must be 32 with form original. Received: 16"),
         (
             {"pool5a": True},
-            "pool5a: only available in the form deeplab; in the form same set it to false. Received: true",
+            "pool5a: requires form deeplab. Set form to deeplab, or pool5a to false. Received: true, form=same",
         ),
         (
             {"indices": True, "output_stride": 16},

@@ -383,7 +383,7 @@ def test_data_check_warns_about_absent_classes(tiny: str, invoke: Invoke) -> Non
         "data.source.train=1",
     )
     assert code == 0
-    assert err.startswith("train: no mask has the class ")
+    assert err.startswith("train: no mask contains the class")
     assert out == f"{tiny}: no problems, 1 warning\n"
 
 

@@ -36,15 +36,16 @@ def test_all_problems_are_reported_at_once(folder: Path, data: Data, labels: Lab
         "Correct the mask or `labels`, or remap the ids with `data.source.mask`.",
         f"{train}/images/2.png: the image is 28x22, but its mask {train}/masks/2.png is 4x4. "
         "Expected the same size. Correct either, or remove the example.",
-        "train/3: no pixel has a class, all are 255 (ignore). Remove the example.",
-        f"{val}/images/1.png: the same image as {train}/images/4.png of the split train. Keep it in one split.",
+        "train/3: all pixels have the ignore label 255. Remove the example.",
+        f"{val}/images/1.png: is identical to {train}/images/4.png of the split train. "
+        "Keep the image in one split only.",
     )
 
 
 def test_classes_without_pixels_are_warnings(data: Data) -> None:
     five = Labels(names=("a", "b", "c", "d", "e"))
     messages = check(data.open(five))
-    assert messages == ("train: no mask has the class 'e'. Correct `labels` or the masks.",)
+    assert messages == ("train: no mask contains the class 'e'. Correct `labels` or the masks.",)
     assert errors_in(messages) == [], "a class may be added before its masks"
 
 
@@ -89,7 +90,7 @@ def test_black_and_white_masks_decoded_as_ids_are_errors(folder: Path, write: Wr
     messages = check(Data(source=Folder(), root=folder).open(two))
     assert errors_in(messages) == list(messages)
     assert messages == (
-        "train: no mask has the class 'b'. Correct `labels` or the masks. "
+        "train: no mask contains the class 'b'. Correct `labels` or the masks. "
         "If they are black and white, set `data.source.mask: binary`.",
     )
     assert check(Data(source=Folder(mask=Binary()), root=folder).open(two)) == ()

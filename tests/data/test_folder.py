@@ -178,7 +178,7 @@ def test_two_images_with_the_same_name(folder: Path, write: Write) -> None:
         (
             "train/images/0.png train/masks/0.png\nval/images/0.png val/masks/0.png\n",
             "2: two images have the name '0': {root}/train/images/0.png and {root}/val/images/0.png. "
-            "Examples are named after their images; rename one.",
+            "Examples are named after their images; rename one of the two.",
         ),
     ],
 )

@@ -212,7 +212,7 @@ def test_unsupported_operations_are_reported_with_their_layers(tmp_path, capfd):
         export(model, labels(), tmp_path, "toy", spec=Export(), images=[image()])
     assert str(error.value) == (
         "the model cannot be converted to TFLite with builtin operations only: it needs MaxPoolWithArgmax (layers "
-        "pool1, pool1_1). Build the network without these, or set export.tflite=null to export the SavedModel alone."
+        "pool1, pool1_1). Build the network without these, or set export.tflite=null to export the SavedModel only."
     )
     assert contents(tmp_path) == {}
     assert capfd.readouterr() == ("", "")

@@ -25,7 +25,10 @@ pytestmark = pytest.mark.usefixtures("one_isolated_worker")
 MEAN, PRODUCT = (Ensemble(network=Path("b.keras"), merge=rule) for rule in ("mean_prob", "score_product"))  # type: ignore[arg-type]
 CRF = Crf(parameters="deeplab_v1", iterations=3)
 NAMES = ", ".join(sorted(PARAMETERS))
-COLORS = ": a CRF needs gray or RGB images, with 1 or 3 channels; set it to null. Received: images with 4 channels"
+COLORS = (
+    ": a CRF needs gray or RGB images, with 1 or 3 channels; set inference.crf to null. "
+    "Received: images with 4 channels"
+)
 
 
 @pytest.fixture(scope="module")

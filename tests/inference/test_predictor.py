@@ -224,7 +224,7 @@ def test_corrupt_labels_in_a_tflite_file(files, tmp_path):
     content = files["tflite"].read_bytes()
     path.write_bytes(content.replace(b'"names"', b'"nemas"', 1))
     text = error_of(path)
-    assert text.startswith(f"{path}: the labels attached to it are corrupt (Bad CRC-32")
+    assert text.startswith(f"{path}: its associated file labels.json is corrupt (Bad CRC-32")
     assert text.endswith("). Expected a file written by `tfseg export`.")
 
 

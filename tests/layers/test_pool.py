@@ -35,10 +35,10 @@ def test_windows_may_be_rectangular(kind: type[keras.layers.Layer]) -> None:
         ({"padding": -1}, "`padding` must be an integer of at least 0, or a pair of such integers (height, width). "
                           "Received: padding=-1"),
         ({"pool_size": 2, "strides": 3}, "`strides` must be at most `pool_size` and `padding` less than `pool_size`, "
-                                         "so that every window overlaps the image. "
+                                         "so that every window overlaps the input. "
                                          "Received: pool_size=(2, 2), strides=(3, 3), padding=(0, 0)"),
         ({"pool_size": 2, "padding": 2}, "`strides` must be at most `pool_size` and `padding` less than `pool_size`, "
-                                         "so that every window overlaps the image. "
+                                         "so that every window overlaps the input. "
                                          "Received: pool_size=(2, 2), strides=(2, 2), padding=(2, 2)"),
     ],
 )  # fmt: skip

@@ -97,7 +97,7 @@ def problems(**parts: object) -> list[tuple[tuple[str | int, ...], str]]:
 
 
 def test_problems_of_size_dependent_and_unknown_positions() -> None:
-    message = "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set it to "
+    message = "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set upsampling to "
     assert problems(backbone=SmallCnn(), decoder=Fcn(strides=(16,), upsampling="deconv")) == [
         (("decoder", "upsampling"), f"{message}resize. Received: deconv")
     ]
@@ -109,7 +109,8 @@ def test_problems_of_size_dependent_and_unknown_positions() -> None:
     assert path == ("decoder", "upsampling")
     assert message == (
         "deconv crops at fixed positions, but those of own are unknown (The positions of layer 'shuffled' are unknown: "
-        "Shuffled is not a convolution, pooling, padding, cropping, resizing or pointwise layer.). Set it to resize. "
+        "Shuffled is not a convolution, pooling, padding, cropping, resizing or pointwise layer.). "
+        "Set upsampling to resize. "
         "Received: deconv"
     )
 

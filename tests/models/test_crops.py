@@ -44,7 +44,8 @@ def test_pooling_windows_that_exceed_the_feature_map_are_rejected() -> None:
     assert list(spec.problems(Context(LABELS, 3, 256))) == [
         (
             ("decoder", "pool_size"),
-            "on crops of 256 the feature map of output stride 16 is 16x16, smaller than the pooling window. Set it to "
+            "on crops of 256 the feature map of output stride 16 is 16x16, smaller than the pooling window. "
+            "Set pool_size to "
             "null for global average pooling. Received: [16, 17]",
         )
     ]
@@ -67,11 +68,11 @@ BEYOND = (
 @pytest.mark.parametrize(
     ("decoder", "expected"),
     [
-        (Fcn(strides=(8, 4)), [(("decoder", "strides"), f"{BEYOND}, or this to [8]. Received: [8, 4]")]),
+        (Fcn(strides=(8, 4)), [(("decoder", "strides"), f"{BEYOND}, or strides to [8]. Received: [8, 4]")]),
         (Fcn(strides=(8,)), []),
         (Fcn(strides=(8, 4), upsampling="deconv"), []),
         (DeepLabV3Plus(), [(("decoder", "low_level"), f"{BEYOND}. Received: 4")]),
-        (PspNet(), [(("decoder", "auxiliary"), f"{BEYOND}, or this to false. Received: true")]),
+        (PspNet(), [(("decoder", "auxiliary"), f"{BEYOND}, or auxiliary to false. Received: true")]),
         (PspNet(auxiliary=False), []),
     ],
 )

@@ -231,13 +231,13 @@ PROBLEMS = [
     (
         Segmenter(backbone=Vgg16(output_stride=8), decoder=DeepLabV1(multi_scale=True)),
         ("decoder", "multi_scale"),
-        "requires the stages data, pool1, pool2, pool3, pool4 of strides 1 to 8; this vgg16 has strides 2, 4, 8. "
-        "Set model.backbone to vgg16 in the form deeplab, or this to false. Received: true",
+        "requires the stages data, pool1, pool2, pool3, pool4 of strides 1 to 8, but vgg16 has strides 2, 4, 8. "
+        "Set model.backbone to vgg16 with form deeplab, or multi_scale to false. Received: true",
     ),
     (
         Segmenter(backbone=SmallCnn(), decoder=Dilation(upsampling="deconv")),
         ("decoder", "upsampling"),
-        "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set it to zoom. "
+        "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set upsampling to zoom. "
         "Received: deconv",
     ),
     (

@@ -68,7 +68,7 @@ def test_layers_whose_positions_depend_on_the_image_size() -> None:
     assert description.size_dependent == ("first", "second")
     assert str(description).endswith(
         "note             positions depend on the image size because of the padding of first and 1 more; "
-        "use sides of one remainder modulo 8"
+        "use image sizes with the same remainder modulo 8"
     )
 
 

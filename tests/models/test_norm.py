@@ -115,7 +115,7 @@ def test_pretrained_weights_do_not_fit_group_norm() -> None:
     assert problems("imagenet") == [
         (
             ("norm", "type"),
-            "the pretrained weights of mobilenet_v2 were trained with batch normalization. Set it to batch, or "
+            "the pretrained weights of mobilenet_v2 were trained with batch normalization. Set type to batch, or "
             "model.backbone.weights to null. Received: group",
         )
     ]
@@ -129,9 +129,10 @@ def test_pretrained_weights_do_not_fit_group_norm() -> None:
     [
         (
             {"type": "group", "momentum": 0.9},
-            "momentum: group normalization keeps no moving averages; set it to null, or type to batch. Received: 0.9",
+            "momentum: group normalization keeps no moving averages; set momentum to null, or type to batch. "
+            "Received: 0.9",
         ),
-        ({"groups": 8}, "groups: applies to type group only. Set type to group. Received: 8, type=batch"),
+        ({"groups": 8}, "groups: requires type group. Set type to group, or remove groups. Received: 8, type=batch"),
         (
             {"momentum": {"head": 0.9}},
             'momentum.head: expected one of "backbone", "decoder" as the key; received "head"',
@@ -151,8 +152,12 @@ def test_options_that_require_batch_norm_are_reported() -> None:
         "stage2_down_bn, …, pooling_norm, atrous_1_norm, pointwise_norm), which has no moving statistics"
     )
     frozen, measured = Training(batch_norm="frozen"), Training(batch_norm_batches=3)
-    assert list(frozen.network_problems(model)) == [(("batch_norm",), f"{why}. Received: frozen. Set it to train")]
-    assert list(measured.network_problems(model)) == [(("batch_norm_batches",), f"{why}. Received: 3. Set it to 0")]
+    assert list(frozen.network_problems(model)) == [
+        (("batch_norm",), f"{why}. Received: frozen. Set batch_norm to train")
+    ]
+    assert list(measured.network_problems(model)) == [
+        (("batch_norm_batches",), f"{why}. Received: 3. Set batch_norm_batches to 0")
+    ]
     other = Segmenter(backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16,))).build(LABELS, training=True)
     assert not list(frozen.network_problems(other))
 

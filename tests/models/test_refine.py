@@ -137,7 +137,7 @@ def test_learning_rate_multipliers_and_freezing_of_the_crf() -> None:
         (
             segmenter(channels=5),
             ("refine",),
-            "the CRF supports 1 or 3 image channels, and model.channels is 5. Set it to null",
+            "the CRF supports 1 or 3 image channels, and model.channels is 5. Set refine to null",
         ),
         (
             segmenter(CrfRnn(compatibility=((0.0, 1.0), (1.0, 0.0)))),
@@ -164,7 +164,7 @@ export: {tflite: null}
 """
 LATTICE = (
     "export.tflite: TFLite has no operations for the permutohedral lattice. Set the kernel of {} to convolutional, or "
-    "this to null to export the SavedModel alone. Received: a TFLite file, which is the default"
+    "export.tflite to null to export the SavedModel only. Received: a TFLite file, which is the default"
 )
 GRAPH = (
     "model={type: graph, layers: [{name: score, layer: conv, filters: '${classes}', kernel_size: 1}, "
@@ -195,11 +195,12 @@ def test_invalid_files_are_rejected_by_check(overrides: tuple[str, ...], message
 
 def test_training_options_that_conflict_with_the_crf() -> None:
     scores = "training.loss.resolution: scores are the input of crf_rnn, which would not be trained. Received: scores. "
-    with pytest.raises(ModelError, match=f"{scores}Set it to image"):
+    with pytest.raises(ModelError, match=f"{scores}Set resolution to image"):
         pipeline(training=Training(loss={"type": "cross_entropy", "resolution": "scores"})).describe()
     model = segmenter().build(LABELS)
     xla = (
-        "XLA cannot compile the lattice of crf_rnn. Received: true. Set it to false, or the layer's kernel to convolut"
+        "XLA cannot compile the lattice of crf_rnn. Received: true. "
+        "Set jit_compile to false, or the layer's kernel to convolut"
     )
     messages = [message for _, message in Training(jit_compile=True).network_problems(model)]
     assert messages[0].startswith(xla)

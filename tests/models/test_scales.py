@@ -204,7 +204,7 @@ def test_other_decoders_at_several_scales() -> None:
     ]
     for grid, received in ((0, "0"), (None, "null")):
         assert list(Segmenter(**parts, head=spec.head, grid=grid).problems(Context(LABELS, 3))) == [
-            (("grid",), f"{reason}, which requires a remainder of 1. Received: {received}. Set it to auto")
+            (("grid",), f"{reason}, which requires a remainder of 1. Received: {received}. Set grid to auto")
         ]
 
 

@@ -143,14 +143,14 @@ PROBLEMS = [
     (
         Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16, 8), upsampling="deconv")),
         ("decoder", "upsampling"),
-        "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set it to resize. "
+        "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set upsampling to resize. "
         "Received: deconv",
     ),
     (
         Segmenter(backbone=Vgg16(form="original"), decoder=Fcn()),
         ("decoder", "upsampling"),
         "scores of vgg16 in its original form extend beyond the image and must be cropped, not resized. "
-        "Set it to deconv, or model.backbone.form to same. Received: resize",
+        "Set upsampling to deconv, or model.backbone.form to same. Received: resize",
     ),
     (
         Segmenter(backbone=Vgg16(), decoder=Fcn(), head=Crop()),

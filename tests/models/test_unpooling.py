@@ -220,7 +220,7 @@ def test_backbones_without_unpooling_are_reported(decoder: DeconvNet | SegNet) -
 
 def test_heads_for_scores_of_the_image_size_are_reported() -> None:
     spec = Segmenter(backbone=encoder(), decoder=SegNet(), head=Resize())
-    message = "the decoder's scores already have the image size; set it to null. Received: resize"
+    message = "the decoder's scores already have the image size; set head to null. Received: resize"
     assert list(spec.problems(Context(LABELS, 3))) == [(("head",), message)]
 
 

@@ -198,7 +198,10 @@ def test_resume_without_a_state_restores_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     ("channels", "dropout", "difference"),
-    [(6, 0.0, "22 variables instead of 21"), (5, 0.3, "conv/kernel of shape (3, 3, 3, 6) instead of (3, 3, 3, 5)")],
+    [
+        (6, 0.0, "Expected 21 variables. Received: 22"),
+        (5, 0.3, "Expected conv/kernel of shape (3, 3, 3, 5). Received: (3, 3, 3, 6)"),
+    ],
 )
 def test_resume_with_another_network_is_rejected(run, channels, dropout, difference):
     folder, _ = run
@@ -210,7 +213,7 @@ def test_resume_with_another_network_is_rejected(run, channels, dropout, differe
     with pytest.raises(RunError) as caught:
         restore(model, folder)
     assert str(caught.value) == (
-        f"{states(folder)[0]}: was written by another network or optimizer. Received: {difference}. Resume "
+        f"{states(folder)[0]}: does not match the network or the optimizer. {difference}. Resume "
         "with the pipeline of the run, or start again with --overwrite"
     )
     for weight, value in zip(model.get_weights(), before, strict=True):

@@ -173,7 +173,8 @@ def test_interpolation_is_rejected_with_xla() -> None:
     with pytest.raises(RunError) as caught:
         compiled(Training(jit_compile=True))
     assert str(caught.value) == (
-        "training.jit_compile: resizing gives wrong values under XLA (resize, aux_side). Received: true. Set it to "
+        "training.jit_compile: resizing gives wrong values under XLA (resize, aux_side). Received: true. "
+        "Set jit_compile to "
         "false"
     )
 
@@ -197,7 +198,7 @@ def test_cropped_scores_are_rejected() -> None:
         training.compile(keras.Model(image, named), toy.LABELS, steps_per_epoch=1)
     assert str(caught.value) == (
         "training.loss.resolution: the scores of this network extend beyond the image and are cropped, so that labels "
-        "cannot be subsampled at their positions. Received: scores. Set it to image"
+        "cannot be subsampled at their positions. Received: scores. Set resolution to image"
     )
 
 

@@ -194,9 +194,9 @@ def test_expressions_without_match_are_rejected():
     with pytest.raises(RunError) as caught:
         compiled(training)
     assert str(caught.value) == (
-        "training.freeze: found in none of the 7 layer names of the network (image, rescaling, conv, …, relu, score, "
+        "training.freeze: matches none of the 7 layer names of the network (image, rescaling, conv, …, relu, score, "
         "logits). Received: conv1_\n"
-        "training.optimizer.lr_multipliers.fc8: found in none of the 7 weight paths of the network (conv/kernel, "
+        "training.optimizer.lr_multipliers.fc8: matches none of the 7 variable paths of the network (conv/kernel, "
         "norm/gamma, norm/beta, …, norm/moving_variance, score/kernel, score/bias). Received: fc8"
     )
 

@@ -44,7 +44,7 @@ class AlexNet(Backbone):
         if self._padded and self.output_stride < 32:
             received = f"Received: {self.output_stride}"
             raise InvalidFields(
-                (("output_stride",), f"must be 32 in the form original; set form to same for other strides. {received}")
+                (("output_stride",), f"must be 32 with form original; set form to same for other strides. {received}")
             )
         return self
 

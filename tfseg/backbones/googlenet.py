@@ -58,7 +58,7 @@ class GoogLeNet(Backbone):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        cause = "in the form original" if self._padded else "with average_pool" if self.average_pool else None
+        cause = "with form original" if self._padded else "with average_pool" if self.average_pool else None
         if cause is not None and self.output_stride < 32:
             change = "form to same" if self._padded else "average_pool to false"
             received = f"Received: {self.output_stride}"

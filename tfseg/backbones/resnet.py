@@ -102,7 +102,8 @@ class Resnet(Backbone):
             received = f"Received: {list(self.multi_grid)}"
             yield (
                 ("multi_grid",),
-                f"must start with 1 at output stride 32: the first 3x3 has a stride and cannot dilate. {received}",
+                "must start with 1 at output stride 32: the first 3x3 convolution is strided and cannot be dilated. "
+                f"{received}",
             )
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:

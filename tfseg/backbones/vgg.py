@@ -99,11 +99,11 @@ class Vgg16(Backbone):
             )
         if self.output_stride not in FORMS[self.form].output_strides:
             strides = " or ".join(map(str, FORMS[self.form].output_strides))
-            yield ("output_stride",), f"must be {strides} in the form {self.form}. Received: {self.output_stride}"
+            yield ("output_stride",), f"must be {strides} with form {self.form}. Received: {self.output_stride}"
         if self.pool5a and self.form != "deeplab":
             yield (
                 ("pool5a",),
-                f"only available in the form deeplab; in the form {self.form} set it to false. Received: true",
+                f"requires form deeplab. Set form to deeplab, or pool5a to false. Received: true, form={self.form}",
             )
         if self.indices and (self.form not in ("original", "same") or self.output_stride != 32):
             yield (

@@ -65,7 +65,7 @@ class AugmentSpec:
 
 @spec
 class Scale(AugmentSpec):
-    """Resizes by a random factor, bilinear for the image and nearest for the mask, at the same pixel centers."""
+    """Resizes by a random factor, with bilinear interpolation for the image and nearest neighbor for the mask."""
 
     type: Literal["scale"] = "scale"
     BEFORE_CROP: ClassVar[bool] = True
@@ -103,7 +103,7 @@ class Scale(AugmentSpec):
 
 @spec
 class Rotate(AugmentSpec):
-    """Rotates about the center by a random angle; list it before `scale`, which may cut away pixels that it needs."""
+    """Rotates about the center by a random angle. List it before `scale`, which may crop pixels that it needs."""
 
     type: Literal["rotate"] = "rotate"
     BEFORE_CROP: ClassVar[bool] = True
@@ -125,11 +125,11 @@ class Rotate(AugmentSpec):
 
 @spec
 class Flip(AugmentSpec):
-    """Flips image and mask at random."""
+    """Randomly flips the image and its mask."""
 
     type: Literal["flip"] = "flip"
     axis: Literal["horizontal", "vertical"] = "horizontal"
-    """Direction: `horizontal` swaps left and right, `vertical` top and bottom."""
+    """`horizontal` is a left-right flip, `vertical` a top-bottom flip."""
     probability: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Probability of a flip."""
 

@@ -56,7 +56,7 @@ def _split_problems(data: Dataset, examples: Examples) -> Iterator[str]:
             continue
         total += counts[0].numpy()
         if not counts[0].numpy()[:-1].any():
-            yield f"{split}/{name}: no pixel has a class, all are {ignore} (ignore). Remove the example."
+            yield f"{split}/{name}: all pixels have the ignore label {ignore}. Remove the example."
     if split == data.spec.train_split:
         yield from _absent(data, total)
 
@@ -75,8 +75,8 @@ def _absent(data: Dataset, total: np.ndarray) -> Iterator[str]:
         return
     absent = [name for name, pixels in zip(data.labels.names, total[:-1], strict=True) if not pixels]
     if absent:
-        names = ", ".join(map(repr, absent))
-        message = f"{data.spec.train_split}: no mask has the class {names}. Correct `labels` or the masks."
+        names = ("the class " if len(absent) == 1 else "the classes ") + ", ".join(map(repr, absent))
+        message = f"{data.spec.train_split}: no mask contains {names}. Correct `labels` or the masks."
         mask = getattr(data.spec.source, "mask", None)
         two_values = data.labels.ignore == 255 and total[0] and total[-1] and not total[1:-1].any()
         hint = " If they are black and white, set `data.source.mask: binary`." if two_values else ""
@@ -93,7 +93,7 @@ def _shared(listings: Sequence[Listing]) -> Iterator[str]:
     for split, path in (item for group in sizes.values() if len({split for split, _ in group}) > 1 for item in group):
         other = first.setdefault(hashlib.sha256(path.read_bytes()).digest(), (split, path))
         if other[0] != split:
-            yield f"{path}: the same image as {other[1]} of the split {other[0]}. Keep it in one split."
+            yield f"{path}: is identical to {other[1]} of the split {other[0]}. Keep the image in one split only."
 
 
 def _box_problems(data: Dataset) -> Iterator[str]:

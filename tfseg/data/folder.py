@@ -141,7 +141,7 @@ def _listed(root: Path, file: str, images: Matches, masks: Matches) -> dict[str,
             image, mask = (_existing(root / word.lstrip("/"), where) for word in words)
             if image.stem in pairs:
                 message = f"two images have the name {image.stem!r}: {pairs[image.stem][0]} and {image}"
-                raise DataError(f"{where}: {message}. Examples are named after their images; rename one.")
+                raise DataError(f"{where}: {message}. Examples are named after their images; rename one of the two.")
             pairs[image.stem] = image, mask
         elif len(words) > 2 and line not in images.files:
             raise DataError(
@@ -169,7 +169,7 @@ def _partner(masks: Matches, name: str, image: Path) -> Path:
 
 
 def _lines(file: Path) -> list[str]:
-    """Reads the lines of a list. Names are bytes of the file system, which need not be UTF-8."""
+    """Reads the lines of a list file. File names need not be UTF-8, so they are decoded with `os.fsdecode`."""
     if not file.is_file():
         raise DataError(f"{file}: is not a file. Expected the list of a split. Correct `data.source.lists`.")
     data = file.read_bytes()

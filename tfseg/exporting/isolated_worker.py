@@ -1,4 +1,4 @@
-"""Program that runs exported artifacts without tfseg and Keras.
+"""Script that runs exported artifacts without tfseg and Keras.
 
 `isolated_worker.py SAVED_MODEL [TFLITE]` reads an npz of image batches from stdin and writes an npz of outputs to
 stdout. It blocks imports of tfseg and Keras, also by the modules that it imports.

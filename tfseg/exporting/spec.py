@@ -47,6 +47,6 @@ class Export:
             yield (
                 ("tflite",),
                 f"TFLite has no operations for the permutohedral lattice. Set the kernel of {listed(lattices)} to "
-                "convolutional, or this to null to export the SavedModel alone. Received: a TFLite file, which is the "
-                "default",
+                "convolutional, or export.tflite to null to export the SavedModel only. Received: a TFLite file, which "
+                "is the default",
             )

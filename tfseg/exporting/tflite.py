@@ -78,7 +78,7 @@ def _not_builtin(operations: Iterable[str]) -> str:
     return (
         "the model cannot be converted to TFLite with builtin operations only: it needs "
         f"{', '.join(operations)}. Build the network without these, or set export.tflite=null to export the SavedModel "
-        "alone."
+        "only."
     )
 
 

@@ -115,6 +115,6 @@ def channels_problem(channels: int) -> str | None:
     if channels in CHANNELS:
         return None
     return (
-        "a CRF needs gray or RGB images, with 1 or 3 channels; set it to null. "
+        "a CRF needs gray or RGB images, with 1 or 3 channels; set inference.crf to null. "
         f"Received: images with {channels} channels"
     )

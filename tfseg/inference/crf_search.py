@@ -42,7 +42,7 @@ DEEPLAB: Mapping[str, Steps] = {
 
 
 def checked_ranges(ranges: Mapping[str, tuple[float, float, float]]) -> dict[str, Steps]:
-    """Returns DeepLab's ranges, overridden by the given ones.
+    """Returns DeepLab's search ranges, with those in `ranges` replaced.
 
     Raises:
         RunError: If a parameter does not exist, or its range is invalid.

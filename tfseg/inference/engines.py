@@ -55,7 +55,7 @@ def labels_of(path: Path) -> Labels | None:
                 return read_labels(path, archive.read(LABELS)) if LABELS in archive.namelist() else None
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError) as error:
             raise RunError(
-                f"{path}: the labels attached to it are corrupt ({first_line(error)}). "
+                f"{path}: its associated file {LABELS} is corrupt ({first_line(error)}). "
                 "Expected a file written by `tfseg export`."
             ) from error
     file = path / LABELS if path.is_dir() else path.with_name(LABELS)

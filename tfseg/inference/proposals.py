@@ -79,7 +79,7 @@ class OpenProposals:
             Float32 array `[height, width, classes]`.
 
         Raises:
-            DataError: If the box file has no box of this image, or a box that lies outside of it.
+            DataError: If the box file has no box for this image, or a box that lies outside of it.
         """
         boxes = self.select(image.shape[0], image.shape[1], name)
         merged = np.zeros((*image.shape[:2], classes), np.float32)

@@ -70,7 +70,7 @@ class Inference:
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """Yields the settings that the network does not support, as (path, message)."""
         if self.samples is not None and not stochastic(model):
-            message = "the network has no mc_dropout, so that all passes would be equal; set it to null"
+            message = "the network has no mc_dropout, so that all passes would be equal; set samples to null"
             yield ("samples",), f"{message}. Received: {self.samples}"
 
     def open(self, path: Path, seed: int = 0, partner: Predictor | None = None) -> Predictor:

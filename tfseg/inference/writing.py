@@ -118,7 +118,7 @@ def _make(folder: Path) -> None:
 
 
 def _write_gray(path: Path, gray: np.ndarray) -> None:
-    """Writes a 16-bit PNG. `write_image` is for 8 bits only."""
+    """Writes a 16-bit grayscale PNG. `write_image` supports 8 bits only."""
     with atomic_file(path) as partial:
         Image.fromarray(gray).save(partial, format="PNG")
 

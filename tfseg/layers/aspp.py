@@ -20,7 +20,7 @@ Order = Literal["pooling_last", "pooling_first"]
 
 @serializable
 class AtrousSpatialPyramidPooling(Composite):
-    """Applies parallel atrous convolutions and image-level pooling: ASPP of DeepLab v3 and v3+.
+    """Applies the ASPP of DeepLab v3 and v3+: parallel atrous convolutions and image-level pooling.
 
     The branches are a 1x1 convolution, one 3x3 atrous convolution per dilation rate, and image-level pooling: the mean
     over the feature map, a 1x1 convolution, and broadcasting to the input size. Each branch outputs `filters` channels

@@ -82,7 +82,7 @@ class CrfRnn(keras.layers.Layer):
 
     Reference:
         Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015, sections 4 and 5; the initial
-        weights, the standard deviations and the normalization are those of the authors' program. Teichmann, Cipolla,
+        weights, the standard deviations and the normalization are those of the authors' code. Teichmann, Cipolla,
         "Convolutional CRFs for Semantic Segmentation", 2018, section 4 (the window).
     """
 

@@ -55,7 +55,7 @@ class Normalization:
 
 
 class IndivisibleChannels(ValueError):
-    """Error for a number of groups that does not divide the number of channels of a layer."""
+    """Raised if the number of channels of a layer is not a multiple of the number of groups."""
 
 
 _CHOICE: ContextVar[Normalization] = ContextVar("normalization", default=Normalization())  # noqa: B039  # frozen

@@ -26,7 +26,7 @@ class _CaffePooling2D(keras.layers.Layer):
             if stride > size or border >= size:
                 raise ValueError(
                     "`strides` must be at most `pool_size` and `padding` less than `pool_size`, so that every window "
-                    f"overlaps the image. Received: pool_size={self.pool_size}, strides={self.strides}, "
+                    f"overlaps the input. Received: pool_size={self.pool_size}, strides={self.strides}, "
                     f"padding={self.padding}"
                 )
 

@@ -40,7 +40,7 @@ COMPOSITES = (
 
 
 class NoCoordinates(ValueError):
-    """Error for tensors whose positions are unknown, unbounded or dependent on the image size."""
+    """Raised for tensors whose positions are unknown, unbounded or dependent on the image size."""
 
 
 class Unbounded(NoCoordinates):

@@ -47,7 +47,7 @@ def pool_problems(size: int | tuple[int, int] | None, crop: Crop, stride: int) -
         yield (
             ("pool_size",),
             f"on crops of {_shown(crop)} the feature map of output stride {stride} is {rows}x{columns}, smaller than "
-            f"the pooling window. Set it to null for global average pooling. Received: {_shown(size)}",
+            f"the pooling window. Set pool_size to null for global average pooling. Received: {_shown(size)}",
         )
 
 

@@ -66,7 +66,7 @@ class Description:
             more = f" and {len(self.size_dependent) - 1} more" if len(self.size_dependent) > 1 else ""
             lines.append(
                 "note             positions depend on the image size because of the padding of "
-                f"{self.size_dependent[0]}{more}; use sides of one remainder modulo {self.output_stride}"
+                f"{self.size_dependent[0]}{more}; use image sizes with the same remainder modulo {self.output_stride}"
             )
         return "\n".join(lines)
 

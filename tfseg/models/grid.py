@@ -2,7 +2,7 @@
 
 With `same` padding and a stride of 2, TensorFlow's padding depends on the parity of the size. The positions of a deep
 feature map then shift against the image and against finer feature maps when the image grows by one pixel. They do not
-shift between sizes of one remainder modulo the output stride.
+shift between sizes with the same remainder modulo the output stride.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,9 @@ MIDDLE = 127.5
 
 
 def multiple(output_stride: int, scales: Sequence[float]) -> int:
-    """Returns the multiple of image sizes for which positions are at both corners at all `scales`.
+    """Returns the `multiple` of `PadToGrid` for a network at several image scales.
+
+    At image sizes `multiple * k + 1`, the corners of feature map and image are aligned at all `scales`.
 
     >>> multiple(8, (1.0, 0.75, 0.5))
     32

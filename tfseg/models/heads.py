@@ -18,7 +18,7 @@ Remainder = int | None
 
 
 class Head:
-    """Base class of heads, which bring scores to the image size. A custom head needs `type` and `__call__`."""
+    """Base class of heads, which resize or crop scores to the image size. A custom head needs `type` and `__call__`."""
 
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
@@ -37,7 +37,7 @@ class Head:
         return 0
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why the head cannot bring scores of `features` to the image size, each as (path, message)."""
+        """Yields why the head cannot resize or crop scores of `features`, each as (path, message)."""
         yield from ()
 
 
@@ -65,7 +65,7 @@ class Crop(Head):
 
 @spec
 class Resize(Head):
-    """Resizes scores bilinearly to the padded image, and crops them to the image."""
+    """Resizes scores bilinearly to the size of the padded image and crops them to the size of the image."""
 
     type: Literal["resize"] = "resize"
     align_corners: bool = False
@@ -84,7 +84,7 @@ class Resize(Head):
 
 @spec
 class Zoom(Head):
-    """Interpolates scores bilinearly, with position `i` on pixel `i * output_stride`."""
+    """Upsamples scores bilinearly so that position `i` lies on pixel `i * output_stride`."""
 
     type: Literal["zoom"] = "zoom"
     align_corners: ClassVar[bool] = True  # type: ignore[misc]  # not a field here
@@ -102,7 +102,7 @@ class Zoom(Head):
 
 @spec
 class Interp(Zoom):
-    """Interpolates scores as `zoom`, on images padded to a multiple of the output stride plus 1.
+    """Upsamples scores like `zoom`, on images padded to a multiple of the output stride plus 1.
 
     With this padding, the corner positions of DeepLab's scores lie on the corners of the padded image for every image
     size. The authors pad every image to 513x513, where fewer positions depend on the image border.

@@ -42,11 +42,14 @@ class Norm:
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.type == "group" and self.momentum is not None:
-            message = "group normalization keeps no moving averages; set it to null, or type to batch"
+            message = "group normalization keeps no moving averages; set momentum to null, or type to batch"
             raise InvalidFields((("momentum",), f"{message}. Received: {self.momentum}"))
         if self.type == "batch" and self.groups != GROUPS:
             raise InvalidFields(
-                (("groups",), f"applies to type group only. Set type to group. Received: {self.groups}, type=batch")
+                (
+                    ("groups",),
+                    f"requires type group. Set type to group, or remove groups. Received: {self.groups}, type=batch",
+                )
             )
         return self
 
@@ -82,7 +85,7 @@ class Norm:
             return
         if names and getattr(backbone, "weights", None) == "imagenet":  # weights of a file are checked when it is read
             message = f"the pretrained weights of {backbone.type} were trained with batch normalization"
-            yield ("type",), f"{message}. Set it to batch, or model.backbone.weights to null. Received: group"
+            yield ("type",), f"{message}. Set type to batch, or model.backbone.weights to null. Received: group"
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """Yields settings that no layer of the network uses, each as (path, message)."""

@@ -80,7 +80,7 @@ class CrfRnn(Refinement):
         """Yields why the logits of these classes and images cannot be refined, each as (path, message)."""
         channels, classes = context.channels, context.labels.count
         if channels not in (1, 3):
-            yield (), f"the CRF supports 1 or 3 image channels, and model.channels is {channels}. Set it to null"
+            yield (), f"the CRF supports 1 or 3 image channels, and model.channels is {channels}. Set refine to null"
         if not isinstance(self.compatibility, str) and len(self.compatibility) != classes:
             rows = len(self.compatibility)
             yield ("compatibility",), f"must have {classes} rows and columns, one per class. Received: {rows} rows"

@@ -53,8 +53,8 @@ def _scaled(name: str, value: int | tuple[int, ...], ratio: Fraction) -> int | t
     if any(count.denominator != 1 for count in scaled):
         shown = list(counts) if isinstance(value, tuple) else value
         raise ModelError(
-            f"model.decoder.{name}: these are in positions of the feature map, and at {1 / ratio} times the output "
-            f"stride they are not integers. Received: {shown}"
+            f"model.decoder.{name}: multiplied by {ratio} for the new output stride, the values are not integers. "
+            f"Received: {shown}"
         )
     whole = tuple(map(int, scaled))
     return whole if isinstance(value, tuple) else whole[0]

@@ -51,7 +51,7 @@ from tfseg.weights import WeightsReport, unfold_batch_norm
 
 @spec
 class Segmenter:
-    """Network of a backbone for features, a decoder for scores and a head that brings the scores to the image size."""
+    """Network of a backbone, a decoder that computes scores, and a head that resizes them to the image size."""
 
     type: Literal["segmenter"] = "segmenter"
     channels: Annotated[int, Field(ge=1)] = 3
@@ -67,7 +67,7 @@ class Segmenter:
     ]
     """Decoder, which computes class scores from the features."""
     head: Annotated[Crop | Interp | Resize | Zoom | None, ByType(contract=Head)] = None
-    """Head, which brings scores to the image size; null for the one that the decoder requires."""
+    """Head, which resizes or crops scores to the image size; null for the one that the decoder requires."""
     norm: Annotated[Norm, BeforeValidator(ByType.expand)] = Norm()
     """Normalization layers of backbone and decoder."""
     scales: Annotated[tuple[Annotated[float, Field(ge=0.01)], ...], Field(min_length=1)] = (1.0,)
@@ -223,7 +223,7 @@ class Segmenter:
         if needed is None:
             yield (
                 ("head",),
-                f"the decoder's scores already have the image size; set it to null. Received: {self.head.type}",
+                f"the decoder's scores already have the image size; set head to null. Received: {self.head.type}",
             )
         elif self.head.type != needed and (self.head.type in BUILT_IN or needed == "crop"):
             yield ("head",), f"this decoder requires head: {needed}. Received: {self.head.type}"
@@ -233,7 +233,7 @@ class Segmenter:
         why = "images are scaled with aligned corners"
         if self._remainder != 1:
             received = "null" if self._remainder is None else self._remainder
-            yield ("grid",), f"{why}, which requires a remainder of 1. Received: {received}. Set it to auto"
+            yield ("grid",), f"{why}, which requires a remainder of 1. Received: {received}. Set grid to auto"
         elif self._head is not None and not self._head.align_corners:
             message = f"{why}, and so must be the scores: {{type: resize, align_corners: true}}"
             yield ("head",), f"{message}. Received: {self._head.type} with half-pixel centers"

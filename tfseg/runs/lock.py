@@ -18,7 +18,7 @@ from tfseg.training.files import BEST, HISTORY, LAST, LOGS, STATE, states
 
 LOCK = ".lock"
 MARK = "run\n"
-"""Contents of the lock file once a run has begun to write the folder: all `PARTS` in it then belong to a run."""
+"""Content of the lock file after a run has started to write to the folder. All `PARTS` in it then belong to a run."""
 FINISHED = Path(STATE) / "finished"
 PARTS = (STATE, LOGS, METRICS.format(split="*"), TUNED, RECORD, HISTORY, LAST, BEST, LABELS, PIPELINE)
 """Files and folders that `fit`, `evaluate` and `tune-crf` write. `--overwrite` deletes these only.
@@ -30,7 +30,7 @@ MUTABLE = ("data.root", "data.cache", "model.backbone.weights", "inference.", "e
 
 
 class RunLock:
-    """A run directory that only this process may write, within the block of `lock_run`.
+    """Lock on a run directory: only this process may write to it within the `with` block of `lock_run`.
 
     Args:
         folder: Path of the run directory.

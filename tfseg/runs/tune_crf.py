@@ -47,7 +47,7 @@ def tune_crf(
     """Searches the parameters of the CRF that maximizes the mIoU of a run's best network.
 
     The number of iterations, the normalization and pruning are those of the run's `inference.crf`, if there is one.
-    Otherwise they are 10, `after`, as in DeepLab's programs, and no pruning.
+    Otherwise they are 10, `after`, as in DeepLab's code, and no pruning.
 
     Args:
         run_dir: Run directory.

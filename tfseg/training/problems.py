@@ -62,12 +62,12 @@ def _without_match(training: "Training", model: keras.Model) -> Iterator[FieldPr
         (("freeze",), pattern, "layer names", layers) for pattern in training.freeze
     ]
     searched += [
-        (("optimizer", "lr_multipliers", pattern), pattern, "weight paths", weights)
+        (("optimizer", "lr_multipliers", pattern), pattern, "variable paths", weights)
         for pattern in training.optimizer.lr_multipliers
     ]
     for path, pattern, kind, names in searched:
         if not any(matches_any((pattern,), name) for name in names):
-            yield path, f"found in none of the {len(names)} {kind} of the network ({_some(names)}). Received: {pattern}"
+            yield path, f"matches none of the {len(names)} {kind} of the network ({_some(names)}). Received: {pattern}"
 
 
 def _batch_norm(training: "Training", model: keras.Model) -> Iterator[FieldProblem]:
@@ -80,9 +80,9 @@ def _batch_norm(training: "Training", model: keras.Model) -> Iterator[FieldProbl
     if grouped:
         why += f" but group normalization ({_some(grouped)}), which has no moving statistics"
     if training.batch_norm == "frozen":
-        yield ("batch_norm",), f"{why}. Received: frozen. Set it to train"
+        yield ("batch_norm",), f"{why}. Received: frozen. Set batch_norm to train"
     if training.batch_norm_batches:
-        yield ("batch_norm_batches",), f"{why}. Received: {training.batch_norm_batches}. Set it to 0"
+        yield ("batch_norm_batches",), f"{why}. Received: {training.batch_norm_batches}. Set batch_norm_batches to 0"
 
 
 def _scores(model: keras.Model) -> Iterator[FieldProblem]:
@@ -94,7 +94,8 @@ def _scores(model: keras.Model) -> Iterator[FieldProblem]:
     if refining := [layer.name for layer in model.layers if isinstance(layer, CrfRnn)]:
         yield (
             path,
-            f"scores are the input of {refining[0]}, which would not be trained. Received: scores. Set it to image",
+            f"scores are the input of {refining[0]}, which would not be trained. Received: scores. "
+            "Set resolution to image",
         )
     scores = model.get_layer(SCORES).input
     crops = [layer for layer in model.layers if isinstance(layer, CropLike)]
@@ -102,7 +103,7 @@ def _scores(model: keras.Model) -> Iterator[FieldProblem]:
         yield (
             path,
             "the scores of this network extend beyond the image and are cropped, so that labels cannot be subsampled "
-            "at their positions. Received: scores. Set it to image",
+            "at their positions. Received: scores. Set resolution to image",
         )
 
 
@@ -110,15 +111,15 @@ def _without_xla(training: "Training", model: keras.Model) -> Iterator[FieldProb
     """Yields layers that XLA compiles wrongly (interpolation, see tfseg/ops/resize.py) or not at all (lattices)."""
     layers = [layer for layer in flat_layers(model) if not layer.supports_jit or _interpolates(layer)]
     if crfs := [layer.name for layer in layers if isinstance(layer, CrfRnn)]:
-        message = f"XLA cannot compile the lattice of {_some(crfs)}. Received: true. Set it to false, or the layer's"
-        yield ("jit_compile",), f"{message} kernel to convolutional"
+        message = f"XLA cannot compile the lattice of {_some(crfs)}. Received: true. Set jit_compile to false"
+        yield ("jit_compile",), f"{message}, or the layer's kernel to convolutional"
     names = [layer.name for layer in layers if layer.name not in crfs]
     if training.loss.resolution == "image":
         names += auxiliary(model)
     if names:
         yield (
             ("jit_compile",),
-            f"resizing gives wrong values under XLA ({_some(names)}). Received: true. Set it to false",
+            f"resizing gives wrong values under XLA ({_some(names)}). Received: true. Set jit_compile to false",
         )
 
 

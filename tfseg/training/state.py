@@ -153,13 +153,13 @@ def _assign(path: Path, variables: Sequence[Any], arrays: Sequence[np.ndarray]) 
     shapes = [tuple(variable.shape) for variable in variables]
     received = [array.shape for array in arrays]
     if shapes != received:
-        difference = f"{len(received)} variables instead of {len(shapes)}"
+        difference = f"Expected {len(shapes)} variables. Received: {len(received)}"
         if len(shapes) == len(received):
             index = next(index for index, shape in enumerate(shapes) if shape != received[index])
-            difference = f"{variables[index].path} of shape {received[index]} instead of {shapes[index]}"
+            difference = f"Expected {variables[index].path} of shape {shapes[index]}. Received: {received[index]}"
         raise RunError(
-            f"{path}: was written by another network or optimizer. Received: {difference}. Resume with the pipeline "
-            "of the run, or start again with --overwrite"
+            f"{path}: does not match the network or the optimizer. {difference}. Resume with the pipeline of the "
+            "run, or start again with --overwrite"
         )
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)

@@ -1,4 +1,7 @@
-"""Assigns the arrays of a weight file to the variables of a network, all required ones or none."""
+"""Assignment of the arrays of a weight file to the variables of a network.
+
+If the array of a required variable is missing or does not fit, no variable is changed.
+"""
 
 from collections.abc import Collection, Mapping
 

@@ -51,7 +51,7 @@ class Modules:
 
     @cached_property
     def resnet_units(self) -> tuple[int, ...]:
-        """Number of units of each stage of a ResNet; empty for other networks."""
+        """Number of residual units in each stage of a ResNet. Empty for other networks."""
         found = [re.fullmatch(r"conv(\d)_block\d+_1_conv", name) for name in self.variables]
         stages = [match[1] for match in found if match]
         return tuple(stages.count(stage) for stage in dict.fromkeys(stages))

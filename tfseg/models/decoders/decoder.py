@@ -23,12 +23,12 @@ class Decoder:
     """Fields in positions of the deepest feature map, which are scaled when the output stride changes."""
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor | Scores:
-        """Returns scores of any size with one channel per class; the head brings them to the image size."""
+        """Returns scores of any size with one channel per class; the head resizes or crops them to the image size."""
         raise NotImplementedError
 
     @property
     def head(self) -> Needed | None:
-        """Head that brings the scores to the image size; None if they have it already."""
+        """Head that resizes or crops the scores to the image size; None if they have it already."""
         return "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:

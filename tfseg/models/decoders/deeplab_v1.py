@@ -44,7 +44,7 @@ class DeepLabV1(Decoder):
 
     @property
     def head(self) -> Literal["interp"]:
-        """Head that brings the scores to the image size."""
+        """Head that resizes or crops the scores to the image size."""
         return "interp"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
@@ -54,8 +54,8 @@ class DeepLabV1(Decoder):
             strides = ", ".join(map(str, features.strides))
             yield (
                 ("multi_scale",),
-                f"requires the stages {', '.join(BRANCHES)} of strides 1 to 8; this {features.backbone} has strides "
-                f"{strides}. Set model.backbone to vgg16 in the form deeplab, or this to false. Received: true",
+                f"requires the stages {', '.join(BRANCHES)} of strides 1 to 8, but {features.backbone} has strides "
+                f"{strides}. Set model.backbone to vgg16 with form deeplab, or multi_scale to false. Received: true",
             )
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:

@@ -38,14 +38,14 @@ class Dilation(Decoder):
 
     @property
     def head(self) -> Literal["zoom", "crop"]:
-        """Head that brings the scores to the image size."""
+        """Head that resizes or crops the scores to the image size."""
         return "zoom" if self.upsampling == "zoom" else "crop"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
         """Yields why `features` do not fit the decoder, each as (path, message)."""
         yield from needs_crop_problems(features)
         if self.upsampling == "deconv" and (problem := fixed_crop_problem(features)) is not None:
-            yield ("upsampling",), f"{problem}. Set it to zoom. Received: deconv"
+            yield ("upsampling",), f"{problem}. Set upsampling to zoom. Received: deconv"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor:
         gaussian = keras.initializers.RandomNormal(stddev=0.001)

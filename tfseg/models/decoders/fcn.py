@@ -69,7 +69,7 @@ class Fcn(Decoder):
 
     @property
     def head(self) -> Literal["crop", "resize"]:
-        """Head that brings the scores to the image size."""
+        """Head that resizes or crops the scores to the image size."""
         return "crop" if self.upsampling == "deconv" else "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
@@ -77,16 +77,17 @@ class Fcn(Decoder):
         if absent := [stride for stride in self.strides if stride not in features.strides]:
             yield ("strides",), f"{features}, not {listed(absent)}. Received: {list(self.strides)}"
         if self.upsampling == "deconv" and (problem := fixed_crop_problem(features)) is not None:
-            yield ("upsampling",), f"{problem}. Set it to resize. Received: deconv"
+            yield ("upsampling",), f"{problem}. Set upsampling to resize. Received: deconv"
         if self.upsampling == "resize" and needs_crop(features):
             yield (
                 ("upsampling",),
                 f"scores of {features.backbone} in its {features.form or 'padded'} form extend beyond the image and "
-                "must be cropped, not resized. Set it to deconv, or model.backbone.form to same. Received: resize",
+                "must be cropped, not resized. Set upsampling to deconv, or model.backbone.form to same. "
+                "Received: resize",
             )
         merges = self.upsampling == "resize" and len(self.strides) > 1
         if merges and (problem := skip_problem(features)) is not None:
-            yield ("strides",), f"{problem}, or this to [{features.output_stride}]. Received: {list(self.strides)}"
+            yield ("strides",), f"{problem}, or strides to [{features.output_stride}]. Received: {list(self.strides)}"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         stages = [features.at(stride) for stride in self.strides]

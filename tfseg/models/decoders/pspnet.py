@@ -38,7 +38,7 @@ class PspNet(Decoder):
 
     @property
     def head(self) -> Literal["resize_corners"]:
-        """Head that brings the scores to the image size."""
+        """Head that resizes or crops the scores to the image size."""
         return "resize_corners"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
@@ -50,7 +50,7 @@ class PspNet(Decoder):
                 "must be cropped, not resized. Set model.backbone.form to same, or the decoder to fcn",
             )
         if self.auxiliary and (problem := skip_problem(features)) is not None:
-            yield ("auxiliary",), f"{problem}, or this to false. Received: true"
+            yield ("auxiliary",), f"{problem}, or auxiliary to false. Received: true"
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:
         x = features.deepest.tensor

@@ -46,7 +46,7 @@ class Unet(Decoder):
 
     @property
     def head(self) -> Literal["resize"]:
-        """Head that brings the scores to the image size; at stride 1 they have it already."""
+        """Head that resizes or crops the scores to the image size; at stride 1 they have it already."""
         return "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:

@@ -49,7 +49,7 @@ Inputs = tuple[Tensor, Tensor, Tensor]
 
 
 def refine(crf: CrfParameters, iterations: int, prune: float | None, inputs: Inputs, weights: list[Tensor]) -> Tensor:
-    """Refines the probabilities of a batch. `dense_crf` has checked the inputs, which have one floating-point type."""
+    """Refines the probabilities of a batch. `dense_crf` has checked the inputs, which have the same float dtype."""
     probabilities, maxima, _ = inputs
     batch, labels = probabilities.shape[0], probabilities.shape[3]
     if batch == 0:

@@ -6,7 +6,7 @@ vertices have different keys. The key of a simplex is computed from `nearest_i -
 `nearest_i` is a multiple of `d + 1` and `rank_i` is less than `d + 1`.
 
 The next vertex along any axis has the next color. So each color has its own table: small tables are faster than a large
-one, and several are searched in parallel. Vertices of even and of odd colors are numbered separately.
+one, and several are searched in parallel. Vertices of even and odd colors have separate indices.
 """
 
 import math
@@ -49,9 +49,9 @@ def vertices(simplices: Simplices, radices: Tensor) -> tuple[Tensor, tuple[list[
     """Returns the vertices of all simplices that contain points.
 
     Returns:
-        Tuple of three: the number of each point's simplex, int32 `[points]`; for the even and the odd colors, the
-        vertex numbers of each simplex, int32 `[simplices]` per color; and the keys of the vertices of each color,
-        int64, in the order of their numbers.
+        Tuple of three: the index of each point's simplex, int32 `[points]`; for the even and the odd colors, the
+        vertex indices of each simplex, int32 `[simplices]` per color; and the keys of the vertices of each color,
+        int64, in the order of their indices.
     """
     size = len(simplices.order)
     backwards = radices[::-1]
@@ -91,7 +91,7 @@ def _gathered(tables: list[Tensor], numbers: list[Tensor]) -> Tensor:
 
 
 def _first_numbers(colors: Sequence[Tensor]) -> list[Tensor]:
-    """Returns the number of the first vertex of each color. Even and odd colors are numbered separately."""
+    """Returns the index of the first vertex of each color. Vertices of even and odd colors have separate indices."""
     counts = tf.stack([tf.shape(color)[0] for color in colors])
     starts: list[Tensor] = [None] * len(colors)
     for parity in (0, 1):
