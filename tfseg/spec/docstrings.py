@@ -38,7 +38,7 @@ def _docstrings(node: ast.ClassDef) -> dict[str, str]:
 
 
 def first_sentence(text: str) -> str:
-    """Returns the first sentence of a text, on one line.
+    r"""Returns the first sentence of a text, on one line.
 
     >>> first_sentence("Pools, as Simonyan et al. 2015 do. Then\nscores.")
     'Pools, as Simonyan et al. 2015 do.'
