@@ -70,7 +70,7 @@ def test_unknown_bare_name(name: str, hint: str) -> None:
 def test_number_of_class_weights(tmp_path: Path) -> None:
     override = "training.loss={type: cross_entropy, class_weights: [1.0, 2.0]}"
     assert problems(tmp_path, STREETS, override) == [
-        f'override "{override}": training.loss.class_weights: must be 3 weights, one for each class. Received: 2'
+        f'override "{override}": training.loss.class_weights: expected 3 weights, one per class. Received: 2'
     ]
 
 

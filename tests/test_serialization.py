@@ -65,6 +65,25 @@ def test_constructor_with_former_argument(name: str) -> None:
         assert str(error.value) == f"{name}() has no argument `{old}`: it was renamed to `{new}`. Received: {old}=3"
 
 
+class Inherited(metrics.SegmentationMetrics):
+    """Subclass with the constructor of its base class."""
+
+
+class Own(metrics.SegmentationMetrics):
+    """Subclass whose constructor has an argument with a former name."""
+
+    def __init__(self, classes: int = 2, **options: Any) -> None:
+        super().__init__(num_classes=classes, **options)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"classes": self.num_classes, "name": self.name}
+
+
+def test_subclasses() -> None:
+    assert Inherited.from_config({"classes": 3, "name": "x"}).num_classes == 3
+    assert Own.from_config(Own(classes=3).get_config()).num_classes == 3
+
+
 def test_earlier_model_file_loads(tmp_path: Path) -> None:
     """Checks weights, optimizer and metrics of a file whose config has the former names."""
     image = keras.Input((None, None, 4))

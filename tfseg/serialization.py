@@ -41,12 +41,13 @@ def serializable(cls: T) -> T:
 
 
 def _translate_config(cls: Any, renamed: dict[str, str]) -> None:
-    """Makes `from_config` accept the old names too."""
+    """Makes `from_config` accept the old names too, except those that the constructor of a subclass has itself."""
     make = cls.from_config.__func__
 
     @functools.wraps(make)
     def from_config(cls: Any, config: dict[str, Any], *args: Any, **options: Any) -> Any:
-        return make(cls, {renamed.get(key, key): value for key, value in config.items()}, *args, **options)
+        names = {old: new for old, new in renamed.items() if old not in inspect.signature(cls.__init__).parameters}
+        return make(cls, {names.get(key, key): value for key, value in config.items()}, *args, **options)
 
     cls.from_config = classmethod(from_config)
 

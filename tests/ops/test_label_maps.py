@@ -14,7 +14,7 @@ import tensorflow as tf
 from tests.processes import ROOT
 from tfseg.losses import CrossEntropy, TopKCrossEntropy
 from tfseg.metrics import BoundaryIoU, SegmentationMetrics, TrimapMeanIoU
-from tfseg.ops.label_maps import NO_LABEL, integer_labels
+from tfseg.ops.label_maps import NO_LABEL, int32_ids, integer_labels
 from tfseg.training import explain
 
 LOSSES = (CrossEntropy, TopKCrossEntropy)
@@ -128,6 +128,27 @@ def test_fractions_under_xla() -> None:
         for each in (labels, tf.constant(LABELS))
     ]
     assert counts[0] == counts[1] - 1
+
+
+@pytest.mark.parametrize("kind", METRICS)
+@pytest.mark.parametrize("value", [2**32, 2**40 + 1, -(2**32)])
+def test_large_integers_are_no_classes(kind: type, value: int) -> None:
+    """Checks labels and predictions whose last 32 bits are a class id."""
+    labels = np.array([[[0, value, 1, 255]]], "int64")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Labels must be classes 0 to 2"):
+        make(kind).update_state(labels, np.zeros((1, 1, 4), "int32"))
+    counts = []
+    for ids in (labels, np.where(labels == value, 7, labels)):
+        metric = make(kind)
+        metric.update_state(np.zeros((1, 1, 4), "int32"), ids)
+        counts.append(metric.confusion.numpy().tolist())
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "uint64", "int64"])
+def test_int32_ids(dtype: str) -> None:
+    found = int32_ids(np.array([0, 255, 2**32 - 1], dtype))
+    assert found.dtype == "int32" and found.numpy().tolist() == [0, 255, 2**31 - 1]
 
 
 JAX = """

@@ -129,6 +129,10 @@ def test_code_runs_only_if_allowed(module: Any) -> None:
             MODULE.replace('"tiny"', '"deep"'),
             'two components have the type "deep": tests.spec.recipe.Deep and NAME.Tiny',
         ),
+        (
+            MODULE.replace('"blur"', '"colour"'),
+            'the module "NAME", slot "augment": Blur has the type "colour", a former name of "color_jitter"; choose another type',
+        ),
     ],
 )
 def test_messages_about_invalid_plugins(module: Any, code: str, message: str) -> None:

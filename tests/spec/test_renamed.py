@@ -1,6 +1,7 @@
 """Tests of renamed keys and choices: errors in a user's file, converted in the file of an earlier run."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,14 @@ def written(folder: Path, text: str = OLD, name: str = "pipeline.yaml") -> Path:
     return folder / name
 
 
+def content(path: tuple[Any, ...], kind: str | None) -> Any:
+    """Returns the content of a file with a component of that `type` at `path`."""
+    data: Any = {"layer" if "layers" in path else "type": kind}
+    for key in reversed(path):
+        data = (data,) if key == 0 else {key: data}
+    return data
+
+
 def test_messages_for_a_users_file(tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
     file.write_text(OLD)
@@ -86,9 +95,9 @@ def test_all_rows(tmp_path: Path) -> None:
     """Checks the message of every renamed key and choice."""
     for each in KEYS:
         path = tuple(0 if key == "*" else key for key in each.old.split("."))
+        above = path[: path.index("fc") if "fc" in path else -1]
         for kind in each.types or (None,):
-            message = renamed_key(path, {"layer" if "layers" in path else "type": kind})
-            assert message == each.message(path)
+            assert renamed_key(path, content(above, kind)) == each.message(path)
     for choice in CHOICES:
         path = tuple(0 if key == "*" else key for key in choice.slot.split("."))
         assert renamed_choice(path, choice.old) == choice.new
@@ -123,6 +132,16 @@ def test_masks_of_an_earlier_version(tmp_path: Path) -> None:
         assert read(written(tmp_path, text), earlier=lambda _: True).data == read(written(tmp_path, new)).data
 
 
+def test_optimizer_without_type(tmp_path: Path) -> None:
+    """Checks the keys of the optimizer that a mapping without `type` selects."""
+    text = OLD.replace("type: sgd, ", "")
+    assert load(written(tmp_path, text)).training.optimizer.no_weight_decay == ("y",)
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(tfseg.SpecError) as error:
+        load(tmp_path / "mine.yaml")
+    assert "training.optimizer.undecayed: renamed to no_weight_decay. Received: a list of 1 item" in str(error.value)
+
+
 def test_include_of_an_earlier_version(tmp_path: Path) -> None:
     written(tmp_path)
     (tmp_path / "mine.yaml").write_text("include: pipeline.yaml\nseed: 3\n")
@@ -141,10 +160,12 @@ def test_overrides_are_not_converted(tmp_path: Path) -> None:
 
 def test_only_listed_types_are_converted(tmp_path: Path) -> None:
     """Checks that a field of that name in a custom component is not affected."""
-    assert renamed_key(("model", "backbone", "momentum"), {"type": "resnet"}) is not None
-    assert renamed_key(("model", "backbone", "momentum"), {"type": "mine"}) is None
-    assert renamed_key(("model", "backbone", "filters"), {"type": "resnet"}) is None
-    text = "model: {backbone: {type: mine, width: 3}, decoder: {type: mine, channels: 2}}\n"
+    backbone = ("model", "backbone")
+    assert renamed_key((*backbone, "momentum"), content(backbone, "resnet")) is not None
+    assert renamed_key((*backbone, "momentum"), content(backbone, "mine")) is None
+    assert renamed_key((*backbone, "filters"), content(backbone, "resnet")) is None
+    assert renamed_key((*backbone, "fc", "rate"), content(backbone, "mine")) is None
+    text = "model: {backbone: {type: mine, width: 3, fc: {rate: 2}}, decoder: {type: mine, channels: 2}}\n"
     file = written(tmp_path, text)
     assert read(file, earlier=lambda _: True).data == read(file).data
 

@@ -11,6 +11,7 @@ from tfseg.metrics.counting import PixelMetric, intersection_over_union, mean
 from tfseg.metrics.scores import per_class
 from tfseg.ops.boundary import near_boundary
 from tfseg.ops.confusion import assert_labels, confusion_matrix
+from tfseg.ops.label_maps import int32_ids
 from tfseg.serialization import serializable
 from tfseg.typing import Tensor
 
@@ -95,7 +96,7 @@ class BoundaryIoU(PixelMetric):
 
     def count(self, labels: Tensor, ids: Tensor) -> Tensor:
         """Computes the confusion matrix of boundary regions: pixels by the class whose region contains them."""
-        labels, ids, none = ops.cast(labels, "int32"), ops.cast(ids, "int32"), self.num_classes
+        labels, ids, none = int32_ids(labels), int32_ids(ids), self.num_classes
         counted = assert_labels(labels, self.num_classes, self.ignore_label)
         valid = ops.logical_and(counted, ops.logical_and(ids >= 0, ids < self.num_classes))
         both = ops.concatenate([ops.where(counted, labels, none), ops.where(valid, ids, none)])

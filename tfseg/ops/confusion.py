@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfseg.ops.label_maps import int32_ids
 from tfseg.ops.runtime import assert_condition
 from tfseg.typing import Tensor
 
@@ -68,8 +69,8 @@ def confusion_matrices(
     Raises:
         tf.errors.InvalidArgumentError: For the labels that `confusion_matrix` rejects.
     """
-    labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
-    predictions = ops.reshape(ops.cast(predictions, "int32"), (-1,))
+    labels = ops.reshape(int32_ids(labels), (-1,))
+    predictions = ops.reshape(int32_ids(predictions), (-1,))
     parts = ops.reshape(ops.cast(parts, "int32"), (-1,))
     inside = assert_labels(labels, num_classes, ignore_label)
     counted = ops.logical_and(inside, parts < count)

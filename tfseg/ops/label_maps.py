@@ -33,6 +33,15 @@ def resolve_ignore_label(ignore_label: int | None, ignore_class: int | None) -> 
     return IGNORE if given is None else given
 
 
+def int32_ids(ids: Tensor) -> Tensor:
+    """Casts integers to int32; those out of its range become its extremes, which are no class ids either."""
+    ids = ops.convert_to_tensor(ids)
+    dtype = keras.backend.standardize_dtype(ids.dtype)
+    if dtype in ("int64", "uint32", "uint64"):
+        ids = ops.minimum(ids, ops.cast(2**31 - 1, dtype))
+    return ops.cast(ops.maximum(ids, ops.cast(NO_LABEL, dtype)) if dtype == "int64" else ids, "int32")
+
+
 def integer_labels(y_true: Tensor) -> Tensor:
     """Converts a label map to integers.
 

@@ -79,7 +79,7 @@ class Explainer:
     def unknown(self, fields: dict[str, Schema], path: Path, key: Key) -> str:
         """Returns the message for an unknown key."""
         value = self.document.at((*path, key))
-        if (message := renamed_key((*path, key), self.document.at(path))) is not None:
+        if (message := renamed_key((*path, key), self.document.data)) is not None:
             return f"{message}. Received: {received(value)}"
         elsewhere = [other for other in self.schemas.paths_of(KEYS.get(str(key), key)) if other != (*path, key)]
         return unknown(key, fields, elsewhere) + self.choice(value)

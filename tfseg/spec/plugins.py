@@ -10,6 +10,7 @@ from typing import Any
 from tfseg.spec.declare import Slot
 from tfseg.spec.messages import listed, nearest
 from tfseg.spec.problems import Problem, SpecError
+from tfseg.spec.renamed import former_choice
 from tfseg.spec.slots import marks, slots, widened
 from tfseg.spec.source import Document
 
@@ -121,6 +122,10 @@ def components(type_: Any, table: Any, source: str) -> Components:
         for member in found:
             if (reason := kind.refusal(member)) is not None:
                 raise _plugin_error(f'{source}, slot "{name}": {member.__qualname__} {reason}')
+            word = kind.word(member) if name in known else ""
+            if (new := former_choice(name, word)) is not None:  # it would be converted in the file of a run
+                why = f'has the type "{word}", a former name of "{new}"; choose another type'
+                raise _plugin_error(f'{source}, slot "{name}": {member.__qualname__} {why}')
     return {str(name): tuple(found) for name, found in table.items()}
 
 

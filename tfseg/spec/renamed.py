@@ -23,19 +23,20 @@ class RenamedKey:
     Args:
         old: Dotted path of the key; `*` matches any index.
         new: Dotted path of the key that replaces it, with the same number of `*`.
-        types: Values of `type` (of `layer`, for a node of a graph) of the mappings that had the key; empty: any.
+        types: Values of `type` of the components that had the key (of `layer`, for a node of a graph), with None for a
+            component without it; empty: any.
         default: Default of the new key. An equal value is omitted.
         advice: Dotted path to recommend for new files instead of `new`.
     """
 
     old: str
     new: str
-    types: tuple[str, ...] = ()
+    types: tuple[str | None, ...] = ()
     default: Any = ALWAYS
     advice: str = ""
 
     def at(self, path: Sequence[Key], kind: Any) -> bool:
-        """Returns whether this is the key at `path` in a mapping of that `type`."""
+        """Returns whether this is the key at `path` in a component of that `type`."""
         return _matches(parts(self.old), path) and (not self.types or kind in self.types)
 
     def message(self, path: Sequence[Key]) -> str:
@@ -71,7 +72,7 @@ def _norm(key: str, part: str, default: float, *types: str) -> RenamedKey:
     return RenamedKey(f"model.{part}.{key}", f"model.norm.{key}.{part}", types, default, f"model.norm.{key}")
 
 
-def _within(section: str, old: str, new: str, *types: str) -> RenamedKey:
+def _within(section: str, old: str, new: str, *types: str | None) -> RenamedKey:
     return RenamedKey(f"{section}.{old}", f"{section}.{new}", types)
 
 
@@ -87,8 +88,8 @@ KEYS = (
     _within("model.backbone", "width", "width_multiplier", "alexnet", "googlenet", "resnet", "vgg16"),
     _within("model.backbone", "width", "filters", "contracting_path", "small_cnn"),
     _within("model.backbone", "alpha", "width_multiplier", "mobilenet_v2"),
-    _within("model.backbone.fc", "kernel", "kernel_size"),
-    _within("model.backbone.fc", "rate", "dilation_rate"),
+    _within("model.backbone.fc", "kernel", "kernel_size", "vgg16"),
+    _within("model.backbone.fc", "rate", "dilation_rate", "vgg16"),
     _within("model.decoder", "channels", "filters", "deeplab_v1", "deeplab_v3", "deeplab_v3_plus", "fcn", "unet"),
     _within("model.decoder", "low_level_channels", "low_level_filters", "deeplab_v3_plus"),
     _within("model.decoder", "hidden", "filters", "deeplab_v2"),
@@ -98,8 +99,8 @@ KEYS = (
     _within("model.layers.*", "hidden", "filters", "parallel_atrous_classifier"),
     _within("training", "accumulate", "gradient_accumulation_steps"),
     _within("training", "validate_every", "validation_freq"),
-    _within("training.optimizer", "multipliers", "lr_multipliers", "sgd", "adamw"),
-    _within("training.optimizer", "undecayed", "no_weight_decay", "sgd", "adamw"),
+    _within("training.optimizer", "multipliers", "lr_multipliers", "sgd", "adamw", None),
+    _within("training.optimizer", "undecayed", "no_weight_decay", "sgd", "adamw", None),
     _within("inference.ensemble", "rule", "merge"),
 )
 """All renamed keys, in the order in which they were renamed."""
@@ -110,9 +111,15 @@ CHOICES = (
 """All renamed choices."""
 
 
-def renamed_key(path: Sequence[Key], section: Any) -> str | None:
-    """Returns the message for the key at `path` of the mapping `section`; None if it was not renamed."""
-    return next((each.message(path) for each in KEYS if each.at(path, _kind(section))), None)
+def renamed_key(path: Sequence[Key], data: Any) -> str | None:
+    """Returns the message for the key at `path` of the file content `data`; None if it was not renamed."""
+    return next((each.message(path) for each in KEYS if each.at(path, _kind(data, path))), None)
+
+
+def former_choice(field: str, word: str) -> str | None:
+    """Returns the new name of `word` if it was a choice of the slots `field`; None otherwise."""
+    slots = ((each, [key for key in parts(each.slot) if key != ANY][-1]) for each in CHOICES)
+    return next((each.new for each, name in slots if (name, each.old) == (field, word)), None)
 
 
 def renamed_choice(path: Sequence[Key], word: Any) -> str | None:
@@ -138,7 +145,7 @@ def with_new_names(root: Node) -> Node:
 def _with_new_key(root: Node, renamed: RenamedKey, path: tuple[Key, ...], holder: Node) -> Node:
     """Returns `root` with the value at `path` moved to its new path, if the key exists and was renamed."""
     key = path[-1]
-    if not isinstance(holder.value, dict) or key not in holder.value or not renamed.at(path, _kind(holder.plain)):
+    if not isinstance(holder.value, dict) or key not in holder.value or not renamed.at(path, _kind(root.plain, path)):
         return root
     value = holder.value[key]
     target = tuple(map(str, renamed.target(path)))
@@ -146,9 +153,19 @@ def _with_new_key(root: Node, renamed: RenamedKey, path: tuple[Key, ...], holder
     return put(root, target, value) if value.plain != renamed.default and _is_free(root, target) else root
 
 
-def _kind(section: Any) -> Any:
-    """Returns the `type` of a mapping, or the `layer` of a node of a graph."""
-    return (section.get("type") or section.get("layer")) if isinstance(section, dict) else None
+def _kind(data: Any, path: Sequence[Key]) -> Any:
+    """Returns the `type` of the component with the key at `path`, or the `layer` of the node of a graph.
+
+    The component is the innermost mapping around the key that has a `type`; for `fc.kernel` that is the backbone.
+    """
+    kind = None
+    for key in path:
+        if isinstance(data, dict):
+            kind = data.get("type") or data.get("layer") or kind
+            data = data.get(key)
+        else:
+            data = data[key] if isinstance(data, tuple) and isinstance(key, int) and key < len(data) else None
+    return kind
 
 
 def _matches(pattern: Sequence[str], path: Sequence[Key]) -> bool:
