@@ -1,4 +1,6 @@
-"""Access to private attributes of Keras, each with its reason and a replacement for the case that Keras removes it.
+"""Access to private attributes of Keras, each with its reason.
+
+"Without `name`" describes the replacement if a later version of Keras removes the attribute `name`.
 
 `tests/test_keras_internals.py` checks each of them on a small network, also with the lowest supported version of Keras.
 """
@@ -42,11 +44,11 @@ def readers(operation: keras.Operation) -> list[keras.Operation]:
 
 
 def rerun(model: keras.Model, inputs: list[keras.KerasTensor]) -> Any:
-    """Computes the outputs of a Functional model for other symbolic inputs by calling its layers.
+    """Calls the layers of a Functional model on new symbolic inputs and returns the outputs.
 
-    Calling the model itself would nest its layers in one, which hides them from weight files, freezing and graph
-    traversal. Keras's `clone_model` works the same way. Without `_run_through_graph`: call the layers in the order of
-    `calls`.
+    Calling the model itself would nest its layers in a single layer, which hides them from weight files, freezing and
+    graph traversal. Keras's `clone_model` works the same way. Without `_run_through_graph`: call the layers in the
+    order of `calls`.
     """
     return model._run_through_graph(inputs, operation_fn=lambda layer: layer)
 

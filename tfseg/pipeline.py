@@ -85,7 +85,7 @@ class Pipeline:
         return symbolically(built)
 
     def problems(self) -> Iterator[FieldProblem]:
-        """Yields the problems between sections, each as (path, message), without building the whole network."""
+        """Yields the problems between sections, as pairs `(path, message)`, without building the whole network."""
         grid = None if self.data.crop is None else self.model.crop_grid
         context = Context(self.labels, self.data.channels, self.data.crop, grid)
         for section in ("data", "model", "training", "inference"):
@@ -95,7 +95,7 @@ class Pipeline:
             yield ("model", "channels"), f"{message}. Received: {self.model.channels}"
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
-        """Yields the settings that the network to be trained does not support, each as (path, message)."""
+        """Yields the settings that the network to be trained does not support, as pairs `(path, message)`."""
         if self.plugins:
             yield from prefixed("model", reloading_problems(model))
         yield from prefixed("model", self.model.network_problems(model))
@@ -103,12 +103,12 @@ class Pipeline:
         yield from self.deployment_problems(model)
 
     def deployment_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
-        """Yields the inference and export settings that a trained network does not support, each as (path, message)."""
+        """Yields inference and export settings that a trained network does not support, as pairs `(path, message)`."""
         yield from prefixed("inference", self.inference.network_problems(model))
         yield from prefixed("export", self.export.network_problems(model))
 
     def split_problems(self) -> Iterator[FieldProblem]:
-        """Yields the splits that an existing dataset does not have, each as (path, message)."""
+        """Yields the splits that an existing dataset does not have, as pairs `(path, message)`."""
         yield from prefixed("data", self.data.split_problems())
 
 

@@ -180,7 +180,7 @@ def test_unfolding_requires_images(shared: Path) -> None:
 
 
 def test_imagenet_weights_require_published_widths() -> None:
-    expected = "ImageNet weights require width_multiplier 0.35, 0.5, 0.75, 1.0, 1.3, 1.4. Received: 0.6"
+    expected = "ImageNet weights require width_multiplier to be one of 0.35, 0.5, 0.75, 1.0, 1.3, 1.4. Received: 0.6"
     with pytest.raises(SpecError, match=re.escape(expected)):
         MobileNetV2(width_multiplier=0.6, weights="imagenet")
     with pytest.raises(SpecError, match=re.escape("ImageNet weights require divisor 8. Received: 1")):

@@ -127,7 +127,8 @@ def test_ensemble_of_runs_is_refined_once(model: keras.Model, tmp_path: Path) ->
         (["inference.crf.parameters=deeplab"], f".parameters: expected one of {NAMES}. Received: deeplab"),
         (
             ["inference.crf={bilateral_weight: 4, theta_alpha: 50, spatial_weight: 3}"],
-            f".parameters: expected one of {NAMES}, or values for theta_beta, theta_gamma as well. Received: null",
+            f".parameters: expected one of {NAMES}; without it, theta_beta, theta_gamma must be set too. "
+            "Received: null",
         ),
         (
             ["inference.crf={parameters: crf_rnn, theta_beta: 0}"],

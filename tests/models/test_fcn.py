@@ -155,7 +155,8 @@ def test_feature_pyramid_is_scored_once_at_the_finest_stride() -> None:
         ({"scales": (0.5,)}, "scales: expected 2 factors, one per stride after the first. Received: 1"),
         (
             {"filters": 8, "upsampling": "deconv"},
-            "filters: transposed convolutions upsample scores only; set upsampling to resize. Received: 8",
+            "filters: requires upsampling resize, because transposed convolutions upsample scores only. "
+            "Set upsampling to resize, or filters to null. Received: 8",
         ),
         (
             {"filters": 8, "scales": (0.5, 0.5)},

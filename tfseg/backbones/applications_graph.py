@@ -32,7 +32,7 @@ Strided = tuple[int | None, keras.KerasTensor]
 
 
 class NotDilatable(ValueError):
-    """Raised for a layer that cannot lose its stride or be dilated."""
+    """Raised for a layer that does not support dilation, or whose stride cannot be replaced by dilation."""
 
 
 class GraphRebuilder:

@@ -76,7 +76,7 @@ class Applications(Backbone):
             yield ("output_stride",), f"must be 32 for {self.name}: {error}. Received: {self.output_stride}"
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields the problems with the images that `context` describes, each as (path, message)."""
+        """Yields the problems with the images that `context` describes, as pairs `(path, message)`."""
         yield from imagenet_problems(self.weights, context.channels)
 
     def __call__(self, image: keras.KerasTensor) -> Features:

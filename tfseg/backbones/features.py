@@ -116,7 +116,7 @@ class Backbone:
         raise NotImplementedError
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields the problems with the images that `context` describes, each as (path, message)."""
+        """Yields the problems with the images that `context` describes, as pairs `(path, message)`."""
         yield from ()
 
     def layer_names(self, channels: int) -> frozenset[str]:

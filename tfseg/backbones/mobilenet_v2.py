@@ -89,13 +89,13 @@ class MobileNetV2(Backbone):
             raise ValueError(f"ImageNet weights require divisor 8. Received: {self.divisor}")
         if self.weights == "imagenet" and self.width_multiplier not in PUBLISHED:
             raise ValueError(
-                f"ImageNet weights require width_multiplier {', '.join(map(str, PUBLISHED))}. "
+                f"ImageNet weights require width_multiplier to be one of {', '.join(map(str, PUBLISHED))}. "
                 f"Received: {self.width_multiplier}"
             )
         return self
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields the problems with the images that `context` describes, each as (path, message)."""
+        """Yields the problems with the images that `context` describes, as pairs `(path, message)`."""
         yield from imagenet_problems(self.weights, context.channels)
 
     def __call__(self, image: keras.KerasTensor) -> Features:

@@ -107,7 +107,7 @@ class Resnet(Backbone):
             )
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields the problems with the images that `context` describes, each as (path, message)."""
+        """Yields the problems with the images that `context` describes, as pairs `(path, message)`."""
         yield from imagenet_problems(self.weights, context.channels)
 
     @property

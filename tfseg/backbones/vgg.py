@@ -127,7 +127,7 @@ class Vgg16(Backbone):
         return FORMS[self.form].rate if self.fc is None or self.fc.dilation_rate is None else self.fc.dilation_rate
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields the problems with the images that `context` describes, each as (path, message)."""
+        """Yields the problems with the images that `context` describes, as pairs `(path, message)`."""
         yield from imagenet_problems(self.weights, context.channels)
 
     def __call__(self, image: keras.KerasTensor) -> Features:

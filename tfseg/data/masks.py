@@ -36,7 +36,7 @@ class MaskSpec:
         raise NotImplementedError
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields what does not fit the labels, as (path, message)."""
+        """Yields the incompatibilities with the labels, as pairs `(path, message)`."""
         yield from ()
 
 
@@ -78,7 +78,7 @@ class Ids(MaskSpec):
         return table
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields what does not fit the labels, as (path, message)."""
+        """Yields the incompatibilities with the labels, as pairs `(path, message)`."""
         labels = context.labels
         for raw, identity in (self.mapping or {}).items():
             if not _is_id(identity, labels):
@@ -98,7 +98,7 @@ class Binary(MaskSpec):
         return Ids(mapping={0: 0, 1: 1, 255: 1})(labels)
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields what does not fit the labels, as (path, message)."""
+        """Yields the incompatibilities with the labels, as pairs `(path, message)`."""
         if (count := context.labels.count) != 2:
             yield ("type",), f"a binary mask has 2 classes, but `labels` has {count}"
 
@@ -137,7 +137,7 @@ class Colors(MaskSpec):
         return known, np.array([ids[code] for code in known.tolist()], np.int32)
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields what does not fit the labels, as (path, message)."""
+        """Yields the incompatibilities with the labels, as pairs `(path, message)`."""
         count = context.labels.count
         if self.table is not None and len(self.table) != count:
             yield ("table",), f"expected {count} colors, one per class; received {len(self.table)}"

@@ -85,7 +85,7 @@ class Data:
         return (self.fill,) if isinstance(self.fill, int) else self.fill
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields what does not fit the labels or the network, as (path, message)."""
+        """Yields the incompatibilities with the labels or the network, as pairs `(path, message)`."""
         mask = getattr(self.source, "mask", None)
         yield from prefixed(("source", "mask"), component_problems(mask, context) if mask is not None else ())
         if context.grid is not None and (problem := crop_problem(self.crop, context.grid)) is not None:

@@ -56,7 +56,7 @@ class Crf:
         missing = [name for name in KERNELS if getattr(self, name) is None]
         if self.parameters is None and missing:
             raise InvalidFields(
-                (("parameters",), f"{known}, or values for {', '.join(missing)} as well. Received: null")
+                (("parameters",), f"{known}; without it, {', '.join(missing)} must be set too. Received: null")
             )
         return self
 

@@ -43,7 +43,7 @@ class Graph:
         return self
 
     def _name_problems(self) -> Iterator[FieldProblem]:
-        """Yields duplicate names and unknown inputs, each as (path, message)."""
+        """Yields duplicate names and unknown inputs, as pairs `(path, message)`."""
         known: dict[str, tuple[str, ...]] = {IMAGE: ("output",)}
         for index, node in enumerate(self.layers):
             if node.name in known or node.name == "logits":
@@ -96,7 +96,7 @@ class Graph:
         return None if crops else Grid(self.output_stride, self.output_stride, None)
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields the conflicts between layers, each as (path, message)."""
+        """Yields the conflicts between layers, as pairs `(path, message)`."""
         labels = context.labels
         crops = list(self._crop_problems())
         yield from crops
@@ -125,7 +125,7 @@ class Graph:
         yield from ()
 
     def _crop_problems(self) -> Iterator[FieldProblem]:
-        """Yields the crops whose offset does not align their inputs, each as (path, message)."""
+        """Yields the crops whose offset does not align their inputs, as pairs `(path, message)`."""
         maps: dict[str, CoordinateMap | None] = {IMAGE: CoordinateMap()}
         for index, (node, layer, sources) in enumerate(self._resolved(classes=2)):
             inputs = [maps[name] for name, _ in sources]

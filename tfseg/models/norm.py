@@ -75,7 +75,7 @@ class Norm:
             raise ModelError(formatted([problem]), [problem]) from error
 
     def problems(self, backbone: Backbone, context: Context) -> Iterator[FieldProblem]:
-        """Yields the conflicts with `backbone`, which is built to check them, each as (path, message)."""
+        """Yields the incompatibilities with `backbone`, as pairs `(path, message)`. Builds it symbolically."""
         if self.type == "batch":
             return
         try:
@@ -88,7 +88,7 @@ class Norm:
             yield ("type",), f"{message}. Set type to batch, or model.backbone.weights to null. Received: group"
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
-        """Yields settings that no layer of the network uses, each as (path, message)."""
+        """Yields settings that no layer of the network uses, as pairs `(path, message)`."""
         kind = keras.layers.GroupNormalization if self.type == "group" else keras.layers.BatchNormalization
         normal = [layer for layer in layers_within(model) if isinstance(layer, kind)]
         why = "no layer of this network uses it"

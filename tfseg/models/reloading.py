@@ -15,7 +15,7 @@ KNOWN = ("keras.", "tfseg.")
 
 
 def reloading_problems(model: keras.Model) -> Iterator[FieldProblem]:
-    """Yields what saving and loading the network would lose or change, each as (path, message)."""
+    """Yields the parts of the network that saving and loading would lose or change, as pairs `(path, message)`."""
     try:
         reloaded = symbolically(
             lambda: keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))

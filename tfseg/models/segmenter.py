@@ -181,7 +181,7 @@ class Segmenter:
         return Grid(features.output_stride, self._multiple, self._remainder)
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields the conflicts between parts, each as (path, message)."""
+        """Yields the conflicts between parts, as pairs `(path, message)`."""
         context = replace(context, channels=self.channels)
         yield from prefixed("backbone", component_problems(self.backbone, context))
         if self.refine is not None:
@@ -197,11 +197,11 @@ class Segmenter:
         yield from self._scale_problems()
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
-        """Yields settings of layers that the network does not have, each as (path, message)."""
+        """Yields settings of layers that the network does not have, as pairs `(path, message)`."""
         yield from prefixed("norm", self.norm.network_problems(model))
 
     def _scale_problems(self) -> Iterator[FieldProblem]:
-        """Yields why the scores at several scales cannot be fused."""
+        """Yields the problems that prevent fusing the scores at several scales."""
         if len(self.scales) == 1 and self.fusion != "max":
             yield ("fusion",), f"fusion needs more than one scale. Received: {self.fusion}. Leave it out"
         if len(self.scales) > 1 and self.decoder.head == "crop":
@@ -211,7 +211,7 @@ class Segmenter:
             yield from self._scaled_grid()
 
     def _head_problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why the head cannot bring the decoder's scores to the image size."""
+        """Yields the incompatibilities of the head with the decoder."""
         if self.decoder.head is not None and self.decoder.head not in HEADS:
             message = f"{self.decoder.type} requires an unknown head; expected {listed(HEADS)}, or None"
             yield ("decoder",), f"{message}. Received: {self.decoder.head!r}"
@@ -229,7 +229,7 @@ class Segmenter:
             yield ("head",), f"this decoder requires head: {needed}. Received: {self.head.type}"
 
     def _scaled_grid(self) -> Iterator[FieldProblem]:
-        """Yields why the positions at several scales would not coincide."""
+        """Yields the settings with which the positions at several scales would differ."""
         why = "images are scaled with aligned corners"
         if self._remainder != 1:
             received = "null" if self._remainder is None else self._remainder

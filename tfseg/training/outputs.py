@@ -45,7 +45,12 @@ def for_each(model: keras.Model, value: Any) -> Any:
 
 
 def with_targets(batches: Any, model: keras.Model) -> Any:
-    """Returns a dataset for `model.fit` from a dataset of pairs `(image, mask)`."""
+    """Returns a dataset for `model.fit`, in which the mask is the target of every output of `model`.
+
+    Args:
+        batches: Dataset of pairs `(image, mask)`.
+        model: Network to be trained.
+    """
     if not isinstance(model.output, dict):
         return batches
     return batches.map(lambda image, mask: (image, for_each(model, mask)))

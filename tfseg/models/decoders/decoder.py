@@ -32,5 +32,5 @@ class Decoder:
         return "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why symbolic `features` do not fit the decoder, each as (path, message)."""
+        """Yields the incompatibilities of symbolic `features` with the decoder, as pairs `(path, message)`."""
         yield from ()

@@ -48,7 +48,7 @@ class DeepLabV1(Decoder):
         return "interp"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        """Yields the incompatibilities of `features` with the decoder, as pairs `(path, message)`."""
         yield from needs_crop_problems(features)
         if self.multi_scale and (set(STRIDES) - set(features.strides) or features.output_stride != STRIDES[-1]):
             strides = ", ".join(map(str, features.strides))

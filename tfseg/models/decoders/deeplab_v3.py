@@ -63,7 +63,7 @@ class DeepLabV3(Decoder):
         return "resize_corners" if self.align_corners else "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        """Yields the incompatibilities of `features` with the decoder, as pairs `(path, message)`."""
         if needs_crop(features):
             problem = f"scores of {features.backbone} in this form extend beyond the image"
             yield (

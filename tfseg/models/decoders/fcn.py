@@ -60,7 +60,8 @@ class Fcn(Decoder):
         if self.filters is not None and self.upsampling == "deconv":
             yield (
                 ("filters",),
-                f"transposed convolutions upsample scores only; set upsampling to resize. Received: {self.filters}",
+                "requires upsampling resize, because transposed convolutions upsample scores only. Set upsampling to "
+                f"resize, or filters to null. Received: {self.filters}",
             )
         if self.filters is not None and self.scales is not None:
             yield ("scales",), f"apply to scores only; with filters, set them to null. Received: {list(self.scales)}"
@@ -73,7 +74,7 @@ class Fcn(Decoder):
         return "crop" if self.upsampling == "deconv" else "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        """Yields the incompatibilities of `features` with the decoder, as pairs `(path, message)`."""
         if absent := [stride for stride in self.strides if stride not in features.strides]:
             yield ("strides",), f"{features}, not {listed(absent)}. Received: {list(self.strides)}"
         if self.upsampling == "deconv" and (problem := fixed_crop_problem(features)) is not None:

@@ -106,7 +106,10 @@ def dense_crf(
 
 
 def _tensor(values: Tensor) -> Tensor:
-    """Converts to a tensor. Copies an array at most once; `convert_to_tensor` copies twice (1/40 of a pruned call)."""
+    """Converts values to a tensor. A NumPy array is copied at most once.
+
+    `convert_to_tensor` would copy it twice, which takes 1/40 of the computation time of a CRF with `prune`.
+    """
     if isinstance(values, np.ndarray) and tf.executing_eagerly():
         return tf.raw_ops.Identity(input=values)
     return tf.convert_to_tensor(values)

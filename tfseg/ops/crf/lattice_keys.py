@@ -167,7 +167,7 @@ def pack(first: Tensor, second: Tensor) -> Tensor:
 
 
 def unpack(pairs: Tensor) -> Tensor:
-    """Unpacks the int64 tensor `[…]` of `pack` into int32 `[…, 2]`."""
+    """Unpacks an int64 tensor returned by `pack` into an int32 tensor of shape `[…, 2]`."""
     return tf.bitcast(pairs, "int32")
 
 

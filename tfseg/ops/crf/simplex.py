@@ -104,7 +104,7 @@ def backward_number(code: Tensor, size: int) -> Tensor:
 
 
 def descending(values: list[Tensor]) -> list[Tensor]:
-    """Sorts lists of vectors elementwise in descending order, by a bubble sort, which is fastest for short lists."""
+    """Sorts the vectors of a list elementwise in descending order. A bubble sort is fastest for short lists."""
     values = list(values)
     for end in range(len(values) - 1, 0, -1):
         for index in range(end):
