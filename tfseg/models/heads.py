@@ -37,7 +37,7 @@ class Head:
         return 0
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why the head cannot resize or crop scores of `features`, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why the head cannot resize or crop scores of `features`."""
         yield from ()
 
 

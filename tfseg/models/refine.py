@@ -36,7 +36,7 @@ class Refinement:
         raise NotImplementedError
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields why the logits of these classes and images cannot be refined, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why logits cannot be refined in this context."""
         yield from ()
 
 
@@ -77,7 +77,7 @@ class CrfRnn(Refinement):
         return layers.CrfRnn(**LAYER.of(self), dtype="float32", name="crf_rnn")([logits, image])
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields why the logits of these classes and images cannot be refined, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why logits cannot be refined in this context."""
         channels, classes = context.channels, context.labels.count
         if channels not in (1, 3):
             yield (), f"the CRF supports 1 or 3 image channels, and model.channels is {channels}. Set refine to null"

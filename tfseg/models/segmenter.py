@@ -201,7 +201,7 @@ class Segmenter:
         yield from prefixed("norm", self.norm.network_problems(model))
 
     def _scale_problems(self) -> Iterator[FieldProblem]:
-        """Yields why the scores at several scales cannot be fused."""
+        """Yields a (path, message) pair for each reason why the scores at several scales cannot be fused."""
         if len(self.scales) == 1 and self.fusion != "max":
             yield ("fusion",), f"fusion needs more than one scale. Received: {self.fusion}. Leave it out"
         if len(self.scales) > 1 and self.decoder.head == "crop":
@@ -211,7 +211,7 @@ class Segmenter:
             yield from self._scaled_grid()
 
     def _head_problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why the head cannot bring the decoder's scores to the image size."""
+        """Yields a (path, message) pair for each reason why the head does not fit the scores of the decoder."""
         if self.decoder.head is not None and self.decoder.head not in HEADS:
             message = f"{self.decoder.type} requires an unknown head; expected {listed(HEADS)}, or None"
             yield ("decoder",), f"{message}. Received: {self.decoder.head!r}"
@@ -229,7 +229,7 @@ class Segmenter:
             yield ("head",), f"this decoder requires head: {needed}. Received: {self.head.type}"
 
     def _scaled_grid(self) -> Iterator[FieldProblem]:
-        """Yields why the positions at several scales would not coincide."""
+        """Yields a (path, message) pair for each reason why the positions at several scales would not coincide."""
         why = "images are scaled with aligned corners"
         if self._remainder != 1:
             received = "null" if self._remainder is None else self._remainder

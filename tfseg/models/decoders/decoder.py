@@ -32,5 +32,5 @@ class Decoder:
         return "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why symbolic `features` do not fit the decoder, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why symbolic `features` do not fit the decoder."""
         yield from ()

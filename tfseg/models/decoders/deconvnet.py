@@ -46,7 +46,7 @@ class DeconvNet(Decoder):
         """None, because the scores have the image size."""
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why `features` do not fit the decoder."""
         yield from unpooling_problems(features, "deconvnet")
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> Scores:

@@ -48,7 +48,7 @@ class DeepLabV1(Decoder):
         return "interp"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why `features` do not fit the decoder."""
         yield from needs_crop_problems(features)
         if self.multi_scale and (set(STRIDES) - set(features.strides) or features.output_stride != STRIDES[-1]):
             strides = ", ".join(map(str, features.strides))

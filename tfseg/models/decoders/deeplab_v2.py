@@ -40,7 +40,7 @@ class DeepLabV2(Decoder):
         return "interp"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why `features` do not fit the decoder."""
         yield from needs_crop_problems(features)
         yield from rates_problems(self.rates, context.crop, features.output_stride)
 

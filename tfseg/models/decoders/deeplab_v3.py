@@ -63,7 +63,7 @@ class DeepLabV3(Decoder):
         return "resize_corners" if self.align_corners else "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why `features` do not fit the decoder."""
         if needs_crop(features):
             problem = f"scores of {features.backbone} in this form extend beyond the image"
             yield (

@@ -36,7 +36,7 @@ class DeepLabV3Plus(DeepLabV3):
     """Number of 3x3 convolutions of the concatenated features (table 2)."""
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why `features` do not fit the decoder."""
         yield from super().problems(features, context)
         if isinstance(self.low_level, int) and self.low_level not in features.strides:
             yield ("low_level",), f"{features}. Received: {self.low_level}"

@@ -42,7 +42,7 @@ class Dilation(Decoder):
         return "zoom" if self.upsampling == "zoom" else "crop"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why `features` do not fit the decoder."""
         yield from needs_crop_problems(features)
         if self.upsampling == "deconv" and (problem := fixed_crop_problem(features)) is not None:
             yield ("upsampling",), f"{problem}. Set upsampling to zoom. Received: deconv"

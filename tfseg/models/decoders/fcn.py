@@ -73,7 +73,7 @@ class Fcn(Decoder):
         return "crop" if self.upsampling == "deconv" else "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why `features` do not fit the decoder."""
         if absent := [stride for stride in self.strides if stride not in features.strides]:
             yield ("strides",), f"{features}, not {listed(absent)}. Received: {list(self.strides)}"
         if self.upsampling == "deconv" and (problem := fixed_crop_problem(features)) is not None:

@@ -42,7 +42,7 @@ class PspNet(Decoder):
         return "resize_corners"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why `features` do not fit the decoder."""
         if needs_crop(features):
             yield (
                 (),

@@ -42,7 +42,7 @@ class SegNet(Decoder):
         """None, because the scores have the image size."""
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why `features` do not fit the decoder."""
         problems = list(unpooling_problems(features, "segnet"))
         yield from problems
         count = len(pools(features))

@@ -50,7 +50,7 @@ class Unet(Decoder):
         return "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
-        """Yields why `features` do not fit the decoder, each as (path, message)."""
+        """Yields a (path, message) pair for each reason why `features` do not fit the decoder."""
         strides = self._strides(features.strides)
         if absent := [stride for stride in strides if stride not in features.strides]:
             yield ("strides",), f"{features}, not {listed(absent)}. Received: {list(strides)}"

@@ -22,7 +22,7 @@ def unpool(x: keras.KerasTensor, pool: Stage, name: str) -> keras.KerasTensor:
 
 
 def unpooling_problems(features: Features, decoder: str) -> Iterator[FieldProblem]:
-    """Yields why `features` do not fit a decoder that unpools."""
+    """Yields a (path, message) pair for each reason why `features` do not fit a decoder that unpools."""
     if not pools(features):
         message = (
             f"{decoder} unpools by argmax indices, and the pools of {features.backbone} do not return them. "
