@@ -61,9 +61,6 @@ def test_dynamic_crop_beyond_the_input_raises() -> None:
 
 @pytest.mark.parametrize("shapes", [[(2, 9, 12, 3)], [(2, 9, 12, 3), (2, 5)], [(1, 2, 3, 4)] * 3])
 def test_two_image_tensors_are_required(shapes: list[tuple[int, ...]]) -> None:
-    message = (
-        "Expected a list of two tensors, `[x, reference]`, each `[batch, height, width, channels]`. "
-        f"Received shapes: {shapes}"
-    )
+    message = f"Expected a list of two tensors of shape `[batch, height, width, channels]`. Received shapes: {shapes}"
     with pytest.raises(ValueError, match=re.escape(message)):
         CropLike(1).compute_output_shape(shapes)

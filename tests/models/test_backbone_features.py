@@ -97,7 +97,10 @@ def problems(**parts: object) -> list[tuple[tuple[str | int, ...], str]]:
 
 
 def test_problems_of_size_dependent_and_unknown_positions() -> None:
-    message = "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set upsampling to "
+    message = (
+        "deconv crops scores at a fixed offset, but the feature positions of small_cnn depend on the image size. "
+        "Set upsampling to "
+    )
     assert problems(backbone=SmallCnn(), decoder=Fcn(strides=(16,), upsampling="deconv")) == [
         (("decoder", "upsampling"), f"{message}resize. Received: deconv")
     ]
@@ -108,7 +111,8 @@ def test_problems_of_size_dependent_and_unknown_positions() -> None:
     [(path, message)] = model.problems(Context(LABELS, 3))
     assert path == ("decoder", "upsampling")
     assert message == (
-        "deconv crops at fixed positions, but those of own are unknown (The positions of layer 'shuffled' are unknown: "
+        "deconv crops scores at a fixed offset, but the feature positions of own are unknown "
+        "(The positions of layer 'shuffled' are unknown: "
         "Shuffled is not a convolution, pooling, padding, cropping, resizing or pointwise layer.). "
         "Set upsampling to resize. "
         "Received: deconv"

@@ -237,8 +237,8 @@ PROBLEMS = [
     (
         Segmenter(backbone=SmallCnn(), decoder=Dilation(upsampling="deconv")),
         ("decoder", "upsampling"),
-        "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set upsampling to zoom. "
-        "Received: deconv",
+        "deconv crops scores at a fixed offset, but the feature positions of small_cnn depend on the image size. "
+        "Set upsampling to zoom. Received: deconv",
     ),
     (
         Segmenter(backbone=Vgg16(), decoder=Fcn(upsampling="deconv"), scales=(1.0, 0.5)),

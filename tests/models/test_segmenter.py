@@ -143,8 +143,8 @@ PROBLEMS = [
     (
         Segmenter(backbone=SmallCnn(), decoder=Fcn(strides=(16, 8), upsampling="deconv")),
         ("decoder", "upsampling"),
-        "deconv crops at fixed positions, but those of small_cnn depend on the image size. Set upsampling to resize. "
-        "Received: deconv",
+        "deconv crops scores at a fixed offset, but the feature positions of small_cnn depend on the image size. "
+        "Set upsampling to resize. Received: deconv",
     ),
     (
         Segmenter(backbone=Vgg16(form="original"), decoder=Fcn()),

@@ -1,4 +1,4 @@
-"""Images and masks in folders, found by path patterns; the basis of the sources of named datasets."""
+"""Images and masks in folders, selected by path patterns. The sources of published datasets such as VOC use it."""
 
 import hashlib
 import os

@@ -164,7 +164,7 @@ def _inside(u: tf.Tensor, v: tf.Tensor, radius: tf.Tensor, thin: tf.Tensor, kind
 def _surface(
     seed: tf.Tensor, shapes: dict[str, tf.Tensor], top: tf.Tensor, size: tuple[int, int], colors: np.ndarray
 ) -> tf.Tensor:
-    """Renders color and texture of the topmost shapes, int32 `[height, width, channels]`."""
+    """Renders color and texture of the topmost shape at each pixel, as int32 `[height, width, channels]`."""
     objects, channels = shapes["x"].shape[0], colors.shape[1]
     draws = _integers(seed, [objects + 1, channels + 2])
     identity = tf.concat([[0], shapes["class"]], 0)

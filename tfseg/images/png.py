@@ -39,7 +39,7 @@ def is_png(data: tf.Tensor) -> tf.Tensor:
 
 
 def header(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the bits per sample and the color type."""
+    """Returns the bit depth and the color type from the header of a PNG file."""
     field = digits(data, DEPTH, 2)
     return field[0], field[1]
 

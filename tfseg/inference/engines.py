@@ -34,7 +34,7 @@ class Engine(Protocol):
     size: tuple[int, int] | None
     """Height and width of the input, or None if they are not fixed."""
     labels: Labels | None
-    """Labels stored in the file or its folder, or None."""
+    """Class names, colors and ignore label, if they are stored in the model file or its folder; otherwise None."""
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Returns the probabilities, float32 `[batch, height, width, classes]`."""

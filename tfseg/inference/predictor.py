@@ -107,7 +107,7 @@ class Predictor:
 
     @property
     def labels(self) -> Labels | None:
-        """Labels stored in the file or its folder, or None."""
+        """Class names, colors and ignore label, if they are stored in the model file or its folder; otherwise None."""
         return self._engine.labels
 
     def predict(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
@@ -115,7 +115,7 @@ class Predictor:
 
         Args:
             image: Uint8 array `[height, width, channels]`.
-            name: Name of the image in a box file, if `proposals` or those of the partner read one.
+            name: Name of the image in the box file. Required if the proposals of this network or the partner use one.
 
         Returns:
             Class ids `[height, width]`: uint8, or uint16 with more than 256 classes.

@@ -66,14 +66,13 @@ def rates_of(name: str, value: Sequence[int]) -> tuple[int, ...]:
 
 
 def two_shapes(shapes: Sequence[Sequence[int | None]]) -> tuple[Sequence[int | None], Sequence[int | None]]:
-    """Returns the shapes of `[x, reference]`, each with four axes.
+    """Returns the shapes of a list of two tensors, each with four axes.
 
     Raises:
         ValueError: If there are not exactly two tensors, or if one of them does not have four axes.
     """
     if len(shapes) != 2 or any(not isinstance(shape, Sequence) or len(shape) != 4 for shape in shapes):
         raise ValueError(
-            "Expected a list of two tensors, `[x, reference]`, each `[batch, height, width, channels]`. "
-            f"Received shapes: {shapes}"
+            f"Expected a list of two tensors of shape `[batch, height, width, channels]`. Received shapes: {shapes}"
         )
     return shapes[0], shapes[1]

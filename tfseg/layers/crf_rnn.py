@@ -210,7 +210,7 @@ class CrfRnn(keras.layers.Layer):
 
 
 def _as_config(compatibility: Compatibility | Matrix) -> Compatibility | list[list[float]]:
-    """Returns the compatibility with a matrix as nested lists, which JSON can store."""
+    """Converts a compatibility matrix to nested lists, which JSON can store. A string is returned unchanged."""
     if isinstance(compatibility, str):
         return compatibility
     matrix = np.asarray(compatibility, float)

@@ -115,8 +115,14 @@ def fixed_crop_problem(features: Features) -> str | None:
             return None
         return f"deconv needs one crop offset for both axes, but {features.backbone} pads height and width differently"
     if isinstance(reason, SizeDependent):
-        return f"deconv crops at fixed positions, but those of {features.backbone} depend on the image size"
-    return f"deconv crops at fixed positions, but those of {features.backbone} are unknown ({reason})"
+        return (
+            f"deconv crops scores at a fixed offset, but the feature positions of {features.backbone} "
+            "depend on the image size"
+        )
+    return (
+        f"deconv crops scores at a fixed offset, but the feature positions of {features.backbone} "
+        f"are unknown ({reason})"
+    )
 
 
 def skip_problem(features: Features) -> str | None:

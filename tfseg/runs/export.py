@@ -38,11 +38,11 @@ def export(
     """Exports a run's best network to `<output>/<name>/<version>/`, as a SavedModel and a TFLite file.
 
     The artifacts are loaded by a process that cannot import tfseg or Keras. They are moved into place only if their
-    outputs match those of the network on validation images, or on synthetic images if the dataset of the run is not
-    available, as after an import.
+    outputs match those of the network on validation images. Without the dataset, for example after `tfseg import`,
+    synthetic images are used.
 
     Args:
-        source: Run directory.
+        source: Path of the run directory, or a `Run`.
         output: Base folder of the exported models.
         overrides: List of overrides of the run's pipeline, for example `["export.tolerance=1e-3"]`.
         images: Files, folders or patterns of images to compare on, instead of validation images.

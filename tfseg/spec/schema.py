@@ -10,7 +10,7 @@ from tfseg.spec.validate import adapter
 
 _PART = ".part"
 _INCLUDE = {
-    "description": "Base files, relative to this file, which overrides them: mappings merge deeply, lists replace.",
+    "description": "Base files, relative to this file, which overrides them. Mappings are merged, lists replaced.",
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
 }
 

@@ -1,7 +1,7 @@
 """Preprocessing before the first convolutions of a network: subtraction of a mean, and a scale.
 
-A converter folds the scale into the first kernel, so that a kernel in a file can be 1/127.5 of the kernel in the
-network. Kernels are therefore converted to the preprocessing of the network.
+The TFLite converter folds the scale into the first kernel: for a scale of 1/127.5, the kernel in the file is the kernel
+of the network divided by 127.5. Kernels are therefore rescaled to the preprocessing of the network.
 """
 
 from collections.abc import Iterable, Mapping

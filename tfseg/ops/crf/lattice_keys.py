@@ -91,7 +91,10 @@ def _gathered(tables: list[Tensor], numbers: list[Tensor]) -> Tensor:
 
 
 def _first_numbers(colors: Sequence[Tensor]) -> list[Tensor]:
-    """Returns the index of the first vertex of each color. Vertices of even and odd colors have separate indices."""
+    """Returns the index of the first vertex of each color.
+
+    Indices start at 0 for the vertices of the even colors, and again for those of the odd colors.
+    """
     counts = tf.stack([tf.shape(color)[0] for color in colors])
     starts: list[Tensor] = [None] * len(colors)
     for parity in (0, 1):
