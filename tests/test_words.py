@@ -121,7 +121,9 @@ def public() -> Iterator[tuple[str, Any]]:
         yield f"tfseg.layers.{name}.call", getattr(tfseg.layers, name).call
 
 
-@pytest.mark.parametrize(("name", "function"), public(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "function"), list(public()), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_tensors_have_a_type(name: str, function: Any) -> None:
     annotations = inspect.get_annotations(function, eval_str=True)
     assert not [argument for argument, hint in annotations.items() if hint is Any], name

@@ -103,6 +103,6 @@ CASES = [
             "batch_norm": "frozen",
             "freeze": ("^conv$",),
         },
-        elsewhere={"batch_norm_batches": "test_statistics_are_measured_after_the_training"},
+        elsewhere={"batch_norm_batches": "test_batch_norm_statistics_are_estimated_after_training"},
     ),
 ]
