@@ -46,7 +46,7 @@ WORDS = {
 """Patterns that no text has, each with what to write instead."""
 KEPT = {
     r"\bplaces?\b": (r"\bin(to)? (one |its )?place\b", r"\bin place of\b", r"\bdecimal places\b"),
-    AMERICAN: (r'"colours"',),  # a key of labels.json in earlier versions
+    AMERICAN: (r'"colours?"',),  # a key of labels.json, and a choice, of earlier versions
 }
 """Uses of a word that are right, as patterns of the line."""
 EXEMPT = {
