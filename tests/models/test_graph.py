@@ -1,4 +1,4 @@
-"""Graph networks: FCN-8s defined layer by layer equals the family's FCN-8s, and errors give file and line."""
+"""Graph networks: FCN-8s defined layer by layer equals that of backbone and decoder, and errors give file and line."""
 
 import dataclasses
 import inspect

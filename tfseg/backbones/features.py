@@ -156,7 +156,7 @@ class Backbone:
         return read_arrays(Path(weights)) if published is None else published
 
     def _keras_arrays(self, weights: str | Path) -> Arrays | None:
-        """Returns the arrays of the `keras.applications` network with these weights, or None if it has none.
+        """Returns the weights of the same network in `keras.applications`, or None if it is not there.
 
         Args:
             weights: `"imagenet"`, or the path of an `.h5` file.

@@ -133,14 +133,16 @@ class Dataset:
             )
 
     def evaluation(self, split: str, *, batch_size: int = 1, replicas: int = 1) -> tf.data.Dataset:
-        """Returns all examples of a split in file order, without crop and augmentation.
+        """Returns batches of all examples of a split in file order, without crop and augmentation.
 
-        The last batch is padded as in training. For several devices, each batch is one example and copies of it, one
-        per further device, all of whose pixels are ignored. Thus images keep their size and every device has input.
+        Batches have the structure of those of `training`, and the last one is padded in the same way. Within a batch,
+        smaller images are padded to the largest height and width; the padding is ignored. For several devices, each
+        batch consists of one example and `replicas - 1` copies of it, whose pixels are all ignored, so that images keep
+        their size and every device has input.
 
         Args:
             split: Name of the split.
-            batch_size: Integer, number of examples per batch, on one device.
+            batch_size: Integer, number of examples per batch. Has no effect with several devices.
             replicas: Integer, number of devices.
         """
         examples, ignore = self.examples(split), self.labels.ignore

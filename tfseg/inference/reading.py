@@ -24,8 +24,8 @@ def read_image(path: Path, channels: int) -> np.ndarray:
     """Reads an image as uint8 `[height, width, channels]`.
 
     Formats that are supported in training are decoded in the same way, see `tfseg.images.decode_image`. Other formats
-    are decoded by Pillow and rotated by their EXIF orientation. Gray is repeated for three channels, and alpha is
-    dropped. Images with other numbers of channels are `.npy` files of uint8.
+    are decoded by Pillow, rotated by their EXIF orientation, and converted to 1 (luma), 2 (luma and alpha), 3 (RGB) or
+    4 (RGBA) channels. Images with more channels are `.npy` files of uint8.
 
     Args:
         path: Path of the file.

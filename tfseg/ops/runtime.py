@@ -48,7 +48,7 @@ if keras.backend.backend() == "tensorflow":
 else:
 
     def assert_condition(condition: Tensor, message: str, values: Any) -> Any:
-        """Raises ValueError with `message` and `values` if the scalar `condition` is false, with NumPy only."""
+        """On the NumPy backend, raises ValueError with `message` and `values` if `condition` is false; else no-op."""
         if keras.backend.backend() == "numpy" and not condition:
             raise ValueError(f"{message} Received: {values() if callable(values) else values}")
 

@@ -85,7 +85,7 @@ def _examples(pipeline: Pipeline) -> list[np.ndarray]:
 
 
 def _with_synthetic_data(pipeline: Pipeline) -> Pipeline:
-    """Returns the pipeline with synthetic images as its dataset, of the inference size or the crop size."""
+    """Returns the pipeline with a dataset of synthetic images, which have the inference size or else the crop size."""
     size = pipeline.inference.sides or pipeline.data.crop_size or SYNTHETIC_SIZE
     height, width = np.clip(size, *SIDE_LIMITS).tolist()
     shapes = Shapes(size=(height, width), channels=pipeline.data.channels, val=pipeline.export.examples)

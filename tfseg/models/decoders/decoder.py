@@ -28,7 +28,7 @@ class Decoder:
 
     @property
     def head(self) -> Needed | None:
-        """Head that resizes or crops the scores to the image size; None if they have it already."""
+        """Name of the head that resizes or crops the scores to the image size; None if they have it already."""
         return "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:

@@ -36,7 +36,7 @@ class DeepLabV2(Decoder):
 
     @property
     def head(self) -> Literal["interp"]:
-        """Head that resizes or crops the scores to the image size."""
+        """Name of the head that resizes the scores to the image size."""
         return "interp"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:

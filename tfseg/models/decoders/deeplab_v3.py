@@ -59,7 +59,7 @@ class DeepLabV3(Decoder):
 
     @property
     def head(self) -> Literal["resize", "resize_corners"]:
-        """Head that resizes or crops the scores to the image size."""
+        """Name of the head that resizes the scores to the image size: with aligned corners or half-pixel centers."""
         return "resize_corners" if self.align_corners else "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:

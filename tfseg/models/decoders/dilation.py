@@ -38,7 +38,7 @@ class Dilation(Decoder):
 
     @property
     def head(self) -> Literal["zoom", "crop"]:
-        """Head that resizes or crops the scores to the image size."""
+        """Name of the head that resizes or crops the scores to the image size."""
         return "zoom" if self.upsampling == "zoom" else "crop"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:

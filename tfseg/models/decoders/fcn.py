@@ -70,7 +70,7 @@ class Fcn(Decoder):
 
     @property
     def head(self) -> Literal["crop", "resize"]:
-        """Head that resizes or crops the scores to the image size."""
+        """Name of the head that resizes or crops the scores to the image size."""
         return "crop" if self.upsampling == "deconv" else "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:

@@ -38,7 +38,7 @@ class PspNet(Decoder):
 
     @property
     def head(self) -> Literal["resize_corners"]:
-        """Head that resizes or crops the scores to the image size."""
+        """Name of the head that resizes the scores to the image size."""
         return "resize_corners"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
