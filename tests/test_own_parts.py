@@ -220,7 +220,7 @@ def test_networks_that_cannot_be_reloaded_are_reported() -> None:
     assert not list(reloading_problems(keras.Model(image, Forgetful(name="kept")(image))))
     [(path, message)] = reloading_problems(keras.Model(image, Forgetful(0.5, name="half")(image)))
     assert path == ()
-    assert message == "factor of layer 'half' changes when it is saved and reloaded; return it from get_config"
+    assert message == "saving and reloading loses attributes of layer 'half': factor. Return them from its get_config"
     [(_, message)] = reloading_problems(keras.Model(image, Unregistered()(image)))
     assert message.startswith("the network cannot be reloaded after saving (")
     assert message.endswith("). Register its layers, and implement their get_config")

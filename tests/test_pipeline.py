@@ -131,7 +131,10 @@ def test_plugins_are_imported_only_if_allowed(tmp_path: Path, monkeypatch: pytes
     monkeypatch.syspath_prepend(tmp_path)
     text = STREETS.replace("{type: fcn, strides: [16, 8]}", "plain") + "plugins: [own_decoders]\n"
     (found,) = problems(tmp_path, text)
-    assert found == ("streets.yaml:9: plugins: the file runs the code of own_decoders; allow it with --allow-plugins")
+    assert found == (
+        "streets.yaml:9: plugins: importing these modules runs their code. Allow it with --allow-plugins, in Python "
+        "with allow_plugins=True. Received: own_decoders"
+    )
     overrides = ["data.source={type: shapes, size: 64, train: 4, val: 2}", "data.batch_size=4", "training.epochs=1"]
     pipeline = load(tmp_path / "streets.yaml", overrides, allow_plugins=True)
     assert pipeline.build().get_layer("score").filters == 3

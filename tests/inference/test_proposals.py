@@ -176,8 +176,9 @@ def test_network_with_a_fixed_input_size() -> None:
     with pytest.raises(RunError) as error:
         Predictor(fixed, proposals=SMALL)
     assert str(error.value) == (
-        "inference.proposals.size: the input of the network is fixed to 20x20 (height x width), and boxes are resized "
-        "to squares. Received: 16."
+        "inference.proposals.size: boxes are resized to squares of this size, but the input of the network is "
+        "fixed to 20x20 (height x width). Set it to that size if it is a square, otherwise set inference.proposals "
+        "to null. Received: 16."
     )
 
 

@@ -244,7 +244,7 @@ PROBLEMS = [
         Segmenter(backbone=Vgg16(), decoder=Fcn(upsampling="deconv"), scales=(1.0, 0.5)),
         ("scales",),
         "scores at several scales are resized to one size, but those of this decoder must be cropped. "
-        "Set its upsampling to another value. Received: [1.0, 0.5]",
+        "Set model.decoder.upsampling to a value other than deconv, or scales to [1]. Received: [1.0, 0.5]",
     ),
 ]  # fmt: skip
 

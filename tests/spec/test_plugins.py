@@ -105,7 +105,10 @@ def test_code_runs_only_if_allowed(module: Any) -> None:
     name = module("raise SystemError('ran')")
     with pytest.raises(SpecError) as caught:
         load(f"name: a\nplugins: [{name}]", allow_plugins=False)
-    assert str(caught.value) == f"x.yaml:2: plugins: the file runs the code of {name}; allow it with --allow-plugins"
+    assert str(caught.value) == (
+        "x.yaml:2: plugins: importing these modules runs their code. Allow it with --allow-plugins, in Python with "
+        f"allow_plugins=True. Received: {name}"
+    )
 
 
 @pytest.mark.parametrize(

@@ -113,8 +113,9 @@ class ProposalScores:
         if engine.size not in (None, (proposals.size, proposals.size)):
             height, width = engine.size
             raise RunError(
-                f"inference.proposals.size: the input of the network is fixed to {height}x{width} (height x width), "
-                f"and boxes are resized to squares. Received: {proposals.size}."
+                "inference.proposals.size: boxes are resized to squares of this size, but the input of the network is "
+                f"fixed to {height}x{width} (height x width). Set it to that size if it is a square, otherwise set "
+                f"inference.proposals to null. Received: {proposals.size}."
             )
 
     def scores(self, image: np.ndarray, name: str | None) -> np.ndarray:

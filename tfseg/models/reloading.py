@@ -30,7 +30,8 @@ def reloading_problems(model: keras.Model) -> Iterator[FieldProblem]:
     others = {layer.name: layer for layer in layers_within(reloaded)}
     for layer in layers_within(model):
         if not type(layer).__module__.startswith(KNOWN) and (lost := _lost(layer, others.get(layer.name))):
-            yield (), f"{lost} of layer {layer.name!r} changes when it is saved and reloaded; return it from get_config"
+            message = f"saving and reloading loses attributes of layer {layer.name!r}: {lost}"
+            yield (), f"{message}. Return them from its get_config"
 
 
 def _lost(layer: keras.Layer, reloaded: keras.Layer | None) -> str:

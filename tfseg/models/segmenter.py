@@ -206,7 +206,8 @@ class Segmenter:
             yield ("fusion",), f"fusion needs more than one scale. Received: {self.fusion}. Leave it out"
         if len(self.scales) > 1 and self.decoder.head == "crop":
             message = "scores at several scales are resized to one size, but those of this decoder must be cropped"
-            yield ("scales",), f"{message}. Set its upsampling to another value. Received: {list(self.scales)}"
+            advice = "Set model.decoder.upsampling to a value other than deconv, or scales to [1]"
+            yield ("scales",), f"{message}. {advice}. Received: {list(self.scales)}"
         elif len(self.scales) > 1:
             yield from self._scaled_grid()
 

@@ -33,7 +33,10 @@ def plugged(type_: Any, document: Document, *, allow_plugins: bool = False) -> A
     modules = [name for name in named if isinstance(name, str)] if isinstance(named, tuple) else []
     try:
         if modules and not allow_plugins:
-            raise _plugin_error(f"the file runs the code of {listed(modules)}; allow it with --allow-plugins")
+            raise _plugin_error(
+                "importing these modules runs their code. Allow it with --allow-plugins, in Python with "
+                f"allow_plugins=True. Received: {listed(modules)}"
+            )
         tables = (*installed(), *map(table_of, modules))
         return widen(type_, joined(*(components(type_, table, source) for source, table in tables)))
     except SpecError as error:
