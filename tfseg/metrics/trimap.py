@@ -22,8 +22,8 @@ class TrimapMeanIoU(PixelMetric):
 
     A pixel is within `r` pixels of a boundary if the square of side `2 r + 1` centered on it contains another label.
     `ignore_label` counts as a label here, since void marks the boundaries in PASCAL VOC. The trimaps of DeepLab are
-    void dilated by that square; here a boundary is also where two classes touch without void in between. The image
-    border is not a boundary. Pixels labeled `ignore_label` are not counted.
+    the void pixels dilated by that square; here a boundary is also where two classes touch without void in between.
+    The image border is not a boundary. Pixels labeled `ignore_label` are not counted.
 
     Each band has an int64 confusion matrix summed over all images. Its mean IoU is that of `SegmentationMetrics` with
     `absent="union"`: over the classes in the band, in ground truth or prediction. Bands are nested: each pixel is

@@ -12,7 +12,7 @@ if keras.backend.backend() == "tensorflow":
 
     def _counts(values: Tensor, length: int) -> Tensor:
         """Counts the occurrences of 0 to `length - 1`, on CPUs five times as fast as `segment_sum`."""
-        none = tf.constant([], tf.int32)  # `tf.math.bincount` infers the length from the values, which XLA cannot
+        none = tf.constant([], tf.int32)  # `tf.math.bincount` infers the length from the values: not possible in XLA
         return tf.raw_ops.DenseBincount(input=values, size=length, weights=none, binary_output=False)
 
 else:

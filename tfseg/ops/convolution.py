@@ -1,4 +1,4 @@
-"""Atrous (dilated) convolution as a single operation, where the device also has its gradient."""
+"""Atrous (dilated) convolution as a single operation, where the device supports its gradient."""
 
 import functools
 
@@ -35,7 +35,10 @@ def atrous_conv(x: Tensor, kernel: Tensor, dilation_rate: tuple[int, int], paddi
 
 @functools.cache
 def direct_gradient(dtype: str) -> bool:
-    """Returns whether TensorFlow has a gradient of dilated convolutions of a type on this machine. Tests it once."""
+    """Returns whether TensorFlow can compute the gradient of dilated convolutions on this machine.
+
+    Each dtype is tested only once.
+    """
     window = {"strides": [1, 1, 1, 1], "padding": "SAME", "dilations": [1, 2, 2, 1]}
     with tf.init_scope():  # outside of any graph being traced; tapes do not record here
         x, kernel = tf.ones((1, 5, 5, 1), dtype), tf.ones((3, 3, 1, 1), dtype)

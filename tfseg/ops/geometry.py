@@ -45,9 +45,9 @@ def caffe_pool_size(size: int, kernel: int, stride: int, padding: int = 0) -> in
 
 
 def interp_size(length: int | Tensor, scale: Fraction) -> int | Tensor:
-    """Returns the output size of Caffe's `Interp`: divided by the scale's denominator, then times its numerator.
+    """Returns the output size of Caffe's `Interp` with shrink factor `q` and zoom factor `p`, for the scale `p / q`.
 
-    The scale `p / q` turns `n` positions into `(n - 1) // q * p + 1`. `length` is an integer or an integer tensor.
+    An axis of `n` positions gets `(n - 1) // q * p + 1`. `length` is an integer or an integer tensor.
 
     >>> [interp_size(321, scale) for scale in (Fraction(3, 4), Fraction(1, 2), Fraction(3, 2))]
     [241, 161, 481]
@@ -118,7 +118,7 @@ def crop_offset(deep: CoordinateMap, reference: CoordinateMap) -> int:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """Receptive field of a position: its `size`, and the distance `jump` between those of neighboring positions.
+    """Receptive field: its `size`, and the distance `jump` between neighboring positions, both in input pixels.
 
     >>> ReceptiveField().then(kernel=3).then(kernel=2, stride=2).then(kernel=3)
     ReceptiveField(size=8, jump=2)
@@ -135,10 +135,10 @@ class ReceptiveField:
 def dilate(strides: Iterable[int], output_stride: int) -> tuple[tuple[int, int], ...]:
     """Replaces strides by dilation rates to reach an output stride. Returns `(stride, dilation_rate)` of each block.
 
-    Once the product of strides has reached `output_stride`, the stride of a block becomes 1, and the dilation rates of
-    the blocks *after* it are multiplied by that stride. The block itself keeps the dilation rate of the block before,
-    because its input is not subsampled yet. The dilated network thus computes the same values as the strided one, at
-    more positions.
+    Once the product of strides has reached `output_stride`, the stride of each further block becomes 1, and the
+    dilation rates of the blocks *after* it are multiplied by the original stride of this block. Its own dilation rate
+    does not change, because a stride subsamples only the output of its block. The dilated network thus computes the
+    same values as the strided one, at more positions.
 
     >>> dilate((2, 2, 2, 2, 2), output_stride=8)
     ((2, 1), (2, 1), (2, 1), (1, 1), (1, 2))

@@ -8,7 +8,7 @@ import numpy as np
 def bilinear_taps(size: int) -> np.ndarray:
     """Returns the one-dimensional bilinear kernel, float32 `[size]`.
 
-    `w(i) = 1 - |i - center| / f` with `f = ceil(size / 2)`.
+    `w(i) = 1 - |i - center| / f` with `f = ceil(size / 2)` and `center = (size - 1) / 2`.
 
     >>> bilinear_taps(4).tolist()
     [0.25, 0.75, 0.75, 0.25]

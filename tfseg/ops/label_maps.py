@@ -1,4 +1,4 @@
-"""Label maps as the losses and metrics take them."""
+"""Conversion of label maps to integers, for losses and metrics."""
 
 import keras
 from keras import ops
@@ -12,7 +12,7 @@ NO_LABEL = -(2**31)
 
 
 def resolve_ignore_label(ignore_label: int | None, ignore_class: int | None) -> int:
-    """Returns the label of pixels that do not count, from the argument and its alias.
+    """Returns the label of the pixels to ignore, from the argument and its alias.
 
     Args:
         ignore_label: Integer, or None if not given.
@@ -34,7 +34,7 @@ def resolve_ignore_label(ignore_label: int | None, ignore_class: int | None) -> 
 
 
 def int32_ids(ids: Tensor) -> Tensor:
-    """Casts integers to int32; those out of its range become its extremes, which are no class ids either."""
+    """Casts integers to int32. Values outside its range are clipped to its limits, which are not class ids either."""
     ids = ops.convert_to_tensor(ids)
     dtype = keras.backend.standardize_dtype(ids.dtype)
     if dtype in ("int64", "uint32", "uint64"):

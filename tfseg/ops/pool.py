@@ -1,8 +1,9 @@
 """Caffe's pooling, whose output sizes round up and whose averages include the padding, and atrous max pooling.
 
 TensorFlow's max pooling with `padding="same"` gives the same result for a 2x2 window with stride 2 (any size), and for
-a 3x3 window with stride 2 and padding 1 on odd sizes. It differs on even sizes, and for a 3x3 window with stride 2
-without padding (AlexNet, GoogLeNet), where it puts half of the padding at the start. Its averages exclude the padding.
+a 3x3 window with stride 2 and padding 1 on odd sizes. For the latter it differs on even sizes. For a 3x3 window with
+stride 2 without padding (AlexNet, GoogLeNet) it differs on odd sizes, where TensorFlow also pads at the start.
+TensorFlow's average pooling excludes the padding from the means.
 """
 
 import functools
@@ -62,8 +63,9 @@ def caffe_average_pool(x: Tensor, pool_size: Pair, strides: Pair, padding: Pair 
 def _borders(pool_size: int, strides: int, padding: int) -> Pair:
     """Returns the padding before and after with which a pooling that rounds down has Caffe's output size.
 
-    For `e = p + s - 1`, `floor((n + p + e - k) / s) + 1` is Caffe's size rounded up. For `e = k - 1`, it is the number
-    of windows that start before `n + p`. The smaller `e` gives Caffe's size, which drops the windows after these.
+    With the padding `e` after, the output size is `floor((n + p + e - k) / s) + 1`. For `e = p + s - 1`, this is
+    `ceil((n + 2p - k) / s) + 1`. For `e = k - 1`, it is the number of windows that start before `n + p`. Caffe's size
+    is the smaller of the two, because Caffe drops windows that start in the padding after.
     """
     return padding, min(padding + strides - 1, pool_size - 1)
 

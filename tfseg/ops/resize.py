@@ -58,7 +58,7 @@ def resize(
 
 
 def zoom(x: Tensor, factor: int, size: Any) -> Tensor:
-    """Upsamples a feature map whose position `i` lies on pixel `factor * i` bilinearly, and crops it to `size`.
+    """Upsamples a feature map bilinearly, with position `i` on pixel `factor * i`, and crops it to `size`.
 
     Pixels after the last position repeat its value.
 

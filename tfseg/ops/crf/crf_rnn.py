@@ -102,7 +102,7 @@ def checked_image(image: Tensor, dtype: str) -> Tensor:
 
 
 def of_one_size(logits: Tensor, image: Tensor) -> Tensor:
-    """Returns the image; if sizes are unknown until run time, raises then if its size differs from the logits'."""
+    """Returns the image. Raises at run time if sizes unknown until then differ between logits and image."""
     known = zip(logits.shape[:3], image.shape[:3], strict=True)
     if all(isinstance(side, int) for pair in known for side in pair):
         return image
@@ -123,7 +123,7 @@ def _by_window(
     kernels: Kernels,
     iterations: int,
 ) -> Tensor:
-    """Refines the whole batch at a time, in backend-agnostic Keras operations."""
+    """Refines the whole batch at once, in backend-agnostic Keras operations."""
     bilateral = WindowKernel(image, *kernels[1:3], kernels.normalization, kernels.window, kernels.image_gradient)
     return _repeated(logits, (bilateral, _spatial(logits, kernels)), weights, compatibility, iterations)
 

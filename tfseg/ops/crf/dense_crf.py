@@ -166,7 +166,7 @@ def _check_shapes(probabilities: Any, image: Any) -> None:
 
 
 def _check_sizes(probabilities: Tensor, image: Tensor) -> None:
-    """Raises at run time if sizes that are unknown before do not match."""
+    """Raises at run time if sizes that are unknown until then do not match."""
     if not (probabilities.shape[:3].is_fully_defined() and image.shape[:3].is_fully_defined()):
         one, other = tf.shape(probabilities)[:3], tf.shape(image)[:3]
         assert_condition(
@@ -177,7 +177,7 @@ def _check_sizes(probabilities: Tensor, image: Tensor) -> None:
 
 
 def _checked_maxima(probabilities: Tensor) -> Tensor:
-    """Returns the maximum probability of each label in each image, `[batch, labels]`, and checks the range of all."""
+    """Returns the maximum probability of each label in each image, `[batch, labels]`; raises if any is invalid."""
     probabilities = tf.stop_gradient(probabilities)
     maxima = tf.reduce_max(tf.reduce_max(probabilities, 1), 1)  # in two steps: five times as fast
     lowest, highest = tf.reduce_min(probabilities, [1, 2, 3]), tf.reduce_max(maxima, 1)

@@ -7,7 +7,7 @@ image and used by every filtering and its gradient. Splat is the transpose of sl
 gradient is the same filter with the axes in reverse order.
 
 The vertices are stored in two halves, of even and of odd color. Neighbors along an axis differ in parity, so `B_j` is
-`[[1, P_j / 2], [P_j' / 2, 1]]`: every product splits into two that run in parallel, over half as much memory.
+`[[1, P_j / 2], [P_j' / 2, 1]]`: every product splits into two that run in parallel, each over half of the memory.
 (TensorFlow computes a sparse matrix product in a single thread.) If `d` is even, the first and the last color are both
 even, and `B_j` has an additional block for the neighbors with these colors.
 
@@ -57,7 +57,7 @@ class Lattice(NamedTuple):
     splat: tuple[Sparse, Sparse]
     """Matrix `S` whose transpose splats: barycentric weights, scaled so that the blur preserves sums."""
     slice: tuple[Sparse, Sparse]
-    """Matrix `S` that slices: the same, unless it includes a scale of the points."""
+    """Matrix `S` that slices: the same as `splat`, unless `scaled` multiplies the two by different factors."""
     axes: tuple[Axis, ...]
     """Blur along each axis."""
 
@@ -74,7 +74,7 @@ def lattice(features: Tensor) -> Lattice:
     Raises:
         tf.errors.InvalidArgumentError: At run time, if the range of the features is so large that keys would overflow.
     """
-    # The blur multiplies a constant by 1 + 2^-d. Splat and slice divide by the square root of it each.
+    # The blur multiplies a constant by 1 + 2^-d. Splat and slice each divide by the square root of this.
     around = simplices(features, total=(1 + 0.5 ** features.shape[1]) ** -0.5)
     key_of = radices(around)
     simplex, corners, colors = vertices(around, key_of)
@@ -149,8 +149,8 @@ def blur(lattice: Lattice, even: Tensor, odd: Tensor, reverse: bool = False) -> 
 def filtered(lattice: Lattice, values: Tensor) -> Tensor:
     """Applies an approximate Gaussian filter: `y_i ~ sum_j exp(-|f_i - f_j|^2 / 2) values_j`.
 
-    The approximation differs by a factor that is similar for all points. Dividing by the filtered ones removes it. The
-    gradient is computed on the same lattice and stores no intermediate values.
+    The result differs from the exact sums by a factor that is similar for all points. Dividing by the result for a
+    tensor of ones removes this factor. The gradient is computed on the same lattice and stores no intermediate values.
 
     Args:
         lattice: Lattice of the points.

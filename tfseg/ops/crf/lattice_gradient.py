@@ -21,7 +21,7 @@ if keras.backend.backend() == "tensorflow":
 
 
 class DifferentiableBilateralKernel:
-    """Bilateral kernel of an image, differentiable in the image. Its training cost exceeds `BilateralKernel`'s.
+    """Bilateral kernel of an image, differentiable in the image. Training is slower than with `BilateralKernel`.
 
     Args:
         image: Floating-point tensor `[height, width, channels]`, intensities from 0 to 255.

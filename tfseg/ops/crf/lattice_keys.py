@@ -61,7 +61,7 @@ def vertices(simplices: Simplices, radices: Tensor) -> tuple[Tensor, tuple[list[
     ranked = [backward_number(code, size) for code in simplices.first[1:]]
     key -= _gathered([rank * backwards for rank in range(1, size)], ranked)
     keys, simplex = tf.unique(key)
-    # One of its points represents each simplex.
+    # Each simplex is represented by one of its points.
     point = tf.math.unsorted_segment_max(tf.range(tf.shape(key)[0]), simplex, tf.shape(keys)[0])
     by_rank = [tf.gather(backwards, backward_number(tf.gather(code, point), size)) for code in simplices.order]
     corner_keys = _corner_keys(keys, by_rank, tf.reduce_sum(radices))
@@ -145,7 +145,7 @@ def neighbors(colors: list[Tensor], radices: Tensor) -> tuple[list[Tensor], list
 
 
 def _looked_up(sought: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Looks up the values of the keys `sought`; the lowest integer for a missing key.
+    """Looks up the values of the keys `sought`. A missing key has the lowest integer as its value.
 
     A hash table takes half the time of `tf.unique`, which would also insert missing keys.
     """

@@ -162,8 +162,8 @@ def step(
         logits: Tensor `[pixels, labels]`; `softmax(logits)` is the Q of the previous iteration.
         unary: Tensor `[pixels, labels]`, log probabilities or scores: the negative unary potential.
         kernels: Kernels of the image.
-        weights: Weight of each kernel: a scalar, a vector `[labels]`, or a matrix `[labels, labels]` that its sums are
-            multiplied by. Ones if empty.
+        weights: Weight of each kernel: a scalar, a vector `[labels]`, or a matrix `[labels, labels]` that multiplies
+            the sums of the kernel. If empty, all weights are 1.
         compatibility: Matrix mu `[labels, labels]` of the compatibility transform. If `None`, minus the identity, which
             is equal to the Potts model up to a constant.
         softmax: Function from logits to Q. If `None`, `tf.nn.softmax`.
@@ -204,8 +204,8 @@ def relative_softmax(logits: Tensor) -> Tensor:
     """Computes the probabilities relative to the first label, `q_l - q_0`, from relative logits `logits_l - logits_0`.
 
     Kernels are linear. With one weight for all labels and Potts compatibility, they map these differences to the
-    differences of the next logits. This saves a column; the single column of two labels takes two
-    thirds of the time of eight columns.
+    differences of the next logits. This saves a column. For two labels, the single column left takes two thirds of the
+    time of eight columns.
 
     Args:
         logits: Tensor `[pixels, labels - 1]`.

@@ -19,16 +19,16 @@ if keras.backend.backend() == "tensorflow":
 
 
 class Simplices(NamedTuple):
-    """Simplices around `n` points: lists over coordinates, ranks or colors of vectors `[n]`."""
+    """Simplices around `n` points. Lists have one vector `[n]` per coordinate, rank or color."""
 
     nearest: list[Tensor]
     """Nearest multiple of `d + 1` of each coordinate."""
     excess: Tensor
     """Sum of `nearest` over the coordinates, divided by `d + 1`, int32: 0 in the hyperplane."""
     first: list[Tensor]
-    """Coordinates by rank, in descending order of their distance above `nearest`. See `backward_number`."""
+    """Codes of the coordinates in descending order of their distance above `nearest`. See `backward_number`."""
     order: list[Tensor]
-    """Coordinates by rank, relative to the vertex of color 0, after `nearest` was moved into the hyperplane."""
+    """The same after `nearest` was moved into the hyperplane: distances are relative to the vertex of color 0."""
     weights: list[Tensor]
     """Barycentric weights of the vertices by color, non-negative with the sum `total`."""
 
@@ -36,8 +36,8 @@ class Simplices(NamedTuple):
 def elevation(dimensions: int) -> np.ndarray:
     """Returns the matrix E of section 3.1, `[d + 1, d]`, from features in standard deviations to the hyperplane.
 
-    It includes the scale `(d + 1) sqrt(2/3)`, the standard deviation of blurring with `(1/2, 1, 1/2)` along each axis
-    and of the interpolation.
+    The matrix includes the scale `(d + 1) sqrt(2/3)`: the standard deviation of the whole filter, that is of blurring
+    with `(1/2, 1, 1/2)` along each axis and of interpolating.
     """
     matrix = np.zeros((dimensions + 1, dimensions))
     for column in range(dimensions):
@@ -61,7 +61,7 @@ def simplices(features: Tensor, total: float = 1.0) -> Simplices:
     fractions = [coordinate / size - whole for coordinate, whole in zip(elevated, rounded, strict=True)]
     coded = descending([_coded(fraction, number, size) for number, fraction in enumerate(fractions)])
     # To move `nearest` into the hyperplane, the `excess` lowest coordinates decrease by a step, which makes their
-    # fractions the highest (or the highest increase, which makes them the lowest).
+    # fractions the highest. If `excess` is negative, the highest coordinates increase and become the lowest.
     one = 1 << _fraction_bits(size) + _number_bits(size)
     moved = [
         code + one * (tf.cast(excess >= size - rank, "int32") - tf.cast(-excess > rank, "int32"))
@@ -81,7 +81,7 @@ def _weights(coded: list[Tensor], total: float, dtype: Any) -> list[Tensor]:
 
 
 # The fraction of a coordinate (in units of `d + 1`) and its number are coded as one integer, so that a single sort
-# gives both the order and the values. The fraction has 26 bits for five dimensions, the precision of float32 here.
+# gives both the order and the values. The fraction has 26 bits for five dimensions, about the precision of float32.
 
 
 def _number_bits(size: int) -> int:
