@@ -11,7 +11,8 @@ F = TypeVar("F", bound=Callable[..., None])
 def extends(layer: type) -> Callable[[F], F]:
     """Sets the combined signature on a constructor that forwards `**kwargs` to the constructor of `layer`.
 
-    `help`, editors and the layers of a graph read the signature. Arguments that only `layer` names become keyword-only.
+    `help`, editors and networks of `type: graph` read the signature. Arguments that only the constructor of `layer`
+    declares become keyword-only.
     """
 
     def decorate(constructor: F) -> F:
@@ -46,7 +47,7 @@ def pair(name: str, value: int | Sequence[int], least: int = 1) -> tuple[int, in
             f"`{name}` must be an integer of at least {least}, or a pair of such integers (height, width). "
             f"Received: {name}={value!r}"
         )
-    return int(both[0]), int(both[1])  # integers of NumPy cannot be stored in a config
+    return int(both[0]), int(both[1])  # a config cannot store NumPy integers
 
 
 def rates_of(name: str, value: Sequence[int]) -> tuple[int, ...]:

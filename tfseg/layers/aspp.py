@@ -31,10 +31,10 @@ class AtrousSpatialPyramidPooling(Composite):
     BatchNormalization receives a single value per channel and outputs `beta`: finite, but independent of the image. Use
     a batch size of at least 2, or freeze that layer.
 
-    `sublayers` maps names to inner layers, in this order where they exist: `pointwise`, `atrous_1` … `atrous_n` in the
-    order of `rates`, `pooling`, `projection`. Normalization layers have the suffix `_norm`. In separable branches,
-    `atrous_1_depthwise` precedes `atrous_1`. The names do not depend on the rates, so that weights load at every output
-    stride.
+    `sublayers` maps names to the inner layers that exist, in this order: `pointwise`, `atrous_1` … `atrous_n` in the
+    order of `rates`, `pooling`, `projection`, `dropout`. The normalization and activation of a convolution follow it
+    with the suffixes `_norm` and `_activation`. In separable branches, `atrous_1_depthwise` precedes `atrous_1`. The
+    names do not depend on the rates, so that weights load at every output stride.
 
     Example:
 
@@ -61,9 +61,9 @@ class AtrousSpatialPyramidPooling(Composite):
         epsilon: Small float added to the variances.
         order: Position of image-level pooling among the concatenated branches: `pooling_first` (authors' release) or
             `pooling_last` (TF Model Garden).
-        pool_size: Integer or pair of integers, height and width of the windows of average pooling, whose result is
-            resized bilinearly to the input size. Along an axis that is shorter than the window, pooling covers the
-            whole axis. If `None`, pooling covers the whole feature map.
+        pool_size: Integer or pair of integers, height and width of the non-overlapping windows of average pooling,
+            whose result is resized bilinearly to the input size. Along an axis that is shorter than the window, pooling
+            covers the whole axis. If `None`, pooling covers the whole feature map.
         align_corners: Boolean, whether to resize with aligned corners, as in the authors' release, rather than with
             half-pixel centers.
         norm: Type of normalization: `"batch"` or `"group"`.
@@ -81,9 +81,9 @@ class AtrousSpatialPyramidPooling(Composite):
         `[batch, height, width, filters]`. Without the projection, the last axis has `filters` channels per branch.
 
     Raises:
-        ValueError: If `rates` are not positive integers, if there is no branch, if `order` is unknown, if `pool_size`
-            is given without `pooling` or `dropout` without `projection`, or if `groups` does not divide the number of
-            channels.
+        ValueError: If `rates` are not positive integers, if there is no branch, if `order` or `norm` is unknown, if
+            `pool_size` is given without `pooling` or `dropout` without `projection`, or if `groups` does not divide the
+            number of channels.
 
     Reference:
         Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017, section 3.3; Chen et al.,

@@ -32,8 +32,8 @@ class AtrousMaxPooling2D(keras.layers.Layer):
         pool_size: Integer or pair of integers, height and width of the pooling window in taps.
         dilation_rate: Integer or pair of integers, spacing between the taps of a window.
         padding: Integer or pair of integers, number of taps above and to the left of the output position; less than
-            `pool_size`. It equals the padding of the strided pooling layer that this layer replaces. `"same"`: the
-            smaller half, as in TensorFlow.
+            `pool_size`. It equals the padding of the strided pooling layer that this layer replaces. `"same"`:
+            `(pool_size - 1) // 2`, as in TensorFlow.
 
     Call arguments:
         x: Input feature map.

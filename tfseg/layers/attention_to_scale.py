@@ -17,7 +17,7 @@ Shape = Sequence[int | None]
 class AttentionToScale(Composite):
     """Fuses the scores of several scales with attention weights predicted from the features of all scales.
 
-    For scores `f_s` and features of each scale `s`, all of one size, the output at position `i` is
+    For scores `f_s` and features of each scale `s`, all of equal size, the output at position `i` is
     `sum_s w_s(i) f_s(i)`. The weights `w_s` are the softmax over scales of `h_s`, which a 3x3 convolution with ReLU and
     a 1x1 convolution compute from the concatenated features. The softmax and the sum are computed in float32 (or
     float64) under every precision policy.

@@ -8,18 +8,18 @@ from tfseg.keras_internals import layers_within
 
 
 class Composite(keras.layers.Layer):
-    """Base class of layers with inner layers, whose `trainable` flags it saves.
+    """Base class of layers with inner layers. The config contains the `trainable` flags of the inner layers.
 
-    Keras saves only `trainable` of the outer layer. A frozen inner BatchNormalization would be trainable again after
-    loading, and would update its moving statistics.
+    Keras saves only the `trainable` flag of the outer layer. A frozen inner BatchNormalization would be trainable again
+    after loading, and would update its moving statistics.
     """
 
     parts: dict[str, keras.layers.Layer]
-    """Inner layers by name. Keras saves their weights under the name of this attribute, so it stays."""
+    """Inner layers by name. Keras saves their weights under the name of this attribute, so do not rename it."""
 
     @property
     def sublayers(self) -> dict[str, keras.layers.Layer]:
-        """Inner layers by name, in the order of their calls."""
+        """Inner layers by name, in call order."""
         return self.parts
 
     def get_config(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Atrous convolution, full and depthwise separable, with the padding conventions of TensorFlow and Caffe.
 
-The depthwise part of a separable convolution uses the `dilation_rate` of Keras: `keras.layers.DepthwiseConv2D` trains
-faster than any single operation that TensorFlow has for it, and becomes one `DEPTHWISE_CONV_2D` in a TFLite file with
-static size (from TensorFlow 2.21 on).
+The depthwise part of a separable convolution is the dilated depthwise convolution of Keras. It trains faster than any
+single operation that TensorFlow has for depthwise atrous convolution, and becomes one `DEPTHWISE_CONV_2D` in a TFLite
+file with static input size (from TensorFlow 2.21 on).
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class AtrousConv2D(keras.layers.Conv2D):
     `.weights.h5` files are not interchangeable, because they index layers by class. For a `dilation_rate` above 1,
     Keras wraps an ordinary convolution in `SpaceToBatchND` and `BatchToSpaceND`. This layer calls the dilated
     convolution of TensorFlow instead, which trains up to four times as fast on CPUs at rates of 12 and more, and
-    becomes one `CONV_2D` in a TFLite file of any size. It falls back to the implementation of Keras where TensorFlow
+    becomes one `CONV_2D` in TFLite for any input size. It falls back to the implementation of Keras where TensorFlow
     cannot train a dilated convolution (CPUs without oneDNN), with `groups`, with `channels_first`, and on other
     backends.
 
@@ -197,7 +197,7 @@ def _explicit_padding(padding: Padding) -> tuple[int, int] | None:
 
 
 def _padded(layer: Any, x: Tensor) -> tuple[Tensor, str]:
-    """Pads the layer's input explicitly where needed, and returns it with the padding mode left for Keras."""
+    """Pads the input of `layer` explicitly where needed. Returns it and the padding mode for Keras."""
     if layer.padding in PADDING_MODES:
         return x, layer.padding
     windows = zip(layer.kernel_size, layer.dilation_rate, layer.strides, layer.padding, strict=True)

@@ -50,11 +50,11 @@ class CrfRnn(keras.layers.Layer):
         theta_gamma: Standard deviation of the spatial kernel in pixels, at most 1000; run time grows with it.
         bilateral_weight: Initial value of the weights of the bilateral kernel.
         spatial_weight: Initial value of the weights of the spatial kernel.
-        kernel_weights: Form of the weights of each kernel: `"full"`, a matrix over pairs of classes, initialized to a
+        kernel_weights: Shape of the weights of each kernel: `"full"`, a matrix over pairs of classes, initialized to a
             multiple of the identity; `"per_class"`, one weight per class; `"scalar"`, a single weight.
         compatibility: Compatibility transform mu. `"learned"`: a trainable matrix, initialized to minus the identity,
             which is the Potts model up to a constant. `"potts"`: the same matrix, non-trainable. A matrix:
-            non-trainable; a positive entry penalizes nearby pixels with these two classes.
+            non-trainable; a positive entry penalizes nearby pixels with the classes of its row and column.
         iterations: Integer, number of mean-field iterations in training.
         inference_iterations: Integer, number of mean-field iterations at inference.
         normalization: Normalization of the kernels: `"none"`, `"before"`, `"after"` or `"symmetric"`, see
@@ -67,7 +67,8 @@ class CrfRnn(keras.layers.Layer):
             features.
 
     Call arguments:
-        inputs: `[logits, image]`. The image has values of 0 to 255, integers or floats, and 3 channels or 1.
+        inputs: `[logits, image]`. The image has values of 0 to 255, integers or floats, and 3 channels, or 1 if
+            grayscale.
         training: Boolean, whether to run `iterations` rather than `inference_iterations`.
 
     Input shape:

@@ -18,8 +18,8 @@ class CropLike(keras.layers.Layer):
     """Crops `x` at a given offset to the height and width of a reference tensor.
 
     This is Caffe's `Crop` layer on the two spatial axes. It crops the scores of a network with large padding to the
-    image, and skip scores to the upsampled ones. `tfseg.ops.geometry.crop_offset` computes the offset from kernel
-    sizes, strides and paddings.
+    image size, and the scores of a skip connection to the size of the upsampled scores.
+    `tfseg.ops.geometry.crop_offset` computes the offset from kernel sizes, strides and paddings.
 
     Example:
 

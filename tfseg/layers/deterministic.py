@@ -18,8 +18,8 @@ def stochastic(model: keras.Model) -> bool:
 def deterministic(model: keras.Model) -> keras.Model:
     """Returns a model with ordinary dropout and the same weights, or `model` itself if it has no Monte Carlo dropout.
 
-    Its prediction is the one of the mean weights: "weight averaging", the baseline for the mean over samples in
-    Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017, section 4.
+    The returned model predicts with the mean of the weights: "weight averaging", the baseline of the mean over Monte
+    Carlo samples in Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017, section 4.
 
     Example:
 

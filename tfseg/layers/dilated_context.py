@@ -27,8 +27,8 @@ class DilatedContext(Composite):
     ReLU follows every convolution except the last, which is 1x1. The receptive field grows to 3, 5, 9, 17, 33, 65 and
     67 positions. The kernels are initialized to the identity. The *basic* module, which keeps `num_classes` channels
     throughout, returns exactly `relu(x)`. The *large* module, whose number of channels grows with the dilation rate to
-    32 times the number of classes, returns `relu(x)` up to small random weights, an error of about a tenth. According
-    to the authors, training from random initialization fails.
+    32 times the number of classes, returns `relu(x)` with an error of about 10%, because its kernels also contain
+    small random weights. According to the authors, random initialization is not effective.
 
     `sublayers` maps the names of the released networks to the convolutions: `ctx_conv1_1`, `ctx_conv1_2`, `ctx_conv2_1`
     … `ctx_conv5_1`, `ctx_fc1`, `ctx_final`.
@@ -43,12 +43,12 @@ class DilatedContext(Composite):
 
     Args:
         num_classes: Integer, number of classes: channels of the input and of the output.
-        size: `"basic"`, or `"large"` with 2, 2, 4, 8, 16, 32 and 32 times as many channels.
+        size: `"basic"`, or `"large"` with 2, 2, 4, 8, 16, 32 and 32 times `num_classes` channels.
         dilation_rates: Dilation rates of the 3x3 convolutions. The default is for VOC and CamVid,
-            `(1, 1, 2, 4, 8, 16, 32, 64, 1)` for Cityscapes and `(1, 1, 2, 4, 8, 1)` for KITTI. In a large module, each
-            convolution has `num_classes` times twice the largest dilation rate so far as filters.
-        padding: `"same"`: zero padding at each convolution. `"once"`: the total padding of all convolutions (33) at the
-            first one, as in the released VOC networks.
+            `(1, 1, 2, 4, 8, 16, 32, 64, 1)` for Cityscapes and `(1, 1, 2, 4, 8, 1)` for KITTI. In a large module, a
+            convolution has `2 * num_classes * rate` filters, where `rate` is the largest dilation rate up to it.
+        padding: `"same"`: zero padding at each convolution. `"once"`: the total padding of all convolutions (33 by
+            default) at the first one, as in the released VOC networks.
         use_bias: Boolean, whether the convolutions have biases, initialized to zero.
 
     Call arguments:
@@ -90,7 +90,7 @@ class DilatedContext(Composite):
         self.parts = {conv.name: conv for conv in [*convolutions, self._conv("ctx_final", num_classes, None)]}
 
     def _names(self) -> list[str]:
-        """Returns the names of the released networks: numbered by dilation rate and convolution; the last is `fc1`."""
+        """Returns the layer names of the released networks, numbered by dilation rate and convolution."""
         runs = [list(run) for _, run in itertools.groupby(self.dilation_rates[:-1])]
         names = [f"ctx_conv{i}_{j}" for i, run in enumerate(runs, start=1) for j in range(1, len(run) + 1)]
         return [*names, "ctx_fc1"] if self.dilation_rates else []

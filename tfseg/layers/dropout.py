@@ -14,9 +14,9 @@ class McDropout(keras.layers.Dropout):
     """Applies dropout at inference as well (Monte Carlo dropout): the spread of repeated predictions is the
     uncertainty.
 
-    A fraction `rate` of the values is set to 0 and the others are divided by `1 - rate`. With `always_on=False` it is
-    `keras.layers.Dropout` and predictions are deterministic. The layer has no weights, so that one weight file fits
-    both.
+    A fraction `rate` of the values is set to 0 and the others are divided by `1 - rate`. With `always_on=False` the
+    layer is `keras.layers.Dropout` and predictions are deterministic. The layer has no weights, so that one weight file
+    fits both values of `always_on`.
 
     Random numbers come from a seed state stored in the layer. Each call draws new numbers; layers with the same seed
     draw the same numbers in the same order. A SavedModel contains the state as well: repeated calls differ, and the

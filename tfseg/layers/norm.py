@@ -13,8 +13,8 @@ from typing import Any, Literal
 import keras
 
 MOMENTUM = 0.9
-"""Momentum of BatchNormalization: evaluation agrees with training after a few dozen steps. The published values of 0.99
-to 0.9997 take thousands of steps."""
+"""Default momentum of BatchNormalization: the moving averages converge within a few dozen steps. The published values
+of 0.99 to 0.9997 take hundreds to thousands of steps."""
 EPSILON = 1e-3
 """Default epsilon of Keras, for networks that were published without one."""
 Kind = Literal["batch", "group"]
@@ -63,7 +63,7 @@ _CHOICE: ContextVar[Normalization] = ContextVar("normalization", default=Normali
 
 @contextmanager
 def normalization(choice: Normalization) -> Iterator[None]:
-    """Sets the normalization of the networks that are built inside the context."""
+    """Sets the normalization of the networks that are built inside the `with` block."""
     token = _CHOICE.set(choice)
     try:
         yield
@@ -102,7 +102,7 @@ def normalized(
 
 
 def _resolved(momentum: float, epsilon: float) -> Normalization:
-    """Returns the choice with the published values of a network where it has none."""
+    """Returns the choice, with the published values of a network for `momentum` and `epsilon` if they are `None`."""
     choice = _CHOICE.get()
     return replace(
         choice,

@@ -43,7 +43,7 @@ class Normalize(keras.layers.Layer):
             and any number of channels. `"torch"`: ImageNet mean and standard deviation of RGB. `None`: as given by
             `mean`, `scale` and `reverse`.
         mean: Float, or sequence of floats per output channel, subtracted from the pixels.
-        scale: Float, or sequence of floats per output channel, multiplied with the difference.
+        scale: Float, or sequence of floats per output channel, factor of `x - mean`.
         reverse: Boolean, whether to reverse the order of the channels first.
 
     Call arguments:
@@ -60,7 +60,8 @@ class Normalize(keras.layers.Layer):
             channels does not match.
 
     Reference:
-        The mean is that of `net.py` in the released FCN; the three modes are named as in `keras.applications`.
+        The mean of `"caffe"` is that of `net.py` in the released FCN; the three modes are named as in
+        `keras.applications`.
     """
 
     def __init__(

@@ -16,9 +16,9 @@ Shape = Sequence[int | None]
 class PadToGrid(keras.layers.Layer):
     """Pads an image at the bottom and right to the next size of the form `multiple * k + remainder`.
 
-    At `8 k + 1` pixels, the outermost feature map positions of a network with output stride 8 lie on the image borders;
-    DeepLab pads its images to such a size with their mean color. `CropLike(0)` reverts the padding. An input with a
-    static size of this form is returned unchanged.
+    At `8 k + 1` pixels, the outermost feature map positions of a network with output stride 8 lie on the first and last
+    pixels of the image; DeepLab pads images to such a size with the mean color that it subtracts. `CropLike(0)` reverts
+    the padding. An input that already has a static size of this form is not padded.
 
     Example:
 

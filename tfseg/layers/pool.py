@@ -15,7 +15,7 @@ Sizes = int | Sequence[int]
 
 
 class _CaffePooling2D(keras.layers.Layer):
-    """Base class with the arguments and the output size."""
+    """Base class of both pooling layers, with their arguments and output size."""
 
     def __init__(self, pool_size: Sizes = 2, strides: Sizes | None = None, padding: Sizes = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -44,8 +44,8 @@ class _CaffePooling2D(keras.layers.Layer):
 class CaffeMaxPooling2D(_CaffePooling2D):
     """Max pooling whose output size is rounded up, as in Caffe.
 
-    The output size is `ceil((n + 2 padding - pool_size) / strides) + 1`. With padding, a window that would start beyond
-    the image and its leading padding is omitted. Padding is never the maximum. `padding="same"` of
+    The output size is `ceil((n + 2 padding - pool_size) / strides) + 1`. With padding, a window that would start after
+    the last row or column of the image is omitted. Padding is never the maximum. `padding="same"` of
     `keras.layers.MaxPooling2D` is equivalent for `pool_size=2, strides=2`, but not for `pool_size=3, strides=2`
     (AlexNet, GoogLeNet).
 

@@ -22,8 +22,8 @@ class PyramidPooling(Composite):
 
     Each `n` of `bins` defines one level: adaptive average pooling to `n` by `n` bins
     (`tfseg.ops.adaptive_average_pool`), a 1x1 convolution to `filters` channels with normalization and ReLU, and
-    bilinear upsampling to the size of the input. Any height and width is valid, static or dynamic, even fewer positions
-    than bins.
+    bilinear upsampling to the size of the input. Any height and width is valid, static or dynamic, even with fewer
+    positions than bins.
 
     Example:
 
@@ -52,8 +52,8 @@ class PyramidPooling(Composite):
         `[batch, height, width, channels + filters * len(bins)]`.
 
     Raises:
-        ValueError: If `bins` is empty or contains anything but positive integers, or if `groups` does not divide
-            `filters`.
+        ValueError: If `bins` is empty or contains anything but positive integers, if `norm` is unknown, or if `groups`
+            does not divide `filters`.
 
     Reference:
         Zhao, Shi, Qi, Wang, Jia, "Pyramid Scene Parsing Network", CVPR 2017, section 3.2.

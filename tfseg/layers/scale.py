@@ -13,9 +13,9 @@ from tfseg.typing import Tensor
 class FixedScale(keras.layers.Layer):
     """Multiplies every channel by a constant, non-trainable weight.
 
-    At-once training of FCN-8s scales the features of pool4 by 0.01 and those of pool3 by 0.0001 before they are scored,
-    so that all strides can be trained together. As in Caffe, the factor is one weight per channel and is saved with the
-    other weights.
+    At-once training of FCN-8s scales the features of pool4 by 0.01 and those of pool3 by 0.0001 before their score
+    convolutions, so that the network is trained in one stage instead of three. As in Caffe, the factor is one weight
+    per channel and is saved with the other weights.
 
     Example:
 

@@ -17,7 +17,7 @@ Padding = Literal["valid", "same", "VALID", "SAME"]
 
 
 class _IndexedPooling2D(keras.layers.Layer):
-    """Base class with the arguments."""
+    """Base class of both layers, with their common arguments."""
 
     def __init__(
         self, pool_size: Sizes = 2, strides: Sizes | None = None, padding: Padding = "valid", **kwargs: Any
@@ -121,8 +121,9 @@ class MaxUnpooling2D(_IndexedPooling2D):
 
     With the input of the pooling layer, or its height and width, as `output_size`, every value returns to its original
     position. Without `output_size`, the size follows from `pool_size`, `strides` and `padding` as if the windows had
-    covered that input exactly, as in `tensorflow_addons.layers.MaxUnpooling2D`. If they had not (an odd height or width
-    with `"same"`), the size differs and the indices refer to other pixels; TensorFlow Addons gives the same result.
+    covered that input exactly, as in `tensorflow_addons.layers.MaxUnpooling2D`. If they did not cover it exactly (an
+    odd height or width with the default arguments), the size differs. With a different width, the indices refer to
+    other pixels; TensorFlow Addons gives the same result.
 
     Values with the same index, from overlapping windows, are added.
 
@@ -137,11 +138,11 @@ class MaxUnpooling2D(_IndexedPooling2D):
     Args:
         pool_size: Integer or pair of integers, height and width of the pooling window.
         strides: Integer or pair of integers, strides. If `None`, `pool_size` is used.
-        padding: `"valid"` or `"same"` (case-insensitive). The defaults of all three arguments are those of TensorFlow
-            Addons and differ from those of `MaxPoolingWithArgmax2D`: pass the same arguments to both layers.
+        padding: `"valid"` or `"same"` (case-insensitive). The default is that of TensorFlow Addons, whereas that of
+            `MaxPoolingWithArgmax2D` is `"valid"`: pass the same arguments to both layers.
 
     Call arguments:
-        updates: Pooled values, or a list of `updates`, `mask` and optionally a reference tensor.
+        updates: Pooled values, or a list of `updates`, `mask` and optionally `output_size` as a tensor.
         mask: Argmax indices of the pooling layer.
         output_size: Height and width of the output, or a tensor of that height and width.
 
@@ -153,7 +154,7 @@ class MaxUnpooling2D(_IndexedPooling2D):
 
     Raises:
         ValueError: If `pool_size` or `strides` are not positive integers, if `padding` is unknown, if `mask` is
-            missing, or if `output_size` is neither a pair nor an image tensor.
+            missing, or if `output_size` is neither a pair nor a tensor with four axes.
 
     Reference:
         Noh, Hong, Han, "Learning Deconvolution Network for Semantic Segmentation", ICCV 2015, section 3.2.1.

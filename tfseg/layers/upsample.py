@@ -21,7 +21,7 @@ class ResizeLike(keras.layers.Layer):
 
     The reference may have dynamic size. Interpolation is computed in float32 under every precision policy. Unlike
     `keras.layers.UpSampling2D`, the layer needs no factor and exports with dynamic sizes. With bilinear interpolation
-    it disables XLA compilation of its model, because resizing gives wrong values under XLA.
+    the layer disables XLA compilation of the model, because resizing gives wrong values under XLA.
 
     Example:
 
@@ -80,8 +80,8 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
     The kernel is the full `filters` by `filters` kernel of the released FCN, zero off the diagonal. To upsample by a
     factor `s`, use `kernel_size = 2 s` (or `2 s - 1`) and `strides = s`.
 
-    A layer created with `trainable=False` keeps its kernel permanently: setting `trainable` on its model later, for
-    example to freeze and unfreeze a network, has no effect on it.
+    A layer created with `trainable=False` keeps its weights permanently: setting `trainable` on its model later, for
+    example to freeze and unfreeze a network, has no effect on the layer.
 
     Example:
 
@@ -95,8 +95,8 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
         kernel_size: Integer or pair of integers, height and width of the kernel.
         strides: Integer or pair of integers, upsampling factors.
         padding: `"valid"`: output size `(n - 1) strides + kernel_size`, as in Caffe. `"same"`: output size `n strides`.
-        use_bias: Boolean, whether to add a trainable bias to each channel.
-        trainable: Boolean, whether the kernel is trainable.
+        use_bias: Boolean, whether to add a bias to each channel.
+        trainable: Boolean, whether the kernel and the bias are trainable.
 
     Call arguments:
         x: Input feature map.
@@ -146,7 +146,7 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
 
     @property
     def trainable(self) -> bool:
-        """Trainable flag of the kernel."""
+        """Trainable flag of the kernel and the bias."""
         return bool(self._trainable)
 
     @trainable.setter
@@ -168,6 +168,6 @@ class BilinearConv2DTranspose(keras.layers.Conv2DTranspose):
 
 
 def _bilinear_initializer(shape: Sequence[int], dtype: str | None = None) -> Tensor:
-    """Initializes a kernel to bilinear interpolation. The constructor sets it, so it is not in the config."""
+    """Initializes a kernel to bilinear interpolation. Set by the constructor, so it is not in the config."""
     height, width, channels, _ = shape
     return ops.convert_to_tensor(bilinear_kernel((height, width), channels), dtype=dtype)

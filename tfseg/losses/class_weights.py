@@ -13,8 +13,9 @@ Counts = Callable[[], tuple[np.ndarray, np.ndarray]]
 def balanced(balance: Balance, pixels: np.ndarray, image_pixels: np.ndarray) -> tuple[float, ...]:
     """Computes class weights from class frequencies. A class without pixels has weight 0.
 
-    * `inverse_frequency`: `sum(pixels) / (num_present_classes * pixels)`. All classes contribute equally to the sum.
-    * `median_frequency`: `median(f) / f` with `f = pixels / image_pixels`.
+    * `inverse_frequency`: `sum(pixels) / (num_present_classes * pixels)`. The pixels of every class have the same
+      total weight.
+    * `median_frequency`: `median(f) / f` with `f = pixels / image_pixels` and the median over the classes with pixels.
 
     Args:
         balance: Either `"inverse_frequency"` or `"median_frequency"`.

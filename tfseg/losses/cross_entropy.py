@@ -43,8 +43,8 @@ class CrossEntropy(keras.losses.Loss):
         resolution: Resolution at which the loss is computed if logits and labels differ in size. `"image"`: logits are
             resized to the labels bilinearly. `"scores"`: labels are subsampled to the logits, see
             `tfseg.losses.subsample`. None: different sizes raise an error.
-        positions: Positions of smaller logits in the image, as `tfseg.losses.Positions` or a dict of its fields. None:
-            corner-aligned.
+        positions: Positions of the logits in the image if logits and labels differ in size, as
+            `tfseg.losses.Positions` or a dict of its fields. None: corner-aligned.
         name: Name of the loss.
         ignore_class: Alias of `ignore_label`, the name used by Keras.
         from_logits: Must be True. Accepted for compatibility with the losses of Keras.
@@ -52,7 +52,7 @@ class CrossEntropy(keras.losses.Loss):
     Call arguments:
         y_true: Label map, of integers or of floats that are whole numbers.
         y_pred: Logits.
-        sample_weight: Additional weights, one per pixel or one per image.
+        sample_weight: Weights by which `w` is multiplied, one per pixel or one per image.
 
     Input shape:
         `y_true`: `[batch, height, width]` or `[batch, height, width, 1]`. `y_pred`: `[batch, height, width, classes]`;
@@ -62,9 +62,9 @@ class CrossEntropy(keras.losses.Loss):
         A scalar. On a replica, its share of the loss: the shares add up to the loss of the global batch.
 
     Raises:
-        ValueError: If `y_true` is neither of integers nor of floats, if shapes do not match, if the number of class
-            weights is not the number of classes, if `ignore_label` and `ignore_class` differ, or if `from_logits` is
-            not True.
+        ValueError: If `y_true` is neither of integers nor of floats, if shapes do not match, if a class weight is
+            negative, if the number of class weights is not the number of classes, if `reduction` or `resolution` is
+            unknown, if `ignore_label` and `ignore_class` differ, or if `from_logits` is not True.
 
     Reference:
         Long, Shelhamer and Darrell, Fully Convolutional Networks for Semantic Segmentation (2015), section 4.
@@ -97,7 +97,7 @@ class CrossEntropy(keras.losses.Loss):
             )
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Computes the loss. Keras's own reduction is not used: it has neither ignored pixels nor the global batch."""
+        """Computes the loss without the reduction of Keras, which ignores no pixels and does not sum over replicas."""
         with keras.name_scope(self.name):
             logits = ops.convert_to_tensor(y_pred, dtype="float32")
             labels, logits, sample_weight = matched(

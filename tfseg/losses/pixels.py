@@ -51,7 +51,7 @@ def pixel_labels(labels: Tensor, logits_shape: Sequence[int | None], ignore_labe
 def weighted(
     counted: Tensor, labels: Tensor, class_weights: Sequence[float] | None, sample_weight: Tensor | None
 ) -> Tensor:
-    """Multiplies `counted` by the class weight of each pixel and by `sample_weight`, one per pixel or per image."""
+    """Multiplies the mask `counted` by the class weights and by `sample_weight`, one per pixel or one per image."""
     if class_weights is not None:
         counted = counted * ops.take(ops.convert_to_tensor(class_weights, dtype="float32"), labels)
     if sample_weight is None:

@@ -25,8 +25,8 @@ class Positions(NamedTuple):
     [4, 12, 20, 28]
 
     Args:
-        output_stride: Distance of neighboring positions in pixels; the first position is the first pixel. None: the
-            positions are spread over the image.
+        output_stride: Distance between neighboring positions in pixels; the first position is the first pixel. None:
+            the positions are spread over the image.
         align_corners: True: spread with the corner positions at the centers of the corner pixels (corner-aligned).
             False: spread with half-pixel centers.
         grid: A pair `(multiple, remainder)`: spread over the image extended to the next size of the form
@@ -39,7 +39,7 @@ class Positions(NamedTuple):
 
     @classmethod
     def of(cls, value: "Mapping[str, Any] | Positions | None") -> Self:
-        """Creates checked positions from positions or a dict of their fields, such as a configuration has.
+        """Creates `Positions` from `Positions` or from a dict of the fields, as in a Keras config, and checks them.
 
         Raises:
             ValueError: If `output_stride` is less than 1.
@@ -48,7 +48,7 @@ class Positions(NamedTuple):
         if (stride := fields.get("output_stride")) is not None and not stride >= 1:
             raise ValueError(f"`output_stride` must be at least 1. Received: output_stride={stride!r}")
         if (grid := fields.get("grid")) is not None:
-            multiple, remainder = grid  # a list, in a configuration
+            multiple, remainder = grid  # a list in a config
             fields["grid"] = (multiple, remainder)
         return cls(**fields)
 
@@ -72,7 +72,7 @@ def check(resolution: str | None) -> None:
     """Checks the argument `resolution` of a loss.
 
     Raises:
-        ValueError: If it is neither None nor a `Resolution`.
+        ValueError: If `resolution` is neither None nor a `Resolution`.
     """
     if resolution not in (None, *get_args(Resolution)):
         raise ValueError(f'`resolution` must be "image", "scores" or None. Received: resolution={resolution!r}')
@@ -91,8 +91,8 @@ def matched(
     Args:
         labels: Integers `[batch, height, width]` or `[batch, height, width, 1]`.
         logits: Floats `[batch, rows, columns, classes]`.
-        weights: None, one weight per image, or one per label.
-        resolution: `"image"`: logits are resized to the labels bilinearly. `"scores"`: labels, and weights per label,
+        weights: None, one weight per image, or one per pixel.
+        resolution: `"image"`: logits are resized to the labels bilinearly. `"scores"`: labels, and weights per pixel,
             are subsampled at the positions of the logits. None: all are returned as they are.
         positions: Positions of the logits in the image.
         ignore_label: Label of positions beyond the image.
@@ -138,7 +138,7 @@ def subsample(
         The labels at the positions: `[batch, *size]` or `[batch, *size, 1]`.
 
     Raises:
-        ValueError: If the score map is larger than the image that it is spread over, as far as sizes are static.
+        ValueError: If the score map is larger than the image that it is spread over (checked for static sizes).
 
     Reference:
         Chen et al., Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs (2015), section

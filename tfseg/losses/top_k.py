@@ -19,9 +19,9 @@ class TopKCrossEntropy(keras.losses.Loss):
     """Computes the mean softmax cross-entropy over the `pixels` hardest labeled pixels of each image.
 
     The hardest pixels are those whose label has the lowest probability; they are selected anew at each step (online
-    bootstrapping). The divisor is the number of selected pixels of the batch, under a distribution strategy of the
-    global batch. An image with fewer labeled pixels contributes all of them. A batch without labeled pixels has loss 0.
-    The loss is computed in float32.
+    bootstrapping). The divisor is the number of selected pixels in the batch, or the sum of their weights with
+    `sample_weight`; under a distribution strategy, in the global batch. An image with fewer labeled pixels contributes
+    all of them. A batch without labeled pixels has loss 0. The loss is computed in float32.
 
     A label that is neither a class id nor `ignore_label`, or that is not a whole number, raises an error at run time.
     XLA leaves such checks out; there the loss is NaN.
@@ -39,7 +39,7 @@ class TopKCrossEntropy(keras.losses.Loss):
         ignore_label: Integer, label of the pixels to ignore. Defaults to 255.
         resolution: Resolution at which the loss is computed if logits and labels differ in size, as for `CrossEntropy`.
             The paper selects among the positions of the scores, 512 of about 65x65.
-        positions: Positions of smaller logits in the image, as for `CrossEntropy`.
+        positions: Positions of the logits in the image if logits and labels differ in size, as for `CrossEntropy`.
         name: Name of the loss.
         ignore_class: Alias of `ignore_label`, the name used by Keras.
         from_logits: Must be True. Accepted for compatibility with the losses of Keras.
@@ -59,7 +59,8 @@ class TopKCrossEntropy(keras.losses.Loss):
 
     Raises:
         ValueError: If `pixels` is less than 1, if `y_true` is neither of integers nor of floats, if shapes do not
-            match, if `ignore_label` and `ignore_class` differ, or if `from_logits` is not True.
+            match, if `resolution` is unknown, if `ignore_label` and `ignore_class` differ, or if `from_logits` is not
+            True.
 
     Reference:
         Wu, Shen and van den Hengel, High-performance Semantic Segmentation Using Very Deep Fully Convolutional
@@ -88,7 +89,7 @@ class TopKCrossEntropy(keras.losses.Loss):
         self.positions = Positions.of(positions)
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Computes the loss. Keras's own reduction is not used: it has neither ignored pixels nor the global batch."""
+        """Computes the loss without the reduction of Keras, which ignores no pixels and does not sum over replicas."""
         with keras.name_scope(self.name):
             logits = ops.convert_to_tensor(y_pred, dtype="float32")
             labels, logits, sample_weight = matched(
