@@ -22,7 +22,7 @@ class NoFeatures(ValueError):
 
 
 def backbone_features(backbone: Backbone, channels: int) -> Features:
-    """Returns the features of a backbone, built symbolically and cached per backbone, in 0.02 to 0.4 s.
+    """Returns the features of a backbone, built symbolically in 0.02 to 0.4 s and cached per backbone.
 
     Args:
         backbone: Backbone spec.
@@ -99,9 +99,9 @@ def extends_beyond_image(features: Features) -> bool:
 def needs_crop(features: Features) -> bool:
     """Returns whether scores of the deepest stage must be cropped to the image.
 
-    They must if a stage begins outside the image and the deepest stage is not aligned again. It is aligned if later
-    layers have removed the padding of the first ones, so that its first position is at the first pixel or half a stride
-    from the border.
+    They must if a stage begins outside the image and the deepest stage is not aligned again. The deepest stage is
+    aligned if later layers have removed the padding of the first layers, so that its first position is at the first
+    pixel or half a stride from the border.
     """
     aligned = (0, Fraction(features.output_stride - 1, 2))
     return any(first not in aligned for first in _firsts(features.deepest)) and extends_beyond_image(features)
@@ -146,7 +146,7 @@ def needs_crop_problems(features: Features) -> Iterator[FieldProblem]:
 
 
 def _firsts(stage: Stage) -> list[Fraction]:
-    """Returns the pixel of the first position along both axes; an empty list if unknown."""
+    """Returns the pixel coordinate of a stage's first position along each axis; an empty list if unknown."""
     try:
         maps = [coordinate_map(stage.tensor, axis) for axis in AXES]
     except NoCoordinates:

@@ -23,7 +23,7 @@ POOLS = (
     kl.MaxPooling2D, kl.AveragePooling2D, tl.CaffeMaxPooling2D, tl.CaffeAveragePooling2D, tl.MaxPoolingWithArgmax2D,
 )  # fmt: skip
 TRANSPOSED = (kl.Conv2DTranspose, tl.BilinearConv2DTranspose, tl.MaxUnpooling2D)
-"""Layers with the geometry of a transposed convolution. Unpooling puts a value within the window of its pooling."""
+"""Layers with the geometry of a transposed convolution. Unpooling puts each value back within its pooling window."""
 POINTWISE = (
     kl.Activation, kl.ReLU, kl.LeakyReLU, kl.PReLU, kl.ELU, kl.Softmax, kl.BatchNormalization, kl.LayerNormalization,
     kl.GroupNormalization, kl.Dropout, kl.SpatialDropout2D, kl.GaussianNoise, kl.Rescaling, kl.Identity,
@@ -31,7 +31,7 @@ POINTWISE = (
     tl.Normalize, tl.FixedScale, tl.PadToSize, tl.LocalResponseNormalization,
     tl.PadToGrid, tl.CrfRnn,
 )  # fmt: skip
-"""Layers that keep the position of every value, or sum values of one position."""
+"""Layers that keep the position of every value, or combine values at the same position."""
 COMPOSITES = (
     tl.AtrousSpatialPyramidPooling, tl.ParallelAtrousClassifier, tl.DilatedContext, tl.PyramidPooling,
     tl.AttentionToScale,
@@ -59,8 +59,8 @@ def coordinate_map(tensor: keras.KerasTensor, axis: int = 0) -> CoordinateMap:
     """Returns the map from image pixels to positions of `tensor` along `axis` (0: height, 1: width).
 
     Raises:
-        NoCoordinates: If a layer before it has no fixed positions, or two inputs of a layer have different coordinate
-            maps.
+        NoCoordinates: If a layer before `tensor` has no fixed positions, or two inputs of a layer have different
+            coordinate maps.
     """
     return fold(tensor, lambda layer, inputs: layer_coordinate_map(layer, inputs, axis), CoordinateMap())
 
@@ -69,7 +69,7 @@ def receptive_field(tensor: keras.KerasTensor, axis: int = 0) -> ReceptiveField:
     """Returns the receptive field of `tensor` along `axis`: its size and its stride, in image pixels.
 
     Raises:
-        NoCoordinates: If a layer before it is unbounded or of an unknown type.
+        NoCoordinates: If a layer before `tensor` is unbounded or of an unknown type.
     """
     return fold(tensor, lambda layer, inputs: layer_receptive_field(layer, inputs, axis), ReceptiveField())
 
@@ -90,7 +90,7 @@ def offset(x: keras.KerasTensor, reference: keras.KerasTensor) -> int:
 
 
 def fold(tensor: keras.KerasTensor, rule: Callable[[keras.Operation, list[T]], T], start: T) -> T:
-    """Evaluates `rule(layer, values of its inputs)` from the model's inputs, valued `start`, to `tensor`."""
+    """Returns the value of `tensor`: `start` at the model's inputs, then `rule(layer, input values)` layer by layer."""
     values: dict[int, T] = {}
     pending = [tensor]
     while pending:
@@ -123,7 +123,7 @@ class Window:
             return self.padding
         if self.padding == "valid":
             return 0
-        rests = [self.stride, *range(1, self.stride)]  # n % stride, with stride for 0
+        rests = [self.stride, *range(1, self.stride)]  # n % stride, or stride if that is 0
         befores = {max(self.size - rest, 0) // 2 for rest in rests}
         return befores.pop() if len(befores) == 1 else None
 

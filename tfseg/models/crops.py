@@ -19,9 +19,9 @@ def map_size(crop: int | tuple[int, int], stride: int) -> tuple[int, int]:
 def rates_problems(rates: Sequence[int], crop: Crop, stride: int) -> Iterator[FieldProblem]:
     """Yields a problem if a 3x3 convolution has a dilation rate too large for the feature map of a crop.
 
-    At a rate of at least the length of the map, only the center tap of the nine falls inside the map, and the others
-    read zero padding at every position. Training never updates them, and a larger image would use their random initial
-    weights.
+    At a rate of at least the longer side of the map, only the center tap of the nine falls inside the map, and the
+    others read zero padding at every position. Training never updates the weights of these taps, and a larger image
+    would use their random initial values.
 
     >>> list(rates_problems((6, 12, 18, 24), 321, 8))
     []

@@ -101,7 +101,7 @@ def _is_size_dependent(layer: keras.layers.Layer) -> bool:
 class _Reader:
     """Collects the receptive fields of all layers.
 
-    After a layer of an unknown type, the stride is the ratio of its input size to its output size.
+    A layer of an unknown type multiplies the stride by the ratio of its input size to its output size.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -131,7 +131,7 @@ class _Reader:
 
     @cached_property
     def _heights(self) -> dict[int, tuple[int, int]]:
-        """Heights of the first input and output of each layer, keyed by its id, for an image of `SIDE` pixels."""
+        """Heights of the first input and output of each layer, by `id(layer)`, for an image of `SIDE` pixels."""
         nodes = [call for call in calls(self.model) if call.input_tensors]
         tensors = {id(each): each for node in nodes for each in (node.input_tensors[0], node.output_tensors[0])}
         probe = keras.Model(self.model.input, list(tensors.values()))

@@ -26,7 +26,7 @@ class Graph:
     """Network defined as a list of named layers with their inputs; the last layer outputs the logits.
 
     `image` is the input, with values from 0 to 255. `${classes}` stands for the number of classes. A layer without
-    `inputs` takes the output of the preceding layer. A layer with several outputs has one name per output:
+    `inputs` takes the output of the preceding layer. A layer with several outputs has one name per output, such as
     `pool5.indices`. The logits have the height and width of the image.
     """
 
@@ -125,7 +125,7 @@ class Graph:
         yield from ()
 
     def _crop_problems(self) -> Iterator[FieldProblem]:
-        """Yields the crops whose offset does not align their inputs, as pairs `(path, message)`."""
+        """Yields the `crop_like` layers whose offset does not align their inputs, as pairs `(path, message)`."""
         maps: dict[str, CoordinateMap | None] = {IMAGE: CoordinateMap()}
         for index, (node, layer, sources) in enumerate(self._resolved(classes=2)):
             inputs = [maps[name] for name, _ in sources]

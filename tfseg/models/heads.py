@@ -72,7 +72,7 @@ class Resize(Head):
     """Aligns the centers of the corner pixels, as DeepLab does, rather than using half-pixel centers."""
 
     def grid(self, features: Features) -> Remainder:
-        """Returns 1 for aligned corners and 0 for half-pixel centers, so that the stride divides the sides evenly."""
+        """Returns 1 for aligned corners and 0 for half-pixel centers: positions are then exactly one stride apart."""
         return 1 if self.align_corners else 0
 
     def __call__(
@@ -105,7 +105,7 @@ class Interp(Zoom):
     """Upsamples scores like `zoom`, on images padded to a multiple of the output stride plus 1.
 
     With this padding, the corner positions of DeepLab's scores lie on the corners of the padded image for every image
-    size. The authors pad every image to 513x513, where fewer positions depend on the image border.
+    size. The authors pad every image to 513x513, so that the zero padding of convolutions affects fewer scores.
     """
 
     type: Literal["interp"] = "interp"  # type: ignore[assignment]  # another name in a file
@@ -127,5 +127,5 @@ HEADS: dict[str, Head] = {
     "resize_corners": Resize(align_corners=True),
     "zoom": Zoom(),
 }
-"""Values of a decoder's `head`, and the head that is used if the file sets none."""
+"""Head for each value of a decoder's `head`, used if the file sets none."""
 BUILT_IN = frozenset(head.type for head in HEADS.values())

@@ -34,7 +34,7 @@ IMAGE = "image"
 
 Scalar = bool | int | float | str | None
 Argument = Scalar | tuple[Scalar | tuple[Scalar, ...], ...] | dict[str, Scalar]
-"""Type of a layer argument. A map like `{type: random_normal, stddev: 0.01}` is an initializer, regularizer or
+"""Type of a layer argument. A mapping like `{type: random_normal, stddev: 0.01}` is an initializer, regularizer or
 constraint with its arguments."""
 Shape = tuple[int | None, ...]
 
@@ -71,14 +71,14 @@ class Node:
         except Exception as error:  # a constructor can raise anything on a wrong argument
             reason = one_line(error)
             raise ValueError(f"{self.LAYER.__name__} rejected these arguments: {reason}") from error
-        by_keras = self.LAYER.__module__.startswith("keras.")  # older versions omit arguments at their defaults
+        by_keras = self.LAYER.__module__.startswith("keras.")  # older Keras versions omit default values
         if missing := [name for name in self.DEFAULTS if not by_keras and name not in (*config, "trainable")]:
             raise ValueError(f"{self.LAYER.__name__} cannot be reloaded: its get_config lacks {listed(missing)}")
         return self
 
 
 def _keras(argument: Argument) -> Any:
-    """Returns `argument` as a constructor takes it; a map becomes a serialized Keras object."""
+    """Returns `argument` as a constructor takes it; a mapping becomes a serialized Keras object."""
     if not isinstance(argument, dict):
         return argument
     return {
@@ -88,7 +88,7 @@ def _keras(argument: Argument) -> Any:
 
 
 def word(layer: type[keras.Layer]) -> str:
-    """Returns the name of a layer in a file, such as `bilinear_conv_transpose` for BilinearConv2DTranspose."""
+    """Returns the name of a layer type in a file, such as `bilinear_conv_transpose` for BilinearConv2DTranspose."""
     name = layer.__name__.replace("2D", "").replace("2d", "").replace("PReLU", "Prelu").replace("ReLU", "Relu")
     return "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", name)).lower()
 
@@ -160,8 +160,8 @@ def _annotations(layer: type[keras.Layer], arguments: dict[str, inspect.Paramete
         "name": described(Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")], "Unique name of the layer."),
         "inputs": described(
             Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] | None,
-            "Names of the input layers, or image; null for the preceding layer. The outputs of a layer with several "
-            "are named name.output.",
+            "Names of the input layers, or image; null for the preceding layer. If a layer has several "
+            "outputs, each is named name.output, such as pool5.indices.",
         ),
         **{name: described(Argument, f"Argument {name} of {layer.__name__}.") for name in arguments},
     }

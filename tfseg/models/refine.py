@@ -17,7 +17,7 @@ from tfseg.spec.derive import Arguments
 from tfseg.spec.problems import FieldProblem, InvalidFields
 
 LAYER = Arguments(layers.CrfRnn)
-"""Descriptions and defaults of the fields, those of the layer. `image_gradient` is not a field, because the image is
+"""Descriptions and defaults of the fields, taken from the layer. `image_gradient` is not a field, because the image is
 the network's input."""
 Theta = Annotated[float, Field(gt=0)]
 ThetaGamma = Annotated[float, Field(gt=0, le=LARGEST_THETA_GAMMA)]
@@ -44,8 +44,8 @@ class Refinement:
 class CrfRnn(Refinement):
     """CRF-RNN (Zheng et al. 2015): mean-field inference in a fully connected CRF, trained with the network before it.
 
-    Its image is the network's input, with values from 0 to 255. Its initial values are those of the authors' code. The
-    network should start from one trained without it, whose file `backbone.weights` can give.
+    The CRF compares pixels of the network's input, with values from 0 to 255. The initial values of its weights are
+    those of the authors' code. Start from a network trained without the CRF: set `backbone.weights` to its file.
     """
 
     type: Literal["crf_rnn"] = "crf_rnn"

@@ -1,4 +1,4 @@
-"""Check that a network with custom layers can be reloaded, made before it is trained."""
+"""Check that a network with custom layers can be reloaded, before it is trained."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -34,12 +34,12 @@ def retargeted(model: Segmenter | Graph, output_stride: int) -> Segmenter:
         name: _scaled(name, counted[name], ratio) for name in model.decoder.STRIDE_DEPENDENT if counted.get(name)
     }
     if counted.get("strides") == (model.output_stride,):
-        changes["strides"] = (output_stride,)  # it scores the deepest stage
+        changes["strides"] = (output_stride,)  # the decoder scores the deepest stage only
     return dataclasses.replace(model, backbone=backbone, decoder=_changed("decoder", model.decoder, **changes))
 
 
 def _changed(part: str, spec: Any, **changes: Any) -> Any:
-    """Returns `spec` with other fields; raises a ModelError if they are invalid."""
+    """Returns `spec` with changed fields; raises a ModelError if they are invalid."""
     try:
         return dataclasses.replace(spec, **changes)
     except SpecError as error:

@@ -18,7 +18,7 @@ def multi_scale(
     scales: Sequence[float],
     fusion: Fusion,
 ) -> Scores:
-    """Scores `image` at all `scales`, resizes the scores to those at scale 1 and fuses them.
+    """Scores `image` at all `scales`, resizes the scores to the size of those at scale 1, and fuses them.
 
     The layers that `score` builds are shared by all scales. They keep their names in the resulting model, so that a
     weight file of the single-scale network fits.

@@ -75,8 +75,9 @@ class Segmenter:
     the scores at each scale have a loss of their own."""
     grid: Literal["auto"] | Annotated[int, Field(ge=0, le=1)] | None = "auto"
     """Remainder of the padded image sides modulo the output stride: images of other sizes are padded with the mean
-    color, in training too. `auto`: 0 if scores are resized with half-pixel centers, 1 with aligned corners, null if
-    they are cropped. null: no padding, as some networks were published."""
+    color, in training too. `auto`: 1 with several scales or if scores are resized with aligned corners, 0 with
+    half-pixel centers, null if scores are cropped or have the image size; with the head `zoom`, null unless positions
+    depend on the image size or are unknown. null: no padding, as some networks were published."""
     fusion: Fusion = "max"
     """Fusion of the scores at several scales: their `max` (DeepLab v2), their `mean`, or `attention`: a weighted sum,
     with weights per scale and position that are predicted from the features (Chen et al. 2016)."""
@@ -95,8 +96,8 @@ class Segmenter:
 
         Args:
             labels: Class labels; the model has one logit per class.
-            training: Boolean, whether the model has the outputs `logits`, `scores` and `aux_…`, the latter if there are
-                auxiliary scores or several scales. Both models have the same layers.
+            training: Boolean, whether the model has the outputs `logits`, `scores` and `aux_…` rather than `logits`
+                only; `aux_…` if there are auxiliary scores or several scales. The weights are the same in both cases.
 
         Returns:
             A model with input `image`, `[batch, height, width, channels]` with values from 0 to 255.
@@ -158,7 +159,7 @@ class Segmenter:
     def positions(self) -> Positions:
         """Positions in the image of the scores that the training model returns."""
         head, remainder = self._head, self._remainder
-        # With a remainder of 1, the corners are aligned as well, also those of further scales.
+        # With a remainder of 1, zooming aligns the corners, at every scale.
         if isinstance(head, Zoom) and remainder != 1:
             return Positions(output_stride=self.output_stride)
         align_corners = True if head is None else head.align_corners
@@ -171,7 +172,7 @@ class Segmenter:
 
     @property
     def crop_grid(self) -> Grid | None:
-        """Sizes that training crops should have; None if any size fits or they are unknown."""
+        """Sizes that training crops should have; None if any size fits or the features are unknown."""
         try:
             features = self._features
         except NoFeatures:  # reported by `problems`
@@ -197,7 +198,7 @@ class Segmenter:
         yield from self._scale_problems()
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
-        """Yields settings of layers that the network does not have, as pairs `(path, message)`."""
+        """Yields settings that no layer of the network uses, as pairs `(path, message)`."""
         yield from prefixed("norm", self.norm.network_problems(model))
 
     def _scale_problems(self) -> Iterator[FieldProblem]:
@@ -244,8 +245,7 @@ class Segmenter:
 
         Args:
             model: Result of `build`.
-            images: Batches of training images, from which the statistics of BatchNorm that is folded into the weights
-                are restored.
+            images: Batches of training images, for restoring the statistics of folded BatchNorm layers.
         """
         report = self.backbone.load_weights(model)
         if report is not None and report.folded:

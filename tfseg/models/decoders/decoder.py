@@ -20,7 +20,7 @@ class Decoder:
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
     STRIDE_DEPENDENT: ClassVar[tuple[str, ...]] = ()
-    """Fields in positions of the deepest feature map, which are scaled when the output stride changes."""
+    """Fields measured in positions of the deepest feature map; they are scaled when the output stride changes."""
 
     def __call__(self, features: Features, image: keras.KerasTensor, classes: int) -> keras.KerasTensor | Scores:
         """Returns scores of any size with one channel per class; the head resizes or crops them to the image size."""
@@ -28,7 +28,7 @@ class Decoder:
 
     @property
     def head(self) -> Needed | None:
-        """Name of the head that resizes or crops the scores to the image size; None if they have it already."""
+        """Name of the head that resizes or crops the scores to the image size; None if they already have that size."""
         return "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:

@@ -30,7 +30,7 @@ class DeconvNet(Decoder):
     densify the feature map; the last one of each block has the number of filters of the preceding encoder block.
     BatchNorm precedes every ReLU, and there is no dropout.
 
-    The count is of trainable parameters: kernels, biases, gamma and beta. Moving averages add 33,408.
+    The number above counts trainable parameters: kernels, biases, gamma and beta. Moving averages add 33,408.
 
     At 224x224, the kernel of `fc6` covers the whole 7x7 feature map. Larger maps are convolved as usual, and smaller
     ones are padded with zeros at the bottom and on the right, which are cropped after `fc6_deconv`, so that any image
@@ -71,7 +71,7 @@ class DeconvNet(Decoder):
 
 
 def _filters(number: int, filters: int, last: int) -> tuple[int, ...]:
-    """Returns the filters of a block's transposed convolutions; as in VGG16, the two finest blocks have one fewer."""
+    """Returns the filters of a block's convolutions; as in VGG16, the two finest blocks have one convolution fewer."""
     return (*(filters,) * (2 if number > 2 else 1), last)
 
 

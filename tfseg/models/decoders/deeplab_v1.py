@@ -40,7 +40,7 @@ class DeepLabV1(Decoder):
     filters: Annotated[int, Field(ge=1)] = 128
     """Number of filters of both convolutions on each shallow stage."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Dropout rate after each of them."""
+    """Dropout rate after each of these convolutions."""
 
     @property
     def head(self) -> Literal["interp"]:

@@ -26,15 +26,15 @@ class Dilation(Decoder):
     context: Literal["basic", "large"] | None = None
     """Context module after the front end (table 1), initialized as the identity; null for none."""
     dilation_rates: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 1, 2, 4, 8, 16, 1)
-    """Dilation rates of its 3x3 convolutions. The default is for VOC and CamVid; Cityscapes has 32 and 64 after 16,
-    KITTI no 16."""
+    """Dilation rates of the context module's 3x3 convolutions. The default is for VOC and CamVid; Cityscapes has 32 and
+    64 after 16, KITTI no 16."""
     padding: Literal["once", "same"] = "once"
     """Padding of the context module. `once`: zeros before its first convolution, as many as all convolutions remove
     (VOC). `same`: zeros before each convolution (Cityscapes)."""
     upsampling: Literal["zoom", "deconv"] = "zoom"
     """Bilinear, non-trainable upsampling. `zoom`: position i is on pixel i times the stride, as in the authors'
-    `predict.py` and training labels; that interpolates probabilities, this scores. `deconv`: the authors' transposed
-    convolution, with each position at the center of its receptive field."""
+    `predict.py`, which interpolates probabilities rather than scores, and in their training labels. `deconv`: the
+    authors' transposed convolution, with each position at the center of its receptive field."""
 
     @property
     def head(self) -> Literal["zoom", "crop"]:

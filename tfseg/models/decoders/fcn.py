@@ -39,7 +39,8 @@ class Fcn(Decoder):
     learned_upsampling: bool = False
     """Trains the transposed convolutions between strides (Long et al. 2015); the last one stays bilinear."""
     scales: tuple[float, ...] | None = None
-    """Factors that scale the features of each finer stride before they are scored: (0.01, 0.0001) is FCN-8s at once."""
+    """Factors that scale the features of each finer stride before they are scored: (0.01, 0.0001) is for
+    FCN-8s trained all at once."""
     filters: Annotated[int, Field(ge=1)] | None = None
     """Number of channels of the summed features; null to sum scores. Requires `upsampling: resize`."""
 

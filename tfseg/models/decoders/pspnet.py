@@ -21,14 +21,14 @@ from tfseg.spec.problems import FieldProblem
 class PspNet(Decoder):
     """PSPNet (Zhao et al. 2017): pyramid pooling over the deepest stage, a 3x3 convolution and a 1x1 classifier.
 
-    In training, scores of the stage before the deepest one have an auxiliary loss (section 3.3: the input of the last
+    In training, scores of the stage before the deepest one have an auxiliary loss (section 4: the input of the last
     stage of ResNet, at stride 16 before dilation).
     """
 
     type: Literal["pspnet"] = "pspnet"
     filters: Annotated[int, Field(ge=2)] = 512
-    """Number of filters of each pyramid level and of the convolution after it; the auxiliary branch has half as
-    many."""
+    """Number of filters of each pyramid level and of the convolution after the pyramid; the auxiliary branch has
+    half as many."""
     bins: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 2, 3, 6)
     """Bins per axis of each pyramid level."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1

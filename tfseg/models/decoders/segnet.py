@@ -23,11 +23,11 @@ RATE = 0.5
 class SegNet(Decoder):
     """SegNet's decoder (Badrinarayanan, Kendall & Cipolla 2017, section 3): on VGG16, 29,455,125 parameters.
 
-    For each pool, deepest first, unpooling puts values back at its argmax indices, and as many 3x3 convolutions
-    with BatchNorm and ReLU as the encoder has there densify the feature map. The last one of each block has the number
-    of filters of the preceding encoder block, and the very last one scores the classes.
+    For each pool, deepest first, unpooling puts values back at the argmax indices of the pool, and 3x3 convolutions
+    with BatchNorm and ReLU, as many as in that encoder block, densify the feature map. The last one of each block has
+    the number of filters of the preceding encoder block, and the very last one scores the classes.
 
-    The count is for 21 classes, of trainable parameters: kernels, biases, gamma and beta.
+    The number above is for 21 classes and counts trainable parameters: kernels, biases, gamma and beta.
     """
 
     type: Literal["segnet"] = "segnet"

@@ -46,7 +46,7 @@ class Unet(Decoder):
 
     @property
     def head(self) -> Literal["resize"]:
-        """Name of the head that resizes the scores to the image size; at stride 1 they have it already."""
+        """Name of the head that resizes the scores to the image size; at stride 1 they already have that size."""
         return "resize"
 
     def problems(self, features: Features, context: Context) -> Iterator[FieldProblem]:
