@@ -52,9 +52,9 @@ def read_boxes(path: Path) -> dict[str, Boxes]:
 
     The header lists the columns `image,left,top,right,bottom`, and `class` for boxes with a class, in any order; other
     columns are ignored. `image` is the name of the example in the data section: for an image file, its name without
-    suffix. Sides are in pixels from the left and top border of the image; `right` and `bottom` are the first column and
-    row outside the box. Fractional sides are rounded outward to whole pixels. Rows should be sorted by descending
-    quality.
+    suffix. Coordinates are in pixels from the left and top border of the image; `right` and `bottom` are the first
+    column and row outside the box. Fractional coordinates are rounded outward to whole pixels. Proposals should be
+    sorted by descending score.
 
     Args:
         path: Path of the CSV file.

@@ -100,7 +100,10 @@ class Labels:
 
 
 def voc_palette(size: int = 256) -> np.ndarray:
-    """Returns the PASCAL VOC colors, uint8 `[size, 3]`: id bits, three at a time, from the highest color bit down."""
+    """Returns the PASCAL VOC colors, uint8 `[size, 3]`.
+
+    Bits 0, 1 and 2 of an id are the highest bits of red, green and blue; bits 3, 4 and 5 the second highest; and so on.
+    """
     ids = np.arange(size)
     colors = np.zeros((size, 3), np.uint8)
     for step in range(8):
@@ -110,7 +113,9 @@ def voc_palette(size: int = 256) -> np.ndarray:
 
 
 def names_problem(received: Labels | None, expected: Labels | None) -> str | None:
-    """Returns the first class whose name differs between two sets of labels; None if one is unknown or counts differ.
+    """Returns a message about the first class whose name differs between two sets of labels, or None.
+
+    Labels that are unknown, or differ in the number of classes, are not compared.
 
     >>> names_problem(Labels(names=("road", "car")), Labels(names=("car", "road")))
     'class 0 is called road. Expected: car'

@@ -222,13 +222,13 @@ def test_objects_must_have_a_class(scenes: Data, labels: Labels, text: str) -> N
 def test_no_boxes(scenes: Data, labels: Labels) -> None:
     assert error_message(replace(scenes, boxes=ObjectBoxes(min_pixels=5000)), labels) == (
         "data.boxes: no image of the split train has an object that is large enough. Received: type=objects. Change "
-        "its fields, or set data.boxes to null for whole images."
+        "the fields of data.boxes, or set data.boxes to null for whole images."
     )
     file = scenes.root / "boxes.csv"
     file.write_text(f"{HEADER}0,0,0,4,4,1\n")
     assert error_message(replace(scenes, boxes=ProposalBoxes(file=file)), labels) == (
-        f"data.boxes: no image of the split train has a suitable box in {file}. Received: type=proposals. Change its "
-        "fields, or set data.boxes to null for whole images."
+        f"data.boxes: no image of the split train has a suitable box in {file}. Received: type=proposals. Change the "
+        "fields of data.boxes, or set data.boxes to null for whole images."
     )
 
 

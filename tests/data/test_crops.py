@@ -22,7 +22,7 @@ def test_crop_must_fit_the_grid() -> None:
 
 
 def test_several_scales_require_larger_multiples() -> None:
-    message = "with output stride 8 and these scales, height and width must be a multiple of 32 plus one."
+    message = "with output stride 8 and the scales of the model, height and width must be a multiple of 32 plus one."
     assert (crop_problem(41, Grid(8, 32, 1)) or "").startswith(message)
 
 

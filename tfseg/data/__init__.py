@@ -1,4 +1,4 @@
-"""Input pipelines: images and masks, from files or synthetic, to batches."""
+"""Input pipelines: batches of images and masks, which are read from files or synthetic."""
 
 from tfseg.data.augment import ColorJitter, Flip, Rotate, Scale
 from tfseg.data.box_sampling import ObjectBoxes, ProposalBoxes

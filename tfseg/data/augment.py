@@ -20,7 +20,7 @@ FILL = 115
 """Default value of padding pixels: approximately the mean of photographs, so near zero after normalization."""
 
 _CROP = 1 << 20
-"""Value folded into the seed of the crop; ops use their index."""
+"""Value that is folded into the seed of the example for the crop; for an op, the value is its index in the list."""
 
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 
@@ -29,7 +29,7 @@ Pair = tuple[tf.Tensor, tf.Tensor]
 
 @dataclass(frozen=True)
 class View:
-    """Context of an augmentation op.
+    """Ignore label, crop size and fill value, for augmentation ops.
 
     Args:
         ignore: Ignore label.
@@ -85,7 +85,7 @@ class Scale(AugmentSpec):
         return self
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
-        """Scales image and mask. If a crop follows, only a random window that covers it is cut out and scaled."""
+        """Scales image and mask. If a crop follows, scales only a random window just large enough for the crop."""
         draws = tf.random.stateless_uniform([3], seed, alg="philox")
         factor = self._factor(draws[0])
         if view.crop is not None:
@@ -103,7 +103,10 @@ class Scale(AugmentSpec):
 
 @spec
 class Rotate(AugmentSpec):
-    """Rotates about the center by a random angle. List it before `scale`, which may crop pixels that it needs."""
+    """Rotates about the center by a random angle.
+
+    List `rotate` before `scale`, which may crop pixels that `rotate` needs.
+    """
 
     type: Literal["rotate"] = "rotate"
     BEFORE_CROP: ClassVar[bool] = True
@@ -235,7 +238,7 @@ def cropped(
 
 
 def without(image: tf.Tensor, fill: tuple[int, ...]) -> tf.Tensor:
-    """Subtracts `fill` from uint8 pixels, modulo 256: zero padding becomes `fill` in `with_fill`."""
+    """Subtracts `fill` from uint8 pixels, modulo 256, so that `with_fill` turns zero padding into `fill`."""
     return image - tf.constant(fill, image.dtype)
 
 
@@ -255,7 +258,7 @@ def _window(image: tf.Tensor, mask: tf.Tensor, size: tf.Tensor, draws: tf.Tensor
 
 
 def _bytes(pixels: tf.Tensor) -> tf.Tensor:
-    """Rounds and clips to 0..255; the cast truncates."""
+    """Rounds to uint8 and clips to 0..255. The cast truncates; adding 0.5 makes it round."""
     return tf.saturate_cast(pixels + 0.5, tf.uint8)
 
 

@@ -1,6 +1,6 @@
 """Infinite stream of training examples, shuffled per epoch, in full batches.
 
-The stream has no random state: order and augmentation are functions of the seed, the epoch and the example alone.
+The stream has no random state: shuffling and augmentation are functions of the seed, the epoch and the example alone.
 Training can therefore resume at any step, and the number of threads does not change its results.
 """
 
@@ -24,7 +24,7 @@ class ExampleStream:
     Args:
         examples: Training examples.
         batch_size: Integer, number of examples per batch.
-        seed: Integer, seed of order and augmentation.
+        seed: Integer, seed of shuffling and augmentation.
         ignore: Ignore label.
         augment: Random augmentation; its key differs per example and epoch.
         fill: Value of padding pixels, for all channels or per channel.
@@ -49,7 +49,7 @@ class ExampleStream:
         return batched(examples, self.batch_size, self.ignore, self.fill)
 
     def augmented(self, start: int, stop: int) -> tf.data.Dataset:
-        """Returns the augmented examples number `start` up to `stop`, unbatched."""
+        """Returns the augmented examples with the numbers from `start` up to `stop` (exclusive), unbatched."""
         return read(start, stop, self._load, lambda number: self.examples.files(self._locate(number)[1]))
 
     def indices(self, epoch: int, step: int) -> list[int]:
@@ -103,15 +103,15 @@ def whole(examples: Examples, batch_size: int, ignore: int, fill: tuple[int, ...
 
 
 def padded_position(position: tf.Tensor, count: int, batch: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the position of the example to read, and whether it pads the last batch, by repeating its examples."""
+    """Returns the position of the example to read, and whether it is padding: a repeated example of the last batch."""
     last = (count - 1) // batch * batch
     padding = position >= count
     return tf.where(padding, last + (position - count) % (count - last), position), padding
 
 
 def _valid(image: tf.Tensor, mask: tf.Tensor, problem: tf.Tensor) -> Pair:
-    """Returns the pair, or one pixel if there is a problem, so that no op fails on an invalid pair and hides it."""
-    if image.shape.is_fully_defined():  # synthetic, not read from files
+    """Returns the pair, or one pixel if there is a problem, so that no op fails on the pair and hides the problem."""
+    if image.shape.is_fully_defined():  # synthetic, or a box, which is blank if there is a problem
         return image, mask
     blank = (tf.zeros([1, 1, image.shape[-1]], image.dtype), tf.zeros([1, 1], mask.dtype))
     pair = tf.cond(tf.equal(problem, ""), lambda: (image, mask), lambda: blank)
@@ -134,6 +134,6 @@ def batched(examples: tf.data.Dataset, batch_size: int, ignore: int, fill: tuple
 
 
 def copied(image: tf.Tensor, mask: tf.Tensor, count: int, ignore: int) -> Pair:
-    """Repeats a batch of one `count` times; all pixels of the copies have the ignore label."""
+    """Repeats a batch of one example `count` times; all pixels of the copies have the ignore label."""
     copies = tf.fill(tf.concat([[count - 1], tf.shape(mask)[1:]], 0), ignore)
     return tf.repeat(image, count, axis=0), tf.concat([mask, copies], axis=0)

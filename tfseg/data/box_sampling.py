@@ -1,6 +1,6 @@
 """Training on boxes instead of whole images: the two stages of DeconvNet (Noh, Hong & Han 2015, section 4).
 
-Class masks do not separate touching objects of one class. An object is therefore a connected component of the mask,
+Semantic masks do not separate touching objects of one class. An object is therefore a connected component of the mask,
 unless a box file gives the objects. All boxes are computed once, from all masks of the split, and depend on the files
 alone. Each box is then a separate example.
 """
@@ -25,7 +25,7 @@ from tfseg.spec.declare import ByType, Location, spec
 
 Side = Annotated[int, Field(ge=1)]
 BoxClasses = tuple[np.ndarray, np.ndarray]
-"""Boxes, int64 `[boxes, 4]`, and the class that each of them keeps, int64 `[boxes]`."""
+"""Boxes, int64 `[boxes, 4]`, and the class to keep in the mask of each box (`ALL`: every class), int64 `[boxes]`."""
 
 _NO_BOXES: BoxClasses = (np.zeros((0, 4), np.int64), np.zeros(0, np.int64))
 
@@ -66,7 +66,7 @@ class ObjectBoxes(BoxSpec):
     context: Annotated[float, Field(ge=1, le=4)] = 1.2
     """Ratio of the height and width of the example to those of the tight box."""
     min_pixels: Annotated[int, Field(ge=1)] = 100
-    """Minimum number of pixels of an object; smaller components are discarded. Without a file."""
+    """Minimum number of pixels of an object; smaller components are discarded. Has no effect with a `file`."""
     size: Side | tuple[Side, Side] = 250
     """Size of the resized boxes, before augmentation and crop: side of a square, or height and width."""
 
@@ -96,9 +96,9 @@ class ProposalBoxes(BoxSpec):
     min_pixels: Annotated[int, Field(ge=1)] = 100
     """Minimum number of pixels of an object; smaller connected components are discarded."""
     jitter: Annotated[float, Field(gt=0, lt=0.5)] = 0.25
-    """Maximum shift of each side, as a fraction of the height or width of the object. Without a file."""
+    """Maximum shift of each side, as a fraction of the height or width of the object. Has no effect with a `file`."""
     per_object: Annotated[int, Field(ge=1)] = 10
-    """Number of random boxes per object, before selection by `overlap`. Without a file."""
+    """Number of random boxes per object, before selection by `overlap`. Has no effect with a `file`."""
     size: Side | tuple[Side, Side] = 250
     """Size of the resized boxes, before augmentation and crop: side of a square, or height and width."""
 
@@ -136,7 +136,7 @@ def boxed(sampling: BoxSpec, whole: Examples, labels: Labels, known: frozenset[s
         sampling: Box sampling.
         whole: Examples of whole images.
         labels: Labels.
-        known: Names of the examples of all splits, which may be in a box file.
+        known: Names of the examples of all splits. A box file with any other name is invalid.
 
     Raises:
         DataError: If a mask or the box file is invalid, or there is no box.
@@ -157,7 +157,7 @@ def boxed(sampling: BoxSpec, whole: Examples, labels: Labels, known: frozenset[s
         source = "an object that is large enough" if sampling.file is None else f"a suitable box in {sampling.file}"
         raise DataError(
             f"data.boxes: no image of the split {whole.listing.split} has {source}. Received: type={sampling.type}. "
-            "Change its fields, or set data.boxes to null for whole images."
+            "Change the fields of data.boxes, or set data.boxes to null for whole images."
         )
     images = np.repeat(np.arange(len(sampled)), [len(boxes) for boxes, _ in sampled])
     size = (sampling.size, sampling.size) if isinstance(sampling.size, int) else sampling.size

@@ -1,4 +1,4 @@
-"""Connected components of a mask, the closest approximation of objects in a class mask."""
+"""Connected components of a mask, the closest approximation of objects in a semantic mask."""
 
 from typing import NamedTuple
 

@@ -3,15 +3,16 @@
 from tfseg.context import Crop, Grid
 
 REMAINDERS = {(0,): "", (1,): " plus one", (0, 1): ", or that plus one"}
-"""Text for allowed sizes with these remainders."""
+"""Text for each tuple of allowed remainders of a size."""
 
 
 def crop_problem(crop: Crop, grid: Grid) -> str | None:
     """Returns the reason why a crop size does not fit the grid of a network, or None.
 
-    A network that pads its images to `multiple * k + remainder` pixels should be trained on crops of such a size, of at
-    least one `multiple`: for other sizes, padding costs time. If `remainder` is None, positions of the feature map are
-    evenly spaced for sizes that are a multiple of the output stride, or a multiple plus one, with padding `same`.
+    A network that pads its images to `multiple * k + remainder` pixels should be trained on crops of such a size, with
+    `k` at least 1; for other sizes, padding costs time. If `remainder` is None, the network does not pad images. With
+    padding `same` in its layers, positions of the feature map are then evenly spaced for sizes that are a multiple of
+    the output stride, or such a multiple plus one.
 
     Example:
 
@@ -30,7 +31,7 @@ def crop_problem(crop: Crop, grid: Grid) -> str | None:
     fitting = {side: _nearest(side, multiple, allowed) for side in invalid}
     nearest = "; ".join(f"{sizes} for {side}" if len(sides) > 1 else sizes for side, sizes in fitting.items())
     received = sides[0] if len(sides) == 1 else list(sides)
-    scales = "" if multiple == grid.output_stride else " and these scales"
+    scales = "" if multiple == grid.output_stride else " and the scales of the model"
     return (
         f"with output stride {grid.output_stride}{scales}, height and width must be a multiple of {multiple}"
         f"{REMAINDERS[allowed]}. Nearest: {nearest}. Received: {received}"

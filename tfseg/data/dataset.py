@@ -34,7 +34,7 @@ class Dataset:
     Args:
         spec: Source, crop, augmentation and batch size.
         labels: Labels.
-        seed: Integer, seed of order and augmentation.
+        seed: Integer, seed of shuffling and augmentation.
     """
 
     def __init__(self, spec: "Data", labels: Labels, seed: int) -> None:
@@ -152,7 +152,10 @@ class Dataset:
         return single.map(lambda image, mask: copied(image, mask, replicas, ignore)).prefetch(AHEAD)
 
     def pixel_counts(self, split: str) -> PixelCounts:
-        """Counts the pixels of each class in all masks of a split; for the training split, in its `boxes` if set."""
+        """Counts the pixels of each class in all masks of a split.
+
+        For the training split, counts those in the training boxes if `boxes` is set.
+        """
         boxed_split = self.spec.boxes is not None and split == self.spec.train_split
         examples = self.training_examples if boxed_split else self.examples(split)
 

@@ -46,9 +46,9 @@ class Ids(MaskSpec):
 
     type: Literal["ids"] = "ids"
     mapping: dict[RawId, RawId] | None = None
-    """Class id per raw id, for masks with other ids, e.g. `{7: 0, 8: 1}`."""
+    """Class id per raw id (pixel value of the file), for masks with other ids than `labels`, e.g. `{7: 0, 8: 1}`."""
     rest: RawId | None = None
-    """Id for raw ids that are not in `mapping`, usually the ignore label. By default they are an error."""
+    """Id for raw ids that are not in `mapping`, usually the ignore label. By default, such ids are an error."""
 
     def __call__(self, labels: Labels) -> Reader:
         """Returns a function that decodes ids."""
@@ -128,7 +128,10 @@ class Colors(MaskSpec):
         return _png(decode)
 
     def codes(self, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the known colors as sorted 24-bit integers, and their ids. Classes override equal ignore colors."""
+        """Returns the known colors as sorted 24-bit integers, and their ids.
+
+        A color of both a class and ignored pixels has the id of the class.
+        """
         colors = [tuple(color) for color in (self.table or labels.palette[: labels.count].tolist())]
         void = [tuple(labels.palette[labels.ignore].tolist())] if labels.ignore < 256 and self.table is None else []
         ids = {_number(color): labels.ignore for color in (*void, *self.ignore)}

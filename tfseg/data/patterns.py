@@ -73,7 +73,7 @@ class Matches:
 
 
 def splits(root: Path, pattern: str) -> set[str]:
-    """Returns the possible values of `{split}`: the entries that match the path component that contains it."""
+    """Returns the values of `{split}` in the names of files or folders that match its component of the pattern."""
     before, _, after = pattern.partition("{split}")
     folder, _, head = before.rpartition("/")
     tail, separator, rest = after.partition("/")

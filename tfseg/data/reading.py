@@ -41,7 +41,7 @@ _CONTROL = {"n": "\n", "t": "\t", "r": "\r"}
 
 
 def read(start: int, stop: int, load: Load, files: Files) -> tf.data.Dataset:
-    """Loads the positions from `start` up to `stop`, in parallel and in order; raises an error at the first problem."""
+    """Loads the examples at positions `start` to `stop - 1`, in parallel and in order; fails at the first problem."""
 
     @tf.autograph.experimental.do_not_convert
     def checked(expected: tf.Tensor, element: tuple[tf.Tensor, Tensors, tf.Tensor]) -> tuple[tf.Tensor, Any]:
@@ -57,7 +57,7 @@ def read(start: int, stop: int, load: Load, files: Files) -> tf.data.Dataset:
 
 
 def survey(count: int, load: Load, files: Files) -> Iterator[tuple[Tensors | None, str]]:
-    """Yields `(tensors, "")` or `(None, problem)` per position up to `count`; `read` stops at the first problem."""
+    """Yields `(tensors, "")` or `(None, problem)` per position; unlike `read`, it continues after a problem."""
     expected = 0
     for position, tensors, problem in _loaded(0, count, load):
         for lost in range(expected, int(position)):
@@ -114,7 +114,7 @@ def _loaded(start: int, stop: int, load: Load) -> tf.data.Dataset:
 
 
 def _end(loaded: tf.data.Dataset, stop: int) -> tf.data.Dataset:
-    """Returns an additional element, which reveals that the last one is missing."""
+    """Returns an additional element at the position `stop`, so that `read` detects that the last example is missing."""
     _, tensors, _ = loaded.element_spec
     blanks = tuple(tf.zeros([side or 0 for side in spec.shape], spec.dtype) for spec in tensors)
     return tf.data.Dataset.from_tensors((tf.constant(stop, tf.int64), blanks, tf.constant("")))

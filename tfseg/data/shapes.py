@@ -27,7 +27,7 @@ DRAW = 1 << 16
 KINDS = 6
 """Number of shapes: disc, square, triangle, ring, cross, bar. Class `c` has the shape `(c - 1) % KINDS`."""
 TEXTURES = 4
-"""Number of textures: plain, stripes, checks, dots."""
+"""Number of textures: plain, stripes, checkerboard, dots."""
 
 _ANGLES = np.arange(TURN) * 2 * np.pi / TURN
 _SINE = np.round(np.sin(_ANGLES) * ONE).astype(np.int32)
@@ -51,7 +51,7 @@ class Shapes(Source):
     test: Annotated[int, Field(ge=1)] = 100
     """Number of scenes of the split `test`."""
     objects: Annotated[int, Field(ge=1, le=64)] = 8
-    """Maximum number of shapes per scene; the minimum is half of it."""
+    """Maximum number of shapes per scene; the minimum is half the maximum, rounded up."""
     channels: Annotated[int, Field(ge=1)] = 3
     """Number of channels of the images."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -84,7 +84,7 @@ class Shapes(Source):
 
 @functools.lru_cache(maxsize=16)
 def _drawing(size: tuple[int, int], classes: int, objects: int, channels: int) -> Any:
-    """Returns `draw` as one graph for all datasets of this kind, so that its many operations are traced once."""
+    """Returns `draw` as one graph for all datasets with these arguments, so that its many ops are traced once."""
     scene = functools.partial(draw, size=size, classes=classes, objects=objects, channels=channels)
     return tf.function(scene, input_signature=[tf.TensorSpec([2], tf.int64)], autograph=False)
 
@@ -111,7 +111,7 @@ def _below(draws: tf.Tensor, limit: int) -> tf.Tensor:
 
 
 def _shapes(seed: tf.Tensor, size: tuple[int, int], classes: int, objects: int) -> dict[str, tf.Tensor]:
-    """Draws class, position, direction, radius and thickness of all shapes, from large to small: the last is on top."""
+    """Samples class, position, angle, radius and thickness of all shapes, from large to small: the last is on top."""
     draws = tf.unstack(_integers(seed, [7, objects]))
     height, width = (side * QUARTER for side in size)
     largest, smallest = min(height, width) * 5 // 16, min(height, width) // 10
@@ -180,7 +180,7 @@ def _surface(
 
 
 def _texture(u: tf.Tensor, v: tf.Tensor, identity: tf.Tensor) -> tf.Tensor:
-    """Returns the texture, -1, 0 or 1, at positions in steps of 4 pixels."""
+    """Returns the texture, -1, 0 or 1, at coordinates in units of 4 pixels."""
     kind = (identity + (identity - 1) // KINDS) % TEXTURES
     pattern = tf.where(tf.equal(kind, 1), u, tf.where(tf.equal(kind, 2), tf.bitwise.bitwise_xor(u, v), u & v))
     return tf.where(tf.equal(kind, 0) | tf.equal(identity, 0), 0, 1 - 2 * (pattern & 1))

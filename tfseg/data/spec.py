@@ -50,7 +50,7 @@ class Data:
     validation_split: str = "val"
     """Split for validation, which selects the best checkpoint."""
     cache: bool = False
-    """Caches the decoded training images in memory."""
+    """Caches the decoded training images and masks in memory."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -97,7 +97,7 @@ class Data:
         return not self.source.NEEDS_ROOT or (self.root is not None and self.root.is_dir())
 
     def split_problems(self) -> Iterator[FieldProblem]:
-        """Yields which of the used splits do not exist, as (path, message), if `root` exists."""
+        """Yields a pair `(path, message)` for each used split that does not exist, if `root` exists."""
         if not self.is_there:
             return
         listings = Listings(self.source, self.root)
@@ -113,7 +113,7 @@ class Data:
 
         Args:
             labels: Labels.
-            seed: Integer, seed of order and augmentation in training.
+            seed: Integer, seed of shuffling and augmentation in training.
 
         Raises:
             TypeError: If `labels` is not `tfseg.Labels`.

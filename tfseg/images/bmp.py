@@ -5,8 +5,8 @@ import tensorflow as tf
 from tfseg.images.byte_strings import digits, part
 
 PIXELS, HEADER, WIDTH, DEPTH, COMPRESSION = 10, 14, 18, 28, 30
-"""Byte offsets of the header fields: offset of the pixels, length of the second header, width (followed by the height,
-which is negative for rows from top to bottom), bits per pixel, and compression."""
+"""Byte offsets of the header fields: offset of the pixels, length of the info header (DIB), width (followed by the
+height, which is negative for rows from top to bottom), bits per pixel, and compression."""
 
 Decoded = tuple[tf.Tensor, tf.Tensor]
 

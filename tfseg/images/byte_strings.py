@@ -1,4 +1,4 @@
-"""Slices of encoded files that may end early."""
+"""Slices of encoded files that may be truncated."""
 
 import tensorflow as tf
 
@@ -6,7 +6,8 @@ import tensorflow as tf
 def part(data: tf.Tensor, start: tf.Tensor | int, count: tf.Tensor | int) -> tf.Tensor:
     """Returns up to `count` bytes from `start`, fewer at the end of the file.
 
-    It never raises: `tf.strings.substr` quotes the whole file in its error, which TensorFlow cannot decode as text.
+    It never raises an error. `tf.strings.substr` would quote the whole file in its error, and TensorFlow cannot decode
+    such a message as text.
     """
     length = tf.strings.length(data)
     start = tf.clip_by_value(start, 0, length)

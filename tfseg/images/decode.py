@@ -17,7 +17,7 @@ JPEG, PNG, NUMPY, BMP, GIF = b"\xff\xd8\xff", png.SIGNATURE, b"\x93NUMPY", b"BM"
 MAGIC = (JPEG, PNG, NUMPY, BMP, GIF)
 """First bytes of the supported formats."""
 DECODER_CHANNELS = (1, 3, 4)
-"""Numbers of channels that TensorFlow's decoders convert to; other images keep their stored channels."""
+"""Numbers of channels to which TensorFlow's decoders convert; for other numbers, images keep their stored channels."""
 LUMA = (19595, 38470, 7471)
 """Luma coefficients of red, green and blue times 2^16: ITU-R BT.601, rounded as in Pillow."""
 UNSUPPORTED = "the image is {}. Expected PNG, JPEG, BMP, GIF or .npy, with any suffix: save it as PNG."
@@ -32,9 +32,10 @@ def decode_image(data: tf.Tensor, channels: int = 3) -> Decoded:
     """Decodes an image file to uint8 `[height, width, channels]`, and a problem: a message, empty if the file is valid.
 
     Supported are JPEG (rotated upright by its EXIF orientation; decoded with the accurate inverse DCT, so that pixels
-    equal those of other decoders), PNG of up to 8 bits (its eXIf is ignored), GIF (first frame), BMP, and `.npy` arrays
-    of uint8 `[height, width]` or `[height, width, channels]` with any number of channels. For 3 channels, a gray
-    channel is repeated; for 1 channel, colors are converted to luma; for 4 channels, BMP and GIF are opaque.
+    equal those of other decoders), PNG of up to 8 bits (its eXIf chunk is ignored), GIF (first frame), BMP, and uint8
+    `.npy` arrays of shape `[height, width]` or `[height, width, channels]` with any number of channels. For 3 channels,
+    a gray channel is repeated; for 1 channel, colors are converted to gray (luma); for 4 channels, the alpha of BMP and
+    GIF is 255.
 
     >>> image, problem = decode_image(tf.io.encode_png(tf.zeros([4, 6, 1], tf.uint8)), channels=3)
     >>> tuple(image.shape)
@@ -72,7 +73,7 @@ def _decode(data: tf.Tensor, channels: int) -> Decoded:
 
 
 def is_supported(data: bytes) -> bool:
-    """Returns whether `decode_image` supports the format of this file."""
+    """Returns whether `decode_image` supports the format of a file with this content."""
     return data.startswith(MAGIC)
 
 
@@ -136,7 +137,7 @@ def _converted(color: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def _array(data: tf.Tensor, channels: int) -> Decoded:
-    """Decodes a `.npy` file: a preamble with the header length, a text header, the values in row or column order."""
+    """Decodes a `.npy` file: a preamble with the header length, a text header, the values in C or Fortran order."""
     first = digits(data, 6, 6)
     long = first[0] > 1  # versions 2 and 3 store the header length in four bytes
     size = tf.reduce_sum(first[2:] * tf.where(long, [1, 1 << 8, 1 << 16, 1 << 24], [1, 1 << 8, 0, 0]))

@@ -17,7 +17,7 @@ def orientation(data: tf.Tensor) -> tf.Tensor:
 
 
 def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Rotates an image upright: orientations 5 to 8 transpose it, and half of all orientations flip each axis."""
+    """Rotates an image upright: orientations 5 to 8 transpose it, and each axis is flipped for four of the eight."""
     return tf.cond(tf.equal(orientation, 1), lambda: image, lambda: _oriented(image, orientation))
 
 
@@ -34,11 +34,11 @@ def _bytes(data: tf.Tensor, offset: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def _exif_block(data: tf.Tensor) -> tf.Tensor:
-    """Walks the application segments of the file; returns the offset of the TIFF header of the EXIF block, or 0."""
+    """Walks the APPn segments of the file; returns the offset of the TIFF header of the EXIF block, or 0."""
     length = tf.strings.length(data)
 
     def is_application(offset: tf.Tensor) -> tf.Tensor:
-        """Returns whether the marker is FFE0 to FFEF, or FFFE: comments may be among the application segments."""
+        """Returns whether the marker is APPn (FFE0 to FFEF) or COM (FFFE): comments may be among APPn segments."""
         marker = tf.cond(offset + 10 < length, lambda: _bytes(data, offset, 2), lambda: tf.constant([0, 0]))
         return tf.equal(marker[0], 0xFF) & (tf.equal(marker[1] // 16, 0xE) | tf.equal(marker[1], 0xFE))
 
@@ -58,7 +58,7 @@ def _exif_block(data: tf.Tensor) -> tf.Tensor:
 
 
 def _tag_value(block: tf.Tensor) -> tf.Tensor:
-    """Returns the orientation in the first directory of a TIFF block; 1 if it is missing or the block is corrupt."""
+    """Returns the orientation in the first directory (IFD) of a TIFF block; 1 if it is missing or invalid."""
     scales = tf.constant([1, 1 << 8, 1 << 16, 1 << 24])
     scales = tf.cond(tf.equal(block[0], ord("I")), lambda: scales, lambda: scales[::-1])
     short = tf.where(scales[:2] > 256, [256, 1], scales[:2])

@@ -11,7 +11,7 @@ from tfseg.atomic import atomic_file
 LARGEST_INDEX = 255
 """Largest id of a palette PNG."""
 LINE = 25
-"""Height of one class in a legend, in pixels."""
+"""Height of one row of a legend, in pixels."""
 
 
 def write_mask(path: Path, ids: np.ndarray, palette: np.ndarray) -> None:
@@ -60,7 +60,7 @@ def blend(
 ) -> np.ndarray:
     """Blends the class colors of a label map over an image.
 
-    Pixels whose class is black, such as background, show the image alone.
+    Pixels whose class has the color black, such as background, show the image alone.
 
     >>> import numpy as np
     >>> palette = np.array([[0, 0, 0], [200, 100, 0]], np.uint8)
