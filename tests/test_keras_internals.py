@@ -44,7 +44,7 @@ def test_calls(model: keras.Model) -> None:
     found = list(calls(model))
     names = [call.operation.name for call in found]
     assert sorted(names) == ["first", "image", "shared", "shared", "sum"]
-    assert (names[0], names[-1]) == ("sum", "image"), "the deepest first"
+    assert (names[0], names[-1]) == ("sum", "image"), "from the outputs to the inputs"
     assert found[0].output_tensors[0] is model.output
     shared = model.get_layer("shared")
     assert len(calls_of(shared)) == 2

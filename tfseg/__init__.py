@@ -1,6 +1,6 @@
 """Declarative semantic segmentation for TensorFlow and Keras 3, from one YAML file per network.
 
-Names are imported on first access (PEP 562), because loading TensorFlow takes seconds and `import tfseg` must not.
+Names are imported on first access (PEP 562), so that `import tfseg` does not load TensorFlow, which takes seconds.
 """
 
 import importlib

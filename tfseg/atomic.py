@@ -27,7 +27,8 @@ def atomic_file(path: Path, final: Callable[[Path], Path] | None = None) -> Iter
 
     Args:
         path: Path of the file to write.
-        final: Function that returns another path for the finished file, from the temporary path. Optional.
+        final: Function of the temporary path that returns the path to replace instead of `path`, for names that depend
+            on the content. Optional.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +42,7 @@ def atomic_file(path: Path, final: Callable[[Path], Path] | None = None) -> Iter
         _sync(partial)
         partial.chmod(0o666 & ~_umask())  # mkstemp creates files with mode 0600
         os.replace(partial, path if final is None else final(partial))
-    except OSError as error:  # has no file name if the disk is full, otherwise the temporary one
+    except OSError as error:  # without a file name if the disk is full, otherwise with the temporary name
         if error.filename in (None, name):
             error.filename, error.filename2 = str(path), None
         raise
@@ -90,10 +91,11 @@ def remove(path: Path) -> None:
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Yields an empty folder next to `path`, which is renamed to `path` when the block ends without an error.
 
-    The writer holds a lock on it, by which `sweep_directories` distinguishes it from a folder of a killed writer.
+    The writer holds a lock on the temporary folder, by which `sweep_directories` distinguishes a folder that is being
+    written from one whose writer was killed.
 
     Raises:
-        FileExistsError: If `path` exists when the block ends. It is not changed.
+        FileExistsError: If `path` exists when the block ends. The existing file or folder is unchanged.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

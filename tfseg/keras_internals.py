@@ -1,8 +1,8 @@
-"""Access to private attributes of Keras, each with its reason.
+"""Access to private attributes of Keras.
 
 "Without `name`" describes the replacement if a later version of Keras removes the attribute `name`.
 
-`tests/test_keras_internals.py` checks each of them on a small network, also with the lowest supported version of Keras.
+`tests/test_keras_internals.py` checks each attribute on a small network, also with the lowest supported Keras version.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,9 @@ import keras
 
 
 def calls(model: keras.Model) -> Iterator[Any]:
-    """Returns all layer calls of a Functional model, deepest first: `operation`, `input_tensors`, `output_tensors`.
+    """Returns all layer calls of a Functional model, from the outputs to the inputs.
+
+    A call has the attributes `operation`, `input_tensors` and `output_tensors`.
 
     A shared layer is called several times, but `layer.output` is the output of one call only. Without
     `_nodes_by_depth`: traverse the graph from `model.outputs` with `producer`.
@@ -21,7 +23,7 @@ def calls(model: keras.Model) -> Iterator[Any]:
 
 
 def producer(tensor: keras.KerasTensor) -> tuple[keras.Operation, Any]:
-    """Returns the layer that computed a symbolic tensor, and the call in which it did.
+    """Returns the layer that computed a symbolic tensor, and the call that returned the tensor.
 
     Keras's `clone_model` and `summary` use the same attribute. Without `_keras_history`: search `calls` of the model
     for the one with `tensor` among its `output_tensors`.
@@ -31,7 +33,7 @@ def producer(tensor: keras.KerasTensor) -> tuple[keras.Operation, Any]:
 
 
 def calls_of(operation: keras.Operation) -> list[Any]:
-    """Returns the calls of a layer in all models, in their order.
+    """Returns the calls of a layer in all models, earliest first.
 
     Without `_inbound_nodes`: filter `calls(model)` by `operation`.
     """
@@ -63,7 +65,9 @@ def layers_within(layer: keras.layers.Layer, *, deep: bool = True) -> Iterator[k
 
 
 class BetweenSumAndUpdate:
-    """Mixin for Keras optimizers, listed before them: `around` decides whether a step, of summed gradients, is applied.
+    """Mixin for Keras optimizers whose `around` decides whether an update step is applied, from the summed gradients.
+
+    In the bases of a subclass, the mixin precedes the Keras optimizer.
 
     `apply` gets the gradients of one replica, and `update_step` one variable at a time, so that neither can skip a
     whole step in all replicas. Without `_distributed_tf_update_step`: sum the gradients in `apply` with

@@ -1,4 +1,4 @@
-"""The spec of a pipeline file. Only this module combines its sections."""
+"""The spec of a pipeline file. Only this module combines the sections."""
 
 import dataclasses
 import os
@@ -48,7 +48,7 @@ class Pipeline:
     inference: Inference = Inference()
     """Inference settings."""
     export: Export = Export()
-    """Formats to export, and their tolerances against the model."""
+    """Artifacts to write besides the SavedModel, and the tolerance of their comparison with the model."""
     plugins: tuple[str, ...] = ()
     """Modules whose `COMPONENTS` add components to the slots. Imported only with `allow_plugins`."""
 
@@ -65,7 +65,9 @@ class Pipeline:
         return self.model.build(self.labels, training=training)
 
     def describe(self) -> Description:
-        """Returns the properties of the network, which is built without weight values, in a second and little memory.
+        """Returns the properties of the network.
+
+        The network is built without weight values, which takes about a second and little memory.
 
         Raises:
             ModelError: If components are incompatible, or if the network does not support a setting of the pipeline.
@@ -108,7 +110,7 @@ class Pipeline:
         yield from prefixed("export", self.export.network_problems(model))
 
     def split_problems(self) -> Iterator[FieldProblem]:
-        """Yields the splits that an existing dataset does not have, as pairs `(path, message)`."""
+        """Yields the configured splits that the dataset lacks, if `data.root` exists, as pairs `(path, message)`."""
         yield from prefixed("data", self.data.split_problems())
 
 
@@ -122,7 +124,8 @@ def load(
         overrides: Strings such as `"model.backbone.output_stride=8"`, applied before validation.
         allow_plugins: Boolean, whether to import the modules under `plugins`. This runs their code, so allow it only
             for trusted files.
-        look: Boolean, whether to check that `data.root`, if it exists, has the splits. A trained network needs none.
+        look: Boolean, whether to check that `data.root`, if it exists, has the configured splits. A trained network can
+            be used and exported without them.
 
     Returns:
         The validated `Pipeline`.
@@ -187,8 +190,8 @@ def retarget(pipeline: Pipeline, output_stride: int) -> Pipeline:
         output_stride: 8, 16 or 32, if the backbone supports it.
 
     Raises:
-        ModelError: If the backbone does not support it, if the decoder is incompatible with it, or if the decoder would
-            use other feature maps.
+        ModelError: If the backbone does not support the output stride, if the decoder is incompatible with it, or if
+            the decoder would use other feature maps.
     """
     model = retargeted(pipeline.model, output_stride)
     changed = dataclasses.replace(pipeline, model=model)

@@ -1,4 +1,4 @@
-"""Redirection of the output that C++ code writes directly to the descriptors of stdout and stderr."""
+"""Redirection of the output that C++ code writes directly to the file descriptors of stdout and stderr."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ STDOUT, STDERR = 1, 2
 
 @contextmanager
 def redirected(descriptors: Sequence[int] = (STDOUT, STDERR)) -> Iterator[BinaryIO]:
-    """Redirects these descriptors to a temporary file inside the block, and yields the file."""
+    """Redirects the given file descriptors to a temporary file inside the block, and yields the file."""
     with ExitStack() as stack:
         sink = stack.enter_context(TemporaryFile())
         for descriptor in descriptors:

@@ -65,5 +65,6 @@ def _reject_old_names(cls: Any, renamed: dict[str, str]) -> None:
             )
         construct(self, *args, **options)
 
-    __init__.__signature__ = inspect.signature(construct)  # type: ignore[attr-defined]  # Keras reads it, unwrapped
+    # `Operation.__new__` of Keras uses `inspect.getfullargspec`, which does not follow `__wrapped__`.
+    __init__.__signature__ = inspect.signature(construct)  # type: ignore[attr-defined]
     cls.__init__ = __init__

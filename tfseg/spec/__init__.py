@@ -1,4 +1,7 @@
-"""Reading, validation and printing of pipeline files, and their JSON Schema. Independent of segmentation."""
+"""Reading, validation and printing of pipeline files, and their JSON Schema.
+
+Independent of segmentation, except for the names in `habits` and `renamed`.
+"""
 
 from tfseg.spec.declare import BY_TYPE, ByType, Location, spec
 from tfseg.spec.plugins import plugged, widen

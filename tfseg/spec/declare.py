@@ -78,10 +78,10 @@ def members(annotation: Any) -> tuple[type, ...]:
     return () if annotation is type(None) else (annotation,)
 
 
-@functools.cache  # values are equal only if their classes are identical
+@functools.cache  # always the same class, because specs of different classes are never equal
 def completed(member: type, contract: type | None) -> type:
-    """Returns `member` with the missing optional attributes inherited from `contract`; `member` itself if it is a
-    subclass of it.
+    """Returns `member` with the missing optional attributes inherited from `contract`; a subclass of `contract` is
+    returned unchanged.
 
     Raises:
         TypeError: If `member` lacks an attribute that every spec of the slot requires.
@@ -97,7 +97,7 @@ def completed(member: type, contract: type | None) -> type:
 
 
 class Slot:
-    """Annotation of a field that accepts one of several components, to which plugins can add."""
+    """Mark, in `Annotated`, of a field that accepts one of several components. Plugins can add components."""
 
     WANTED: ClassVar[str] = "components"
     """Plural noun for its components, for error messages."""
@@ -111,15 +111,15 @@ class Slot:
         raise NotImplementedError
 
     def takes(self, member: Any) -> bool:
-        """Returns whether `member` is a component of this kind."""
+        """Returns whether `member` is of the kind that the slot accepts: for `ByType`, a class with a `type`."""
         return True
 
     def refusal(self, member: type) -> str | None:
-        """Returns the reason why a component of this kind cannot be used, or None."""
+        """Returns the reason why a component of the right kind cannot be used, or None."""
         return None
 
     def opened(self, annotation: Any, added: tuple[type, ...]) -> tuple[Any, "Slot"]:
-        """Returns the annotation, without the mark, and the mark, extended by the components `added`.
+        """Returns the annotation (without the mark) and the mark, both extended by the components `added`.
 
         Raises:
             TypeError: If the name of a component is taken, or the component lacks an attribute that the slot requires.
@@ -141,8 +141,8 @@ class ByType(Slot):
 
     Args:
         default: String, the type of a mapping without the key `type`, or None if the key is required.
-        contract: Base class of the specs of the slot, or None. A spec must have the attributes listed in its
-            `ASKED`, and inherits the others.
+        contract: Base class of the specs of the slot, or None. A spec must have the attributes listed in
+            `contract.ASKED`, and inherits the others.
     """
 
     def __init__(self, default: str | None = None, contract: type | None = None) -> None:
@@ -206,7 +206,7 @@ def _located(value: Any) -> Any:
     folder = getattr(value, "folder", None)
     if folder is None or path.is_absolute():
         return path
-    while path.parts[:1] == ("..",):  # exact, because the reader's folders hold no symbolic links
+    while path.parts[:1] == ("..",):  # exact, because `read` has resolved the symbolic links in `folder`
         folder, path = folder.parent, Path(*path.parts[1:])
     return folder / path
 

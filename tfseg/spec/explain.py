@@ -45,7 +45,7 @@ class Explainer:
             yield from self.into(schema, path, key, [(loc[1:], found) for loc, found in group])
 
     def into(self, schema: Schema, path: Path, key: Key, findings: list[Finding]) -> Iterator[Problem]:
-        """Yields the problems below `key`, the first element of their locations: a field, an index or a tag."""
+        """Yields the problems below `key`: a field, an index or a tag, relative to which `findings` are located."""
         core = self.schemas.core(schema)
         if core["type"] == "tagged-union":
             yield from self.explain(core["choices"][key], path, findings)
@@ -85,7 +85,7 @@ class Explainer:
         return unknown(key, fields, elsewhere) + self.choice(value)
 
     def union(self, schema: Schema, path: Path, findings: Sequence[Finding]) -> Iterator[Problem]:
-        """Yields the problems of the branch of the same kind as the value; if there is none, one for all branches."""
+        """Yields the problems of the branch of the value's kind; if there is none, one problem for all branches."""
         branches = [list(group) for _, group in groupby(findings, key=lambda finding: finding[0][:1])]
         choices = self.schemas.choices(self.schemas.core(schema))
         if len(branches) == len(choices):

@@ -22,7 +22,7 @@ _ITEMS = {"int": "integer", "float": "number", "str": "string", "bool": "boolean
 
 
 class Schemas:
-    """Access to a core schema that resolves references and removes wrappers."""
+    """A core schema of pydantic, read with its references resolved and its wrappers removed."""
 
     def __init__(self, root: Schema) -> None:
         self.root = root

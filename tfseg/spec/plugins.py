@@ -112,7 +112,7 @@ def components(type_: Any, table: Any, source: str) -> Components:
     """Checks a table of components against the slots of a spec type and returns it with tuples.
 
     Raises:
-        SpecError: If it is not a mapping, or has a component that the slot does not accept.
+        SpecError: If the table is not a mapping, or has a component that the slot does not accept.
     """
     if not isinstance(table, Mapping):
         raise _plugin_error(f"{source} has no table of components; expected COMPONENTS = {{slot: [Spec, …]}}")
@@ -126,7 +126,7 @@ def components(type_: Any, table: Any, source: str) -> Components:
             if (reason := kind.refusal(member)) is not None:
                 raise _plugin_error(f'{source}, slot "{name}": {member.__qualname__} {reason}')
             word = kind.word(member) if name in known else ""
-            if (new := former_choice(name, word)) is not None:  # it would be converted in the file of a run
+            if (new := former_choice(name, word)) is not None:  # the pipeline file of a run would be converted
                 why = f'has the type "{word}", a former name of "{new}"; choose another type'
                 raise _plugin_error(f'{source}, slot "{name}": {member.__qualname__} {why}')
     return {str(name): tuple(found) for name, found in table.items()}

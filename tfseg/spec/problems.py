@@ -23,7 +23,7 @@ class Problem:
 
     def __str__(self) -> str:
         line = ": ".join(part for part in (self.where, self.path, self.message) if part)
-        return line.encode("utf-8", "backslashreplace").decode("utf-8")  # file names can contain unprintable characters
+        return line.encode("utf-8", "backslashreplace").decode("utf-8")  # file names need not be UTF-8
 
 
 FieldProblem = tuple[tuple[str | int, ...], str]
@@ -31,13 +31,13 @@ FieldProblem = tuple[tuple[str | int, ...], str]
 
 
 def prefixed(key: str | tuple[str | int, ...], problems: Iterable[FieldProblem]) -> Iterator[FieldProblem]:
-    """Yields the problems of a section with `key`, that of the section, before their paths."""
+    """Yields the problems of a section, each with the section's `key` prepended to its path."""
     keys = (key,) if isinstance(key, str) else key
     return (((*keys, *path), message) for path, message in problems)
 
 
 def component_problems(part: Any, *about: Any) -> Iterator[FieldProblem]:
-    """Yields the `problems` of a component. Exceptions and invalid results, as of plugins, are problems too."""
+    """Yields the `problems` of a component. Exceptions and invalid results, as from a plugin, are problems too."""
     try:
         found = list(part.problems(*about))
     except Exception as error:  # noqa: BLE001 - code of a plugin

@@ -24,7 +24,7 @@ class RenamedKey:
         old: Dotted path of the key; `*` matches any index.
         new: Dotted path of the key that replaces it, with the same number of `*`.
         types: Values of `type` of the components that had the key (of `layer`, for a node of a graph), with None for a
-            component without it; empty: any.
+            component without a `type`; empty: any.
         default: Default of the new key. An equal value is omitted.
         advice: Dotted path to recommend for new files instead of `new`.
     """
@@ -36,7 +36,7 @@ class RenamedKey:
     advice: str = ""
 
     def at(self, path: Sequence[Key], kind: Any) -> bool:
-        """Returns whether this is the key at `path` in a component of that `type`."""
+        """Returns whether this is the key at `path` in a component whose `type` is `kind`."""
         return _matches(parts(self.old), path) and (not self.types or kind in self.types)
 
     def message(self, path: Sequence[Key]) -> str:
@@ -117,7 +117,7 @@ def renamed_key(path: Sequence[Key], data: Any) -> str | None:
 
 
 def former_choice(field: str, word: str) -> str | None:
-    """Returns the new name of `word` if it was a choice of the slots `field`; None otherwise."""
+    """Returns the new name of `word` if it was a choice of the slots named `field`; None otherwise."""
     slots = ((each, [key for key in parts(each.slot) if key != ANY][-1]) for each in CHOICES)
     return next((each.new for each, name in slots if (name, each.old) == (field, word)), None)
 

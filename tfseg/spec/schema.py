@@ -59,7 +59,7 @@ def _described(definition: dict[str, Any]) -> dict[str, Any]:
 
 
 def _partial(schema: Any) -> Any:
-    """Returns a schema without required keys, except in lists, which are complete because they replace."""
+    """Returns a schema without required keys, except in lists: lists are not merged, so their items are complete."""
     if isinstance(schema, list):
         return [_partial(item) for item in schema]
     if not isinstance(schema, dict):

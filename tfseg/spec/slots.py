@@ -40,7 +40,7 @@ def _marked(type_: Any) -> Iterator[tuple[str, Any, Slot]]:
 
 
 def described(type_: Any) -> dict[str, dict[str, str]]:
-    """Returns the slots of a spec and of all specs in it, with the types that each takes and a sentence about each."""
+    """Returns the slots of a spec and of all specs in it: for each slot, its types, with one sentence per type."""
     kinds = marks(type_)
     return {
         slot: {kinds[slot].word(choice): first_sentence(inspect.getdoc(choice) or "") for choice in choices}
@@ -48,9 +48,11 @@ def described(type_: Any) -> dict[str, dict[str, str]]:
     }
 
 
-@functools.lru_cache(maxsize=64)  # values are equal only if their classes are identical
+@functools.lru_cache(maxsize=64)  # always the same class, because specs of different classes are never equal
 def widened(type_: Any, components: More) -> Any:
-    """Returns the spec `type_` with its slots, and those of all specs in it, extended; `type_` if it has none of them.
+    """Returns the spec `type_` with its slots, and those of all specs in it, extended by `components`.
+
+    Returns `type_` itself if it has no slot to extend.
 
     Raises:
         TypeError: If two specs of a slot have the same `type`, or a spec lacks an attribute that the slot requires.

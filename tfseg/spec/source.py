@@ -16,7 +16,7 @@ from tfseg.spec.yaml12 import DEPTH, compose
 
 INCLUDE = "include"
 INCLUDABLE = (".yaml", ".yml")
-"""Suffixes of files that can be included. Messages must not quote the content of other files."""
+"""Suffixes of files that can be included. Other files are not opened, so that no message can quote their content."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,20 @@ class Document:
         return tuple(dict.fromkeys(map(str, origins)))
 
     def problem(self, path: Sequence[Key], message: str, within: Sequence[Key] | None = None) -> Problem:
-        """Returns a problem at `path`. It lists the overrides at or below `within`, as they may be the cause."""
+        """Returns a problem at `path`. The message lists overrides at or below `within`, as they may be the cause."""
         where = self.where(path)
         others = [] if within is None else [override for override in self.overrides(within) if override != where]
         return Problem(where, dotted(path), message + (f" (with {' and '.join(others)})" if others else ""))
 
 
 def read(path: str | Path, overrides: Iterable[str] = (), earlier: Callable[[Path], bool] | None = None) -> Document:
-    """Reads a pipeline file, the files that it includes, and overrides such as `model.backbone.width=0.5`.
+    """Reads a pipeline file, the files that it includes, and overrides such as `model.backbone.output_stride=8`.
 
     Args:
         path: Path of the file.
         overrides: Strings `key=value`, applied in their order.
-        earlier: Function that returns whether a file may be of an earlier version; renamed keys in it are converted.
+        earlier: Function that returns whether a file may come from an earlier version of tfseg; renamed keys in such a
+            file are converted.
 
     Raises:
         SpecError: If a file is missing or is not YAML. Other problems are stored in `Document.problems`.
@@ -100,7 +101,10 @@ class _Files:
     earlier: Callable[[Path], bool]
 
     def parsed(self, path: Path, named_at: Origin | None = None) -> Node:
-        """Parses a file to a tree, a mapping. `named_at` is the origin of the `include` that lists the file."""
+        """Parses a file to a tree whose root is a mapping.
+
+        `named_at` is the origin of the `include` that lists the file.
+        """
         problems = self.problems
         text = _decoded(path, problems, named_at)
         folder = path.resolve().parent

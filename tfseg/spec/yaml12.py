@@ -1,4 +1,4 @@
-"""Parser from YAML 1.2 text to a tree of nodes: the core schema's scalars on PyYAML's scanner and parser.
+"""Parser from YAML 1.2 text to a tree of nodes: PyYAML's parser, with the scalars of the core schema.
 
 Supported, besides mappings, lists and scalars: comments, anchors and aliases (an alias is a copy), one document. Not
 supported: tags, merge keys (`<<`, only in YAML 1.1; use `include`), duplicate keys, and keys other than strings and
@@ -36,7 +36,7 @@ _UNPRINTABLE = re.compile("[\0\ud800-\udfff]")
 def compose(
     text: str, at: Callable[[int], Origin], folder: Path, path: tuple[Key, ...], problems: list[Problem]
 ) -> Node:
-    """Parses `text` to a tree. Problems that leave it readable are added to `problems`.
+    """Parses `text` to a tree. Problems that leave the text readable are added to `problems`.
 
     Args:
         text: String, a YAML document.
