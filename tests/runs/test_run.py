@@ -328,7 +328,7 @@ def test_classes_in_another_order(run: tfseg.Run, pipeline: Pipeline, tmp_path: 
             "pipeline, in the same order."
         )
     assert error_of(import_weights, other, run.best, tmp_path / "imported") == (
-        f"{run.best}: {problem}, as in the pipeline. Use the labels of the weights there, in order."
+        f"{run.best}: {problem}, as in the pipeline. Use the labels of the weights in the pipeline, in the same order."
     )
     twice = replace(other, inference=Inference(ensemble=Ensemble(network=run.folder)))
     assert error_of(tfseg.fit, twice, tmp_path / "twice", verbose=False) == (

@@ -160,7 +160,7 @@ def test_files_of_a_nonfinite_step(tmp_path: Path) -> None:
     assert str(caught.value).splitlines()[:3] == [
         "training stopped: the loss or its gradient is not finite at epoch 1, step 7 to epoch 2, step 1 of 8",
         "  files: 0-6, 0-7, 1-0",
-        "  first layer: none; the images are not finite",
+        "  first nonfinite layer: none; the images are not finite",
     ]
 
 

@@ -319,7 +319,7 @@ def test_nonfinite_loss_stops_the_training(tmp_path):
     assert str(caught.value) == (
         "training stopped: the loss or its gradient is not finite at epoch 1, step 2 of 2\n"
         "  files: 0-1-a.png, 0-1-b.png\n"
-        "  first layer: score (Conv2D)\n"
+        "  first nonfinite layer: score (Conv2D)\n"
         "  learning rate now: 6.94e+29\n"
         "The step was not applied, and no checkpoint contains it. Try a smaller training.optimizer.learning_rate, a "
         "warm-up (training.schedule.warmup), or training.precision: float32 or mixed_bfloat16"
@@ -337,7 +337,7 @@ def test_nonfinite_images_stop_the_training(tmp_path, precision):
     lines = str(caught.value).splitlines()
     assert lines[0] == "training stopped: the loss or its gradient is not finite at epoch 1, step 2 of 2"
     assert lines[1] == "  files: 0-1-a.png, 0-1-b.png"
-    assert lines[2] == "  first layer: none; the images are not finite"
+    assert lines[2] == "  first nonfinite layer: none; the images are not finite"
     assert not (tmp_path / "last.keras").exists()
 
 
@@ -365,7 +365,7 @@ def test_nonfinite_loss_without_file_names_and_batches(tmp_path):
             validation_data=toy.batches(*VALIDATION, 4),
             callbacks=training.callbacks(tmp_path, toy.LABELS, steps_per_epoch=2),
         )
-    assert "\n  files: unknown\n  first layer: unknown\n" in str(caught.value)
+    assert "\n  files: unknown\n  first nonfinite layer: unknown\n" in str(caught.value)
 
 
 def test_nonfinite_statistics_are_never_saved(tmp_path):

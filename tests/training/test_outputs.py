@@ -148,7 +148,7 @@ def test_nonfinite_loss_stops_the_training(tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
         train(tmp_path, Training(epochs=2, optimizer=Sgd(learning_rate=1e30), schedule="constant"))
     assert "not finite at epoch 1, step 2 of 2\n" in str(caught.value)
-    assert "first layer: none" not in str(caught.value)
+    assert "first nonfinite layer: none" not in str(caught.value)
     assert not list(tmp_path.glob("*.keras"))
 
 

@@ -28,7 +28,7 @@ class Run:
 
     Args:
         folder: Path of the run directory.
-        allow_plugins: Boolean, whether to import the modules that its pipeline lists under `plugins`.
+        allow_plugins: Boolean, whether to import the modules that the run's pipeline lists under `plugins`.
 
     Raises:
         RunError: If the folder does not exist or contains no pipeline.
@@ -117,7 +117,7 @@ def run_of(path: Path, *, allow_plugins: bool = False) -> Run | None:
 
 
 def pipeline_of(path: Path) -> tuple[Path | None, Path]:
-    """Returns a run directory and its pipeline file if `path` is one of them, else None and `path`."""
+    """Returns a run directory and its pipeline file if `path` is one of the two, else None and `path`."""
     folder = path if path.is_dir() else path.parent
     is_run = path in (folder, folder / PIPELINE) and (folder / PIPELINE).is_file() and (folder / LABELS).is_file()
     return (folder, folder / PIPELINE) if is_run else (None, path)

@@ -49,9 +49,10 @@ def evaluate(
         verbose: Boolean, whether to show a progress bar.
 
     Returns:
-        A dict, the contents of `metrics-<split>.json`: `miou`, `pixel_accuracy`, `mean_accuracy`,
-        `frequency_weighted_iou`, `per_class` (None for a class that occurs neither in the labels nor in the
-        predictions) and `boundary`: `iou` and `per_class` of `tfseg.metrics.BoundaryIoU`, and `trimap_miou` by radius.
+        A dict, the contents of `metrics-<split>.json`: among others `miou`, `pixel_accuracy`, `mean_accuracy`,
+        `frequency_weighted_iou`, `per_class` (IoU by class name; None for a class that occurs neither in the labels nor
+        in the predictions) and `boundary`: `iou` and `per_class` of `tfseg.metrics.BoundaryIoU`, and `trimap_miou` by
+        radius.
     """
     run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
     evaluated = pipeline or _pipeline_of(run, source)

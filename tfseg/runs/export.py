@@ -45,7 +45,7 @@ def export(
         source: Path of the run directory, or a `Run`.
         output: Base folder of the exported models.
         overrides: List of overrides of the run's pipeline, for example `["export.tolerance=1e-3"]`.
-        images: Files, folders or patterns of images to compare on, instead of validation images.
+        images: Image files, folders or glob patterns: images to compare the outputs on, instead of validation images.
         allow_plugins: Boolean, whether to import the plugins that the run's pipeline lists.
 
     Returns:

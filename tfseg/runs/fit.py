@@ -45,7 +45,7 @@ def fit(
     Args:
         pipeline: Pipeline, as returned by `tfseg.load`.
         run_dir: Path of the run directory to write.
-        resume: Boolean, whether to resume an unfinished run from the end of its last epoch.
+        resume: Boolean, whether to resume an unfinished run after its last completed epoch.
         overwrite: Boolean, whether to delete an earlier run in `run_dir`.
         callbacks: List of additional `keras.callbacks.Callback` instances. They are called after those that save
             checkpoints.

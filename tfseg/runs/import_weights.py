@@ -28,9 +28,9 @@ def import_weights(
 
     Args:
         pipeline: Pipeline, as returned by `tfseg.load`.
-        weights: Path of an `.npz` of named arrays, a `.tflite` or `.keras` file, or a TensorFlow checkpoint. Names of
-            weights are those of TF-slim (DeepLab's authors), of Model Garden, or of the network itself, which for
-            backbones of `keras.applications` are the names given there.
+        weights: Path of an `.npz` of named arrays, a `.tflite` or `.keras` file, or a TensorFlow checkpoint. The
+            weights are named as in TF-slim (by DeepLab's authors), in Model Garden, or in the network itself, whose
+            backbones from `keras.applications` keep the names of Keras.
         run_dir: Path of the run directory to write.
         overwrite: Boolean, whether to delete an earlier run in `run_dir`.
 
@@ -44,7 +44,10 @@ def import_weights(
     folder = Path(run_dir)
     with lock_run(folder, pipeline, resume=False, overwrite=overwrite) as lock:
         if (problem := names_problem(labels_of(Path(weights)), pipeline.labels)) is not None:
-            raise RunError(f"{weights}: {problem}, as in the pipeline. Use the labels of the weights there, in order.")
+            raise RunError(
+                f"{weights}: {problem}, as in the pipeline. Use the labels of the weights in the pipeline, in the same "
+                "order."
+            )
         arrays = read_arrays(Path(weights))
         model = pipeline.build()
         if problems := formatted(pipeline.deployment_problems(model)):

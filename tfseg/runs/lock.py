@@ -18,7 +18,7 @@ from tfseg.training.files import BEST, HISTORY, LAST, LOGS, STATE, states
 
 LOCK = ".lock"
 MARK = "run\n"
-"""Content of the lock file after a run has started to write to the folder. All `PARTS` in it then belong to a run."""
+"""Content of the lock file after a run has started to write to the folder. All `PARTS` there then belong to a run."""
 FINISHED = Path(STATE) / "finished"
 PARTS = (STATE, LOGS, METRICS.format(split="*"), TUNED, RECORD, HISTORY, LAST, BEST, LABELS, PIPELINE)
 """Files and folders that `fit`, `evaluate` and `tune-crf` write. `--overwrite` deletes these only.
@@ -93,7 +93,7 @@ def lock_run(folder: Path, pipeline: Pipeline, *, resume: bool, overwrite: bool)
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Locks the lock file and yields whether it is new. The system releases the lock when the process ends."""
+    """Locks the lock file and yields whether it is new. If the process is killed, the system releases the lock."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / LOCK).is_symlink():  # never followed: the target may be a file of the user
@@ -133,7 +133,7 @@ def _check_resumable(folder: Path, pipeline: Pipeline) -> None:
 def _check_free(folder: Path, overwrite: bool) -> None:
     """Checks that a new run may be written to `folder`. A run without a completed epoch may be started again.
 
-    Files of the user with the name of a part are safe: a folder that is not empty is written only if a run was begun
+    Files of the user with a name in `PARTS` are safe: a folder that is not empty is written to only if a run was begun
     there, or if it contains both of the files that identify a run directory.
     """
     content = (folder / LOCK).read_text(encoding="utf-8", errors="replace")

@@ -11,7 +11,7 @@ Source = str | os.PathLike[str] | Run
 
 
 def predictor_of(path: Path, settings: Inference, seed: int, *, allow_plugins: bool = False) -> Predictor:
-    """Returns the predictor of the network at `path`; plugins may also be needed for an ensemble's second network."""
+    """Returns the predictor of the network at `path`. `allow_plugins` applies to an ensemble's second network."""
     return settings.open(path, seed, partner(settings.ensemble, allow_plugins) if settings.ensemble else None)
 
 

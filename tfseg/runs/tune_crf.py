@@ -1,4 +1,4 @@
-"""Search of CRF parameters for a trained network, on held-out images."""
+"""Search for the CRF parameters of a trained network, on held-out images."""
 
 import json
 import os
@@ -27,8 +27,8 @@ from tfseg.runs.predictors import predictor_of
 from tfseg.spec.show import dump
 
 NEGLIGIBLE = 0.01
-"""Default of `prune` during the search: labels below this probability at all pixels of an image are left out there,
-but not in the reported metrics."""
+"""Default of `prune` during the search: classes below this probability at all pixels of an image are left out of
+the CRF. This default does not affect the metrics `before` and `after`."""
 
 Log = Callable[[str], None]
 
@@ -44,7 +44,7 @@ def tune_crf(
     allow_plugins: bool = False,
     log: Log = lambda line: None,
 ) -> dict[str, Any]:
-    """Searches the parameters of the CRF that maximizes the mIoU of a run's best network.
+    """Searches for the CRF parameters that maximize the mIoU of a run's best network.
 
     The number of iterations, the normalization and pruning are those of the run's `inference.crf`, if there is one.
     Otherwise they are 10, `after`, as in DeepLab's code, and no pruning.
@@ -53,7 +53,7 @@ def tune_crf(
         run_dir: Run directory.
         split: Name of the split to search on. Defaults to the validation split.
         images: Integer, number of images to use, evenly spaced over the split.
-        ranges: Dict of parameter names to `(first, last, step)`. Defaults to DeepLab's ranges
+        ranges: Dict from parameter names to `(first, last, step)`. Defaults to DeepLab's ranges
             (`tfseg.inference.crf_search.DEEPLAB`).
         output: Path of the pipeline file to write, the run's pipeline with the best `inference.crf`. The returned
             report is saved beside it, as `.json`. Defaults to `crf.yaml` in the run directory.
@@ -113,7 +113,7 @@ class _Predictions:
 
     Args:
         folder: Path of an empty folder. Its files take `2 classes + channels + 4` bytes per pixel.
-        labels: Labels, the classes.
+        labels: Class names and ignore label.
     """
 
     def __init__(self, folder: Path, labels: Labels) -> None:

@@ -13,11 +13,11 @@ from tfseg.training.freezing import flat_layers
 
 
 def estimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> int:
-    """Sets the moving statistics of trainable batch normalization layers to their plain average over `batches`.
+    """Sets the moving statistics of trainable batch normalization layers to the average batch statistics of `batches`.
 
-    Moving averages mix statistics of earlier weights; these statistics are computed with the final weights. The network
-    is called in training mode. With the mean and the variance of the `m` values of a channel in a batch, the moving
-    mean becomes the average of the means, and the moving variance the average of `m / (m - 1) * variance`.
+    Moving averages include statistics of earlier weights; the new statistics are computed with the final weights. The
+    network is called in training mode. The moving mean becomes the average of the batch means, and the moving variance
+    the average of `m / (m - 1) * variance`, with the `variance` of the `m` values of a channel in a batch.
 
     Args:
         model: Network from images to logits. Frozen batch normalization layers are not changed.
@@ -27,7 +27,7 @@ def estimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> int:
         The number of layers with new statistics.
 
     Raises:
-        RunError: If there are such layers and no batches.
+        RunError: If there are trainable batch normalization layers but no batches.
 
     Reference:
         Ioffe and Szegedy, Batch Normalization (2015), algorithm 2; Noh, Hong and Han, Learning Deconvolution Network
@@ -76,9 +76,9 @@ class Sums:
 
 @contextmanager
 def recording(layers: list[keras.layers.Layer], sums: list[Sums]) -> Iterator[None]:
-    """Context in which each layer adds its inputs to its sums. Moving statistics are restored at the end.
+    """Context that adds the statistics of each layer's inputs to `sums`, and restores the moving statistics at its end.
 
-    `call` of the layers is wrapped, because the inputs of nested layers are not tensors of the network.
+    The method `call` of each layer is wrapped, because the inputs of nested layers are not tensors of the network.
     """
     statistics = [(layer.moving_mean.numpy(), layer.moving_variance.numpy()) for layer in layers]
     for layer, layer_sums in zip(layers, sums, strict=True):

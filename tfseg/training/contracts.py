@@ -63,15 +63,15 @@ class Objective:
 
         Args:
             labels: Class names and ignore label.
-            counts: Function that counts the classes of the training split. Only called by losses with class weights
-                computed from class frequencies.
+            counts: Function that counts the pixels per class in the training split. Only called by losses with class
+                weights computed from class frequencies.
             resolution: Resolution at which to compare an output with labels of another size. None if sizes are equal.
             positions: Positions of such an output in the image. None: corner-aligned.
         """
         raise NotImplementedError
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields problems with the classes as pairs `(path, message)`."""
+        """Yields problems with settings that do not fit the classes, as pairs `(path, message)`."""
         yield from ()
 
 
@@ -83,7 +83,7 @@ class OptimizerSpec:
     scales: bool = False
     """Boolean, whether the optimizer supports loss scaling, which float16 requires."""
     lr_multipliers: Mapping[str, float] = MappingProxyType({})
-    """Learning rate multipliers by regular expressions that are searched for in variable paths."""
+    """Learning rate multipliers by regular expression, searched for in variable paths."""
 
     learning_rate: float
     """Initial learning rate of the schedule."""

@@ -52,7 +52,7 @@ class Duration:
 
 
 class End(keras.callbacks.Callback):
-    """Callback that stops `fit` after the last batch, possibly within an epoch, which ends as any other.
+    """Callback that stops `fit` after the last batch. An incomplete last epoch also ends with validation and callbacks.
 
     Args:
         length: Duration of the training.
@@ -69,6 +69,6 @@ class End(keras.callbacks.Callback):
         self._before = epoch * self.length.batches_per_epoch
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Sets `stop_training`, which Keras reads after the batch. The end of a batch may be reported later."""
+        """Sets `stop_training`, which Keras reads after the batch, even before an asynchronous `on_train_batch_end`."""
         if self._before + batch + 1 == self.length.batches:
             self.model.stop_training = True

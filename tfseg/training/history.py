@@ -39,7 +39,7 @@ class History(keras.callbacks.Callback):
         rate = float(self.model.optimizer.learning_rate)
         self.rows.append({"epoch": epoch + 1, "seconds": seconds, "learning_rate": rate, **metrics})
         table = io.StringIO()
-        names = dict.fromkeys(name for row in self.rows for name in row)  # epochs without validation have fewer
+        names = dict.fromkeys(name for row in self.rows for name in row)  # rows without validation have fewer keys
         writer = csv.DictWriter(table, fieldnames=list(names), restval="")
         writer.writeheader()
         writer.writerows(self.rows)

@@ -1,4 +1,4 @@
-"""Keras optimizers with learning rate multipliers that never apply a nonfinite gradient."""
+"""Keras optimizers that have learning rate multipliers and never apply nonfinite gradients."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from tfseg.serialization import serializable
 NO_WEIGHT_DECAY = ("bias$", "gamma$", "beta$")
 """Variables without weight decay: biases, and gamma and beta of normalization layers."""
 LOWEST_SCALE = 1.0
-"""Loss scale below which the loss itself is nonfinite, so that halving the scale further is useless."""
+"""Lowest useful loss scale. Gradients that are nonfinite even at this scale are not overflows caused by scaling."""
 
 
 class LrMultipliers(BetweenSumAndUpdate):
@@ -21,11 +21,11 @@ class LrMultipliers(BetweenSumAndUpdate):
 
     **Learning rate multipliers.** `lr_multipliers` maps regular expressions to factors. The learning rate of a variable
     is multiplied by the factor of each expression that matches in its path: with `{"score": 10.0, "bias": 2.0}` the
-    bias of a score layer has 20 times the learning rate. Variables with a match of `no_weight_decay` have no weight
-    decay.
+    bias of a score layer has 20 times the learning rate. Variables whose path matches one of
+    `no_weight_decay` have no weight decay.
 
     **Nonfinite gradients** are never applied (with TensorFlow). Without loss scaling the optimizer halts: it applies no
-    further gradient, so the weights remain those that produced the nonfinite one. With loss scaling, where overflows
+    further gradient, so the weights remain those of the nonfinite gradient. With loss scaling, where overflows
     are expected, the step is skipped and the loss scale is halved, and doubled again after `growth_steps` finite steps.
     The optimizer halts once the scale is below 1. Replicas decide together, on the sum of their gradients. Keras's
     `LossScaleOptimizer` decides on the gradient of each replica, so replicas can disagree.
@@ -86,7 +86,7 @@ class LrMultipliers(BetweenSumAndUpdate):
 
     @property
     def halted(self) -> int | None:
-        """Step, counted from 0, at which the optimizer halted because of nonfinite gradients. None if it has not."""
+        """Batch, counted from 0, from which on gradients were nonfinite. None if the optimizer has not halted."""
         if not self.built or bool(ops.convert_to_numpy(self._is_active())):
             return None
         return int(self.bad_since.numpy())

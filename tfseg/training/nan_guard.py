@@ -12,15 +12,15 @@ from tfseg.errors import RunError
 from tfseg.keras_internals import calls_of
 
 CHECK_FREQ = 20
-"""Steps between two checks of the optimizer. A halted one applies no gradients, so nothing is lost in between."""
+"""Steps between two checks of the optimizer. A halted optimizer applies no gradients, so late checks do no harm."""
 
 
 class NanGuard(keras.callbacks.Callback):
-    """Callback that raises a `RunError` if the loss or its gradient is nonfinite, with step, files and layer.
+    """Callback that raises a `RunError` if the loss or its gradient is nonfinite, and reports step, files and layer.
 
     Steps do not wait for the device: the callback reads the logged loss in Keras's callback thread, and checks the
-    optimizer every few steps. As the optimizer does not apply nonfinite gradients, the weights are still those that
-    produced it, and the step can be recomputed. The callback must precede those that write files, so that nonfinite
+    optimizer every few steps. As the optimizer does not apply nonfinite gradients, the weights are still those of the
+    nonfinite step, which can be recomputed. The callback must precede callbacks that write files, so that nonfinite
     weights are never saved.
 
     Args:
@@ -88,7 +88,7 @@ class NanGuard(keras.callbacks.Callback):
             f"training stopped: the loss or its gradient is not finite at {start}epoch {epoch + 1}, step {step + 1} of "
             f"{self.steps_per_epoch}\n"
             f"  files: {', '.join(names) or 'unknown'}\n"
-            f"  first layer: {self._diagnosis(steps)}\n"
+            f"  first nonfinite layer: {self._diagnosis(steps)}\n"
             f"  learning rate now: {float(self.model.optimizer.learning_rate):.3g}\n"
             "The step was not applied, and no checkpoint contains it. Try a smaller training.optimizer.learning_rate, "
             "a warm-up (training.schedule.warmup), or training.precision: float32 or mixed_bfloat16"

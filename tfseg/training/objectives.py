@@ -26,12 +26,12 @@ class CrossEntropy(Objective):
     class_weights: tuple[Weight, ...] | Balance | None = None
     """One weight per class, or the method that computes them from the training split. null: no weights."""
     reduction: Literal["mean", "sum"] = "mean"
-    """`mean`: weighted mean over the labeled pixels of a batch. `sum`: their sum, divided by the number of images."""
+    """`mean`: weighted mean over the labeled pixels of a batch. `sum`: weighted sum divided by the number of images."""
     resolution: Resolution = "image"
     """`image`: scores are upsampled to the image. `scores`: labels are subsampled to the scores, as in DeepLab."""
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields problems with the classes as pairs `(path, message)`."""
+        """Yields problems with settings that do not fit the classes, as pairs `(path, message)`."""
         given, count = self.class_weights, context.labels.count
         if isinstance(given, tuple) and len(given) != count:
             yield ("class_weights",), f"expected {count} weights, one per class. Received: {len(given)}"
@@ -48,7 +48,7 @@ class CrossEntropy(Objective):
 
         Args:
             labels: Class names and ignore label.
-            counts: Function that counts the classes of the training split, for computed `class_weights`.
+            counts: Function that counts the pixels per class in the training split, for computed `class_weights`.
             resolution: Resolution at which to compare an output with labels of another size. None if sizes are equal.
             positions: Positions of such an output in the image. None: corner-aligned.
         """

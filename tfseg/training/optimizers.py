@@ -45,7 +45,7 @@ class Sgd(OptimizerSpec):
     no_weight_decay: tuple[Expression, ...] = lr_multipliers.NO_WEIGHT_DECAY
     """Regular expressions. Variables with a match in their path have no weight decay."""
     lr_multipliers: Multipliers = Field(default_factory=dict)
-    """Learning rate multipliers by regular expression, searched for in variable paths. Several matches multiply."""
+    """Learning rate multipliers by regular expression, searched for in variable paths. Matching ones are multiplied."""
 
     def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
         """Creates the Keras optimizer.
@@ -80,7 +80,7 @@ class AdamW(OptimizerSpec):
     no_weight_decay: tuple[Expression, ...] = lr_multipliers.NO_WEIGHT_DECAY
     """Regular expressions. Variables with a match in their path have no weight decay."""
     lr_multipliers: Multipliers = Field(default_factory=dict)
-    """Learning rate multipliers by regular expression, searched for in variable paths. Several matches multiply."""
+    """Learning rate multipliers by regular expression, searched for in variable paths. Matching ones are multiplied."""
 
     def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
         """Creates the Keras optimizer.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def conflicts(training: "Training") -> Iterator[FieldProblem]:
-    """Yields options that exclude each other as pairs `(path, message)`."""
+    """Yields problems with options that exclude each other, as pairs `(path, message)`."""
     if training.jit_compile and training.strategy == "mirrored":
         yield (
             ("jit_compile",),
@@ -45,7 +45,7 @@ def conflicts(training: "Training") -> Iterator[FieldProblem]:
 
 
 def network_conflicts(training: "Training", model: keras.Model) -> Iterator[FieldProblem]:
-    """Yields options that do not fit the network to train as pairs `(path, message)`."""
+    """Yields problems with options that do not fit the network, as pairs `(path, message)`."""
     yield from _without_match(training, model)
     yield from _batch_norm(training, model)
     if training.loss.resolution == "scores":
@@ -55,7 +55,7 @@ def network_conflicts(training: "Training", model: keras.Model) -> Iterator[Fiel
 
 
 def _without_match(training: "Training", model: keras.Model) -> Iterator[FieldProblem]:
-    """Yields regular expressions without a match in the network."""
+    """Yields problems with regular expressions without a match in the network."""
     layers = [layer.name for layer in flat_layers(model)]
     weights = [weight.path for weight in model.weights]
     searched: list[tuple[tuple[str, ...], str, str, list[str]]] = [
@@ -71,7 +71,7 @@ def _without_match(training: "Training", model: keras.Model) -> Iterator[FieldPr
 
 
 def _batch_norm(training: "Training", model: keras.Model) -> Iterator[FieldProblem]:
-    """Yields options for batch normalization if the network has none."""
+    """Yields problems with options for batch normalization if the network has no such layers."""
     layers = list(flat_layers(model))
     if any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers):
         return
@@ -108,7 +108,7 @@ def _scores(model: keras.Model) -> Iterator[FieldProblem]:
 
 
 def _without_xla(training: "Training", model: keras.Model) -> Iterator[FieldProblem]:
-    """Yields layers that XLA compiles wrongly (interpolation, see tfseg/ops/resize.py) or not at all (lattices)."""
+    """Yields problems with layers that XLA cannot compile (lattices) or compiles wrongly (see tfseg/ops/resize.py)."""
     layers = [layer for layer in flat_layers(model) if not layer.supports_jit or _interpolates(layer)]
     if crfs := [layer.name for layer in layers if isinstance(layer, CrfRnn)]:
         message = f"XLA cannot compile the lattice of {_some(crfs)}. Received: true. Set jit_compile to false"

@@ -21,7 +21,7 @@ from tfseg.training.files import STATE, states
 from tfseg.training.history import History
 
 MAX_TO_KEEP = 2
-"""Number of state files to keep: the newest, and the previous one in case that is damaged."""
+"""Number of state files to keep: the newest, and the previous one in case the newest is damaged."""
 PROGRESS = "standing"
 """Name of the array with epoch, best value and history, as JSON."""
 DIGITS = 16

@@ -50,8 +50,8 @@ def scope(strategy: Strategy, precision: Precision, seed: int) -> Iterator[Scope
 def _mirrored(names: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
     """Returns the strategy of this process.
 
-    A second strategy would number its collective operations from the beginning, and TensorFlow, which caches their
-    shapes by number, would confuse them with those of the first one and raise.
+    TensorFlow caches the shapes of collective operations by number. A second strategy would number its operations from
+    the beginning again, and TensorFlow would confuse them with those of the first strategy and raise.
     """
     return tf.distribute.MirroredStrategy(names)
 

@@ -82,7 +82,7 @@ def _write_images(images: Sequence[np.ndarray]) -> None:
 
 @contextmanager
 def _system_errors() -> Iterator[None]:
-    """Context that converts errors of TensorFlow to `OSError`. The reason is the end of their first line."""
+    """Context that converts errors of TensorFlow to `OSError`, with the reason at the end of their first line."""
     try:
         yield
     except tf.errors.OpError as error:

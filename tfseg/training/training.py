@@ -81,11 +81,11 @@ class Training:
         return self
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields problems with the classes as pairs `(path, message)`."""
+        """Yields problems with settings that do not fit the classes, as pairs `(path, message)`."""
         yield from prefixed("loss", component_problems(self.loss, context))
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
-        """Yields options that do not fit the network to train as pairs `(path, message)`."""
+        """Yields problems with options that do not fit the network, as pairs `(path, message)`."""
         yield from network_conflicts(self, model)
 
     def length(self, steps_per_epoch: int) -> Duration:
@@ -123,14 +123,14 @@ class Training:
         counts: Counts | None = None,
         positions: Positions | None = None,
     ) -> None:
-        """Freezes layers and compiles `model`. Must be called in the `scope` in which it was built.
+        """Freezes layers and compiles `model`. Must be called in the `scope` in which `model` was built.
 
         Args:
-            model: Result of `network`.
+            model: Network returned by `network`.
             labels: Class names and ignore label.
             steps_per_epoch: Number of batches per epoch.
-            counts: Function that counts the classes of the training split. Called once, and only if the loss computes
-                class weights from class frequencies.
+            counts: Function that counts the pixels per class in the training split. Called once, and only if the loss
+                computes class weights from class frequencies.
             positions: Positions of the scores in the image. None: corner-aligned.
 
         Raises:
@@ -164,7 +164,7 @@ class Training:
     def _objective(
         self, model: keras.Model, loss: Callable[..., keras.losses.Loss], positions: Positions | None
     ) -> dict[str, Any]:
-        """Returns the losses and loss weights of the outputs. `loss` creates a loss."""
+        """Returns the losses and loss weights of the outputs. `loss` is a function that creates a loss."""
         if not isinstance(model.output, dict):
             return {"loss": loss()}
         chosen = self.loss.resolution
