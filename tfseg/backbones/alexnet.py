@@ -1,4 +1,4 @@
-"""AlexNet with the layer order of CaffeNet and its fully connected layers as convolutions."""
+"""AlexNet in the layer order of CaffeNet, with fully connected layers as convolutions."""
 
 from typing import Annotated, Literal, Self
 
@@ -67,7 +67,7 @@ class AlexNet(Backbone):
         return Features((*stages, Stage("fc7", stages[-1].stride, self._fully_connected(x, fc[1]))), form=self.form)
 
     def _fully_connected(self, x: keras.KerasTensor, rate: int) -> keras.KerasTensor:
-        if not self._padded:  # even kernel: symmetric around a boundary; with dilation, `same` would shift it
+        if not self._padded:  # even kernel: 2 taps before, 3 after; `same` would shift dilated ones
             x = keras.layers.ZeroPadding2D(((2 * rate, 3 * rate), (2 * rate, 3 * rate)), name="fc6_pad")(x)
         x = self._conv(x, "fc6", 4096, 6, rate=rate, padding=0)
         x = keras.layers.Dropout(self.dropout, name="drop6")(x)

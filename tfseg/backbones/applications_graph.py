@@ -1,9 +1,9 @@
 """Rebuilds the graph of a `keras.applications` network on another input, at another output stride.
 
 A feature map of stride `j` in the published network has stride `min(j, output_stride)` here, and is larger by the
-factor `f = j / min(j, output_stride)`. The positions of the published network are every `f`-th one of it: convolutions
-and pools dilate by `f`, paddings grow by `f`, and global pools use every `f`-th position. So the network computes the
-same values as the published one, at more positions.
+factor `f = j / min(j, output_stride)`. Every `f`-th position of it is a position of the published feature map, so
+convolutions and pools dilate by `f`, zero paddings are multiplied by `f`, and global pools use every `f`-th position.
+The network thus computes the same values as the published one, at more positions.
 """
 
 import re
@@ -55,7 +55,7 @@ class GraphRebuilder:
     def deepest(self) -> dict[int, Named]:
         """Last layer of each published stride that all later layers depend on, and its feature map.
 
-        If there is none, as in NASNet, the last layer of that stride.
+        If there is no such layer, the last layer of that stride.
         """
         return {stride: self._bottlenecks.get(stride, last) for stride, last in sorted(self._last.items())}
 
@@ -106,7 +106,7 @@ class GraphRebuilder:
             clone = self._dilated(layer, name, factor, step)
         except NotDilatable as error:
             raise NotDilatable(f"its layer {name} {error}") from None
-        if _has_adjacent_windows(layer) and step < _stride(layer):  # adjacent windows: pad the end with zeros
+        if _has_adjacent_windows(layer) and step < _stride(layer):  # no overlap: pad bottom and right
             border = (0, factor * (_size(layer) - 1))
             x = [kl.ZeroPadding2D((border, border), name=f"{name}_pad")(x[0])]
         return after, self._applied(clone, x)
@@ -144,7 +144,8 @@ class GraphRebuilder:
     def _equals_same_padding(self, pad: kl.ZeroPadding2D) -> bool:
         """Returns whether the padding and the strided convolution after it equal a convolution with `same` padding.
 
-        For unknown image sizes, `keras.applications` pads as `same` does for even sizes; odd sizes lose a row.
+        For unknown image sizes, `keras.applications` pads as `same` does for even sizes; at odd sizes, its
+        output is one row or column smaller than with `same`.
         """
         reader = readers(pad)[0]
         if not isinstance(reader, CONVOLUTIONS) or _stride(reader) == 1:
@@ -207,7 +208,7 @@ def _clone(layer: keras.Operation, name: str, **changes: Any) -> keras.Layer:
 
 
 def _normalization(layer: kl.BatchNormalization, name: str) -> keras.Layer:
-    """Returns the normalization layer that replaces a BatchNorm, as the model that is built selects it."""
+    """Returns the layer that replaces a BatchNorm of the published network: the one that `model.norm` selects."""
     choice = chosen(epsilon=layer.epsilon)
     if choice["norm"] == "batch":
         return _clone(layer, name, momentum=choice["momentum"], epsilon=choice["epsilon"])

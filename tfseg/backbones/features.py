@@ -21,12 +21,12 @@ class Stage:
     """Feature map of a backbone that is available to decoders.
 
     Args:
-        name: Name of the layer that computes it; decoder layers applied to it are named after it.
+        name: Name of the stage, usually that of the layer that computes it. Decoder layers that read the stage are
+            named after it.
         stride: Ratio of input to feature resolution.
         tensor: Feature map of shape `[batch, height, width, channels]`.
         indices: Argmax indices of the pool that computes `tensor`, or None.
-        source: Input of that pool, whose height and width unpooling needs. None if the stage is not the output of a
-            pool.
+        source: Input of that pool, whose height and width unpooling needs; required with `indices`.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Features:
     Args:
         stages: At least one stage.
         backbone: Name of the backbone in messages; defaults to its type.
-        form: Name of its form in messages, if it has several.
+        form: Name of the backbone's form in messages, if the backbone has several.
     """
 
     stages: tuple[Stage, ...]
@@ -105,7 +105,8 @@ class Features:
 class Backbone:
     """Base class of backbone specs. Custom backbones must define `type` and `__call__`; the rest has defaults.
 
-    Strides, argmax indices and positions are derived from the layers that `__call__` creates.
+    Positions are derived from the layers that `__call__` creates, and the strides of the stages are checked against
+    these layers.
     """
 
     type: str

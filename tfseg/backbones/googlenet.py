@@ -48,8 +48,8 @@ class GoogLeNet(Backbone):
     output_stride: Literal[8, 16, 32] = 32
     """Ratio of input to feature resolution; below 32, strides of deeper layers are replaced by dilation."""
     average_pool: bool = False
-    """Keep the final 7x7 average pool, with stride 1. Shelhamer et al. state that it was removed, but the receptive
-    field is the 907 of their paper only with it."""
+    """Keep the final 7x7 average pool, with stride 1. Shelhamer et al. state that it was removed, but only
+    networks with this pool have the receptive field of 907 pixels that their paper gives."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
     """Dropout rate after the last inception module."""
     weights: Location | None = None
@@ -107,7 +107,7 @@ class GoogLeNet(Backbone):
         if not self.average_pool:
             return x
         if self._padded:
-            x = PadToSize(7, name="pool5_pad")(x)  # the feature map of 28 pixels and fewer is 6x6
+            x = PadToSize(7, name="pool5_pad")(x)  # at image sizes up to 28, the feature map is 6x6
         return CaffeAveragePooling2D(7, 1, 0 if self._padded else 3, name="pool5_7x7_s1")(x)
 
     def _pool(self, x: keras.KerasTensor, name: str, plan: tuple[int, int]) -> keras.KerasTensor:

@@ -59,21 +59,21 @@ class MobileNetV2(Backbone):
 
     Stages are the expanded inputs of the blocks of stride 2, `block_1_expand_relu` (stride 2) to `block_13_expand_relu`
     (16), and the linear output of block 16. `block_2_depthwise_relu` (stride 4), the low-level features of the authors'
-    DeepLab v3+, comes before the second of them. Layers are named as in `keras.applications.MobileNetV2`, so that its
-    weights fit.
+    DeepLab v3+, comes before `block_3_expand_relu`. Layers are named as in `keras.applications.MobileNetV2`, so that
+    its weights fit.
     """
 
     type: Literal["mobilenet_v2"] = "mobilenet_v2"
     width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor on the number of filters of every layer (`alpha` in Keras)."""
     divisor: Annotated[int, Field(ge=1, le=64)] = 8
-    """Number that the filters of every layer are rounded to a multiple of, with a minimum of 8 filters: 8 in the
-    classifiers, 1 in the authors' DeepLab at a `width_multiplier` below 1."""
+    """Divisor of the number of filters of every layer, which is rounded to a multiple of it and is at least 8. The
+    divisor is 8 in the classifiers, and 1 in the authors' DeepLab at a `width_multiplier` below 1."""
     output_stride: Literal[8, 16, 32] = 32
     """Ratio of input to feature resolution; below 32, strides of deeper layers are replaced by dilation."""
     dilation: Dilation = "consistent"
-    """`consistent`: blocks after one whose stride was removed dilate, and the network computes the same values as at
-    output stride 32, at more positions. `early`: the first block whose stride was removed dilates too (Model
+    """`consistent`: the blocks after a removed stride dilate, and the network computes the same values as at output
+    stride 32, at more positions. `early`: the first block whose stride was removed dilates too (Model
     Garden)."""
     normalize: Literal["tf", "torch"] = "tf"
     """Preprocessing of three-channel images: `tf` scales to -1..1, `torch` subtracts the RGB mean and divides by the

@@ -23,7 +23,7 @@ UNITS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 STRIDES = (1, 2, 2, 2)
 """Strides of the first unit of each stage, after the stem of stride 4."""
 EPSILON = 1e-5
-"""Epsilon of BatchNorm, as the authors chose it. Model Garden uses 1e-3, which `model.norm` sets."""
+"""Epsilon of the authors' BatchNorm. Model Garden uses 1e-3; `model.norm.epsilon` changes it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Unit:
 class Resnet(Backbone):
     """ResNet (He et al. 2016), by default as in DeepLab v2: strides on the first 1x1 convolution, Caffe's padding.
 
-    Stages are the last outputs at each resolution: `conv1_relu` (stride 2), `conv2_block3_out` (4) and so on to
+    Stages are `conv1_relu` (stride 2) and the outputs of `conv2` to `conv5`: `conv2_block3_out` (4) and so on to
     `conv5_block3_out`. Layers are named as in `keras.applications.ResNet101`; weight files may also use the names of
     the authors' prototxts.
 
@@ -64,12 +64,12 @@ class Resnet(Backbone):
     dilation: Literal["consistent", "every_unit"] = "consistent"
     """Dilation of stages whose stride was removed. `consistent`: the 3x3 convolutions after the removed stride dilate,
     and the network computes the same values as at output stride 32, at more positions; with `stride_on: first` these
-    are all 3x3 convolutions of the stage, as DeepLab was released. `every_unit`: the first unit's 3x3 convolution,
+    are all 3x3 convolutions of the stage, as in the released DeepLab. `every_unit`: the first unit's 3x3 convolution,
     which carried the stride, dilates too (Model Garden)."""
     stem: Literal["7x7", "3x3"] = "7x7"
     """One 7x7 convolution, or three 3x3 convolutions of 64, 64 and 128 filters (Model Garden's v1)."""
     stride_on: Literal["first", "3x3"] = "first"
-    """Convolution of a unit that carries its stride: the first 1x1 (the authors), or the 3x3 (Model Garden, torch)."""
+    """Convolution that carries the stride of a unit: the first 1x1 (the authors), or the 3x3 (Model Garden, torch)."""
     padding: Literal["caffe", "same"] = "caffe"
     """`caffe`: equal padding on both sides, and the output size of the pool is rounded up. `same`: as in TensorFlow."""
     activation: Literal["relu", "swish"] = "relu"

@@ -42,7 +42,7 @@ class SmallCnn(Backbone):
 
     def _stage(self, x: keras.KerasTensor, name: str, filters: int, step: int, rate: int) -> keras.KerasTensor:
         x = shortcut = self._conv(x, f"{name}_down", filters, step, rate)
-        x = self._conv(x, f"{name}_mix", filters, 1, rate * 2 // step, relu=False)  # after a removed stride
+        x = self._conv(x, f"{name}_mix", filters, 1, rate * 2 // step, relu=False)  # a removed stride doubles the rate
         return keras.layers.ReLU(name=name)(keras.layers.Add(name=f"{name}_add")([x, shortcut]))
 
     def _conv(

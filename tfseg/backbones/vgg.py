@@ -38,8 +38,7 @@ class FullyConnected:
     """Height and width of the kernel of `fc6`."""
     dilation_rate: Annotated[int, Field(ge=1)] | None = None
     """Dilation rate of `fc6` at output stride 32 in the forms `original` and `same`, and at output stride 8 in the
-    others.
-    Null: 1 and 4, so that taps are 32 pixels apart."""
+    others. Null: 1 at output stride 32 and 4 at output stride 8, so that taps are 32 pixels apart."""
     filters: Annotated[int, Field(ge=1)] = 4096
     """Number of filters of `fc6` and `fc7`, before `width_multiplier`."""
 
@@ -77,8 +76,8 @@ class Vgg16(Backbone):
     indices: bool = False
     """Compute the argmax indices of the pools, for decoders that unpool."""
     mc_dropout: Literal["all", "central"] | None = None
-    """Monte Carlo dropout, which is active at inference too, as in Bayesian SegNet: before `all` pools (VOC), or after
-    `pool3` and `pool4` (`central`, CamVid)."""
+    """Monte Carlo dropout, which is active at inference too, as in Bayesian SegNet. `all`: before every pool (VOC).
+    `central`: after `pool3` and `pool4` (CamVid)."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (downloaded by Keras when training starts), or the path of a weight file: `.h5` of
     `keras.applications` with top, `.npz` (`layer/variable`), a `.keras` model with these layers, such as FCN-32s for

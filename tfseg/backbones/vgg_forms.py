@@ -40,7 +40,10 @@ FORMS = {
 
 
 def preprocessed(image: keras.KerasTensor, form: str) -> keras.KerasTensor:
-    """Applies normalization and padding before the first convolution; images without three channels become -1..1."""
+    """Normalizes an image and pads it before the first convolution.
+
+    Images whose number of channels is not 3 are scaled to -1..1.
+    """
     if image.shape[-1] != 3:
         x = Normalize("tf", name="normalize")(image)
     elif (mean := FORMS[form].mean) is not None:

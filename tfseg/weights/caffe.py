@@ -13,7 +13,7 @@ PATTERN = re.compile(r"(res|bn|scale)\d[a-z]\d*_branch")
 
 
 def caffe(modules: Modules) -> Naming:
-    """Returns the Caffe names of `modules`. In Caffe, statistics and factors of a BatchNorm are two layers."""
+    """Returns the Caffe names of `modules`. In Caffe, a BatchNorm is two layers: its statistics, and gamma and beta."""
     ours: dict[str, tuple[str, ...]] = {}
     for theirs, name in caffe_names(modules.resnet_units or (0,)).items():
         ours[name] = (*ours.get(name, ()), theirs)
@@ -23,8 +23,8 @@ def caffe(modules: Modules) -> Naming:
 def caffe_names(units: Sequence[int]) -> dict[str, str]:
     """Returns the authors' layer names, mapped to those of tfseg.
 
-    The authors' `bn…` holds the statistics and `scale…` the factors of one `…_bn`. They name the units of long stages
-    `a, b1, b2, …`, those of short stages and all of ResNet-50 `a, b, c, …`.
+    The authors' `bn…` holds the statistics of one `…_bn`, and `scale…` its gamma and beta. Units are named
+    `a, b, c, …` in ResNet-50 and in stages of 3 units, and `a, b1, b2, …` in the other stages.
 
     Args:
         units: Number of units of the four stages, `(3, 4, 23, 3)` for ResNet-101.

@@ -35,17 +35,18 @@ def fill(
 ) -> WeightsReport:
     """Assigns `arrays` to the variables of `model`.
 
-    All layers of the model that are in `required` must be filled; if there are none, all layers must.
+    All layers of the model that are in `required` must be filled; if the model has none of them, all layers must be.
 
     Args:
         model: Functional model with the layer names of tfseg.
         arrays: Arrays by name, as `read_arrays` returns them.
         source: Name of the file in messages.
         required: Names of the layers that the file must fill, such as those of the backbone.
-        whole: Boolean. If True, the other layers must be filled too if the file has arrays for any of them; otherwise
-            they keep their initial weights, as the decoder does when a classifier is imported. If False, other layers
-            are filled if they match, and keep their initial weights if not, such as a score layer for other classes.
-        classes: Number of classes of the network, for a message if the file has another one.
+        whole: Boolean. If True, the other layers must be filled too if the file has arrays for any of them. If it has
+            none, they keep their initial weights, as the decoder does when a classifier is imported. If False, other
+            layers are filled if they match, and keep their initial weights if not, such as a score layer for other
+            classes.
+        classes: Number of classes of the network, for a message if the file has another number.
 
     Returns:
         A `WeightsReport` of the layers that were filled.
@@ -109,7 +110,7 @@ def _problem(
 
 def _value_problem(variable: str, value: np.ndarray) -> str | None:
     """Returns the reason why the values are not valid weights, or None."""
-    if not np.issubdtype(value.dtype, np.floating) and value.dtype not in (np.int32, np.int64):  # NumPy's own ints
+    if not np.issubdtype(value.dtype, np.floating) and value.dtype not in (np.int32, np.int64):  # NumPy's default ints
         return f"has dtype {value.dtype}; weights must be floating-point numbers"
     with np.errstate(over="ignore"):
         if not np.isfinite(value.astype(np.float32)).all():

@@ -65,7 +65,7 @@ class Graph:
 
 
 def kind_of(code: schema.OperatorCode) -> str:
-    """Returns the name of a builtin operation. Its code has two fields, as the first one ends at 127."""
+    """Returns the name of a builtin operation. The code has two fields, because the older one ends at 127."""
     return KINDS.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "unknown")
 
 
@@ -108,5 +108,5 @@ def dequantized(array: np.ndarray, scale: np.ndarray, zero_point: np.ndarray, ax
     array([[0., 4.]], dtype=float32)
     """
     shape = [-1 if index == axis and len(scale) > 1 else 1 for index in range(array.ndim)]
-    points = np.zeros_like(scale) if np.ndim(zero_point) == 0 else zero_point  # the schema returns 0 for none
+    points = np.zeros_like(scale) if np.ndim(zero_point) == 0 else zero_point  # the schema returns 0 if there are none
     return ((array.astype(np.float64) - points.reshape(shape)) * scale.reshape(shape)).astype(np.float32)

@@ -34,9 +34,10 @@ def absorb_bias(
 ) -> dict[str, np.ndarray]:
     """Returns the variables of a BatchNorm that absorbs the bias of the convolution before it.
 
-    `gamma (x + bias - mean) / sqrt(variance + published) + beta` is computed, without bias and with another `epsilon`,
-    by the mean `mean - bias` and the variance `variance + published - epsilon`. If that variance is negative, it is set
-    to 0 and gamma is scaled to compensate.
+    The BatchNorm computes `gamma (x + bias - mean) / sqrt(variance + published) + beta` from the output `x` of the
+    convolution without bias. With mean `mean - bias` and variance `variance + published - epsilon`, it computes the
+    same without the bias and with `epsilon`. If that variance is negative, it is set to 0 and gamma is scaled to
+    compensate.
 
     Args:
         norm: Variables of the BatchNorm, by name.
@@ -53,12 +54,12 @@ def absorb_bias(
 
 
 def unfold_batch_norm(model: keras.Model, images: Iterable[np.ndarray]) -> tuple[str, ...]:
-    """Sets the statistics of every BatchNorm that only adds a folded bias to those of images, with unchanged outputs.
+    """Gives every folded BatchNorm the statistics of its input on `images`, without changing the outputs of the model.
 
-    In training, a BatchNorm normalizes by the statistics of the batch. If its scale was folded into the kernel, it has
-    no statistics to match, and the first training step would undo the folded scale. With the measured mean `m` and
-    variance `v` of its input, `gamma = sqrt(v + epsilon)` and `beta = bias + m` give the same output at inference, and
-    nearly the same in training.
+    In training, a BatchNorm normalizes by the statistics of the batch. A folded BatchNorm has mean 0 and variance
+    `1 - epsilon` instead, and the first training step would undo the scale that was folded into the kernel.
+    With the measured mean `m` and variance `v` of the input, `gamma = sqrt(v + epsilon)` and `beta = bias + m` give the
+    same output at inference, and nearly the same in training.
 
     Args:
         model: Functional model. Every BatchNorm with mean 0 and variance `1 - epsilon` is unfolded; others are

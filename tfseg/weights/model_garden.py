@@ -1,4 +1,4 @@
-"""Names of TensorFlow Model Garden's segmentation models: object checkpoints with numbered layers."""
+"""Names of TensorFlow Model Garden's segmentation models: object-based checkpoints with numbered layers."""
 
 import re
 from collections.abc import Iterable

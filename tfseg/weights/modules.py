@@ -26,7 +26,8 @@ class Modules:
     """Layers with weights.
 
     Args:
-        variables: Variables by name, by the path of their layer, such as `aspp/pointwise` in `aspp`.
+        variables: Mapping from the path of each layer, such as `aspp/pointwise` for the layer `pointwise` in `aspp`, to
+            the variables of the layer by name.
         epsilons: Epsilon of the normalization layers, by the name of the outermost layer around them.
     """
 

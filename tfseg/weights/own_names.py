@@ -15,8 +15,8 @@ KERAS_EPSILON = 1.001e-5
 def own_names(modules: Modules, scopes: Collection[str]) -> Naming:
     """Returns the naming of a file with the layer names of `modules`.
 
-    Layers can be nested in others in the file. If no name matches exactly, names are matched up to the numeric suffixes
-    that TensorFlow adds to repeated names in converted files.
+    Layers can be nested in others in the file. If no name matches exactly, names are matched without the numeric
+    suffixes that TensorFlow adds to repeated names in converted files.
     """
     found, title = _matched(modules, scopes, ""), "the network's own names"
     if not found and (found := _matched(modules, scopes, r"(?:_\d+)?")):

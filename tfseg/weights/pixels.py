@@ -22,9 +22,9 @@ PASS_THROUGH = ("QUANTIZE", "DEQUANTIZE", "CAST", "PAD", "PADV2", "MIRROR_PAD", 
 TOLERANCE = 1.0
 """Tolerance for the mean in pixel values 0..255, because quantized files round it."""
 UNITS = (1.0, 255.0)
-"""Possible divisors of pixels before the input of the file."""
+"""Possible divisors of pixel values 0..255 in the input of a file."""
 SIZE = 65
-"""Height and width of the images that measure the preprocessing of the network."""
+"""Height and width of the images on which the preprocessing of the network is measured."""
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ class WeightsReport:
         filled: Paths of the layers that were filled.
         initial: Paths of the layers that keep their initial weights.
         unused: Names of the arrays of the file that have no counterpart in the network or are not weights.
-        folded: Names of the BatchNorms that only add a bias, because they were folded into the kernel before them; see
-            `unfold_batch_norm`.
+        folded: Names of the BatchNorms that only add a bias, because their scale has been folded into the kernel of the
+            preceding convolution; see `unfold_batch_norm`.
     """
 
     source: str

@@ -22,7 +22,8 @@ AROUND = re.compile(
 def candidates(*names: str) -> tuple[str, ...]:
     """Returns the possible scopes of an operation from the names of its tensors, the likeliest first.
 
-    Converters join the names of fused operations by semicolons, and of operations that only share a constant too.
+    Converters join the names of fused operations with semicolons, and also the names of operations that only share a
+    constant.
 
     >>> candidates("net/bn_1/batchnorm/mul;net/conv_1/depthwise;net/bn_1/batchnorm/add1")
     ('net/conv_1',)

@@ -108,7 +108,10 @@ def _arrays(graph: Graph, each: Weighted, pixels: Pixels | None) -> dict[str, np
 
 
 def _keras_layout(kernel: np.ndarray, operation: Operation) -> np.ndarray:
-    """Converts `[filters, height, width, channels]`, or `[1, height, width, channels * multiplier]` if depthwise."""
+    """Converts a kernel of TFLite to Keras's layout.
+
+    TFLite has `[filters, height, width, channels]`, or `[1, height, width, channels * multiplier]` if depthwise.
+    """
     if operation.kind == "FULLY_CONNECTED":
         return kernel.T
     if operation.kind == "DEPTHWISE_CONV_2D":
@@ -117,7 +120,7 @@ def _keras_layout(kernel: np.ndarray, operation: Operation) -> np.ndarray:
 
 
 def _unread(graph: Graph, read: set[int]) -> dict[str, np.ndarray]:
-    """Returns the nonzero floating-point constants that are neither in `read` nor the source of one in it."""
+    """Returns the nonzero constants that are not in `read`, except sources of dequantized constants in `read`."""
     known = read | {graph.copies[number] for number in read if number in graph.copies} | graph.copies.keys()
     rest = {number: array for number, array in graph.constants.items() if number not in known and np.any(array)}
     return {graph.names[number].partition(";")[0] or f"constant {number}": array for number, array in rest.items()}

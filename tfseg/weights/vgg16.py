@@ -19,8 +19,8 @@ SEEDS = {"fc6": 6, "fc7": 7}
 def vgg16(modules: Modules) -> Naming:
     """Returns the names of `modules` in `keras.applications.VGG16`.
 
-    The input of `fc1` is the flattened 7x7 feature map, so its matrix is the 7x7 kernel of `fc6`; `fc2` is the 1x1
-    kernel of `fc7`. `predictions` is `score_fr`, if the number of classes is the same.
+    The input of `fc1` is the flattened 7x7 feature map, so the matrix of `fc1` is reshaped to the 7x7 kernel of `fc6`,
+    and that of `fc2` to the 1x1 kernel of `fc7`. `predictions` is `score_fr`, if the number of classes is the same.
     """
     plain = {name: (theirs,) for name, theirs in translated(modules.variables, TABLE).items()}
     dense = {name: tuple(CONVOLUTIONS[each] for each in fully_connected(name)) for name in modules.variables}
