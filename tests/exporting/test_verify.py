@@ -41,7 +41,7 @@ def test_mismatching_saved_model_is_not_exported(tmp_path):
         export(model, labels(), tmp_path, "toy", spec=Export(tflite=None), images=[image()])
     values = re.fullmatch(
         re.escape(
-            f"{tmp_path}/toy/1: the outputs of the SavedModel differ from those of the model; it was not exported. "
+            f"{tmp_path}/toy/1: the outputs of the SavedModel differ from those of the model; nothing was exported. "
             "Masks agree on AGREE% of 12,480 pixels; WRONG pixels have another class although the model's two highest "
             "probabilities differ by more than 0.002 there (expected 0); the largest difference of a probability is "
             "LARGEST (expected at most 0.001). The usual cause is a layer that behaves differently in a graph. Change "
@@ -181,7 +181,7 @@ def test_differences_within_the_tolerance_always_pass(seed, tolerance, classes):
 
 
 def test_default_tolerance_separates_rounding_from_errors():
-    """A resize with the other convention and active dropout differ by more than ten times the default tolerance."""
+    """A resize with aligned corners and active dropout differ by more than ten times the default tolerance."""
     tolerance, inputs = Export().tolerance, comparison_inputs([image(0, 65, 97)], 3, None)
     mine = expected_outputs(network(), inputs)
     rounded = {key: value.astype(np.float16).astype(np.float32) for key, value in mine.items()}

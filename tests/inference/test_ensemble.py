@@ -92,7 +92,7 @@ def test_ensemble_excludes_samples() -> None:
     with pytest.raises(SpecError) as error:
         Inference(ensemble=MEAN, samples=2)
     assert [str(each).partition(": ")[2] for each in error.value.problems] == [
-        "samples: the networks of an ensemble are applied once each; set samples to null, or ensemble. Received: 2"
+        "samples: the networks of an ensemble are applied once each; set samples or ensemble to null. Received: 2"
     ]
 
 

@@ -151,7 +151,8 @@ def test_image_without_boxes(model: keras.Model, tmp_path: Path) -> None:
         Predictor(model, proposals=proposals).predict(image(), "b")
     assert str(error.value) == (
         f"{proposals.boxes}: has no box for the image 'b'. Expected at least one line per image to predict, with the "
-        "name of its file without suffix. Add them, or set inference.proposals.boxes to null for sliding windows."
+        "name of its file without suffix. Add the missing lines, or set inference.proposals.boxes to null "
+        "for sliding windows."
     )
     with pytest.raises(DataError, match=r":2: the box \[0, 0, 52, 40\] lies outside the image a, which is 20x10"):
         Predictor(model, proposals=proposals).predict(image(0, 10, 20), "a")
@@ -187,7 +188,7 @@ def test_proposals_exclude_size_and_samples(field: str, value: int) -> None:
     with pytest.raises(SpecError) as error:
         Inference(proposals=SMALL, **{field: value})
     assert [str(each).partition(": ")[2] for each in error.value.problems] == [
-        f"{field}: boxes are predicted once each, at proposals.size; set {field} to null, or proposals. Received: "
+        f"{field}: boxes are predicted once each, at proposals.size; set {field} or proposals to null. Received: "
         f"{value}"
     ]
 

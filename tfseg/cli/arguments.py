@@ -40,7 +40,7 @@ OPTIONS = {
     "weights": "model.backbone.weights=FILE",
     "seed": "seed=1",
     "precision": "training.precision=mixed_float16",
-    "crf": "inference.crf=dense",
+    "crf": "inference.crf.parameters=deeplab_v1_largefov",
     "name": "name=streets",
     "pretrained": "model.backbone.weights=imagenet",
 }

@@ -257,7 +257,7 @@ def tune_crf(
     overwrite: bool,
     allow_plugins: bool,
 ) -> None:
-    """Search the CRF parameters with the highest mIoU for RUN.
+    """Search for the CRF parameters with the highest mIoU for RUN.
 
     RUN is a run directory. The parameters are written to a pipeline file, as inference.crf. Apply them with: tfseg
     evaluate RUN --inference RUN/crf.yaml

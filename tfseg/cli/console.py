@@ -153,7 +153,10 @@ def flags(command: Callable[..., Any]) -> Callable[..., Any]:
 def verb(
     group: click.Group, name: str, *, frameworks: bool = True
 ) -> Callable[[Callable[..., int | None]], click.Command]:
-    """Adds a command to `group`. Its first argument is the `Console`; with `frameworks`, Keras is imported first."""
+    """Returns a decorator that makes a function a command of `group`.
+
+    The first argument of the function is the `Console`. With `frameworks`, Keras is imported before the call.
+    """
 
     def make(function: Callable[..., int | None]) -> click.Command:
         @flags

@@ -20,10 +20,10 @@ def catalogue() -> dict[str, dict[str, str]]:
 
 
 def components_of(slots: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Returns the part of the catalogue under the names `slots`, or all of it where there are none.
+    """Returns the entries of the given slots, or the whole catalogue if `slots` is empty.
 
     Raises:
-        UsageError: a name is not in the catalogue.
+        UsageError: If a slot is not in the catalogue.
     """
     known = catalogue()
     for slot in slots:

@@ -1,4 +1,4 @@
-"""Export: writes artifacts aside, runs them in an isolated process, compares, and then moves them into place."""
+"""Export of a model: artifacts are written to a temporary folder, compared with the model, and moved into place."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Report:
     folder: Path
     """Path of the SavedModel, `<folder>/<name>/<version>`."""
     tflite: Path | None
-    """Path of the TFLite file in it, or None."""
+    """Path of the TFLite file in `folder`, or None."""
     comparisons: tuple[Comparison, ...]
     """Comparison of each artifact with the Keras model."""
     omitted: tuple[str, ...] = ()
@@ -144,7 +144,7 @@ def _verify(
 
 def _mismatch(final: Path, one: Comparison, tolerance: float) -> str:
     return (
-        f"{final}: the outputs of the {one.artifact} differ from those of the model; it was not exported. Masks agree "
+        f"{final}: the outputs of the {one.artifact} differ from those of the model; nothing was exported. Masks agree "
         f"on {one.mask_agreement:.4%} of {one.pixels:,} pixels; {one.wrong:,} pixels have another class although the "
         f"model's two highest probabilities differ by more than {2 * tolerance:g} there (expected 0); the largest "
         f"difference of a probability is {one.largest_difference:.2g} (expected at most {tolerance:g}). The usual "

@@ -59,7 +59,8 @@ class Signatures:
     def mask(self, scores: tf.Tensor) -> tf.Tensor:
         """Computes the class ids: uint8, or uint16 with more than 256 classes.
 
-        The argmax is that of the logits, because softmax may round two large ones to the same probability.
+        Without `size`, it is the argmax of the logits, because softmax may round different logits to the same
+        probability.
         """
         return tf.cast(tf.argmax(scores, -1, output_type=tf.int32), np.min_scalar_type(self.classes - 1))
 
@@ -87,7 +88,7 @@ class Signatures:
         return {"mask_png_bytes": tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec((), tf.string))}
 
     def endpoints(self) -> Endpoints:
-        """Returns function and input spec of each signature of a SavedModel, for any batch size and image size."""
+        """Returns function and input `TensorSpec` of each SavedModel signature, for any batch size and image size."""
         image = tf.TensorSpec((None, None, None, self.channels), tf.uint8, name="image")
         endpoints: Endpoints = {
             "serving_default": (self.serving_default, image),

@@ -33,8 +33,9 @@ class Export:
     """Number of validation images on which each artifact is compared with the model."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """Maximum difference of a probability. The default lies between measured float32 rounding errors (1e-4 with logits
-    of 300, 1e-5 with usual ones) and the smallest actual error (1e-2: a resize with the other convention). The class of
-    a pixel may differ only if its two highest probabilities differ by at most twice this value."""
+    of 300, 1e-5 with usual logits) and the smallest error of a wrong export (1e-2: a resize with aligned corners
+    instead of half-pixel centers). The class of a pixel may differ only if its two highest probabilities differ by at
+    most twice this value."""
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """Yields the artifacts that the network does not support, as (path, message)."""

@@ -59,8 +59,8 @@ def comparison_inputs(
     """Returns the image batches and encoded files on which the artifacts are compared with the model.
 
     They are: each image at its own size; a batch of two small, odd-sized crops; if the number of channels can be
-    encoded, one batch of files, PNGs of the first image and of a crop and a JPEG with an EXIF rotation; and each image
-    at the size of the TFLite file, if there is one.
+    encoded, one batch of files (PNGs of the first image and of a crop, and a JPEG of the crop with an EXIF rotation,
+    unless there are 4 channels); and each image at the size of the TFLite file, if there is one.
     """
     small = images[0][: SMALL[0], : SMALL[1]]
     inputs = {f"saved/{index}": image[None] for index, image in enumerate(images)}
@@ -101,9 +101,9 @@ def expected_outputs(
 
 
 def run_artifacts(saved_model: Path, tflite: Path | None, inputs: Arrays) -> dict[str, np.ndarray]:
-    """Computes the outputs of the artifacts in a process that cannot import tfseg.
+    """Computes the outputs of the artifacts in a process that can import neither tfseg nor Keras.
 
-    It runs on the CPU, because this process may have allocated all GPU memory.
+    The new process runs on the CPU, because the current one may have allocated all GPU memory.
     """
     buffer = io.BytesIO()
     np.savez(buffer, **inputs)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from tfseg.errors import ExportError, first_line
 
 @contextmanager
 def new_version(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Yields `(staged, final)`: a temporary folder to write to, and the next version `folder/<number>` it is moved to.
+    """Yields `(staged, final)`: a temporary folder to write to, and its final path, the next version `folder/<number>`.
 
     After an error, earlier versions are unchanged and the folders created are removed.
 

@@ -89,7 +89,12 @@ class McSamples(WholeImage):
         return self.with_uncertainty(image)[0]
 
     def with_uncertainty(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the mean, and the variance over the passes averaged over classes, float32 `[height, width]`."""
+        """Computes the mean and the uncertainty of the passes.
+
+        Returns:
+            Mean probabilities, float32 `[height, width, classes]`, and their variance over the passes, averaged over
+            classes, float32 `[height, width]`.
+        """
         return mean_and_uncertainty(self._passes(image))
 
     def _passes(self, image: np.ndarray) -> Iterator[np.ndarray]:
@@ -105,7 +110,8 @@ class ProposalScores:
         proposals: Proposals, the boxes and the merge rule.
 
     Raises:
-        RunError: If the file of the network outputs probabilities only, or its input has another fixed size.
+        RunError: If the file of the network outputs probabilities only, or the input of the network is fixed to
+            another size.
     """
 
     def __init__(self, engine: Engine, proposals: Proposals) -> None:

@@ -45,8 +45,8 @@ class Crf:
     iterations: Annotated[int, Field(ge=1)] = 10
     """Number of mean-field iterations."""
     prune: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Probability threshold: labels that exceed it at no pixel of an image are left out, which is faster with many
-    classes. By default all labels are kept."""
+    """Probability threshold. Labels whose probability does not exceed it at any pixel of an image are left out, which
+    is faster with many classes. By default all labels are kept."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -78,7 +78,8 @@ class Crf:
             Float32 array `[batch, height, width, classes]`.
 
         Raises:
-            RunError: If the probabilities contain NaN, or the lattice is too large for the parameters.
+            RunError: If the probabilities contain NaN, or the image is too large for the lattice with these standard
+                deviations.
         """
         if not np.isfinite(probabilities).all():
             raise RunError(
@@ -99,12 +100,12 @@ class Crf:
 
     @property
     def mode(self) -> Normalization:
-        """Normalization, given or that of the published set."""
+        """Normalization of the kernels: `normalization` or, if it is None, that of the published set or `symmetric`."""
         return self.normalization or (PARAMETERS[self.parameters].normalization if self.parameters else "symmetric")
 
     @property
     def thetas(self) -> tuple[float, float]:
-        """`theta_alpha` and `theta_beta`, given or those of the published set."""
+        """`theta_alpha` and `theta_beta`, or the values of the published set where they are None."""
         published = PARAMETERS.get(self.parameters or "")
         alpha, beta = (getattr(self, name) or getattr(published, name) for name in ("theta_alpha", "theta_beta"))
         return alpha, beta

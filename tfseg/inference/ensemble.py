@@ -12,12 +12,12 @@ class Ensemble:
     """Second network of an ensemble and the rule that combines both networks."""
 
     network: Location
-    """Second network, with the same classes: a run directory, whose own `inference` settings apply, or a `.keras`
-    file."""
+    """Second network, with the same classes: a run directory, whose own `inference` settings apply except `ensemble`
+    and `crf`, or a `.keras` file."""
     merge: Literal["mean_prob", "score_product"] = "mean_prob"
     """Rule that combines the networks. `mean_prob`: mean of the probabilities, as in the paper. `score_product`:
-    softmax of the first network's scores times the positive part of the second's, as in the released code, for
-    nonnegative scores such as those of `proposals` with `max`."""
+    softmax of the product of the first network's scores and the positive part of the second network's scores, as in
+    the released code, for nonnegative scores such as those of `proposals` with `max`."""
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Combines two arrays: probabilities with `mean_prob`, logits with `score_product`.

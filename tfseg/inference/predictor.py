@@ -48,8 +48,9 @@ class Predictor:
 
     Raises:
         RunError: If `samples` is given and the network has no MC dropout; `proposals` or the partner need logits that
-            the network's file does not output; the partner has other classes; or a CRF is given and images are
-            neither gray nor RGB.
+            the network's file does not output; the input size of the network is fixed and differs from that of
+            `proposals`; the partner has other classes or channels; or a CRF is given and images are neither gray nor
+            RGB.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class Predictor:
             image: Uint8 array `[height, width, channels]`.
 
         Returns:
-            Class ids `[height, width]` as of `predict`, and float32 `[height, width]`.
+            Class ids `[height, width]`, as in `predict`, and the uncertainty, float32 `[height, width]`.
 
         Raises:
             ValueError: If the predictor has no `samples`.

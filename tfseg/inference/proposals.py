@@ -79,7 +79,8 @@ class OpenProposals:
             Float32 array `[height, width, classes]`.
 
         Raises:
-            DataError: If the box file has no box for this image, or a box that lies outside of it.
+            DataError: If the box file has no box for this image, or a box with less than a quarter of its area inside
+                the image.
         """
         boxes = self.select(image.shape[0], image.shape[1], name)
         merged = np.zeros((*image.shape[:2], classes), np.float32)
@@ -113,8 +114,8 @@ class OpenProposals:
         if missing:
             raise DataError(
                 f"{self.spec.boxes}: has no box for the image {missing[0]!r}. Expected at least one line per image to "
-                "predict, with the name of its file without suffix. Add them, or set inference.proposals.boxes to null "
-                "for sliding windows."
+                "predict, with the name of its file without suffix. Add the missing lines, or set "
+                "inference.proposals.boxes to null for sliding windows."
             )
 
 

@@ -32,7 +32,8 @@ def read_image(path: Path, channels: int) -> np.ndarray:
         channels: Integer, number of channels.
 
     Raises:
-        DataError: If the file does not exist, is corrupt, or does not have that number of channels.
+        DataError: If the file does not exist, is corrupt, has more than 8 bits per channel, or cannot be converted to
+            that number of channels.
     """
     try:
         data = path.read_bytes()

@@ -39,8 +39,8 @@ class Inference:
     ensemble: Ensemble | None = None
     """Second network that is combined with this one. Defaults to none. Not supported in exports."""
     crf: Crf | None = None
-    """Fully connected CRF that refines the probabilities at native resolution, after boxes, samples and networks were
-    combined. Defaults to none. Not supported in exports; for those, use `model.refine`."""
+    """Fully connected CRF that refines the probabilities at native resolution, after boxes, samples and networks have
+    been combined. Defaults to none. Not supported in exports; for those, use `model.refine`."""
     opacity: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Opacity of the class colors in overlays."""
 
@@ -48,10 +48,10 @@ class Inference:
     def _consistent(self) -> Self:
         for field in ("size", "samples"):
             if self.proposals is not None and getattr(self, field) is not None:
-                message = f"boxes are predicted once each, at proposals.size; set {field} to null, or proposals"
+                message = f"boxes are predicted once each, at proposals.size; set {field} or proposals to null"
                 raise InvalidFields(((field,), f"{message}. Received: {getattr(self, field)}"))
         if self.ensemble is not None and self.samples is not None:
-            message = "the networks of an ensemble are applied once each; set samples to null, or ensemble"
+            message = "the networks of an ensemble are applied once each; set samples or ensemble to null"
             raise InvalidFields((("samples",), f"{message}. Received: {self.samples}"))
         if self.uncertainty and (self.samples or 0) < 2:
             raise InvalidFields(

@@ -49,9 +49,9 @@ def predict_files(
         The path of each written file.
 
     Raises:
-        DataError: If an image does not exist or is corrupt, or two files have the same path. Missing images and equal
-            paths are reported before any prediction; corrupt images are skipped and reported at the end. No file is
-            left incomplete.
+        DataError: If an image does not exist or is corrupt, or two of the files to write have the same path.
+            Missing images and equal paths are reported before any prediction; corrupt images are skipped and reported
+            at the end. No file is left incomplete.
     """
     images = image_files([images] if isinstance(images, str | os.PathLike) else images)
     targets = [Path(output) / f"{path.stem}.png" for path in images]
