@@ -73,7 +73,7 @@ class Labels:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Returns the schema of the fields, or of a published set with fields that override it."""
+        """Returns a schema that accepts the name of a published set, or a mapping with `names` or `type`."""
         reference = handler(core)
         schema = handler.resolve_ref_schema(reference)
         if schema.pop("required", None):  # already popped in a second call

@@ -35,6 +35,6 @@ def test_padding_must_be_less_than_the_window() -> None:
     with pytest.raises(ValueError) as error:
         AtrousMaxPooling2D((2, 3), padding=2)
     assert str(error.value) == (
-        "`padding` must be less than `pool_size`, so that every window contains its own position. "
+        "`padding` must be less than `pool_size`, so that every window contains its output position. "
         "Received: pool_size=(2, 3), padding=(2, 2)"
     )

@@ -213,5 +213,5 @@ def test_invalid_scales_are_rejected(scales: tuple[float, ...]) -> None:
     with pytest.raises(SpecError) as error:
         Segmenter(backbone=BACKBONE, decoder=DeepLabV2(), scales=scales)
     assert [str(each).partition(": ")[2] for each in error.value.problems] == [
-        f"scales: must be distinct numbers and include 1, whose scores set the size. Received: {list(scales)}"
+        f"scales: must be distinct and include 1, to which other scales are resized. Received: {list(scales)}"
     ]

@@ -116,7 +116,7 @@ class Predictor:
 
         Args:
             image: Uint8 array `[height, width, channels]`.
-            name: Name of the image in the box file. Required if the proposals of this network or the partner use one.
+            name: Name of the image in the box file. Required if this network or its partner has proposals from one.
 
         Returns:
             Class ids `[height, width]`: uint8, or uint16 with more than 256 classes.

@@ -62,7 +62,7 @@ class AtrousMaxPooling2D(keras.layers.Layer):
         self.padding = "same" if padding == "same" else pair("padding", padding, least=0)
         if any(before >= size for before, size in zip(self.before, self.pool_size, strict=True)):
             raise ValueError(
-                "`padding` must be less than `pool_size`, so that every window contains its own position. "
+                "`padding` must be less than `pool_size`, so that every window contains its output position. "
                 f"Received: pool_size={self.pool_size}, padding={self.padding}"
             )
 

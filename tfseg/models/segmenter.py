@@ -87,7 +87,7 @@ class Segmenter:
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if 1 not in self.scales or len(set(self.scales)) < len(self.scales):
-            expected = "must be distinct numbers and include 1, whose scores set the size"
+            expected = "must be distinct and include 1, to which other scales are resized"
             raise InvalidFields((("scales",), f"{expected}. Received: {list(self.scales)}"))
         return self
 

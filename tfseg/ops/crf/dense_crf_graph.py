@@ -1,4 +1,4 @@
-"""Graph of `dense_crf`: pruning of labels, layout of columns, and the loop of mean-field iterations."""
+"""Graph of `dense_crf`: pruning and padding of the label axis, and the loop of mean-field iterations."""
 
 import functools
 from typing import Any, NamedTuple
