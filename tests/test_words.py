@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,8 @@ def test_a_word_does_not_come_back(pattern: str) -> None:
 def docstrings(file: Path) -> Iterator[tuple[int, str]]:
     """The docstrings of a file, and the strings under its assignments, each with its line."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        for first, second in (
-            zip(body := getattr(node, "body", []), body[1:], strict=False)
-            if isinstance(getattr(node, "body", None), list)
-            else ()
-        ):
+        body = getattr(node, "body", [])  # of a lambda or a conditional expression, a single node
+        for first, second in pairwise(body if isinstance(body, list) else []):
             if isinstance(first, ast.Assign | ast.AnnAssign) and _is_text(second):
                 yield second.lineno, second.value.value
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):

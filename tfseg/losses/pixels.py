@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from keras import ops
 
+from tfseg.ops.label_maps import expected_labels
 from tfseg.ops.runtime import assert_condition
 from tfseg.typing import Tensor
 
@@ -69,11 +70,7 @@ def _checked(labels: Tensor, num_classes: int, ignore_label: int) -> tuple[Tenso
     labels = ops.where(counts, labels, ops.zeros_like(labels))
     extremes = ops.stack([ops.min(labels), ops.max(labels)])
     valid = ops.logical_and(extremes[0] >= 0, extremes[1] < num_classes)
-    assert_condition(
-        valid,
-        f"Labels must be classes 0 to {num_classes - 1}, or the ignore label {ignore_label}.",
-        extremes,
-    )
+    assert_condition(valid, expected_labels(num_classes, ignore_label), extremes)
     return ops.clip(labels, 0, num_classes - 1), ops.cast(counts, "float32") * ops.where(valid, 1.0, float("nan"))
 
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfseg.ops.label_maps import int32_ids
+from tfseg.ops.label_maps import expected_labels, int32_ids
 from tfseg.ops.runtime import assert_condition
 from tfseg.typing import Tensor
 
@@ -92,10 +92,5 @@ def assert_labels(labels: Tensor, num_classes: int, ignore_label: int | None = N
     def first_unknown() -> Tensor:
         return ops.reshape(labels, (-1,))[ops.argmin(ops.reshape(known, (-1,)))]
 
-    assert_condition(ops.all(known), _expected(num_classes, ignore_label), first_unknown)
+    assert_condition(ops.all(known), expected_labels(num_classes, ignore_label), first_unknown)
     return counted
-
-
-def _expected(num_classes: int, ignore_label: int | None) -> str:
-    exception = "" if ignore_label is None else f", or the ignore label {ignore_label}"
-    return f"Labels must be classes 0 to {num_classes - 1}{exception}."

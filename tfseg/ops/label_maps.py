@@ -83,3 +83,9 @@ def integer_labels(y_true: Tensor) -> Tensor:
 
     assert_condition(ops.all(whole), "Labels must be whole numbers.", first_fraction)
     return ops.where(whole, ops.cast(ops.where(whole, values, 0.0), "int32"), NO_LABEL)
+
+
+def expected_labels(num_classes: int, ignore_label: int | None) -> str:
+    """Returns the error message for labels that are neither a class id nor the ignore label."""
+    exception = "" if ignore_label is None else f", or the ignore label {ignore_label}"
+    return f"Labels must be classes 0 to {num_classes - 1}{exception}."
