@@ -149,8 +149,8 @@ def read_labels(path: Path, text: bytes) -> Labels:
         return TypeAdapter(Labels).validate_python(fields, strict=False)  # JSON has lists but no tuples
     except (ValueError, RecursionError) as error:
         raise RunError(
-            f"{path}: is not a valid labels file ({_first_problem(error)}). Expected JSON with `names`, `ignore` and "
-            "`colors`, as `tfseg fit` writes labels.json."
+            f"{path}: is not a valid labels file ({_first_problem(error)}). Expected JSON with `names`, "
+            "and optionally `ignore` and `colors`, as `tfseg fit` writes labels.json."
         ) from error
 
 

@@ -26,8 +26,8 @@ MEAN, PRODUCT = (Ensemble(network=Path("b.keras"), merge=rule) for rule in ("mea
 CRF = Crf(parameters="deeplab_v1", iterations=3)
 NAMES = ", ".join(sorted(PARAMETERS))
 COLORS = (
-    ": a CRF needs gray or RGB images, with 1 or 3 channels; set inference.crf to null. "
-    "Received: images with 4 channels"
+    ": a CRF needs gray or RGB images, with 1 or 3 channels. Received: images with 4 channels. "
+    "Set inference.crf to null."
 )
 
 

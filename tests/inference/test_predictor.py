@@ -128,7 +128,7 @@ def test_labels_are_read_from_file_or_folder(files):
         beside.unlink()
     assert str(error.value) == (
         f"{beside}: is not a valid labels file (names: Tuple should have at least 2 items after validation, not 1). "
-        "Expected JSON with `names`, `ignore` and `colors`, as `tfseg fit` writes labels.json."
+        "Expected JSON with `names`, and optionally `ignore` and `colors`, as `tfseg fit` writes labels.json."
     )
 
 

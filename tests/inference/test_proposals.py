@@ -229,3 +229,12 @@ def test_boxes_of_the_validation_split_are_checked_before_training(tmp_path: Pat
     with pytest.raises(DataError, match="has no box for the image 'val_000001'"):
         tfseg.fit(pipeline, tmp_path / "run", verbose=False)
     assert not (tmp_path / "run" / "pipeline.yaml").exists()
+
+
+def test_samples_are_not_supported(model):
+    with pytest.raises(ValueError) as error:
+        Predictor(model, samples=8, proposals=SMALL)
+    assert str(error.value) == (
+        "`samples` is not supported with `proposals`: each box is predicted once. Set one of them to None. "
+        f"Received: samples=8, proposals={SMALL}"
+    )

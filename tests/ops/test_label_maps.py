@@ -44,6 +44,18 @@ def test_ignore_class_must_equal_ignore_label(kind: type) -> None:
         make(kind, ignore_label=255, ignore_class=11)
 
 
+@pytest.mark.parametrize("kind", (*LOSSES, *METRICS))
+@pytest.mark.parametrize("name", ("ignore_label", "ignore_class"))
+@pytest.mark.parametrize("value", ("void", 255.0, True))
+def test_ignore_label_must_be_an_integer(kind: type, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^Expected `{name}` to be an integer. Received: {name}={value!r}$"):
+        make(kind, **{name: value})
+
+
+def test_ignore_label_may_be_a_numpy_integer() -> None:
+    assert type(CrossEntropy(ignore_label=np.int64(7)).get_config()["ignore_label"]) is int
+
+
 def test_ignore_class_ignores_pixels() -> None:
     labels = np.array([[[0, 1, 11]]])
     logits = np.random.default_rng(0).normal(size=(1, 1, 3, 3))
@@ -55,6 +67,7 @@ def test_ignore_class_ignores_pixels() -> None:
 
 LABELS = np.array([[[0, 1, 2, 255], [2, 2, 1, 0]]], np.int32)
 LOGITS = np.random.default_rng(0).normal(size=(1, 2, 4, 3)).astype(np.float32)
+WHOLE = "Labels must be whole numbers from -2**31 + 1 to 2**31 - 1."
 FRACTIONS = [0.5, 254.99, -1.25, np.nan, np.inf, 1e20]
 
 
@@ -102,7 +115,7 @@ def test_float_labels_must_be_whole_numbers(kind: type, value: float) -> None:
     thing = make(kind)
     call = thing if kind in LOSSES else thing.update_state
     for function in (call, tf.function(call)):
-        with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape("Labels must be whole numbers. Received:")):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(f"{WHOLE} Received:")):
             function(spoiled(value), LOGITS)
 
 
@@ -114,7 +127,7 @@ def test_message_contains_the_first_value_that_is_not_whole(graph: bool, value: 
     loss = tf.function(CrossEntropy()) if graph else CrossEntropy()
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         loss(spoiled(value), LOGITS)
-    assert str(explain(caught.value)).startswith(f"training stopped: Labels must be whole numbers. Received: {shown}. ")
+    assert str(explain(caught.value)).startswith(f"training stopped: {WHOLE} Received: {shown}. ")
 
 
 def test_fractions_under_xla() -> None:

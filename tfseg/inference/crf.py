@@ -17,6 +17,8 @@ from tfseg.spec.problems import InvalidFields
 Theta = Annotated[float, Field(gt=0)]
 ThetaGamma = Annotated[float, Field(gt=0, le=LARGEST_THETA_GAMMA)]
 Weight = Annotated[float, Field(ge=0, le=LARGEST_WEIGHT)]
+WITHOUT_CRF = "Set inference.crf to null."
+"""Remedy for a CRF that does not support the images."""
 CHANNELS = (1, 3)
 """Numbers of image channels for which the published parameters are meaningful: gray and RGB."""
 KERNELS = ("bilateral_weight", "theta_alpha", "theta_beta", "spatial_weight", "theta_gamma")
@@ -115,7 +117,4 @@ def channels_problem(channels: int) -> str | None:
     """Returns the problem of a CRF with images of this number of channels, or None."""
     if channels in CHANNELS:
         return None
-    return (
-        "a CRF needs gray or RGB images, with 1 or 3 channels; set inference.crf to null. "
-        f"Received: images with {channels} channels"
-    )
+    return f"a CRF needs gray or RGB images, with 1 or 3 channels. Received: images with {channels} channels"

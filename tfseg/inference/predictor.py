@@ -17,7 +17,7 @@ from tfseg.inference.chain import (
     WholeImage,
     with_scores,
 )
-from tfseg.inference.crf import Crf, channels_problem
+from tfseg.inference.crf import WITHOUT_CRF, Crf, channels_problem
 from tfseg.inference.engines import MODELS, Engine, KerasEngine, SavedModelEngine, TfliteEngine
 from tfseg.inference.ensemble import Ensemble
 from tfseg.inference.proposals import Proposals
@@ -51,6 +51,7 @@ class Predictor:
             the network's file does not output; the input size of the network is fixed and differs from that of
             `proposals`; the partner has other classes or channels; or a CRF is given and images are neither gray nor
             RGB.
+        ValueError: If both `samples` and `proposals` are given.
     """
 
     def __init__(
@@ -64,6 +65,11 @@ class Predictor:
         partner: "tuple[Ensemble, Predictor] | None" = None,
         crf: Crf | None = None,
     ) -> None:
+        if samples is not None and proposals is not None:
+            raise ValueError(
+                "`samples` is not supported with `proposals`: each box is predicted once. Set one of them to None. "
+                f"Received: samples={samples}, proposals={proposals}"
+            )
         self._engine: Engine = KerasEngine(network) if isinstance(network, keras.Model) else network
         self._own = _first_link(self._engine, self._engine.size or size, proposals, samples, seed)
         self._chain: Link = self._own
@@ -76,7 +82,7 @@ class Predictor:
         self._crf = crf
         if crf is not None:
             if (problem := channels_problem(self.channels)) is not None:
-                raise RunError(f"inference.crf: {problem}")
+                raise RunError(f"inference.crf: {problem}. {WITHOUT_CRF}")
             self._chain = CrfRefinement(self._chain, crf)
 
     @classmethod

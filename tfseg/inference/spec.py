@@ -8,7 +8,7 @@ import keras
 from pydantic import Field, model_validator
 
 from tfseg.context import Context
-from tfseg.inference.crf import Crf, channels_problem
+from tfseg.inference.crf import WITHOUT_CRF, Crf, channels_problem
 from tfseg.inference.ensemble import Ensemble
 from tfseg.inference.predictor import Predictor
 from tfseg.inference.proposals import Proposals
@@ -65,7 +65,7 @@ class Inference:
     def problems(self, context: Context) -> Iterator[FieldProblem]:
         """Yields the settings that do not fit the images, as (path, message)."""
         if self.crf is not None and (problem := channels_problem(context.channels)) is not None:
-            yield ("crf",), problem
+            yield ("crf",), f"{problem}. {WITHOUT_CRF}"
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """Yields the settings that the network does not support, as (path, message)."""

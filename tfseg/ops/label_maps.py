@@ -1,6 +1,7 @@
 """Conversion of label maps to integers, for losses and metrics."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfseg.labels import IGNORE
@@ -22,15 +23,18 @@ def resolve_ignore_label(ignore_label: int | None, ignore_class: int | None) -> 
         The given label, or 255 if neither is given.
 
     Raises:
-        ValueError: If both are given and differ.
+        ValueError: If one is not an integer, or both are given and differ.
     """
+    for name, value in (("ignore_label", ignore_label), ("ignore_class", ignore_class)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
+            raise ValueError(f"Expected `{name}` to be an integer. Received: {name}={value!r}")
     if ignore_label is not None and ignore_class is not None and ignore_label != ignore_class:
         raise ValueError(
             "`ignore_class` is an alias of `ignore_label`, and the two must be equal if both are given. "
             f"Received: ignore_label={ignore_label}, ignore_class={ignore_class}"
         )
     given = ignore_class if ignore_label is None else ignore_label
-    return IGNORE if given is None else given
+    return IGNORE if given is None else int(given)
 
 
 def int32_ids(ids: Tensor) -> Tensor:
@@ -81,7 +85,7 @@ def integer_labels(y_true: Tensor) -> Tensor:
     def first_fraction() -> Tensor:
         return ops.reshape(values, (-1,))[ops.argmin(ops.reshape(whole, (-1,)))]
 
-    assert_condition(ops.all(whole), "Labels must be whole numbers.", first_fraction)
+    assert_condition(ops.all(whole), "Labels must be whole numbers from -2**31 + 1 to 2**31 - 1.", first_fraction)
     return ops.where(whole, ops.cast(ops.where(whole, values, 0.0), "int32"), NO_LABEL)
 
 
