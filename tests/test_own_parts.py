@@ -176,7 +176,7 @@ class Op:
         (failing, "data.augment: own fails (KeyError: 'pool9')"),
         (
             lambda image, mask: (tf.cast(image, tf.float32) / 255, mask),
-            "data.augment: own must return an image, uint8 [height, width, 3], and a mask, int32 [height, width]. "
+            "data.augment: own must return an image, uint8 [height, width, 3], and a mask, integer [height, width]. "
             "Received: (<tf.Tensor",
         ),
         (

@@ -77,7 +77,7 @@ def test_folders_are_walked_once(folder: Path, data: Data, labels: Labels, monke
             walked[str(Path(path).relative_to(folder))] += 1
         return scandir(path)
 
-    monkeypatch.setattr("tfseg.data.patterns.os.scandir", counted)
+    monkeypatch.setattr("tfseg.data.sources.patterns.os.scandir", counted)
     assert check(data.open(labels)) == ()
     assert walked == dict.fromkeys(("train/images", "train/masks", "val/images", "val/masks"), 1)
 

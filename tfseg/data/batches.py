@@ -120,17 +120,21 @@ def _valid(image: tf.Tensor, mask: tf.Tensor, problem: tf.Tensor) -> Pair:
 
 def ignored_if(padding: tf.Tensor, mask: tf.Tensor, ignore: int) -> tf.Tensor:
     """Returns the mask, or a mask filled with the ignore label if `padding` is true."""
-    return tf.ensure_shape(tf.cond(padding, lambda: tf.fill(tf.shape(mask), ignore), lambda: mask), mask.shape)
+    return tf.ensure_shape(
+        tf.cond(padding, lambda: tf.fill(tf.shape(mask), tf.cast(ignore, mask.dtype)), lambda: mask), mask.shape
+    )
 
 
 def batched(examples: tf.data.Dataset, batch_size: int, ignore: int, fill: tuple[int, ...]) -> tf.data.Dataset:
-    """Returns full batches; images of different sizes are padded at the bottom and at the right."""
+    """Returns full batches with int32 masks; images of different sizes are padded at the bottom and at the right."""
     if batch_size == 1 or all(spec.shape.is_fully_defined() for spec in examples.element_spec):
-        return examples.batch(batch_size, drop_remainder=True)
-    values = (tf.constant(0, tf.uint8), tf.constant(ignore, tf.int32))
+        batches = examples.batch(batch_size, drop_remainder=True)
+        return batches.map(lambda image, mask: (image, tf.cast(mask, tf.int32)))
+    image_spec, mask_spec = examples.element_spec
+    values = (tf.constant(0, image_spec.dtype), tf.constant(ignore, mask_spec.dtype))
     shifted = examples.map(lambda image, mask: (without(image, fill), mask))
     batches = shifted.padded_batch(batch_size, padding_values=values, drop_remainder=True)
-    return batches.map(lambda image, mask: (with_fill(image, fill), mask))
+    return batches.map(lambda image, mask: (with_fill(image, fill), tf.cast(mask, tf.int32)))
 
 
 def copied(image: tf.Tensor, mask: tf.Tensor, count: int, ignore: int) -> Pair:

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tfseg.data.dataset import Dataset
 from tfseg.data.examples import Examples, Listing
-from tfseg.data.masks import Ids
 from tfseg.data.reading import Tensors, survey
+from tfseg.data.sources.masks import Ids
 from tfseg.errors import DataError
 
 

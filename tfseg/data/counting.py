@@ -22,6 +22,7 @@ class PixelCounts(NamedTuple):
 
 def histogram(ids: tf.Tensor, classes: int, ignore: int) -> tf.Tensor:
     """Counts the pixels of each class in a mask, int32 `[classes + 1]`; the last count is of ignored pixels."""
+    ids = tf.cast(ids, tf.int32)
     ids = tf.where(tf.equal(ids, ignore), classes, tf.maximum(ids, 0))
     return tf.math.bincount(tf.reshape(ids, [-1]), minlength=classes + 1, maxlength=classes + 1)
 

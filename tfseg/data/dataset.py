@@ -10,7 +10,7 @@ from tfseg.data.augment import View, augmented
 from tfseg.data.batches import ExampleStream, copied, whole
 from tfseg.data.box_sampling import boxed
 from tfseg.data.counting import PixelCounts, histogram, summed
-from tfseg.data.examples import Examples
+from tfseg.data.examples import Examples, with_mask_dtype
 from tfseg.data.listings import Listings
 from tfseg.data.memory import in_memory
 from tfseg.data.reading import AHEAD, arrays, read
@@ -65,7 +65,8 @@ class Dataset:
 
     def examples(self, split: str) -> Examples:
         """Returns the examples of a split, to be loaded by index."""
-        return self.spec.source.examples(self._listings.of(split), self.labels)
+        examples = self.spec.source.examples(self._listings.of(split), self.labels)
+        return with_mask_dtype(examples, self.labels.ignore)
 
     @cached_property
     def training_examples(self) -> Examples:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from tfseg.labels import Labels
 Loaded = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 Checked = tuple[tf.Tensor, tf.Tensor]
 
-NO_FAULT = ""
+VALID = ""
 """Problem of a valid example. A graph cannot catch errors, so problems are returned as messages beside the tensors."""
 
 
@@ -41,7 +41,7 @@ class Examples:
     Args:
         listing: Names and files of the examples.
         load: Function of an index (int64 scalar) that returns `(image, mask, problem)`: uint8
-            `[height, width, channels]`, int32 `[height, width]`, and a message, empty if the example is valid.
+            `[height, width, channels]`, integers `[height, width]`, and a message, empty if the example is valid.
         mask: Function of an index that returns `(mask, problem)` only, for counting.
     """
 
@@ -58,6 +58,21 @@ class Examples:
         """Returns the files of an example, one per line, or its name if it has no files."""
         pairs = zip(self.listing.files, self.listing.names, strict=True)
         return tf.constant([os.fsencode("\n".join(files or (name,))) for files, name in pairs])[index]
+
+
+def with_mask_dtype(examples: Examples, ignore: int) -> Examples:
+    """Returns examples whose masks have the smallest dtype for the ids, uint8 or int32: small masks resize faster."""
+    dtype = tf.uint8 if ignore < 256 else tf.int32  # all class ids are smaller than the ignore label
+
+    def load(index: tf.Tensor) -> Loaded:
+        image, mask, problem = examples.load(index)
+        return image, tf.cast(mask, dtype), problem
+
+    def mask(index: tf.Tensor) -> Checked:
+        ids, problem = examples.mask(index)
+        return tf.cast(ids, dtype), problem
+
+    return replace(examples, load=load, mask=mask)
 
 
 class Source:

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data.examples import NO_FAULT, Examples, Loaded
+from tfseg.data.examples import VALID, Examples, Loaded
 from tfseg.data.reading import explained, read
 
 
 def in_memory(examples: Examples) -> Examples:
-    """Decodes all examples and returns them from memory: per pixel one byte per channel and two bytes for the id."""
+    """Decodes all examples and returns them from memory, with the dtypes of the examples."""
 
     def load(index: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
         image, mask, problem = examples.load(index)
@@ -22,11 +22,11 @@ def in_memory(examples: Examples) -> Examples:
     sizes = tf.constant([mask.shape.as_list() for _, mask in pairs])
     starts = tf.constant(np.cumsum([0, *(int(np.prod(mask.shape)) for _, mask in pairs)]))
     images = tf.concat([tf.reshape(image, [-1, channels]) for image, _ in pairs], 0)
-    masks = tf.concat([tf.cast(tf.reshape(mask, [-1]), tf.uint16) for _, mask in pairs], 0)
+    masks = tf.concat([tf.reshape(mask, [-1]) for _, mask in pairs], 0)
 
     def mask(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        ids = tf.cast(masks[starts[index] : starts[index + 1]], tf.int32)
-        return tf.ensure_shape(tf.reshape(ids, sizes[index]), [None, None]), tf.constant(NO_FAULT)
+        ids = masks[starts[index] : starts[index + 1]]
+        return tf.ensure_shape(tf.reshape(ids, sizes[index]), [None, None]), tf.constant(VALID)
 
     def cached(index: tf.Tensor) -> Loaded:
         pixels = images[starts[index] : starts[index + 1]]

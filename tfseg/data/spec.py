@@ -8,14 +8,14 @@ from pydantic import Field, model_validator
 from tfseg.context import Context
 from tfseg.data.augment import FILL, Augment, ColorJitter
 from tfseg.data.box_sampling import TrainingBoxes
-from tfseg.data.camvid import CamVid
 from tfseg.data.crops import crop_problem
 from tfseg.data.dataset import Dataset
 from tfseg.data.examples import Source
-from tfseg.data.folder import Folder
 from tfseg.data.listings import Listings
-from tfseg.data.shapes import Shapes
-from tfseg.data.voc import Voc
+from tfseg.data.sources.camvid import CamVid
+from tfseg.data.sources.folder import Folder
+from tfseg.data.sources.shapes import Shapes
+from tfseg.data.sources.voc import Voc
 from tfseg.errors import DataError
 from tfseg.labels import Labels, Level
 from tfseg.spec.declare import ByType, Location, spec

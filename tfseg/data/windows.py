@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data.augment import Pair
+from tfseg.data.augment import Pair, like
 from tfseg.data.components import BACKGROUND
 from tfseg.data.examples import Checked, Examples, Listing, Loaded
 from tfseg.ops.resize import resize
@@ -42,11 +42,11 @@ class Windows:
                 box_ids = cut(ids[:, :, None], sides[index], ignore)
                 return only(resize(box_ids[None], size, "nearest")[0, :, :, 0], classes[index], ignore)
 
-            return _if_valid(problem, cut_out, tf.zeros(size, tf.int32)), problem
+            return _if_valid(problem, cut_out, tf.zeros(size, ids.dtype)), problem
 
         def load(index: tf.Tensor) -> Loaded:
             image, ids, problem = whole.load(images[index])
-            blank = tf.zeros([height, width, image.shape[-1]], tf.uint8), tf.zeros(size, tf.int32)
+            blank = tf.zeros([height, width, image.shape[-1]], image.dtype), tf.zeros(size, ids.dtype)
 
             def cut_out() -> Pair:
                 return window(image, ids, sides[index], classes[index], size, ignore)
@@ -85,7 +85,7 @@ def window(
     """Cuts out a box and resizes it to `size`. Pixels outside the image are black and ignored."""
     box = resize(tf.cast(cut(image, sides, 0)[None], tf.float32), size)[0]
     ids = resize(cut(mask[:, :, None], sides, ignore)[None], size, "nearest")[0, :, :, 0]
-    return tf.saturate_cast(box + 0.5, tf.uint8), only(ids, kept, ignore)
+    return like(box, image), only(ids, kept, ignore)
 
 
 def cut(values: tf.Tensor, sides: tf.Tensor, fill: int) -> tf.Tensor:
@@ -101,7 +101,7 @@ def cut(values: tf.Tensor, sides: tf.Tensor, fill: int) -> tf.Tensor:
 def only(mask: tf.Tensor, kept: tf.Tensor, ignore: int) -> tf.Tensor:
     """Replaces all classes of the mask except `kept` by background; ignored pixels stay ignored."""
     unchanged = tf.equal(kept, ALL) | tf.equal(mask, tf.cast(kept, mask.dtype)) | tf.equal(mask, ignore)
-    return tf.where(unchanged, mask, BACKGROUND)
+    return tf.where(unchanged, mask, tf.cast(BACKGROUND, mask.dtype))
 
 
 def _if_valid(problem: tf.Tensor, cut_out: Callable[[], Any], blank: Any) -> Any:

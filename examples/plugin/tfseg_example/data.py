@@ -8,8 +8,8 @@ import tensorflow as tf
 from pydantic import Field
 
 from tfseg.data.augment import View
-from tfseg.data.examples import NO_FAULT, Examples, Listing
-from tfseg.data.masks import Ids, Reader
+from tfseg.data.examples import VALID, Examples, Listing
+from tfseg.data.sources.masks import Ids, Reader
 from tfseg.data.windows import ALL
 from tfseg.labels import Labels
 from tfseg.spec import spec
@@ -39,7 +39,7 @@ class Stripes:
 
         def mask(index: tf.Tensor) -> Pair:
             columns = (tf.range(self.size) + tf.cast(index, tf.int32) + first) * labels.count // self.size
-            return tf.tile((columns % labels.count)[None], [self.size, 1]), tf.constant(NO_FAULT)
+            return tf.tile((columns % labels.count)[None], [self.size, 1]), tf.constant(VALID)
 
         def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             ids, problem = mask(index)

@@ -10,8 +10,8 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from tfseg.data.examples import Checked, Examples, Listing, Loaded, Source, first_problem
-from tfseg.data.masks import Ids, Mask
-from tfseg.data.patterns import Matches, splits
+from tfseg.data.sources.masks import Ids, Mask
+from tfseg.data.sources.patterns import Matches, splits
 from tfseg.errors import DataError
 from tfseg.images import decode_image
 from tfseg.labels import Labels

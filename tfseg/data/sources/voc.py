@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from tfseg.data.examples import Examples, Listing, Source
-from tfseg.data.folder import Folder
+from tfseg.data.sources.folder import Folder
 from tfseg.errors import DataError
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec

@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfseg.data import Binary, Colors, Ids
-from tfseg.data.masks import MaskSpec
+from tfseg.data.sources.masks import MaskSpec
 from tfseg.images.png import header, samples
 from tfseg.labels import Labels, voc_palette
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field
 
-from tfseg.data.examples import NO_FAULT, Examples, Listing, Loaded, Source
+from tfseg.data.examples import VALID, Examples, Listing, Loaded, Source
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
 
@@ -73,7 +73,7 @@ class Shapes(Source):
 
         def load(index: tf.Tensor) -> Loaded:
             seed = tf.random.experimental.stateless_fold_in(tf.constant([self.seed, stream], tf.int64), index)
-            return *drawing(seed), tf.constant(NO_FAULT)
+            return *drawing(seed), tf.constant(VALID)
 
         return Examples(listing, load, lambda index: load(index)[1:])
 

@@ -1,0 +1,24 @@
+"""Random augmentation of image and mask by the same transformation."""
+
+from tfseg.data.augment.chain import Augment, augmented
+from tfseg.data.augment.colors import ColorJitter
+from tfseg.data.augment.contract import FILL, AugmentSpec, Pair, View, like, with_fill, without
+from tfseg.data.augment.crop import cropped
+from tfseg.data.augment.geometry import Flip, Rotate, Scale
+
+__all__ = [
+    "FILL",
+    "Augment",
+    "AugmentSpec",
+    "ColorJitter",
+    "Flip",
+    "Pair",
+    "Rotate",
+    "Scale",
+    "View",
+    "augmented",
+    "cropped",
+    "like",
+    "with_fill",
+    "without",
+]

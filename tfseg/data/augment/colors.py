@@ -1,0 +1,50 @@
+"""Augmentation of colors."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+import tensorflow as tf
+from pydantic import Field
+
+from tfseg.data.augment.contract import AugmentSpec, Pair, View, like
+from tfseg.spec.declare import spec
+
+_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+
+
+@spec
+class ColorJitter(AugmentSpec):
+    """Randomly changes brightness, contrast, saturation and hue, by one affine transformation of the colors."""
+
+    type: Literal["color_jitter"] = "color_jitter"
+    brightness: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Maximum shift, as a fraction of the range of values."""
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Maximum relative change of differences from the mean of the image."""
+    saturation: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Maximum relative change of differences from gray. Requires 3 channels."""
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    """Maximum rotation of the hue, as a fraction of the full circle. Requires 3 channels."""
+
+    def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
+        """Changes the colors of the image; the mask stays the same."""
+        draws = tf.random.stateless_uniform([4], seed, -1, 1, alg="philox")
+        contrast = 1 + self.contrast * draws[1]
+        pixels = tf.cast(image, tf.float32)
+        mean = tf.reduce_mean(pixels)
+        shift = 255 * self.brightness * draws[0] + mean * (1 - contrast)
+        if image.shape[-1] == 3:
+            matrix = self._matrix(draws[2], draws[3]) * contrast
+            shape = tf.shape(image)
+            pixels = tf.reshape(tf.matmul(tf.reshape(pixels, [-1, 3]), matrix, transpose_b=True), shape)
+        else:
+            pixels = pixels * contrast
+        return tf.ensure_shape(like(pixels + shift, image), image.shape), mask
+
+    def _matrix(self, saturation: tf.Tensor, hue: tf.Tensor) -> tf.Tensor:
+        """Returns the color matrix: saturation scales the two chroma axes of YIQ, hue rotates them."""
+        angle, chroma = 2 * np.pi * self.hue * hue, 1 + self.saturation * saturation
+        cos, sin = chroma * tf.cos(angle), chroma * tf.sin(angle)
+        rotation = tf.reshape(tf.stack([1.0, 0.0, 0.0, 0.0, cos, -sin, 0.0, sin, cos]), [3, 3])
+        to_rgb, to_yiq = tf.constant(np.linalg.inv(_TO_YIQ), tf.float32), tf.constant(_TO_YIQ, tf.float32)
+        return to_rgb @ rotation @ to_yiq

@@ -1,0 +1,69 @@
+"""Contract of augmentation ops: random transformation of an image and its mask.
+
+Each op is called as `op(image, mask, seed, view)` inside the TensorFlow graph and draws random numbers from its own
+stateless `seed` only. Pixels from outside the image become `View.fill` in the image and the ignore label in the mask.
+Ids of masks are never interpolated.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import tensorflow as tf
+
+FILL = 115
+"""Default value of padding pixels: approximately the mean of photographs, so near zero after normalization."""
+
+Pair = tuple[tf.Tensor, tf.Tensor]
+
+
+@dataclass(frozen=True)
+class View:
+    """Ignore label, crop size and fill value, for augmentation ops.
+
+    Args:
+        ignore: Ignore label.
+        crop: Height and width of the crop that follows, if any.
+        fill: Value of padding pixels, for all channels or per channel.
+    """
+
+    ignore: int
+    crop: tuple[int, int] | None = None
+    fill: tuple[int, ...] = (FILL,)
+
+
+class AugmentSpec:
+    """Base class of augmentation ops. A custom op needs `type` and `__call__`."""
+
+    type: str
+    ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
+    BEFORE_CROP: ClassVar[bool] = False
+    """True for ops that are applied before the crop because they need pixels around it."""
+
+    def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
+        """Returns the augmented image and mask, of the same dtypes.
+
+        Args:
+            image: Uint8 or float32 tensor of shape `[height, width, channels]`, 0 to 255.
+            mask: Integer tensor of shape `[height, width]`.
+            seed: Int32 tensor of shape `[2]`, seed for TensorFlow's stateless random functions, the only source of
+                randomness.
+            view: Ignore label, size of the crop and fill value.
+        """
+        raise NotImplementedError
+
+
+def like(pixels: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Converts float pixels to the dtype of `image`: clips to 0..255, and rounds to integers for uint8."""
+    if image.dtype == tf.uint8:
+        return tf.saturate_cast(pixels + 0.5, tf.uint8)  # the cast truncates; adding 0.5 makes it round
+    return tf.clip_by_value(pixels, 0, 255)
+
+
+def without(image: tf.Tensor, fill: tuple[int, ...]) -> tf.Tensor:
+    """Subtracts `fill` from uint8 pixels, modulo 256, so that `with_fill` turns zero padding into `fill`."""
+    return image - tf.constant(fill, image.dtype)
+
+
+def with_fill(image: tf.Tensor, fill: tuple[int, ...]) -> tf.Tensor:
+    """Undoes `without`. TensorFlow pads with one value, but `fill` may have one per channel."""
+    return image + tf.constant(fill, image.dtype)

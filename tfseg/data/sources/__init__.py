@@ -1,0 +1,1 @@
+"""Data sources: listings and examples of datasets."""
