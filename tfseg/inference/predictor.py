@@ -51,6 +51,7 @@ class Predictor:
             the network's file does not output; the input size of the network is fixed and differs from that of
             `proposals`; the partner has other classes or channels; or a CRF is given and images are neither gray nor
             RGB.
+        DataError: If the box file of `proposals` cannot be used.
     """
 
     def __init__(
