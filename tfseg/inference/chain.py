@@ -69,7 +69,7 @@ class WholeImage:
 
 
 class McSamples(WholeImage):
-    """Averages the probabilities of several passes with MC dropout; `scores` are those of one pass without dropout.
+    """Averages the probabilities of several passes with MC dropout. `scores` are logits of one pass without dropout.
 
     Args:
         engine: Engine that runs a network with MC dropout.
@@ -103,7 +103,7 @@ class McSamples(WholeImage):
 
 
 class ProposalScores:
-    """Applies the network to boxes of the image, and merges their scores.
+    """Applies the network to boxes of the image, and merges their logits.
 
     Args:
         engine: Engine that runs the network.
@@ -132,7 +132,7 @@ class ProposalScores:
 
 
 class EnsembleScores:
-    """Combines two networks; `scores` are those of the first network.
+    """Combines two networks; `scores` are the logits of the first network.
 
     Args:
         first: Link of the first network.

@@ -38,7 +38,7 @@ DEEPLAB: Mapping[str, Steps] = {
     "spatial_weight": Steps(3, 3, 0),
     "theta_gamma": Steps(3, 3, 0),
 }
-"""DeepLab's ranges (Chen et al., "DeepLab", 2017, section 4.1). Its first paper has 50 to 100, 3 to 10 and 5 to 10."""
+"""Ranges of DeepLab v2 (Chen et al. 2018, section 4.1). DeepLab v1 has 50 to 100, 3 to 10 and 5 to 10."""
 
 
 def checked_ranges(ranges: Mapping[str, tuple[float, float, float]]) -> dict[str, Steps]:

@@ -1,4 +1,4 @@
-"""Ensemble of two networks, as DeconvNet and FCN (Noh, Hong & Han 2015, section 3.4)."""
+"""Ensemble of two networks, as DeconvNet and FCN (Noh, Hong & Han 2015, section 5.2)."""
 
 from typing import Literal
 
@@ -16,8 +16,8 @@ class Ensemble:
     and `crf`, or a `.keras` file."""
     merge: Literal["mean_prob", "score_product"] = "mean_prob"
     """Rule that combines the networks. `mean_prob`: mean of the probabilities, as in the paper. `score_product`:
-    softmax of the product of the first network's scores and the positive part of the second network's scores, as in
-    the released code, for nonnegative scores such as those of `proposals` with `max`."""
+    softmax of the product of the first network's logits and the positive part of the second network's logits, as in
+    the released code, for nonnegative logits such as those of `proposals` with `max`."""
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Combines two arrays: probabilities with `mean_prob`, logits with `score_product`.

@@ -52,6 +52,7 @@ class Predictor:
             `proposals`; the partner has other classes or channels; or a CRF is given and images are neither gray nor
             RGB.
         ValueError: If both `samples` and `proposals` are given.
+        DataError: If the box file of `proposals` cannot be used.
     """
 
     def __init__(

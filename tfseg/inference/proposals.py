@@ -1,4 +1,4 @@
-"""Instance-wise prediction on object proposals, as in DeconvNet (Noh, Hong & Han 2015, section 3.3)."""
+"""Instance-wise prediction on object proposals, as in DeconvNet (Noh, Hong & Han 2015, section 5.1)."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,11 +22,11 @@ Scores = Callable[[np.ndarray], np.ndarray]
 
 @spec
 class Proposals:
-    """Applies the network to boxes of the image, resized to one size, and merges their scores at the size of the image.
+    """Applies the network to boxes of the image, resized to one size, and merges their logits at the size of the image.
 
-    The merged scores start from zeros. With `max` they are the largest score of any box at a pixel, P = max(P, G), so
-    that no score is negative; with `mean`, the mean over the boxes that cover the pixel. At pixels without a box, all
-    classes have the score 0, and the first class is predicted.
+    The merged logits start from zeros. With `max` they are the largest logits of any box at a pixel, P = max(P, G), so
+    that no logit is negative; with `mean`, the mean over the boxes that cover the pixel. At pixels without a box, all
+    classes have the logit 0, and the first class is predicted.
     """
 
     boxes: Location | None = None
@@ -43,7 +43,7 @@ class Proposals:
     size: Annotated[int, Field(ge=1)] = 224
     """Side that each box is resized to."""
     merge: Literal["max", "mean"] = "max"
-    """Rule that merges the scores of several boxes at a pixel."""
+    """Rule that merges the logits of several boxes at a pixel."""
 
     def open(self) -> "OpenProposals":
         """Reads the box file, if there is one.
@@ -67,7 +67,7 @@ class OpenProposals:
     boxes: Mapping[str, Boxes] | None
 
     def __call__(self, image: np.ndarray, scores: Scores, classes: int, name: str | None = None) -> np.ndarray:
-        """Computes the merged scores of the boxes of an image.
+        """Computes the merged logits of the boxes of an image.
 
         Args:
             image: Uint8 array `[height, width, channels]`.
@@ -150,7 +150,7 @@ def _starts(side: int, length: int) -> list[int]:
 def _box_scores(
     image: np.ndarray, boxes: np.ndarray, scores: Scores, size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields each box and its scores, at the size of the box."""
+    """Yields each box and its logits, at the size of the box."""
     for start in range(0, len(boxes), BATCH):
         batch = boxes[start : start + BATCH]
         parts = np.concatenate([_resized(cut(image, sides), (size, size)) for sides in batch])

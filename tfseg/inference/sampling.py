@@ -34,6 +34,6 @@ def mean_and_uncertainty(passes: Iterable[np.ndarray]) -> tuple[np.ndarray, np.n
 
 
 def shade(uncertainty: np.ndarray, classes: int) -> np.ndarray:
-    """Scales `uncertainty` to uint16 gray. White is the maximum: one-hot passes, split evenly among the classes."""
+    """Scales `uncertainty` to uint16 gray. White is the maximum: one-hot passes, spread evenly over the classes."""
     maximum = (1 - 1 / classes) / classes
     return np.rint(np.clip(uncertainty / maximum, 0, 1) * np.iinfo(np.uint16).max).astype(np.uint16)

@@ -1,6 +1,6 @@
 """Minimal custom components, one per slot of a pipeline file.
 
-Each is a spec: a frozen dataclass whose fields are the keys in the file, and which builds its component when called. A
+Each is a spec: a frozen dataclass whose fields are the keys in the file, with the methods that its slot requires. A
 layer of a graph is a Keras layer, whose spec is derived from its constructor.
 """
 
