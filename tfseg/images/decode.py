@@ -17,7 +17,7 @@ JPEG, PNG, NUMPY, BMP, GIF = b"\xff\xd8\xff", png.SIGNATURE, b"\x93NUMPY", b"BM"
 MAGIC = (JPEG, PNG, NUMPY, BMP, GIF)
 """First bytes of the supported formats."""
 DECODER_CHANNELS = (1, 3, 4)
-"""Numbers of channels to which TensorFlow's decoders convert; for other numbers, images keep their stored channels."""
+"""Numbers of channels to which `tf.io.decode_png` converts. For other numbers, PNGs keep their stored channels."""
 LUMA = (19595, 38470, 7471)
 """Luma coefficients of red, green and blue times 2^16: ITU-R BT.601, rounded as in Pillow."""
 UNSUPPORTED = "the image is {}. Expected PNG, JPEG, BMP, GIF or .npy, with any suffix: save it as PNG."
@@ -33,9 +33,9 @@ def decode_image(data: tf.Tensor, channels: int = 3) -> Decoded:
 
     Supported are JPEG (rotated upright by its EXIF orientation; decoded with the accurate inverse DCT, so that pixels
     equal those of other decoders), PNG of up to 8 bits (its eXIf chunk is ignored), GIF (first frame), BMP, and uint8
-    `.npy` arrays of shape `[height, width]` or `[height, width, channels]` with any number of channels. For 3 channels,
-    a gray channel is repeated; for 1 channel, colors are converted to gray (luma); for 4 channels, the alpha of BMP and
-    GIF is 255.
+    `.npy` arrays of shape `[height, width]` or `[height, width, channels]` with any number of channels, which are not
+    converted. In the other formats, a gray channel is repeated for 3 channels, and colors are converted to gray (luma)
+    for 1 channel. For 4 channels, the alpha of BMP and GIF is 255.
 
     >>> image, problem = decode_image(tf.io.encode_png(tf.zeros([4, 6, 1], tf.uint8)), channels=3)
     >>> tuple(image.shape)

@@ -79,7 +79,7 @@ def blend(
         Uint8 array of shape `[height, width, 3]`.
 
     Raises:
-        ValueError: If `image` and `ids` differ in size, or `ids` is not a 2D array of integers.
+        ValueError: If `image` has another shape, or `ids` is not a 2D array of integers from 0 to 65535.
     """
     ids, image = _checked(ids), np.asarray(image)
     if image.shape[:2] != ids.shape or image.shape[2:] not in ((), (1,), (3,)):

@@ -57,7 +57,7 @@ def palette_as_gray(data: tf.Tensor) -> tf.Tensor:
 def samples(data: tf.Tensor) -> Samples:
     """Decodes a PNG with one value per pixel to its stored values, int32 `[height, width]`, and a problem.
 
-    Supported are gray and palette files of 1, 2, 4, 8 and 16 bits, and color files with three equal channels. An alpha
+    Supported are gray files of up to 16 bits, palette files, and color files with three equal channels. An alpha
     channel is ignored.
     """
     depth, color = header(data)

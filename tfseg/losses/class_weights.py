@@ -27,7 +27,7 @@ def balanced(balance: Balance, pixels: np.ndarray, image_pixels: np.ndarray) -> 
 
     Reference:
         Eigen and Fergus, Predicting Depth, Surface Normals and Semantic Labels (2015), section 6.3.2;
-        Badrinarayanan, Kendall and Cipolla, SegNet (2017), section 3.1.
+        Badrinarayanan, Kendall and Cipolla, SegNet (2017), section 3.2.
     """
     pixels, image_pixels = np.asarray(pixels, np.float64), np.asarray(image_pixels, np.float64)
     present = pixels > 0

@@ -26,7 +26,7 @@ class CrossEntropy(keras.losses.Loss):
     in float32.
 
     A label that is neither a class id nor `ignore_label`, or that is not a whole number, raises an error at run time.
-    XLA leaves such checks out; there the loss is NaN.
+    With XLA or JAX, the loss is NaN instead.
 
     Example:
 

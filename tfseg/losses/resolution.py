@@ -142,8 +142,8 @@ def subsample(
 
     Reference:
         Chen et al., Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs (2015), section
-        4.1: "the loss function is the sum of cross-entropy terms for each spatial position in the CNN output map
-        (subsampled by 8 compared to the original image)".
+        3.1: "Our loss function is the sum of cross-entropy terms for each spatial position in the CNN output map
+        (subsampled by 8 compared to the original image)."
     """
     return _subsampled(labels, size, Positions.of(positions), ignore_label)
 

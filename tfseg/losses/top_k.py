@@ -24,7 +24,7 @@ class TopKCrossEntropy(keras.losses.Loss):
     all of them. A batch without labeled pixels has loss 0. The loss is computed in float32.
 
     A label that is neither a class id nor `ignore_label`, or that is not a whole number, raises an error at run time.
-    XLA leaves such checks out; there the loss is NaN.
+    With XLA or JAX, the loss is NaN instead.
 
     Example:
 

@@ -67,9 +67,9 @@ class BoundaryIoU(PixelMetric):
         A dict with one scalar, `boundary_iou`.
 
     Raises:
-        ValueError: If `dilation_ratio` is not between 0 and 1, if `y_true` is neither of integers nor of floats, if
-            float predictions do not have one channel per class, if `sample_weight` is given, or if `ignore_label` and
-            `ignore_class` differ.
+        ValueError: If `num_classes` is less than 1, if `dilation_ratio` is not between 0 and 1, if `y_true` is neither
+            of integers nor of floats, if float predictions do not have one channel per class, if `sample_weight` is
+            given, or if `ignore_label` and `ignore_class` differ.
 
     Reference:
         Cheng, Girshick, Dollar, Berg and Kirillov, Boundary IoU: Improving Object-Centric Image Segmentation Evaluation

@@ -52,7 +52,7 @@ def per_class(matrix: np.ndarray, absent: Absent = "union") -> tuple[float | Non
 
 
 def report(matrix: np.ndarray, names: Sequence[str], absent: Absent = "union") -> dict[str, Any]:
-    """Returns the content of `metrics-<split>.json` for a confusion matrix.
+    """Returns the entries of `metrics-<split>.json` that are computed from the confusion matrix.
 
     Args:
         matrix: Confusion matrix, see `scores`.

@@ -51,9 +51,9 @@ class SegmentationMetrics(PixelMetric):
         A dict of scalars.
 
     Raises:
-        ValueError: If `absent` is neither `"union"` nor `"ground_truth"`, if `y_true` is neither of integers nor of
-            floats, if float predictions do not have one channel per class, if `sample_weight` is given, or if
-            `ignore_label` and `ignore_class` differ.
+        ValueError: If `num_classes` is less than 1, if `absent` is neither `"union"` nor `"ground_truth"`, if `y_true`
+            is neither of integers nor of floats, if float predictions do not have one channel per class, if
+            `sample_weight` is given, or if `ignore_label` and `ignore_class` differ.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class TrimapMeanIoU(PixelMetric):
 
     A pixel is within `r` pixels of a boundary if the square of side `2 r + 1` centered on it contains another label.
     `ignore_label` counts as a label here, since void marks the boundaries in PASCAL VOC. The trimaps of DeepLab are
-    the void pixels dilated by that square; here a boundary is also where two classes touch without void in between.
+    the void pixels dilated by such a square. Here, a boundary is also where two classes touch without void in between.
     The image border is not a boundary. Pixels labeled `ignore_label` are not counted.
 
     Each band has an int64 confusion matrix summed over all images. Its mean IoU is that of `SegmentationMetrics` with
@@ -58,14 +58,14 @@ class TrimapMeanIoU(PixelMetric):
         A dict of scalars, `trimap_miou_<radius>`.
 
     Raises:
-        ValueError: If `radii` are not increasing integers from 1, if `y_true` is neither of integers nor of floats, if
-            float predictions do not have one channel per class, if `sample_weight` is given, or if `ignore_label` and
-            `ignore_class` differ.
+        ValueError: If `num_classes` is less than 1, if `radii` are not increasing integers from 1, if `y_true` is
+            neither of integers nor of floats, if float predictions do not have one channel per class, if
+            `sample_weight` is given, or if `ignore_label` and `ignore_class` differ.
 
     Reference:
         Kohli, Ladicky and Torr, Robust Higher Order Potentials for Enforcing Label Consistency (2009).
         Chen, Papandreou, Kokkinos, Murphy and Yuille, Semantic Image Segmentation with Deep Convolutional Nets and
-        Fully Connected CRFs (2015), section 5.3 and figure 6.
+        Fully Connected CRFs (2015), section 5 and figure 5.
     """
 
     def __init__(

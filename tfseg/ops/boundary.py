@@ -1,7 +1,7 @@
 """Bands of pixels near label boundaries, by chessboard distance.
 
 The chessboard distance is the larger of the differences in rows and in columns. Both published implementations use it:
-DeepLab's trimaps are dilated by a square of side `2 r + 1`, and boundary IoU erodes d times by a square of side 3.
+DeepLab dilates void by a square of side `2 r + 1`, and boundary IoU erodes masks `d` times by a square of side 3.
 """
 
 from collections.abc import Sequence

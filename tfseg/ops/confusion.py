@@ -44,7 +44,7 @@ def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int, igno
 
     Raises:
         tf.errors.InvalidArgumentError: At run time, if a label is neither a class nor `ignore_label` (ValueError with
-            the NumPy backend). XLA drops this check; such pixels are then not counted.
+            the NumPy backend). Without this check (XLA, JAX), pixels with such labels are not counted.
     """
     return confusion_matrices(labels, predictions, ops.zeros_like(labels), 1, num_classes, ignore_label)[0]
 
@@ -82,7 +82,7 @@ def confusion_matrices(
 
 
 def assert_labels(labels: Tensor, num_classes: int, ignore_label: int | None = None) -> Tensor:
-    """Returns a mask of the pixels to count; at run time, raises if a label is neither a class nor `ignore_label`."""
+    """Returns a mask of the pixels to count. Raises at run time if a label is neither a class nor `ignore_label`."""
     inside = ops.logical_and(labels >= 0, labels < num_classes)
     if ignore_label is None:
         known = counted = inside

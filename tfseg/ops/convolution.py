@@ -14,10 +14,10 @@ if keras.backend.backend() == "tensorflow":
 def atrous_conv(x: Tensor, kernel: Tensor, dilation_rate: tuple[int, int], padding: str) -> Tensor:
     """Applies an atrous convolution with stride 1: `keras.ops.conv` as a single, faster operation where possible.
 
-    On TensorFlow, `keras.ops.conv` rearranges the tensors with `SpaceToBatchND` and `BatchToSpaceND`. The direct
-    operation does not: for rates above 6 its gradient is 1.5 to 4 times as fast on CPUs, and it converts to a single
-    `CONV_2D` in TFLite for any input size. TensorFlow without oneDNN has no gradient for it on CPUs; `keras.ops.conv`
-    is used there.
+    On TensorFlow, `keras.ops.conv` rearranges the tensors with `SpaceToBatchND` and `BatchToSpaceND`. `tf.nn.conv2d`
+    does not: for rates above 6 its gradient is 1.5 to 4 times as fast on CPUs, and it converts to a single `CONV_2D` in
+    TFLite for any input size. On CPUs without oneDNN, TensorFlow has no gradient for `tf.nn.conv2d` with dilation, and
+    `keras.ops.conv` is used.
 
     Args:
         x: Tensor `[batch, height, width, channels]`.

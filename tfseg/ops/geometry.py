@@ -29,7 +29,7 @@ def deconv_size(size: int, kernel: int, stride: int = 1, padding: int = 0) -> in
 
 
 def caffe_pool_size(size: int, kernel: int, stride: int, padding: int = 0) -> int:
-    """Returns the output size of Caffe's pooling, which rounds up and drops windows that start in the padding.
+    """Returns the output size of Caffe's pooling, which rounds up and drops a last window that starts in the padding.
 
     `ceil((n + 2p - k) / s) + 1`, minus one if `p > 0` and the last window would start at or after `n + p`.
 
@@ -100,7 +100,7 @@ def crop_offset(deep: CoordinateMap, reference: CoordinateMap) -> int:
     4
 
     Raises:
-        ValueError: If the tensors have different scales, or their offsets differ by a fraction of a position.
+        ValueError: If the tensors have different scales, or their offsets do not differ by an integer.
     """
     if deep.scale != reference.scale:
         raise ValueError(
@@ -136,9 +136,9 @@ def dilate(strides: Iterable[int], output_stride: int) -> tuple[tuple[int, int],
     """Replaces strides by dilation rates to reach an output stride. Returns `(stride, dilation_rate)` of each block.
 
     Once the product of strides has reached `output_stride`, the stride of each further block becomes 1, and the
-    dilation rates of the blocks *after* it are multiplied by the original stride of this block. Its own dilation rate
-    does not change, because a stride subsamples only the output of its block. The dilated network thus computes the
-    same values as the strided one, at more positions.
+    dilation rates of the blocks *after* it are multiplied by the original stride of this block. The dilation rate of
+    the block itself does not change, because its stride subsamples only its output. The dilated network thus computes
+    the same values as the strided one, at more positions.
 
     >>> dilate((2, 2, 2, 2, 2), output_stride=8)
     ((2, 1), (2, 1), (2, 1), (1, 1), (1, 2))

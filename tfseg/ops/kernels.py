@@ -14,7 +14,7 @@ def bilinear_taps(size: int) -> np.ndarray:
     [0.25, 0.75, 0.75, 0.25]
 
     Reference:
-        The `BilinearFiller` of Caffe, `include/caffe/filler.hpp`.
+        `upsample_filt` in `surgery.py` of the released FCN code. Caffe's `BilinearFiller` differs for some sizes.
     """
     factor = (size + 1) // 2
     center = factor - 1 if size % 2 else factor - 0.5

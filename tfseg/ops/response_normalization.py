@@ -10,7 +10,7 @@ def local_response_normalization(x: Tensor, radius: int, alpha: float, beta: flo
 
     `y = x / (bias + alpha / n * sum of x² over n = 2 radius + 1 channels) ** beta`, computed in float32. The channels
     are padded with zeros, which count in `n`. `tf.nn.local_response_normalization` gives the same result with
-    `alpha / n` as its `alpha`; this function supports every backend.
+    `alpha / n` as its `alpha`. This function supports every backend.
 
     Args:
         x: Tensor `[batch, height, width, channels]`.

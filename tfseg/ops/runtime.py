@@ -21,7 +21,7 @@ if keras.backend.backend() == "tensorflow":
             values: Small tensor printed as the received value, or a function that computes it only on failure.
 
         Returns:
-            In a graph, an operation to use as a control dependency; otherwise `None`.
+            In a graph, an operation or tensor to use as a control dependency; otherwise `None`.
 
         Raises:
             tf.errors.InvalidArgumentError: At run time, also in a graph; ValueError with the NumPy backend.
@@ -48,7 +48,7 @@ if keras.backend.backend() == "tensorflow":
 else:
 
     def assert_condition(condition: Tensor, message: str, values: Any) -> Any:
-        """On the NumPy backend, raises ValueError with `message` and `values` if `condition` is false; else no-op."""
+        """Raises ValueError with `message` and `values` if `condition` is false, on the NumPy backend only."""
         if keras.backend.backend() == "numpy" and not condition:
             raise ValueError(f"{message} Received: {values() if callable(values) else values}")
 

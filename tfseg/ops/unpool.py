@@ -1,9 +1,9 @@
 """Max pooling with argmax indices, and max unpooling.
 
 TensorFlow's own operation for max pooling with argmax supports neither XLA nor TFLite. `max_pool_with_argmax` supports
-both, and every backend, in about three times the time on a CPU (115 instead of 40 ms for 4 x 56 x 56 x 256 values,
-where training the 3x3 convolution before it takes 770 ms). `native_max_pool_with_argmax` is TensorFlow's operation.
-Both give the same result.
+both, and every backend, in about three times the time on a CPU (115 instead of 40 ms for 4 x 56 x 56 x 256 values;
+training the preceding 3x3 convolution takes 770 ms). `native_max_pool_with_argmax` is TensorFlow's operation. Both
+functions give the same result.
 """
 
 from typing import Literal

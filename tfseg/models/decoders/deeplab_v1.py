@@ -26,7 +26,7 @@ STDDEVS = {"pool4_fc": 0.005}
 class DeepLabV1(Decoder):
     """DeepLab v1 (Chen et al. 2015): a 1x1 convolution scores `fc7`, with small random initial weights.
 
-    With `multi_scale` (MSc, section 4.2), two convolutions map the pixels and the outputs of the first four pools to
+    With `multi_scale` (MSc, section 4.3), two convolutions map the pixels and the outputs of the first four pools to
     the resolution of `fc7`, and their features contribute to the scores. Layers are named as in the authors' MSc
     prototxt. (The multi-scale *inputs* of DeepLab v2 are `model.scales`.)
     """

@@ -64,7 +64,7 @@ def dense_crf(
             `"symmetric"`. Weights are valid only for the normalization with which they were determined.
         prune: Float, probability threshold. Labels whose probability does not exceed it in any pixel of an image are
             excluded, except the most probable label. See `docs/crf.md` for the effect on the result. In a
-            `tf.function`, it disables the gradient with respect to the weights. If `None`, all labels are kept.
+            `tf.function`, pruning disables the gradient with respect to the weights. If `None`, all labels are kept.
 
     Returns:
         Tensor of the shape and type of `probabilities`. Pruned labels have zero probability.
@@ -192,7 +192,7 @@ def _checked_maxima(probabilities: Tensor) -> Tensor:
 
 
 def _checked_image(image: Tensor, dtype: str) -> Tensor:
-    """Casts the image to floating point and raises unless it has intensities from 0 to 255, and not from 0 to 1."""
+    """Casts the image to floating point. Raises if values are outside [0, 255], or are floats in [0, 1]."""
     scaled = image.dtype.is_floating
     image = tf.cast(image, dtype)
     lowest, highest = tf.reduce_min(image, [1, 2, 3]), tf.reduce_max(image, [1, 2, 3])

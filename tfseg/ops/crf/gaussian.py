@@ -58,7 +58,7 @@ def _separable(x: Tensor, taps: Tensor) -> Tensor:
 
 
 def _folded_separable(x: Tensor, taps: Tensor, fold: tuple[Any, Any]) -> Tensor:
-    """Convolves along the columns with folded columns, then along the rows, transposed if the tensor is small."""
+    """Convolves along the columns with folded columns, then along the rows, transposed if it has few channels."""
     x = _along_columns(x, taps, fold[0])
     if x.shape[-1] >= LANES // 2:
         return _depthwise(x, ops.reshape(taps, (1, -1, 1, 1)))

@@ -55,7 +55,7 @@ class Lattice(NamedTuple):
     """Sparse matrices of the lattice of a set of points. Pairs hold the even and the odd half."""
 
     splat: tuple[Sparse, Sparse]
-    """Matrix `S` whose transpose splats: barycentric weights, scaled so that the blur preserves sums."""
+    """Matrix `S` whose transpose splats: barycentric weights divided by `sqrt(1 + 2^-d)`."""
     slice: tuple[Sparse, Sparse]
     """Matrix `S` that slices: the same as `splat`, unless `scaled` multiplies the two by different factors."""
     axes: tuple[Axis, ...]
@@ -74,7 +74,7 @@ def lattice(features: Tensor) -> Lattice:
     Raises:
         tf.errors.InvalidArgumentError: At run time, if the range of the features is so large that keys would overflow.
     """
-    # The blur multiplies a constant by 1 + 2^-d. Splat and slice each divide by the square root of this.
+    # The blur weights the own value of a vertex by 1 + 2^-d. Splat and slice each divide by the square root of this.
     around = simplices(features, total=(1 + 0.5 ** features.shape[1]) ** -0.5)
     key_of = radices(around)
     simplex, corners, colors = vertices(around, key_of)
@@ -168,7 +168,7 @@ def filtered(lattice: Lattice, values: Tensor) -> Tensor:
 
 
 def transposed(lattice: Lattice, values: Tensor) -> Tensor:
-    """Applies the transpose of `filtered`, which differs slightly because the lattice lacks unused vertices."""
+    """Applies the transpose of `filtered`. Even unscaled, the two differ slightly, as unused vertices are missing."""
     swapped = lattice._replace(splat=lattice.slice, slice=lattice.splat)
     return slice_(swapped, *blur(swapped, *splat(swapped, values), reverse=True))
 

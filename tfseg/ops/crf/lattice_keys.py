@@ -107,7 +107,7 @@ def _corner_keys(keys: Tensor, by_rank: list[Tensor], total: Tensor) -> list[Ten
     """Returns the vertex keys of simplices by color, from the simplex keys and the `R` by rank.
 
     The vertex of color 0 is `nearest_i`, moved back into the hyperplane. From each color to the next, all coordinates
-    increase by one except that of the lowest remaining rank, which decreases by `d`.
+    increase by one except that of the last remaining rank, which decreases by `d`.
     """
     corner = tf.add_n([keys, *(rank * radix for rank, radix in enumerate(by_rank))])
     corners = [corner]

@@ -29,7 +29,7 @@ def _deeplab(bilateral_weight: float, theta_alpha: float, theta_beta: float, sou
     return CrfParameters(bilateral_weight, theta_alpha, theta_beta, 3, 3, "after", source)
 
 
-_SETUP = "the authors' SetupEnv.m, found by a search on 100 validation images of VOC"
+_SETUP = "the authors' SetupEnv.m, after a search on 100 validation images of VOC"
 
 PARAMETERS: dict[str, CrfParameters] = {
     "deeplab_default": _deeplab(5, 70, 5, "the defaults of DeepLab's densecrf program"),

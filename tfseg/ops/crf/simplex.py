@@ -93,7 +93,7 @@ def _fraction_bits(size: int) -> int:
 
 
 def _coded(fraction: Tensor, number: int, size: int) -> Tensor:
-    """Packs a fraction and the index of its coordinate into one integer, by which they sort in descending order."""
+    """Packs a fraction and the index of its coordinate into one integer, for sorting by the fraction."""
     whole = tf.cast(fraction * (1 << _fraction_bits(size)), "int32")
     return whole * (1 << _number_bits(size)) + (size - 1 - number)
 

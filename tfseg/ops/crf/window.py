@@ -1,6 +1,6 @@
 """Bilateral kernel truncated to a window, as in ConvCRF, on every backend.
 
-Messages from pixels outside the window are zero; the sum over the window is exact.
+Messages from pixels outside the window are zero. The sum over the window is exact.
 
 Reference:
     Teichmann, Cipolla, "Convolutional CRFs for Semantic Segmentation", 2018, section 4.
