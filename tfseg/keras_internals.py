@@ -1,6 +1,6 @@
 """Access to private attributes of Keras.
 
-"Without `name`" describes the replacement if a later version of Keras removes the attribute `name`.
+A note "Without `x`: …" describes the replacement if a later version of Keras removes the attribute `x`.
 
 `tests/test_keras_internals.py` checks each attribute on a small network, also with the lowest supported Keras version.
 """
@@ -65,7 +65,7 @@ def layers_within(layer: keras.layers.Layer, *, deep: bool = True) -> Iterator[k
 
 
 class BetweenSumAndUpdate:
-    """Mixin for Keras optimizers whose `around` decides whether an update step is applied, from the summed gradients.
+    """Mixin for Keras optimizers. Its `around` decides from the summed gradients whether an update step is applied.
 
     In the bases of a subclass, the mixin precedes the Keras optimizer.
 

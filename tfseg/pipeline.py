@@ -56,8 +56,8 @@ class Pipeline:
         """Builds a Functional model from `image` to float32 `logits`.
 
         Args:
-            training: Boolean, whether to build the model with all outputs that a loss may use. Both forms have the same
-                layers.
+            training: Boolean, whether to build the model with all outputs that a loss may use. It has the same layers
+                as the model with one output.
 
         Returns:
             Model with the input `image`, `[batch, height, width, channels]`, 0 to 255.
@@ -131,7 +131,7 @@ def load(
         The validated `Pipeline`.
 
     Raises:
-        SpecError: If the file has problems; it holds all of them, each with file, line and dotted path.
+        SpecError: If the file has problems. `error.problems` lists them, each with file, line and dotted path.
     """
     document, pipeline = _read(path, overrides, allow_plugins)
     _raise_problems(document, [*pipeline.problems(), *(pipeline.split_problems() if look else ())])
@@ -181,9 +181,9 @@ def _written(path: Path) -> bool:
 def retarget(pipeline: Pipeline, output_stride: int) -> Pipeline:
     """Returns `pipeline` with another output stride of the backbone, for the same weights.
 
-    Replaces strides of the backbone by dilation, or dilation by strides, and adapts the atrous rates of the decoder.
-    Both networks have the same layers in the same order, so that `model.set_weights`, `model.load_weights` and weight
-    files work across them.
+    Replaces strides of the backbone by dilation, or dilation by strides, and scales the dilation rates and the pooling
+    window of the decoder accordingly. Both networks have the same layers in the same order, so that
+    `model.set_weights`, `model.load_weights` and weight files work across them.
 
     Args:
         pipeline: Pipeline of a network with a backbone and a decoder.

@@ -14,7 +14,7 @@ SHIPPED = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])
 
 
 def find(path: str | os.PathLike[str]) -> Path:
-    """Returns `path` if the file exists, otherwise the shipped pipeline of that bare name."""
+    """Returns the shipped pipeline of the bare name `path` if no such file exists, otherwise `path`."""
     path = Path(path)
     shipped = SHIPPED / f"{path}.yaml"
     return shipped if not path.exists() and path.name == str(path) and shipped.is_file() else path

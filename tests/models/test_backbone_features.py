@@ -212,7 +212,7 @@ def test_a_stage_must_agree_with_its_layers(monkeypatch: pytest.MonkeyPatch) -> 
         "own must return stages as `Stage`. Received: ('a', 2, "
     )
     assert problem(lambda image: (Stage("a", 2, None),)) == (
-        "own must give stage 'a' [batch, height, width, channels]. Received: None"
+        "own must give stage 'a' a tensor [batch, height, width, channels]. Received: None"
     )
     assert problem(lambda image: (Stage("a", 2.0, conv(image)),)) == (
         "own must give stage 'a' an integer stride of at least 1. Received: 2.0"

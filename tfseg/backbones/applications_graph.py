@@ -32,7 +32,7 @@ Strided = tuple[int | None, keras.KerasTensor]
 
 
 class NotDilatable(ValueError):
-    """Raised for a layer that does not support dilation, or whose stride cannot be replaced by dilation."""
+    """Raised for a layer that cannot be rebuilt at the output stride, or an operation without an equivalent layer."""
 
 
 class GraphRebuilder:

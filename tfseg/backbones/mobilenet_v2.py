@@ -73,8 +73,7 @@ class MobileNetV2(Backbone):
     """Ratio of input to feature resolution; below 32, strides of deeper layers are replaced by dilation."""
     dilation: Dilation = "consistent"
     """`consistent`: the blocks after a removed stride dilate, and the network computes the same values as at output
-    stride 32, at more positions. `early`: the first block whose stride was removed dilates too (Model
-    Garden)."""
+    stride 32, at more positions. `early`: the first block whose stride was removed dilates too (Model Garden)."""
     normalize: Literal["tf", "torch"] = "tf"
     """Preprocessing of three-channel images: `tf` scales to -1..1, `torch` subtracts the RGB mean and divides by the
     std (Model Garden). Images with another number of channels always use `tf`."""

@@ -23,7 +23,7 @@ BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 MC_RATE = 0.5
 """Rate of Monte Carlo dropout in the release of Bayesian SegNet."""
 CENTRAL = (3, 4)
-"""Blocks followed by Monte Carlo dropout in the `central` form."""
+"""Blocks followed by Monte Carlo dropout with `mc_dropout: central`."""
 
 
 @spec

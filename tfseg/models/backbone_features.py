@@ -29,7 +29,7 @@ def backbone_features(backbone: Backbone, channels: int) -> Features:
         channels: Number of image channels.
 
     Raises:
-        NoFeatures: If the backbone fails on such an image.
+        NoFeatures: If the backbone fails on images with `channels` channels, or returns invalid features.
     """
     try:
         hash(backbone)
@@ -60,7 +60,8 @@ def _problem(features: Any) -> str | None:
         if not isinstance(stage, Stage):
             return f"must return stages as `Stage`. Received: {stage!r}"
         if not isinstance(stage.tensor, keras.KerasTensor) or len(stage.tensor.shape) != 4:
-            return f"must give stage {stage.name!r} [batch, height, width, channels]. Received: {stage.tensor!r}"
+            expected = "a tensor [batch, height, width, channels]"
+            return f"must give stage {stage.name!r} {expected}. Received: {stage.tensor!r}"
         if isinstance(stage.stride, bool) or not isinstance(stage.stride, int) or stage.stride < 1:
             return f"must give stage {stage.name!r} an integer stride of at least 1. Received: {stage.stride!r}"
         for axis, name in zip(AXES, ("height", "width"), strict=True):

@@ -40,7 +40,7 @@ COMPOSITES = (
 
 
 class NoCoordinates(ValueError):
-    """Raised for tensors whose positions are unknown, unbounded or dependent on the image size."""
+    """Raised for tensors whose positions are unknown or size-dependent, or whose receptive field is unbounded."""
 
 
 class Unbounded(NoCoordinates):

@@ -101,7 +101,8 @@ def _is_size_dependent(layer: keras.layers.Layer) -> bool:
 class _Reader:
     """Collects the receptive fields of all layers.
 
-    A layer of an unknown type multiplies the stride by the ratio of its input size to its output size.
+    A layer whose receptive field is unknown or unbounded multiplies the stride by the ratio of its input size to its
+    output size.
     """
 
     def __init__(self, model: keras.Model) -> None:

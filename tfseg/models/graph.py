@@ -82,7 +82,10 @@ class Graph:
 
     @property
     def output_stride(self) -> int:
-        """Ratio of image to feature resolution at the deepest feature map, up to the first layer of unknown type."""
+        """Ratio of image to feature resolution at the deepest feature map.
+
+        Layers are considered up to the first one whose receptive field is unknown or unbounded.
+        """
         return int(max(field.jump for field in self._fields()))
 
     @property
@@ -113,7 +116,7 @@ class Graph:
             expected = f"[batch, height, width, {labels.count}], one score per class"
             yield ("layers", len(self.layers) - 1), f"the last layer must output {expected}. Received: {list(found)}"
         fields = list(self._fields())
-        if not crops and len(fields) > len(self.layers) and (jump := fields[-1].jump) != 1:  # all layer types are known
+        if not crops and len(fields) > len(self.layers) and (jump := fields[-1].jump) != 1:  # all strides are known
             message = f"must score every pixel, but its output has stride {float(jump):g}"
             yield (
                 ("layers", len(self.layers) - 1),

@@ -51,7 +51,7 @@ class Crop(Head):
 
     type: Literal["crop"] = "crop"
     align_corners: ClassVar[bool] = True  # type: ignore[misc]  # not a field here
-    """Aligned: the first position is at the first pixel."""
+    """Aligned: after cropping, the first position is at the first pixel."""
 
     def grid(self, features: Features) -> Remainder:
         """Returns None, because positions do not depend on the image size."""
@@ -105,7 +105,7 @@ class Interp(Zoom):
     """Upsamples scores like `zoom`, on images padded to a multiple of the output stride plus 1.
 
     With this padding, the corner positions of DeepLab's scores lie on the corners of the padded image for every image
-    size. The authors pad every image to 513x513, so that the zero padding of convolutions affects fewer scores.
+    size. The authors pad every image to 513x513. The zero padding of convolutions then affects fewer scores.
     """
 
     type: Literal["interp"] = "interp"  # type: ignore[assignment]  # another name in a file

@@ -111,7 +111,7 @@ def node(layer: type[keras.Layer]) -> type[Node]:
 
 
 def _arguments(layer: type[keras.Layer]) -> dict[str, inspect.Parameter]:
-    """Returns the constructor's own parameters, and `trainable`."""
+    """Returns `trainable` and the constructor's own parameters except `name`, `dtype` and `data_format`."""
     bare = layer.__init__ is kl.Layer.__init__  # the base constructor has no arguments specific to the layer
     own = {} if bare else dict(list(inspect.signature(layer.__init__).parameters.items())[1:])
     trainable = inspect.signature(kl.Layer.__init__).parameters["trainable"]

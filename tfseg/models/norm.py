@@ -33,8 +33,9 @@ class Norm:
     groups: Annotated[int, Field(ge=1)] = GROUPS
     """Number of groups of channels, for `group`; it must divide the channels of every normalized layer."""
     momentum: Share | dict[Part, Share] | None = None
-    """Momentum of the moving averages of `batch`; null: 0.9, with which inference agrees with training after some dozen
-    steps, while the published 0.99 to 0.9997 take thousands. A mapping sets `backbone` and `decoder` separately."""
+    """Momentum of the moving averages of `batch`; null: 0.9, with which the moving averages converge within a few
+    dozen steps. The published values of 0.99 to 0.9997 take hundreds to thousands of steps. A mapping sets `backbone`
+    and `decoder` separately."""
     epsilon: Share | dict[Part, Share] | None = None
     """Epsilon added to variances; null: the published value of each network. A mapping sets `backbone` and `decoder`
     separately."""

@@ -35,7 +35,7 @@ def reloading_problems(model: keras.Model) -> Iterator[FieldProblem]:
 
 
 def _lost(layer: keras.Layer, reloaded: keras.Layer | None) -> str:
-    """Returns the names of the plain attributes that a reloaded layer lacks or has changed."""
+    """Returns the names of the plain attributes that have another value in the reloaded layer."""
     kept = {} if reloaded is None else _values(reloaded)
     return ", ".join(name for name, value in _values(layer).items() if kept.get(name, value) != value)
 

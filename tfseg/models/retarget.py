@@ -11,10 +11,11 @@ from tfseg.spec.problems import SpecError
 
 
 def retargeted(model: Segmenter | Graph, output_stride: int) -> Segmenter:
-    """Returns `model` with another output stride of its backbone and its decoder's dilation rates scaled accordingly.
+    """Returns `model` with another output stride of its backbone and the decoder's `STRIDE_DEPENDENT` fields scaled.
 
     Raises:
-        ModelError: If the backbone does not support the output stride, or scaled rates are not integers.
+        ModelError: If `model` is a graph, the backbone does not support the output stride, or scaled values are not
+            integers.
     """
     if not isinstance(model, Segmenter):
         raise ModelError(

@@ -23,9 +23,9 @@ def multi_scale(
     The layers that `score` builds are shared by all scales. They keep their names in the resulting model, so that a
     weight file of the single-scale network fits.
 
-    The scores at each scale, at their own size, are auxiliary scores with a loss of their own (Chen et al. 2018,
-    section 4.3, and Chen et al., "Attention to Scale", 2016, section 3.3). Attention uses the features from which the
-    scores are computed (section 3.2), resized to the scores as well.
+    The scores at each scale, at their own size, are auxiliary scores with a loss of their own, as in ports of DeepLab
+    v2 and in Chen et al., "Attention to Scale", 2016, section 3.3. The fusion `attention` (section 3.2 of that paper)
+    uses the features from which the scores are computed, resized to the scores at scale 1.
     """
     inner = keras.Input(image.shape[1:], name="scaled")
     network = score(inner)

@@ -74,10 +74,11 @@ class Segmenter:
     """Scales of the input image, including 1, processed with shared weights: [1, 0.75, 0.5] in DeepLab v2. In training,
     the scores at each scale have a loss of their own."""
     grid: Literal["auto"] | Annotated[int, Field(ge=0, le=1)] | None = "auto"
-    """Remainder of the padded image sides modulo the output stride: images of other sizes are padded with the mean
-    color, in training too. `auto`: 1 with several scales or if scores are resized with aligned corners, 0 with
-    half-pixel centers, null if scores are cropped or have the image size; with the head `zoom`, null unless positions
-    depend on the image size or are unknown. null: no padding, as some networks were published."""
+    """Remainder of the padded image sides modulo the output stride, or modulo a multiple of it with several scales.
+    Images of other sizes are padded with the mean color, in training too. `auto`: 1 with several scales or if scores
+    are resized with aligned corners, 0 with half-pixel centers, null if scores are cropped or have the image size; with
+    the head `zoom`, null unless positions depend on the image size or are unknown. null: no padding, as some networks
+    were published."""
     fusion: Fusion = "max"
     """Fusion of the scores at several scales: their `max` (DeepLab v2), their `mean`, or `attention`: a weighted sum,
     with weights per scale and position that are predicted from the features (Chen et al. 2016)."""

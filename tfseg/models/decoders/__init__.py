@@ -1,4 +1,4 @@
-"""Decoders, which compute class scores from features; one module per family of papers."""
+"""Decoders, which compute class scores from features; one module per decoder."""
 
 from tfseg.models.decoders.deconvnet import DeconvNet
 from tfseg.models.decoders.deeplab_v1 import DeepLabV1

@@ -61,7 +61,7 @@ class DeconvNet(Decoder):
         return Scores(score(x), features=x)
 
     def _fully_connected(self, pool: keras.KerasTensor) -> keras.KerasTensor:
-        """Applies `fc6`, `fc7` and `fc6_deconv` to the last pool, and crops the result to its size."""
+        """Applies `fc6`, `fc7` and `fc6_deconv` to the last pool, and crops the result to the size of `pool`."""
         x = PadToSize(FULL, name="pad5")(pool)
         for name, size, relu in (("fc6", FULL, "relu6"), ("fc7", 1, "relu7")):
             x = keras.layers.Conv2D(self.filters, size, kernel_initializer="he_normal", name=name)(x)

@@ -17,7 +17,7 @@ from tfseg.spec.problems import FieldProblem
 BRANCHES = ("data", "pool1", "pool2", "pool3", "pool4")
 """Stages of the multi-scale features."""
 STRIDES = (1, 2, 4, 8)
-"""Strides of these stages."""
+"""Distinct strides of `BRANCHES`."""
 STDDEVS = {"pool4_fc": 0.005}
 """Standard deviations of the kernel initializers of a branch's hidden convolutions, if not 0.001."""
 
@@ -27,8 +27,8 @@ class DeepLabV1(Decoder):
     """DeepLab v1 (Chen et al. 2015): a 1x1 convolution scores `fc7`, with small random initial weights.
 
     With `multi_scale` (MSc, section 4.3), two convolutions map the pixels and the outputs of the first four pools to
-    the resolution of `fc7`, and their features contribute to the scores. Layers are named as in the authors' MSc
-    prototxt. (The multi-scale *inputs* of DeepLab v2 are `model.scales`.)
+    the resolution of `fc7`, and their features contribute to the scores. Layers are named as in ports of the
+    authors' MSc prototxt. (The multi-scale *inputs* of DeepLab v2 are `model.scales`.)
     """
 
     type: Literal["deeplab_v1"] = "deeplab_v1"
@@ -40,7 +40,7 @@ class DeepLabV1(Decoder):
     filters: Annotated[int, Field(ge=1)] = 128
     """Number of filters of both convolutions on each shallow stage."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Dropout rate after each of these convolutions."""
+    """Dropout rate after each convolution on a shallow stage."""
 
     @property
     def head(self) -> Literal["interp"]:

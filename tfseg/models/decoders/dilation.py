@@ -33,7 +33,7 @@ class Dilation(Decoder):
     (VOC). `same`: zeros before each convolution (Cityscapes)."""
     upsampling: Literal["zoom", "deconv"] = "zoom"
     """Bilinear, non-trainable upsampling. `zoom`: position i is on pixel i times the stride, as in the authors'
-    `predict.py`, which interpolates probabilities rather than scores, and in their training labels. `deconv`: the
+    training labels and in their `predict.py`, which interpolates probabilities rather than scores. `deconv`: the
     authors' transposed convolution, with each position at the center of its receptive field."""
 
     @property
