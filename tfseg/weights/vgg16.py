@@ -53,7 +53,7 @@ def decimated(module: str, variable: str, array: np.ndarray, shape: tuple[int, .
 
     Reference:
         Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs", ICLR 2015,
-        section 4.1.
+        section 3.2.
     """
     name = "".join(fully_connected(module))
     if variable == "kernel" and array.ndim == 2 and len(shape) == 4:
