@@ -8,7 +8,7 @@ HALF = frozenset({"float16", "bfloat16", "mixed_float16", "mixed_bfloat16"})
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Returns `model` itself if it computes in float32, else a float32 copy with the same weights.
+    """Returns a float32 copy with the same weights if layers of `model` compute in half precision, else `model` itself.
 
     TFLite has no builtin convolution in half precision, and an artifact should have the same outputs on all devices.
     """

@@ -59,8 +59,8 @@ class Signatures:
     def mask(self, scores: tf.Tensor) -> tf.Tensor:
         """Computes the class ids: uint8, or uint16 with more than 256 classes.
 
-        Without `size`, it is the argmax of the logits, because softmax may round different logits to the same
-        probability.
+        Without `size`, the class ids are the argmax of the logits, because softmax may round different logits to the
+        same probability.
         """
         return tf.cast(tf.argmax(scores, -1, output_type=tf.int32), np.min_scalar_type(self.classes - 1))
 

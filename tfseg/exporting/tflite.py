@@ -23,8 +23,8 @@ SIGNATURE = "probabilities"
 def write_tflite(model: keras.Model, path: Path, size: tuple[int, int]) -> None:
     """Converts `model` for one image size (height, width), from `image`, float32 in 0..255, to `probabilities`.
 
-    The conversion goes through a SavedModel of that size: only then does the converter fold the variables into the
-    operations and keep the names of the signature.
+    The converter folds the variables into the operations and keeps the names of the signature only if it converts a
+    SavedModel of that size.
     """
     signatures = Signatures(model, shape=(1, *size))
     image = tf.TensorSpec((1, *size, signatures.channels), tf.float32, name="image")

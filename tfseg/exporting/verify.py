@@ -43,7 +43,7 @@ class Comparison:
     """Largest absolute difference of a probability."""
 
     def passes(self, tolerance: float) -> bool:
-        """Returns whether the artifact matches the model. A NaN difference does not."""
+        """Returns whether the artifact matches the model. It does not if a difference is NaN."""
         return self.wrong == 0 and self.largest_difference <= tolerance
 
     def __str__(self) -> str:
@@ -126,8 +126,8 @@ def compare(
     """Compares the outputs of an artifact with the expected ones, for all keys that start with one of `prefixes`.
 
     A class counts as wrong only if the model's two highest probabilities differ by more than twice `tolerance`: if they
-    are closer, their order may change although neither differs by more than `tolerance`. A threshold on the mask
-    agreement would reject a model with many such pixels. Beyond that margin no pixel may differ.
+    are closer, their order may change although neither differs from that of the artifact by more than `tolerance`. A
+    threshold on the mask agreement would reject a model with many pixels whose two probabilities are close.
 
     Raises:
         ExportError: If an output has an unexpected shape.

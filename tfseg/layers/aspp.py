@@ -27,9 +27,9 @@ class AtrousSpatialPyramidPooling(Composite):
     and ends with normalization and activation. The branches are concatenated and projected to `filters` channels by a
     1x1 convolution with normalization, activation and optional dropout.
 
-    Image-level pooling accepts any height and width, static or dynamic. When training with a batch size of 1, its
-    BatchNormalization receives a single value per channel and outputs `beta`: finite, but independent of the image. Use
-    a batch size of at least 2, or freeze that layer.
+    Image-level pooling accepts any height and width, static or dynamic. When training with a batch size of 1, the
+    BatchNormalization after pooling the whole map receives a single value per channel and outputs `beta`: finite, but
+    independent of the image. Use a batch size of at least 2, or freeze that layer.
 
     `sublayers` maps names to the inner layers that exist, in this order: `pointwise`, `atrous_1` … `atrous_n` in the
     order of `rates`, `pooling`, `projection`, `dropout`. The normalization and activation of a convolution follow it

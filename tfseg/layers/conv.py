@@ -108,9 +108,9 @@ class AtrousSeparableConv2D(keras.layers.SeparableConv2D):
     """`keras.layers.SeparableConv2D` with optional integer padding.
 
     A depthwise atrous convolution is followed by a pointwise (1x1) convolution. A 3x3 convolution from 256 to 256
-    channels has 590,080 weights, a separable one 68,096. DeepLab v3+ uses separable convolutions throughout. The
-    arguments, the weights (`get_weights`, `set_weights`) and the outputs are those of `keras.layers.SeparableConv2D`.
-    `padding=p` adds `p` zeros on both sides, as in `AtrousConv2D`.
+    channels has 590,080 weights, a separable one 68,096. DeepLab v3+ uses separable convolutions in ASPP and
+    decoder. The arguments, the weights (`get_weights`, `set_weights`) and the outputs are those of
+    `keras.layers.SeparableConv2D`. `padding=p` adds `p` zeros on both sides, as in `AtrousConv2D`.
 
     Example:
 

@@ -26,8 +26,9 @@ class CrfRnn(keras.layers.Layer):
 
     Each mean-field iteration computes `q <- U - mu (W_b K_b softmax(q) + W_s K_s softmax(q))`, starting from `q = U`,
     the input logits. The output is `q`, also logits. `K_s` is the spatial kernel, a Gaussian of the distance between
-    two pixels. `K_b` is the bilateral kernel, a Gaussian of their distance and their color difference. Both are
-    normalized. `mu` is the compatibility transform. With weights of zero the layer is the identity.
+    two pixels. `K_b` is the bilateral kernel, a Gaussian of their distance and their color difference. Both
+    kernels have the given `normalization`. `mu` is the compatibility transform. With weights of zero the layer is the
+    identity.
 
     Gradients flow to the logits and to the weights `bilateral_weights`, `spatial_weights` and `compatibility`; the
     `lr_multipliers` of an optimizer match these names. The layer computes in float32 under every precision policy, or

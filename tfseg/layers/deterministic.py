@@ -19,7 +19,7 @@ def deterministic(model: keras.Model) -> keras.Model:
     """Returns a model with ordinary dropout and the same weights, or `model` itself if it has no Monte Carlo dropout.
 
     The returned model predicts with the mean of the weights: "weight averaging", the baseline of the mean over Monte
-    Carlo samples in Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017, section 4.
+    Carlo samples in Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017.
 
     Example:
 

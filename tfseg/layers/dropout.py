@@ -56,7 +56,7 @@ class McDropout(keras.layers.Dropout):
 
     Reference:
         Gal, Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016, section 3; Kendall, Badrinarayanan, Cipolla,
-        "Bayesian SegNet", BMVC 2017, section 3.
+        "Bayesian SegNet", BMVC 2017.
     """
 
     def __init__(

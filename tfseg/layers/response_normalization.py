@@ -16,8 +16,8 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     Computes `y = x / (bias + alpha / n * sum of x²) ** beta` with the sum over `n = 2 depth_radius + 1` neighboring
     channels at the same position; channels beyond the first and the last count as zeros. The defaults are those of
-    AlexNet and GoogLeNet. The computation runs in float32 under every precision policy, because squares of activations
-    overflow float16.
+    AlexNet and GoogLeNet in Caffe. The computation runs in float32 under every precision policy, because squares of
+    activations overflow float16.
 
     `tf.nn.local_response_normalization` does not divide `alpha` by `n`.
 

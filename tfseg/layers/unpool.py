@@ -39,8 +39,9 @@ class MaxPoolingWithArgmax2D(_IndexedPooling2D):
     """Max pooling that also returns the argmax indices for `MaxUnpooling2D`.
 
     An index is `(row * width + column) * channels + channel` in the layer's input, without the batch axis, as in
-    `tf.nn.max_pool_with_argmax`. Unlike that operation, the layer runs under XLA, in TFLite and on other backends.
-    `implementation="native"` is that operation, three times as fast on CPUs. Both return the same values.
+    `tf.nn.max_pool_with_argmax`. Unlike that operation, the default implementation runs under XLA, in TFLite and on
+    other backends. `implementation="native"` is TensorFlow's operation, three times as fast on CPUs. Both
+    implementations return the same values.
 
     Example:
 

@@ -110,7 +110,7 @@ class ResizeBy(keras.layers.Layer):
 
     Reference:
         Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully
-        Connected CRFs", PAMI 2018, section 3.3 (multi-scale inputs).
+        Connected CRFs", PAMI 2018, section 3.2 (multi-scale inputs).
     """
 
     def __init__(self, scale: float, **kwargs: Any) -> None:

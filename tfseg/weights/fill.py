@@ -52,7 +52,7 @@ def fill(
         A `WeightsReport` of the layers that were filled.
 
     Raises:
-        WeightsError: If a layer that must be filled is missing in the file or has another shape. The model is then
+        WeightsError: If the arrays of a layer that must be filled are missing or do not fit. The model is then
             unchanged.
     """
     modules, arrays = Modules.of(model), {without_counter(name): array for name, array in arrays.items()}

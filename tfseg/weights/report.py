@@ -16,7 +16,7 @@ class WeightsReport:
         naming: Title of the naming scheme of the file.
         filled: Paths of the layers that were filled.
         initial: Paths of the layers that keep their initial weights.
-        unused: Names of the arrays of the file that have no counterpart in the network or are not weights.
+        unused: Names of the arrays of the file that were not used, except zero biases.
         folded: Names of the BatchNorms that only add a bias, because their scale has been folded into the kernel of the
             preceding convolution; see `unfold_batch_norm`.
     """

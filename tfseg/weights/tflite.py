@@ -40,7 +40,7 @@ def arrays_in(graph: Graph) -> dict[str, np.ndarray]:
 
     Scopes are derived from the tensor names that the converter wrote; see `candidates`. Float16 and quantized constants
     become float32. If the file subtracts a mean from pixels, `scope/pixels` of the first convolution is the offset. All
-    other floating-point constants are returned by their own names, so that they are reported as unused.
+    other nonzero floating-point constants are returned by their own names, so that they are reported as unused.
     """
     found = list(_weighted(graph))
     scopes = assigned({each.kernel: candidates(*_names(graph, each)) for each in found})
