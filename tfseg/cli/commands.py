@@ -150,7 +150,7 @@ def import_(console: Console, words: Sequence[str], run_dir: Path | None, overwr
     """Create a run directory from FILE and pretrained WEIGHTS.
 
     WEIGHTS is an .npz of named arrays, a .tflite or .keras file, or a TensorFlow checkpoint. Names of weights are those
-    of TF-slim, of Model Garden, of keras.applications or of the network itself.
+    of TF-slim, Model Garden, the Caffe ResNets, keras.applications or the network itself.
     """
     from tfseg.pipeline import load
     from tfseg.runs.import_weights import import_weights

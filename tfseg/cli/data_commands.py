@@ -66,7 +66,7 @@ def data_statistics(_: Console, words: Sequence[str], allow_plugins: bool) -> No
 def bench_data(_: Console, words: Sequence[str], allow_plugins: bool) -> None:
     """Measure the throughput of the training input pipeline.
 
-    Prints the images per second up to and including each stage.
+    Prints the images per second after each transformation: read, decode, augment, batch.
     """
     from tfseg.data.benchmark import bench
 

@@ -1,4 +1,4 @@
-"""Catalogue of components and shipped pipelines, printed without importing TensorFlow."""
+"""Components and shipped pipelines, printed without importing TensorFlow."""
 
 import json
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ def catalogue() -> dict[str, dict[str, str]]:
 
 
 def components_of(slots: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Returns the entries of the given slots, or the whole catalogue if `slots` is empty.
+    """Returns the entries of the given slots, or all entries if `slots` is empty.
 
     Raises:
-        UsageError: If a slot is not in the catalogue.
+        UsageError: If a slot does not exist.
     """
     known = catalogue()
     for slot in slots:

@@ -66,7 +66,7 @@ class ExampleStream:
         return epoch, self._shuffled(position, epoch), padding
 
     def _shuffled(self, position: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
-        """Returns the example at a position of an epoch, by a permutation that is computed, not stored.
+        """Returns the index of example number `position` of an epoch, by a permutation that is computed, not stored.
 
         For up to 65,536 examples, the op uses only 8 bits of each of its three seed values. Seed and epoch are
         therefore hashed to six values, which are used in two rounds: 48 bits.
@@ -103,7 +103,7 @@ def whole(examples: Examples, batch_size: int, ignore: int, fill: tuple[int, ...
 
 
 def padded_position(position: tf.Tensor, count: int, batch: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the position of the example to read, and whether it is padding: a repeated example of the last batch."""
+    """Returns the number of the example to read, and whether it is padding: a repeated example of the last batch."""
     last = (count - 1) // batch * batch
     padding = position >= count
     return tf.where(padding, last + (position - count) % (count - last), position), padding

@@ -14,17 +14,18 @@ WARM_UP = 16
 
 
 def bench(data: Dataset, images: int = BENCH_IMAGES) -> dict[str, float]:
-    """Measures the images per second of the training input up to each stage: `read`, `decode`, `augment`, `batch`.
+    """Measures the images per second after each transformation of the training input.
 
-    Each stage includes the previous ones; the stage at which the rate drops is the bottleneck. `batch` is the input of
-    training.
+    The transformations are `read`, `decode`, `augment` and `batch`, whose output is the input of training. Each rate
+    includes the previous transformations, so the one at which the rate drops is the bottleneck. With `cache`, only
+    `read` reads files.
 
     Args:
         data: Dataset.
         images: Integer, number of images to measure.
 
     Returns:
-        The rate of each stage. Synthetic data have no stage `read`.
+        The rate after each transformation. Synthetic data have no `read`.
     """
     examples, stream, count = data.training_examples, data.stream, images + WARM_UP
     stages = {"read": _bytes(examples)} if any(examples.listing.files) else {}

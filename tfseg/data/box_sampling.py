@@ -1,4 +1,4 @@
-"""Training on boxes instead of whole images: the two stages of DeconvNet (Noh, Hong & Han 2015, section 4).
+"""Training on boxes instead of whole images: the two training stages of DeconvNet (Noh, Hong & Han 2015, section 4).
 
 Semantic masks do not separate touching objects of one class. An object is therefore a connected component of the mask,
 unless a box file gives the objects. All boxes are computed once, from all masks of the split, and depend on the files
@@ -54,7 +54,7 @@ class BoxSpec:
 
 @spec
 class ObjectBoxes(BoxSpec):
-    """Cuts out one example per object, with some context around its box: the first stage of DeconvNet.
+    """Cuts out one example per object, with some context around its box: the first training stage of DeconvNet.
 
     The mask keeps the class of the object and the ignore label; all other pixels become class 0.
     """
@@ -64,7 +64,7 @@ class ObjectBoxes(BoxSpec):
     """CSV file with the tight boxes of the objects, `image,left,top,right,bottom,class` (`docs/deconvnet.md`); the
     class is a name or an id. Defaults to the boxes of the connected components of each mask."""
     context: Annotated[float, Field(ge=1, le=4)] = 1.2
-    """Ratio of the height and width of the example to those of the tight box."""
+    """Ratio of the height and width of the cut-out box to those of the tight box."""
     min_pixels: Annotated[int, Field(ge=1)] = 100
     """Minimum number of pixels of an object; smaller components are discarded. Has no effect with a `file`."""
     size: Side | tuple[Side, Side] = 250
@@ -85,7 +85,7 @@ class ObjectBoxes(BoxSpec):
 
 @spec
 class ProposalBoxes(BoxSpec):
-    """Cuts out one example per box that overlaps an object, with all its labels: the second stage of DeconvNet."""
+    """Cuts out one example per box that overlaps an object, with all labels: the second training stage of DeconvNet."""
 
     type: Literal["proposals"] = "proposals"
     file: Location | None = None

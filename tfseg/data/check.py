@@ -22,9 +22,10 @@ class DataWarning(str):
 def check(data: Dataset) -> tuple[str, ...]:
     """Returns all problems of the training and validation examples, with their files.
 
-    Reads every file. Problems are unreadable files, pairs of different sizes, ids of no class, images without labeled
-    pixels, classes without pixels in the training masks (`DataWarning`, since classes may be added before their masks),
-    masks without an image (`DataWarning`), and images in both splits. `boxes` are checked if there is no other error.
+    Reads every file. Errors are unreadable files, pairs of different sizes, ids of no class, images without labeled
+    pixels, and images in both splits. Warnings (`DataWarning`) are classes without pixels in the training masks, since
+    classes may be added before their masks, masks without an image, and images with unsupported suffixes. `boxes` are
+    checked if there is no other error.
     """
     messages: list[str] = []
     listings: list[Listing] = []

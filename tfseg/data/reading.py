@@ -1,8 +1,8 @@
 """Loading of examples with tf.data, with errors that name the file and become a DataError.
 
 A tf.data graph cannot catch errors, and TensorFlow's errors about corrupt files do not contain the file name. Expected
-problems are therefore returned as messages beside the tensors, and elements whose decoder raised an error are dropped;
-the next stage counts the elements and reports the first one that is missing.
+problems are therefore returned as messages beside the tensors, and elements whose decoder raised an error are dropped.
+The next transformation counts the elements and reports the first one that is missing.
 """
 
 import os
@@ -24,15 +24,16 @@ AHEAD = 2
 """Number of batches to prefetch."""
 FIXED = tf.data.Options()
 """Options of every dataset, without autotuning. Autotuning changes the number of parallel calls during a run, so that
-the speed of runs differs by a factor of 1.5; and deleting an iterator waits for its tuning thread, which sleeps for up
+the speed of runs differs by a factor of 1.5. Deleting an iterator also waits for its tuning thread, which sleeps for up
 to a minute."""
 FIXED.autotune.enabled = False
 
 Tensors = tuple[tf.Tensor, ...]
 Load = Callable[[tf.Tensor], tuple[Tensors, tf.Tensor]]
-"""Function of a position (int64 scalar) that returns `(tensors, problem)`: a message, empty if the example is valid."""
+"""Function of the number of an example (int64 scalar) that returns `(tensors, problem)`. The problem is a message,
+empty if the example is valid."""
 Files = Callable[[tf.Tensor], tf.Tensor]
-"""Function of a position that returns the files of the example, one per line."""
+"""Function of the number of an example that returns its files, one per line."""
 
 _LOST = "unreadable"
 _MARK = re.compile(r"<tfseg-data(?: (?P<lost>unreadable))?>(?P<text>.*?)</tfseg-data>", re.DOTALL)
@@ -41,7 +42,7 @@ _CONTROL = {"n": "\n", "t": "\t", "r": "\r"}
 
 
 def read(start: int, stop: int, load: Load, files: Files) -> tf.data.Dataset:
-    """Loads the examples at positions `start` to `stop - 1`, in parallel and in order; fails at the first problem."""
+    """Loads the examples numbered `start` to `stop - 1`, in parallel and in order; fails at the first problem."""
 
     @tf.autograph.experimental.do_not_convert
     def checked(expected: tf.Tensor, element: tuple[tf.Tensor, Tensors, tf.Tensor]) -> tuple[tf.Tensor, Any]:
@@ -57,7 +58,7 @@ def read(start: int, stop: int, load: Load, files: Files) -> tf.data.Dataset:
 
 
 def survey(count: int, load: Load, files: Files) -> Iterator[tuple[Tensors | None, str]]:
-    """Yields `(tensors, "")` or `(None, problem)` per position; unlike `read`, it continues after a problem."""
+    """Yields `(tensors, "")` or `(None, problem)` per example. Unlike `read`, it continues after a problem."""
     expected = 0
     for position, tensors, problem in _loaded(0, count, load):
         for lost in range(expected, int(position)):
@@ -102,7 +103,7 @@ def _message(error: BaseException) -> str:
 
 
 def _loaded(start: int, stop: int, load: Load) -> tf.data.Dataset:
-    """Returns `(position, tensors, problem)`, without the positions for which TensorFlow raised an error."""
+    """Returns `(position, tensors, problem)`, without the examples for which TensorFlow raised an error."""
 
     @tf.autograph.experimental.do_not_convert
     def numbered(position: tf.Tensor) -> tuple[tf.Tensor, Tensors, tf.Tensor]:
@@ -114,7 +115,7 @@ def _loaded(start: int, stop: int, load: Load) -> tf.data.Dataset:
 
 
 def _end(loaded: tf.data.Dataset, stop: int) -> tf.data.Dataset:
-    """Returns an additional element at the position `stop`, so that `read` detects that the last example is missing."""
+    """Returns an additional element with the number `stop`, so that `read` detects that the last example is missing."""
     _, tensors, _ = loaded.element_spec
     blanks = tuple(tf.zeros([side or 0 for side in spec.shape], spec.dtype) for spec in tensors)
     return tf.data.Dataset.from_tensors((tf.constant(stop, tf.int64), blanks, tf.constant("")))

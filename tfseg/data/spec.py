@@ -32,7 +32,7 @@ class Data:
     source: Sources = Shapes()
     """Data source: `shapes`, `folder`, `camvid`, `voc`."""
     root: Location | None = None
-    """Folder of the dataset; null for `shapes`. Shipped pipelines require it on the command line."""
+    """Folder of the dataset; null for `shapes`. Shipped pipelines for VOC and CamVid require it on the command line."""
     boxes: TrainingBoxes = None
     """Boxes to train on, each as a separate example: `objects` or `proposals`. Defaults to whole images. Evaluation
     always uses whole images."""

@@ -43,8 +43,8 @@ def evaluate(
         pipeline: Pipeline whose dataset is used. Defaults to that of the run.
         inference: Inference settings, for example `tfseg.load("runs/x/crf.yaml").inference`. Defaults to those of the
             run's pipeline or, outside of a run directory, to those of `pipeline`.
-        output: Additional file for the metrics. If neither `pipeline` nor `inference` is given, the metrics of a run
-            are also saved in the run directory, as `metrics-<split>.json`.
+        output: Additional file for the metrics. If neither `pipeline` nor `inference` is given, the metrics of a
+            run's best network are also saved in the run directory, as `metrics-<split>.json`.
         allow_plugins: Boolean, whether to import the plugins that the run's pipeline lists.
         verbose: Boolean, whether to show a progress bar.
 

@@ -29,8 +29,8 @@ def import_weights(
     Args:
         pipeline: Pipeline, as returned by `tfseg.load`.
         weights: Path of an `.npz` of named arrays, a `.tflite` or `.keras` file, or a TensorFlow checkpoint. The
-            weights are named as in TF-slim (by DeepLab's authors), in Model Garden, or in the network itself, whose
-            backbones from `keras.applications` keep the names of Keras.
+            weights have the names of TF-slim, of Model Garden, of the Caffe ResNets, of `keras.applications` or of the
+            network itself.
         run_dir: Path of the run directory to write.
         overwrite: Boolean, whether to delete an earlier run in `run_dir`.
 

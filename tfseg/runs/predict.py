@@ -37,8 +37,9 @@ def predict(
         The list of written files.
 
     Raises:
-        DataError: If an image does not exist or cannot be read. In the latter case the other images are predicted.
-        RunError: If there is no such network, the folder cannot be written, or memory is exhausted.
+        DataError: If an image does not exist or cannot be read, or `output` cannot be created. Images that cannot be
+            read are skipped and reported at the end.
+        RunError: If there is no such network, or memory is exhausted.
     """
     written = iter_predict(
         source,

@@ -47,7 +47,7 @@ def tune_crf(
     """Searches for the CRF parameters that maximize the mIoU of a run's best network.
 
     The number of iterations, the normalization and pruning are those of the run's `inference.crf`, if there is one.
-    Otherwise they are 10, `after`, as in DeepLab's code, and no pruning.
+    The defaults are 10 iterations, the normalization `after` of DeepLab's code, and no pruning.
 
     Args:
         run_dir: Run directory.
@@ -59,7 +59,7 @@ def tune_crf(
             report is saved beside it, as `.json`. Defaults to `crf.yaml` in the run directory.
         overwrite: Boolean, whether to replace these two files.
         allow_plugins: Boolean, whether to import the plugins that the run's pipeline lists.
-        log: Function that is called with a line of text for each setting tried.
+        log: Function that is called with each line of progress, such as a setting and its mIoU.
 
     Returns:
         A dict with `crf`, its parameters; `before` and `after`, the `miou` and `trimap_miou` by radius without and

@@ -52,7 +52,7 @@ def expanded(node: Node) -> Node:
 
 
 def merge(below: Node, above: Node) -> Node:
-    """Merges `above` into `below`: mappings merge deeply; other values, and mappings of another `type`, replace."""
+    """Merges `above` into `below`: mappings merge deeply; other values and mappings of another `type` are replaced."""
     base = expanded(below)
     if not isinstance(above.value, dict) or not isinstance(base.value, dict) or _types_differ(base, above):
         return above

@@ -103,7 +103,7 @@ KEYS = (
     _within("training.optimizer", "undecayed", "no_weight_decay", "sgd", "adamw", None),
     _within("inference.ensemble", "rule", "merge"),
 )
-"""All renamed keys, in the order in which they were renamed."""
+"""All renamed keys, in the order in which they are converted."""
 CHOICES = (
     RenamedChoice("data.source.mask", "colours", "colors"),
     RenamedChoice("data.augment.*", "colour", "color_jitter"),

@@ -21,14 +21,14 @@ class LrMultipliers(BetweenSumAndUpdate):
 
     **Learning rate multipliers.** `lr_multipliers` maps regular expressions to factors. The learning rate of a variable
     is multiplied by the factor of each expression that matches in its path: with `{"score": 10.0, "bias": 2.0}` the
-    bias of a score layer has 20 times the learning rate. Variables whose path matches one of
-    `no_weight_decay` have no weight decay.
+    bias of a score layer has 20 times the learning rate. Variables whose path matches one of `no_weight_decay` have no
+    weight decay.
 
     **Nonfinite gradients** are never applied (with TensorFlow). Without loss scaling the optimizer halts: it applies no
-    further gradient, so the weights remain those of the nonfinite gradient. With loss scaling, where overflows
-    are expected, the step is skipped and the loss scale is halved, and doubled again after `growth_steps` finite steps.
-    The optimizer halts once the scale is below 1. Replicas decide together, on the sum of their gradients. Keras's
-    `LossScaleOptimizer` decides on the gradient of each replica, so replicas can disagree.
+    further gradient, so the weights remain those at which the gradient was nonfinite. With loss scaling, where
+    overflows are expected, the step is skipped and the loss scale is halved. It is doubled after `growth_steps`
+    finite steps, and the optimizer halts once it is below 1. Replicas decide together, on the sum of their gradients.
+    Keras's `LossScaleOptimizer` decides on the gradient of each replica, so replicas can disagree.
 
     Args:
         *args: Positional arguments of the Keras optimizer.
@@ -155,7 +155,7 @@ class SGD(LrMultipliers, keras.optimizers.SGD):
 
     Args:
         learning_rate: A float or a `LearningRateSchedule`.
-        momentum: Momentum.
+        momentum: Float, factor of the previous velocity in each step. Defaults to 0, plain gradient descent.
         nesterov: Boolean, whether to apply Nesterov momentum.
         lr_multipliers, no_weight_decay, initial_scale, growth_steps: See `LrMultipliers`.
         **kwargs: Other arguments of Keras optimizers, such as `weight_decay`.

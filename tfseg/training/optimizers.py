@@ -39,7 +39,7 @@ class Sgd(OptimizerSpec):
     learning_rate: Rate = 0.01
     """Initial learning rate of the schedule."""
     momentum: Share = 0.9
-    """Momentum."""
+    """Momentum: factor of the previous velocity in each step. 0 is plain gradient descent."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     """Weight decay. `weight_decay * weight` is added to the gradient."""
     no_weight_decay: tuple[Expression, ...] = lr_multipliers.NO_WEIGHT_DECAY

@@ -9,7 +9,7 @@ from tfseg.training.duration import Duration
 
 
 def verbosity(verbose: bool) -> int:
-    """Returns Keras's `verbose`: 1 (progress bar) in a terminal or notebook, else 2 (one line per epoch), or 0."""
+    """Returns Keras's `verbose`: 0 if not `verbose`, 1 (bar) in a terminal or notebook, else 2 (one line per epoch)."""
     interactive = sys.stdout.isatty() or "ipykernel" in sys.modules
     return (1 if interactive else 2) if verbose else 0
 

@@ -82,7 +82,7 @@ class Constant(ScheduleSpec):
 
     type: Literal["constant"] = "constant"
     warmup: WarmUp = 0
-    """Number of warm-up steps, during which the learning rate increases linearly from 0."""
+    """Number of warm-up steps, during which the learning rate is multiplied by `(step + 1) / warmup`."""
 
     def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
         """Creates the learning rate, a number or a Keras schedule."""
@@ -97,7 +97,7 @@ class Poly(ScheduleSpec):
     power: Annotated[float, Field(gt=0)] = 0.9
     """Exponent of the decay. 1 is linear; smaller values decay later."""
     warmup: WarmUp = 0
-    """Number of warm-up steps, during which the learning rate increases linearly from 0."""
+    """Number of warm-up steps, during which the learning rate is multiplied by `(step + 1) / warmup`."""
 
     def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
         """Creates the learning rate, a number or a Keras schedule."""
@@ -119,7 +119,7 @@ class Step(ScheduleSpec):
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Factor of the learning rate at each decay."""
     warmup: WarmUp = 0
-    """Number of warm-up steps, during which the learning rate increases linearly from 0."""
+    """Number of warm-up steps, during which the learning rate is multiplied by `(step + 1) / warmup`."""
 
     def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
         """Creates the learning rate, a number or a Keras schedule."""

@@ -29,7 +29,7 @@ class Scope:
 def scope(strategy: Strategy, precision: Precision, seed: int) -> Iterator[Scope]:
     """Context in which networks are built and compiled with a strategy, a dtype policy and a seed.
 
-    The seed is set for Python, NumPy and Keras. The previous dtype policy is restored at the end.
+    The seed is set for Python, NumPy, TensorFlow and Keras. The previous dtype policy is restored at the end.
 
     Raises:
         RunError: If `TF_CONFIG` defines several workers, which Keras 3 does not support.

@@ -186,7 +186,7 @@ class Training:
         batch: Callable[[int, int], tuple[Any, Any]] | None = None,
         samples: Sequence[tuple[Any, Any]] = (),
     ) -> list[keras.callbacks.Callback]:
-        """Returns the callbacks that write the run directory. Their order matters.
+        """Returns the callbacks that check the loss, write the run directory and end the training. Their order matters.
 
         Args:
             folder: Run directory.

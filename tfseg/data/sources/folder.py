@@ -1,4 +1,4 @@
-"""Images and masks in folders, selected by path patterns. The sources of published datasets such as VOC use it."""
+"""Images and masks in folders, selected by path patterns. The sources of VOC and CamVid use `Folder`."""
 
 import hashlib
 import os
@@ -81,7 +81,11 @@ class Folder(Source):
         return tuple(sorted(names))
 
     def listing(self, root: Path, split: str) -> Listing:
-        """Lists the examples of a split by name. There is at least one image, and each has a mask."""
+        """Lists the examples of a split.
+
+        Raises:
+            DataError: If the split is empty, a file is missing, or two images have the same name.
+        """
         images, masks = (Matches(root, pattern, split) for pattern in (self.images, self.masks))
         if self.lists is None:
             pairs, skipped = self._pairs(images, masks, split), tuple(self._skipped(images, masks, root, split))

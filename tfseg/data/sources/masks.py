@@ -48,7 +48,8 @@ class Ids(MaskSpec):
     mapping: dict[RawId, RawId] | None = None
     """Class id per raw id (pixel value of the file), for masks with other ids than `labels`, e.g. `{7: 0, 8: 1}`."""
     rest: RawId | None = None
-    """Id for raw ids that are not in `mapping`, usually the ignore label. By default, such ids are an error."""
+    """Id for raw ids that are not in `mapping`, usually the ignore label. By default, they are an error,
+    except for the ignore label."""
 
     def __call__(self, labels: Labels) -> Reader:
         """Returns a function that decodes ids."""
@@ -111,7 +112,7 @@ class Colors(MaskSpec):
     table: tuple[Color, ...] | None = None
     """One color per class. Defaults to the colors of `labels`."""
     ignore: tuple[Color, ...] = ()
-    """Colors of ignored pixels, in addition to the color of the ignore label in `labels`."""
+    """Colors of ignored pixels. If `table` is not set, the color of the ignore label in `labels` is added."""
 
     def __call__(self, labels: Labels) -> Reader:
         """Returns a function that decodes colors."""
