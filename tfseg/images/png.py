@@ -62,7 +62,7 @@ def samples(data: tf.Tensor) -> Samples:
     """
     depth, color = header(data)
     in_color = tf.logical_or(tf.equal(color, RGB), tf.equal(color, RGBA))
-    values, problem = tf.cond(in_color, lambda: _equal_channels(data), lambda: (_one_channel(data, depth, color), ""))
+    values, problem = tf.cond(in_color, lambda: _equal_channels(data, depth), lambda: (_one_channel(data, depth, color), ""))
     return tf.ensure_shape(values, [None, None]), problem
 
 
@@ -81,8 +81,12 @@ def _unscaled(values: tf.Tensor, depth: tf.Tensor) -> tf.Tensor:
     return tf.cond(depth < 8, lambda: values // (255 // largest), lambda: values)
 
 
-def _equal_channels(data: tf.Tensor) -> Samples:
-    values = tf.cast(tf.io.decode_png(data, 3), tf.int32)
+def _equal_channels(data: tf.Tensor, depth: tf.Tensor) -> Samples:
+    values = tf.cond(
+        tf.equal(depth, 16),
+        lambda: tf.cast(tf.io.decode_png(data, 3, tf.uint16), tf.int32),
+        lambda: tf.cast(tf.io.decode_png(data, 3), tf.int32),
+    )
     equal = tf.reduce_all(tf.equal(values, values[:, :, :1]))
     problem = "the mask is a color image, but `data.source.mask` expects ids. Set `data.source.mask: colors`."
     return values[:, :, 0], tf.where(equal, "", problem)

@@ -20,7 +20,7 @@ def mean_and_uncertainty(passes: Iterable[np.ndarray]) -> tuple[np.ndarray, np.n
         Float32 arrays `[..., classes]` and `[...]`.
 
     Reference:
-        Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017, section 3; and
+        Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017; and
         the authors' `test_bayesian_segnet.py`.
     """
     total = squares = np.zeros(())

@@ -28,7 +28,7 @@ class Inference:
     back. For a network trained on images of one size. Defaults to native resolution. An exported SavedModel also
     resizes; validation during training does not."""
     samples: Annotated[int, Field(ge=1)] | None = None
-    """Number of passes with Monte Carlo dropout whose probabilities are averaged (Kendall et al. 2017, section 4). The
+    """Number of passes with Monte Carlo dropout whose probabilities are averaged (Kendall et al. 2017). The
     dropout masks depend on the pipeline's seed. Defaults to one pass without dropout, as in an export."""
     uncertainty: bool = False
     """Writes `<stem>-uncertainty.png` beside each mask: the variance of the samples, averaged over classes, as 16-bit

@@ -20,7 +20,7 @@ class Composite(keras.layers.Layer):
     @property
     def sublayers(self) -> dict[str, keras.layers.Layer]:
         """Inner layers by name, in call order."""
-        return self.parts
+        return getattr(self, "parts", None) or {layer.name: layer for layer in self._inner()}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "frozen": [layer.name for layer in self._inner() if not layer.trainable]}

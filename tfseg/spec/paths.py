@@ -7,7 +7,7 @@ from collections.abc import Sequence
 Key = str | int
 """A key of a mapping (a string or an integer) or an index of a list."""
 
-_PLAIN = re.compile(r"[^\s.=\"']+")
+_PLAIN = re.compile(r"[^\s.=:\"']+")
 _PART = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|\'([^\']*)\'|([^\s.=":\']+))\s*')
 """A key in double quotes, in single quotes, or without quotes."""
 

@@ -190,7 +190,7 @@ def _existing(path: Path, where: str) -> Path:
 
 def _part(names: list[str], fractions: dict[str, float], split: str) -> list[str]:
     """Returns the names of one split: all names, sorted by their hashes and divided by the fractions."""
-    order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    order = sorted(names, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
     before = list(fractions)[: list(fractions).index(split)]
     start = sum(fractions[name] for name in before)
     return order[round(start * len(order)) : round((start + fractions[split]) * len(order))]
