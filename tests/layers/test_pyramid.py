@@ -25,6 +25,13 @@ def test_levels_are_concatenated_after_the_feature_map_in_order() -> None:
         np.testing.assert_allclose(actual[..., 5 + 3 * index : 8 + 3 * index], expected, atol=1e-5)
 
 
+def test_sublayers_are_the_layers_of_all_levels() -> None:
+    layer = PyramidPooling(filters=3, bins=(2, 1))
+    layer.build(X.shape)
+    assert set(layer.convs) <= set(layer.sublayers.values())
+    assert all(each.name == name for name, each in layer.sublayers.items())
+
+
 def test_level_with_one_bin_is_constant() -> None:
     level = np.asarray(PyramidPooling(filters=3, bins=(1,))(X))[..., 5:]
     np.testing.assert_allclose(level, np.broadcast_to(level[:, :1, :1], level.shape), atol=1e-6)

@@ -94,6 +94,13 @@ def test_fractions_partition_all_examples(tmp_path: Path, write: Write) -> None:
     assert layout.listing(elsewhere, "val").names == parts["val"]
 
 
+def test_fractions_with_names_that_are_not_utf_8(tmp_path: Path, write: Write) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    fill(tmp_path, write, f"images/{odd}.png", f"masks/{odd}.png")
+    layout = Folder(images="images/{name}.png", masks="masks/{name}.png", fractions={"train": 1.0})
+    assert layout.listing(tmp_path, "train").names == (odd,)
+
+
 def test_other_files_are_ignored(folder: Path) -> None:
     (folder / "train" / "images" / "0.xml").write_text("<box/>")
     (folder / "train" / "images" / "notes.txt").write_text("")

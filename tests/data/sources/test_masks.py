@@ -96,6 +96,14 @@ def test_16_bit_ids() -> None:
     np.testing.assert_array_equal(decoded(Ids(), png(Image.fromarray(ids)), many), ids)
 
 
+def test_16_bit_ids_stored_as_color() -> None:
+    """Pillow does not write 16-bit color files; TensorFlow does."""
+    ids = np.array([[0, 300], [999, 65535]], np.uint16)
+    many = Labels(names=tuple(map(str, range(1000))), ignore=65535)
+    data = tf.io.encode_png(np.repeat(ids[:, :, None], 3, 2)).numpy()
+    np.testing.assert_array_equal(decoded(Ids(), data, many), ids)
+
+
 def test_gray_masks_stored_as_color_and_with_alpha() -> None:
     color = np.repeat(IDS[:, :, None], 3, 2)
     alpha = np.full((*IDS.shape, 1), 9, np.uint8)
