@@ -4,17 +4,17 @@ The stream has no random state: shuffling and augmentation are functions of the 
 Training can therefore resume at any step, and the number of threads does not change its results.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfseg.data.augment import FILL, Pair, with_fill, without
-from tfseg.data.examples import Examples
+from tfseg.data.augment import FILL, Chain, Pair, with_fill, without
+from tfseg.data.examples import Examples, Loaded, first_problem
 from tfseg.data.reading import read
 
-Augmentation = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Pair]
-"""Function of `(image, mask, key)` that returns the augmented and cropped image and mask."""
+_fold = tf.random.experimental.stateless_fold_in
+_PARTNER = 1 << 21
+"""Value that is folded into the seed of an example, plus the number of the partner, for each of its partners."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ExampleStream:
         batch_size: Integer, number of examples per batch.
         seed: Integer, seed of shuffling and augmentation.
         ignore: Ignore label.
-        augment: Random augmentation; its key differs per example and epoch.
+        chain: Random augmentation and the crop; their key differs per example and epoch.
         fill: Value of padding pixels, for all channels or per channel.
     """
 
@@ -34,7 +34,7 @@ class ExampleStream:
     batch_size: int
     seed: int
     ignore: int
-    augment: Augmentation
+    chain: Chain
     fill: tuple[int, ...] = (FILL,)
 
     @property
@@ -50,7 +50,7 @@ class ExampleStream:
 
     def augmented(self, start: int, stop: int) -> tf.data.Dataset:
         """Returns the augmented examples with the numbers from `start` up to `stop` (exclusive), unbatched."""
-        return read(start, stop, self._load, lambda number: self.examples.files(self._locate(number)[1]))
+        return read(start, stop, self._load, self._files)
 
     def indices(self, epoch: int, step: int) -> list[int]:
         """Returns the indices of the examples in a batch, without padding examples."""
@@ -59,11 +59,10 @@ class ExampleStream:
         return [int(index) for index in self._shuffled(positions, tf.constant(epoch, tf.int64))]
 
     def _locate(self, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the epoch, the index of the example, and whether it only pads the batch."""
+        """Returns the epoch, the position in it, and whether the example only pads the batch."""
         size = self.steps * self.batch_size
-        epoch, position = number // size, number % size
-        position, padding = padded_position(position, self.examples.count, self.batch_size)
-        return epoch, self._shuffled(position, epoch), padding
+        position, padding = padded_position(number % size, self.examples.count, self.batch_size)
+        return number // size, position, padding
 
     def _shuffled(self, position: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
         """Returns the index of example number `position` of an epoch, by a permutation that is computed, not stored.
@@ -79,12 +78,40 @@ class ExampleStream:
         return position
 
     def _load(self, number: tf.Tensor) -> tuple[Pair, tf.Tensor]:
-        epoch, index, padding = self._locate(number)
-        key = tf.stack([tf.constant(self.seed, tf.int64), epoch])
-        key = tf.random.experimental.stateless_fold_in(key, index)
+        epoch, position, padding = self._locate(number)
+        index = self._shuffled(position, epoch)
+        key = self._key(epoch, index)
+        image, mask, problem = self._cropped(index, key)
+
+        def partner(count: int) -> Loaded:
+            other = self._partner(position, epoch, key, count)
+            return self._cropped(other, _fold(_fold(key, _PARTNER + count), other))
+
+        image, mask, partner_problem = self.chain.finished(image, mask, key, partner)
+        return (image, ignored_if(padding, mask, self.ignore)), first_problem(problem, partner_problem)
+
+    def _cropped(self, index: tf.Tensor, key: tf.Tensor) -> Loaded:
+        """Loads an example, and applies the ops before the crop, and the crop."""
         image, mask, problem = self.examples.load(index)
-        image, mask = self.augment(*_valid(image, mask, problem), key)
-        return (image, ignored_if(padding, mask, self.ignore)), problem
+        return *self.chain.cropped(*_valid(image, mask, problem), key), problem
+
+    def _key(self, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        """Returns the seed of an example in an epoch, int64 `[2]`."""
+        return _fold(tf.stack([tf.constant(self.seed, tf.int64), epoch]), index)
+
+    def _partner(self, position: tf.Tensor, epoch: tf.Tensor, key: tf.Tensor, count: int) -> tf.Tensor:
+        """Returns the index of another example of the epoch, or the same one if there is only one."""
+        others = tf.constant(max(self.examples.count - 1, 1), tf.int64)
+        offset = tf.random.stateless_uniform([], _fold(key, _PARTNER + count), 1, others + 1, tf.int64, alg="philox")
+        return self._shuffled((position + offset) % self.examples.count, epoch)
+
+    def _files(self, number: tf.Tensor) -> tf.Tensor:
+        """Returns the files of an example and of its partners, one per line."""
+        epoch, position, _ = self._locate(number)
+        index = self._shuffled(position, epoch)
+        key = self._key(epoch, index)
+        others = [self._partner(position, epoch, key, count) for count in range(self.chain.partners)]
+        return tf.strings.join([self.examples.files(each) for each in (index, *others)], "\n")
 
 
 def whole(examples: Examples, batch_size: int, ignore: int, fill: tuple[int, ...] = (FILL,)) -> tf.data.Dataset:

@@ -1,12 +1,12 @@
 """Dataset of the `data` section for given labels and a seed, as returned by `Data.open`."""
 
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data.augment import View, augmented
+from tfseg.data.augment import Chain, View
 from tfseg.data.batches import ExampleStream, copied, whole
 from tfseg.data.box_sampling import boxed
 from tfseg.data.counting import PixelCounts, histogram, summed
@@ -87,8 +87,8 @@ class Dataset:
     def stream(self) -> ExampleStream:
         """Stream of training examples, from which `training` takes its epochs."""
         spec, ignore = self.spec, self.labels.ignore
-        augment = partial(augmented, ops=spec.augment, view=View(ignore, spec.crop_size, spec.fills))
-        return ExampleStream(self.training_examples, spec.batch_size, self.seed, ignore, augment, spec.fills)
+        chain = Chain(spec.augment, View(ignore, spec.crop_size, spec.fills))
+        return ExampleStream(self.training_examples, spec.batch_size, self.seed, ignore, chain, spec.fills)
 
     def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
         """Returns the training batches of the epochs from `initial_epoch` up to `epochs`.

@@ -62,7 +62,9 @@ def samples(data: tf.Tensor) -> Samples:
     """
     depth, color = header(data)
     in_color = tf.logical_or(tf.equal(color, RGB), tf.equal(color, RGBA))
-    values, problem = tf.cond(in_color, lambda: _equal_channels(data, depth), lambda: (_one_channel(data, depth, color), ""))
+    values, problem = tf.cond(
+        in_color, lambda: _equal_channels(data, depth), lambda: (_one_channel(data, depth, color), "")
+    )
     return tf.ensure_shape(values, [None, None]), problem
 
 

@@ -1,8 +1,8 @@
 """Random augmentation of image and mask by the same transformation."""
 
-from tfseg.data.augment.chain import Augment, augmented
+from tfseg.data.augment.chain import Augment, Chain, augmented
 from tfseg.data.augment.colors import ColorJitter
-from tfseg.data.augment.contract import FILL, AugmentSpec, Pair, View, like, with_fill, without
+from tfseg.data.augment.contract import FILL, AugmentSpec, MixSpec, Pair, View, like, with_fill, without
 from tfseg.data.augment.crop import cropped
 from tfseg.data.augment.geometry import Flip, Rotate, Scale
 
@@ -10,8 +10,10 @@ __all__ = [
     "FILL",
     "Augment",
     "AugmentSpec",
+    "Chain",
     "ColorJitter",
     "Flip",
+    "MixSpec",
     "Pair",
     "Rotate",
     "Scale",

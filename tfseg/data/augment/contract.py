@@ -5,6 +5,7 @@ stateless `seed` only. Pixels from outside the image become `View.fill` in the i
 Ids of masks are never interpolated.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -47,6 +48,31 @@ class AugmentSpec:
             mask: Integer tensor of shape `[height, width]`.
             seed: Int32 tensor of shape `[2]`, seed for TensorFlow's stateless random functions, the only source of
                 randomness.
+            view: Ignore label, size of the crop and fill value.
+        """
+        raise NotImplementedError
+
+
+class MixSpec:
+    """Base class of augmentation ops that mix an example with others. Applied after the crop, to images of one size.
+
+    A custom op needs `type`, `PARTNERS`, `probability` and `__call__`.
+    """
+
+    type: str
+    ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
+    BEFORE_CROP: ClassVar[bool] = False
+    PARTNERS: ClassVar[int] = 1
+    """Number of other examples that the op mixes in."""
+    probability: float
+    """Probability that the op is applied."""
+
+    def __call__(self, pairs: Sequence[Pair], seed: tf.Tensor, view: View) -> Pair:
+        """Returns the mixed image and mask, of the same shapes and dtypes.
+
+        Args:
+            pairs: Image and mask of the example, followed by those of its partners, all cropped to the same size.
+            seed: Int32 tensor of shape `[2]`, seed for TensorFlow's stateless random functions.
             view: Ignore label, size of the crop and fill value.
         """
         raise NotImplementedError
