@@ -12,7 +12,7 @@ import keras
 
 
 def calls(model: keras.Model) -> Iterator[Any]:
-    """Returns all layer calls of a Functional model, from the outputs to the inputs.
+    """Returns all layer calls of a Functional model, roughly from the outputs to the inputs.
 
     A call has the attributes `operation`, `input_tensors` and `output_tensors`.
 
@@ -49,8 +49,8 @@ def rerun(model: keras.Model, inputs: list[keras.KerasTensor]) -> Any:
     """Calls the layers of a Functional model on new symbolic inputs and returns the outputs.
 
     Calling the model itself would nest its layers in a single layer, which hides them from weight files, freezing and
-    graph traversal. Keras's `clone_model` works the same way. Without `_run_through_graph`: call the layers in the
-    order of `calls`.
+    graph traversal. Keras's `clone_model` works the same way. Without `_run_through_graph`: call the layers by
+    decreasing depth of their nodes.
     """
     return model._run_through_graph(inputs, operation_fn=lambda layer: layer)
 

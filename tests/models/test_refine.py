@@ -180,7 +180,7 @@ GRAPH = (
         (("model.refine.window=4",), "model.refine.window: must be odd, to be centered on a pixel. Received: 4"),
         (
             ("model.refine.compatibility=[[0, 1]]",),
-            "model.refine.compatibility: must be a square matrix. Received: rows of [2] values",
+            "model.refine.compatibility: must be a square matrix. Received: rows of lengths 2",
         ),
         (("model.refine.theta_beta=0",), "model.refine.theta_beta: "),
     ],

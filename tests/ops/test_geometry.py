@@ -66,8 +66,8 @@ def test_crop_offset_of_fcn_alexnet_requires_an_odd_kernel() -> None:
     with pytest.raises(ValueError) as error:
         crop_offset(scores.then(deconv_map(64, 32)), IMAGE)
     assert str(error.value) == (
-        "Expected offsets that differ by an integer to crop one tensor to the other; change a kernel size or a padding "
-        "by one. Received: deep.offset - reference.offset=37/2"
+        "To crop one tensor to the other, their offsets must differ by an integer; change a kernel size by one. "
+        "Received: deep.offset - reference.offset=37/2"
     )
 
 

@@ -114,8 +114,8 @@ def test_without_batches() -> None:
 
 def test_frozen_batch_norm_is_rejected() -> None:
     message = (
-        "batch_norm_batches: re-estimates batch normalization statistics, which batch_norm: frozen does not change. "
-        "Received: batch_norm_batches=5, batch_norm=frozen. Remove one of the two"
+        "batch_norm_batches: re-estimates batch normalization statistics, but training.batch_norm=frozen keeps them "
+        "unchanged. Received: batch_norm_batches=5, batch_norm=frozen. Remove one of the two"
     )
     with pytest.raises(SpecError, match=re.escape(message)):
         Training(batch_norm="frozen", batch_norm_batches=5)

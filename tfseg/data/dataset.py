@@ -70,7 +70,10 @@ class Dataset:
 
     @cached_property
     def training_examples(self) -> Examples:
-        """Training examples: whole images, or their boxes, which are computed from all masks."""
+        """Training examples: whole images or, with `data.boxes`, the parts of images inside boxes.
+
+        The first access then reads all masks to find the boxes.
+        """
         whole_images = self.examples(self.spec.train_split)
         whole_images = in_memory(whole_images) if self.spec.cache else whole_images
         if self.spec.boxes is None:

@@ -10,7 +10,7 @@ from tfseg.data.reading import explained, read
 
 
 def in_memory(examples: Examples) -> Examples:
-    """Decodes all examples and returns them from memory, with the dtypes of the examples."""
+    """Decodes all examples once, and returns `Examples` that load them from memory, with unchanged dtypes."""
 
     def load(index: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
         image, mask, problem = examples.load(index)

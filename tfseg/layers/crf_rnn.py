@@ -24,7 +24,7 @@ Compatibility = Literal["learned", "potts"]
 class CrfRnn(keras.layers.Layer):
     """Refines logits by mean-field inference in a fully connected CRF with trainable weights.
 
-    Each mean-field iteration computes `q <- U - mu (W_b K_b softmax(q) + W_s K_s softmax(q))`, starting from `q = U`,
+    Each mean-field iteration computes `q <- z - mu (W_b K_b softmax(q) + W_s K_s softmax(q))`, starting from `q = z`,
     the input logits. The output is `q`, also logits. `K_s` is the spatial kernel, a Gaussian of the distance between
     two pixels. `K_b` is the bilateral kernel, a Gaussian of their distance and their color difference. Both
     kernels have the given `normalization`. `mu` is the compatibility transform. With weights of zero the layer is the

@@ -30,8 +30,8 @@ class DilatedContext(Composite):
     32 times the number of classes, returns `relu(x)` with an error of about 10%, because its kernels also contain
     small random weights. According to the authors, random initialization is not effective.
 
-    `sublayers` maps the names of the released networks to the convolutions: `ctx_conv1_1`, `ctx_conv1_2`, `ctx_conv2_1`
-    … `ctx_conv5_1`, `ctx_fc1`, `ctx_final`.
+    `sublayers` maps the layer names of the released networks to the convolutions: `ctx_conv1_1`, `ctx_conv1_2`,
+    `ctx_conv2_1` … `ctx_conv5_1`, `ctx_fc1`, `ctx_final`.
 
     Example:
 

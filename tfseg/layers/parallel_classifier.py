@@ -23,7 +23,7 @@ class ParallelAtrousClassifier(Composite):
     convolution to `num_classes` channels, as on VGG16. Branches share no weights. The convolutions that compute scores
     are initialized from a Gaussian with standard deviation 0.01.
 
-    `sublayers` maps the names of the released networks, without `voc12`, to the convolutions and dropout layers:
+    `sublayers` maps the layer names of the released networks, without `voc12`, to the convolutions and dropout layers:
     `fc6_1`, `drop6_1`, `fc7_1`, `drop7_1`, `fc8_1`, `fc6_2` … with `filters`, and `fc1_c0`, `fc1_c1` … without.
 
     Example:

@@ -69,8 +69,9 @@ class CrfRnn(Refinement):
         if not isinstance(self.compatibility, str) and {len(row) for row in self.compatibility} != {
             len(self.compatibility)
         }:
-            shape = [len(row) for row in self.compatibility]
-            raise InvalidFields((("compatibility",), f"must be a square matrix. Received: rows of {shape} values"))
+            lengths = ", ".join(str(len(row)) for row in self.compatibility)
+            received = f"rows of lengths {lengths}"
+            raise InvalidFields((("compatibility",), f"must be a square matrix. Received: {received}"))
         return self
 
     def __call__(self, logits: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:

@@ -110,8 +110,8 @@ def crop_offset(deep: CoordinateMap, reference: CoordinateMap) -> int:
     offset = deep.offset - reference.offset
     if offset.denominator != 1:
         raise ValueError(
-            "Expected offsets that differ by an integer to crop one tensor to the other; change a kernel size or a "
-            f"padding by one. Received: deep.offset - reference.offset={offset}"
+            "To crop one tensor to the other, their offsets must differ by an integer; change a kernel size by one. "
+            f"Received: deep.offset - reference.offset={offset}"
         )
     return int(offset)
 

@@ -1,4 +1,4 @@
-"""Plugins: slots of a spec type extended by components of other packages."""
+"""Plugins: components of other modules and packages, added to the slots of a spec."""
 
 import dataclasses
 import functools

@@ -39,7 +39,7 @@ def conflicts(training: "Training") -> Iterator[FieldProblem]:
     if training.batch_norm_batches and training.batch_norm == "frozen":
         yield (
             ("batch_norm_batches",),
-            "re-estimates batch normalization statistics, which batch_norm: frozen does not change. "
+            "re-estimates batch normalization statistics, but training.batch_norm=frozen keeps them unchanged. "
             f"Received: batch_norm_batches={training.batch_norm_batches}, batch_norm=frozen. Remove one of the two",
         )
 

@@ -1,6 +1,6 @@
 """Mean-field iterations of CRF-RNN, from logits to logits, with learned weights and compatibility.
 
-An iteration is `q <- U - mu (W_b K_b softmax(q) + W_s K_s softmax(q))`, starting from `q = U`. `U` are the input
+An iteration is `q <- z - mu (W_b K_b softmax(q) + W_s K_s softmax(q))`, starting from `q = z`. `z` are the input
 logits, and `K` the normalized kernels of `tfseg.ops.crf.mean_field`. The output `q` are logits, not probabilities.
 """
 
