@@ -10,12 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from tests.models.conftest import LABELS
 from tests.tiers import rotating
 from tfseg.backbones import Applications
 from tfseg.backbones.applications_graph import GraphRebuilder, NotDilatable
 from tfseg.backbones.applications_net import names, preprocessing_of
-from tfseg.context import Context
 from tfseg.layers import AtrousConv2D, Normalize
 from tfseg.layers.norm import Normalization, normalization
 from tfseg.models.backbone_features import backbone_features
@@ -184,10 +182,6 @@ def test_other_channels_and_momentum() -> None:
     assert model.get_layer("conv1").kernel.shape[2] == 5
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert {layer.momentum for layer in norms} == {0.8}
-    message = "ImageNet weights require 3 channels, but images have 5; set backbone.weights to null"
-    assert list(Applications(name="MobileNet", weights="imagenet").problems(Context(LABELS, 5))) == [
-        (("weights",), message)
-    ]
 
 
 def test_every_node_is_a_layer_with_the_current_dtype_policy() -> None:

@@ -9,11 +9,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.models.conftest import LABELS
 from tfseg.backbones import MobileNetV2, SmallCnn, unfold_batch_norm
 from tfseg.backbones.applications import classifier
 from tfseg.backbones.mobilenet_v2 import blocks
-from tfseg.context import Context
 from tfseg.errors import WeightsError
 from tfseg.spec.problems import SpecError
 
@@ -185,9 +183,6 @@ def test_imagenet_weights_require_published_widths() -> None:
         MobileNetV2(width_multiplier=0.6, weights="imagenet")
     with pytest.raises(SpecError, match=re.escape("ImageNet weights require divisor 8. Received: 1")):
         MobileNetV2(width_multiplier=0.5, divisor=1, weights="imagenet")
-    assert not list(MobileNetV2(weights="imagenet").problems(Context(LABELS, 3)))
-    message = "ImageNet weights require 3 channels, but images have 4; set backbone.weights to null"
-    assert list(MobileNetV2(weights="imagenet").problems(Context(LABELS, 4))) == [(("weights",), message)]
 
 
 def test_failed_downloads() -> None:

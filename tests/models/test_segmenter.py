@@ -162,11 +162,6 @@ PROBLEMS = [
         ("head",),
         "this decoder requires head: crop. Received: resize",
     ),
-    (
-        Segmenter(channels=4, backbone=Vgg16(weights="imagenet"), decoder=Fcn()),
-        ("backbone", "weights"),
-        "ImageNet weights require 3 channels, but images have 4; set backbone.weights to null",
-    ),
 ]
 
 

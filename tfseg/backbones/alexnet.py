@@ -54,7 +54,7 @@ class AlexNet(Backbone):
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         _, pool1, pool2, pool5, fc = dilate((4, 2, 2, 2, 1), self.output_stride)
-        x = Normalize("caffe" if image.shape[-1] == 3 else "tf", name="normalize")(image)
+        x = Normalize("caffe", name="normalize").for_channels(image.shape[-1])(image)
         x = self._conv(x, "conv1", 96, 11, step=4, padding=100 if self._padded else 5)
         stages = [Stage("conv1", 4, x)]
         x = self._pooled(x, "pool1", pool1, stages)

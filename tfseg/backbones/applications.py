@@ -1,13 +1,12 @@
 """ImageNet weights of `keras.applications`, downloaded or from a local file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from tfseg.errors import WeightsError
-from tfseg.spec.problems import FieldProblem
 
 
 def classifier(build: Callable[..., keras.Model], weights: str | Path, **arguments: Any) -> keras.Model:
@@ -20,13 +19,6 @@ def classifier(build: Callable[..., keras.Model], weights: str | Path, **argumen
         return build(weights=weights if weights == "imagenet" else str(weights), **arguments)
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise WeightsError(_explanation(build.__name__, weights, error)) from error
-
-
-def imagenet_problems(weights: str | Path | None, channels: int) -> Iterator[FieldProblem]:
-    """Yields a problem, as (path, message), if `weights` are ImageNet weights and `channels` is not 3."""
-    if weights == "imagenet" and channels != 3:
-        message = f"ImageNet weights require 3 channels, but images have {channels}; set backbone.weights to null"
-        yield ("weights",), message
 
 
 def _explanation(name: str, weights: str | Path, error: Exception) -> str:

@@ -10,10 +10,9 @@ from typing import Any, Literal, Self
 import keras
 from pydantic import model_validator
 
-from tfseg.backbones.applications import classifier, imagenet_problems
+from tfseg.backbones.applications import classifier
 from tfseg.backbones.applications_graph import GraphRebuilder, NotDilatable, flat, stable_names
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.context import Context
 from tfseg.layers import Normalize
 from tfseg.spec.declare import Location, spec
 from tfseg.spec.messages import nearest
@@ -75,13 +74,9 @@ class Applications(Backbone):
         except NotDilatable as error:
             yield ("output_stride",), f"must be 32 for {self.name}: {error}. Received: {self.output_stride}"
 
-    def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields the problems with the images that `context` describes, as pairs `(path, message)`."""
-        yield from imagenet_problems(self.weights, context.channels)
-
     def __call__(self, image: keras.KerasTensor) -> Features:
         channels = image.shape[-1]
-        x = Normalize(**preprocessing_of(self.name) if channels == 3 else {"mode": "tf"}, name="normalize")(image)
+        x = Normalize(**preprocessing_of(self.name), name="normalize").for_channels(channels)(image)
         net = GraphRebuilder(self.output_stride)
         net.run(_source(self.name, channels), x)
         stages = net.deepest.items()

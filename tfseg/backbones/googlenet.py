@@ -71,7 +71,7 @@ class GoogLeNet(Backbone):
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         _, pool1, pool2, pool3, pool4, end = dilate((2, 2, 2, 2, 2, 1), self.output_stride)
-        x = Normalize("caffe" if image.shape[-1] == 3 else "tf", name="normalize")(image)
+        x = Normalize("caffe", name="normalize").for_channels(image.shape[-1])(image)
         x = self._conv(x, *STEM[0], step=2, padding=100 if self._padded else 3)
         stages = [Stage("conv1_7x7_s2", 2, x)]
         x = LocalResponseNormalization(name="pool1_norm1")(self._pool(x, "pool1_3x3_s2", pool1))

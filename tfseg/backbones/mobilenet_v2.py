@@ -1,6 +1,5 @@
 """MobileNetV2 with the layer names of `keras.applications`, `same` padding and a configurable output stride."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -8,14 +7,12 @@ from typing import Annotated, Literal, Self
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.applications import classifier, imagenet_problems
+from tfseg.backbones.applications import classifier
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.context import Context
 from tfseg.layers import Normalize
 from tfseg.layers.norm import normalized
 from tfseg.ops.geometry import dilate
 from tfseg.spec.declare import Location, spec
-from tfseg.spec.problems import FieldProblem
 from tfseg.weights import Arrays, arrays_of
 
 Dilation = Literal["consistent", "early"]
@@ -76,7 +73,7 @@ class MobileNetV2(Backbone):
     stride 32, at more positions. `early`: the first block whose stride was removed dilates too (Model Garden)."""
     normalize: Literal["tf", "torch"] = "tf"
     """Preprocessing of three-channel images: `tf` scales to -1..1, `torch` subtracts the RGB mean and divides by the
-    std (Model Garden). Images with another number of channels always use `tf`."""
+    std (Model Garden). For other than 3 channels, mean and std are averaged."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (downloaded by Keras when training starts), or the path of a weight file: `.npz` (`layer/variable`,
     possibly with BatchNorm folded into `bias`), `.h5` of `keras.applications` without top, a `.keras` model with these
@@ -93,12 +90,8 @@ class MobileNetV2(Backbone):
             )
         return self
 
-    def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields the problems with the images that `context` describes, as pairs `(path, message)`."""
-        yield from imagenet_problems(self.weights, context.channels)
-
     def __call__(self, image: keras.KerasTensor) -> Features:
-        x = Normalize(self.normalize if image.shape[-1] == 3 else "tf", name="normalize")(image)
+        x = Normalize(self.normalize, name="normalize").for_channels(image.shape[-1])(image)
         x = keras.layers.Conv2D(self._filters(32), 3, 2, "same", use_bias=False, name="Conv1")(x)
         x = self._activated(x, "bn_Conv1", "Conv1_relu")
         stages, stride = [], 2

@@ -8,9 +8,8 @@ from typing import Annotated, Literal, Self
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.applications import classifier, imagenet_problems
+from tfseg.backbones.applications import classifier
 from tfseg.backbones.features import Backbone, Features, Stage
-from tfseg.context import Context
 from tfseg.layers import AtrousConv2D, CaffeMaxPooling2D, Normalize
 from tfseg.layers.norm import normalized
 from tfseg.ops.geometry import dilate
@@ -76,7 +75,7 @@ class Resnet(Backbone):
     """Activation after each BatchNorm and each residual sum."""
     normalize: Literal["caffe", "torch", "tf"] = "caffe"
     """Preprocessing of three-channel images: `caffe` converts to BGR and subtracts the mean, `torch` subtracts the RGB
-    mean and divides by the std, `tf` scales to -1..1. Images with another number of channels always use `tf`."""
+    mean and divides by the std, `tf` scales to -1..1. For other than 3 channels, mean and std are averaged."""
     weights: Literal["imagenet"] | Location | None = None
     """`imagenet` (downloaded by Keras when training starts), or the path of a weight file: `.h5` of
     `keras.applications` without top, `.npz` (`layer/variable`, with layer names of Keras or Caffe), a `.keras` model
@@ -106,10 +105,6 @@ class Resnet(Backbone):
                 f"{received}",
             )
 
-    def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields the problems with the images that `context` describes, as pairs `(path, message)`."""
-        yield from imagenet_problems(self.weights, context.channels)
-
     @property
     def stages(self) -> tuple[tuple[Unit, ...], ...]:
         """Units of `conv2` to `conv5`, with strides and dilation rates for the output stride."""
@@ -129,7 +124,7 @@ class Resnet(Backbone):
         )
 
     def __call__(self, image: keras.KerasTensor) -> Features:
-        x = Normalize(self.normalize if image.shape[-1] == 3 else "tf", name="normalize")(image)
+        x = Normalize(self.normalize, name="normalize").for_channels(image.shape[-1])(image)
         for name, filters, size, step in self._stem_convs:
             x = self._activated(x, filters, size, name, step)
         found = [Stage(f"{self._stem_convs[-1][0]}_{self.activation}", 2, x)]

@@ -7,10 +7,9 @@ from typing import Annotated, Literal, Self
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.backbones.applications import classifier, imagenet_problems
+from tfseg.backbones.applications import classifier
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.backbones.vgg_forms import FORMS, convolution, pool, preprocessed
-from tfseg.context import Context
 from tfseg.layers import CaffeAveragePooling2D, MaxPoolingWithArgmax2D, McDropout
 from tfseg.layers.norm import normalized
 from tfseg.ops.geometry import dilate
@@ -124,10 +123,6 @@ class Vgg16(Backbone):
     def _fc_rate(self) -> int:
         """Dilation rate of `fc6` at the largest output stride of the form."""
         return FORMS[self.form].rate if self.fc is None or self.fc.dilation_rate is None else self.fc.dilation_rate
-
-    def problems(self, context: Context) -> Iterator[FieldProblem]:
-        """Yields the problems with the images that `context` describes, as pairs `(path, message)`."""
-        yield from imagenet_problems(self.weights, context.channels)
 
     def __call__(self, image: keras.KerasTensor) -> Features:
         x = preprocessed(image, self.form)

@@ -42,14 +42,11 @@ FORMS = {
 def preprocessed(image: keras.KerasTensor, form: str) -> keras.KerasTensor:
     """Normalizes an image and pads it before the first convolution.
 
-    Images whose number of channels is not 3 are scaled to -1..1.
+    For images with other than 3 channels, the means are averaged.
     """
-    if image.shape[-1] != 3:
-        x = Normalize("tf", name="normalize")(image)
-    elif (mean := FORMS[form].mean) is not None:
-        x = Normalize(mean=mean, reverse=True, name="normalize")(image)
-    else:
-        x = Normalize("caffe", name="normalize")(image)
+    mean = FORMS[form].mean
+    given = {"mode": "caffe"} if mean is None else {"mean": mean, "reverse": True}
+    x = Normalize(**given, name="normalize").for_channels(image.shape[-1])(image)
     if form == "original":
         return keras.layers.ZeroPadding2D(100, name="pad")(x)
     return MirrorPadding2D(MARGIN, 8, name="pad")(x) if form == "dilation" else x

@@ -84,6 +84,21 @@ class Normalize(keras.layers.Layer):
         given = (_as_tuple(mean, 0.0), _as_tuple(scale, 1.0), reverse)
         self._mean, self._scale, self._reverse = given if mode is None else MODES[mode]
 
+    def for_channels(self, channels: int) -> "Normalize":
+        """Returns a layer of the same name for images with this number of channels.
+
+        If this layer has different values for red, green and blue and the images have other channels, all channels get
+        the averages of its means and its scales.
+
+        >>> layer = Normalize("torch").for_channels(4)
+        >>> round(layer.mean, 3), round(1 / layer.scale, 3)
+        (114.495, 57.625)
+        """
+        if len({len(self._mean), len(self._scale)} - {1, channels}) == 0:
+            return self
+        mean, scale = (float(np.mean(values)) for values in (self._mean, self._scale))
+        return Normalize(mean=mean, scale=scale, name=self.name)
+
     def build(self, input_shape: Sequence[int | None]) -> None:
         channels = input_shape[-1]
         for name, values in (("mean", self._mean), ("scale", self._scale)):

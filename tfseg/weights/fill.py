@@ -17,6 +17,7 @@ from tfseg.weights.pixels import match_preprocessing
 from tfseg.weights.readers import Arrays
 from tfseg.weights.report import WeightsReport, listed, scopes
 from tfseg.weights.schemes import naming_of
+from tfseg.weights.stem import adapt_stem
 
 NETWORK_ADVICE = "Nothing was written. Use weights of this network, or change the pipeline to match the file."
 BACKBONE_ADVICE = "Nothing was changed. Use weights of this backbone, or start from random weights."
@@ -59,6 +60,7 @@ def fill(
     naming = naming_of(arrays, modules)
     found = {name: weights_for(name, modules, naming, arrays) for name in modules.variables}
     match_preprocessing(model, found, arrays)
+    adapted = adapt_stem(model, modules, found)
     needed = _needed(modules, found, required, whole)
     checked = {name: _problem(name, each, modules, naming, name in needed, classes) for name, each in found.items()}
     problems = {name: text for name, text in checked.items() if text is not None}
@@ -76,6 +78,7 @@ def fill(
         filled=tuple(filled),
         initial=tuple(name for name in modules.variables if name not in filled),
         unused=unused,
+        adapted=tuple(name for name in adapted if name in filled),
         folded=tuple(name for name in filled if _is_additive(name, filled[name].values, modules)),
     )
 

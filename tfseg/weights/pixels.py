@@ -92,8 +92,11 @@ def match_preprocessing(
 
 
 def _adapt(found: OperationWeights, offset: np.ndarray, scale: np.ndarray, ours: np.ndarray) -> None:
-    if found.values["kernel"].shape[-2] != len(scale):
+    channels = found.values["kernel"].shape[-2]
+    if len(scale) not in (1, channels):
         return  # another number of channels, reported as another shape
+    if len(ours) != channels:  # the network normalizes all its channels alike; see `adapt_stem`
+        offset, ours = offset.mean(keepdims=True), ours.mean(keepdims=True)
     units = [unit for unit in UNITS if np.abs(offset * unit - ours).max() < TOLERANCE]
     if units:
         found.values["kernel"] = (found.values["kernel"] / (units[0] * scale[:, None])).astype(np.float32)

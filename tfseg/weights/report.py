@@ -19,6 +19,7 @@ class WeightsReport:
         unused: Names of the arrays of the file that were not used, except zero biases.
         folded: Names of the BatchNorms that only add a bias, because their scale has been folded into the kernel of the
             preceding convolution; see `unfold_batch_norm`.
+        adapted: Paths of the layers whose RGB kernels were adapted to the number of channels of the images.
     """
 
     source: str
@@ -27,6 +28,7 @@ class WeightsReport:
     initial: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     folded: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
 
     @property
     def left_over(self) -> tuple[str, ...]:
@@ -35,10 +37,11 @@ class WeightsReport:
 
     def __str__(self) -> str:
         total = len(self.filled) + len(self.initial)
+        stem = f"\n  averaged   over RGB, times 3 / channels: {listed(self.adapted)}" if self.adapted else ""
         folded = f", of them {len(self.folded)} BatchNorms that only add a folded bias" if self.folded else ""
         return (
             f"{self.source}: {self.naming}\n"
-            f"  filled     {len(self.filled)} of {total} layers with weights{folded}\n"
+            f"  filled     {len(self.filled)} of {total} layers with weights{folded}{stem}\n"
             f"  initial    {listed(self.initial)}\n"
             f"  left over  {listed(self.left_over)}"
         )
