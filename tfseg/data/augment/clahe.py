@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from tfseg.data.augment.colors import luma
 from tfseg.data.augment.contract import AugmentSpec, Pair, View, like
-from tfseg.data.augment.probability import Probability, check_ranges, sometimes, uniform
+from tfseg.data.augment.probability import Probability, check_ranges, uniform, with_probability
 from tfseg.spec.declare import spec
 
 _BINS = 256
@@ -34,7 +34,7 @@ class Clahe(AugmentSpec):
         check_ranges(self, "clip_limit")
         return self
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Equalizes the image; the mask stays the same."""
         limit = uniform(tf.random.stateless_uniform([], seed, alg="philox"), self.clip_limit)

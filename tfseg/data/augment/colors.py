@@ -7,7 +7,7 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from tfseg.data.augment.contract import AugmentSpec, Pair, View, like
-from tfseg.data.augment.probability import Probability, check_ranges, log_uniform, sometimes
+from tfseg.data.augment.probability import Probability, check_ranges, log_uniform, with_probability
 from tfseg.spec.declare import spec
 
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
@@ -36,7 +36,7 @@ class ColorJitter(AugmentSpec):
         message = f"saturation and hue must be 0 for images with {channels} channels"
         return f"{message}; received {self.saturation} and {self.hue}"
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Changes the colors of the image; the mask stays the same."""
         draws = tf.random.stateless_uniform([4], seed, -1, 1, alg="philox")
@@ -76,7 +76,7 @@ class Gamma(AugmentSpec):
         check_ranges(self, "gamma")
         return self
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Changes the values of the image; the mask stays the same."""
         gamma = log_uniform(tf.random.stateless_uniform([], seed, alg="philox"), self.gamma)
@@ -96,7 +96,7 @@ class Gray(AugmentSpec):
         """Returns a message unless there are 3 channels."""
         return None if channels == 3 else f"gray requires images with 3 channels; received {channels}"
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Converts the image to gray; the mask stays the same."""
         return like(tf.repeat(luma(tf.cast(image, tf.float32)), 3, -1), image), mask

@@ -6,7 +6,7 @@ import tensorflow as tf
 from pydantic import Field
 
 from tfseg.data.augment.contract import AugmentSpec, Pair, View
-from tfseg.data.augment.probability import Probability, sometimes
+from tfseg.data.augment.probability import Probability, with_probability
 from tfseg.data.augment.warping import warped
 from tfseg.spec.declare import spec
 
@@ -31,7 +31,7 @@ class Elastic(AugmentSpec):
     probability: Probability = 1.0
     """Probability of a distortion."""
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Distorts image and mask; the size stays the same."""
         height, width = tf.unstack(tf.shape(mask))
@@ -74,7 +74,7 @@ class GridDistortion(AugmentSpec):
     probability: Probability = 1.0
     """Probability of a distortion."""
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Distorts image and mask; the size stays the same."""
         height, width = tf.unstack(tf.shape(mask))
@@ -90,4 +90,5 @@ class GridDistortion(AugmentSpec):
         cells = tf.cast(tf.range(length), tf.float32) * (self.steps / tf.maximum(last, 1))
         cell = tf.minimum(tf.cast(cells, tf.int32), self.steps - 1)
         starts = tf.gather(tf.cumsum(sizes, exclusive=True), cell)
-        return last * (starts + (cells - tf.cast(cell, tf.float32)) * tf.gather(sizes, cell))
+        positions = last * (starts + (cells - tf.cast(cell, tf.float32)) * tf.gather(sizes, cell))
+        return tf.minimum(positions, last)  # rounding errors must not reach beyond the image

@@ -6,7 +6,7 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from tfseg.data.augment.contract import AugmentSpec, Pair, View
-from tfseg.data.augment.probability import Probability, aspect_factors, check_ranges, sometimes, uniform
+from tfseg.data.augment.probability import Probability, aspect_factors, check_ranges, uniform, with_probability
 from tfseg.spec.declare import spec
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -36,7 +36,7 @@ class Cutout(AugmentSpec):
         check_ranges(self, "area")
         return self
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Erases rectangles of the image and, unless `mask` is `keep`, of the mask."""
         erased = self._erased(tf.shape(mask), tf.random.stateless_uniform([4, self.count], seed, alg="philox"))

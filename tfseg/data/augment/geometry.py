@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from tfseg.data.augment.contract import AugmentSpec, Pair, View, like, with_fill, without
 from tfseg.data.augment.crop import window
-from tfseg.data.augment.probability import Probability, aspect_factors, sometimes
+from tfseg.data.augment.probability import Probability, aspect_factors, with_probability
 from tfseg.ops.resize import resize
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import InvalidFields
@@ -40,7 +40,7 @@ class Scale(AugmentSpec):
             raise InvalidFields((("factors",), "expected at least one factor; received none"))
         return self
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Scales image and mask. If a crop follows, scales only a random window just large enough for the crop."""
         draws = tf.random.stateless_uniform([4], seed, alg="philox")
@@ -87,7 +87,7 @@ class Rot90(AugmentSpec):
     probability: Probability = 0.75
     """Probability of a rotation. With 0.75, the four orientations are equally likely."""
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Rotates image and mask; 90 and 270 degrees exchange height and width."""
         quarter = tf.random.stateless_uniform([], seed, 0, 3, tf.int32, alg="philox")
@@ -123,12 +123,13 @@ class Pad(AugmentSpec):
             raise InvalidFields((("fraction",), f"expected size or fraction; received {self.size} and {self.fraction}"))
         return self
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Pads image and mask."""
         draws = tf.random.stateless_uniform([2, 2], seed, alg="philox")
         sides = self._by_fraction(tf.shape(mask), draws) if self.size is None else self._to_size(tf.shape(mask), draws)
         padded = with_fill(tf.pad(without(image, view.fill), tf.pad(sides, [[0, 1], [0, 0]])), view.fill)
+        padded = tf.ensure_shape(padded, [None, None, image.shape[-1]])
         return padded, tf.pad(mask, sides, constant_values=view.ignore)
 
     def _by_fraction(self, shape: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:

@@ -18,7 +18,7 @@ _APPLIED = 1 << 20
 """Value that is folded into the seed of an op for the draw of whether it is applied."""
 
 
-def sometimes(call: Call) -> Call:
+def with_probability(call: Call) -> Call:
     """Makes the `__call__` of an op return its inputs, except with the `probability` of the op.
 
     The transformation is inside a branch of the graph, so that it takes no time if it is not applied.

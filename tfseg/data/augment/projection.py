@@ -7,7 +7,7 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from tfseg.data.augment.contract import AugmentSpec, Pair, View, like
-from tfseg.data.augment.probability import Probability, aspect_factors, check_ranges, log_uniform, sometimes
+from tfseg.data.augment.probability import Probability, aspect_factors, check_ranges, log_uniform, with_probability
 from tfseg.spec.declare import spec
 
 Factor = Annotated[float, Field(gt=0)]
@@ -27,7 +27,7 @@ class Rotate(AugmentSpec):
     probability: Probability = 1.0
     """Probability of a rotation."""
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Rotates image and mask; the size stays the same."""
         angle = tf.random.stateless_uniform([], seed, -1, 1, alg="philox") * self.degrees * np.pi / 180
@@ -61,7 +61,7 @@ class Affine(AugmentSpec):
         check_ranges(self, "scale")
         return self
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Transforms image and mask; the size stays the same."""
         matrix, shift = self.drawn(seed)

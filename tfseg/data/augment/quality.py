@@ -6,7 +6,7 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from tfseg.data.augment.contract import AugmentSpec, Pair, View, like
-from tfseg.data.augment.probability import Probability, check_ranges, fold, sometimes, uniform
+from tfseg.data.augment.probability import Probability, check_ranges, fold, uniform, with_probability
 from tfseg.spec.declare import spec
 
 Sigma = Annotated[float, Field(gt=0, le=100)]
@@ -31,7 +31,7 @@ class Blur(AugmentSpec):
         check_ranges(self, "sigma")
         return self
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Blurs the image; the mask stays the same."""
         sigma = uniform(tf.random.stateless_uniform([], seed, alg="philox"), self.sigma)
@@ -69,7 +69,7 @@ class Noise(AugmentSpec):
         check_ranges(self, "std")
         return self
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Adds noise to the image; the mask stays the same."""
         std = 255 * uniform(tf.random.stateless_uniform([], seed, alg="philox"), self.std)
@@ -96,7 +96,7 @@ class Jpeg(AugmentSpec):
         """Returns a message unless there are 1 or 3 channels."""
         return None if channels in (1, 3) else f"jpeg requires images with 1 or 3 channels; received {channels}"
 
-    @sometimes
+    @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Compresses and decompresses the image; the mask stays the same."""
         low, high = self.quality
