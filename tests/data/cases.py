@@ -237,7 +237,7 @@ CASES = [
     SpecCase(Gamma(), augmented, {"type": Gray(), "gamma": (2.0, 3.0), "probability": 0.5}),
     SpecCase(Gray(), augmented, {"type": Gamma(), "probability": 1.0}),
     SpecCase(
-        Clahe(probability=1.0),
+        Clahe(tiles=1, probability=1.0),
         augmented,
         {"type": Gamma(), "clip_limit": (8.0, 90.0), "tiles": 2, "probability": 0.2},
     ),

