@@ -1,15 +1,22 @@
 """Tests of the pages in docs/: Python code runs, pipelines load and build, links and names exist."""
 
+import dataclasses
 import re
 from pathlib import Path
 
 import keras
 import pytest
 
+from tfseg.data.augment import Cutout
+from tfseg.data.augment.chain import Geometric, Photometric
 from tfseg.pipeline import load
+from tfseg.spec.declare import members, type_name
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGES = ("data.md", "foreign_weights.md", "from_model_garden.md", "from_tensorflow_addons.md", "pipelines.md")
+PAGES = (
+    *("augmentation.md", "data.md", "foreign_weights.md", "from_model_garden.md", "from_tensorflow_addons.md"),
+    "pipelines.md",
+)
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -64,3 +71,14 @@ def test_diffs_match_the_sources() -> None:
         source = (DOCS.parent / file[1]).read_text(encoding="utf-8").splitlines()
         expected = [line[1:] for line in diff.splitlines() if line[:1] in (" ", "-") and not line.startswith("---")]
         assert [line for line in expected if line not in source] == []
+
+
+def test_augmentation_ops_are_documented() -> None:
+    """Checks that a row of the table has the op with its keys, and its position relative to the crop."""
+    lines = (DOCS / "augmentation.md").read_text(encoding="utf-8").splitlines()
+    rows = {line.split("`")[1]: line for line in lines if line.startswith("| `")}
+    for kind in members(Geometric | Photometric | Cutout):
+        row = rows[type_name(kind)]
+        keys = [field.name for field in dataclasses.fields(kind) if field.name != "type"]
+        assert not [key for key in keys if not re.search(rf"`{key}\b", row)], row
+        assert ("| before |" in row) == (getattr(kind, "BEFORE_CROP", False) is True), row

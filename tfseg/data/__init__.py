@@ -1,6 +1,23 @@
 """Input pipelines: batches of images and masks, which are read from files or synthetic."""
 
-from tfseg.data.augment import ColorJitter, Flip, Rotate, Scale
+from tfseg.data.augment import (
+    Affine,
+    Blur,
+    Clahe,
+    ColorJitter,
+    Cutout,
+    Elastic,
+    Flip,
+    Gamma,
+    Gray,
+    GridDistortion,
+    Jpeg,
+    Noise,
+    Pad,
+    Rot90,
+    Rotate,
+    Scale,
+)
 from tfseg.data.box_sampling import ObjectBoxes, ProposalBoxes
 from tfseg.data.counting import PixelCounts
 from tfseg.data.dataset import Dataset
@@ -13,18 +30,30 @@ from tfseg.data.sources.voc import Voc
 from tfseg.data.spec import Data
 
 __all__ = [
+    "Affine",
     "Binary",
+    "Blur",
     "CamVid",
+    "Clahe",
     "ColorJitter",
     "Colors",
+    "Cutout",
     "Data",
     "Dataset",
+    "Elastic",
     "Flip",
     "Folder",
+    "Gamma",
+    "Gray",
+    "GridDistortion",
     "Ids",
+    "Jpeg",
+    "Noise",
     "ObjectBoxes",
+    "Pad",
     "PixelCounts",
     "ProposalBoxes",
+    "Rot90",
     "Rotate",
     "Scale",
     "Shapes",

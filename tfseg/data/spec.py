@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from tfseg.context import Context
-from tfseg.data.augment import FILL, Augment, ColorJitter
+from tfseg.data.augment import FILL, Augment, AugmentSpec
 from tfseg.data.box_sampling import TrainingBoxes
 from tfseg.data.crops import crop_problem
 from tfseg.data.dataset import Dataset
@@ -44,7 +44,8 @@ class Data:
     batch_size: Annotated[int, Field(ge=1, le=2**16)] = 8
     """Number of images per training batch, across all devices."""
     augment: tuple[Augment, ...] = ()
-    """Augmentation ops of training, in order; `scale` and `rotate` are applied before the crop, others after it."""
+    """Augmentation ops of training, in order. Those that need pixels around the crop, such as `scale` and `rotate`, are
+    applied before it, others after it."""
     train_split: str = "train"
     """Split for training."""
     validation_split: str = "val"
@@ -62,9 +63,8 @@ class Data:
             message = f"expected 1 value, or {self.channels} values: one per channel of the images"
             problems.append((("fill",), f"{message}; received {len(self.fills)}"))
         for index, op in enumerate(self.augment):
-            if isinstance(op, ColorJitter) and self.channels != 3 and (op.saturation or op.hue):
-                message = f"saturation and hue must be 0 for images with {self.channels} channels"
-                problems.append((("augment", index), f"{message}; received {op.saturation} and {op.hue}"))
+            if isinstance(op, AugmentSpec) and (problem := op.channel_problem(self.channels)) is not None:
+                problems.append((("augment", index), problem))
         if problems:
             raise InvalidFields(*problems)
         return self

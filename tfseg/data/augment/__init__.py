@@ -1,20 +1,37 @@
 """Random augmentation of image and mask by the same transformation."""
 
 from tfseg.data.augment.chain import Augment, Chain, augmented
-from tfseg.data.augment.colors import ColorJitter
+from tfseg.data.augment.clahe import Clahe
+from tfseg.data.augment.colors import ColorJitter, Gamma, Gray
 from tfseg.data.augment.contract import FILL, AugmentSpec, MixSpec, Pair, View, like, with_fill, without
 from tfseg.data.augment.crop import cropped
-from tfseg.data.augment.geometry import Flip, Rotate, Scale
+from tfseg.data.augment.distortion import Elastic, GridDistortion
+from tfseg.data.augment.erasing import Cutout
+from tfseg.data.augment.geometry import Flip, Pad, Rot90, Scale
+from tfseg.data.augment.projection import Affine, Rotate
+from tfseg.data.augment.quality import Blur, Jpeg, Noise
 
 __all__ = [
     "FILL",
+    "Affine",
     "Augment",
     "AugmentSpec",
+    "Blur",
     "Chain",
+    "Clahe",
     "ColorJitter",
+    "Cutout",
+    "Elastic",
     "Flip",
+    "Gamma",
+    "Gray",
+    "GridDistortion",
+    "Jpeg",
     "MixSpec",
+    "Noise",
+    "Pad",
     "Pair",
+    "Rot90",
     "Rotate",
     "Scale",
     "View",

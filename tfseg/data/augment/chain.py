@@ -6,10 +6,15 @@ from typing import Annotated, Any
 
 import tensorflow as tf
 
-from tfseg.data.augment.colors import ColorJitter
+from tfseg.data.augment.clahe import Clahe
+from tfseg.data.augment.colors import ColorJitter, Gamma, Gray
 from tfseg.data.augment.contract import AugmentSpec, Pair, View
 from tfseg.data.augment.crop import cropped
-from tfseg.data.augment.geometry import Flip, Rotate, Scale
+from tfseg.data.augment.distortion import Elastic, GridDistortion
+from tfseg.data.augment.erasing import Cutout
+from tfseg.data.augment.geometry import Flip, Pad, Rot90, Scale
+from tfseg.data.augment.projection import Affine, Rotate
+from tfseg.data.augment.quality import Blur, Jpeg, Noise
 from tfseg.data.examples import VALID, Loaded, first_problem
 from tfseg.errors import DataError, reason
 from tfseg.spec.declare import ByType
@@ -21,7 +26,9 @@ _fold = tf.random.experimental.stateless_fold_in
 _CROP = 1 << 20
 """Value that is folded into the seed of the example for the crop; for an op, the value is its index in the list."""
 
-Augment = Annotated[Scale | Rotate | Flip | ColorJitter, ByType(contract=AugmentSpec)]
+Geometric = Scale | Rotate | Flip | Affine | Elastic | GridDistortion | Pad | Rot90
+Photometric = ColorJitter | Gamma | Gray | Clahe | Blur | Noise | Jpeg
+Augment = Annotated[Geometric | Photometric | Cutout, ByType(contract=AugmentSpec)]
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,10 @@ class AugmentSpec:
         """
         raise NotImplementedError
 
+    def channel_problem(self, channels: int) -> str | None:
+        """Returns a message if the op does not support images with this number of channels."""
+        return None
+
 
 class MixSpec:
     """Base class of augmentation ops that mix an example with others. Applied after the crop, to images of one size.
