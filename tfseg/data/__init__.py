@@ -2,9 +2,11 @@
 
 from tfseg.data.augment import ColorJitter, Flip, Rotate, Scale
 from tfseg.data.box_sampling import ObjectBoxes, ProposalBoxes
+from tfseg.data.class_crop import ClassCrop
 from tfseg.data.counting import PixelCounts
 from tfseg.data.dataset import Dataset
 from tfseg.data.reading import explain, explained
+from tfseg.data.sampling import ClassSampling
 from tfseg.data.sources.camvid import CamVid
 from tfseg.data.sources.folder import Folder
 from tfseg.data.sources.masks import Binary, Colors, Ids
@@ -15,6 +17,8 @@ from tfseg.data.spec import Data
 __all__ = [
     "Binary",
     "CamVid",
+    "ClassCrop",
+    "ClassSampling",
     "ColorJitter",
     "Colors",
     "Data",

@@ -1,6 +1,6 @@
 """Random augmentation of image and mask by the same transformation."""
 
-from tfseg.data.augment.chain import Augment, Chain, augmented
+from tfseg.data.augment.chain import Augment, Chain, Choice, augmented
 from tfseg.data.augment.colors import ColorJitter
 from tfseg.data.augment.contract import FILL, AugmentSpec, MixSpec, Pair, View, like, with_fill, without
 from tfseg.data.augment.crop import cropped
@@ -11,6 +11,7 @@ __all__ = [
     "Augment",
     "AugmentSpec",
     "Chain",
+    "Choice",
     "ColorJitter",
     "Flip",
     "MixSpec",

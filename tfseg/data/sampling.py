@@ -1,0 +1,94 @@
+"""Sampling of training examples by the rarity of their classes.
+
+The probability of a class is that of rare class sampling (Hoyer, Dai & Van Gool, DAFormer, 2022, section 3.2):
+`P(c) = exp((1 - f_c) / T) / sum_k exp((1 - f_k) / T)`, with the frequency `f_c` of the class and the temperature `T`,
+over the classes that occur. As there, a class is drawn first, and then one of the examples that contain it. The
+probability of an example is therefore the sum of `P(c) / n_c` over its classes, with `n_c` examples that contain `c`.
+"""
+
+from typing import Annotated, Literal
+
+import numpy as np
+import tensorflow as tf
+from pydantic import Field
+
+from tfseg.errors import DataError
+from tfseg.spec.declare import spec
+
+Temperature = Annotated[float, Field(ge=0.001)]
+
+_fold = tf.random.experimental.stateless_fold_in
+_DRAW = 1 << 22
+"""Value that is folded into the seed of an epoch for the draws of its examples."""
+
+
+@spec
+class ClassSampling:
+    """Draws the examples of an epoch with replacement, those with rare classes more often.
+
+    A class is drawn with a probability proportional to `exp((1 - frequency) / temperature)`, then an example that
+    contains it.
+    """
+
+    classes: Literal["balanced", "balanced_images"] = "balanced"
+    """Frequency of a class. `balanced`: its fraction of the labeled pixels of the training split, as in DAFormer.
+    `balanced_images`: the fraction of the examples that contain it."""
+    temperature: Temperature = 0.5
+    """Temperature of the softmax over classes. Large values draw all classes equally often, small ones the rarest."""
+
+    def __call__(self, histograms: np.ndarray, split: str) -> np.ndarray:
+        """Returns the probability of each example.
+
+        Args:
+            histograms: Pixels per example and class, integers `[examples, classes + 1]`; the last column is ignored.
+            split: Name of the split, for the error message.
+
+        Returns:
+            A float64 array of shape `[examples]` with the sum 1. Examples without labeled pixels have probability 0.
+
+        Raises:
+            DataError: If no pixel is labeled.
+        """
+        pixels = np.asarray(histograms, np.int64)[:, :-1]
+        present = pixels > 0
+        if not present.any():
+            raise DataError(
+                f"data.sampling: no mask of the split {split} has a labeled pixel, so that no class can be drawn. "
+                "Correct the masks, or set data.sampling to null."
+            )
+        if self.classes == "balanced":
+            frequency = pixels.sum(0) / pixels.sum()
+        else:
+            frequency = present.mean(0)
+        images = present.sum(0)
+        classes = _softmax(np.where(images > 0, rarity(frequency, self.temperature), -np.inf))
+        return np.asarray((present * (classes / np.maximum(images, 1))).sum(1))
+
+
+def rarity(frequency: np.ndarray, temperature: float) -> np.ndarray:
+    """Returns `(1 - frequency) / temperature` of each class, the logits of the classes to draw.
+
+    >>> np.exp(rarity(np.array([0.9, 0.1]), 0.5)).round(2).tolist()
+    [1.22, 6.05]
+    """
+    return (1 - frequency) / temperature
+
+
+def drawn(probabilities: np.ndarray, seed: int, epoch: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+    """Draws the index of the example at a position of an epoch, by the inverse of the cumulative distribution.
+
+    Args:
+        probabilities: Float64 array of shape `[examples]`.
+        seed: Integer, seed of the training.
+        epoch: Int64 scalar.
+        position: Int64 scalar.
+    """
+    cumulative = np.cumsum(probabilities)
+    key = _fold(_fold(tf.stack([tf.constant(seed, tf.int64), epoch]), _DRAW), position)
+    draw = tf.random.stateless_uniform([1], key, dtype=tf.float64, alg="philox")
+    return tf.searchsorted(tf.constant(cumulative / cumulative[-1]), draw, side="right", out_type=tf.int64)[0]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max())
+    return np.asarray(powers / powers.sum())
