@@ -13,6 +13,8 @@ from tests.checks import Given, SpecCase
 from tfseg.data import (
     Binary,
     CamVid,
+    ClassCrop,
+    ClassSampling,
     ColorJitter,
     Colors,
     Data,
@@ -58,6 +60,14 @@ def cut_out(boxes: Any) -> Any:
     examples = Data(source=Shapes(size=32, train=3), boxes=boxes).open(LABELS).training_examples
     image, mask, _ = examples.load(tf.constant(0, tf.int64))
     return [examples.listing.names, image.numpy().tolist(), mask.numpy().tolist()]
+
+
+def batch(**fields: Any) -> Any:
+    """Returns the images of a few batches of scenes."""
+    data = Data(source=Shapes(size=32, train=6), batch_size=6, **fields).open(
+        Labels(names=("ground", "disc", "square"))
+    )
+    return [data.training_batch(epoch, 0)[0].tolist() for epoch in range(3)]
 
 
 def listed(source: Any) -> Any:
@@ -114,6 +124,7 @@ CASES = [
             "source": Shapes(size=16, train=5, val=2, seed=1),
             "root": Given(ROOT / "other", {"source": LAYOUT, "root": ROOT / "all"}),
             "boxes": ObjectBoxes(min_pixels=9, size=16),
+            "sampling": ClassSampling(),
             "crop": (8, 12),
             "fill": Given(9, {"crop": 40}),
             "batch_size": 3,
@@ -174,6 +185,21 @@ CASES = [
             "jitter": 0.1,
             "per_object": 3,
             "size": (16, 20),
+        },
+    ),
+    SpecCase(
+        ClassSampling(temperature=0.05),
+        lambda sampling: batch(sampling=sampling),
+        {"classes": "balanced_images", "temperature": 50.0},
+    ),
+    SpecCase(
+        ClassCrop(size=12),
+        lambda crop: batch(crop=crop),
+        {
+            "size": (12, 10),
+            "around": "rare",
+            "max_share": 0.4,
+            "temperature": Given(0.05, {"around": "rare"}),
         },
     ),
     SpecCase(Ids(), decoded, {"type": Binary(), "mapping": {0: 1, 1: 0, 9: 1, 200: 0}, "rest": 255}),

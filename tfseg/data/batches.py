@@ -73,7 +73,9 @@ class ExampleStream:
     def _shuffled(self, position: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
         """Returns the index of example number `position` of an epoch, by a permutation that is computed, not stored.
 
-        With `probabilities`, the example is drawn instead. For up to 65,536 examples, the op uses only 8 bits of each of its three seed values. Seed and epoch are
+        With `probabilities`, the example is drawn instead.
+
+        For up to 65,536 examples, the op uses only 8 bits of each of its three seed values. Seed and epoch are
         therefore hashed to six values, which are used in two rounds: 48 bits.
         """
         if self.probabilities is not None:

@@ -56,10 +56,7 @@ class ClassSampling:
                 f"data.sampling: no mask of the split {split} has a labeled pixel, so that no class can be drawn. "
                 "Correct the masks, or set data.sampling to null."
             )
-        if self.classes == "balanced":
-            frequency = pixels.sum(0) / pixels.sum()
-        else:
-            frequency = present.mean(0)
+        frequency = pixels.sum(0) / pixels.sum() if self.classes == "balanced" else present.mean(0)
         images = present.sum(0)
         classes = _softmax(np.where(images > 0, rarity(frequency, self.temperature), -np.inf))
         return np.asarray((present * (classes / np.maximum(images, 1))).sum(1))
