@@ -190,7 +190,7 @@ CASES = [
     SpecCase(
         ClassSampling(temperature=0.05),
         lambda sampling: batch(sampling=sampling),
-        {"classes": "balanced_images", "temperature": 50.0},
+        {"classes": "balanced_images", "temperature": 50.0, "min_pixels": 60},
     ),
     SpecCase(
         ClassCrop(size=12),

@@ -23,14 +23,14 @@ HISTOGRAMS = np.array([[90, 10, 0, 0], [100, 0, 0, 0], [0, 0, 0, 100], [60, 30, 
 """Pixels of three classes and of ignored ones in six examples, one without labeled pixels."""
 
 
-def reference(histograms: np.ndarray, temperature: float, *, images: bool = False) -> list[float]:
+def reference(histograms: np.ndarray, temperature: float, *, images: bool = False, min_pixels: int = 1) -> list[float]:
     """Computes the probability of each example by loops over the formula of DAFormer: a class, then an image of it."""
     examples = [row[:-1].tolist() for row in histograms]
     classes = [index for index in range(len(examples[0])) if any(row[index] for row in examples)]
     labeled = sum(map(sum, examples))
     frequency, containing = {}, {}
     for index in classes:
-        containing[index] = [number for number, row in enumerate(examples) if row[index]]
+        containing[index] = [number for number, row in enumerate(examples) if row[index] >= min_pixels]
         frequency[index] = sum(row[index] for row in examples) / labeled
         if images:
             frequency[index] = len(containing[index]) / len(examples)
@@ -45,23 +45,36 @@ def reference(histograms: np.ndarray, temperature: float, *, images: bool = Fals
 @pytest.mark.parametrize("temperature", [0.01, 0.5, 1e6])
 def test_probabilities_are_those_of_rare_class_sampling(temperature: float) -> None:
     for classes in ("balanced", "balanced_images"):
-        found = ClassSampling(classes=classes, temperature=temperature)(HISTOGRAMS, "train")
-        expected = reference(HISTOGRAMS, temperature, images=classes == "balanced_images")
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
-        assert found.sum() == pytest.approx(1) and found[2] == 0
+        for least in (1, 10):
+            sampling = ClassSampling(classes=classes, temperature=temperature, min_pixels=least)
+            found = sampling(HISTOGRAMS, THREE.names, "train")
+            expected = reference(HISTOGRAMS, temperature, images=classes == "balanced_images", min_pixels=least)
+            np.testing.assert_allclose(found, expected, rtol=1e-12)
+            assert found.sum() == pytest.approx(1) and found[2] == 0
 
 
 def test_extreme_temperatures() -> None:
     """The lowest draws only images of the rarest class; a high one draws all classes equally often."""
-    rarest = ClassSampling(temperature=0.001)(HISTOGRAMS, "train")
+    rarest = ClassSampling(temperature=0.001)(HISTOGRAMS, THREE.names, "train")
     np.testing.assert_allclose(rarest, [0, 0, 0, 0.5, 0.5, 0], atol=1e-9)
-    equal = ClassSampling(temperature=1e9)(HISTOGRAMS, "train")
+    equal = ClassSampling(temperature=1e9)(HISTOGRAMS, THREE.names, "train")
     np.testing.assert_allclose(equal, np.array([1 / 5 + 1 / 2, 1 / 5, 0, 1 / 5 + 1, 1 / 5 + 1 / 2, 1 / 5]) / 3)
 
 
 def test_classes_that_do_not_occur_have_no_effect() -> None:
     wider = np.insert(HISTOGRAMS, 3, 0, axis=1)
-    np.testing.assert_array_equal(ClassSampling()(wider, "train"), ClassSampling()(HISTOGRAMS, "train"))
+    np.testing.assert_array_equal(
+        ClassSampling()(wider, (*THREE.names, "ring"), "train"), ClassSampling()(HISTOGRAMS, THREE.names, "train")
+    )
+
+
+def test_classes_with_too_few_pixels_in_every_example_are_an_error() -> None:
+    with pytest.raises(DataError) as caught:
+        ClassSampling(min_pixels=40)(HISTOGRAMS, THREE.names, "train")
+    assert str(caught.value) == (
+        "data.sampling.min_pixels: no example of the split train has 40 pixels of: 'disc' (at most 30), 'square' (at "
+        "most 10). Use 10 or less, so that every class can be drawn."
+    )
 
 
 def test_masks_without_labeled_pixels_are_an_error(folder: Path, labels: Labels, write: Any) -> None:

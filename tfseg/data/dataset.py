@@ -90,7 +90,9 @@ class Dataset:
         spec, ignore = self.spec, self.labels.ignore
         choice = spec.crop(self.labels, lambda: self.class_counts()[0]) if isinstance(spec.crop, ClassCrop) else None
         chain = Chain(spec.augment, View(ignore, spec.crop_size, spec.fills), choice)
-        drawn = None if spec.sampling is None else spec.sampling(self._training_histograms, spec.train_split)
+        drawn = None
+        if spec.sampling is not None:
+            drawn = spec.sampling(self._training_histograms, self.labels.names, spec.train_split)
         return ExampleStream(self.training_examples, spec.batch_size, self.seed, ignore, chain, spec.fills, drawn)
 
     def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
