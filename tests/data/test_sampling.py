@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfseg.data import ClassCrop, ClassSampling, Data, Folder, ObjectBoxes, Shapes, reading
 from tfseg.data.augment import MixSpec, Pair, View
+from tfseg.data.check import check, errors_in
 from tfseg.data.dataset import Dataset
 from tfseg.data.sampling import drawn
 from tfseg.errors import DataError
@@ -74,6 +75,15 @@ def test_classes_with_too_few_pixels_in_every_example_are_an_error() -> None:
     assert str(caught.value) == (
         "data.sampling.min_pixels: no example of the split train has 40 pixels of: 'disc' (at most 30), 'square' (at "
         "most 10). Use 10 or less, so that every class can be drawn."
+    )
+
+
+def test_data_check_reports_classes_that_cannot_be_drawn() -> None:
+    data = Data(source=Shapes(size=16, train=4, val=1), sampling=ClassSampling(min_pixels=257))
+    messages = check(data.open(THREE))
+    assert errors_in(messages) == [messages[-1]]
+    assert messages[-1].startswith(
+        "data.sampling.min_pixels: no example of the split train has 257 pixels of: 'ground'"
     )
 
 
