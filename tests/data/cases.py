@@ -63,11 +63,10 @@ def cut_out(boxes: Any) -> Any:
 
 
 def batch(**fields: Any) -> Any:
-    """Returns the images of a few batches of scenes."""
-    data = Data(source=Shapes(size=32, train=6), batch_size=6, **fields).open(
-        Labels(names=("ground", "disc", "square"))
-    )
-    return [data.training_batch(epoch, 0)[0].tolist() for epoch in range(3)]
+    """Returns the images of a few batches of scenes, each of one or two shapes."""
+    source = Shapes(size=32, train=12, objects=2)
+    data = Data(source=source, batch_size=12, **fields).open(Labels(names=("ground", "disc", "square")))
+    return [data.training_batch(epoch, 0)[0].tolist() for epoch in range(4)]
 
 
 def listed(source: Any) -> Any:

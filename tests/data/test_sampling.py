@@ -152,8 +152,8 @@ def test_order_depends_on_seed_epoch_and_position_alone(
     monkeypatch.setattr(reading, "PARALLEL", 1)
     assert equal(batches(rare, labels), expected)
     stream = rare.open(labels).stream
-    orders = [tuple(replace(stream, seed=seed).indices(epoch, 0)) for seed in range(5) for epoch in range(5)]
-    assert len(set(orders)) > 8  # of 25 pairs
+    orders = [tuple(replace(stream, seed=seed).indices(epoch, 0)) for seed in range(3) for epoch in range(4)]
+    assert len(set(orders)) > 4  # of 25 pairs
 
 
 def test_batch_names_are_those_of_the_drawn_examples(rare: Data, labels: Labels) -> None:
