@@ -89,7 +89,7 @@ class Pipeline:
     def problems(self) -> Iterator[FieldProblem]:
         """Yields the problems between sections, as pairs `(path, message)`, without building the whole network."""
         grid = None if self.data.crop is None else self.model.crop_grid
-        context = Context(self.labels, self.data.channels, self.data.crop, grid)
+        context = Context(self.labels, self.data.channels, self.data.crop_sides, grid)
         for section in ("data", "model", "training", "inference"):
             yield from prefixed(section, getattr(self, section).problems(context))
         if self.data.channels != self.model.channels:

@@ -16,6 +16,8 @@ from tfseg.data import (
     Blur,
     CamVid,
     Clahe,
+    ClassCrop,
+    ClassSampling,
     ColorJitter,
     Colors,
     Cutout,
@@ -72,6 +74,13 @@ def cut_out(boxes: Any) -> Any:
     return [examples.listing.names, image.numpy().tolist(), mask.numpy().tolist()]
 
 
+def batch(**fields: Any) -> Any:
+    """Returns the images of a few batches of scenes, each of one or two shapes."""
+    source = Shapes(size=32, train=12, objects=2)
+    data = Data(source=source, batch_size=12, **fields).open(Labels(names=("ground", "disc", "square")))
+    return [data.training_batch(epoch, 0)[0].tolist() for epoch in range(4)]
+
+
 def listed(source: Any) -> Any:
     """Returns splits, counts, names and first examples of a source, in a folder with files for all layouts."""
     root = files() / "all"
@@ -126,6 +135,7 @@ CASES = [
             "source": Shapes(size=16, train=5, val=2, seed=1),
             "root": Given(ROOT / "other", {"source": LAYOUT, "root": ROOT / "all"}),
             "boxes": ObjectBoxes(min_pixels=9, size=16),
+            "sampling": ClassSampling(),
             "crop": (8, 12),
             "fill": Given(9, {"crop": 40}),
             "batch_size": 3,
@@ -186,6 +196,21 @@ CASES = [
             "jitter": 0.1,
             "per_object": 3,
             "size": (16, 20),
+        },
+    ),
+    SpecCase(
+        ClassSampling(temperature=0.05),
+        lambda sampling: batch(sampling=sampling),
+        {"classes": "balanced_images", "temperature": 50.0, "min_pixels": 60},
+    ),
+    SpecCase(
+        ClassCrop(size=12),
+        lambda crop: batch(crop=crop),
+        {
+            "size": (12, 10),
+            "around": "rare",
+            "max_share": 0.4,
+            "temperature": Given(0.05, {"around": "rare"}),
         },
     ),
     SpecCase(Ids(), decoded, {"type": Binary(), "mapping": {0: 1, 1: 0, 9: 1, 200: 0}, "rest": 255}),

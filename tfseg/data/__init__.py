@@ -19,9 +19,11 @@ from tfseg.data.augment import (
     Scale,
 )
 from tfseg.data.box_sampling import ObjectBoxes, ProposalBoxes
+from tfseg.data.class_crop import ClassCrop
 from tfseg.data.counting import PixelCounts
 from tfseg.data.dataset import Dataset
 from tfseg.data.reading import explain, explained
+from tfseg.data.sampling import ClassSampling
 from tfseg.data.sources.camvid import CamVid
 from tfseg.data.sources.folder import Folder
 from tfseg.data.sources.masks import Binary, Colors, Ids
@@ -35,6 +37,8 @@ __all__ = [
     "Blur",
     "CamVid",
     "Clahe",
+    "ClassCrop",
+    "ClassSampling",
     "ColorJitter",
     "Colors",
     "Cutout",

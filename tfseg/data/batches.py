@@ -6,11 +6,13 @@ Training can therefore resume at any step, and the number of threads does not ch
 
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from tfseg.data.augment import FILL, Chain, Pair, with_fill, without
 from tfseg.data.examples import Examples, Loaded, first_problem
 from tfseg.data.reading import read
+from tfseg.data.sampling import drawn
 
 _fold = tf.random.experimental.stateless_fold_in
 _PARTNER = 1 << 21
@@ -28,6 +30,8 @@ class ExampleStream:
         ignore: Ignore label.
         chain: Random augmentation and the crop; their key differs per example and epoch.
         fill: Value of padding pixels, for all channels or per channel.
+        probabilities: Float64 array of shape `[examples]`, with which examples are drawn with replacement; None: each
+            epoch has every example once, in random order.
     """
 
     examples: Examples
@@ -36,6 +40,7 @@ class ExampleStream:
     ignore: int
     chain: Chain
     fill: tuple[int, ...] = (FILL,)
+    probabilities: np.ndarray | None = None
 
     @property
     def steps(self) -> int:
@@ -56,7 +61,8 @@ class ExampleStream:
         """Returns the indices of the examples in a batch, without padding examples."""
         positions = tf.range(self.steps * self.batch_size)[step * self.batch_size : (step + 1) * self.batch_size]
         positions = tf.cast(positions[positions < self.examples.count], tf.int64)
-        return [int(index) for index in self._shuffled(positions, tf.constant(epoch, tf.int64))]
+        order = tf.map_fn(lambda position: self._shuffled(position, tf.constant(epoch, tf.int64)), positions)
+        return [int(index) for index in order]
 
     def _locate(self, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the epoch, the position in it, and whether the example only pads the batch."""
@@ -67,9 +73,13 @@ class ExampleStream:
     def _shuffled(self, position: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
         """Returns the index of example number `position` of an epoch, by a permutation that is computed, not stored.
 
+        With `probabilities`, the example is drawn instead.
+
         For up to 65,536 examples, the op uses only 8 bits of each of its three seed values. Seed and epoch are
         therefore hashed to six values, which are used in two rounds: 48 bits.
         """
+        if self.probabilities is not None:
+            return drawn(self.probabilities, self.seed, epoch, position)
         last = tf.constant(self.examples.count - 1, tf.int64)
         key = tf.stack([tf.constant(self.seed, tf.int64), epoch])
         rounds = tf.random.stateless_uniform([2, 3], key, None, None, tf.uint32, alg="philox")
@@ -80,7 +90,7 @@ class ExampleStream:
     def _load(self, number: tf.Tensor) -> tuple[Pair, tf.Tensor]:
         epoch, position, padding = self._locate(number)
         index = self._shuffled(position, epoch)
-        key = self._key(epoch, index)
+        key = self._key(epoch, index, position)
         image, mask, problem = self._cropped(index, key)
 
         def partner(count: int) -> Loaded:
@@ -95,9 +105,10 @@ class ExampleStream:
         image, mask, problem = self.examples.load(index)
         return *self.chain.cropped(*_valid(image, mask, problem), key), problem
 
-    def _key(self, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-        """Returns the seed of an example in an epoch, int64 `[2]`."""
-        return _fold(tf.stack([tf.constant(self.seed, tf.int64), epoch]), index)
+    def _key(self, epoch: tf.Tensor, index: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+        """Returns the seed of an example in an epoch, int64 `[2]`. An example that is drawn twice has two seeds."""
+        key = _fold(tf.stack([tf.constant(self.seed, tf.int64), epoch]), index)
+        return key if self.probabilities is None else _fold(key, position)
 
     def _partner(self, position: tf.Tensor, epoch: tf.Tensor, key: tf.Tensor, count: int) -> tf.Tensor:
         """Returns the index of another example of the epoch, or the same one if there is only one."""
@@ -109,7 +120,7 @@ class ExampleStream:
         """Returns the files of an example and of its partners, one per line."""
         epoch, position, _ = self._locate(number)
         index = self._shuffled(position, epoch)
-        key = self._key(epoch, index)
+        key = self._key(epoch, index, position)
         others = [self._partner(position, epoch, key, count) for count in range(self.chain.partners)]
         return tf.strings.join([self.examples.files(each) for each in (index, *others)], "\n")
 

@@ -24,8 +24,8 @@ def check(data: Dataset) -> tuple[str, ...]:
 
     Reads every file. Errors are unreadable files, pairs of different sizes, ids of no class, images without labeled
     pixels, and images in both splits. Warnings (`DataWarning`) are classes without pixels in the training masks, since
-    classes may be added before their masks, masks without an image, and images with unsupported suffixes. `boxes` are
-    checked if there is no other error.
+    classes may be added before their masks, masks without an image, and images with unsupported suffixes. `boxes` and
+    `sampling` are checked if there is no other error.
     """
     messages: list[str] = []
     listings: list[Listing] = []
@@ -40,7 +40,7 @@ def check(data: Dataset) -> tuple[str, ...]:
     messages += _shared(listings)
     messages += [DataWarning(message) for listing in listings for message in listing.skipped]
     messages = list(dict.fromkeys(messages))
-    return tuple(messages if errors_in(messages) else [*messages, *_box_problems(data)])
+    return tuple(messages if errors_in(messages) else [*messages, *_training_problems(data)])
 
 
 def errors_in(messages: Iterable[str]) -> list[str]:
@@ -97,8 +97,8 @@ def _shared(listings: Sequence[Listing]) -> Iterator[str]:
             yield f"{path}: is identical to {other[1]} of the split {other[0]}. Keep the image in one split only."
 
 
-def _box_problems(data: Dataset) -> Iterator[str]:
+def _training_problems(data: Dataset) -> Iterator[str]:
     try:
-        _ = data.training_examples
+        _ = data.stream
     except DataError as error:
         yield str(error)

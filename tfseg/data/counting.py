@@ -27,7 +27,7 @@ def histogram(ids: tf.Tensor, classes: int, ignore: int) -> tf.Tensor:
     return tf.math.bincount(tf.reshape(ids, [-1]), minlength=classes + 1, maxlength=classes + 1)
 
 
-def summed(histograms: Sequence[np.ndarray]) -> PixelCounts:
+def summed(histograms: Sequence[np.ndarray] | np.ndarray) -> PixelCounts:
     """Computes the counts of a split from the histograms of its masks."""
     table = np.array(histograms, np.int64)
     present = table[:, :-1] > 0

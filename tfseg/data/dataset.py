@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfseg.data.augment import Chain, View
 from tfseg.data.batches import ExampleStream, copied, whole
 from tfseg.data.box_sampling import boxed
+from tfseg.data.class_crop import ClassCrop
 from tfseg.data.counting import PixelCounts, histogram, summed
 from tfseg.data.examples import Examples, with_mask_dtype
 from tfseg.data.listings import Listings
@@ -90,8 +91,12 @@ class Dataset:
     def stream(self) -> ExampleStream:
         """Stream of training examples, from which `training` takes its epochs."""
         spec, ignore = self.spec, self.labels.ignore
-        chain = Chain(spec.augment, View(ignore, spec.crop_size, spec.fills))
-        return ExampleStream(self.training_examples, spec.batch_size, self.seed, ignore, chain, spec.fills)
+        choice = spec.crop(self.labels, lambda: self.class_counts()[0]) if isinstance(spec.crop, ClassCrop) else None
+        chain = Chain(spec.augment, View(ignore, spec.crop_size, spec.fills), choice)
+        drawn = None
+        if spec.sampling is not None:
+            drawn = spec.sampling(self._training_histograms, self.labels.names, spec.train_split)
+        return ExampleStream(self.training_examples, spec.batch_size, self.seed, ignore, chain, spec.fills, drawn)
 
     def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
         """Returns the training batches of the epochs from `initial_epoch` up to `epochs`.
@@ -160,14 +165,21 @@ class Dataset:
 
         For the training split, counts those in the training boxes if `boxes` is set.
         """
-        boxed_split = self.spec.boxes is not None and split == self.spec.train_split
-        examples = self.training_examples if boxed_split else self.examples(split)
+        if split == self.spec.train_split:
+            return summed(self._training_histograms)
+        return summed(self._histograms(self.examples(split)))
 
+    @cached_property
+    def _training_histograms(self) -> np.ndarray:
+        """Pixels of each class in the masks of the training examples, int32 `[examples, classes + 1]`."""
+        return self._histograms(self.training_examples)
+
+    def _histograms(self, examples: Examples) -> np.ndarray:
         def load(index: tf.Tensor) -> tuple[tuple[tf.Tensor], tf.Tensor]:
             ids, problem = examples.mask(index)
             return (self.histogram(ids),), problem
 
-        return summed([row for (row,) in arrays(read(0, examples.count, load, examples.files))])
+        return np.array([row for (row,) in arrays(read(0, examples.count, load, examples.files))])
 
     def class_counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns `classes` and `image_pixels` of the counts of the training split, for the class weights of a loss."""

@@ -5,13 +5,15 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from tfseg.context import Context
+from tfseg.context import Context, Crop
 from tfseg.data.augment import FILL, Augment, AugmentSpec
 from tfseg.data.box_sampling import TrainingBoxes
+from tfseg.data.class_crop import ClassCrop
 from tfseg.data.crops import crop_problem
 from tfseg.data.dataset import Dataset
 from tfseg.data.examples import Source
 from tfseg.data.listings import Listings
+from tfseg.data.sampling import ClassSampling
 from tfseg.data.sources.camvid import CamVid
 from tfseg.data.sources.folder import Folder
 from tfseg.data.sources.shapes import Shapes
@@ -36,8 +38,11 @@ class Data:
     boxes: TrainingBoxes = None
     """Boxes to train on, each as a separate example: `objects` or `proposals`. Defaults to whole images. Evaluation
     always uses whole images."""
-    crop: Side | tuple[Side, Side] | None = None
-    """Size of the random training crop: side of a square, or height and width. Defaults to whole images."""
+    sampling: ClassSampling | None = None
+    """Draws images with rare classes more often. Defaults to each image once per epoch, in random order."""
+    crop: Side | tuple[Side, Side] | ClassCrop | None = None
+    """Size of the random training crop: side of a square, or height and width. A mapping with this `size` chooses crops
+    by the classes in them. Defaults to whole images."""
     fill: Level | Annotated[tuple[Level, ...], Field(min_length=1)] = FILL
     """Value of padding pixels, for all channels or per channel; [123, 117, 104] is the ImageNet mean, which becomes
     zero in networks with Caffe weights."""
@@ -77,7 +82,12 @@ class Data:
     @property
     def crop_size(self) -> tuple[int, int] | None:
         """Height and width of the crop, or None."""
-        return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
+        return (self.crop_sides, self.crop_sides) if isinstance(self.crop_sides, int) else self.crop_sides
+
+    @property
+    def crop_sides(self) -> Crop:
+        """Size of the crop as it is given: side of a square, height and width, or None."""
+        return self.crop.size if isinstance(self.crop, ClassCrop) else self.crop
 
     @property
     def fills(self) -> tuple[int, ...]:
@@ -88,8 +98,8 @@ class Data:
         """Yields the incompatibilities with the labels or the network, as pairs `(path, message)`."""
         mask = getattr(self.source, "mask", None)
         yield from prefixed(("source", "mask"), component_problems(mask, context) if mask is not None else ())
-        if context.grid is not None and (problem := crop_problem(self.crop, context.grid)) is not None:
-            yield ("crop",), problem
+        if context.grid is not None and (problem := crop_problem(self.crop_sides, context.grid)) is not None:
+            yield ("crop", "size") if isinstance(self.crop, ClassCrop) else ("crop",), problem
 
     @property
     def is_there(self) -> bool:

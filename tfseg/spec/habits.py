@@ -13,6 +13,7 @@ KEYS = {
     "iterations": "steps",
     "crop_size": "crop",
     "imgsz": "crop",
+    "cat_max_ratio": "max_share",
     "ignore_index": "ignore",
     "class_names": "names",
     "num_classes": "names",

@@ -1,6 +1,6 @@
 """Random augmentation of image and mask by the same transformation."""
 
-from tfseg.data.augment.chain import Augment, Chain, augmented
+from tfseg.data.augment.chain import Augment, Chain, Choice, augmented
 from tfseg.data.augment.clahe import Clahe
 from tfseg.data.augment.colors import ColorJitter, Gamma, Gray
 from tfseg.data.augment.contract import FILL, AugmentSpec, MixSpec, Pair, View, like, with_fill, without
@@ -18,6 +18,7 @@ __all__ = [
     "AugmentSpec",
     "Blur",
     "Chain",
+    "Choice",
     "Clahe",
     "ColorJitter",
     "Cutout",

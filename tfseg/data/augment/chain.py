@@ -1,7 +1,7 @@
 """Augmentation ops and the crop, in order."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import tensorflow as tf
@@ -21,6 +21,8 @@ from tfseg.spec.declare import ByType
 
 Partner = Callable[[int], Loaded]
 """Function from the number of a partner to its image, mask and problem."""
+Choice = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Pair]
+"""Function of an image, its mask and the seed of the crop that returns the window to crop to."""
 
 _fold = tf.random.experimental.stateless_fold_in
 _CROP = 1 << 20
@@ -38,10 +40,12 @@ class Chain:
     Args:
         ops: Augmentation ops. Those with `BEFORE_CROP` are applied first.
         view: Ignore label, size of the crop and fill value.
+        choice: Function that chooses the window to crop to, by its classes; None for random positions.
     """
 
     ops: tuple[Any, ...]
     view: View
+    choice: Choice | None = None
 
     @property
     def partners(self) -> int:
@@ -56,11 +60,16 @@ class Chain:
             mask: Integer tensor of shape `[height, width]`.
             key: Int64 tensor of shape `[2]`, seed of the example.
         """
+        # An op must not cut off what the choice of the crop is made from.
+        view = self.view if self.choice is None else replace(self.view, crop=None)
         for index, op in self._indexed(before_crop=True):
-            image, mask = _applied(op, image, mask, _fold(key, index), self.view)
+            image, mask = _applied(op, image, mask, _fold(key, index), view)
         if self.view.crop is None:
             return image, mask
-        return cropped(image, mask, _fold(key, _CROP), self.view.crop, self.view.ignore, self.view.fill)
+        seed = _fold(key, _CROP)
+        if self.choice is not None:
+            image, mask = self.choice(image, mask, seed)  # of the size of the crop, or smaller: then only padded
+        return cropped(image, mask, seed, self.view.crop, self.view.ignore, self.view.fill)
 
     def finished(self, image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor, partner: Partner) -> Loaded:
         """Applies the ops after the crop.
