@@ -21,6 +21,7 @@ from tfseg.data import (
     Ids,
     ObjectBoxes,
     ProposalBoxes,
+    Python,
     Rotate,
     Scale,
     Shapes,
@@ -69,6 +70,12 @@ def listed(source: Any) -> Any:
     first = [source.examples(part, LABELS).load(tf.constant(0, tf.int64)) for part in listings]
     counts = [len(part.names) for part in listings]
     return [splits, counts, names, [[part.numpy().tolist() for part in parts[:2]] for parts in first]]
+
+
+def readable(source: Any) -> Any:
+    """Returns the channels of a source that has no files, and whether its data can be read."""
+    data = Data(source=source)
+    return [data.channels, data.is_there]
 
 
 @functools.cache
@@ -149,6 +156,12 @@ CASES = [
             "mask": Ids(mapping={1: 0}),
             "channels": 1,
         },
+    ),
+    SpecCase(
+        Python(train=3, val=2),
+        readable,
+        {"type": Shapes(size=16), "channels": 1},
+        elsewhere=dict.fromkeys(("train", "val"), "test_resuming_with_another_number_of_examples"),
     ),
     SpecCase(CamVid(), listed, {"type": LAYOUT}),
     SpecCase(Voc(), listed, {"type": LAYOUT, "year": "2007", "masks": "Mine"}),

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from tfseg.atomic import remove, sweep
+from tfseg.data import Python
 from tfseg.errors import RunError
 from tfseg.labels import LABELS
 from tfseg.pipeline import PIPELINE, TUNED, Pipeline
@@ -123,10 +124,22 @@ def _check_resumable(folder: Path, pipeline: Pipeline) -> None:
     if not (folder / PIPELINE).is_file():
         raise RunError(f"{folder}: nothing to resume: no run was started there. Start it without --resume.")
     earlier = Run(folder, allow_plugins=bool(pipeline.plugins)).pipeline
+    if type(earlier.data.source) is type(pipeline.data.source) is Python:
+        _check_counts(folder, earlier.data.source, pipeline.data.source)
     if changed := _differences(earlier, pipeline):
         raise RunError(
             f"{folder}: was started with another pipeline. It differs in {', '.join(changed)}. "
             "Resume with the pipeline that the run was started with, or choose another folder with --run-dir."
+        )
+
+
+def _check_counts(folder: Path, earlier: Python, now: Python) -> None:
+    """Checks the numbers of the examples that are passed from Python, which are all that a run knows of them."""
+    if (earlier.train, earlier.val) != (now.train, now.val):
+        raise RunError(
+            f"{folder}: was started with other data: {earlier.train} training and {earlier.val} validation examples "
+            f"or batches. Received: {now.train} and {now.val}. Resume with the data that the run was started with, or "
+            "choose another folder."
         )
 
 
