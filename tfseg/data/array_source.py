@@ -78,9 +78,9 @@ class ArraySource(Source):
 def _sequence(values: Any) -> Arrays:
     """Returns one array, or a list of arrays of different sizes."""
     if not isinstance(values, list | tuple):
-        values = np.asarray(values)
+        values = np.atleast_1d(np.asarray(values))
     if isinstance(values, np.ndarray) and values.dtype != object:
-        return values if values.ndim else values[None]
+        return values
     return [np.asarray(value) for value in values]
 
 

@@ -53,9 +53,7 @@ class PairCheck:
                 "argmax over the last axis."
             )
         if not (kind.is_integer or kind.is_floating):
-            raise DataError(
-                f"{where}: received an image of dtype {kind.name}. Expected uint8, or values from 0 to 255."
-            )
+            raise DataError(f"{where}: received an image of dtype {kind.name}. Expected uint8 or other numbers.")
         mask_kind = tf.as_dtype(mask.dtype)
         if not (mask_kind.is_integer or mask_kind.is_floating or mask_kind.is_bool):
             raise DataError(f"{where}: received a mask of dtype {mask_kind.name}. Expected integer class ids.")
@@ -90,7 +88,8 @@ class PairCheck:
         if image.dtype == tf.uint8:
             return tf.constant(VALID)
         low, high = tf.reduce_min(image), tf.reduce_max(image)
-        inside = tf.reduce_all((image >= tf.cast(0, image.dtype)) & (tf.cast(image, tf.float32) <= 255))  # not if NaN
+        rounded = tf.round(tf.cast(image, tf.float32))  # resizing may exceed 255 by a rounding error
+        inside = tf.reduce_all((rounded >= 0) & (rounded <= 255))  # not if NaN
         texts = [where, ": received an image with values from ", _number(low), " to ", _number(high)]
         return _message(inside, lambda: [*texts, ". Expected 0 to 255."])
 
@@ -131,7 +130,9 @@ def _message(valid: tf.Tensor, texts: Any) -> tf.Tensor:
 
 
 def _number(value: tf.Tensor) -> tf.Tensor:
-    return tf.strings.as_string(tf.cast(value, tf.float64), shortest=True)
+    if value.dtype.is_floating:
+        return tf.strings.as_string(tf.cast(value, tf.float64), shortest=True)
+    return tf.strings.as_string(value)
 
 
 def _shape(tensor: tf.Tensor) -> tf.Tensor:

@@ -133,9 +133,10 @@ def open_part(passed: Any, check: PairCheck, spec: "Data", split: str, seed: int
 
 def _check_type(argument: str, value: Any) -> None:
     if not isinstance(value, tf.data.Dataset) and not (isinstance(value, tuple | list) and len(value) == 2):
-        received = f"{type(value).__name__} of length {len(value)}" if isinstance(value, tuple | list) else repr(value)
+        length = f" of length {len(value)}" if isinstance(value, tuple | list) else ""
         raise TypeError(
-            f"Expected `{argument}` to be a tf.data.Dataset or a pair (images, masks) of arrays. Received: {received}"
+            f"Expected `{argument}` to be a tf.data.Dataset or a pair (images, masks) of arrays. Received: "
+            f"{type(value).__name__}{length}"
         )
 
 

@@ -52,9 +52,10 @@ class Stream:
         pairs = _with_shapes(pairs, check).map(squeezed)
         self.in_batches = pairs.element_spec[0].shape.rank == 4
         self._kind = "batch" if self.in_batches else "example"
-        exact = pairs.apply(tf.data.experimental.assert_cardinality(self.elements))
-        self._numbered = exact.enumerate().map(self._valid, num_parallel_calls=PARALLEL, deterministic=True)
-        first = self._check_first(pairs)
+        numbered = pairs.apply(tf.data.experimental.assert_cardinality(self.elements)).enumerate()
+        parallel = AHEAD if self.in_batches else PARALLEL
+        self._numbered = numbered.map(self._valid, num_parallel_calls=parallel, deterministic=True)
+        first = self._check_first(numbered)
         self.batch_size = first if self.in_batches else spec.batch_size
 
     @property
@@ -93,7 +94,7 @@ class Stream:
         """Returns `classes` and `image_pixels` of the counts of all examples, for the class weights of a loss."""
         labels = self._check.labels
         self._log(f"{self._check.argument}: counting the pixels of each class")
-        rows = self._examples.map(lambda _, mask: (histogram(mask, labels.count, labels.ignore),))
+        rows = self._examples().map(lambda _, mask: (histogram(mask, labels.count, labels.ignore),))
         counts = summed([row for (row,) in arrays(rows)])
         return counts.classes, counts.image_pixels
 
@@ -108,20 +109,18 @@ class Stream:
     def evaluation(self, split: str, *, batch_size: int = 1, replicas: int = 1) -> tf.data.Dataset:
         """Returns batches of all examples, without crop and augmentation; see `Dataset.evaluation`."""
         size = batch_size if replicas == 1 else 1
-        batches = batched(self._examples, size, self._ignore, self._spec.fills, drop_remainder=size == 1)
+        examples = self._examples().apply(tf.data.experimental.assert_cardinality(self._example_count))
+        batches = batched(examples, size, self._ignore, self._spec.fills, drop_remainder=size == 1)
         if replicas > 1:
             batches = batches.map(lambda image, mask: copied(image, mask, replicas, self._ignore))
         elif batch_size > 1:
             batches = batches.map(lambda image, mask: filled(image, mask, batch_size, self._ignore))
         return batches.prefetch(AHEAD).with_options(FIXED)
 
-    @property
     def _examples(self) -> tf.data.Dataset:
-        """Single examples, unaugmented."""
+        """Returns the single examples, unaugmented."""
         pairs = self._numbered.map(lambda _, *pair: pair)
-        if not self.in_batches:
-            return pairs
-        return pairs.unbatch().apply(tf.data.experimental.assert_cardinality(self._example_count))
+        return pairs.unbatch() if self.in_batches else pairs
 
     @cached_property
     def _example_count(self) -> int:
@@ -148,10 +147,10 @@ class Stream:
             raise DataError(f"{name}: received an empty tf.data.Dataset. Expected at least one element.")
         return count
 
-    def _check_first(self, pairs: tf.data.Dataset) -> int:
+    def _check_first(self, numbered: tf.data.Dataset) -> int:
         """Checks the first elements, and returns the size of the first axis of the first image."""
         size, highest = 0, 0.0
-        for number, (image, mask) in pairs.take(FIRST[self._kind]).enumerate():
+        for number, (image, mask) in numbered.take(FIRST[self._kind]):
             size = size or image.shape[0]
             if message := self._check.problem(self._where(number), image, mask).numpy():
                 raise DataError(message.decode())
