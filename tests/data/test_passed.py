@@ -56,7 +56,12 @@ def assert_equal(first: Any, second: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"crop": 24, "augment": (Scale(), Flip())}, {"boxes": ObjectBoxes(min_pixels=9, size=16)}]
+    "fields",
+    [
+        {"crop": 24, "augment": (Flip(),)},
+        pytest.param({"boxes": ObjectBoxes(min_pixels=9, size=16)}, marks=pytest.mark.slow),
+    ],
+    ids=["crop", "boxes"],
 )
 def test_arrays_give_the_batches_of_files_with_the_same_examples(
     data: Data, labels: Labels, fields: dict[str, Any]
