@@ -34,6 +34,7 @@ from tfseg.data import (
     ObjectBoxes,
     Pad,
     ProposalBoxes,
+    Python,
     Rot90,
     Rotate,
     Scale,
@@ -90,6 +91,12 @@ def listed(source: Any) -> Any:
     first = [source.examples(part, LABELS).load(tf.constant(0, tf.int64)) for part in listings]
     counts = [len(part.names) for part in listings]
     return [splits, counts, names, [[part.numpy().tolist() for part in parts[:2]] for parts in first]]
+
+
+def readable(source: Any) -> Any:
+    """Returns the channels of a source that has no files, and whether its data can be read."""
+    data = Data(source=source)
+    return [data.channels, data.is_there]
 
 
 @functools.cache
@@ -171,6 +178,12 @@ CASES = [
             "mask": Ids(mapping={1: 0}),
             "channels": 1,
         },
+    ),
+    SpecCase(
+        Python(train=3, val=2),
+        readable,
+        {"type": Shapes(size=16), "channels": 1},
+        elsewhere=dict.fromkeys(("train", "val"), "test_resuming_with_another_number_of_examples"),
     ),
     SpecCase(CamVid(), listed, {"type": LAYOUT}),
     SpecCase(Voc(), listed, {"type": LAYOUT, "year": "2007", "masks": "Mine"}),

@@ -20,19 +20,23 @@ from tfseg.data.augment import (
 )
 from tfseg.data.box_sampling import ObjectBoxes, ProposalBoxes
 from tfseg.data.class_crop import ClassCrop
+from tfseg.data.contract import AnyDataset
 from tfseg.data.counting import PixelCounts
 from tfseg.data.dataset import Dataset
+from tfseg.data.passed import Passed, PassedDataset
 from tfseg.data.reading import explain, explained
 from tfseg.data.sampling import ClassSampling
 from tfseg.data.sources.camvid import CamVid
 from tfseg.data.sources.folder import Folder
 from tfseg.data.sources.masks import Binary, Colors, Ids
+from tfseg.data.sources.python import Python
 from tfseg.data.sources.shapes import Shapes
 from tfseg.data.sources.voc import Voc
 from tfseg.data.spec import Data
 
 __all__ = [
     "Affine",
+    "AnyDataset",
     "Binary",
     "Blur",
     "CamVid",
@@ -55,8 +59,11 @@ __all__ = [
     "Noise",
     "ObjectBoxes",
     "Pad",
+    "Passed",
+    "PassedDataset",
     "PixelCounts",
     "ProposalBoxes",
+    "Python",
     "Rot90",
     "Rotate",
     "Scale",

@@ -163,15 +163,17 @@ def ignored_if(padding: tf.Tensor, mask: tf.Tensor, ignore: int) -> tf.Tensor:
     )
 
 
-def batched(examples: tf.data.Dataset, batch_size: int, ignore: int, fill: tuple[int, ...]) -> tf.data.Dataset:
+def batched(
+    examples: tf.data.Dataset, batch_size: int, ignore: int, fill: tuple[int, ...], *, drop_remainder: bool = True
+) -> tf.data.Dataset:
     """Returns full batches with int32 masks; images of different sizes are padded at the bottom and at the right."""
     if batch_size == 1 or all(spec.shape.is_fully_defined() for spec in examples.element_spec):
-        batches = examples.batch(batch_size, drop_remainder=True)
+        batches = examples.batch(batch_size, drop_remainder=drop_remainder)
         return batches.map(lambda image, mask: (image, tf.cast(mask, tf.int32)))
     image_spec, mask_spec = examples.element_spec
     values = (tf.constant(0, image_spec.dtype), tf.constant(ignore, mask_spec.dtype))
     shifted = examples.map(lambda image, mask: (without(image, fill), mask))
-    batches = shifted.padded_batch(batch_size, padding_values=values, drop_remainder=True)
+    batches = shifted.padded_batch(batch_size, padding_values=values, drop_remainder=drop_remainder)
     return batches.map(lambda image, mask: (with_fill(image, fill), tf.cast(mask, tf.int32)))
 
 
@@ -179,3 +181,16 @@ def copied(image: tf.Tensor, mask: tf.Tensor, count: int, ignore: int) -> Pair:
     """Repeats a batch of one example `count` times; all pixels of the copies have the ignore label."""
     copies = tf.fill(tf.concat([[count - 1], tf.shape(mask)[1:]], 0), ignore)
     return tf.repeat(image, count, axis=0), tf.concat([mask, copies], axis=0)
+
+
+def filled(image: tf.Tensor, mask: tf.Tensor, count: tf.Tensor, ignore: int) -> Pair:
+    """Fills up a batch to `count` examples with copies of its own, all of whose pixels have the ignore label."""
+    own, numbers = tf.shape(mask)[0], tf.range(count)
+
+    def repeated() -> Pair:
+        ids = tf.gather(mask, numbers % own)
+        return tf.gather(image, numbers % own), tf.where(
+            (numbers < own)[:, None, None], ids, tf.cast(ignore, ids.dtype)
+        )
+
+    return tf.cond(tf.equal(own, count), lambda: (image, mask), repeated)

@@ -11,7 +11,7 @@ from tfseg.data.batches import ExampleStream, copied, whole
 from tfseg.data.box_sampling import boxed
 from tfseg.data.class_crop import ClassCrop
 from tfseg.data.counting import PixelCounts, histogram, summed
-from tfseg.data.examples import Examples, with_mask_dtype
+from tfseg.data.examples import Examples, Source, with_mask_dtype
 from tfseg.data.listings import Listings
 from tfseg.data.memory import in_memory
 from tfseg.data.reading import AHEAD, arrays, read
@@ -36,11 +36,13 @@ class Dataset:
         spec: Source, crop, augmentation and batch size.
         labels: Labels.
         seed: Integer, seed of shuffling and augmentation.
+        source: Data source. Defaults to that of `spec`.
     """
 
-    def __init__(self, spec: "Data", labels: Labels, seed: int) -> None:
+    def __init__(self, spec: "Data", labels: Labels, seed: int, source: Source | None = None) -> None:
         self.spec, self.labels, self.seed = spec, labels, seed
-        self._listings = Listings(spec.source, spec.root)
+        self._source = source or spec.source
+        self._listings = Listings(self._source, spec.root)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -66,7 +68,7 @@ class Dataset:
 
     def examples(self, split: str) -> Examples:
         """Returns the examples of a split, to be loaded by index."""
-        examples = self.spec.source.examples(self._listings.of(split), self.labels)
+        examples = self._source.examples(self._listings.of(split), self.labels)
         return with_mask_dtype(examples, self.labels.ignore)
 
     @cached_property

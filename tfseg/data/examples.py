@@ -62,7 +62,7 @@ class Examples:
 
 def with_mask_dtype(examples: Examples, ignore: int) -> Examples:
     """Returns examples whose masks have the smallest dtype for the ids, uint8 or int32: small masks resize faster."""
-    dtype = tf.uint8 if ignore < 256 else tf.int32  # all class ids are smaller than the ignore label
+    dtype = mask_dtype(ignore)
 
     def load(index: tf.Tensor) -> Loaded:
         image, mask, problem = examples.load(index)
@@ -75,6 +75,11 @@ def with_mask_dtype(examples: Examples, ignore: int) -> Examples:
     return replace(examples, load=load, mask=mask)
 
 
+def mask_dtype(ignore: int) -> tf.DType:
+    """Returns the smallest dtype for the ids of a mask: all class ids are smaller than the ignore label."""
+    return tf.uint8 if ignore < 256 else tf.int32
+
+
 class Source:
     """Base class of data sources. A custom source needs `type`, `splits`, `listing` and `examples`."""
 
@@ -82,6 +87,8 @@ class Source:
     ASKED: ClassVar[tuple[str, ...]] = ("splits", "listing", "examples")
     NEEDS_ROOT: ClassVar[bool] = True
     """True for sources that read files in `data.root`."""
+    READABLE: ClassVar[bool] = True
+    """False for data that are passed from Python, so that nobody can read them again."""
     channels: int = 3
     """Number of channels of the images."""
 

@@ -37,6 +37,8 @@ Files = Callable[[tf.Tensor], tf.Tensor]
 
 _LOST = "unreadable"
 _MARK = re.compile(r"<tfseg-data(?: (?P<lost>unreadable))?>(?P<text>.*?)</tfseg-data>", re.DOTALL)
+_COUNTS = re.compile(r"was expected to contain (\d+) elements? but contained (only|at least) (\d+)")
+"""Message of `tf.data.experimental.assert_cardinality`."""
 _ESCAPE = re.compile(r"\\([0-7]{3}|x[0-9a-f]{2}|.)", re.DOTALL)
 _CONTROL = {"n": "\n", "t": "\t", "r": "\r"}
 
@@ -70,9 +72,22 @@ def survey(count: int, load: Load, files: Files) -> Iterator[tuple[Tensors | Non
         yield None, _unreadable(_text(files(lost)).split("\n"))
 
 
+def asserted(problem: tf.Tensor, tensors: Tensors) -> Tensors:
+    """Returns the tensors of a dataset that is not read by number; fails if the problem is not empty."""
+    mark = _marked(problem)
+    with tf.control_dependencies([tf.debugging.Assert(tf.equal(mark, ""), [mark], summarize=1)]):
+        return tuple(tf.identity(tensor) for tensor in tensors)
+
+
 def explain(error: BaseException) -> DataError | None:
     """Converts an error of a dataset to a DataError; returns None if the error is not about the data."""
-    match = _MARK.search(_message(error))
+    message = _message(error)
+    if counts := _COUNTS.search(message):
+        return DataError(
+            f"a tf.data.Dataset has {counts[2]} {counts[3]} elements, and had {counts[1]} at first. Expected the same "
+            "number whenever it is iterated, as from a generator function that starts again."
+        )
+    match = _MARK.search(message)
     if not match:
         return None
     text = _ESCAPE.sub(_unescaped, match["text"])

@@ -16,6 +16,7 @@ from tfseg.data.listings import Listings
 from tfseg.data.sampling import ClassSampling
 from tfseg.data.sources.camvid import CamVid
 from tfseg.data.sources.folder import Folder
+from tfseg.data.sources.python import Python
 from tfseg.data.sources.shapes import Shapes
 from tfseg.data.sources.voc import Voc
 from tfseg.errors import DataError
@@ -23,7 +24,7 @@ from tfseg.labels import Labels, Level
 from tfseg.spec.declare import ByType, Location, spec
 from tfseg.spec.problems import FieldProblem, InvalidFields, component_problems, prefixed
 
-Sources = Annotated[Shapes | Folder | CamVid | Voc, ByType(contract=Source)]
+Sources = Annotated[Shapes | Folder | CamVid | Voc | Python, ByType(contract=Source)]
 Side = Annotated[int, Field(ge=1)]
 
 
@@ -32,7 +33,7 @@ class Data:
     """Dataset, crop, augmentation and batch size."""
 
     source: Sources = Shapes()
-    """Data source: `shapes`, `folder`, `camvid`, `voc`."""
+    """Data source: `shapes`, `folder`, `camvid`, `voc`, or `python` for data passed from Python."""
     root: Location | None = None
     """Folder of the dataset; null for `shapes`. Shipped pipelines for VOC and CamVid require it on the command line."""
     boxes: TrainingBoxes = None
@@ -104,7 +105,9 @@ class Data:
     @property
     def is_there(self) -> bool:
         """True if the data can be read: shipped pipelines have no `root`."""
-        return not self.source.NEEDS_ROOT or (self.root is not None and self.root.is_dir())
+        if not self.source.NEEDS_ROOT:
+            return self.source.READABLE
+        return self.root is not None and self.root.is_dir()
 
     def split_problems(self) -> Iterator[FieldProblem]:
         """Yields a pair `(path, message)` for each used split that does not exist, if `root` exists."""

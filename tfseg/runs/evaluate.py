@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from tfseg.atomic import check_writable, write_text
+from tfseg.data import AnyDataset, Passed
 from tfseg.errors import RunError
 from tfseg.exporting.bundle import versions
 from tfseg.inference import Inference, Predictor
@@ -19,6 +20,7 @@ from tfseg.inference.measuring import Measurement
 from tfseg.labels import names_problem
 from tfseg.pipeline import Pipeline
 from tfseg.runs.directory import METRICS, Run, network, run_of
+from tfseg.runs.passed import evaluated, progress
 from tfseg.runs.predictors import Source, predictor_of
 from tfseg.runs.user_errors import user_errors
 from tfseg.spec.show import dump
@@ -29,6 +31,7 @@ def evaluate(
     source: Source,
     split: str | None = None,
     *,
+    data: Passed | AnyDataset | None = None,
     pipeline: Pipeline | None = None,
     inference: Inference | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -39,7 +42,10 @@ def evaluate(
 
     Args:
         source: Run directory, `.keras` file, SavedModel or `.tflite` file.
-        split: Name of the split. Defaults to the validation split.
+        split: Name of the split. Defaults to the validation split. With `data`, a name for them; without one, their
+            metrics are not saved in the run directory.
+        data: Data to evaluate on, instead of those of a pipeline: a `tf.data.Dataset` or a pair of arrays, as for
+            `tfseg.fit`, or an open dataset, as returned by `pipeline.data.open`.
         pipeline: Pipeline whose dataset is used. Defaults to that of the run.
         inference: Inference settings, for example `tfseg.load("runs/x/crf.yaml").inference`. Defaults to those of the
             run's pipeline or, outside of a run directory, to those of `pipeline`.
@@ -55,23 +61,30 @@ def evaluate(
         radius.
     """
     run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
-    evaluated = pipeline or _pipeline_of(run, source)
-    split = split or evaluated.data.validation_split
+    described = pipeline or _pipeline_of(run, source)
+    named = split is not None or data is None
+    split = split or ("data" if data is not None else described.data.validation_split)
+    if Path(split).name != split:
+        raise ValueError(f"Expected `split` to be a name, since it is part of a file name. Received: {split!r}")
     path = source.best if isinstance(source, Run) else network(Path(source))
-    own_pipeline = run.pipeline if run else evaluated  # inference settings belong to the network, not to the dataset
+    own_pipeline = run.pipeline if run else described  # inference settings belong to the network, not to the dataset
     if output:
         check_writable(Path(output))
     settings = inference or own_pipeline.inference
     predictor = predictor_of(path, settings, own_pipeline.seed, allow_plugins=allow_plugins)
-    report = _evaluate(predictor, path, evaluated, split, verbose)
-    own = run is not None and path == run.best and pipeline is None and inference is None
+    _check_classes(predictor, path, described)
+    with user_errors():
+        dataset = evaluated(described, data, split, progress(verbose))
+    report = _evaluate(predictor, described, dataset, split, verbose)
+    own = run is not None and path == run.best and pipeline is None and inference is None and named
     files = [run.folder / METRICS.format(split=split)] if run and own else []
     for file in [*files, *([Path(output)] if output else [])]:
         write_text(file, json.dumps(report, indent=2) + "\n")
     return report
 
 
-def _evaluate(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, verbose: bool) -> dict[str, Any]:
+def _check_classes(predictor: Predictor, path: Path, pipeline: Pipeline) -> None:
+    """Checks that a network fits the classes and channels of the pipeline whose dataset it is evaluated on."""
     labels = pipeline.labels
     received, expected = (predictor.classes, predictor.channels), (labels.count, pipeline.data.channels)
     if received != expected:
@@ -84,8 +97,10 @@ def _evaluate(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, 
             f"{path}: {problem}, as in the pipeline it is evaluated with. Use the labels of the training in that "
             "pipeline, in the same order."
         )
-    data, measurement = pipeline.data.open(labels), Measurement(labels)
-    names = data.names(split)
+
+
+def _evaluate(predictor: Predictor, pipeline: Pipeline, data: AnyDataset, split: str, verbose: bool) -> dict[str, Any]:
+    measurement, names = Measurement(pipeline.labels), data.names(split)
     progress = keras.utils.Progbar(len(names), verbose=verbosity(verbose), unit_name="image")
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:

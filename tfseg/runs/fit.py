@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfseg.atomic import write_text
-from tfseg.data import Dataset
+from tfseg.data import AnyDataset, Passed
 from tfseg.errors import RunError
 from tfseg.inference import check_partner
 from tfseg.labels import LABELS, labels_text
@@ -17,6 +17,7 @@ from tfseg.pipeline import Pipeline
 from tfseg.runs.directory import PIPELINE, Run
 from tfseg.runs.evaluate import evaluate
 from tfseg.runs.lock import lock_run
+from tfseg.runs.passed import opened, progress
 from tfseg.runs.predictors import partner
 from tfseg.runs.user_errors import user_errors
 from tfseg.spec.problems import formatted
@@ -35,6 +36,8 @@ def fit(
     pipeline: Pipeline,
     run_dir: str | os.PathLike[str],
     *,
+    training: Passed | None = None,
+    validation: Passed | None = None,
     resume: bool = False,
     overwrite: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -45,6 +48,11 @@ def fit(
     Args:
         pipeline: Pipeline, as returned by `tfseg.load`.
         run_dir: Path of the run directory to write.
+        training: Training data, instead of those of the pipeline: a `tf.data.Dataset` of pairs `(image, mask)`, single
+            (`[height, width, channels]` and `[height, width]`) or in batches, or a pair of arrays
+            `(images, masks)` (`[count, height, width, channels]` and `[count, height, width]`). Images have values from
+            0 to 255, masks class ids or the ignore label. `docs/data.md` has the details.
+        validation: Validation data of the same kinds. Required with `training`.
         resume: Boolean, whether to resume an unfinished run after its last completed epoch.
         overwrite: Boolean, whether to delete an earlier run in `run_dir`.
         callbacks: List of additional `keras.callbacks.Callback` instances. They are called after those that save
@@ -58,8 +66,9 @@ def fit(
         TfsegError: If the dataset, the weights or `run_dir` cannot be used, or the training had to stop.
     """
     folder, recipe, labels, callbacks = Path(run_dir), pipeline.training, pipeline.labels, _check_callbacks(callbacks)
+    with user_errors():
+        pipeline, data = opened(pipeline, training, validation, progress(verbose))
     with lock_run(folder, pipeline, resume=resume, overwrite=overwrite) as lock, user_errors():
-        data = pipeline.data.open(labels, pipeline.seed)
         steps, _ = data.steps_per_epoch, data.count(pipeline.data.validation_split)  # raises for missing files
         length = recipe.length(steps)
         _check_inference(pipeline, data)
@@ -74,18 +83,18 @@ def fit(
             positions = pipeline.model.positions
             recipe.compile(model, labels, steps_per_epoch=steps, counts=data.class_counts, positions=positions)
             state = restore(model, folder) if resume else State()
-            training = data.training(epochs=length.epochs, initial_epoch=state.epoch, batch_multiple=scope.replicas)
-            validation = data.evaluation(pipeline.data.validation_split, replicas=scope.replicas)
+            batches = data.training(epochs=length.epochs, initial_epoch=state.epoch, batch_multiple=scope.replicas)
+            validated = data.evaluation(pipeline.data.validation_split, replicas=scope.replicas)
             lock.begin()
             write_text(folder / PIPELINE, dump(pipeline))
             write_text(folder / LABELS, labels_text(labels))
-            saving = run_callbacks(pipeline, data, folder, state, samples=validation.take(SAMPLES))
+            saving = run_callbacks(pipeline, data, folder, state, samples=validated.take(SAMPLES))
             model.fit(
-                recipe.targets(training, model),
+                recipe.targets(batches, model),
                 steps_per_epoch=steps,
                 initial_epoch=state.epoch,
                 epochs=length.epochs,
-                validation_data=recipe.targets(validation, model),
+                validation_data=recipe.targets(validated, model),
                 validation_freq=list(recipe.validated_epochs(steps)),
                 callbacks=[*saving, *callbacks, *([Progress(length)] if verbose else [])],
                 verbose=verbosity(verbose),
@@ -93,7 +102,8 @@ def fit(
             )
         run = Run(folder, allow_plugins=bool(pipeline.plugins))
         measure_batch_norm(pipeline, data, run, verbose)
-        evaluate(run, pipeline.data.validation_split, allow_plugins=bool(pipeline.plugins), verbose=verbose)
+        split, plugins = pipeline.data.validation_split, bool(pipeline.plugins)
+        evaluate(run, split, data=data, allow_plugins=plugins, verbose=verbose)
         lock.finish()
     return run
 
@@ -107,7 +117,7 @@ def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> tuple[ker
     return checked
 
 
-def _check_inference(pipeline: Pipeline, data: Dataset) -> None:
+def _check_inference(pipeline: Pipeline, data: AnyDataset) -> None:
     """Checks the files that the final evaluation needs, before a training that may take days."""
     settings = pipeline.inference
     if settings.proposals is not None:
@@ -117,14 +127,14 @@ def _check_inference(pipeline: Pipeline, data: Dataset) -> None:
         check_partner(other, pipeline.labels.count, pipeline.data.channels, pipeline.labels)
 
 
-def training_images(data: Dataset) -> Iterator[np.ndarray]:
+def training_images(data: AnyDataset) -> Iterator[np.ndarray]:
     """Yields the images of the first training batches, for the statistics of folded BatchNorm."""
     for image, _ in data.training(epochs=1).take(UNFOLDING).as_numpy_iterator():
         yield image
 
 
 def run_callbacks(
-    pipeline: Pipeline, data: Dataset, folder: Path, state: State, samples: Any
+    pipeline: Pipeline, data: AnyDataset, folder: Path, state: State, samples: Any
 ) -> list[keras.callbacks.Callback]:
     """Returns the callbacks that write the run directory during training and stop the training if necessary."""
     return pipeline.training.callbacks(
@@ -138,7 +148,7 @@ def run_callbacks(
     )
 
 
-def measure_batch_norm(pipeline: Pipeline, data: Dataset, run: Run, verbose: bool) -> None:
+def measure_batch_norm(pipeline: Pipeline, data: AnyDataset, run: Run, verbose: bool) -> None:
     """Estimates the BatchNorm statistics of both saved networks on `training.batch_norm_batches` further batches."""
     count, steps = pipeline.training.batch_norm_batches, data.steps_per_epoch
     completed = pipeline.training.length(steps).epochs

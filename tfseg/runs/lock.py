@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from tfseg.atomic import remove, sweep
+from tfseg.data import Python
+from tfseg.data.examples import Source
 from tfseg.errors import RunError
 from tfseg.labels import LABELS
 from tfseg.pipeline import PIPELINE, TUNED, Pipeline
@@ -123,10 +125,28 @@ def _check_resumable(folder: Path, pipeline: Pipeline) -> None:
     if not (folder / PIPELINE).is_file():
         raise RunError(f"{folder}: nothing to resume: no run was started there. Start it without --resume.")
     earlier = Run(folder, allow_plugins=bool(pipeline.plugins)).pipeline
+    _check_passed(folder, earlier.data.source, pipeline.data.source)
     if changed := _differences(earlier, pipeline):
         raise RunError(
             f"{folder}: was started with another pipeline. It differs in {', '.join(changed)}. "
             "Resume with the pipeline that the run was started with, or choose another folder with --run-dir."
+        )
+
+
+def _check_passed(folder: Path, earlier: Source, now: Source) -> None:
+    """Checks the numbers of examples that are passed from Python, which are all that the run knows of them."""
+    if not isinstance(earlier, Python):
+        return
+    if not isinstance(now, Python):
+        raise RunError(
+            f"{folder}: was started with data passed from Python. Resume with the same data: "
+            "tfseg.fit(pipeline, run_dir, training=…, validation=…, resume=True)."
+        )
+    if (earlier.train, earlier.val) != (now.train, now.val):
+        raise RunError(
+            f"{folder}: was started with other data: {earlier.train} training and {earlier.val} validation examples "
+            f"or batches. Received: {now.train} and {now.val}. Resume with the data that the run was started with, or "
+            "choose another folder."
         )
 
 

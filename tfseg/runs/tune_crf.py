@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfseg.atomic import write_text
-from tfseg.data import explained
+from tfseg.data import AnyDataset, Passed, explained
 from tfseg.errors import RunError
 from tfseg.exporting.bundle import versions
 from tfseg.inference import Crf
@@ -23,6 +23,7 @@ from tfseg.labels import Labels
 from tfseg.metrics import SegmentationMetrics, TrimapMeanIoU
 from tfseg.pipeline import TUNED, Pipeline
 from tfseg.runs.directory import Run
+from tfseg.runs.passed import evaluated
 from tfseg.runs.predictors import predictor_of
 from tfseg.spec.show import dump
 
@@ -37,6 +38,7 @@ def tune_crf(
     run_dir: str | os.PathLike[str] | Run,
     split: str | None = None,
     *,
+    data: Passed | AnyDataset | None = None,
     images: int = 100,
     ranges: Mapping[str, tuple[float, float, float]] | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -52,6 +54,7 @@ def tune_crf(
     Args:
         run_dir: Run directory.
         split: Name of the split to search on. Defaults to the validation split.
+        data: Data to search on, instead of those of the run, as in `tfseg.evaluate`.
         images: Integer, number of images to use, evenly spaced over the split.
         ranges: Dict from parameter names to `(first, last, step)`. Defaults to DeepLab's ranges
             (`tfseg.inference.crf_search.DEEPLAB`).
@@ -76,7 +79,7 @@ def tune_crf(
     tried: list[Setting] = []
     with TemporaryDirectory() as folder:
         predictions = _Predictions(Path(folder), pipeline.labels)
-        predictions.fill(run, split, images, log)
+        predictions.fill(run, evaluated(pipeline, data, split, log), split, images, log)
         before = predictions.metrics()
         log(f"without a CRF: mIoU {before['miou']:.4f}")
         started, limit = time.monotonic(), max_settings(steps)
@@ -119,11 +122,9 @@ class _Predictions:
     def __init__(self, folder: Path, labels: Labels) -> None:
         self.folder, self.labels, self.count = folder, labels, 0
 
-    def fill(self, run: Run, split: str, images: int, log: Log) -> None:
+    def fill(self, run: Run, data: AnyDataset, split: str, images: int, log: Log) -> None:
         """Predicts evenly spaced images of a split, once each."""
-        pipeline = run.pipeline
-        data = pipeline.data.open(pipeline.labels)
-        names = data.names(split)
+        pipeline, names = run.pipeline, data.names(split)
         chosen = set(np.linspace(0, len(names) - 1, min(images, len(names))).round().astype(int).tolist())
         log(f"{split}: {len(chosen)} of {len(names)} images")
         predictor = predictor_of(
