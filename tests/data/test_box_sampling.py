@@ -13,7 +13,6 @@ from tfseg.box_file import overlaps
 from tfseg.data import Data, Flip, Folder, ObjectBoxes, ProposalBoxes
 from tfseg.data.benchmark import bench
 from tfseg.data.box_sampling import large
-from tfseg.data.check import check
 from tfseg.data.components import components
 from tfseg.errors import DataError
 from tfseg.labels import Labels

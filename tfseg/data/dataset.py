@@ -1,5 +1,6 @@
 """Dataset of the `data` section for given labels and a seed, as returned by `Data.open`."""
 
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from tfseg.data.augment import Chain, View
 from tfseg.data.batches import ExampleStream, copied, whole
 from tfseg.data.box_sampling import boxed
 from tfseg.data.counting import PixelCounts, histogram, summed
-from tfseg.data.examples import Examples, with_mask_dtype
+from tfseg.data.examples import Examples, Listing, with_mask_dtype
 from tfseg.data.listings import Listings
 from tfseg.data.memory import in_memory
 from tfseg.data.reading import AHEAD, arrays, read
@@ -35,11 +36,14 @@ class Dataset:
         spec: Source, crop, augmentation and batch size.
         labels: Labels.
         seed: Integer, seed of shuffling and augmentation.
+        skipped: Names of the examples of a split to leave out.
     """
 
-    def __init__(self, spec: "Data", labels: Labels, seed: int) -> None:
+    def __init__(
+        self, spec: "Data", labels: Labels, seed: int, skipped: Mapping[str, Collection[str]] | None = None
+    ) -> None:
         self.spec, self.labels, self.seed = spec, labels, seed
-        self._listings = Listings(spec.source, spec.root)
+        self._listings = Listings(spec.source, spec.root, skipped)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -63,6 +67,10 @@ class Dataset:
         """Returns the files of each example, image first; empty for synthetic examples."""
         return self._listings.of(split).files
 
+    def listing(self, split: str) -> Listing:
+        """Returns the names and files of the examples of a split."""
+        return self._listings.of(split)
+
     def examples(self, split: str) -> Examples:
         """Returns the examples of a split, to be loaded by index."""
         examples = self.spec.source.examples(self._listings.of(split), self.labels)
@@ -75,7 +83,7 @@ class Dataset:
         whole_images = in_memory(whole_images) if self.spec.cache else whole_images
         if self.spec.boxes is None:
             return whole_images
-        known = frozenset(name for split in self.splits for name in self.names(split))
+        known = frozenset(name for split in self.splits for name in self._listings.complete(split).names)
         return boxed(self.spec.boxes, whole_images, self.labels, known)
 
     @property

@@ -20,6 +20,7 @@ from tfseg.labels import names_problem
 from tfseg.pipeline import Pipeline
 from tfseg.runs.directory import METRICS, Run, network, run_of
 from tfseg.runs.predictors import Source, predictor_of
+from tfseg.runs.skipped import Skipped
 from tfseg.runs.user_errors import user_errors
 from tfseg.spec.show import dump
 from tfseg.training.progress import verbosity
@@ -49,7 +50,8 @@ def evaluate(
         verbose: Boolean, whether to show a progress bar.
 
     Returns:
-        A dict, the contents of `metrics-<split>.json`: among others `miou`, `pixel_accuracy`, `mean_accuracy`,
+        A dict, the contents of `metrics-<split>.json`: among others `skipped`, the number of invalid examples that the
+        run leaves out, `miou`, `pixel_accuracy`, `mean_accuracy`,
         `frequency_weighted_iou`, `per_class` (IoU by class name; None for a class that occurs neither in the labels nor
         in the predictions) and `boundary`: `iou` and `per_class` of `tfseg.metrics.BoundaryIoU`, and `trimap_miou` by
         radius.
@@ -63,7 +65,8 @@ def evaluate(
         check_writable(Path(output))
     settings = inference or own_pipeline.inference
     predictor = predictor_of(path, settings, own_pipeline.seed, allow_plugins=allow_plugins)
-    report = _evaluate(predictor, path, evaluated, split, verbose)
+    skipped = run.skipped if run is not None and _same_data(run.pipeline, evaluated) else {}
+    report = _evaluate(predictor, path, evaluated, split, skipped, verbose)
     own = run is not None and path == run.best and pipeline is None and inference is None
     files = [run.folder / METRICS.format(split=split)] if run and own else []
     for file in [*files, *([Path(output)] if output else [])]:
@@ -71,7 +74,14 @@ def evaluate(
     return report
 
 
-def _evaluate(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, verbose: bool) -> dict[str, Any]:
+def _same_data(first: Pipeline, second: Pipeline) -> bool:
+    """Returns whether two pipelines read the same files, so that names mean the same examples."""
+    return (first.data.source, first.data.root) == (second.data.source, second.data.root)
+
+
+def _evaluate(
+    predictor: Predictor, path: Path, pipeline: Pipeline, split: str, skipped: Skipped, verbose: bool
+) -> dict[str, Any]:
     labels = pipeline.labels
     received, expected = (predictor.classes, predictor.channels), (labels.count, pipeline.data.channels)
     if received != expected:
@@ -84,7 +94,7 @@ def _evaluate(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, 
             f"{path}: {problem}, as in the pipeline it is evaluated with. Use the labels of the training in that "
             "pipeline, in the same order."
         )
-    data, measurement = pipeline.data.open(labels), Measurement(labels)
+    data, measurement = pipeline.data.open(labels, skipped=skipped), Measurement(labels)
     names = data.names(split)
     progress = keras.utils.Progbar(len(names), verbose=verbosity(verbose), unit_name="image")
 
@@ -98,6 +108,7 @@ def _evaluate(predictor: Predictor, path: Path, pipeline: Pipeline, split: str, 
     return {
         "split": split,
         "images": len(names),
+        "skipped": len(skipped.get(split, {})),
         **measurement.report(),
         "pipeline_sha256": sha256(dump(pipeline).encode()).hexdigest(),
         "versions": versions(),

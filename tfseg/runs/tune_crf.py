@@ -122,7 +122,7 @@ class _Predictions:
     def fill(self, run: Run, split: str, images: int, log: Log) -> None:
         """Predicts evenly spaced images of a split, once each."""
         pipeline = run.pipeline
-        data = pipeline.data.open(pipeline.labels)
+        data = pipeline.data.open(pipeline.labels, skipped=run.skipped)
         names = data.names(split)
         chosen = set(np.linspace(0, len(names) - 1, min(images, len(names))).round().astype(int).tolist())
         log(f"{split}: {len(chosen)} of {len(names)} images")

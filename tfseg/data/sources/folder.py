@@ -13,7 +13,7 @@ from tfseg.data.examples import Checked, Examples, Listing, Loaded, Source, firs
 from tfseg.data.sources.masks import Ids, Mask
 from tfseg.data.sources.patterns import Matches, splits
 from tfseg.errors import DataError
-from tfseg.images import decode_image
+from tfseg.images import decode_image, exif
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import FieldProblem, InvalidFields
@@ -109,9 +109,10 @@ class Folder(Source):
             return ids, _at(masks[index], problem)
 
         def load(index: tf.Tensor) -> Loaded:
-            image, problem = decode_image(tf.io.read_file(images[index]), self.channels)
+            data = tf.io.read_file(images[index])
+            image, problem = decode_image(data, self.channels)
             ids, mask_problem = mask(index)
-            sizes = _size_problem(image, ids, masks[index])
+            sizes = _size_problem(image, ids, masks[index], data)
             return image, ids, first_problem(_at(images[index], problem), mask_problem, _at(images[index], sizes))
 
         return Examples(listing, load, mask)
@@ -201,11 +202,23 @@ def _at(file: tf.Tensor, problem: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.equal(problem, ""), "", tf.strings.join([file, ": ", problem]))
 
 
-def _size_problem(image: tf.Tensor, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Returns a problem if image and mask differ in size."""
+def _size_problem(image: tf.Tensor, ids: tf.Tensor, mask: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
+    """Returns a problem if image and mask differ in size. `data` is the content of the image file."""
+    equal = tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(ids)))
+    return tf.cond(equal, lambda: tf.constant(""), lambda: _different_sizes(image, ids, mask, data))
+
+
+def _different_sizes(image: tf.Tensor, ids: tf.Tensor, mask: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
     width, height, mask_width, mask_height = (
         tf.strings.as_string(side) for of in (image, ids) for side in (tf.shape(of)[1], tf.shape(of)[0])
     )
     parts = ["the image is ", width, "x", height, ", but its mask ", mask, " is ", mask_width, "x", mask_height]
-    message = tf.strings.join([*parts, ". Expected the same size. Correct either, or remove the example."])
-    return tf.where(tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(ids))), "", message)
+    swapped = tf.reduce_all(tf.equal(tf.shape(image)[1::-1], tf.shape(ids)))
+    turned = swapped & (exif.orientation(data) > 4)
+    advice = tf.where(
+        turned,
+        ", the size before the EXIF rotation of the image. Images are rotated upright: rotate the mask as well, or "
+        "remove the EXIF orientation from the image.",
+        ". Expected the same size. Correct either, or remove the example.",
+    )
+    return tf.strings.join([*parts, advice])

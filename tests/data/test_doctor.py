@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from tfseg.data import Binary, Data, Folder, Shapes
-from tfseg.data.check import check, errors_in
 from tfseg.labels import Labels
 
 Write = Callable[..., Path]
