@@ -91,9 +91,12 @@ def _split_findings(data: Dataset, survey: Survey) -> Iterator[Finding]:
 
 def _box_findings(data: Dataset, surveys: list[Survey]) -> Iterator[Finding]:
     """Computes the training boxes, without the examples that training would skip."""
+    if data.spec.boxes is None:
+        return
     invalid = {each.split: [each.examples.listing.names[one.index] for one in each.problems] for each in surveys}
+    remaining = Dataset(data.spec, data.labels, data.seed, invalid) if any(invalid.values()) else data
     try:
-        _ = Dataset(data.spec, data.labels, data.seed, invalid).training_examples
+        _ = remaining.training_examples
     except DataError as error:
         yield Finding("error", "boxes", str(error), data.spec.train_split)
 

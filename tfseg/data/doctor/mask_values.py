@@ -137,7 +137,7 @@ def _ignore_label(surveys: Sequence[Survey], labels: Labels, has_key: bool) -> I
     pixels, masks = _total(surveys)
     invalid = _invalid(pixels, labels)
     count = sum(each.examples.count for each in surveys)
-    if len(invalid) != 1 or masks[invalid[0]] <= MOST * count:
+    if len(invalid) != 1 or pixels[-1] or masks[invalid[0]] <= MOST * count:
         return
     reason = f"{masks[invalid[0]]} of {count} masks contain {invalid[0]}, which is no class"
     if not pixels[labels.ignore]:

@@ -83,7 +83,7 @@ def _unlabeled(survey: Survey, index: int) -> Finding:
 
 def _invalid(survey: Survey, problem: Problem, level: Level) -> Finding:
     kind = problem.kind
-    if problem.index in survey.heads.jpeg_masks:
+    if kind == "mask" and problem.index in survey.heads.jpeg_masks:
         kind = "jpeg_mask"
     elif kind == "size" and survey.heads.orientations.get(problem.index, 1) > 4:
         kind = "exif_rotation"

@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
+from tfseg.atomic import atomic_file
 from tfseg.data.dataset import Dataset
 from tfseg.data.doctor.findings import Finding, Report
 from tfseg.images.decode import BROKEN
-from tfseg.images.overlay import blend, write_image
+from tfseg.images.overlay import blend
 
 MOST = 24
 """Maximum number of examples."""
@@ -43,7 +44,8 @@ def write_sheet(path: Path, data: Dataset, report: Report) -> int:
         corner = (number % COLUMNS * width + MARGIN, number // COLUMNS * height + MARGIN)
         sheet.paste(_thumbnail(data, split, name), corner)
         _caption(sheet, (corner[0], corner[1] + CELL + 2), f"{split}/{name}", finding)
-    write_image(path, np.asarray(sheet))
+    with atomic_file(path) as partial:
+        sheet.save(partial, format="PNG")  # with any suffix
     return len(shown)
 
 

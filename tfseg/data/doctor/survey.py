@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -128,7 +130,7 @@ def surveyed(data: Dataset, split: str, progress: Progress) -> Survey:
     def load(index: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         image, mask, problem = examples.load(index)
         values = _values(mask, result.bins)
-        return (tf.shape(image)[:2], tf.shape(mask), values, *_of_image(image, data.spec.channels)), problem
+        return (tf.shape(image)[:2], tf.shape(mask), values, *_of_image(data.spec.channels)(image)), problem
 
     loaded = survey(examples.count, load, examples.files)
     for index, (tensors, message) in enumerate(loaded):
@@ -144,8 +146,16 @@ def _values(mask: tf.Tensor, bins: int) -> tf.Tensor:
     return tf.math.bincount(ids, minlength=bins + 1, maxlength=bins + 1)
 
 
-def _of_image(image: tf.Tensor, channels: int) -> Tensors:
+@lru_cache(maxsize=16)
+def _of_image(channels: int) -> Any:
+    """Returns `_image_values` as one graph for all datasets, so that its operations are traced once."""
+    signature = [tf.TensorSpec([None, None, channels], tf.uint8)]
+    return tf.function(_image_values, input_signature=signature, autograph=False)
+
+
+def _image_values(image: tf.Tensor) -> Tensors:
     """Returns channel sums, perceptual hash and pixel hash; zeros for the blank image of an unsupported file."""
+    channels = image.shape[-1]
 
     def blank() -> Tensors:
         return tf.zeros([2, channels], tf.float64), tf.constant(NO_HASH, tf.int64), tf.constant(0, tf.int64)
