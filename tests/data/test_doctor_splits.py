@@ -12,8 +12,8 @@ from PIL import Image
 from tests.data.findings import kinds
 from tests.data.test_image_hash import scene
 from tfseg.data import Data, Folder, Shapes
-from tfseg.data.doctor import examine
-from tfseg.data.doctor.sheet import CELL, MARGIN, TEXT, write_sheet
+from tfseg.data.doctor import Finding, Report, examine
+from tfseg.data.doctor.sheet import CELL, MARGIN, TEXT, _worst, write_sheet
 from tfseg.data.statistics import statistics
 from tfseg.labels import Labels
 
@@ -108,6 +108,16 @@ def test_contact_sheet(folder: Path, labels: Labels, tmp_path: Path, write: Writ
     drawing = Image.open(sheet)
     assert drawing.size == (5 * (CELL + 2 * MARGIN), CELL + TEXT + 2 * MARGIN)
     assert len(np.unique(np.asarray(drawing)[CELL + MARGIN :].reshape(-1, 3), axis=0)) > 2, "text"
+
+
+def test_a_contact_sheet_has_all_kinds_of_findings() -> None:
+    """30 unreadable files do not fill the sheet."""
+    findings = [Finding("warning", "palette", "", "val", ("p",))]
+    findings += [Finding("error", "unreadable", "", "train", (str(number),)) for number in range(30)]
+    findings += [Finding("error", "ids", "", "val", ("i",)), Finding("error", "boxes", "")]
+    shown = [(finding.kind, split, name) for finding, split, name in _worst(Report(tuple(findings), (), {}))]
+    assert len(shown) == 24
+    assert shown[:3] == [("unreadable", "train", "0"), ("ids", "val", "i"), ("unreadable", "train", "1")]
 
 
 def test_no_sheet_without_examples(data: Data, labels: Labels, tmp_path: Path) -> None:

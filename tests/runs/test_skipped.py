@@ -28,8 +28,8 @@ training: {epochs: 1}
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Pipeline:
-    """Eight training images, of which one is truncated and one has an invalid mask, and four validation images, of which
-    one has a mask of another size: exactly the limit, a quarter of each split."""
+    """Eight training images, one of them truncated and one with an invalid mask, and four validation images, one with a
+    mask of another size: exactly the limit, a quarter of each split."""
     random = np.random.default_rng(0)
     for split, count in (("train", 8), ("val", 4)):
         for number in range(count):
@@ -90,7 +90,7 @@ def test_invalid_examples_are_left_out(
     with pytest.raises(tfseg.TfsegError, match="Expected the same size"):
         tfseg.evaluate(run, pipeline=other)
     truncate(data / "val/images/0.png")
-    with pytest.raises(tfseg.TfsegError, match="could not be read|cannot be decoded: cannot be decoded"):
+    with pytest.raises(tfseg.TfsegError, match="cannot be decoded"):
         tfseg.evaluate(run)
 
 

@@ -47,7 +47,7 @@ def crop_proposals(training: Survey, spec: Data, grid: Grid | None) -> Iterator[
         needed = smaller > len(sizes) / 2
     else:
         reason = "training images of different sizes are padded to the largest of a batch"
-        needed = spec.batch_size > 1 and bool((sizes != sizes[0]).any())
+        needed = spec.batch_size > 1 and (sizes != np.median(sizes, 0)).any(1).mean() > RARE
     median = np.median(sizes, 0).astype(int).tolist()
     height, width = (_fitting(side, grid) for side in median)
     if needed and height and width:

@@ -2,7 +2,7 @@
 
 import os
 import textwrap
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ def write_sheet(path: Path, data: Dataset, report: Report) -> int:
     Returns:
         Number of examples on the sheet. No file is written if it is 0.
     """
-    shown = list(_worst(report))
+    shown = _worst(report)
     if not shown:
         return 0
     columns, rows = min(COLUMNS, len(shown)), -(-len(shown) // COLUMNS)
@@ -49,12 +49,15 @@ def write_sheet(path: Path, data: Dataset, report: Report) -> int:
     return len(shown)
 
 
-def _worst(report: Report) -> Iterator[tuple[Finding, str, str]]:
-    """Yields findings with one example each: those of errors first, and one example per finding before further ones."""
-    findings = [each for each in (*report.errors, *report.warnings) if each.names and each.split]
-    turns = ((turn, each) for turn in range(MOST) for each in findings if turn < len(each.names))
-    for _, (turn, each) in zip(range(MOST), turns, strict=False):
-        yield each, each.split or "", each.names[turn]
+def _worst(report: Report) -> list[tuple[Finding, str, str]]:
+    """Returns findings with one example each: errors first, and the first of every kind before further ones."""
+    ranked = []
+    seen: Counter[str] = Counter()
+    for finding in (*report.errors, *report.warnings):
+        for name in finding.names if finding.split else ():
+            ranked.append((finding.level == "warning", seen[finding.kind], (finding, finding.split or "", name)))
+            seen[finding.kind] += 1
+    return [each for *_, each in sorted(ranked, key=lambda rank: rank[:2])[:MOST]]
 
 
 def _thumbnail(data: Dataset, split: str, name: str) -> Image.Image:
