@@ -383,7 +383,7 @@ def test_data_check_warns_about_absent_classes(tiny: str, invoke: Invoke) -> Non
         "data.source.train=1",
     )
     assert code == 0
-    assert err.startswith("train: no mask contains the class")
+    assert err.startswith("warning: train: no mask contains the class")
     assert out == f"{tiny}: no problems, 1 warning\n"
 
 
@@ -393,9 +393,19 @@ def test_data_check_reports_problems(tiny: str, invoke: Invoke, tmp_path: Path) 
             (tmp_path / split / part).mkdir(parents=True)
             Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / split / part / f"{split}.png")
     (tmp_path / "train" / "images" / "train.png").write_bytes(b"")
-    code, out, err = invoke("data", "check", tiny, "data.source={type: folder}", f"data.root={tmp_path}")
+    report, sheet = tmp_path / "new" / "report.json", tmp_path / "sheet.png"
+    words = ["data", "check", tiny, "data.source={type: folder}", f"data.root={tmp_path}"]
+    code, out, err = invoke(*words, "--json", report, "--sheet", sheet)
     assert (code, out) == (1, f"{tiny}: 1 problem\n")
     assert err.startswith(f"{tmp_path}/train/images/train.png: cannot be decoded (0 bytes).")
+    (finding,) = json.loads(report.read_text())["findings"]
+    assert (finding["level"], finding["split"], finding["message"]) == ("error", "train", err.strip())
+    assert Image.open(sheet).format == "PNG"
+    code, _, err = invoke(*words, "--json", tmp_path)
+    assert (code, err) == (
+        1,
+        f"{tmp_path}: cannot be written (Is a directory). Expected a file in a writable folder.\n",
+    )
 
 
 def test_data_stats(tiny: str, invoke: Invoke) -> None:

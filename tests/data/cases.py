@@ -150,7 +150,11 @@ CASES = [
             "train_split": "test",
             "validation_split": "test",
         },
-        elsewhere={"cache": "test_cached_examples_are_not_read_again"},
+        elsewhere={
+            "cache": "test_cached_examples_are_not_read_again",
+            "on_error": "test_invalid_examples_are_left_out",
+            "max_skipped": "test_too_many_invalid_examples",
+        },
     ),
     SpecCase(
         Shapes(size=16, train=2, val=2, test=2),

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.data.findings import messages
 from tfseg.box_file import overlaps
 from tfseg.data import Data, Flip, Folder, ObjectBoxes, ProposalBoxes
 from tfseg.data.benchmark import bench
 from tfseg.data.box_sampling import large
-from tfseg.data.check import check
 from tfseg.data.components import components
 from tfseg.errors import DataError
 from tfseg.labels import Labels
@@ -185,7 +185,7 @@ def test_pixel_counts_are_those_of_the_boxes(scenes: Data, labels: Labels) -> No
 def error_message(data: Data, labels: Labels) -> str:
     with pytest.raises(DataError) as error:
         _ = data.open(labels).training_examples
-    assert check(data.open(labels)) == (str(error.value),), "`tfseg data check` reports the same"
+    assert messages(data.open(labels)) == (str(error.value),), "`tfseg data check` reports the same"
     return str(error.value)
 
 

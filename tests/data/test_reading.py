@@ -139,7 +139,7 @@ def test_other_errors_pass_unchanged() -> None:
 
 
 def test_survey_continues_after_problems() -> None:
-    """Lost elements at both ends and in succession, and an expected problem."""
+    """Lost elements at both ends and in succession, and an expected problem, whose tensors are kept."""
 
     def load(position: tf.Tensor) -> tuple[tuple[tf.Tensor], tf.Tensor]:
         lost = tf.reduce_any(tf.equal(position, [0, 3, 4, 6]))
@@ -154,7 +154,7 @@ def test_survey_continues_after_problems() -> None:
     assert [None if tensors is None else int(tensors[0]) for tensors, _ in results] == [
         None,
         1,
-        None,
+        2,
         None,
         None,
         5,

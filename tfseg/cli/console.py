@@ -37,7 +37,12 @@ class Console:
     def echo(self, text: str) -> None:
         """Prints unless quiet. Undecodable bytes of file names are printed in hexadecimal."""
         if not self.quiet:
-            click.echo(os.fsencode(text).decode(errors="backslashreplace"))
+            click.echo(printable(text))
+
+
+def printable(text: str) -> str:
+    """Returns the text with undecodable bytes of file names in hexadecimal."""
+    return os.fsencode(text).decode(errors="backslashreplace")
 
 
 def run(group: click.Group, arguments: Sequence[str] | None) -> int:

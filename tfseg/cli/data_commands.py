@@ -1,17 +1,19 @@
 """Commands of `tfseg data`; like those of `tfseg.cli.commands` they parse, call and print."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import yaml
 
 from tfseg.cli.arguments import allow_plugins, file_and_overrides, one
-from tfseg.cli.console import Console, verb
+from tfseg.cli.console import Console, printable, verb
 from tfseg.cli.formatting import table
 
 if TYPE_CHECKING:
     from tfseg.data import Dataset
+    from tfseg.pipeline import Pipeline
 
 
 @click.group()
@@ -19,31 +21,44 @@ def data() -> None:
     """Inspect the dataset of FILE before training."""
 
 
-def _opened(words: Sequence[str], allow_plugins: bool) -> "Dataset":
+def _loaded(words: Sequence[str], allow_plugins: bool) -> "Pipeline":
     from tfseg.pipeline import load
 
     file, overrides = one(words)
-    pipeline = load(file, overrides, allow_plugins=allow_plugins)
+    return load(file, overrides, allow_plugins=allow_plugins)
+
+
+def _opened(words: Sequence[str], allow_plugins: bool) -> "Dataset":
+    pipeline = _loaded(words, allow_plugins)
     return pipeline.data.open(pipeline.labels, pipeline.seed)
 
 
 @verb(data, "check")
 @file_and_overrides
+@click.option("--json", "json_", type=click.Path(path_type=Path), help="Also write findings and statistics as JSON.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Also write a PNG with the examples of the findings.")
 @allow_plugins
-def check_data(console: Console, words: Sequence[str], allow_plugins: bool) -> int:
+def check_data(
+    console: Console, words: Sequence[str], json_: Path | None, sheet: Path | None, allow_plugins: bool
+) -> int:
     """Check every example of the training and validation splits.
 
-    Exits with code 1 if there are problems; warnings alone exit with 0.
+    Exits with code 1 if there are problems; warnings alone exit with 0. Proposed settings can be appended to commands
+    as KEY=VALUE.
     """
-    from tfseg.data.check import check, errors_in
+    from tfseg.runs.check_data import check_data
 
-    found = check(_opened(words, allow_plugins))
-    for each in found:
-        click.echo(each, err=True)
-    count = len(errors_in(found))
-    warned = f", {len(found) - count} warning" + "s" * (len(found) - count > 1) if len(found) > count else ""
-    console.echo(f"{one(words)[0]}: {count or 'no'} problem{'' if count == 1 else 's'}{warned}")
-    return 1 if count else 0
+    report = check_data(_loaded(words, allow_plugins), json_=json_, sheet=sheet, verbose=not console.quiet)
+    for each in report.findings:
+        prefix = "warning: " if each.level == "warning" else ""
+        if not prefix or not console.quiet:
+            click.echo(printable(prefix + each.message), err=True)
+    errors, warned = len(report.errors), len(report.warnings)
+    more = f", {warned} warning" + "s" * (warned > 1) if warned else ""
+    console.echo(f"{one(words)[0]}: {errors or 'no'} problem{'' if errors == 1 else 's'}{more}")
+    if report.proposals:
+        console.echo("\n".join(["proposed settings", *(f"  {each}" for each in report.proposals)]))
+    return 1 if errors else 0
 
 
 @verb(data, "stats")

@@ -10,7 +10,8 @@ def format_metrics(report: Mapping[str, Any]) -> str:
     """Formats the result of `tfseg.evaluate`."""
     means = {name: f"{report[name]:.4f}" for name in MEANS} | _format_boundary(report["boundary"])
     classes = {name: "absent" if iou is None else f"{iou:.4f}" for name, iou in report["per_class"].items()}
-    return "\n".join([f"{report['split']}: {report['images']} images", *table(means), "IoU", *table(classes)])
+    skipped = f", {report['skipped']} skipped" if report.get("skipped") else ""
+    return "\n".join([f"{report['split']}: {report['images']} images{skipped}", *table(means), "IoU", *table(classes)])
 
 
 def format_tuning(report: Mapping[str, Any]) -> str:

@@ -31,6 +31,9 @@ class AnyDataset(Protocol):
     def count(self, split: str) -> int:
         """Returns the number of examples of a split."""
 
+    def skipped(self, split: str) -> int:
+        """Returns the number of examples of a split that are left out."""
+
     def names(self, split: str) -> tuple[str, ...]:
         """Returns the names of the examples of a split, in order."""
 

@@ -1,5 +1,6 @@
 """Dataset of the `data` section for given labels and a seed, as returned by `Data.open`."""
 
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from tfseg.data.batches import ExampleStream, copied, whole
 from tfseg.data.box_sampling import boxed
 from tfseg.data.class_crop import ClassCrop
 from tfseg.data.counting import PixelCounts, histogram, summed
-from tfseg.data.examples import Examples, Source, with_mask_dtype
+from tfseg.data.examples import Examples, Listing, Source, with_mask_dtype
 from tfseg.data.listings import Listings
 from tfseg.data.memory import in_memory
 from tfseg.data.reading import AHEAD, arrays, read
@@ -36,13 +37,21 @@ class Dataset:
         spec: Source, crop, augmentation and batch size.
         labels: Labels.
         seed: Integer, seed of shuffling and augmentation.
+        skipped: Names of the examples of a split to leave out.
         source: Data source. Defaults to that of `spec`.
     """
 
-    def __init__(self, spec: "Data", labels: Labels, seed: int, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        spec: "Data",
+        labels: Labels,
+        seed: int,
+        skipped: Mapping[str, Collection[str]] | None = None,
+        source: Source | None = None,
+    ) -> None:
         self.spec, self.labels, self.seed = spec, labels, seed
-        self._source = source or spec.source
-        self._listings = Listings(self._source, spec.root)
+        self._source, self._skipped = source or spec.source, skipped or {}
+        self._listings = Listings(self._source, spec.root, skipped)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -66,6 +75,14 @@ class Dataset:
         """Returns the files of each example, image first; empty for synthetic examples."""
         return self._listings.of(split).files
 
+    def skipped(self, split: str) -> int:
+        """Returns the number of examples of a split that are left out."""
+        return len(self._skipped.get(split, ()))
+
+    def listing(self, split: str) -> Listing:
+        """Returns the names and files of the examples of a split."""
+        return self._listings.of(split)
+
     def examples(self, split: str) -> Examples:
         """Returns the examples of a split, to be loaded by index."""
         examples = self._source.examples(self._listings.of(split), self.labels)
@@ -81,7 +98,7 @@ class Dataset:
         whole_images = in_memory(whole_images) if self.spec.cache else whole_images
         if self.spec.boxes is None:
             return whole_images
-        known = frozenset(name for split in self.splits for name in self.names(split))
+        known = frozenset(name for split in self.splits for name in self._listings.complete(split).names)
         return boxed(self.spec.boxes, whole_images, self.labels, known)
 
     @property

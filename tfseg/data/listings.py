@@ -1,6 +1,8 @@
 """Cached splits and listings of a source."""
 
 import difflib
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,10 +16,11 @@ class Listings:
     Args:
         source: Data source.
         root: Folder of the dataset; None for a source that reads no files.
+        skipped: Names of the examples of a split to leave out.
     """
 
-    def __init__(self, source: Source, root: Path | None) -> None:
-        self._source, self._root = source, root
+    def __init__(self, source: Source, root: Path | None, skipped: Mapping[str, Collection[str]] | None = None) -> None:
+        self._source, self._root, self._skipped = source, root, skipped or {}
         self._cached: dict[str, Listing] = {}
 
     @cached_property
@@ -35,11 +38,16 @@ class Listings:
         return self._source.splits(self._root)  # type: ignore[arg-type]  # `root` is set if the source needs it
 
     def of(self, split: str) -> Listing:
-        """Returns the listing of a split.
+        """Returns the listing of a split, without the skipped examples.
 
         Raises:
             DataError: If the split does not exist, is empty, or a file is missing.
         """
+        listing, left_out = self.complete(split), frozenset(self._skipped.get(split, ()))
+        return without(listing, left_out) if left_out else listing
+
+    def complete(self, split: str) -> Listing:
+        """Returns the listing of a split, with the skipped examples."""
         if message := self.unknown(split):
             raise DataError(f"{self._root}: {message}" if self._root else message)
         if split not in self._cached:
@@ -53,3 +61,10 @@ class Listings:
         near = difflib.get_close_matches(split, self.splits, 1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         return f'no split "{split}"; expected one of: {", ".join(self.splits)}{hint}'
+
+
+def without(listing: Listing, names: Collection[str]) -> Listing:
+    """Returns a listing without the examples called `names`, in the same order."""
+    pairs = zip(listing.names, listing.files, strict=True)
+    kept = [(name, files) for name, files in pairs if name not in names]
+    return replace(listing, names=tuple(name for name, _ in kept), files=tuple(files for _, files in kept))

@@ -59,6 +59,10 @@ class PassedDataset:
         """Returns `classes` and `image_pixels` of the counts of the training data."""
         return self.trained.class_counts()
 
+    def skipped(self, split: str) -> int:
+        """Returns 0: no example is left out."""
+        return 0
+
     def count(self, split: str) -> int:
         """Returns the number of validation examples."""
         return self.validated.count(split)
@@ -128,7 +132,7 @@ def open_part(passed: Any, check: PairCheck, spec: "Data", split: str, seed: int
     _check_type(check.argument, passed)
     if isinstance(passed, tf.data.Dataset):
         return Stream(passed, check, spec, seed, log)
-    return Dataset(spec, check.labels, seed, ArraySource(tuple(passed), check, (split,)))  # type: ignore[arg-type]
+    return Dataset(spec, check.labels, seed, source=ArraySource(tuple(passed), check, (split,)))  # type: ignore[arg-type]
 
 
 def _check_type(argument: str, value: Any) -> None:

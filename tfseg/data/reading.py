@@ -60,13 +60,15 @@ def read(start: int, stop: int, load: Load, files: Files) -> tf.data.Dataset:
 
 
 def survey(count: int, load: Load, files: Files) -> Iterator[tuple[Tensors | None, str]]:
-    """Yields `(tensors, "")` or `(None, problem)` per example. Unlike `read`, it continues after a problem."""
+    """Yields `(tensors, problem)` per example. Unlike `read`, it continues after a problem.
+
+    `tensors` is None if TensorFlow could not read or decode a file.
+    """
     expected = 0
     for position, tensors, problem in _loaded(0, count, load):
         for lost in range(expected, int(position)):
             yield None, _unreadable(_text(files(lost)).split("\n"))
-        message = _text(problem)
-        yield (None, message) if message else (tensors, "")
+        yield tensors, _text(problem)
         expected = int(position) + 1
     for lost in range(expected, count):
         yield None, _unreadable(_text(files(lost)).split("\n"))

@@ -1,7 +1,7 @@
 """The `data` section of a pipeline file."""
 
-from collections.abc import Iterator
-from typing import Annotated, Self
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -58,6 +58,11 @@ class Data:
     """Split for validation, which selects the best checkpoint."""
     cache: bool = False
     """Caches the decoded training images and masks in memory."""
+    on_error: Literal["raise", "skip"] = "raise"
+    """Handling of unreadable or invalid examples: `raise` stops the command; `skip` makes `fit` decode all examples
+    once before the training, leave out the invalid ones and list them in `skipped.json`."""
+    max_skipped: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Maximum fraction of the examples of a split that `on_error: skip` leaves out."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -121,12 +126,13 @@ class Data:
         except DataError as error:  # the folder exists, but does not have the layout of the source
             yield ("root",), str(error)
 
-    def open(self, labels: Labels, seed: int = 0) -> Dataset:
+    def open(self, labels: Labels, seed: int = 0, skipped: Mapping[str, Collection[str]] | None = None) -> Dataset:
         """Opens the dataset.
 
         Args:
             labels: Labels.
             seed: Integer, seed of shuffling and augmentation in training.
+            skipped: Names of the examples of a split to leave out, by split. Optional.
 
         Raises:
             TypeError: If `labels` is not `tfseg.Labels`.
@@ -136,4 +142,4 @@ class Data:
             raise TypeError(f"Expected `labels` to be tfseg.Labels, such as pipeline.labels. Received: {labels!r}")
         if not isinstance(seed, int) or not 0 <= seed < 2**31:
             raise ValueError(f"Expected `seed` to be an integer from 0 to 2**31 - 1. Received: {seed!r}")
-        return Dataset(self, labels, seed)
+        return Dataset(self, labels, seed, skipped)

@@ -98,6 +98,10 @@ class Stream:
         counts = summed([row for (row,) in arrays(rows)])
         return counts.classes, counts.image_pixels
 
+    def skipped(self, split: str) -> int:
+        """Returns 0: no element is left out."""
+        return 0
+
     def count(self, split: str) -> int:
         """Returns the number of single examples. The name of the split has no effect."""
         return self._example_count

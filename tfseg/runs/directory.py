@@ -1,7 +1,7 @@
 """The run directory, with the files:
 
 model.keras  last.keras  pipeline.yaml  labels.json  metrics-<split>.json  history.csv  logs/  state/
-crf.yaml  crf.json
+crf.yaml  crf.json  skipped.json
 """
 
 import csv
@@ -17,6 +17,7 @@ from tfseg.errors import RunError
 from tfseg.inference import engines
 from tfseg.labels import LABELS
 from tfseg.pipeline import PIPELINE, Pipeline, load
+from tfseg.runs.skipped import Skipped, read_skipped
 from tfseg.training.files import BEST, HISTORY
 
 METRICS = "metrics-{split}.json"
@@ -50,6 +51,11 @@ class Run:
     def pipeline(self) -> Pipeline:
         """Pipeline of the run, with defaults filled in."""
         return load(self.folder / PIPELINE, allow_plugins=self._allow_plugins, look=False)
+
+    @cached_property
+    def skipped(self) -> Skipped:
+        """Messages of the examples that the run leaves out, by split and name; from `skipped.json`."""
+        return read_skipped(self.folder)
 
     @property
     def best(self) -> Path:

@@ -55,7 +55,8 @@ def evaluate(
         verbose: Boolean, whether to show a progress bar.
 
     Returns:
-        A dict, the contents of `metrics-<split>.json`: among others `miou`, `pixel_accuracy`, `mean_accuracy`,
+        A dict, the contents of `metrics-<split>.json`: among others `skipped`, the number of invalid examples that the
+        run leaves out, `miou`, `pixel_accuracy`, `mean_accuracy`,
         `frequency_weighted_iou`, `per_class` (IoU by class name; None for a class that occurs neither in the labels nor
         in the predictions) and `boundary`: `iou` and `per_class` of `tfseg.metrics.BoundaryIoU`, and `trimap_miou` by
         radius.
@@ -74,7 +75,7 @@ def evaluate(
     predictor = predictor_of(path, settings, own_pipeline.seed, allow_plugins=allow_plugins)
     _check_classes(predictor, path, described)
     with user_errors():
-        dataset = evaluated(described, data, split, progress(verbose))
+        dataset = evaluated(run, described, data, split, progress(verbose))
     report = _evaluate(predictor, described, dataset, split, verbose)
     own = run is not None and path == run.best and pipeline is None and inference is None and named
     files = [run.folder / METRICS.format(split=split)] if run and own else []
@@ -113,6 +114,7 @@ def _evaluate(predictor: Predictor, pipeline: Pipeline, data: AnyDataset, split:
     return {
         "split": split,
         "images": len(names),
+        "skipped": data.skipped(split),
         **measurement.report(),
         "pipeline_sha256": sha256(dump(pipeline).encode()).hexdigest(),
         "versions": versions(),

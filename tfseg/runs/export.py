@@ -15,6 +15,7 @@ from tfseg.inference import read_image
 from tfseg.inference.files import image_files
 from tfseg.pipeline import Pipeline, load
 from tfseg.runs.directory import PIPELINE, Run
+from tfseg.runs.skipped import Skipped
 from tfseg.runs.user_errors import user_errors
 from tfseg.spec.show import dump
 
@@ -70,16 +71,17 @@ def export(
             Path(output),
             pipeline.name,
             spec=spec,
-            images=given or _examples(_with_synthetic_data(pipeline) if synthetic else pipeline),
+            images=given or _examples(_with_synthetic_data(pipeline) if synthetic else pipeline, run.skipped),
             inference_size=pipeline.inference.sides,
             metadata=metadata,
         )
     return replace(report, synthetic=synthetic, omitted=tuple(f"inference.{name}" for name in omitted))
 
 
-def _examples(pipeline: Pipeline) -> list[np.ndarray]:
-    """Reads the first validation images."""
-    dataset = pipeline.data.open(pipeline.labels).evaluation(pipeline.data.validation_split)
+def _examples(pipeline: Pipeline, skipped: Skipped) -> list[np.ndarray]:
+    """Reads the first validation images that the run does not leave out."""
+    data = pipeline.data.open(pipeline.labels, skipped=skipped)
+    dataset = data.evaluation(pipeline.data.validation_split)
     with explained():
         return [image[0] for image, _ in islice(dataset.as_numpy_iterator(), pipeline.export.examples)]
 

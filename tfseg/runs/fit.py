@@ -19,12 +19,13 @@ from tfseg.runs.evaluate import evaluate
 from tfseg.runs.lock import lock_run
 from tfseg.runs.passed import opened, progress
 from tfseg.runs.predictors import partner
+from tfseg.runs.skipped import record_skipped, skipped_of
 from tfseg.runs.user_errors import user_errors
 from tfseg.spec.problems import formatted
 from tfseg.spec.show import dump
 from tfseg.training import State, estimate_batch_norm, restore, save_model
 from tfseg.training.files import BEST, LAST, states
-from tfseg.training.progress import Progress, verbosity
+from tfseg.training.progress import Progress, image_bar, verbosity
 
 SAMPLES = 4
 """Number of validation images shown in TensorBoard with their predicted masks."""
@@ -67,8 +68,10 @@ def fit(
     """
     folder, recipe, labels, callbacks = Path(run_dir), pipeline.training, pipeline.labels, _check_callbacks(callbacks)
     with user_errors():
-        pipeline, data = opened(pipeline, training, validation, progress(verbose))
+        pipeline, passed = opened(pipeline, training, validation, progress(verbose))
     with lock_run(folder, pipeline, resume=resume, overwrite=overwrite) as lock, user_errors():
+        skipped = {} if passed else skipped_of(folder, pipeline, resumed=resume, progress=image_bar(verbose))
+        data = passed or pipeline.data.open(labels, pipeline.seed, skipped)
         steps, _ = data.steps_per_epoch, data.count(pipeline.data.validation_split)  # raises for missing files
         length = recipe.length(steps)
         _check_inference(pipeline, data)
@@ -86,6 +89,8 @@ def fit(
             batches = data.training(epochs=length.epochs, initial_epoch=state.epoch, batch_multiple=scope.replicas)
             validated = data.evaluation(pipeline.data.validation_split, replicas=scope.replicas)
             lock.begin()
+            if passed is None:
+                record_skipped(folder, pipeline, skipped, verbose)
             write_text(folder / PIPELINE, dump(pipeline))
             write_text(folder / LABELS, labels_text(labels))
             saving = run_callbacks(pipeline, data, folder, state, samples=validated.take(SAMPLES))

@@ -15,6 +15,7 @@ from tfseg.errors import RunError
 from tfseg.labels import LABELS
 from tfseg.pipeline import PIPELINE, TUNED, Pipeline
 from tfseg.runs.directory import METRICS, RECORD, Run
+from tfseg.runs.skipped import SKIPPED
 from tfseg.spec.show import dump
 from tfseg.training.files import BEST, HISTORY, LAST, LOGS, STATE, states
 
@@ -22,7 +23,7 @@ LOCK = ".lock"
 MARK = "run\n"
 """Content of the lock file after a run has started to write to the folder. All `PARTS` there then belong to a run."""
 FINISHED = Path(STATE) / "finished"
-PARTS = (STATE, LOGS, METRICS.format(split="*"), TUNED, RECORD, HISTORY, LAST, BEST, LABELS, PIPELINE)
+PARTS = (STATE, LOGS, METRICS.format(split="*"), TUNED, RECORD, SKIPPED, HISTORY, LAST, BEST, LABELS, PIPELINE)
 """Files and folders that `fit`, `evaluate` and `tune-crf` write. `--overwrite` deletes these only.
 
 In the order of deletion: the mark of a finished run comes first, the files that identify a run directory come last.

@@ -79,7 +79,7 @@ def tune_crf(
     tried: list[Setting] = []
     with TemporaryDirectory() as folder:
         predictions = _Predictions(Path(folder), pipeline.labels)
-        predictions.fill(run, evaluated(pipeline, data, split, log), split, images, log)
+        predictions.fill(run, evaluated(run, pipeline, data, split, log), split, images, log)
         before = predictions.metrics()
         log(f"without a CRF: mIoU {before['miou']:.4f}")
         started, limit = time.monotonic(), max_settings(steps)

@@ -1,6 +1,7 @@
 """Progress of a training or an evaluation on standard output."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -12,6 +13,19 @@ def verbosity(verbose: bool) -> int:
     """Returns Keras's `verbose`: 0 if not `verbose`, 1 (bar) in a terminal or notebook, else 2 (one line per epoch)."""
     interactive = sys.stdout.isatty() or "ipykernel" in sys.modules
     return (1 if interactive else 2) if verbose else 0
+
+
+def image_bar(verbose: bool) -> Callable[[int], Callable[[], None]]:
+    """Returns a function of the number of images that shows a progress bar, if `verbose` and in a terminal.
+
+    The function returns another one, to be called after every image.
+    """
+
+    def start(count: int) -> Callable[[], None]:
+        bar = keras.utils.Progbar(count, verbose=int(verbose and sys.stdout.isatty()), unit_name="image")
+        return lambda: bar.add(1)
+
+    return start
 
 
 class Progress(keras.callbacks.ProgbarLogger):

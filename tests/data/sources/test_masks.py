@@ -157,12 +157,16 @@ def test_color_images_are_rejected_as_ids() -> None:
 
 
 def test_masks_must_be_png() -> None:
-    file = io.BytesIO()
-    Image.fromarray(IDS).save(file, "JPEG")
-    for kind in (Ids(), Binary(), Colors()):
-        assert problem_of(kind, file.getvalue()) == (
-            "the mask is not a PNG; other formats lose or shift ids. Save it as PNG."
-        )
+    problems = {
+        "BMP": "the mask is not a PNG; other formats lose or shift ids. Save it as PNG.",
+        "JPEG": "the mask is a JPEG, whose compression changes ids at borders. Expected a PNG: export the mask again "
+        "as PNG; a converted JPEG keeps the wrong ids.",
+    }
+    for name, problem in problems.items():
+        file = io.BytesIO()
+        Image.fromarray(IDS).save(file, name)
+        for kind in (Ids(), Binary(), Colors()):
+            assert problem_of(kind, file.getvalue()) == problem
 
 
 def test_corrupt_header_stays_corrupt() -> None:

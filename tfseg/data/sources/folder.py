@@ -3,8 +3,9 @@
 import hashlib
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import tensorflow as tf
 from pydantic import Field, model_validator
@@ -13,13 +14,18 @@ from tfseg.data.examples import Checked, Examples, Listing, Loaded, Source, firs
 from tfseg.data.sources.masks import Ids, Mask
 from tfseg.data.sources.patterns import Matches, splits
 from tfseg.errors import DataError
-from tfseg.images import decode_image
+from tfseg.images import decode_image, exif
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import FieldProblem, InvalidFields
 
 Pair = tuple[Path, Path]
 
+_NOT_EQUAL = ". Expected the same size. Correct either, or remove the example."
+_NOT_TURNED = (
+    ", the size before the EXIF rotation of the image. Images are rotated upright: rotate the mask as well, or remove "
+    "the EXIF orientation from the image."
+)
 _WAYS = "splits must be defined in exactly one way: {split} in images, or lists, or fractions"
 
 
@@ -109,9 +115,10 @@ class Folder(Source):
             return ids, _at(masks[index], problem)
 
         def load(index: tf.Tensor) -> Loaded:
-            image, problem = decode_image(tf.io.read_file(images[index]), self.channels)
+            data = tf.io.read_file(images[index])
+            image, problem = decode_image(data, self.channels)
             ids, mask_problem = mask(index)
-            sizes = _size_problem(image, ids, masks[index])
+            sizes = _size_problem()(tf.shape(image)[:2], tf.shape(ids), masks[index], data)
             return image, ids, first_problem(_at(images[index], problem), mask_problem, _at(images[index], sizes))
 
         return Examples(listing, load, mask)
@@ -201,11 +208,29 @@ def _at(file: tf.Tensor, problem: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.equal(problem, ""), "", tf.strings.join([file, ": ", problem]))
 
 
-def _size_problem(image: tf.Tensor, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Returns a problem if image and mask differ in size."""
-    width, height, mask_width, mask_height = (
-        tf.strings.as_string(side) for of in (image, ids) for side in (tf.shape(of)[1], tf.shape(of)[0])
-    )
-    parts = ["the image is ", width, "x", height, ", but its mask ", mask, " is ", mask_width, "x", mask_height]
-    message = tf.strings.join([*parts, ". Expected the same size. Correct either, or remove the example."])
-    return tf.where(tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(ids))), "", message)
+@lru_cache(maxsize=1)
+def _size_problem() -> Any:
+    """Returns `_different_sizes` as one graph for all datasets, so that its many operations are traced once."""
+    sides, text = tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.string)
+    return tf.function(_different_sizes, input_signature=[sides, sides, text, text], autograph=False)
+
+
+def _different_sizes(size: tf.Tensor, mask_size: tf.Tensor, mask: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
+    """Returns a problem if image and mask differ in height or width.
+
+    Args:
+        size: Height and width of the image.
+        mask_size: Height and width of the mask.
+        mask: Path of the mask.
+        data: Content of the image file.
+    """
+
+    def problem() -> tf.Tensor:
+        height, width, mask_height, mask_width = (
+            tf.strings.as_string(side) for side in (*tf.unstack(size), *tf.unstack(mask_size))
+        )
+        parts = ["the image is ", width, "x", height, ", but its mask ", mask, " is ", mask_width, "x", mask_height]
+        swapped = tf.reduce_all(tf.equal(size, mask_size[::-1]))
+        return tf.strings.join([*parts, tf.where(swapped & (exif.orientation(data) > 4), _NOT_TURNED, _NOT_EQUAL)])
+
+    return tf.cond(tf.reduce_all(tf.equal(size, mask_size)), lambda: tf.constant(""), problem)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from pydantic import Field
 
 from tfseg.context import Context
+from tfseg.images.decode import JPEG
 from tfseg.images.png import is_png, samples
 from tfseg.labels import Color, Labels
 from tfseg.spec.declare import ByType, spec
@@ -20,6 +21,10 @@ Reader = Callable[[tf.Tensor], Decoded]
 
 _SHOWN = 10
 _NOT_PNG = "the mask is not a PNG; other formats lose or shift ids. Save it as PNG."
+_JPEG = (
+    "the mask is a JPEG, whose compression changes ids at borders. Expected a PNG: export the mask again as PNG; a "
+    "converted JPEG keeps the wrong ids."
+)
 _INVALID = -1
 
 RawId = Annotated[int, Field(ge=0, le=65535)]
@@ -171,7 +176,8 @@ def _png(decode: Reader) -> Reader:
 
     def read(data: tf.Tensor) -> Decoded:
         blank = tf.zeros([0, 0], tf.int32)
-        ids, problem = tf.cond(is_png(data), lambda: decode(data), lambda: (blank, tf.constant(_NOT_PNG)))
+        jpeg = tf.equal(tf.strings.substr(data, 0, len(JPEG)), JPEG)
+        ids, problem = tf.cond(is_png(data), lambda: decode(data), lambda: (blank, tf.where(jpeg, _JPEG, _NOT_PNG)))
         return tf.ensure_shape(ids, [None, None]), tf.convert_to_tensor(problem)
 
     return read

@@ -1,4 +1,4 @@
-"""Validation of the data by `check`."""
+"""Findings of `examine` about pairs of images and masks."""
 
 import os
 from collections import Counter
@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.data.findings import messages
 from tfseg.data import Binary, Data, Folder, Shapes
-from tfseg.data.check import check, errors_in
+from tfseg.data.doctor import examine
 from tfseg.labels import Labels
 
 Write = Callable[..., Path]
 
 
 def test_valid_data_have_no_problems(data: Data, labels: Labels) -> None:
-    assert check(data.open(labels)) == ()
-    assert check(Data(source=Shapes(size=32, train=20, val=2)).open(labels)) == ()
+    assert messages(data.open(labels)) == ()
+    assert messages(Data(source=Shapes(size=32, train=20, val=2)).open(labels)) == ()
 
 
 def test_all_problems_are_reported_at_once(folder: Path, data: Data, labels: Labels, write: Write) -> None:
@@ -29,7 +30,7 @@ def test_all_problems_are_reported_at_once(folder: Path, data: Data, labels: Lab
     write(train / "masks" / "3.png", np.full((23, 27), 255), palette=True)
     (val / "images" / "1.png").write_bytes((train / "images" / "4.png").read_bytes())
     write(val / "masks" / "1.png", np.zeros((24, 26)), palette=True)
-    assert check(data.open(labels)) == (
+    assert messages(data.open(labels)) == (
         f"{train}/images/0.png: cannot be decoded (0 bytes). Expected JPEG, PNG, GIF, BMP or .npy "
         "(uint8). Restore the file, or remove the example.",
         f"{train}/masks/1.png: the mask contains 77; expected a class (0 to 3) or 255 (ignore). "
@@ -44,25 +45,27 @@ def test_all_problems_are_reported_at_once(folder: Path, data: Data, labels: Lab
 
 def test_classes_without_pixels_are_warnings(data: Data) -> None:
     five = Labels(names=("a", "b", "c", "d", "e"))
-    messages = check(data.open(five))
-    assert messages == ("train: no mask contains the class 'e'. Correct `labels` or the masks.",)
-    assert errors_in(messages) == [], "a class may be added before its masks"
+    report = examine(data.open(five))
+    assert tuple(each.message for each in report.findings) == (
+        "train: no mask contains the class 'e'. Correct `labels` or the masks.",
+    )
+    assert report.errors == (), "a class may be added before its masks"
 
 
 def test_skipped_files_are_warnings(folder: Path, labels: Labels) -> None:
     """Images of unsupported formats, and masks without an image."""
     for number in (1, 2):
         (folder / "train" / "images" / f"{number}.png").rename(folder / "train" / "images" / f"{number}.webp")
-    messages = check(Data(source=Folder(images="{split}/images/{name}.*"), root=folder).open(labels))
-    assert errors_in(messages) == []
-    assert messages == (
+    report = examine(Data(source=Folder(images="{split}/images/{name}.*"), root=folder).open(labels))
+    assert report.errors == ()
+    assert tuple(each.message for each in report.findings) == (
         f"{folder}: some images of the split train are skipped. Matches with unsupported suffixes: 2 with .webp. "
         "Convert them to PNG; supported are .jpg, .jpeg, .png, .bmp, .gif, .npy.",
         f"{folder}: 2 masks of the split train without an image, for example {folder}/train/masks/1.png. Expected "
         "`{split}/images/{name}.*`. Add the images, or remove the masks.",
     )
     (folder / "val" / "images" / "0.png").unlink()
-    assert check(Data(source=Folder(images="{split}/images/{name}.png"), root=folder).open(labels))[1] == (
+    assert messages(Data(source=Folder(images="{split}/images/{name}.png"), root=folder).open(labels))[1] == (
         f"{folder}: 1 mask of the split val without an image, for example {folder}/val/masks/0.png. Expected "
         "`{split}/images/{name}.png`. Add the images, or remove the masks."
     )
@@ -78,7 +81,7 @@ def test_folders_are_walked_once(folder: Path, data: Data, labels: Labels, monke
         return scandir(path)
 
     monkeypatch.setattr("tfseg.data.sources.patterns.os.scandir", counted)
-    assert check(data.open(labels)) == ()
+    assert messages(data.open(labels)) == ()
     assert walked == dict.fromkeys(("train/images", "train/masks", "val/images", "val/masks"), 1)
 
 
@@ -87,20 +90,20 @@ def test_black_and_white_masks_decoded_as_ids_are_errors(folder: Path, write: Wr
     for file in folder.rglob("masks/*.png"):
         write(file, np.where(np.random.default_rng(0).random((20 + int(file.stem), 30 - int(file.stem))) > 0.5, 255, 0))
     two = Labels(names=("a", "b"))
-    messages = check(Data(source=Folder(), root=folder).open(two))
-    assert errors_in(messages) == list(messages)
-    assert messages == (
+    report = examine(Data(source=Folder(), root=folder).open(two))
+    assert report.errors == report.findings
+    assert tuple(each.message for each in report.findings) == (
         "train: no mask contains the class 'b'. Correct `labels` or the masks. "
         "If they are black and white, set `data.source.mask: binary`.",
     )
-    assert check(Data(source=Folder(mask=Binary()), root=folder).open(two)) == ()
+    assert messages(Data(source=Folder(mask=Binary()), root=folder).open(two)) == ()
 
 
 def test_invalid_splits_are_errors(folder: Path, data: Data, labels: Labels) -> None:
     (folder / "val" / "masks" / "2.png").unlink()
-    assert check(data.open(labels)) == (
+    assert messages(data.open(labels)) == (
         f"{folder}/val/images/2.png: has no mask. Expected `val/masks/2.png`. Add the mask or remove the image.",
     )
-    assert check(Data(source=Folder(), root=folder, validation_split="x").open(labels)) == (
+    assert messages(Data(source=Folder(), root=folder, validation_split="x").open(labels)) == (
         f'{folder}: no split "x"; expected one of: train, val',
     )
