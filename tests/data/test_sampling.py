@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.data.findings import found
 from tfseg.data import ClassCrop, ClassSampling, Data, Folder, ObjectBoxes, Shapes, reading
 from tfseg.data.augment import MixSpec, Pair, View
-from tfseg.data.check import check, errors_in
 from tfseg.data.dataset import Dataset
 from tfseg.data.sampling import drawn
 from tfseg.errors import DataError
@@ -80,9 +80,7 @@ def test_classes_with_too_few_pixels_in_every_example_are_an_error() -> None:
 
 def test_data_check_reports_classes_that_cannot_be_drawn() -> None:
     data = Data(source=Shapes(size=16, train=4, val=1), sampling=ClassSampling(min_pixels=257))
-    messages = check(data.open(THREE))
-    assert errors_in(messages) == [messages[-1]]
-    assert messages[-1].startswith(
+    assert found(data.open(THREE), "sampling").message.startswith(
         "data.sampling.min_pixels: no example of the split train has 257 pixels of: 'ground'"
     )
 
