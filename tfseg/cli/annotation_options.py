@@ -1,0 +1,76 @@
+"""Options of `tfseg data convert --from FORMAT`, which turns annotations into masks."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfseg.cli.console import Console
+
+FORMATS = ("coco", "yolo", "labelme", "cvat", "label-studio", "sbd", "tfds", "huggingface")
+"""The formats of `tfseg.data.convert`, which imports TensorFlow."""
+WITH_IMAGES = FORMATS[:-2]
+"""Formats of annotations beside a folder of images."""
+
+
+def annotation_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of the conversion of annotations to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+_OPTIONS = (
+    click.option("--from", "kind", type=click.Choice(FORMATS), help="Format of the annotations to convert to masks."),
+    click.option("--images", type=click.Path(path_type=Path), help="Folder of the annotated images."),
+    click.option("--classes", help="Names of the classes to convert, in the order of their ids: road,car,person."),
+    click.option("--no-background", is_flag=True, help="Ignore pixels outside all shapes; no class background."),
+    click.option("--skip-empty", is_flag=True, help="Leave out images without shapes."),
+    click.option(
+        "--crowd",
+        type=click.Choice(("ignore", "class", "skip")),
+        default="ignore",
+        show_default=True,
+        help="Pixels of COCO's crowds: ignore label, class of the crowd, or not drawn.",
+    ),
+    click.option("--image-key", help="Feature with the image, for tfds and huggingface."),
+    click.option("--mask-key", help="Feature with the mask, for tfds and huggingface."),
+)
+
+
+def convert_annotations(
+    console: Console,
+    kind: str,
+    annotations: str,
+    images: Path | None,
+    output: Path,
+    *,
+    classes: str | None,
+    no_background: bool,
+    skip_empty: bool,
+    crowd: str,
+    image_key: str | None,
+    mask_key: str | None,
+    overwrite: bool,
+) -> None:
+    """Converts annotations and prints a report.
+
+    Raises:
+        UsageError: If `--images` is missing, or given for a format that contains the images.
+    """
+    from tfseg.data.convert import Keys, Options, convert
+
+    if kind in WITH_IMAGES and images is None:
+        raise click.UsageError(f"--from {kind} needs the folder of the annotated images: --images DIR")
+    if kind not in WITH_IMAGES and images is not None:
+        raise click.UsageError(f"--from {kind} reads the images of the dataset. Remove --images {images}")
+    options = Options(
+        classes=tuple(name.strip() for name in classes.split(",")) if classes else (),
+        background=not no_background,
+        skip_empty=skip_empty,
+        crowd=crowd,  # type: ignore[arg-type]  # one of the choices
+        keys=Keys(image_key, mask_key),
+        overwrite=overwrite,
+    )
+    console.echo(str(convert(kind, annotations, images, output, options)))
