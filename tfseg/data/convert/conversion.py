@@ -136,7 +136,7 @@ def _convert(kind: str, annotations: Path | str, images: Path | None, output: Pa
             records = written_records(RECORDS[kind], str(annotations), output / IMAGES, options.keys)
             read, is_whole = stack.enter_context(records), True
         else:
-            folder = Images(images)
+            folder = Images(images, besides=output / MASKS)
             reader = partial(read_coco, crowd=options.crowd) if kind == "coco" else READERS[kind]
             read = reader(Path(annotations), folder)
             is_whole = _is_whole(read, folder, output)

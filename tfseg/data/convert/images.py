@@ -1,5 +1,6 @@
 """Images of a folder, found by the file names in annotations."""
 
+import os
 import warnings
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
@@ -40,16 +41,22 @@ class Images:
 
     Args:
         folder: Path of the folder.
+        besides: Folder whose files are no images, such as the masks of an earlier conversion. Optional.
 
     Raises:
         DataError: If there is no such folder, or two images have the same name.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, besides: Path | None = None) -> None:
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder. Expected the folder of the annotated images (--images).")
         self.folder = folder
-        self.files = Matches(folder, PATTERN, "").files
+        files = Matches(folder, PATTERN, "").files
+        inside = besides is not None and besides.resolve().is_relative_to(folder.resolve())
+        prefix = (
+            f"{os.path.relpath(os.path.realpath(besides), os.path.realpath(folder))}/" if inside and besides else "/"
+        )
+        self.files = {name: path for name, path in files.items() if not name.startswith(prefix)}
         self._names = {path.relative_to(folder).as_posix(): name for name, path in self.files.items()}
         self._by_base = defaultdict(list)
         for path in self._names:

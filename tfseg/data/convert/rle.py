@@ -23,7 +23,7 @@ def coco_counts(text: str) -> list[int]:
     """
     counts: list[int] = []
     value = shift = 0
-    for character in text.encode("ascii", "replace"):
+    for character in map(ord, text):
         digit = character - COCO_OFFSET
         if not 0 <= digit <= COCO_LAST - COCO_OFFSET or shift >= 5 * DIGITS:
             raise ValueError("a character or a length that COCO does not write")

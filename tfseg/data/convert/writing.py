@@ -18,8 +18,8 @@ from tfseg.spec.show import dump_plain
 
 MASKS, IMAGES, SPLITS, PIPELINE = "masks", "images", "splits", "pipeline.yaml"
 """Names in the output folder."""
-FRACTIONS = {"train": 0.8, "val": 0.2}
-"""Fractions of the examples per split, for formats without splits."""
+FRACTIONS, OF_TWO = {"train": 0.8, "val": 0.2}, {"train": 0.6, "val": 0.4}
+"""Fractions of the examples per split, for formats without splits; 0.8 of two examples would be both."""
 HEADER = """\
 # Written by `tfseg data convert`. The paths are relative to this file: move the folders together.
 #
@@ -80,11 +80,13 @@ def source_of(names: list[str], splits: Mapping[str, str] | None, every: bool) -
 
     Fractions select among all images of a folder. They are used if all of them (`every`) were annotated.
     """
+    fractions = FRACTIONS if len(names) > 2 else OF_TWO
     if splits is None and every:
-        return {"fractions": FRACTIONS}, {}
+        return {"fractions": fractions}, {}
     if splits is None:
-        splits = {name: split for split in FRACTIONS for name in part_of_split(names, FRACTIONS, split)}
-    lists = {split: [name for name in names if splits[name] == split] for split in dict.fromkeys(splits.values())}
+        lists = {split: part_of_split(names, fractions, split) for split in fractions}
+    else:
+        lists = {split: [name for name in names if splits[name] == split] for split in dict.fromkeys(splits.values())}
     contents = {split: "".join(f"{name}\n" for name in members) for split, members in lists.items()}
     return {"lists": f"{SPLITS}/{{split}}.txt"}, contents
 
