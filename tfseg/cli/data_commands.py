@@ -81,7 +81,9 @@ def bench_data(_: Console, words: Sequence[str], allow_plugins: bool) -> None:
 @annotation_options
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier conversion in the output folder.")
-def convert_data(console: Console, annotations: str, kind: str | None, **options: Any) -> None:
+def convert_data(
+    console: Console, annotations: str, kind: str | None, output: Path, overwrite: bool, **options: Any
+) -> None:
     """Convert ANNOTATIONS to masks and a pipeline file.
 
     ANNOTATIONS is a file or a folder of the format; for tfds and huggingface it is the name or the folder of a dataset.
@@ -89,4 +91,4 @@ def convert_data(console: Console, annotations: str, kind: str | None, **options
     """
     if kind is None:
         raise click.UsageError("Expected the format of the annotations: --from FORMAT")
-    convert_annotations(console, kind, annotations, **options)
+    convert_annotations(console, kind, annotations, output=output, overwrite=overwrite, **options)

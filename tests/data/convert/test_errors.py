@@ -44,6 +44,8 @@ def message(kind: str, path: Path, root: Path, **options: Any) -> str:
 
 SEGMENTATION = "annotations.0.segmentation"
 LONG = "a finite number; received"
+ODD = "pairs of x and y, but the number of coordinates is odd ("
+BOX = " pixels, the size of the box of its points"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ LONG = "a finite number; received"
         (
             SEGMENTATION,
             [[1, 2, 3, 4, 5]],
-            "segmentation[0]: expected pairs of x and y, but the number of coordinates is",
+            f"segmentation[0]: expected {ODD}5)",
         ),
         (SEGMENTATION, [[1, 2, 3, 4]], "segmentation[0]: expected at least 3 points; received 2"),
         (SEGMENTATION, [[1, 2, 3, 4, 5, "6"]], 'segmentation[0][5]: expected a finite number; received "6"'),
@@ -108,7 +110,7 @@ def test_invalid_files_of_coco(path: str, value: Any, expected: str, tmp_path: P
         (
             "shapes.1.points",
             [[4, 3], [5, 9.9]],
-            "shapes[1].mask: expected a gray PNG of 2x7 pixels, the size of the box",
+            f"shapes[1].mask: expected a gray PNG of 2x7{BOX}",
         ),
         ("shapes.1.points", [[11, 3], [12, 8]], "shapes[1].mask: expected a mask inside the image of 12x10 pixels"),
         ("shapes.1.mask", "AAAA", 'shapes[1].mask: expected a PNG in base64; received "AAAA"'),
@@ -245,9 +247,17 @@ def test_invalid_lines_of_yolo(line: str, expected: str, tmp_path: Path) -> None
     ("file", "content", "expected"),
     [
         ("data.yaml", "names: [a, 5]", '`names` is ["a", 5]. Expected a list of strings, or a mapping from 0, 1'),
-        ("data.yaml", "names: {1: a}", "Expected a list of strings, or a mapping from 0, 1"),
-        ("data.yaml", "path: x", "has no `names`. Expected the names of the classes, in the order of their numbers."),
-        ("data.yaml", "names: [", "is not YAML (while parsing"),
+        (
+            "data.yaml",
+            "names: {1: a}",
+            'is {"1": "a"}. Expected a list of strings, or a mapping from 0, 1, … to strings.',
+        ),
+        (
+            "data.yaml",
+            "path: x",
+            "data.yaml: has no `names`. Expected the names of the classes, in the order of their numbers.",
+        ),
+        ("data.yaml", "names: [", "). Expected `names`, and optionally splits."),
         ("classes.txt", "car\n\nperson\n", "classes.txt:2: expected the name of a class on each line; received ''"),
         ("c.txt", "", "c.txt: no image of this name in {}/images. Add the image or remove the file."),
         ("a.txt", "\udcff", "a.txt: is not UTF-8 text. Expected the format of YOLO segmentation."),
@@ -265,12 +275,12 @@ def test_missing_files_of_yolo(tmp_path: Path) -> None:
         "yolo", images, tmp_path
     )
     assert "none.yaml: no such file. Expected data.yaml" in message("yolo", tmp_path / "none.yaml", tmp_path)
-    expected = "is neither a folder nor a YAML file. Expected the label files of YOLO, or data.yaml"
+    expected = "none: is neither a folder nor a YAML file. Expected the label files of YOLO, or data.yaml"
     assert expected in message("yolo", tmp_path / "none", tmp_path)
     as_text(tmp_path / "data.yaml", "names: [a, b]")
     images.rename(tmp_path / "photos")
     with pytest.raises(
-        DataError, match=re.escape("is in no folder `images`, beside which data.yaml expects `labels`.")
+        DataError, match=re.escape(": is in no folder `images`, beside which data.yaml expects `labels`.")
     ):
         convert("yolo", tmp_path / "data.yaml", tmp_path / "photos", tmp_path / "out")
 
@@ -303,11 +313,13 @@ def test_missing_annotations(kind: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     text = message(kind, tmp_path / "empty", tmp_path)
     expected = {
-        "yolo": "the names of the classes are missing.",
-        "labelme": "contains no JSON file. Expected the files of labelme (`*.json`).",
-        "sbd": "contains no .mat file. Expected the folder `cls` of SBD.",
+        "yolo": "empty: the names of the classes are missing. Expected classes.txt",
+        "labelme": "empty: contains no JSON file. Expected the files of labelme (`*.json`).",
+        "sbd": "empty: contains no .mat file. Expected the folder `cls` of SBD.",
     }
-    assert expected.get(kind, "empty: cannot be read (Is a directory). Expected a") in text
+    for_json = "empty: cannot be read (Is a directory). Expected a JSON file of annotations."
+    expected["cvat"] = "empty: cannot be read (Is a directory). Expected an XML file of CVAT."
+    assert expected.get(kind, for_json) in text
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b"9" * 5000, b"\xef\xbb\xbf{}x"])
@@ -401,3 +413,17 @@ def test_many_problems_are_counted(tmp_path: Path) -> None:
     assert "30 problems in the annotations" in text
     assert text.splitlines()[-1] == "… and 10 more"
     assert len(text.splitlines()) == 22
+
+
+def test_label_files_of_yolo_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, read = scenes.write_yolo(tmp_path), Path.read_text
+
+    def refuse(path: Path, **options: Any) -> str:
+        if path.suffix == ".txt":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert message("yolo", labels, tmp_path).endswith(
+        "classes.txt: cannot be read (Permission denied). Expected a text file."
+    )

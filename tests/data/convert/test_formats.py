@@ -11,6 +11,7 @@ from PIL import Image
 from tests.data.convert import scenes
 from tests.data.convert.scenes import CVAT, FORMATS, HEIGHT, WIDTH, as_json, as_text, flat
 from tfseg.data.convert import Options, convert
+from tfseg.data.convert.regions import runs
 from tfseg.labels import PUBLISHED
 from tfseg.pipeline import load
 
@@ -281,3 +282,37 @@ def test_splits_of_sbd(tmp_path: Path) -> None:
     converted(tmp_path, "sbd", path / "cls")
     pipeline = load(tmp_path / "out" / "pipeline.yaml")
     assert pipeline.data.open(pipeline.labels).names("val") == ("a",)
+
+
+@pytest.mark.parametrize(
+    "name", ["yes", "1", "0o7", "a: b", "{c}", "# d", "Fußgänger 行人", " e", "'", '"', "null", "~"]
+)
+def test_names_of_classes_are_kept_as_they_are(name: str, tmp_path: Path) -> None:
+    document = scenes.coco()
+    document["categories"][0]["name"] = name
+    converted(tmp_path, "coco", as_json(tmp_path / "a.json", document))
+    assert load(tmp_path / "out" / "pipeline.yaml").labels.names == ("background", "car", name)
+
+
+def test_real_masks_are_converted_without_loss(shared: Path, tmp_path: Path) -> None:
+    """Masks of VOC as run lengths of COCO, void as crowds."""
+    voc = shared / "data" / "voc2012"
+    names = (voc / "val.txt").read_text().split()[:3]
+    document: dict[str, Any] = {"images": [], "annotations": []}
+    document["categories"] = [{"id": index, "name": str(index)} for index in range(1, 21)]
+    for name in names:
+        with Image.open(voc / "SegmentationClassAug" / f"{name}.png") as opened:
+            ids = np.asarray(opened)
+        document["images"].append(
+            {"id": name, "file_name": f"{name}.jpg", "width": ids.shape[1], "height": ids.shape[0]}
+        )
+        for value in np.unique(ids[ids > 0]).tolist():
+            counts = runs(value == ids.T).counts.tolist()
+            segmentation = {"size": list(ids.shape), "counts": counts}
+            category = {"category_id": min(value, 20), "iscrowd": int(value == 255)}
+            document["annotations"].append({"image_id": name, **category, "segmentation": segmentation})
+    report = convert("coco", as_json(tmp_path / "a.json", document), voc / "JPEGImages", tmp_path / "out")
+    assert report.masks == 3
+    for name in names:
+        with Image.open(voc / "SegmentationClassAug" / f"{name}.png") as expected:
+            assert np.array_equal(read(tmp_path / "out" / "masks" / f"{name}.png"), np.asarray(expected))

@@ -66,4 +66,4 @@ def test_mutated_files(kind: str, numbers: range, tmp_path: Path, capfd: pytest.
                 ["masks", "pipeline.yaml"],
                 ["masks", "pipeline.yaml", "splits"],
             )
-    assert set(codes) == {0, 1}
+    assert 1 in codes

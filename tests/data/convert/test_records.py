@@ -103,7 +103,7 @@ def test_names_and_splits_that_a_dataset_lacks(monkeypatch: pytest.MonkeyPatch, 
         ),
         (
             {"train": Split([{"image": np.zeros((2, 2, 4)), "mask": 0}])},
-            "train[0]: expected an image of bytes with 1 or 3",
+            "train[0]: expected an image of bytes with 1 or 3 channels; received float64",
         ),
     ],
 )

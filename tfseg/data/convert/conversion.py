@@ -1,7 +1,7 @@
 """Conversion of annotations to masks and a pipeline file, in any of the supported formats."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,6 +45,7 @@ READERS: dict[str, Callable[[Path, Images], Annotations]] = {
 RECORDS = {"tfds": open_tfds, "huggingface": open_huggingface}
 """Libraries of datasets that contain both images and masks."""
 FORMATS = (*READERS, *RECORDS)
+Tracked = Callable[[Sequence[Annotation]], Iterable[Annotation]]
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,12 @@ class Report:
 
 
 def convert(
-    kind: str, annotations: Path | str, images: Path | None, output: Path, options: Options | None = None
+    kind: str,
+    annotations: Path | str,
+    images: Path | None,
+    output: Path,
+    options: Options | None = None,
+    tracked: Tracked = iter,
 ) -> Report:
     """Converts annotations to masks and a pipeline file.
 
@@ -111,6 +117,7 @@ def convert(
             `<output>/images`.
         output: Folder to write.
         options: Options. Defaults to those of `Options`.
+        tracked: Function that yields the given annotations and shows the progress. Optional.
 
     Raises:
         DataError: If the annotations are invalid, or the output folder is not empty. It reports all invalid records.
@@ -121,7 +128,7 @@ def convert(
     check_output(output, sources, options.overwrite)
     created = not output.exists()
     try:
-        return _convert(kind, annotations, images, output, options)
+        return _convert(kind, annotations, images, output, options, tracked)
     except Invalid as error:  # of a file that concerns all records
         raise DataError(str(error)) from error
     finally:
@@ -129,7 +136,9 @@ def convert(
             remove_if_empty(output)
 
 
-def _convert(kind: str, annotations: Path | str, images: Path | None, output: Path, options: Options) -> Report:
+def _convert(
+    kind: str, annotations: Path | str, images: Path | None, output: Path, options: Options, tracked: Tracked
+) -> Report:
     pattern = image_pattern(images or output / IMAGES, output)
     with ExitStack() as stack:
         if images is None:
@@ -143,7 +152,7 @@ def _convert(kind: str, annotations: Path | str, images: Path | None, output: Pa
         classes = Classes(read, options.classes, options.background)
         chosen = [image for image in read.images if not (options.skip_empty and image.is_empty)]
         _check_names(Path(annotations), chosen)
-        write_masks(stack.enter_context(atomic_directory(output / MASKS)), chosen, classes)
+        write_masks(stack.enter_context(atomic_directory(output / MASKS)), tracked(chosen), classes)
         remove_earlier(output, (MASKS, SPLITS, *([IMAGES] if images is None else [])))
     splits, lists = source_of(
         [image.name for image in chosen], read.splits, is_whole and len(chosen) == len(read.images)
