@@ -389,11 +389,12 @@ def test_names_that_lists_cannot_contain(tmp_path: Path) -> None:
 
 def test_invalid_selections_of_classes(tmp_path: Path) -> None:
     path = scenes.write_coco(tmp_path)
-    expected = "--classes: unknown classes: tram, bus. The annotations have: car, person."
+    expected = f"{path}: no classes tram, bus, which --classes selects. Expected: car, person."
     assert message("coco", path, tmp_path, classes=("tram", "car", "bus")) == expected
     expected = "--classes: expected unique names; received twice: car."
     assert message("coco", path, tmp_path, classes=("car", "car")) == expected
-    expected = "the annotations have 1 class: car. Expected at least 2 classes, one of which may be the background."
+    advice = "Expected at least 2 classes, one of which may be the background. Correct --classes, or add annotations."
+    expected = f"{path}: 1 class to convert: car. {advice}"
     assert message("coco", path, tmp_path, classes=("car",), background=False) == expected
 
 
@@ -401,7 +402,7 @@ def test_files_without_records(tmp_path: Path) -> None:
     path = as_json(tmp_path / "a.json", {"images": [], "annotations": [], "categories": [{"id": 1, "name": "car"}]})
     assert "has no annotated image. Expected at least one." in message("coco", path, tmp_path)
     path = as_json(tmp_path / "a.json", changed(changed(scenes.coco(), "categories", []), "annotations", []))
-    assert "the annotations have 1 class: background. Expected at least 2 classes" in message("coco", path, tmp_path)
+    assert "a.json: 1 class to convert: background. Expected at least 2 classes" in message("coco", path, tmp_path)
 
 
 def test_many_problems_are_counted(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +19,7 @@ class Classes:
 
     Args:
         annotations: Annotations.
+        path: Path of the annotations, for error messages.
         selected: Names to convert, in the order of their ids; all names if empty. Shapes of other classes are not
             drawn.
         background: Boolean, whether pixels outside all shapes are class 0, `background`; otherwise they are ignored.
@@ -26,15 +28,18 @@ class Classes:
         DataError: If a selected name does not exist, or there are fewer than 2 classes.
     """
 
-    def __init__(self, annotations: Annotations, selected: Sequence[str], background: bool = True) -> None:
-        _check(selected, annotations.names, background and not annotations.is_complete)
+    def __init__(
+        self, annotations: Annotations, path: Path, selected: Sequence[str] = (), background: bool = True
+    ) -> None:
+        has_background = background and not annotations.is_complete
+        _check(path, selected, annotations.names, has_background)
         names = tuple(selected or annotations.names)
-        if not annotations.is_complete and background:
+        if has_background:
             names = (BACKGROUND, *(name for name in names if name != BACKGROUND))
         if len(names) < 2:
             raise DataError(
-                f"the annotations have {len(names)} class: {', '.join(names) or 'none'}. Expected at least 2 classes, "
-                "one of which may be the background."
+                f"{path}: {len(names)} class to convert: {', '.join(names) or 'none'}. Expected at least 2 classes, "
+                "one of which may be the background. Correct --classes, or add annotations."
             )
         ignore = IGNORE if len(names) <= IGNORE else LARGEST_IGNORE
         self.labels = Labels(names=names, ignore=ignore)
@@ -60,11 +65,11 @@ class Classes:
         return np.where(inside, self._table[np.where(inside, indices, 0)], self._dtype(self.labels.ignore))
 
 
-def _check(selected: Sequence[str], known: Sequence[str], with_background: bool) -> None:
-    unknown = [name for name in selected if name not in known and not (with_background and name == BACKGROUND)]
+def _check(path: Path, selected: Sequence[str], known: Sequence[str], has_background: bool) -> None:
+    unknown = [name for name in selected if name not in known and not (has_background and name == BACKGROUND)]
     if unknown:
         raise DataError(
-            f"--classes: unknown classes: {', '.join(unknown)}. The annotations have: {', '.join(known) or 'none'}."
+            f"{path}: no classes {', '.join(unknown)}, which --classes selects. Expected: {', '.join(known) or 'none'}."
         )
     if twice := [name for name, times in Counter(selected).items() if times > 1]:
         raise DataError(f"--classes: expected unique names; received twice: {', '.join(twice)}.")

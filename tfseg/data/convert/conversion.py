@@ -149,7 +149,7 @@ def _convert(
             reader = partial(read_coco, crowd=options.crowd) if kind == "coco" else READERS[kind]
             read = reader(Path(annotations), folder)
             is_whole = _is_whole(read, folder, output)
-        classes = Classes(read, options.classes, options.background)
+        classes = Classes(read, Path(annotations), options.classes, options.background)
         chosen = [image for image in read.images if not (options.skip_empty and image.is_empty)]
         _check_names(Path(annotations), chosen)
         write_masks(stack.enter_context(atomic_directory(output / MASKS)), tracked(chosen), classes)
