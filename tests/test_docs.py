@@ -14,7 +14,8 @@ from tfseg.spec.declare import members, type_name
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = (
-    *("augmentation.md", "data.md", "foreign_weights.md", "from_model_garden.md", "from_tensorflow_addons.md"),
+    *("augmentation.md", "converting.md", "data.md", "foreign_weights.md", "from_model_garden.md"),
+    "from_tensorflow_addons.md",
     "pipelines.md",
 )
 

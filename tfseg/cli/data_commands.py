@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
+from tfseg.cli.annotation_options import annotation_options, convert_annotations
 from tfseg.cli.arguments import allow_plugins, file_and_overrides, one
 from tfseg.cli.console import Console, printable, verb
 from tfseg.cli.formatting import table
@@ -87,3 +88,21 @@ def bench_data(_: Console, words: Sequence[str], allow_plugins: bool) -> None:
 
     rates = bench(_opened(words, allow_plugins))
     click.echo("\n".join(["images per second", *table({stage: f"{rate:.0f}" for stage, rate in rates.items()})]))
+
+
+@verb(data, "convert")
+@click.argument("annotations")
+@annotation_options
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier conversion in the output folder.")
+def convert_data(
+    console: Console, annotations: str, kind: str | None, output: Path, overwrite: bool, **options: Any
+) -> None:
+    """Convert ANNOTATIONS to masks and a pipeline file.
+
+    ANNOTATIONS is a file or a folder of the format; for tfds and huggingface it is the name or the folder of a dataset.
+    Writes the palette (indexed) PNG of every image to OUTPUT/masks, and OUTPUT/pipeline.yaml.
+    """
+    if kind is None:
+        raise click.UsageError("Expected the format of the annotations: --from FORMAT")
+    convert_annotations(console, kind, annotations, output=output, overwrite=overwrite, **options)

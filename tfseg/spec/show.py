@@ -13,8 +13,12 @@ WIDTH = 110
 
 def dump(value: Any) -> str:
     """Returns a spec as YAML, defaults included, which parsers of YAML 1.1 and 1.2 read alike."""
-    plain = _plain(adapter(type(value)).dump_python(value, warnings="none", by_alias=True))
-    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH)
+    return dump_plain(adapter(type(value)).dump_python(value, warnings="none", by_alias=True))
+
+
+def dump_plain(value: Any) -> str:
+    """Returns mappings, lists and scalars as YAML, which parsers of YAML 1.1 and 1.2 read alike."""
+    return yaml.dump(_plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH)
 
 
 def _plain(value: Any) -> Any:

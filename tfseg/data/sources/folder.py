@@ -128,7 +128,7 @@ class Folder(Source):
         pairs = {name: (path, _partner(masks, name, path)) for name, path in images.files.items()}
         if self.fractions is None:
             return pairs
-        return {name: pairs[name] for name in sorted(_part(list(pairs), self.fractions, split))}
+        return {name: pairs[name] for name in sorted(part_of_split(list(pairs), self.fractions, split))}
 
     def _skipped(self, images: Matches, masks: Matches, root: Path, split: str) -> Iterator[str]:
         """Yields warnings about files that match the patterns of a split but are not used."""
@@ -195,7 +195,7 @@ def _existing(path: Path, where: str) -> Path:
     return path
 
 
-def _part(names: list[str], fractions: dict[str, float], split: str) -> list[str]:
+def part_of_split(names: list[str], fractions: dict[str, float], split: str) -> list[str]:
     """Returns the names of one split: all names, sorted by their hashes and divided by the fractions."""
     order = sorted(names, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
     before = list(fractions)[: list(fractions).index(split)]
