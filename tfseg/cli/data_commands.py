@@ -1,6 +1,7 @@
 """Commands of `tfseg data`; like those of `tfseg.cli.commands` they parse, call and print."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -72,3 +73,45 @@ def bench_data(_: Console, words: Sequence[str], allow_plugins: bool) -> None:
 
     rates = bench(_opened(words, allow_plugins))
     click.echo("\n".join(["images per second", *table({stage: f"{rate:.0f}" for stage, rate in rates.items()})]))
+
+
+@verb(data, "convert")
+@click.argument("words", metavar="FILE [KEY=VALUE]...", nargs=-1)
+@click.option("--to", "target", type=click.Choice(["tfrecord"]), help="Format to write.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--shards", type=click.IntRange(1, 99999), help="Files per split. Default: one per 1000 images.")
+@click.option("--split", "splits", metavar="NAME", multiple=True, help="Split to convert; may be repeated.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted conversion of the same data.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier conversion.")
+@allow_plugins
+def convert_data(
+    console: Console,
+    words: Sequence[str],
+    target: str | None,
+    output: Path,
+    shards: int | None,
+    splits: Sequence[str],
+    resume: bool,
+    overwrite: bool,
+    allow_plugins: bool,
+) -> None:
+    """Convert the dataset of FILE to TFRecord files.
+
+    Writes all splits, and pipeline.yaml, which reads them, to the output folder.
+    """
+    from tfseg.pipeline import load
+    from tfseg.runs.convert import convert
+
+    if target is None:
+        raise click.UsageError("Expected the format to write: --to tfrecord.")
+    file, overrides = one(words)
+    written = convert(
+        load(file, overrides, allow_plugins=allow_plugins),
+        output,
+        splits=splits,
+        shards=shards,
+        overwrite=overwrite,
+        resume=resume,
+        verbose=not console.quiet,
+    )
+    console.echo(f"Pipeline saved to {written}")

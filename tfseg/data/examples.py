@@ -1,17 +1,21 @@
 """Data sources and their examples, which are loaded by index inside the TensorFlow graph."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import tensorflow as tf
 
+from tfseg.context import Context
 from tfseg.labels import Labels
+from tfseg.spec.problems import FieldProblem
 
 Loaded = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 Checked = tuple[tf.Tensor, tf.Tensor]
+Content = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+"""Function of an index that returns the content of the image file and of the mask file, string scalars."""
 
 VALID = ""
 """Problem of a valid example. A graph cannot catch errors, so problems are returned as messages beside the tensors."""
@@ -43,11 +47,13 @@ class Examples:
         load: Function of an index (int64 scalar) that returns `(image, mask, problem)`: uint8
             `[height, width, channels]`, integers `[height, width]`, and a message, empty if the example is valid.
         mask: Function of an index that returns `(mask, problem)` only, for counting.
+        content: Function of an index that returns the content of its files; None for examples without files.
     """
 
     listing: Listing
     load: Callable[[tf.Tensor], Loaded]
     mask: Callable[[tf.Tensor], Checked]
+    content: Content | None = None
 
     @property
     def count(self) -> int:
@@ -101,8 +107,25 @@ class Source:
         """Returns the examples of a listing, to be loaded by index."""
         raise NotImplementedError
 
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
+        """Yields the incompatibilities with the labels, as pairs `(path, message)`."""
+        yield from ()
+
 
 def first_problem(*problems: tf.Tensor) -> tf.Tensor:
     """Returns the first message that is not empty, or an empty string."""
     messages = tf.stack(problems)
     return messages[tf.argmax(tf.cast(tf.strings.length(messages) > 0, tf.int32))]
+
+
+def located(where: tf.Tensor, problem: tf.Tensor) -> tf.Tensor:
+    """Prefixes a problem, if any, with its file or record."""
+    return tf.where(tf.equal(problem, ""), "", tf.strings.join([where, ": ", problem]))
+
+
+def size_problem(image: tf.Tensor, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Returns a problem if image and mask differ in size; `mask` is the name of the mask in its message."""
+    sizes = [tf.strings.format("{}x{}", (tf.shape(of)[1], tf.shape(of)[0])) for of in (image, ids)]
+    message = tf.strings.join(["the image is ", sizes[0], ", but its mask ", mask, " is ", sizes[1]])
+    message = tf.strings.join([message, ". Expected the same size. Correct either, or remove the example."])
+    return tf.where(tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(ids))), "", message)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 import tensorflow as tf
 from pydantic import Field, model_validator
 
-from tfseg.data.examples import Checked, Examples, Listing, Loaded, Source, first_problem
+from tfseg.data.examples import Checked, Examples, Listing, Loaded, Source, first_problem, located, size_problem
 from tfseg.data.sources.masks import Ids, Mask
 from tfseg.data.sources.patterns import Matches, splits
 from tfseg.errors import DataError
@@ -104,17 +104,20 @@ class Folder(Source):
         images, masks = (tf.constant(list(map(os.fsencode, paths))) for paths in zip(*listing.files, strict=True))
         decode_mask = self.mask(labels)
 
+        def content(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return tf.io.read_file(images[index]), tf.io.read_file(masks[index])
+
         def mask(index: tf.Tensor) -> Checked:
             ids, problem = decode_mask(tf.io.read_file(masks[index]))
-            return ids, _at(masks[index], problem)
+            return ids, located(masks[index], problem)
 
         def load(index: tf.Tensor) -> Loaded:
             image, problem = decode_image(tf.io.read_file(images[index]), self.channels)
             ids, mask_problem = mask(index)
-            sizes = _size_problem(image, ids, masks[index])
-            return image, ids, first_problem(_at(images[index], problem), mask_problem, _at(images[index], sizes))
+            sizes = located(images[index], size_problem(image, ids, masks[index]))
+            return image, ids, first_problem(located(images[index], problem), mask_problem, sizes)
 
-        return Examples(listing, load, mask)
+        return Examples(listing, load, mask, content)
 
     def _pairs(self, images: Matches, masks: Matches, split: str) -> dict[str, Pair]:
         """Returns the pairs that match the patterns; with `fractions`, those of the split."""
@@ -194,18 +197,3 @@ def _part(names: list[str], fractions: dict[str, float], split: str) -> list[str
     before = list(fractions)[: list(fractions).index(split)]
     start = sum(fractions[name] for name in before)
     return order[round(start * len(order)) : round((start + fractions[split]) * len(order))]
-
-
-def _at(file: tf.Tensor, problem: tf.Tensor) -> tf.Tensor:
-    """Prefixes a problem, if any, with its file."""
-    return tf.where(tf.equal(problem, ""), "", tf.strings.join([file, ": ", problem]))
-
-
-def _size_problem(image: tf.Tensor, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Returns a problem if image and mask differ in size."""
-    width, height, mask_width, mask_height = (
-        tf.strings.as_string(side) for of in (image, ids) for side in (tf.shape(of)[1], tf.shape(of)[0])
-    )
-    parts = ["the image is ", width, "x", height, ", but its mask ", mask, " is ", mask_width, "x", mask_height]
-    message = tf.strings.join([*parts, ". Expected the same size. Correct either, or remove the example."])
-    return tf.where(tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(ids))), "", message)
