@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 
 from tfseg.data.records import read_record
 from tfseg.images import is_decodable
@@ -22,6 +21,8 @@ _FEATURES = {
     HEIGHT: tf.io.FixedLenFeature([], tf.int64, UNKNOWN),
     WIDTH: tf.io.FixedLenFeature([], tf.int64, UNKNOWN),
 }
+_ANY = {"any": tf.io.VarLenFeature(tf.string)}
+"""A feature that need not exist, to parse an example without requirements."""
 _KINDS = {tf.string: "bytes_list", tf.int64: "int64_list"}
 
 
@@ -80,9 +81,10 @@ def record_problem(file: Path, number: int) -> str:
     if problem:
         return problem
     try:
-        features = tf.train.Example.FromString(data).features.feature
-    except DecodeError:
+        tf.io.parse_single_example(data, _ANY)
+    except tf.errors.InvalidArgumentError:
         return "is not a tf.train.Example."
+    features = tf.train.Example.FromString(data).features.feature
     for name, expected in _FEATURES.items():
         if name not in features and expected.default_value is None:
             return f"has no feature {name}. Received: {', '.join(sorted(features)) or 'no features'}."

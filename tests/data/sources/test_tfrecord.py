@@ -108,7 +108,11 @@ def test_splits_by_the_numbers_of_the_shards(tmp_path: Path) -> None:
             "the split `val` has files of two numberings, of 1 and of 2 shards. Remove those of one, or tell them "
             "apart by `data.source.pattern`.",
         ),
-        ((), "contains no TFRecord file that matches `{split}-*.tfrecord*`. Correct `data.source.pattern` or "),
+        (
+            (),
+            "contains no TFRecord file that matches `{split}-*.tfrecord*`. Correct `data.source.pattern` or "
+            "`data.root`.",
+        ),
     ],
 )
 def test_incomplete_splits(names: Sequence[str], message: str, tmp_path: Path, labels: Labels) -> None:

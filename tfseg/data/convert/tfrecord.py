@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,8 @@ from tfseg.atomic import atomic_file
 from tfseg.data.convert.encoding import PNG_CHANNELS, encoded, image_format
 from tfseg.data.convert.output import prepare
 from tfseg.data.dataset import Dataset
-from tfseg.data.examples import Listing
 from tfseg.data.reading import arrays, read
-from tfseg.data.records import positions
+from tfseg.data.records import parsed, positions
 from tfseg.data.segmentation_record import serialized
 from tfseg.data.sources.tfrecord import TfRecord
 from tfseg.errors import DataError, RunError, first_line
@@ -81,8 +81,8 @@ def to_tfrecord(
         OSError: If the disk is full.
     """
     output = Path(output)
-    _check(data, output)
     listings = {split: data.names(split) for split in dict.fromkeys(splits or data.splits)}
+    _check(data, output, next(iter(listings)))
     plan = [shard for split, names in listings.items() for shard in shards_of(split, len(names), shards)]
     conversion = {
         "files": [shard.name for shard in plan],
@@ -90,11 +90,11 @@ def to_tfrecord(
         "sha256": _digest(data, listings),
     }
     prepare(output, conversion, overwrite=overwrite, resume=resume)
-    for shard in plan:
-        if not _is_complete(output / shard.name, shard.stop - shard.start):
-            _write(data, shard, output / shard.name, advance)
+    for (_, complete), group in groupby(plan, lambda shard: (shard.split, _is_complete(output, shard))):
+        if complete:
+            advance(sum(shard.stop - shard.start for shard in group))
         else:
-            advance(shard.stop - shard.start)
+            _write(data, list(group), output, advance)
     return replace(data.spec, source=TfRecord(channels=data.spec.channels), root=output)
 
 
@@ -109,7 +109,7 @@ def shards_of(split: str, examples: int, count: int | None = None) -> list[Shard
     return [Shard(split, number, count, edges[number], edges[number + 1]) for number in range(count)]
 
 
-def _check(data: Dataset, output: Path) -> None:
+def _check(data: Dataset, output: Path, split: str) -> None:
     """Raises DataError if the dataset cannot be converted, or not into this folder."""
     spec = data.spec
     if spec.root is not None and spec.root.resolve() == output.resolve():
@@ -119,7 +119,7 @@ def _check(data: Dataset, output: Path) -> None:
             f"data.boxes.file: {spec.boxes.file} names images, but records are numbered. Convert whole images: add "
             "data.boxes=null to the command."
         )
-    if not spec.source.NEEDS_ROOT and spec.channels not in PNG_CHANNELS:
+    if spec.channels not in PNG_CHANNELS and data.examples(split).content is None:
         raise DataError(
             f"data.source.channels: images of {spec.channels} channels cannot be stored as PNG. Expected 1 to 4."
         )
@@ -130,38 +130,54 @@ def _digest(data: Dataset, splits: Iterable[str]) -> str:
     found = sha256(dump(data.spec.source).encode() + dump(data.labels).encode())
     for split in splits:
         for name, files in zip(data.names(split), data.files(split), strict=True):
-            states = [(stat.st_size, stat.st_mtime_ns) for stat in map(os.stat, filter(os.path.isfile, files))]
-            found.update(json.dumps([split, name, files, states]).encode())
+            found.update(json.dumps([split, name, files, list(map(_state, files))]).encode())
     return found.hexdigest()
 
 
-def _is_complete(file: Path, count: int) -> bool:
+def _state(file: str) -> tuple[int, int] | None:
+    """Returns size and modification time of a file, or of the file of a record."""
+    record = parsed(file)
+    path = Path(file) if record is None else record[0]
+    return (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
+
+
+def _is_complete(output: Path, shard: Shard) -> bool:
+    file = output / shard.name
     if not file.is_file():
         return False
     starts, problem = positions(file)
-    return not problem and len(starts) == count
+    return not problem and len(starts) == shard.stop - shard.start
 
 
-def _write(data: Dataset, shard: Shard, path: Path, advance: Callable[[int], None]) -> None:
-    examples = data.examples(shard.split)
-    rows = arrays(read(shard.start, shard.stop, encoded(examples), examples.files))
-    with atomic_file(path) as partial:
-        with _disk(path):
-            writer = tf.io.TFRecordWriter(os.fsencode(partial))
-        try:
-            for name, (image, mask, size) in zip(_names(examples.listing, shard), rows, strict=True):
+def _write(data: Dataset, shards: Sequence[Shard], output: Path, advance: Callable[[int], None]) -> None:
+    """Writes consecutive files of a split, from one dataset, whose graph takes about a second to build."""
+    examples = data.examples(shards[0].split)
+    rows = arrays(read(shards[0].start, shards[-1].stop, encoded(examples), examples.files))
+    for shard in shards:
+        path, names = output / shard.name, examples.listing.names[shard.start : shard.stop]
+        with atomic_file(path) as partial, _writer(partial, path) as write:
+            for name, (image, mask, size) in zip(names, rows, strict=False):
                 content = (bytes(image), bytes(mask))
                 formats = (image_format(content[0]), image_format(content[1]))
-                with _disk(path):
-                    writer.write(serialized(*content, tuple(size.tolist()), formats, name))
+                write(serialized(*content, tuple(size.tolist()), formats, name))
                 advance(1)
-        finally:
-            with _disk(path):
-                writer.close()
 
 
-def _names(listing: Listing, shard: Shard) -> tuple[str, ...]:
-    return listing.names[shard.start : shard.stop]
+@contextmanager
+def _writer(partial: Path, path: Path) -> Iterator[Callable[[bytes], None]]:
+    """Yields a function that appends a record to the file `partial`, which will be `path`."""
+    with _disk(path):
+        writer = tf.io.TFRecordWriter(os.fsencode(partial))
+
+    def write(record: bytes) -> None:
+        with _disk(path):
+            writer.write(record)
+
+    try:
+        yield write
+    finally:
+        with _disk(path):
+            writer.close()
 
 
 @contextmanager
