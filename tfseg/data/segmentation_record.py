@@ -1,12 +1,13 @@
 """Records of images and masks: the features of TensorFlow's segmentation models (DeepLab, TF Model Garden)."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tfseg.data.records import read_record
 from tfseg.images import is_decodable
+from tfseg.images.decode import BROKEN
 
 IMAGE, MASK = "image/encoded", "image/segmentation/class/encoded"
 HEIGHT, WIDTH = "image/height", "image/width"
@@ -21,9 +22,6 @@ _FEATURES = {
     HEIGHT: tf.io.FixedLenFeature([], tf.int64, UNKNOWN),
     WIDTH: tf.io.FixedLenFeature([], tf.int64, UNKNOWN),
 }
-_ANY = {"any": tf.io.VarLenFeature(tf.string)}
-"""A feature that need not exist, to parse an example without requirements."""
-_KINDS = {tf.string: "bytes_list", tf.int64: "int64_list"}
 
 
 class SegmentationRecord(NamedTuple):
@@ -80,19 +78,27 @@ def record_problem(file: Path, number: int) -> str:
     data, problem = read_record(file, number)
     if problem:
         return problem
-    try:
-        tf.io.parse_single_example(data, _ANY)
-    except tf.errors.InvalidArgumentError:
+    if _values(data, "", tf.string) is None:
         return "is not a tf.train.Example."
-    features = tf.train.Example.FromString(data).features.feature
     for name, expected in _FEATURES.items():
-        if name not in features and expected.default_value is None:
-            return f"has no feature {name}. Received: {', '.join(sorted(features)) or 'no features'}."
-        kind = _KINDS[expected.dtype]
-        if name in features and len(getattr(features[name], kind).value) != 1:
-            return f"the feature {name} must have one value in its {kind}."
+        values = _values(data, name, expected.dtype)
+        if values is None:
+            return f"the feature {name} has another type. Expected {expected.dtype.name}."
+        if len(values) > 1 or (not len(values) and expected.default_value is None):
+            return f"the feature {name} has {len(values) or 'no'} values. Expected one."
     for name in (IMAGE, MASK):
-        content = features[name].bytes_list.value[0]
+        content = _values(data, name, tf.string)[0]
         if not is_decodable(content):
             return f"{name} cannot be decoded ({len(content)} bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8)."
     return ""
+
+
+def _values(data: bytes, name: str, dtype: tf.DType) -> Any:
+    """Returns the values of a feature, none if there is no such feature; None if they are of another type.
+
+    TensorFlow's parser also reads examples that `tf.train.Example` rejects, such as those with keys that are not UTF-8.
+    """
+    try:
+        return tf.io.parse_single_example(data, {name: tf.io.VarLenFeature(dtype)})[name].values.numpy()
+    except BROKEN:
+        return None

@@ -176,15 +176,15 @@ def image_and_mask_of_different_sizes() -> bytes:
         ),
         (
             example(0, **{IMAGE: None}),
-            "has no feature image/encoded. Received: image/height, image/segmentation/class/encoded, image/width.",
+            "the feature image/encoded has no values. Expected one.",
         ),
         (serialized(b"", b"", (1, 1), ("", ""), "")[:-3], "is not a tf.train.Example."),
-        (tf.train.Example().SerializeToString(), "has no feature image/encoded. Received: no features."),
+        (tf.train.Example().SerializeToString(), "the feature image/encoded has no values. Expected one."),
         (
             example(0, **{MASK: 3}),
-            "the feature image/segmentation/class/encoded must have one value in its bytes_list.",
+            "the feature image/segmentation/class/encoded has another type. Expected string.",
         ),
-        (example(0, **{HEIGHT: b"4"}), "the feature image/height must have one value in its int64_list."),
+        (example(0, **{HEIGHT: b"4"}), "the feature image/height has another type. Expected int64."),
         (
             example(0, **{IMAGE: content(0)[0][:50]}),
             "image/encoded cannot be decoded (50 bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8).",
