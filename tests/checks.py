@@ -527,7 +527,7 @@ class SpecCase:
     elsewhere: dict[str, str] = field(default_factory=dict)
     """Fields whose effect takes too long to check here, with the name of the test that checks it."""
     beside: dict[str, Any] = field(default_factory=dict)
-    """Further fields of the parent spec in a pipeline, if those of the parent's case are incompatible."""
+    """Further fields of the specs around it in a pipeline, if those of their cases are incompatible."""
 
     @property
     def name(self) -> str:
@@ -633,13 +633,13 @@ class Parent(NamedTuple):
 
 
 def parents(kind: type) -> dict[type, Parent]:
-    """Returns all specs in slots of `kind`, at any depth, with their fields."""
+    """Returns all specs in slots of `kind`, at any depth, with their fields; the first one if there are several."""
     found: dict[type, Parent] = {}
     for name, each in kind.__pydantic_fields__.items():  # type: ignore[attr-defined]
         listed = typing.get_origin(each.annotation) is tuple
         for member in _specs(each.annotation):
             for inner, parent in {member: Parent(kind, name, listed), **parents(member)}.items():
-                assert found.setdefault(inner, parent) == parent, f"{inner.__name__} is in two slots"
+                found.setdefault(inner, parent)
     return found
 
 

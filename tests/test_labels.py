@@ -91,9 +91,15 @@ def test_palette_of_more_than_256_classes() -> None:
         ),
         (
             "labels: camvd",
-            ['labels: expected names, or a published set (voc, camvid); received "camvd"; did you mean "camvid"?'],
+            [
+                'labels: expected names, or a published set (voc, camvid, cityscapes, ade20k); received "camvd"; '
+                'did you mean "camvid"?'
+            ],
         ),
-        ("labels: {type: 3}", ["labels.type: expected names, or a published set (voc, camvid); received 3"]),
+        (
+            "labels: {type: 3}",
+            ["labels.type: expected names, or a published set (voc, camvid, cityscapes, ade20k); received 3"],
+        ),
         (
             "labels: [a, b]",
             ["labels: expected a mapping with keys among names, ignore, colors; received a list of 2 items"],

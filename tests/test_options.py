@@ -19,7 +19,7 @@ from PIL import Image
 
 import tfseg
 from tests.cases import PIPELINE, SPECS
-from tests.checks import Given, SpecCase, layout, parents, same, variants
+from tests.checks import Given, SpecCase, layout, own_fields, parents, same, variants
 from tests.data.cases import files
 from tfseg.errors import ExportError
 from tfseg.exporting import artifacts
@@ -58,10 +58,12 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pipeline_of(case: SpecCase, value: Any) -> Pipeline:
     """Returns a pipeline that contains `value`, with the other fields that it needs."""
+    beside: dict[str, Any] = {}
     while not isinstance(value, Pipeline):
         holder, field, listed = PLACES[type(value)]
-        beside, case = case.beside, CASES[holder]
-        value = dataclasses.replace(case.value, **beside, **{field: (value,) if listed else value})
+        beside, case = {**beside, **case.beside}, CASES[holder]
+        own = {name: beside.pop(name) for name in set(beside) & set(own_fields(case.value))}
+        value = dataclasses.replace(case.value, **own, **{field: (value,) if listed else value})
     return value
 
 

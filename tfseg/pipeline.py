@@ -38,7 +38,7 @@ class Pipeline:
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Random seed of initial weights, shuffling, augmentation and dropout."""
     labels: Labels
-    """Classes: `voc`, `camvid`, or custom names."""
+    """Classes: `voc`, `camvid`, `cityscapes`, `ade20k`, or custom names."""
     data: Data
     """Dataset, crops, batch size and data augmentation."""
     model: Model

@@ -423,6 +423,33 @@ def test_data_bench(tiny: str, invoke: Invoke) -> None:
     assert re.fullmatch(r"images per second\n  decode   +\d+\n  augment  +\d+\n  batch    +\d+\n", out)
 
 
+def test_data_convert(tiny: str, invoke: Invoke, tmp_path: Path) -> None:
+    output = tmp_path / "records"
+    words = ["data", "convert", tiny, "--output", str(output), "data.source.train=3", "data.source.val=2"]
+    code, _, err = invoke(*words)
+    assert (code, err.splitlines()[-1]) == (
+        2,
+        "Error: Expected either --to tfrecord, to convert a dataset, or --from FORMAT, for annotations.",
+    )
+    code, out, err = invoke(*words, "--to", "tfrecord", "--shards", "2", "--split", "train", "--split", "val")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == f"Pipeline saved to {output / 'pipeline.yaml'}"
+    assert (output / "train-00001-of-00002.tfrecord").is_file()
+    assert "\n  root: .\n" in (output / "pipeline.yaml").read_text()
+    moved = output.rename(tmp_path / "moved")
+    code, out, _ = invoke("data", "check", str(moved / "pipeline.yaml"))
+    assert (code, out) == (0, f"{moved / 'pipeline.yaml'}: no problems\n")
+    code, out, err = invoke("-q", *words[:3], "--to", "tfrecord", "--output", str(moved), *words[5:])
+    assert code == 1
+    assert err == (
+        f"{moved}: contains an earlier conversion. Continue it with --resume, replace it with --overwrite, or choose "
+        "another --output.\n"
+    )
+    code, out, err = invoke("-q", *words[:3], "--to", "tfrecord", "--output", str(moved), *words[5:], "--overwrite")
+    assert (code, out, err) == (0, "", "")
+    assert len(list(moved.glob("*.tfrecord"))) == 3
+
+
 # Errors.
 
 

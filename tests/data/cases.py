@@ -11,13 +11,16 @@ from PIL import Image
 
 from tests.checks import Given, SpecCase
 from tfseg.data import (
+    Ade20k,
     Affine,
     Binary,
     Blur,
     CamVid,
+    Cityscapes,
     Clahe,
     ClassCrop,
     ClassSampling,
+    CocoStuff,
     ColorJitter,
     Colors,
     Cutout,
@@ -30,6 +33,7 @@ from tfseg.data import (
     GridDistortion,
     Ids,
     Jpeg,
+    Mapillary,
     Noise,
     ObjectBoxes,
     Pad,
@@ -39,9 +43,11 @@ from tfseg.data import (
     Rotate,
     Scale,
     Shapes,
+    TfRecord,
     Voc,
 )
 from tfseg.data.augment import View
+from tfseg.data.segmentation_record import serialized
 from tfseg.labels import Labels
 
 LABELS = Labels(names=("ground", "disc"))
@@ -49,6 +55,11 @@ SEEDS = [tf.constant([5, number], tf.int64) for number in range(6)]
 FOLDER = tempfile.TemporaryDirectory()
 ROOT = Path(FOLDER.name)
 """Folder of the files, which `files` writes on first use."""
+
+
+def named(classes: int) -> dict[str, Any]:
+    """Returns labels with a number of classes, for pipelines of published datasets."""
+    return {"labels": Labels(names=tuple(map(str, range(classes))))}
 
 
 def augmented(op: Any) -> Any:
@@ -87,7 +98,7 @@ def listed(source: Any) -> Any:
     root = files() / "all"
     splits = source.splits(root)
     listings = [source.listing(root, split) for split in splits]
-    names = [[Path(file).relative_to(root).as_posix() for pair in part.files for file in pair] for part in listings]
+    names = [[file.removeprefix(f"{root}/") for pair in part.files for file in pair] for part in listings]
     first = [source.examples(part, LABELS).load(tf.constant(0, tf.int64)) for part in listings]
     counts = [len(part.names) for part in listings]
     return [splits, counts, names, [[part.numpy().tolist() for part in parts[:2]] for parts in first]]
@@ -122,6 +133,23 @@ def _fill(root: Path, lightest: int) -> None:
     (root / "train.txt").write_text("1\n3\n")
     for split in ("train", "trainannot"):
         _save(root / split / "c.png", 1)
+    _save_published(root)
+    for split, value in (("train", 1), ("other", 0)):
+        gray = tf.io.encode_png(np.full((3, 4, 1), value, np.uint8)).numpy()
+        with tf.io.TFRecordWriter(str(root / f"{split}-0.tfrecord")) as writer:
+            writer.write(serialized(gray, gray, (3, 4), ("png", "png"), "a"))
+
+
+def _save_published(root: Path) -> None:
+    """Writes the files of the published datasets; a mask of id 7 is valid in all of them."""
+    for folder in ("leftImg8bit", "gtFine", "gtCoarse"):
+        kind = folder if folder == "leftImg8bit" else f"{folder}_labelIds"
+        _save(root / folder / "val" / "ulm" / f"ulm_{kind}.png", 11 if folder == "gtCoarse" else 7)
+    for folder in ("images", "annotations"):
+        _save(root / folder / "training" / "ade.png", 7)
+        _save(root / folder / "val2017" / "coco.png", 7)
+    for folder in ("images", "v1.2/labels", "v2.0/labels"):
+        _save(root / "training" / folder / "street.png", 9 if folder.startswith("v2") else 7)
 
 
 def _save(path: Path, value: int) -> None:
@@ -189,7 +217,16 @@ CASES = [
         {"type": Shapes(size=16), "channels": 1},
         elsewhere=dict.fromkeys(("train", "val"), "test_resuming_with_another_number_of_examples"),
     ),
+    SpecCase(
+        TfRecord(pattern="{split}-*.tfrecord"),
+        listed,
+        {"type": LAYOUT, "pattern": "t{split}-*.tfrecord", "mask": Ids(mapping={1: 0, 0: 1}), "channels": 1},
+    ),
     SpecCase(CamVid(), listed, {"type": LAYOUT}),
+    SpecCase(Ade20k(), listed, {"type": LAYOUT}, beside=named(150)),
+    SpecCase(Cityscapes(), listed, {"type": LAYOUT, "annotation": "coarse"}, beside=named(19)),
+    SpecCase(CocoStuff(), listed, {"type": LAYOUT}, beside=named(171)),
+    SpecCase(Mapillary(), listed, {"type": LAYOUT}, elsewhere={"version": "test_mapillary"}, beside=named(65)),
     SpecCase(Voc(), listed, {"type": LAYOUT, "year": "2007", "masks": "Mine"}),
     SpecCase(
         ObjectBoxes(min_pixels=9, size=16),

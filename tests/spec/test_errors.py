@@ -206,7 +206,7 @@ CASES = {
         "name: a\nlabels: vocc\nmodel: {backbone: {type: deep, output_stride: 7}, decoder: {type: Skip}}",
         [],
         [
-            'x.yaml:2: labels: expected names, or a published set (voc, camvid); received "vocc"; did you mean "voc"?',
+            'x.yaml:2: labels: expected names, or a published set (voc, camvid, cityscapes, ade20k); received "vocc"; did you mean "voc"?',
             "x.yaml:3: model.backbone.output_stride: expected one of 8, 16, 32; received 7",
             'x.yaml:3: model.decoder.type: expected one of "skips", "unpooling"; received "Skip"; did you mean "skips"?',
         ],

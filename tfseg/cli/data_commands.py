@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
+from click.core import ParameterSource
 
 from tfseg.cli.annotation_options import annotation_options, convert_annotations
 from tfseg.cli.arguments import allow_plugins, file_and_overrides, one
 from tfseg.cli.console import Console, printable, verb
 from tfseg.cli.formatting import table
+from tfseg.cli.record_options import RECORD_OPTIONS, convert_dataset, record_options
 
 if TYPE_CHECKING:
     from tfseg.data import Dataset
@@ -91,18 +93,41 @@ def bench_data(_: Console, words: Sequence[str], allow_plugins: bool) -> None:
 
 
 @verb(data, "convert")
-@click.argument("annotations")
+@click.argument("words", metavar="FILE|ANNOTATIONS [KEY=VALUE]...", nargs=-1)
+@click.option("--to", "target", type=click.Choice(["tfrecord"]), help="Format to convert the dataset of FILE to.")
+@record_options
 @annotation_options
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier conversion in the output folder.")
+@click.pass_context
 def convert_data(
-    console: Console, annotations: str, kind: str | None, output: Path, overwrite: bool, **options: Any
+    context: click.Context,
+    console: Console,
+    words: Sequence[str],
+    target: str | None,
+    kind: str | None,
+    output: Path,
+    overwrite: bool,
+    **options: Any,
 ) -> None:
-    """Convert ANNOTATIONS to masks and a pipeline file.
+    """Convert the dataset of FILE to TFRecord files, or ANNOTATIONS to masks.
 
-    ANNOTATIONS is a file or a folder of the format; for tfds and huggingface it is the name or the folder of a dataset.
-    Writes the palette (indexed) PNG of every image to OUTPUT/masks, and OUTPUT/pipeline.yaml.
+    With --to tfrecord, writes all splits of the dataset, and pipeline.yaml, which reads them, to the output folder.
+
+    With --from FORMAT, ANNOTATIONS is a file or a folder of the format; for tfds and huggingface it is the name or the
+    folder of a dataset. Writes the palette (indexed) PNG of every image to OUTPUT/masks, and OUTPUT/pipeline.yaml.
     """
+    if (target is None) == (kind is None):
+        raise click.UsageError(
+            "Expected either --to tfrecord, to convert a dataset, or --from FORMAT, for annotations."
+        )
+    given = {name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    records = {name: options.pop(name) for name in RECORD_OPTIONS}
+    unused = sorted(given & (options.keys() if target else records.keys()))
+    if unused:
+        option, needed = unused[0].replace("_", "-"), "--from FORMAT" if target else "--to tfrecord"
+        raise click.UsageError(f"--{'split' if option == 'splits' else option} applies to {needed} only. Remove it.")
     if kind is None:
-        raise click.UsageError("Expected the format of the annotations: --from FORMAT")
-    convert_annotations(console, kind, annotations, output=output, overwrite=overwrite, **options)
+        convert_dataset(console, words, output=output, overwrite=overwrite, **records)
+    else:
+        convert_annotations(console, kind, one(words)[0], output=output, overwrite=overwrite, **options)

@@ -26,23 +26,31 @@ from tfseg.data.dataset import Dataset
 from tfseg.data.passed import Passed, PassedDataset
 from tfseg.data.reading import explain, explained
 from tfseg.data.sampling import ClassSampling
+from tfseg.data.sources.ade20k import Ade20k
 from tfseg.data.sources.camvid import CamVid
+from tfseg.data.sources.cityscapes import Cityscapes
+from tfseg.data.sources.coco_stuff import CocoStuff
 from tfseg.data.sources.folder import Folder
+from tfseg.data.sources.mapillary import Mapillary
 from tfseg.data.sources.masks import Binary, Colors, Ids
 from tfseg.data.sources.python import Python
 from tfseg.data.sources.shapes import Shapes
+from tfseg.data.sources.tfrecord import TfRecord
 from tfseg.data.sources.voc import Voc
 from tfseg.data.spec import Data
 
 __all__ = [
+    "Ade20k",
     "Affine",
     "AnyDataset",
     "Binary",
     "Blur",
     "CamVid",
+    "Cityscapes",
     "Clahe",
     "ClassCrop",
     "ClassSampling",
+    "CocoStuff",
     "ColorJitter",
     "Colors",
     "Cutout",
@@ -56,6 +64,7 @@ __all__ = [
     "GridDistortion",
     "Ids",
     "Jpeg",
+    "Mapillary",
     "Noise",
     "ObjectBoxes",
     "Pad",
@@ -68,6 +77,7 @@ __all__ = [
     "Rotate",
     "Scale",
     "Shapes",
+    "TfRecord",
     "Voc",
     "explain",
     "explained",

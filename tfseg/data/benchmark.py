@@ -6,7 +6,6 @@ from itertools import islice
 import tensorflow as tf
 
 from tfseg.data.dataset import Dataset
-from tfseg.data.examples import Examples
 from tfseg.data.reading import FIXED, PARALLEL, explained
 
 BENCH_IMAGES = 200
@@ -28,23 +27,14 @@ def bench(data: Dataset, images: int = BENCH_IMAGES) -> dict[str, float]:
         The rate after each transformation. Synthetic data have no `read`.
     """
     examples, stream, count = data.training_examples, data.stream, images + WARM_UP
-    stages = {"read": _bytes(examples)} if any(examples.listing.files) else {}
+    indices = tf.data.Dataset.range(examples.count).repeat()
+    stages = {} if examples.content is None else {"read": indices.map(examples.content, num_parallel_calls=PARALLEL)}
     stages |= {
-        "decode": tf.data.Dataset.range(examples.count).repeat().map(examples.load, num_parallel_calls=PARALLEL),
+        "decode": indices.map(examples.load, num_parallel_calls=PARALLEL),
         "augment": stream.augmented(0, count),
         "batch": stream.batches(0, 0, -(-count // stream.batch_size)).unbatch(),
     }
     return {name: _rate(stage, images) for name, stage in stages.items()}
-
-
-def _bytes(examples: Examples) -> tf.data.Dataset:
-    """Returns the content of the files of each example, from the disk or the page cache of the operating system."""
-
-    def load(files: tf.Tensor) -> list[tf.Tensor]:
-        return [tf.io.read_file(file) for file in tf.unstack(files)]
-
-    listed = tf.data.Dataset.from_tensor_slices(list(examples.listing.files)).repeat()
-    return listed.map(load, num_parallel_calls=PARALLEL)
 
 
 def _rate(stage: tf.data.Dataset, images: int) -> float:

@@ -1,20 +1,33 @@
 """Data sources and their examples, which are loaded by index inside the TensorFlow graph."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
+from tfseg.context import Context
+from tfseg.images import exif
 from tfseg.labels import Labels
+from tfseg.spec.problems import FieldProblem
 
 Loaded = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 Checked = tuple[tf.Tensor, tf.Tensor]
+Content = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+"""Function of an index that returns the content of the image file and of the mask file, string scalars."""
 
 VALID = ""
 """Problem of a valid example. A graph cannot catch errors, so problems are returned as messages beside the tensors."""
+
+
+_NOT_EQUAL = ". Expected the same size. Correct either, or remove the example."
+_NOT_TURNED = (
+    ", the size before the EXIF rotation of the image. Images are rotated upright: rotate the mask as well, or remove "
+    "the EXIF orientation from the image."
+)
 
 
 @dataclass(frozen=True)
@@ -43,11 +56,13 @@ class Examples:
         load: Function of an index (int64 scalar) that returns `(image, mask, problem)`: uint8
             `[height, width, channels]`, integers `[height, width]`, and a message, empty if the example is valid.
         mask: Function of an index that returns `(mask, problem)` only, for counting.
+        content: Function of an index that returns the content of its files; None for examples without files.
     """
 
     listing: Listing
     load: Callable[[tf.Tensor], Loaded]
     mask: Callable[[tf.Tensor], Checked]
+    content: Content | None = None
 
     @property
     def count(self) -> int:
@@ -108,8 +123,45 @@ class Source:
         """Returns the examples of a listing, to be loaded by index."""
         raise NotImplementedError
 
+    def problems(self, context: Context) -> Iterator[FieldProblem]:
+        """Yields the incompatibilities with the labels, as pairs `(path, message)`."""
+        yield from ()
+
 
 def first_problem(*problems: tf.Tensor) -> tf.Tensor:
     """Returns the first message that is not empty, or an empty string."""
     messages = tf.stack(problems)
     return messages[tf.argmax(tf.cast(tf.strings.length(messages) > 0, tf.int32))]
+
+
+def located(where: tf.Tensor, problem: tf.Tensor) -> tf.Tensor:
+    """Prefixes a problem, if any, with its file or record."""
+    return tf.where(tf.equal(problem, ""), "", tf.strings.join([where, ": ", problem]))
+
+
+@lru_cache(maxsize=1)
+def size_problem() -> Any:
+    """Returns `different_sizes` as one graph for all datasets, so that its many operations are traced once."""
+    sides, text = tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.string)
+    return tf.function(different_sizes, input_signature=[sides, sides, text, text], autograph=False)
+
+
+def different_sizes(size: tf.Tensor, mask_size: tf.Tensor, mask: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
+    """Returns a problem if image and mask differ in height or width.
+
+    Args:
+        size: Height and width of the image.
+        mask_size: Height and width of the mask.
+        mask: Name of the mask in the message.
+        data: Content of the image file.
+    """
+
+    def problem() -> tf.Tensor:
+        height, width, mask_height, mask_width = (
+            tf.strings.as_string(side) for side in (*tf.unstack(size), *tf.unstack(mask_size))
+        )
+        parts = ["the image is ", width, "x", height, ", but its mask ", mask, " is ", mask_width, "x", mask_height]
+        swapped = tf.reduce_all(tf.equal(size, mask_size[::-1]))
+        return tf.strings.join([*parts, tf.where(swapped & (exif.orientation(data) > 4), _NOT_TURNED, _NOT_EQUAL)])
+
+    return tf.cond(tf.reduce_all(tf.equal(size, mask_size)), lambda: tf.constant(VALID), problem)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfseg.data.records import parsed
+from tfseg.data.segmentation_record import record_problem
 from tfseg.errors import DataError
 from tfseg.images import is_decodable
 
@@ -158,7 +160,8 @@ def _unescaped(match: re.Match[str]) -> str:
 
 def _unreadable(files: list[str]) -> str:
     for file in files:
-        if reason := _reason(Path(file)):
+        record = parsed(file)
+        if reason := _reason(Path(file)) if record is None else record_problem(*record):
             return f"{file}: {reason} Restore the file, or remove the example."
     return f"{' or '.join(files)}: could not be read at first, but is readable now. Run again."
 

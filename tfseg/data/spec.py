@@ -14,17 +14,25 @@ from tfseg.data.dataset import Dataset
 from tfseg.data.examples import Source
 from tfseg.data.listings import Listings
 from tfseg.data.sampling import ClassSampling
+from tfseg.data.sources.ade20k import Ade20k
 from tfseg.data.sources.camvid import CamVid
+from tfseg.data.sources.cityscapes import Cityscapes
+from tfseg.data.sources.coco_stuff import CocoStuff
 from tfseg.data.sources.folder import Folder
+from tfseg.data.sources.mapillary import Mapillary
 from tfseg.data.sources.python import Python
 from tfseg.data.sources.shapes import Shapes
+from tfseg.data.sources.tfrecord import TfRecord
 from tfseg.data.sources.voc import Voc
 from tfseg.errors import DataError
 from tfseg.labels import Labels, Level
 from tfseg.spec.declare import ByType, Location, spec
 from tfseg.spec.problems import FieldProblem, InvalidFields, component_problems, prefixed
 
-Sources = Annotated[Shapes | Folder | CamVid | Voc | Python, ByType(contract=Source)]
+Sources = Annotated[
+    Shapes | Folder | TfRecord | Ade20k | CamVid | Cityscapes | CocoStuff | Mapillary | Voc | Python,
+    ByType(contract=Source),
+]
 Side = Annotated[int, Field(ge=1)]
 
 
@@ -33,7 +41,8 @@ class Data:
     """Dataset, crop, augmentation and batch size."""
 
     source: Sources = Shapes()
-    """Data source: `shapes`, `folder`, `camvid`, `voc`, or `python` for data passed from Python."""
+    """Data source: `shapes`, `folder`, `tfrecord`, a published dataset such as `voc`, or `python` for data passed from
+    Python."""
     root: Location | None = None
     """Folder of the dataset; null for `shapes`. Shipped pipelines for VOC and CamVid require it on the command line."""
     boxes: TrainingBoxes = None
@@ -102,6 +111,7 @@ class Data:
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
         """Yields the incompatibilities with the labels or the network, as pairs `(path, message)`."""
+        yield from prefixed("source", component_problems(self.source, context))
         mask = getattr(self.source, "mask", None)
         yield from prefixed(("source", "mask"), component_problems(mask, context) if mask is not None else ())
         if context.grid is not None and (problem := crop_problem(self.crop_sides, context.grid)) is not None:

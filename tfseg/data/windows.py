@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 
 from tfseg.data.augment import Pair, like
 from tfseg.data.components import BACKGROUND
-from tfseg.data.examples import Checked, Examples, Listing, Loaded
+from tfseg.data.examples import Checked, Content, Examples, Listing, Loaded
 from tfseg.ops.resize import resize
 
 ALL = -1
@@ -54,7 +55,8 @@ class Windows:
             box_image, box_mask = _if_valid(problem, cut_out, blank)
             return box_image, box_mask, problem
 
-        return BoxedExamples(self._listing(whole.listing), load, mask, whole, images)
+        content = None if whole.content is None else partial(_content, whole.content, images)
+        return BoxedExamples(self._listing(whole.listing), load, mask, content, whole=whole, images=images)
 
     def _listing(self, whole: Listing) -> Listing:
         boxes = zip(self.images.tolist(), self.sides.tolist(), strict=True)
@@ -62,7 +64,7 @@ class Windows:
         return Listing(whole.split, names, tuple(whole.files[image] for image in self.images.tolist()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BoxedExamples(Examples):
     """Examples that are boxes of whole images.
 
@@ -77,6 +79,11 @@ class BoxedExamples(Examples):
     def files(self, index: tf.Tensor) -> tf.Tensor:
         """Returns the files of the image of a box."""
         return self.whole.files(self.images[index])
+
+
+def _content(whole: Content, images: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the content of the files of the image of a box."""
+    return whole(images[index])
 
 
 def window(

@@ -74,7 +74,22 @@ def test_the_command(tmp_path: Path, coco: Path, capfd: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["x.json", "--output", "out"], "Expected the format of the annotations: --from FORMAT"),
+        (
+            ["x.json", "--output", "out"],
+            "Expected either --to tfrecord, to convert a dataset, or --from FORMAT, for annotations.",
+        ),
+        (
+            ["x.json", "--output", "out", "--from", "coco", "--to", "tfrecord"],
+            "Expected either --to tfrecord, to convert a dataset, or --from FORMAT, for annotations.",
+        ),
+        (
+            ["x.json", "--output", "out", "--from", "coco", "--images", "d", "--shards", "2"],
+            "--shards applies to --to tfrecord only. Remove it.",
+        ),
+        (
+            ["x.yaml", "--output", "out", "--to", "tfrecord", "--skip-empty"],
+            "--skip-empty applies to --from FORMAT only. Remove it.",
+        ),
         (
             ["x.json", "--output", "out", "--from", "coco"],
             "--from coco needs the folder of the annotated images: --images DIR",

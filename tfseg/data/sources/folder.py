@@ -3,29 +3,23 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import tensorflow as tf
 from pydantic import Field, model_validator
 
-from tfseg.data.examples import Checked, Examples, Listing, Loaded, Source, first_problem
+from tfseg.data.examples import Checked, Examples, Listing, Loaded, Source, first_problem, located, size_problem
 from tfseg.data.sources.masks import Ids, Mask
 from tfseg.data.sources.patterns import Matches, splits
 from tfseg.errors import DataError
-from tfseg.images import decode_image, exif
+from tfseg.images import decode_image
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import FieldProblem, InvalidFields
 
 Pair = tuple[Path, Path]
 
-_NOT_EQUAL = ". Expected the same size. Correct either, or remove the example."
-_NOT_TURNED = (
-    ", the size before the EXIF rotation of the image. Images are rotated upright: rotate the mask as well, or remove "
-    "the EXIF orientation from the image."
-)
 _WAYS = "splits must be defined in exactly one way: {split} in images, or lists, or fractions"
 
 
@@ -110,18 +104,21 @@ class Folder(Source):
         images, masks = (tf.constant(list(map(os.fsencode, paths))) for paths in zip(*listing.files, strict=True))
         decode_mask = self.mask(labels)
 
+        def content(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return tf.io.read_file(images[index]), tf.io.read_file(masks[index])
+
         def mask(index: tf.Tensor) -> Checked:
             ids, problem = decode_mask(tf.io.read_file(masks[index]))
-            return ids, _at(masks[index], problem)
+            return ids, located(masks[index], problem)
 
         def load(index: tf.Tensor) -> Loaded:
             data = tf.io.read_file(images[index])
             image, problem = decode_image(data, self.channels)
             ids, mask_problem = mask(index)
-            sizes = _size_problem()(tf.shape(image)[:2], tf.shape(ids), masks[index], data)
-            return image, ids, first_problem(_at(images[index], problem), mask_problem, _at(images[index], sizes))
+            sizes = located(images[index], size_problem()(tf.shape(image)[:2], tf.shape(ids), masks[index], data))
+            return image, ids, first_problem(located(images[index], problem), mask_problem, sizes)
 
-        return Examples(listing, load, mask)
+        return Examples(listing, load, mask, content)
 
     def _pairs(self, images: Matches, masks: Matches, split: str) -> dict[str, Pair]:
         """Returns the pairs that match the patterns; with `fractions`, those of the split."""
@@ -201,36 +198,3 @@ def part_of_split(names: list[str], fractions: dict[str, float], split: str) -> 
     before = list(fractions)[: list(fractions).index(split)]
     start = sum(fractions[name] for name in before)
     return order[round(start * len(order)) : round((start + fractions[split]) * len(order))]
-
-
-def _at(file: tf.Tensor, problem: tf.Tensor) -> tf.Tensor:
-    """Prefixes a problem, if any, with its file."""
-    return tf.where(tf.equal(problem, ""), "", tf.strings.join([file, ": ", problem]))
-
-
-@lru_cache(maxsize=1)
-def _size_problem() -> Any:
-    """Returns `_different_sizes` as one graph for all datasets, so that its many operations are traced once."""
-    sides, text = tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.string)
-    return tf.function(_different_sizes, input_signature=[sides, sides, text, text], autograph=False)
-
-
-def _different_sizes(size: tf.Tensor, mask_size: tf.Tensor, mask: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
-    """Returns a problem if image and mask differ in height or width.
-
-    Args:
-        size: Height and width of the image.
-        mask_size: Height and width of the mask.
-        mask: Path of the mask.
-        data: Content of the image file.
-    """
-
-    def problem() -> tf.Tensor:
-        height, width, mask_height, mask_width = (
-            tf.strings.as_string(side) for side in (*tf.unstack(size), *tf.unstack(mask_size))
-        )
-        parts = ["the image is ", width, "x", height, ", but its mask ", mask, " is ", mask_width, "x", mask_height]
-        swapped = tf.reduce_all(tf.equal(size, mask_size[::-1]))
-        return tf.strings.join([*parts, tf.where(swapped & (exif.orientation(data) > 4), _NOT_TURNED, _NOT_EQUAL)])
-
-    return tf.cond(tf.reduce_all(tf.equal(size, mask_size)), lambda: tf.constant(""), problem)

@@ -3,17 +3,16 @@
 from pathlib import Path
 from typing import Literal
 
-from tfseg.data.examples import Examples, Listing, Source
 from tfseg.data.sources.folder import Folder
+from tfseg.data.sources.layout import Layout, PublishedSource
 from tfseg.errors import DataError
-from tfseg.labels import Labels
 from tfseg.spec.declare import spec
 
 _DEVKIT_LISTS = "ImageSets/Segmentation"
 
 
 @spec
-class Voc(Source):
+class Voc(PublishedSource):
     """PASCAL VOC; void is 255. `data.root` is `VOCdevkit`, its parent, `VOC2012`, or a folder with custom lists."""
 
     type: Literal["voc"] = "voc"
@@ -22,21 +21,8 @@ class Voc(Source):
     masks: str | None = None
     """Folder of the masks. Defaults to `SegmentationClassAug` if it exists, otherwise to `SegmentationClass`."""
 
-    def splits(self, root: Path) -> tuple[str, ...]:
-        """Returns the names of the splits that have a list."""
-        home, layout = self._layout(root)
-        return layout.splits(home)
-
-    def listing(self, root: Path, split: str) -> Listing:
-        """Lists the examples of a split."""
-        home, layout = self._layout(root)
-        return layout.listing(home, split)
-
-    def examples(self, listing: Listing, labels: Labels) -> Examples:
-        """Returns the examples of a listing, to be loaded by index."""
-        return Folder().examples(listing, labels)
-
-    def _layout(self, root: Path) -> tuple[Path, Folder]:
+    def layout(self, root: Path) -> Layout:
+        """Finds the folder of the year, its masks and its lists."""
         folders = (root, root / f"VOC{self.year}", root / "VOCdevkit" / f"VOC{self.year}")
         home = next((folder for folder in folders if (folder / "JPEGImages").is_dir()), None)
         if home is None:

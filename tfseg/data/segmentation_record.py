@@ -1,0 +1,104 @@
+"""Records of images and masks: the features of TensorFlow's segmentation models (DeepLab, TF Model Garden)."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfseg.data.records import read_record
+from tfseg.images import is_decodable
+from tfseg.images.decode import BROKEN
+
+IMAGE, MASK = "image/encoded", "image/segmentation/class/encoded"
+HEIGHT, WIDTH = "image/height", "image/width"
+IMAGE_FORMAT, MASK_FORMAT, FILENAME = "image/format", "image/segmentation/class/format", "image/filename"
+
+UNKNOWN = 0
+"""Height and width of records without these two features."""
+
+_FEATURES = {
+    IMAGE: tf.io.FixedLenFeature([], tf.string),
+    MASK: tf.io.FixedLenFeature([], tf.string),
+    HEIGHT: tf.io.FixedLenFeature([], tf.int64, UNKNOWN),
+    WIDTH: tf.io.FixedLenFeature([], tf.int64, UNKNOWN),
+}
+
+
+class SegmentationRecord(NamedTuple):
+    """Content of a record: the encoded image and mask, and the size of the image in pixels."""
+
+    image: tf.Tensor
+    mask: tf.Tensor
+    height: tf.Tensor
+    width: tf.Tensor
+
+
+def parse(data: tf.Tensor) -> SegmentationRecord:
+    """Parses a serialized `tf.train.Example` inside the TensorFlow graph.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If it is not one, or a feature is missing or has another type.
+    """
+    features = tf.io.parse_single_example(data, _FEATURES)
+    return SegmentationRecord(*(features[name] for name in (IMAGE, MASK, HEIGHT, WIDTH)))
+
+
+def size_problem(image: tf.Tensor, found: SegmentationRecord) -> tf.Tensor:
+    """Returns a problem if the image has another size than its record states."""
+    shape = tf.shape(image, tf.int64)
+    stated, sides = tf.stack([found.width, found.height]), tf.stack([shape[1], shape[0]])
+    sizes = [tf.strings.format("{}x{}", (pair[0], pair[1])) for pair in (sides, stated)]
+    message = tf.strings.join(["the image is ", sizes[0], f", but {WIDTH} and {HEIGHT} are ", sizes[1]])
+    message = tf.strings.join([message, ". Expected the same size. Write the record again."])
+    fits = tf.reduce_all(tf.equal(stated, UNKNOWN) | tf.equal(stated, sides))
+    return tf.where(fits, "", message)
+
+
+def serialized(image: bytes, mask: bytes, size: tuple[int, int], formats: tuple[str, str], filename: str) -> bytes:
+    """Serializes one record.
+
+    Args:
+        image: Content of the image file.
+        mask: Content of the mask file, a PNG of class ids.
+        size: Height and width in pixels.
+        formats: Formats of image and mask, such as `jpeg` and `png`.
+        filename: Name of the image file.
+    """
+    texts = {IMAGE_FORMAT: formats[0].encode(), MASK_FORMAT: formats[1].encode()}
+    content = {IMAGE: image, MASK: mask, FILENAME: filename.encode(errors="surrogateescape"), **texts}
+    features = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[each])) for name, each in content.items()}
+    for name, side in zip((HEIGHT, WIDTH), size, strict=True):
+        features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[side]))
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return bytes(example.SerializeToString(deterministic=True))
+
+
+def record_problem(file: Path, number: int) -> str:
+    """Returns the reason why TensorFlow could not load a record, or an empty string if it can be read now."""
+    data, problem = read_record(file, number)
+    if problem:
+        return problem
+    if _values(data, "", tf.string) is None:
+        return "is not a tf.train.Example."
+    for name, expected in _FEATURES.items():
+        values = _values(data, name, expected.dtype)
+        if values is None:
+            return f"the feature {name} has another type. Expected {expected.dtype.name}."
+        if len(values) > 1 or (not len(values) and expected.default_value is None):
+            return f"the feature {name} has {len(values) or 'no'} values. Expected one."
+    for name in (IMAGE, MASK):
+        content = _values(data, name, tf.string)[0]
+        if not is_decodable(content):
+            return f"{name} cannot be decoded ({len(content)} bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8)."
+    return ""
+
+
+def _values(data: bytes, name: str, dtype: tf.DType) -> Any:
+    """Returns the values of a feature, none if there is no such feature; None if they are of another type.
+
+    TensorFlow's parser also reads examples that `tf.train.Example` rejects, such as those with keys that are not UTF-8.
+    """
+    try:
+        return tf.io.parse_single_example(data, {name: tf.io.VarLenFeature(dtype)})[name].values.numpy()
+    except BROKEN:
+        return None
