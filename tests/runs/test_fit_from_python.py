@@ -195,7 +195,7 @@ def test_evaluation_of_passed_data(run: tfseg.Run, training: Arrays, validation:
     assert tfseg.evaluate(run, "held-out", data=training)["images"] == run.metrics["held-out"]["images"] == 10
     (run.folder / "metrics-held-out.json").unlink()
     with pytest.raises(
-        ValueError, match="Expected `split` to be a name, since it is part of a file name. Received: 'a/b'"
+        ValueError, match=r"Expected `split` to be a name, since it is part of a file name. Received: 'a/b'"
     ):
         tfseg.evaluate(run, "a/b", data=validation)
     assert error_of(tfseg.evaluate, run, data=opened) == NOT_HERE

@@ -15,11 +15,14 @@ from tfseg.labels import Labels
 Arrays = Sequence[np.ndarray] | np.ndarray
 """Images or masks: one array with the examples along its first axis, or arrays of different sizes."""
 
+ALIGNMENT = 64
+"""Alignment of tensors in memory, in bytes."""
+
 
 class ArraySource(Source):
     """Pair of images and masks, of which it keeps one copy: uint8 images, and masks of the smallest dtype.
 
-    All examples are checked. While the copy is made, images that are not one uint8 array take memory for another one.
+    All examples are checked.
 
     Args:
         pair: Images and masks: arrays `[count, height, width, channels]` and `[count, height, width]` (or
@@ -45,9 +48,8 @@ class ArraySource(Source):
         self._names = tuple(f"{check.argument}[{index}]" for index in range(len(images)))
         _check_all(images, masks, self._names, check)
         self._sizes = np.array([image.shape[:2] for image in images], np.int64)
-        with tf.device("CPU"):
-            self._pixels = tf.constant(_flat(images, np.dtype(np.uint8)))
-            self._ids = tf.constant(_flat(masks, np.dtype(mask_dtype(check.labels.ignore).as_numpy_dtype)))
+        self._pixels = _copied(images, np.dtype(np.uint8))
+        self._ids = _copied(masks, np.dtype(mask_dtype(check.labels.ignore).as_numpy_dtype))
 
     def splits(self, root: Path | None = None) -> tuple[str, ...]:
         """Returns the names of the splits."""
@@ -85,22 +87,35 @@ def _sequence(values: Any) -> Arrays:
 
 
 def _check_all(images: Arrays, masks: Arrays, names: Sequence[str], check: PairCheck) -> None:
-    problem = tf.function(check.problem, autograph=False, reduce_retracing=True)
     highest = 0.0
     for name, image, mask in zip(names, images, masks, strict=True):
         check.check_types(name, image, mask, ranks=(3,))
-        if message := problem(tf.constant(name), tf.constant(image), tf.constant(mask.reshape(mask.shape[:2]))).numpy():
+        ids = mask.reshape(mask.shape[:2])
+        valid = _is_plain(image, ids, check.labels)
+        message = b"" if valid else check.problem(tf.constant(name), tf.constant(image), tf.constant(ids)).numpy()
+        if message:
             raise DataError(message.decode())
-        highest = max(highest, float(image.max()) if tf.as_dtype(image.dtype).is_floating else 0)
+        highest = max(highest, float(image.max()) if image.dtype.kind not in "iu" else 0)
     check.check_scale(highest)
 
 
-def _flat(arrays: Arrays, kind: np.dtype) -> np.ndarray:
-    """Returns the values of all arrays, one after the other; rounds if `kind` is an integer dtype."""
-    if isinstance(arrays, np.ndarray) and arrays.dtype == kind:
-        return arrays.reshape(-1)  # a view if the array is contiguous
-    flat, start = np.empty(sum(array.size for array in arrays), kind), 0
+def _is_plain(image: np.ndarray, ids: np.ndarray, labels: Labels) -> bool:
+    """Returns whether a pair is valid, for the usual dtypes; 30 times faster than the check that explains problems."""
+    if image.dtype != np.uint8 or ids.dtype.kind not in "iu" or image.shape[:2] != ids.shape or not ids.size:
+        return False
+    return bool(((ids >= 0) & (ids < labels.count) | (ids == labels.ignore)).all())
+
+
+def _copied(arrays: Arrays, kind: np.dtype) -> tf.Tensor:
+    """Returns a copy of the values of all arrays, one after the other; rounds floats if `kind` is an integer dtype.
+
+    The tensor shares the memory of the copy, since `tf.constant` takes it twice.
+    """
+    size = sum(array.size for array in arrays)
+    memory = np.empty(size * kind.itemsize + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    flat, position = memory[start : start + size * kind.itemsize].view(kind), 0
     for array in arrays:
-        flat[start : start + array.size] = (np.rint(array) if array.dtype.kind == "f" else array).reshape(-1)
-        start += array.size
-    return flat
+        flat[position : position + array.size] = (np.rint(array) if array.dtype.kind == "f" else array).reshape(-1)
+        position += array.size
+    return tf.experimental.dlpack.from_dlpack(flat.__dlpack__())
