@@ -429,7 +429,7 @@ def test_data_convert(tiny: str, invoke: Invoke, tmp_path: Path) -> None:
     code, _, err = invoke(*words)
     assert (code, err.splitlines()[-1]) == (
         2,
-        "Error: Expected either --to tfrecord, to convert a dataset, or --from FORMAT, for annotations.",
+        "Error: Expected either --to tfrecord, for a dataset, or --from FORMAT, for annotations.",
     )
     code, out, err = invoke(*words, "--to", "tfrecord", "--shards", "2", "--split", "train", "--split", "val")
     assert (code, err) == (0, "")

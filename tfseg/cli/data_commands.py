@@ -118,9 +118,7 @@ def convert_data(
     folder of a dataset. Writes the palette (indexed) PNG of every image to OUTPUT/masks, and OUTPUT/pipeline.yaml.
     """
     if (target is None) == (kind is None):
-        raise click.UsageError(
-            "Expected either --to tfrecord, to convert a dataset, or --from FORMAT, for annotations."
-        )
+        raise click.UsageError("Expected either --to tfrecord, for a dataset, or --from FORMAT, for annotations.")
     given = {name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
     records = {name: options.pop(name) for name in RECORD_OPTIONS}
     unused = sorted(given & (options.keys() if target else records.keys()))

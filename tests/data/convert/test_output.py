@@ -71,16 +71,19 @@ def test_the_command(tmp_path: Path, coco: Path, capfd: pytest.CaptureFixture[st
     assert capfd.readouterr().out == ""
 
 
+EITHER = "Expected either --to tfrecord, for a dataset, or --from FORMAT, for annotations."
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         (
             ["x.json", "--output", "out"],
-            "Expected either --to tfrecord, to convert a dataset, or --from FORMAT, for annotations.",
+            EITHER,
         ),
         (
             ["x.json", "--output", "out", "--from", "coco", "--to", "tfrecord"],
-            "Expected either --to tfrecord, to convert a dataset, or --from FORMAT, for annotations.",
+            EITHER,
         ),
         (
             ["x.json", "--output", "out", "--from", "coco", "--images", "d", "--shards", "2"],
