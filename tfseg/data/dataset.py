@@ -87,7 +87,7 @@ class Dataset:
     def stream(self) -> ExampleStream:
         """Stream of training examples, from which `training` takes its epochs."""
         spec, ignore = self.spec, self.labels.ignore
-        chain = Chain(spec.augment, View(ignore, spec.crop_size, spec.fills))
+        chain = Chain(spec.augment, View(ignore, spec.crop_size, spec.fills, self.labels))
         return ExampleStream(self.training_examples, spec.batch_size, self.seed, ignore, chain, spec.fills)
 
     def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:

@@ -6,12 +6,15 @@ from typing import Annotated, Any
 
 import tensorflow as tf
 
+from tfseg.data.augment.applied import applied, checked
 from tfseg.data.augment.colors import ColorJitter
 from tfseg.data.augment.contract import AugmentSpec, Pair, View
 from tfseg.data.augment.crop import cropped
 from tfseg.data.augment.geometry import Flip, Rotate, Scale
+from tfseg.data.augment.mixing import ClassMix, CopyPaste, Mosaic
+from tfseg.data.augment.policies import INNER, OneOf, RandAugment, Sometimes
 from tfseg.data.examples import VALID, Loaded, first_problem
-from tfseg.errors import DataError, reason
+from tfseg.errors import DataError
 from tfseg.spec.declare import ByType
 
 Partner = Callable[[int], Loaded]
@@ -21,7 +24,10 @@ _fold = tf.random.experimental.stateless_fold_in
 _CROP = 1 << 20
 """Value that is folded into the seed of the example for the crop; for an op, the value is its index in the list."""
 
-Augment = Annotated[Scale | Rotate | Flip | ColorJitter, ByType(contract=AugmentSpec)]
+Augment = Annotated[
+    Scale | Rotate | Flip | ColorJitter | Mosaic | CopyPaste | ClassMix | OneOf | RandAugment | Sometimes,
+    ByType(contract=AugmentSpec, inner=INNER),
+]
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Chain:
 
     Args:
         ops: Augmentation ops. Those with `BEFORE_CROP` are applied first.
-        view: Ignore label, size of the crop and fill value.
+        view: Ignore label, size of the crop, fill value and labels.
     """
 
     ops: tuple[Any, ...]
@@ -50,7 +56,7 @@ class Chain:
             key: Int64 tensor of shape `[2]`, seed of the example.
         """
         for index, op in self._indexed(before_crop=True):
-            image, mask = _applied(op, image, mask, _fold(key, index), self.view)
+            image, mask = applied(op, image, mask, _fold(key, index), self.view)
         if self.view.crop is None:
             return image, mask
         return cropped(image, mask, _fold(key, _CROP), self.view.crop, self.view.ignore, self.view.fill)
@@ -71,7 +77,7 @@ class Chain:
         for index, op in self._indexed(before_crop=False):
             seed, count = _fold(key, index), getattr(op, "PARTNERS", 0)
             if not count:
-                image, mask = _applied(op, image, mask, seed, self.view)
+                image, mask = applied(op, image, mask, seed, self.view)
                 continue
             image, mask, found = _mixed(op, image, mask, seed, self.view, partner, range(number, number + count))
             number, problem = number + count, first_problem(problem, found)
@@ -93,40 +99,12 @@ def _mixed(
 ) -> Loaded:
     """Applies `op` with its probability. Partners are loaded only if it is applied."""
 
-    def applied() -> Loaded:
+    def mixed() -> Loaded:
         loaded = [partner(number) for number in numbers]
         pairs = [(image, mask), *((other, ids) for other, ids, _ in loaded)]
-        result = _checked(op, lambda: op(pairs, _fold(seed, 1), view), image, mask)
+        result = checked(op, lambda: op(pairs, _fold(seed, 1), view), image, mask)
         return *result, first_problem(*(problem for _, _, problem in loaded))
 
     drawn = tf.random.stateless_uniform([], _fold(seed, 0), alg="philox") < op.probability
-    mixture, ids, problem = tf.cond(drawn, applied, lambda: (image, mask, tf.constant(VALID)))
+    mixture, ids, problem = tf.cond(drawn, mixed, lambda: (image, mask, tf.constant(VALID)))
     return tf.ensure_shape(mixture, image.shape), tf.ensure_shape(ids, mask.shape), problem
-
-
-def _applied(op: AugmentSpec, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
-    return _checked(op, lambda: op(image, mask, seed, view), image, mask)
-
-
-def _checked(op: Any, call: Callable[[], Any], image: tf.Tensor, mask: tf.Tensor) -> Pair:
-    """Calls an op and checks its outputs while the graph is traced, since a custom op may fail."""
-    try:
-        pair = call()
-    except Exception as error:
-        raise DataError(f"data.augment: {op.type} fails ({reason(error)})") from error
-    if not _is_pair(pair, image):
-        raise DataError(
-            f"data.augment: {op.type} must return an image, {image.dtype.name} [height, width, {image.shape[-1]}], and "
-            f"a mask, integer [height, width]. Received: {pair}"
-        )
-    return pair[0], tf.cast(pair[1], mask.dtype)
-
-
-def _is_pair(pair: Any, image: tf.Tensor) -> bool:
-    """Returns whether `pair` is an image like `image`, and a mask."""
-    values = tf.nest.flatten(pair)
-    if len(values) != 2 or not all(isinstance(each, tf.Tensor) for each in values):
-        return False
-    result, mask = values
-    fits = (result.dtype, result.shape.rank) == (image.dtype, 3) and result.shape[-1] in (None, image.shape[-1])
-    return fits and mask.dtype.is_integer and mask.shape.rank == 2
