@@ -1,6 +1,17 @@
 """Input pipelines: batches of images and masks, which are read from files or synthetic."""
 
-from tfseg.data.augment import ColorJitter, Flip, Rotate, Scale
+from tfseg.data.augment import (
+    ClassMix,
+    ColorJitter,
+    CopyPaste,
+    Flip,
+    Mosaic,
+    OneOf,
+    RandAugment,
+    Rotate,
+    Scale,
+    Sometimes,
+)
 from tfseg.data.box_sampling import ObjectBoxes, ProposalBoxes
 from tfseg.data.counting import PixelCounts
 from tfseg.data.dataset import Dataset
@@ -15,19 +26,25 @@ from tfseg.data.spec import Data
 __all__ = [
     "Binary",
     "CamVid",
+    "ClassMix",
     "ColorJitter",
     "Colors",
+    "CopyPaste",
     "Data",
     "Dataset",
     "Flip",
     "Folder",
     "Ids",
+    "Mosaic",
     "ObjectBoxes",
+    "OneOf",
     "PixelCounts",
     "ProposalBoxes",
+    "RandAugment",
     "Rotate",
     "Scale",
     "Shapes",
+    "Sometimes",
     "Voc",
     "explain",
     "explained",

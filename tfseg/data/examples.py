@@ -82,6 +82,8 @@ class Source:
     ASKED: ClassVar[tuple[str, ...]] = ("splits", "listing", "examples")
     NEEDS_ROOT: ClassVar[bool] = True
     """True for sources that read files in `data.root`."""
+    ONE_SIZE: ClassVar[bool] = False
+    """True for sources all of whose images have one size, which is static in the graph."""
     channels: int = 3
     """Number of channels of the images."""
 

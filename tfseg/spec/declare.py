@@ -147,9 +147,7 @@ class ByType(Slot):
         inner: Mark of values inside the components that have the same choices, if there are any.
     """
 
-    def __init__(
-        self, default: str | None = None, contract: type | None = None, inner: Inner | None = None
-    ) -> None:
+    def __init__(self, default: str | None = None, contract: type | None = None, inner: Inner | None = None) -> None:
         self.default = default
         self.contract = contract
         self.inner = inner

@@ -33,7 +33,7 @@ class Schemas:
     def bare(self, schema: Schema) -> Schema:
         """Returns `schema` without wrappers and references: an `int`, `tuple`, `dataclass-args`, `union`, … schema."""
         while True:
-            nesting = schema.get("metadata") or {}
+            nesting: dict[str, Any] = schema.get("metadata") or {}
             if OUTER in nesting:
                 self.slots[nesting[OUTER].name] = schema
             if INNER in nesting:
@@ -49,10 +49,11 @@ class Schemas:
 
     def _slot(self, inner: Inner) -> Schema:
         """Returns the schema of the slot around a value: one that was read before, or the slot without plugins."""
-        if inner.name not in self.slots:
-            self.slots[inner.name] = alone = dict(inner.alone.adapter.core_schema) if inner.alone else {"type": "any"}
+        if inner.name not in self.slots and inner.alone is not None:
+            alone: Schema = dict(inner.alone.adapter.core_schema)
+            self.slots[inner.name] = alone
             self.definitions |= {schema["ref"]: schema for schema in alone.get("definitions", ())}
-        return self.slots[inner.name]
+        return self.slots.get(inner.name, {"type": "any"})
 
     def core(self, schema: Schema) -> Schema:
         """Returns the same as `bare`, also without `or null`."""

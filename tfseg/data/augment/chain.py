@@ -14,7 +14,6 @@ from tfseg.data.augment.geometry import Flip, Rotate, Scale
 from tfseg.data.augment.mixing import ClassMix, CopyPaste, Mosaic
 from tfseg.data.augment.policies import INNER, OneOf, RandAugment, Sometimes
 from tfseg.data.examples import VALID, Loaded, first_problem
-from tfseg.errors import DataError
 from tfseg.spec.declare import ByType
 
 Partner = Callable[[int], Loaded]

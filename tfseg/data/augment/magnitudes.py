@@ -7,8 +7,10 @@ from tfseg.data.augment.colors import ColorJitter
 from tfseg.data.augment.geometry import Flip, Rotate, Scale
 
 
-def _colors(**changed: float) -> ColorJitter:
-    return ColorJitter(**{"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, **changed})
+def _colors(
+    *, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0, hue: float = 0.0
+) -> ColorJitter:
+    return ColorJitter(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
 
 
 def _unless_zero(make: Callable[[float], Any]) -> Callable[[float], Any]:

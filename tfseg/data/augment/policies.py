@@ -28,7 +28,7 @@ class Policy(AugmentSpec):
         raise NotImplementedError
 
     @property
-    def BEFORE_CROP(self) -> bool:  # type: ignore[override]  # noqa: N802 - depends on the ops
+    def BEFORE_CROP(self) -> bool:  # type: ignore[override]  # depends on the ops
         """True if any of the ops needs pixels around the crop."""
         return any(op.BEFORE_CROP for op in self.inner)
 
