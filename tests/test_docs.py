@@ -9,7 +9,10 @@ import pytest
 from tfseg.pipeline import load
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGES = ("data.md", "foreign_weights.md", "from_model_garden.md", "from_tensorflow_addons.md", "pipelines.md")
+PAGES = (
+    *("augmentation.md", "data.md", "foreign_weights.md", "from_model_garden.md", "from_tensorflow_addons.md"),
+    "pipelines.md",
+)
 
 
 def blocks(language: str) -> list[tuple[str, str]]:

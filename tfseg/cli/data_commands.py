@@ -108,7 +108,8 @@ def show_data(
     Shows what training gets: crops, boxes, augmentation and mixed examples. Each example is the image, and the mask
     over the image with the colors of the legend. Ignored pixels are hatched.
     """
-    from tfseg.data.show import check_output, contact_sheet, write_contact_sheet
+    from tfseg.data.show import check_output, contact_sheet
+    from tfseg.images.overlay import write_image
     from tfseg.pipeline import load
 
     file, overrides = one(words)
@@ -117,5 +118,5 @@ def show_data(
     opened = pipeline.data.open(pipeline.labels, pipeline.seed)
     opacity = pipeline.inference.opacity
     sheet = contact_sheet(opened, count=count, epoch=epoch, columns=columns, split=split, opacity=opacity)
-    write_contact_sheet(sheet, output)
+    write_image(output, sheet)
     console.echo(f"Contact sheet saved to {output}")

@@ -12,7 +12,7 @@ from tfseg.atomic import check_writable
 from tfseg.data.dataset import Dataset
 from tfseg.data.reading import arrays
 from tfseg.errors import DataError
-from tfseg.images.overlay import LINE, blend, legend, write_image
+from tfseg.images.overlay import LINE, blend, legend
 from tfseg.labels import Labels
 
 Example = tuple[str, np.ndarray, np.ndarray]
@@ -72,11 +72,6 @@ def contact_sheet(
     scale = _scale(max(max(mask.shape) for _, _, mask in examples))
     cells = [_cell(*_scaled(example, scale), data.labels, opacity) for example in examples]
     return _beside(_grid(cells, columns), _legend(data.labels))
-
-
-def write_contact_sheet(sheet: np.ndarray, path: Path) -> None:
-    """Writes a contact sheet atomically, in the format of the suffix."""
-    write_image(path, sheet)
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:

@@ -53,4 +53,5 @@ def nested(ops: Sequence[Any], path: tuple[str | int, ...] = ()) -> Iterator[tup
     for index, op in enumerate(ops):
         if not isinstance(op, str):  # `rand_augment` has names of ops
             yield (*path, index), op
-            yield from nested(getattr(op, "ops", ()), (*path, index, "ops"))
+            inner = getattr(op, "ops", ())
+            yield from nested(inner if isinstance(inner, tuple) else (), (*path, index, "ops"))
