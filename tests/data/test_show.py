@@ -87,7 +87,7 @@ def test_a_split_is_shown_as_in_evaluation(folder: Path, labels: Labels) -> None
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_large_images_and_other_numbers_of_channels(channels: int) -> None:
-    """Large images are reduced: averages of 2 x 2 pixels, rounded per side. One, two: the first channel; four: the first three."""
+    """Large images are reduced to averages of 2 x 2 pixels, rounded per side. With two channels, the first is shown."""
     data = Data(source=Shapes(size=(320, 640), train=1, channels=channels), batch_size=1).open(TWO)
     sheet = contact_sheet(data)
     image = data.training_batch(0, 0)[0][0].astype(float)
@@ -120,7 +120,7 @@ def test_a_bad_file_is_reported(tiny: Data) -> None:
 
 
 def test_arguments_are_checked(tiny: Data) -> None:
-    text = "Expected `count` and `columns` to be 1 or more, and `epoch` to be 0 or more. Received: "
+    text = "Expected `count` and `columns` to be 1 or more, and `epoch` to be 0 or more. "
     for options in ({"count": 0}, {"columns": 0}, {"epoch": -1}):
         with pytest.raises(ValueError, match=text):
             contact_sheet(replace(tiny).open(TWO), **options)

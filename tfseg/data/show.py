@@ -65,8 +65,10 @@ def contact_sheet(
         ValueError: If `count` or `columns` is not positive, or `epoch` is negative.
     """
     if count < 1 or columns < 1 or epoch < 0:
-        message = "Expected `count` and `columns` to be 1 or more, and `epoch` to be 0 or more"
-        raise ValueError(f"{message}. Received: count={count}, columns={columns}, epoch={epoch}")
+        raise ValueError(
+            "Expected `count` and `columns` to be 1 or more, and `epoch` to be 0 or more. "
+            f"Received: count={count}, columns={columns}, epoch={epoch}"
+        )
     found = _training(data, epoch) if split is None else _evaluation(data, split)
     examples = [(name, _shown(image), mask) for name, image, mask in islice(found, count)]
     scale = _scale(max(max(mask.shape) for _, _, mask in examples))
