@@ -211,7 +211,7 @@ CASES = [
     SpecCase(
         CopyPaste(),
         mixed,
-        {"type": ClassMix(), "probability": 1.0, "classes": ("ground",), "flip": 0.0, "shift": 0.5},
+        {"type": ClassMix(), "probability": 1.0, "classes": ("ground",), "flip": 1.0, "shift": 0.5},
     ),
     SpecCase(ClassMix(), mixed, {"type": Mosaic(), "probability": 1.0}),
     SpecCase(
