@@ -26,6 +26,7 @@ from tfseg.cli.arguments import OPTIONS, VERBS
 from tfseg.cli.commands import main
 from tfseg.cli.commands import tfseg as tfseg_group
 from tfseg.cli.listing import CATALOGUE
+from tfseg.data.show import contact_sheet
 from tfseg.pipeline import Pipeline
 from tfseg.shipped import headline, shipped
 from tfseg.spec.slots import described
@@ -448,6 +449,27 @@ def test_data_convert(tiny: str, invoke: Invoke, tmp_path: Path) -> None:
     code, out, err = invoke("-q", *words[:3], "--to", "tfrecord", "--output", str(moved), *words[5:], "--overwrite")
     assert (code, out, err) == (0, "", "")
     assert len(list(moved.glob("*.tfrecord"))) == 3
+
+
+def test_data_show(tiny: str, invoke: Invoke, tmp_path: Path) -> None:
+    """The sheet is that of the function; an existing file is kept without --overwrite."""
+    output, words = tmp_path / "new" / "sheet.png", ["--count", 3, "--columns", 2, "--epoch", 1]
+    override = "data.augment=[{type: sometimes, ops: [flip]}, class_mix]"
+    assert invoke("data", "show", tiny, override, "--output", output, *words) == (
+        0,
+        f"Contact sheet saved to {output}\n",
+        "",
+    )
+    pipeline = tfseg.load(tiny, [override])
+    sheet = contact_sheet(pipeline.data.open(pipeline.labels, pipeline.seed), count=3, columns=2, epoch=1)
+    np.testing.assert_array_equal(np.asarray(Image.open(output)), sheet)
+    assert list(output.parent.iterdir()) == [output]
+    code, _, err = invoke("data", "show", tiny, "--output", output)
+    assert (code, err) == (1, f"{output}: already exists. Choose another --output, or replace it with --overwrite.\n")
+    assert invoke("-q", "data", "show", tiny, "--output", output, "--overwrite", "--split", "val") == (0, "", "")
+    assert Image.open(output).size != sheet.shape[1::-1]
+    code, _, err = invoke("data", "show", tiny, "--output", tmp_path / "a.png", "--split", "nothing")
+    assert code == 1 and "nothing" in err and not (tmp_path / "a.png").exists()
 
 
 # Errors.

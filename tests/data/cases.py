@@ -24,6 +24,8 @@ from tfseg.data import (
     ColorJitter,
     Colors,
     Cutout,
+    ClassMix,
+    CopyPaste,
     Data,
     Elastic,
     Flip,
@@ -46,12 +48,17 @@ from tfseg.data import (
     TfRecord,
     Voc,
 )
-from tfseg.data.augment import View
+from tfseg.data.augment import Chain, View
 from tfseg.data.segmentation_record import serialized
+    Mosaic,
+    OneOf,
+    RandAugment,
+    Sometimes,
 from tfseg.labels import Labels
 
 LABELS = Labels(names=("ground", "disc"))
 SEEDS = [tf.constant([5, number], tf.int64) for number in range(6)]
+MASKS = [np.random.default_rng(number).integers(0, 2, (16, 16)).astype(np.int32) for number in range(4)]
 FOLDER = tempfile.TemporaryDirectory()
 ROOT = Path(FOLDER.name)
 """Folder of the files, which `files` writes on first use."""
@@ -67,6 +74,19 @@ def augmented(op: Any) -> Any:
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     mask = np.arange(256, dtype=np.int32).reshape(16, 16)
     outputs = [op(tf.constant(image), tf.constant(mask), seed, View(255)) for seed in SEEDS]
+    return [part.numpy().tolist() for pair in outputs for part in pair]
+
+
+def mixed(op: Any) -> Any:
+    """Returns images and masks of an example that is mixed with others."""
+    rng = np.random.default_rng(0)
+    sides = [(tf.constant(rng.integers(0, 256, (16, 16, 3), np.uint8)), tf.constant(ids)) for ids in MASKS]
+    view = View(255, labels=LABELS)
+
+    def load(number: int) -> Any:
+        return *sides[1 + number], tf.constant("")
+
+    outputs = [Chain((op,), view).finished(*sides[0], seed, load)[:2] for seed in SEEDS]
     return [part.numpy().tolist() for pair in outputs for part in pair]
 
 
@@ -334,5 +354,27 @@ CASES = [
             "mask": "keep",
             "probability": 0.2,
         },
+    ),
+    SpecCase(Mosaic(), mixed, {"type": ClassMix(), "probability": 1.0, "margin": 0.0}),
+    SpecCase(
+        CopyPaste(),
+        mixed,
+        {"type": ClassMix(), "probability": 1.0, "classes": ("ground",), "flip": 1.0, "shift": 0.5},
+    ),
+    SpecCase(ClassMix(), mixed, {"type": Mosaic(), "probability": 1.0}),
+    SpecCase(
+        Sometimes(ops=(Flip(),)),
+        augmented,
+        {"type": RandAugment(), "ops": (ColorJitter(),), "probability": 1.0},
+    ),
+    SpecCase(
+        OneOf(ops=(Flip(), ColorJitter())),
+        augmented,
+        {"type": RandAugment(), "ops": (Rotate(), Flip()), "weights": (1.0, 9.0)},
+    ),
+    SpecCase(
+        RandAugment(),
+        augmented,
+        {"type": Flip(), "n": 1, "magnitude": 0.9, "ops": ("flip", "hue")},
     ),
 ]

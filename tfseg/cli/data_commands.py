@@ -129,3 +129,50 @@ def convert_data(
         convert_dataset(console, words, output=output, overwrite=overwrite, **records)
     else:
         convert_annotations(console, kind, one(words)[0], output=output, overwrite=overwrite, **options)
+
+
+@verb(data, "show")
+@file_and_overrides
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("sheet.png"),
+    show_default=True,
+    help="PNG or JPEG file to write.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option("--count", type=click.IntRange(1, 500), default=12, show_default=True, help="Maximum number of examples.")
+@click.option("--epoch", type=click.IntRange(0), default=0, show_default=True, help="Training epoch, from 0.")
+@click.option("--columns", type=click.IntRange(1, 50), default=3, show_default=True, help="Examples per row.")
+@click.option(
+    "--split", help="Show whole images of this split, as in evaluation. Default: augmented training examples."
+)
+@allow_plugins
+def show_data(
+    console: Console,
+    words: Sequence[str],
+    output: Path,
+    overwrite: bool,
+    count: int,
+    epoch: int,
+    columns: int,
+    split: str | None,
+    allow_plugins: bool,
+) -> None:
+    """Write a contact sheet of training examples with their masks.
+
+    Shows what training gets: crops, boxes, augmentation and mixed examples. Each example is the image, and the mask
+    over the image with the colors of the legend. Ignored pixels are hatched.
+    """
+    from tfseg.data.show import check_output, contact_sheet
+    from tfseg.images.overlay import write_image
+    from tfseg.pipeline import load
+
+    file, overrides = one(words)
+    pipeline = load(file, overrides, allow_plugins=allow_plugins)
+    check_output(output, overwrite=overwrite)
+    opened = pipeline.data.open(pipeline.labels, pipeline.seed)
+    opacity = pipeline.inference.opacity
+    sheet = contact_sheet(opened, count=count, epoch=epoch, columns=columns, split=split, opacity=opacity)
+    write_image(output, sheet)
+    console.echo(f"Contact sheet saved to {output}")

@@ -4,7 +4,9 @@ The stream has no random state: shuffling and augmentation are functions of the 
 Training can therefore resume at any step, and the number of threads does not change its results.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -91,11 +93,12 @@ class ExampleStream:
         epoch, position, padding = self._locate(number)
         index = self._shuffled(position, epoch)
         key = self._key(epoch, index, position)
-        image, mask, problem = self._cropped(index, key)
+        cropped = _shared(self._cropped) if self.chain.partners else self._cropped
+        image, mask, problem = cropped(index, key)
 
         def partner(count: int) -> Loaded:
             other = self._partner(position, epoch, key, count)
-            return self._cropped(other, _fold(_fold(key, _PARTNER + count), other))
+            return cropped(other, _fold(_fold(key, _PARTNER + count), other))
 
         image, mask, partner_problem = self.chain.finished(image, mask, key, partner)
         return (image, ignored_if(padding, mask, self.ignore)), first_problem(problem, partner_problem)
@@ -122,7 +125,13 @@ class ExampleStream:
         index = self._shuffled(position, epoch)
         key = self._key(epoch, index, position)
         others = [self._partner(position, epoch, key, count) for count in range(self.chain.partners)]
-        return tf.strings.join([self.examples.files(each) for each in (index, *others)], "\n")
+        files = _shared(self.examples.files) if others else self.examples.files
+        return tf.strings.join([files(each) for each in (index, *others)], "\n")
+
+
+def _shared(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function that is traced and optimized once for several calls in a graph, since decoding is large."""
+    return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
 
 
 def whole(examples: Examples, batch_size: int, ignore: int, fill: tuple[int, ...] = (FILL,)) -> tf.data.Dataset:

@@ -111,7 +111,7 @@ class Dataset:
         """Stream of training examples, from which `training` takes its epochs."""
         spec, ignore = self.spec, self.labels.ignore
         choice = spec.crop(self.labels, lambda: self.class_counts()[0]) if isinstance(spec.crop, ClassCrop) else None
-        chain = Chain(spec.augment, View(ignore, spec.crop_size, spec.fills), choice)
+        chain = Chain(spec.augment, View(ignore, spec.crop_size, spec.fills, self.labels), choice)
         drawn = None
         if spec.sampling is not None:
             drawn = spec.sampling(self._training_histograms, self.labels.names, spec.train_split)

@@ -104,6 +104,8 @@ class Source:
     """True for sources that read files in `data.root`."""
     READABLE: ClassVar[bool] = True
     """False for data that are passed from Python, so that nobody can read them again."""
+    ONE_SIZE: ClassVar[bool] = False
+    """True for sources all of whose images have one size, which is static in the graph."""
     channels: int = 3
     """Number of channels of the images."""
 

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tfseg.context import Context, Crop
-from tfseg.data.augment import FILL, Augment, AugmentSpec
+from tfseg.data.augment import FILL, Augment
+from tfseg.data.augment.checks import channel_problems, class_problems, size_problems
 from tfseg.data.box_sampling import TrainingBoxes
 from tfseg.data.class_crop import ClassCrop
 from tfseg.data.crops import crop_problem
@@ -59,8 +60,8 @@ class Data:
     batch_size: Annotated[int, Field(ge=1, le=2**16)] = 8
     """Number of images per training batch, across all devices."""
     augment: tuple[Augment, ...] = ()
-    """Augmentation ops of training, in order. Those that need pixels around the crop, such as `scale` and `rotate`, are
-    applied before it, others after it."""
+    """Augmentation ops of training, in order. Ops that need pixels around the crop, such as `scale` and `rotate`, and
+    policies with such an op are applied before it, all others after it."""
     train_split: str = "train"
     """Split for training."""
     validation_split: str = "val"
@@ -82,9 +83,9 @@ class Data:
         if len(self.fills) not in (1, self.channels):
             message = f"expected 1 value, or {self.channels} values: one per channel of the images"
             problems.append((("fill",), f"{message}; received {len(self.fills)}"))
-        for index, op in enumerate(self.augment):
-            if isinstance(op, AugmentSpec) and (problem := op.channel_problem(self.channels)) is not None:
-                problems.append((("augment", index), problem))
+        one_size = self.source.ONE_SIZE or self.boxes is not None
+        problems += prefixed("augment", channel_problems(self.augment, self.channels))
+        problems += prefixed("augment", size_problems(self.augment, self.crop_size, one_size=one_size))
         if problems:
             raise InvalidFields(*problems)
         return self
@@ -114,6 +115,7 @@ class Data:
         yield from prefixed("source", component_problems(self.source, context))
         mask = getattr(self.source, "mask", None)
         yield from prefixed(("source", "mask"), component_problems(mask, context) if mask is not None else ())
+        yield from prefixed("augment", class_problems(self.augment, context.labels))
         if context.grid is not None and (problem := crop_problem(self.crop_sides, context.grid)) is not None:
             yield ("crop", "size") if isinstance(self.crop, ClassCrop) else ("crop",), problem
 

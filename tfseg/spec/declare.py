@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 from pydantic_core import CoreSchema, core_schema
 
 from tfseg.spec.docstrings import field_docstrings
+from tfseg.spec.nesting import Inner
 from tfseg.spec.validate import spec_error
 
 T = TypeVar("T")
@@ -143,11 +144,13 @@ class ByType(Slot):
         default: String, the type of a mapping without the key `type`, or None if the key is required.
         contract: Base class of the specs of the slot, or None. A spec must have the attributes listed in
             `contract.ASKED`, and inherits the others.
+        inner: Mark of values inside the components that have the same choices, if there are any.
     """
 
-    def __init__(self, default: str | None = None, contract: type | None = None) -> None:
+    def __init__(self, default: str | None = None, contract: type | None = None, inner: Inner | None = None) -> None:
         self.default = default
         self.contract = contract
+        self.inner = inner
 
     WANTED = "specs with a type"
 
@@ -175,7 +178,8 @@ class ByType(Slot):
         choices = {type_name(member): handler.generate_schema(member) for member in members(source)}
         tagged = core_schema.tagged_union_schema(choices, self._tag, metadata={"default_type": self.default})
         schema = core_schema.no_info_before_validator_function(self.expand, tagged)
-        return core_schema.nullable_schema(schema) if type(None) in get_args(source) else schema
+        slot = core_schema.nullable_schema(schema) if type(None) in get_args(source) else schema
+        return slot if self.inner is None else self.inner.around(slot, Annotated[source, self])
 
     def _tag(self, value: Any) -> Any:
         return value.get("type", self.default) if isinstance(value, dict) else getattr(value, "type", None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfseg.spec import habits
+from tfseg.spec.nesting import INNER, OUTER, Inner
 from tfseg.spec.paths import Key, dotted
 
 Schema = dict[str, Any]
@@ -27,11 +28,17 @@ class Schemas:
     def __init__(self, root: Schema) -> None:
         self.root = root
         self.definitions = {schema["ref"]: schema for schema in root.get("definitions", ())}
+        self.slots: dict[str, Schema] = {}
 
     def bare(self, schema: Schema) -> Schema:
         """Returns `schema` without wrappers and references: an `int`, `tuple`, `dataclass-args`, `union`, … schema."""
         while True:
-            if schema["type"] == "definition-ref":
+            nesting: dict[str, Any] = schema.get("metadata") or {}
+            if OUTER in nesting:
+                self.slots[nesting[OUTER].name] = schema
+            if INNER in nesting:
+                schema = self._slot(nesting[INNER])
+            elif schema["type"] == "definition-ref":
                 schema = self.definitions[schema["schema_ref"]]
             elif schema["type"] in _WRAPPERS:
                 schema = schema["schema"]
@@ -39,6 +46,14 @@ class Schemas:
                 schema = schema.get("strict_schema") or schema["python_schema"]
             else:
                 return schema
+
+    def _slot(self, inner: Inner) -> Schema:
+        """Returns the schema of the slot around a value: one that was read before, or the slot without plugins."""
+        if inner.name not in self.slots and inner.alone is not None:
+            alone: Schema = dict(inner.alone.adapter.core_schema)
+            self.slots[inner.name] = alone
+            self.definitions |= {schema["ref"]: schema for schema in alone.get("definitions", ())}
+        return self.slots.get(inner.name, {"type": "any"})
 
     def core(self, schema: Schema) -> Schema:
         """Returns the same as `bare`, also without `or null`."""

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from tfseg.spec.nesting import JSON_SLOT, OUTER
 from tfseg.spec.source import INCLUDE
 from tfseg.spec.validate import adapter
 
@@ -18,7 +19,9 @@ _INCLUDE = {
 def json_schema(type_: Any) -> dict[str, Any]:
     """Returns the JSON Schema of a spec type. In a file with an `include`, no key is required."""
     schema = adapter(type_).json_schema(schema_generator=_Generator)
-    found = {name: _described(definition) for name, definition in schema.pop("$defs", {}).items()}
+    named: dict[str, Any] = {}
+    schema = _referring(schema, named)
+    found = {name: _described(definition) for name, definition in schema.pop("$defs", {}).items()} | named
     root = schema.pop("title", "file")
     if "$ref" in schema:
         root = schema["$ref"].rpartition("/")[2]
@@ -49,6 +52,25 @@ class _Generator(GenerateJsonSchema):
                 names.append(name)
             maps.append(json if name == default else {"allOf": [json, {"required": ["type"]}]})
         return {"anyOf": [*([{"type": "string", "enum": names}] if names else []), *maps]}
+
+    def function_wrap_schema(self, schema: core_schema.WrapValidatorFunctionSchema) -> JsonSchemaValue:
+        json = super().function_wrap_schema(schema)
+        inner = (schema.get("metadata") or {}).get(OUTER)
+        return json if inner is None else {JSON_SLOT: inner.name, **json}
+
+
+def _referring(schema: Any, named: dict[str, Any]) -> Any:
+    """Moves the schemas of slots that contain themselves to `named`, and returns the schema with references to them."""
+    if isinstance(schema, list):
+        return [_referring(item, named) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _referring(value, named) for key, value in schema.items()}
+    if not isinstance(name := found.pop(JSON_SLOT, None), str):
+        return found
+    if found:
+        named[f"{name}.item"] = found
+    return {"$ref": f"#/$defs/{name}.item"}
 
 
 def _described(definition: dict[str, Any]) -> dict[str, Any]:

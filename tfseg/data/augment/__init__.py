@@ -8,6 +8,8 @@ from tfseg.data.augment.crop import cropped
 from tfseg.data.augment.distortion import Elastic, GridDistortion
 from tfseg.data.augment.erasing import Cutout
 from tfseg.data.augment.geometry import Flip, Pad, Rot90, Scale
+from tfseg.data.augment.mixing import ClassMix, CopyPaste, Mosaic
+from tfseg.data.augment.policies import OneOf, RandAugment, Sometimes
 from tfseg.data.augment.projection import Affine, Rotate
 from tfseg.data.augment.quality import Blur, Jpeg, Noise
 
@@ -20,7 +22,9 @@ __all__ = [
     "Chain",
     "Choice",
     "Clahe",
+    "ClassMix",
     "ColorJitter",
+    "CopyPaste",
     "Cutout",
     "Elastic",
     "Flip",
@@ -29,12 +33,16 @@ __all__ = [
     "GridDistortion",
     "Jpeg",
     "MixSpec",
+    "Mosaic",
     "Noise",
+    "OneOf",
     "Pad",
     "Pair",
+    "RandAugment",
     "Rot90",
     "Rotate",
     "Scale",
+    "Sometimes",
     "View",
     "augmented",
     "cropped",

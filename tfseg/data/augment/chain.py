@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import tensorflow as tf
 
+from tfseg.data.augment.applied import applied, checked
 from tfseg.data.augment.clahe import Clahe
 from tfseg.data.augment.colors import ColorJitter, Gamma, Gray
 from tfseg.data.augment.contract import AugmentSpec, Pair, View
@@ -13,10 +14,11 @@ from tfseg.data.augment.crop import cropped
 from tfseg.data.augment.distortion import Elastic, GridDistortion
 from tfseg.data.augment.erasing import Cutout
 from tfseg.data.augment.geometry import Flip, Pad, Rot90, Scale
+from tfseg.data.augment.mixing import ClassMix, CopyPaste, Mosaic
+from tfseg.data.augment.policies import INNER, OneOf, RandAugment, Sometimes
 from tfseg.data.augment.projection import Affine, Rotate
 from tfseg.data.augment.quality import Blur, Jpeg, Noise
 from tfseg.data.examples import VALID, Loaded, first_problem
-from tfseg.errors import DataError, reason
 from tfseg.spec.declare import ByType
 
 Partner = Callable[[int], Loaded]
@@ -30,7 +32,9 @@ _CROP = 1 << 20
 
 Geometric = Scale | Rotate | Flip | Affine | Elastic | GridDistortion | Pad | Rot90
 Photometric = ColorJitter | Gamma | Gray | Clahe | Blur | Noise | Jpeg
-Augment = Annotated[Geometric | Photometric | Cutout, ByType(contract=AugmentSpec)]
+Mixing = Mosaic | CopyPaste | ClassMix
+Policies = OneOf | RandAugment | Sometimes
+Augment = Annotated[Geometric | Photometric | Cutout | Mixing | Policies, ByType(contract=AugmentSpec, inner=INNER)]
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Chain:
 
     Args:
         ops: Augmentation ops. Those with `BEFORE_CROP` are applied first.
-        view: Ignore label, size of the crop and fill value.
+        view: Ignore label, size of the crop, fill value and labels.
         choice: Function that chooses the window to crop to, by its classes; None for random positions.
     """
 
@@ -63,7 +67,7 @@ class Chain:
         # An op must not cut off what the choice of the crop is made from.
         view = self.view if self.choice is None else replace(self.view, crop=None)
         for index, op in self._indexed(before_crop=True):
-            image, mask = _applied(op, image, mask, _fold(key, index), view)
+            image, mask = applied(op, image, mask, _fold(key, index), view)
         if self.view.crop is None:
             return image, mask
         seed = _fold(key, _CROP)
@@ -87,7 +91,7 @@ class Chain:
         for index, op in self._indexed(before_crop=False):
             seed, count = _fold(key, index), getattr(op, "PARTNERS", 0)
             if not count:
-                image, mask = _applied(op, image, mask, seed, self.view)
+                image, mask = applied(op, image, mask, seed, self.view)
                 continue
             image, mask, found = _mixed(op, image, mask, seed, self.view, partner, range(number, number + count))
             number, problem = number + count, first_problem(problem, found)
@@ -109,40 +113,12 @@ def _mixed(
 ) -> Loaded:
     """Applies `op` with its probability. Partners are loaded only if it is applied."""
 
-    def applied() -> Loaded:
+    def mixed() -> Loaded:
         loaded = [partner(number) for number in numbers]
         pairs = [(image, mask), *((other, ids) for other, ids, _ in loaded)]
-        result = _checked(op, lambda: op(pairs, _fold(seed, 1), view), image, mask)
+        result = checked(op, lambda: op(pairs, _fold(seed, 1), view), image, mask)
         return *result, first_problem(*(problem for _, _, problem in loaded))
 
     drawn = tf.random.stateless_uniform([], _fold(seed, 0), alg="philox") < op.probability
-    mixture, ids, problem = tf.cond(drawn, applied, lambda: (image, mask, tf.constant(VALID)))
+    mixture, ids, problem = tf.cond(drawn, mixed, lambda: (image, mask, tf.constant(VALID)))
     return tf.ensure_shape(mixture, image.shape), tf.ensure_shape(ids, mask.shape), problem
-
-
-def _applied(op: AugmentSpec, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
-    return _checked(op, lambda: op(image, mask, seed, view), image, mask)
-
-
-def _checked(op: Any, call: Callable[[], Any], image: tf.Tensor, mask: tf.Tensor) -> Pair:
-    """Calls an op and checks its outputs while the graph is traced, since a custom op may fail."""
-    try:
-        pair = call()
-    except Exception as error:
-        raise DataError(f"data.augment: {op.type} fails ({reason(error)})") from error
-    if not _is_pair(pair, image):
-        raise DataError(
-            f"data.augment: {op.type} must return an image, {image.dtype.name} [height, width, {image.shape[-1]}], and "
-            f"a mask, integer [height, width]. Received: {pair}"
-        )
-    return pair[0], tf.cast(pair[1], mask.dtype)
-
-
-def _is_pair(pair: Any, image: tf.Tensor) -> bool:
-    """Returns whether `pair` is an image like `image`, and a mask."""
-    values = tf.nest.flatten(pair)
-    if len(values) != 2 or not all(isinstance(each, tf.Tensor) for each in values):
-        return False
-    result, mask = values
-    fits = (result.dtype, result.shape.rank) == (image.dtype, 3) and result.shape[-1] in (None, image.shape[-1])
-    return fits and mask.dtype.is_integer and mask.shape.rank == 2

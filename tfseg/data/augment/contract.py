@@ -11,6 +11,8 @@ from typing import ClassVar
 
 import tensorflow as tf
 
+from tfseg.labels import Labels
+
 FILL = 115
 """Default value of padding pixels: approximately the mean of photographs, so near zero after normalization."""
 
@@ -19,17 +21,19 @@ Pair = tuple[tf.Tensor, tf.Tensor]
 
 @dataclass(frozen=True)
 class View:
-    """Ignore label, crop size and fill value, for augmentation ops.
+    """Ignore label, crop size, fill value and labels, for augmentation ops.
 
     Args:
         ignore: Ignore label.
         crop: Height and width of the crop that follows, if any.
         fill: Value of padding pixels, for all channels or per channel.
+        labels: Classes, for ops that select pixels by class name.
     """
 
     ignore: int
     crop: tuple[int, int] | None = None
     fill: tuple[int, ...] = (FILL,)
+    labels: Labels | None = None
 
 
 class AugmentSpec:
@@ -48,7 +52,7 @@ class AugmentSpec:
             mask: Integer tensor of shape `[height, width]`.
             seed: Int32 tensor of shape `[2]`, seed for TensorFlow's stateless random functions, the only source of
                 randomness.
-            view: Ignore label, size of the crop and fill value.
+            view: Ignore label, size of the crop, fill value and labels.
         """
         raise NotImplementedError
 
@@ -77,7 +81,7 @@ class MixSpec:
         Args:
             pairs: Image and mask of the example, followed by those of its partners, all cropped to the same size.
             seed: Int32 tensor of shape `[2]`, seed for TensorFlow's stateless random functions.
-            view: Ignore label, size of the crop and fill value.
+            view: Ignore label, size of the crop, fill value and labels.
         """
         raise NotImplementedError
 

@@ -42,6 +42,7 @@ class Shapes(Source):
 
     type: Literal["shapes"] = "shapes"
     NEEDS_ROOT: ClassVar[bool] = False
+    ONE_SIZE: ClassVar[bool] = True
     size: Side | tuple[Side, Side] = 96
     """Size of the images: side of a square, or height and width."""
     train: Annotated[int, Field(ge=1)] = 1000
