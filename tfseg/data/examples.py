@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +12,9 @@ from tfseg.labels import Labels
 
 Loaded = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 Checked = tuple[tf.Tensor, tf.Tensor]
+
+Window = Callable[[tf.Tensor], tf.Tensor]
+"""Function from height and width of an image, int32 `[2]`, to top, left, height and width of a window in it."""
 
 VALID = ""
 """Problem of a valid example. A graph cannot catch errors, so problems are returned as messages beside the tensors."""
@@ -43,11 +46,20 @@ class Examples:
         load: Function of an index (int64 scalar) that returns `(image, mask, problem)`: uint8
             `[height, width, channels]`, integers `[height, width]`, and a message, empty if the example is valid.
         mask: Function of an index that returns `(mask, problem)` only, for counting.
+        load_window: Function of an index and a `Window` that loads a window of an example, faster than `load`; None if
+            there is no faster way. Problems are those of the whole example.
     """
 
     listing: Listing
     load: Callable[[tf.Tensor], Loaded]
     mask: Callable[[tf.Tensor], Checked]
+    load_window: Callable[[tf.Tensor, Window], Loaded] | None = field(default=None, kw_only=True)
+
+    def loaded(self, index: tf.Tensor, window: Window | None) -> Loaded:
+        """Loads an example, or at least the given window of it."""
+        if window is None or self.load_window is None:
+            return self.load(index)
+        return self.load_window(index, window)
 
     @property
     def count(self) -> int:
@@ -64,15 +76,16 @@ def with_mask_dtype(examples: Examples, ignore: int) -> Examples:
     """Returns examples whose masks have the smallest dtype for the ids, uint8 or int32: small masks resize faster."""
     dtype = tf.uint8 if ignore < 256 else tf.int32  # all class ids are smaller than the ignore label
 
-    def load(index: tf.Tensor) -> Loaded:
-        image, mask, problem = examples.load(index)
+    def load(index: tf.Tensor, window: Window | None = None) -> Loaded:
+        image, mask, problem = examples.loaded(index, window)
         return image, tf.cast(mask, dtype), problem
 
     def mask(index: tf.Tensor) -> Checked:
         ids, problem = examples.mask(index)
         return tf.cast(ids, dtype), problem
 
-    return replace(examples, load=load, mask=mask)
+    load_window = None if examples.load_window is None else load
+    return replace(examples, load=load, mask=mask, load_window=load_window)
 
 
 class Source:

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from tfseg.data.augment.colors import ColorJitter
 from tfseg.data.augment.contract import AugmentSpec, Pair, View
-from tfseg.data.augment.crop import cropped
+from tfseg.data.augment.crop import crop_window, cropped
 from tfseg.data.augment.geometry import Flip, Rotate, Scale
-from tfseg.data.examples import VALID, Loaded, first_problem
+from tfseg.data.examples import VALID, Loaded, Window, first_problem
 from tfseg.errors import DataError, reason
 from tfseg.spec.declare import ByType
 
@@ -54,6 +54,21 @@ class Chain:
         if self.view.crop is None:
             return image, mask
         return cropped(image, mask, _fold(key, _CROP), self.view.crop, self.view.ignore, self.view.fill)
+
+    def window(self, key: tf.Tensor) -> Window | None:
+        """Returns a function from the size of an image to the window of it that `cropped` uses; None if that is all.
+
+        `cropped` returns the same for the image and for the window.
+        """
+        if self.view.crop is None:
+            return None
+        crop, before = self.view.crop, self._indexed(before_crop=True)
+        if not before:
+            return lambda size: crop_window(size, _fold(key, _CROP), crop)
+        index, op = before[0]
+        if not isinstance(op, Scale):  # the op may need all pixels
+            return None
+        return lambda size: op.window(size, _fold(key, index), crop)
 
     def finished(self, image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor, partner: Partner) -> Loaded:
         """Applies the ops after the crop.

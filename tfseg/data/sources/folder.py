@@ -9,11 +9,11 @@ from typing import Annotated, Literal, Self
 import tensorflow as tf
 from pydantic import Field, model_validator
 
-from tfseg.data.examples import Checked, Examples, Listing, Loaded, Source, first_problem
+from tfseg.data.examples import Checked, Examples, Listing, Loaded, Source, Window, first_problem
 from tfseg.data.sources.masks import Ids, Mask
 from tfseg.data.sources.patterns import Matches, splits
 from tfseg.errors import DataError
-from tfseg.images import decode_image
+from tfseg.images import cut, decode_image, decode_window
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import FieldProblem, InvalidFields
@@ -111,10 +111,20 @@ class Folder(Source):
         def load(index: tf.Tensor) -> Loaded:
             image, problem = decode_image(tf.io.read_file(images[index]), self.channels)
             ids, mask_problem = mask(index)
-            sizes = _size_problem(image, ids, masks[index])
-            return image, ids, first_problem(_at(images[index], problem), mask_problem, _at(images[index], sizes))
+            return image, ids, problems(index, problem, mask_problem, tf.shape(image)[:2], ids)
 
-        return Examples(listing, load, mask)
+        def load_window(index: tf.Tensor, window: Window) -> Loaded:
+            image, size, sides, problem = decode_window(tf.io.read_file(images[index]), window, self.channels)
+            ids, mask_problem = mask(index)
+            return image, cut(ids, sides), problems(index, problem, mask_problem, size, ids)
+
+        def problems(
+            index: tf.Tensor, of_image: tf.Tensor, of_mask: tf.Tensor, size: tf.Tensor, ids: tf.Tensor
+        ) -> tf.Tensor:
+            of_sizes = _size_problem(size, tf.shape(ids), masks[index])
+            return first_problem(_at(images[index], of_image), of_mask, _at(images[index], of_sizes))
+
+        return Examples(listing, load, mask, load_window=load_window)
 
     def _pairs(self, images: Matches, masks: Matches, split: str) -> dict[str, Pair]:
         """Returns the pairs that match the patterns; with `fractions`, those of the split."""
@@ -201,11 +211,9 @@ def _at(file: tf.Tensor, problem: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.equal(problem, ""), "", tf.strings.join([file, ": ", problem]))
 
 
-def _size_problem(image: tf.Tensor, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+def _size_problem(size: tf.Tensor, mask_size: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Returns a problem if image and mask differ in size."""
-    width, height, mask_width, mask_height = (
-        tf.strings.as_string(side) for of in (image, ids) for side in (tf.shape(of)[1], tf.shape(of)[0])
-    )
+    height, width, mask_height, mask_width = tf.unstack(tf.strings.as_string(tf.concat([size, mask_size], 0)))
     parts = ["the image is ", width, "x", height, ", but its mask ", mask, " is ", mask_width, "x", mask_height]
     message = tf.strings.join([*parts, ". Expected the same size. Correct either, or remove the example."])
-    return tf.where(tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(ids))), "", message)
+    return tf.where(tf.reduce_all(tf.equal(size, mask_size)), "", message)
