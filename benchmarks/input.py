@@ -69,7 +69,9 @@ def peer(options: argparse.Namespace) -> Any:
     transform = albumentations.Compose(
         [
             albumentations.RandomScale((-0.5, 1.0), p=1),
-            albumentations.PadIfNeeded(options.size, options.size, fill=FILL, fill_mask=LABELS.ignore, position="top_left"),
+            albumentations.PadIfNeeded(
+                options.size, options.size, fill=FILL, fill_mask=LABELS.ignore, position="top_left"
+            ),
             albumentations.RandomCrop(options.size, options.size),
             albumentations.HorizontalFlip(p=0.5),
             albumentations.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02, p=1),

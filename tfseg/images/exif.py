@@ -20,7 +20,9 @@ def orientation(data: tf.Tensor) -> tf.Tensor:
 def _has_only_jfif(data: tf.Tensor) -> tf.Tensor:
     """Returns whether tables follow the JFIF segment, as in most files without EXIF: a test of the first bytes."""
     first = tf.cast(tf.io.decode_raw(data, tf.uint8, fixed_length=_TABLES + 2), tf.int32)
-    return tf.reduce_all(tf.equal(tf.gather(first, [2, 3, 4, 5, _TABLES, _TABLES + 1]), [0xFF, 0xE0, 0, 16, 0xFF, 0xDB]))
+    return tf.reduce_all(
+        tf.equal(tf.gather(first, [2, 3, 4, 5, _TABLES, _TABLES + 1]), [0xFF, 0xE0, 0, 16, 0xFF, 0xDB])
+    )
 
 
 def _orientation(data: tf.Tensor) -> tf.Tensor:

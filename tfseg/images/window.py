@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfseg.images import exif
 from tfseg.images.decode import JPEG, decode_image
 
+_MARGIN = 2
 _END = b"\xff\xd9"
 """Last bytes of a complete JPEG."""
 
@@ -16,9 +17,8 @@ def decode_window(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Decodes the window of an image file that a function of the size of the image chooses.
 
-    Of an upright JPEG, only the window is decoded, after its size has been read from the header. At the left and the
-    right border of the window, colors may then differ by 2 from those of the whole image, because the decoder
-    interpolates subsampled colors between neighboring pixels. Other files are decoded as a whole.
+    Of an upright JPEG, only the window is decoded, after its size has been read from the header. Other files are
+    decoded as a whole. The pixels are the same.
 
     >>> data = tf.io.encode_png(tf.zeros([4, 6, 3], tf.uint8))
     >>> pixels, size, window, problem = decode_window(data, lambda size: tf.concat([[1, 2], size - 3], 0))
@@ -39,7 +39,7 @@ def decode_window(
     partly = _is_upright_jpeg(data) if channels in (1, 3) else tf.constant(False)
     image, size, problem = tf.cond(partly, lambda: _header(data, channels), lambda: _whole(data, channels))
     sides = window(size)
-    pixels = tf.cond(partly, lambda: _jpeg(data, sides, channels), lambda: cut(image, sides))
+    pixels = tf.cond(partly, lambda: _jpeg(data, sides, size[1], channels), lambda: cut(image, sides))
     return tf.ensure_shape(pixels, [None, None, channels]), size, sides, problem
 
 
@@ -57,8 +57,13 @@ def _whole(data: tf.Tensor, channels: int) -> tuple[tf.Tensor, tf.Tensor, tf.Ten
     return image, tf.shape(image)[:2], problem
 
 
-def _jpeg(data: tf.Tensor, sides: tf.Tensor, channels: int) -> tf.Tensor:
-    return tf.io.decode_and_crop_jpeg(data, sides, channels, dct_method="INTEGER_ACCURATE")
+def _jpeg(data: tf.Tensor, sides: tf.Tensor, width: tf.Tensor, channels: int) -> tf.Tensor:
+    """Decodes the window with a margin, since the decoder interpolates subsampled colors between neighboring pixels."""
+    left = tf.maximum(sides[1] - _MARGIN, 0)
+    right = tf.minimum(sides[1] + sides[3] + _MARGIN, width)
+    wide = tf.stack([sides[0], left, sides[2], right - left])
+    pixels = tf.io.decode_and_crop_jpeg(data, wide, channels, dct_method="INTEGER_ACCURATE")
+    return pixels[:, sides[1] - left :][:, : sides[3]]
 
 
 def _is_upright_jpeg(data: tf.Tensor) -> tf.Tensor:
