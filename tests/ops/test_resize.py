@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.ops.resize import resize
+from tfseg.ops.resize import resize, resize_mask
 
 SIZES = [(16, 14), (15, 21), (4, 3), (8, 7), (1, 1), (33, 2)]
 X = np.random.default_rng(2).normal(size=(2, 8, 7, 3)).astype("float32")
@@ -50,6 +50,16 @@ def test_nearest_with_aligned_corners() -> None:
     x = np.arange(4.0, dtype="float32").reshape(1, 1, 4, 1)
     result = np.ravel(resize(x, (1, 7), "nearest", align_corners=True))
     assert result.tolist() == [0, 1, 1, 2, 2, 3, 3]  # coordinates 0, 0.5, 1, 1.5, …; one half rounds up
+
+
+def test_masks_equal_those_resized_as_images() -> None:
+    generator = np.random.default_rng(5)
+    for dtype in ("uint8", "int32"):
+        mask = tf.constant(generator.integers(0, 200, (37, 53)), dtype)
+        for size in [(1, 1), (1, 90), (37, 53), (74, 106), (18, 26), *generator.integers(1, 200, (40, 2)).tolist()]:
+            resized = resize_mask(mask, tf.constant(size))
+            assert resized.dtype == dtype
+            np.testing.assert_array_equal(resized, resize(mask[None, :, :, None], size, "nearest")[0, :, :, 0])
 
 
 def test_integer_types_are_preserved() -> None:

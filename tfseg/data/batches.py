@@ -104,8 +104,8 @@ class ExampleStream:
         return (image, ignored_if(padding, mask, self.ignore)), first_problem(problem, partner_problem)
 
     def _cropped(self, index: tf.Tensor, key: tf.Tensor) -> Loaded:
-        """Loads an example, and applies the ops before the crop, and the crop."""
-        image, mask, problem = self.examples.load(index)
+        """Loads the part of an example that the crop needs, and applies the ops before the crop, and the crop."""
+        image, mask, problem = self.examples.loaded(index, self.chain.window(key))
         return *self.chain.cropped(*_valid(image, mask, problem), key), problem
 
     def _key(self, epoch: tf.Tensor, index: tf.Tensor, position: tf.Tensor) -> tf.Tensor:

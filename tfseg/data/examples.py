@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +18,9 @@ Loaded = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 Checked = tuple[tf.Tensor, tf.Tensor]
 Content = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """Function of an index that returns the content of the image file and of the mask file, string scalars."""
+
+Window = Callable[[tf.Tensor], tf.Tensor]
+"""Function from height and width of an image, int32 `[2]`, to top, left, height and width of a window in it."""
 
 VALID = ""
 """Problem of a valid example. A graph cannot catch errors, so problems are returned as messages beside the tensors."""
@@ -57,12 +60,21 @@ class Examples:
             `[height, width, channels]`, integers `[height, width]`, and a message, empty if the example is valid.
         mask: Function of an index that returns `(mask, problem)` only, for counting.
         content: Function of an index that returns the content of its files; None for examples without files.
+        load_window: Function of an index and a `Window` that loads a window of an example, faster than `load`; None if
+            there is no faster way. Problems are those of the whole example.
     """
 
     listing: Listing
     load: Callable[[tf.Tensor], Loaded]
     mask: Callable[[tf.Tensor], Checked]
     content: Content | None = None
+    load_window: Callable[[tf.Tensor, Window], Loaded] | None = field(default=None, kw_only=True)
+
+    def loaded(self, index: tf.Tensor, window: Window | None) -> Loaded:
+        """Loads an example, or at least the given window of it."""
+        if window is None or self.load_window is None:
+            return self.load(index)
+        return self.load_window(index, window)
 
     @property
     def count(self) -> int:
@@ -79,15 +91,16 @@ def with_mask_dtype(examples: Examples, ignore: int) -> Examples:
     """Returns examples whose masks have the smallest dtype for the ids, uint8 or int32: small masks resize faster."""
     dtype = mask_dtype(ignore)
 
-    def load(index: tf.Tensor) -> Loaded:
-        image, mask, problem = examples.load(index)
+    def load(index: tf.Tensor, window: Window | None = None) -> Loaded:
+        image, mask, problem = examples.loaded(index, window)
         return image, tf.cast(mask, dtype), problem
 
     def mask(index: tf.Tensor) -> Checked:
         ids, problem = examples.mask(index)
         return tf.cast(ids, dtype), problem
 
-    return replace(examples, load=load, mask=mask)
+    load_window = None if examples.load_window is None else load
+    return replace(examples, load=load, mask=mask, load_window=load_window)
 
 
 def mask_dtype(ignore: int) -> tf.DType:

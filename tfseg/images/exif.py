@@ -6,12 +6,27 @@ BLOCK = 1 << 16
 """Maximum length of an EXIF block in bytes."""
 
 _TAG = 0x0112
+_TABLES = 20
+"""Offset of the segment after a JFIF segment of usual length."""
 _APPLICATION_1 = b"\xff\xe1"
 _EXIF = b"Exif\0\0"
 
 
 def orientation(data: tf.Tensor) -> tf.Tensor:
     """Returns the EXIF orientation of a JPEG, 1 to 8; 1 if it has none."""
+    return tf.cond(_has_only_jfif(data), lambda: tf.constant(1), lambda: _orientation(data))
+
+
+def _has_only_jfif(data: tf.Tensor) -> tf.Tensor:
+    """Returns whether tables follow the JFIF segment, as in most files without EXIF: a test of the first bytes."""
+    first = tf.cast(tf.io.decode_raw(data, tf.uint8, fixed_length=_TABLES + 2), tf.int32)
+    return tf.reduce_all(
+        tf.equal(tf.gather(first, [2, 3, 4, 5, _TABLES, _TABLES + 1]), [0xFF, 0xE0, 0, 16, 0xFF, 0xDB])
+    )
+
+
+def _orientation(data: tf.Tensor) -> tf.Tensor:
+    """Walks the segments of the file to its EXIF block."""
     offset = _exif_block(data)
     return tf.cond(offset > 0, lambda: _tag_value(_bytes(data, offset, BLOCK)), lambda: tf.constant(1))
 

@@ -44,6 +44,21 @@ def header(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return field[0], field[1]
 
 
+def is_plain(data: tf.Tensor) -> tf.Tensor:
+    """Returns whether the content is a gray or palette PNG of 8 bits, by its first bytes."""
+    first = tf.cast(tf.io.decode_raw(data, tf.uint8, fixed_length=COLOR_TYPE + 1), tf.int32)
+    begins = tf.reduce_all(tf.equal(first[: len(SIGNATURE)], list(SIGNATURE)))
+    kind = first[COLOR_TYPE]
+    return begins & tf.equal(first[DEPTH], 8) & (tf.equal(kind, GRAY) | tf.equal(kind, PALETTE))
+
+
+def plain_samples(data: tf.Tensor) -> tf.Tensor:
+    """Decodes a PNG that `is_plain` to its stored values, uint8 `[height, width]`."""
+    is_palette = tf.equal(tf.strings.substr(data, COLOR_TYPE, 1), bytes([PALETTE]))
+    gray = tf.cond(is_palette, lambda: palette_as_gray(data), lambda: data)
+    return tf.io.decode_png(gray, 1)[:, :, 0]
+
+
 def palette_as_gray(data: tf.Tensor) -> tf.Tensor:
     """Returns the content with its palette indices declared as gray values."""
     checksum = tf.io.decode_raw(tf.strings.substr(data, CHECKSUM, 4), tf.uint8)

@@ -86,6 +86,25 @@ if keras.backend.backend() == "tensorflow":
     def _nearest(x: Tensor, size: Any, align_corners: bool) -> Tensor:
         return _resized(tf.raw_ops.ResizeNearestNeighbor, x, size, align_corners)
 
+    def resize_mask(mask: Tensor, size: Any) -> Tensor:
+        """Resizes a mask `[height, width]` as `resize` does with "nearest", but four times as fast on a CPU.
+
+        `ResizeNearestNeighbor` computes the position of every pixel; this function copies rows, and transposes.
+
+        Args:
+            mask: Integer tensor of shape `[height, width]`.
+            size: Height and width of the output, an integer tensor of shape `[2]`.
+        """
+        for axis in (0, 1):
+            mask = tf.transpose(tf.gather(mask, _nearest_rows(tf.shape(mask)[0], size[axis])))
+        return mask
+
+    def _nearest_rows(before: Tensor, after: Tensor) -> Tensor:
+        """Returns the input row of each output row, by the same float32 operations as in `ResizeNearestNeighbor`."""
+        scale = tf.cast(before, tf.float32) / tf.cast(after, tf.float32)
+        rows = tf.cast((tf.range(after, dtype=tf.float32) + 0.5) * scale, tf.int32)
+        return tf.minimum(rows, before - 1)
+
     def _resized(op: Callable[..., Tensor], x: Tensor, size: Any, align_corners: bool) -> Tensor:
         shape = [*x.shape[:1], *(side if isinstance(side, int) else None for side in size), *x.shape[3:]]
         rows, columns = size
@@ -96,6 +115,10 @@ if keras.backend.backend() == "tensorflow":
         return y
 
 else:
+
+    def resize_mask(mask: Tensor, size: Any) -> Tensor:
+        """Resizes a mask `[height, width]` as `resize` does with "nearest"."""
+        return resize(mask[None, :, :, None], size, "nearest")[0, :, :, 0]
 
     def _bilinear(x: Tensor, size: Any, align_corners: bool) -> Tensor:
         for axis, length in zip((1, 2), size, strict=True):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfseg.data import ColorJitter, Flip, Rotate, Scale
-from tfseg.data.augment import FILL, View, augmented, cropped
+from tfseg.data.augment import FILL, View, augmented, cropped, like
 
 IGNORE = 60000
 GEOMETRIC = [
@@ -149,6 +149,14 @@ def test_scale_factors_are_within_their_range(low: float, high: float) -> None:
     assert all(abs(height * 1.5 - width) <= 1 for height, width in heights)
     assert low * 40 - 0.5 <= min(heights)[0] <= max(heights)[0] <= high * 40 + 0.5
     assert low == high or max(heights)[0] - min(heights)[0] > (high - low) * 30
+
+
+def test_pixels_are_rounded_and_clipped() -> None:
+    steps = np.arange(-3, 260, 0.25, np.float32)
+    values = np.concatenate([steps, *(np.nextafter(steps, np.float32(limit)) for limit in (-np.inf, np.inf))])
+    expected = np.floor(np.clip(values.astype(np.float64), 0, 255) + 0.5)
+    pixels = like(tf.constant(values), tf.zeros([1, 1, 3], tf.uint8)).numpy()
+    np.testing.assert_array_equal(pixels[values != np.float32(0.49999997)], expected[values != np.float32(0.49999997)])
 
 
 def test_scale_by_given_factors() -> None:

@@ -10,7 +10,7 @@ from tfseg.data.augment.applied import applied, checked
 from tfseg.data.augment.clahe import Clahe
 from tfseg.data.augment.colors import ColorJitter, Gamma, Gray
 from tfseg.data.augment.contract import AugmentSpec, Pair, View
-from tfseg.data.augment.crop import cropped
+from tfseg.data.augment.crop import crop_window, cropped
 from tfseg.data.augment.distortion import Elastic, GridDistortion
 from tfseg.data.augment.erasing import Cutout
 from tfseg.data.augment.geometry import Flip, Pad, Rot90, Scale
@@ -18,7 +18,7 @@ from tfseg.data.augment.mixing import ClassMix, CopyPaste, Mosaic
 from tfseg.data.augment.policies import INNER, OneOf, RandAugment, Sometimes
 from tfseg.data.augment.projection import Affine, Rotate
 from tfseg.data.augment.quality import Blur, Jpeg, Noise
-from tfseg.data.examples import VALID, Loaded, first_problem
+from tfseg.data.examples import VALID, Loaded, Window, first_problem
 from tfseg.spec.declare import ByType
 
 Partner = Callable[[int], Loaded]
@@ -74,6 +74,21 @@ class Chain:
         if self.choice is not None:
             image, mask = self.choice(image, mask, seed)  # of the size of the crop, or smaller: then only padded
         return cropped(image, mask, seed, self.view.crop, self.view.ignore, self.view.fill)
+
+    def window(self, key: tf.Tensor) -> Window | None:
+        """Returns a function from the size of an image to the window of it that `cropped` uses; None if that is all.
+
+        `cropped` returns the same for the image and for the window.
+        """
+        if self.view.crop is None or self.choice is not None:
+            return None
+        crop, before = self.view.crop, self._indexed(before_crop=True)
+        if not before:
+            return lambda size: crop_window(size, _fold(key, _CROP), crop)
+        index, op = before[0]
+        if not isinstance(op, Scale) or op.probability < 1:  # all pixels may be needed
+            return None
+        return lambda size: op.window(size, _fold(key, index), crop)
 
     def finished(self, image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor, partner: Partner) -> Loaded:
         """Applies the ops after the crop.

@@ -17,11 +17,8 @@ def channel_problems(ops: Sequence[Any], channels: int) -> Iterator[FieldProblem
     for path, op in nested(ops):
         if isinstance(op, AugmentSpec) and (problem := op.channel_problem(channels)) is not None:
             yield path, problem
-        if (
-            channels != 3
-            and isinstance(op, RandAugment)
-            and (names := [name for name in op.ops if name in THREE_CHANNELS])
-        ):
+        names = [name for name in op.ops if name in THREE_CHANNELS] if isinstance(op, RandAugment) else []
+        if channels != 3 and names:
             message = f"expected ops for images with {channels} channels, without {' and '.join(names)}"
             yield (*path, "ops"), f"{message}; received {', '.join(op.ops)}"
 

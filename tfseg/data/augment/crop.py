@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tfseg.data.augment.contract import FILL, Pair, with_fill, without
+from tfseg.images import cut
 
 
 def cropped(
@@ -14,19 +15,32 @@ def cropped(
     fill: tuple[int, ...] = (FILL,),
 ) -> Pair:
     """Crops a random window of `size`; smaller images are padded at the bottom and at the right."""
-    image, mask = window(image, mask, tf.constant(size), tf.random.stateless_uniform([2], seed, alg="philox"))
-    missing = tf.maximum(tf.constant(size) - tf.shape(mask), 0)
-    below, right = [0, missing[0]], [0, missing[1]]
-    image = with_fill(tf.pad(without(image, fill), [below, right, [0, 0]]), fill)
-    mask = tf.pad(mask, [below, right], constant_values=ignore)
+    window = crop_window(tf.shape(mask), seed, size)
+    image, mask = cut(image, window), cut(mask, window)
+    missing = tf.constant(size) - tf.shape(mask)
+
+    def padded() -> Pair:
+        below, right = [0, missing[0]], [0, missing[1]]
+        pixels = with_fill(tf.pad(without(image, fill), [below, right, [0, 0]]), fill)
+        return pixels, tf.pad(mask, [below, right], constant_values=ignore)
+
+    image, mask = tf.cond(tf.reduce_any(missing > 0), padded, lambda: (image, mask))
     return tf.ensure_shape(image, [*size, image.shape[-1]]), tf.ensure_shape(mask, size)
 
 
-def window(image: tf.Tensor, mask: tf.Tensor, size: tf.Tensor, draws: tf.Tensor) -> Pair:
-    """Returns the window of at most `size` at the position given by the two `draws` in [0, 1)."""
-    full = tf.shape(mask)
+def crop_window(full: tf.Tensor, seed: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Returns the window of an image of size `full` that `cropped` keeps."""
+    return random_window(full, tf.constant(size), tf.random.stateless_uniform([2], seed, alg="philox"))
+
+
+def random_window(full: tf.Tensor, size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    """Returns the window of at most `size` at the position given by the two `draws` in [0, 1).
+
+    The window of an image of at most `size` is the whole image. What is cut out once is therefore not cut again.
+
+    Returns:
+        Top, left, height and width of the window, int32 of shape `[4]`.
+    """
     size = tf.minimum(size, full)
     start = tf.cast(draws * tf.cast(full - size + 1, tf.float32), tf.int32)
-    stop = start + size
-    cut = (slice(start[0], stop[0]), slice(start[1], stop[1]))
-    return image[cut], mask[cut]
+    return tf.concat([start, size], 0)

@@ -6,9 +6,10 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from tfseg.data.augment.contract import AugmentSpec, Pair, View, like, with_fill, without
-from tfseg.data.augment.crop import window
+from tfseg.data.augment.crop import random_window
 from tfseg.data.augment.probability import Probability, aspect_factors, with_probability
-from tfseg.ops.resize import resize
+from tfseg.images import cut
+from tfseg.ops.resize import resize, resize_mask
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import InvalidFields
 
@@ -43,19 +44,28 @@ class Scale(AugmentSpec):
     @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
         """Scales image and mask. If a crop follows, scales only a random window just large enough for the crop."""
-        draws = tf.random.stateless_uniform([4], seed, alg="philox")
-        factor = self._factor(draws[0]) * aspect_factors(draws[3], self.aspect)
         if view.crop is not None:
-            size = tf.cast(tf.math.ceil(tf.cast(view.crop, tf.float32) / factor), tf.int32)
-            image, mask = window(image, mask, size, draws[1:3])
+            window = self.window(tf.shape(mask), seed, view.crop)
+            image, mask = cut(image, window), cut(mask, window)
+        factor, _ = self._drawn(seed)
         size = tf.maximum(tf.cast(tf.round(tf.cast(tf.shape(mask), tf.float32) * factor), tf.int32), 1)
         scaled = resize(tf.cast(image[None], tf.float32), (size[0], size[1]))[0]
-        return like(scaled, image), resize(mask[None, :, :, None], (size[0], size[1]), "nearest")[0, :, :, 0]
+        return like(scaled, image), resize_mask(mask, size)
 
-    def _factor(self, draw: tf.Tensor) -> tf.Tensor:
+    def window(self, full: tf.Tensor, seed: tf.Tensor, crop: tuple[int, int]) -> tf.Tensor:
+        """Returns the random window of an image of size `full` that is just large enough for the crop."""
+        factor, draws = self._drawn(seed)
+        size = tf.cast(tf.math.ceil(tf.cast(crop, tf.float32) / factor), tf.int32)
+        return random_window(full, size, draws)
+
+    def _drawn(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the factors of height and width, and the two draws for the position of the window."""
+        draws = tf.random.stateless_uniform([4], seed, alg="philox")
         if self.factors is None:
-            return self.min + draw * (self.max - self.min)
-        return tf.constant(self.factors)[tf.cast(draw * len(self.factors), tf.int32)]
+            factor = self.min + draws[0] * (self.max - self.min)
+        else:
+            factor = tf.constant(self.factors)[tf.cast(draws[0] * len(self.factors), tf.int32)]
+        return factor * aspect_factors(draws[3], self.aspect), draws[1:3]
 
 
 @spec

@@ -117,10 +117,11 @@ class RandAugment(Policy):
     magnitude: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Strength of the ops, from 0 to 1; M divided by the maximum M in the paper."""
     ops: Annotated[tuple[str, ...], Field(min_length=1)] = (
-        *("identity", "scale", "rotate", "flip", "brightness", "contrast", "saturation", "hue"),
+        *("identity", "scale", "rotate", "shear", "translate", "flip", "brightness", "contrast", "saturation", "hue"),
+        *("gamma", "equalize", "blur"),
     )
-    """Names of the ops to draw from: `identity`, `scale`, `rotate`, `flip`, `brightness`, `contrast`, `saturation`,
-    `hue`."""
+    """Names of the ops to draw from: `identity`, `scale`, `rotate`, `shear`, `translate`, `flip`, `brightness`,
+    `contrast`, `saturation`, `hue`, `gamma`, `equalize`, `blur`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -9,11 +9,21 @@ from typing import Annotated, Literal, Self
 import tensorflow as tf
 from pydantic import Field, model_validator
 
-from tfseg.data.examples import Checked, Examples, Listing, Loaded, Source, first_problem, located, size_problem
+from tfseg.data.examples import (
+    Checked,
+    Examples,
+    Listing,
+    Loaded,
+    Source,
+    Window,
+    first_problem,
+    located,
+    size_problem,
+)
 from tfseg.data.sources.masks import Ids, Mask
 from tfseg.data.sources.patterns import Matches, splits
 from tfseg.errors import DataError
-from tfseg.images import decode_image
+from tfseg.images import cut, decode_image, decode_window
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import FieldProblem, InvalidFields
@@ -115,10 +125,21 @@ class Folder(Source):
             data = tf.io.read_file(images[index])
             image, problem = decode_image(data, self.channels)
             ids, mask_problem = mask(index)
-            sizes = located(images[index], size_problem()(tf.shape(image)[:2], tf.shape(ids), masks[index], data))
-            return image, ids, first_problem(located(images[index], problem), mask_problem, sizes)
+            return image, ids, problems(index, problem, mask_problem, tf.shape(image)[:2], ids, data)
 
-        return Examples(listing, load, mask, content)
+        def load_window(index: tf.Tensor, window: Window) -> Loaded:
+            data = tf.io.read_file(images[index])
+            image, size, sides, problem = decode_window(data, window, self.channels)
+            ids, mask_problem = mask(index)
+            return image, cut(ids, sides), problems(index, problem, mask_problem, size, ids, data)
+
+        def problems(
+            index: tf.Tensor, of_image: tf.Tensor, of_mask: tf.Tensor, size: tf.Tensor, ids: tf.Tensor, data: tf.Tensor
+        ) -> tf.Tensor:
+            of_sizes = size_problem()(size, tf.shape(ids), masks[index], data)
+            return first_problem(located(images[index], of_image), of_mask, located(images[index], of_sizes))
+
+        return Examples(listing, load, mask, content, load_window=load_window)
 
     def _pairs(self, images: Matches, masks: Matches, split: str) -> dict[str, Pair]:
         """Returns the pairs that match the patterns; with `fractions`, those of the split."""

@@ -9,13 +9,13 @@ from pydantic import Field
 
 from tfseg.context import Context
 from tfseg.images.decode import JPEG
-from tfseg.images.png import is_png, samples
+from tfseg.images.png import is_plain, is_png, plain_samples, samples
 from tfseg.labels import Color, Labels
 from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import FieldProblem
 
 Decoded = tuple[tf.Tensor, tf.Tensor]
-"""Class ids, int32 `[height, width]`, and a problem: a message, empty if the mask is valid."""
+"""Class ids, integers `[height, width]`, and a problem: a message, empty if the mask is valid."""
 Reader = Callable[[tf.Tensor], Decoded]
 """Function that decodes the content of a mask file inside the TensorFlow graph."""
 
@@ -71,7 +71,7 @@ class Ids(MaskSpec):
             failed = tf.logical_and(tf.reduce_any(invalid), tf.equal(problem, ""))
             return ids, tf.cond(failed, lambda: _invalid_ids(raw, invalid, expected), lambda: problem)
 
-        return _png(decode)
+        return _png(decode) if ignore > 255 or table is not None else _small(_png(decode), count, ignore)
 
     def table(self, labels: Labels) -> np.ndarray:
         """Returns the id of every raw value, int32 `[65536]`; -1 for invalid values."""
@@ -179,6 +179,26 @@ def _png(decode: Reader) -> Reader:
         jpeg = tf.equal(tf.strings.substr(data, 0, len(JPEG)), JPEG)
         ids, problem = tf.cond(is_png(data), lambda: decode(data), lambda: (blank, tf.where(jpeg, _JPEG, _NOT_PNG)))
         return tf.ensure_shape(ids, [None, None]), tf.convert_to_tensor(problem)
+
+    return read
+
+
+def _small(decode: Reader, count: int, ignore: int) -> Reader:
+    """Returns a reader of ids below 256 as uint8, which decodes valid masks of 8 bits directly, others by `decode`."""
+
+    def direct(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        ids = plain_samples(data)
+        return ids, tf.reduce_all((ids < count) | tf.equal(ids, ignore))
+
+    def other(data: tf.Tensor) -> Decoded:
+        ids, problem = decode(data)
+        return tf.cast(ids, tf.uint8), problem
+
+    def read(data: tf.Tensor) -> Decoded:
+        blank = tf.zeros([0, 0], tf.uint8)
+        ids, valid = tf.cond(is_plain(data), lambda: direct(data), lambda: (blank, tf.constant(False)))
+        ids, problem = tf.cond(valid, lambda: (ids, tf.constant("")), lambda: other(data))
+        return tf.ensure_shape(ids, [None, None]), problem
 
     return read
 

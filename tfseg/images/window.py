@@ -1,0 +1,77 @@
+"""Decoding of a window of an image file inside the TensorFlow graph."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfseg.images import exif
+from tfseg.images.decode import JPEG, decode_image
+
+_MARGIN = 2
+_END = b"\xff\xd9"
+"""Last bytes of a complete JPEG."""
+
+
+def decode_window(
+    data: tf.Tensor, window: Callable[[tf.Tensor], tf.Tensor], channels: int = 3
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Decodes the window of an image file that a function of the size of the image chooses.
+
+    Of an upright JPEG, only the window is decoded, after its size has been read from the header. Other files are
+    decoded as a whole. The pixels are the same.
+
+    >>> data = tf.io.encode_png(tf.zeros([4, 6, 3], tf.uint8))
+    >>> pixels, size, window, problem = decode_window(data, lambda size: tf.concat([[1, 2], size - 3], 0))
+    >>> tuple(pixels.shape), size.numpy().tolist(), window.numpy().tolist()
+    ((1, 3, 3), [4, 6], [1, 2, 1, 3])
+
+    Args:
+        data: Content of the file, a string scalar.
+        window: Function from height and width, int32 `[2]`, to top, left, height and width of the window.
+        channels: Integer, number of channels of the image.
+
+    Returns:
+        Pixels of the window, size of the image, the window, and a problem, as in `decode_image`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If the file is corrupt. A JPEG may be corrupt outside the window.
+    """
+    partly = _is_upright_jpeg(data) if channels in (1, 3) else tf.constant(False)
+    image, size, problem = tf.cond(partly, lambda: _header(data, channels), lambda: _whole(data, channels))
+    sides = window(size)
+    pixels = tf.cond(partly, lambda: _jpeg(data, sides, size[1], channels), lambda: cut(image, sides))
+    return tf.ensure_shape(pixels, [None, None, channels]), size, sides, problem
+
+
+def cut(values: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Cuts a window (top, left, height, width) out of `[height, width]` or `[height, width, channels]`."""
+    return tf.strided_slice(values, window[:2], window[:2] + window[2:])
+
+
+def _header(data: tf.Tensor, channels: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    return tf.zeros([0, 0, channels], tf.uint8), tf.io.extract_jpeg_shape(data)[:2], tf.constant("")
+
+
+def _whole(data: tf.Tensor, channels: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    image, problem = decode_image(data, channels)
+    return image, tf.shape(image)[:2], problem
+
+
+def _jpeg(data: tf.Tensor, sides: tf.Tensor, width: tf.Tensor, channels: int) -> tf.Tensor:
+    """Decodes the window with a margin, since the decoder interpolates subsampled colors between neighboring pixels."""
+    left = tf.maximum(sides[1] - _MARGIN, 0)
+    right = tf.minimum(sides[1] + sides[3] + _MARGIN, width)
+    wide = tf.stack([sides[0], left, sides[2], right - left])
+    pixels = tf.io.decode_and_crop_jpeg(data, wide, channels, dct_method="INTEGER_ACCURATE")
+    return pixels[:, sides[1] - left :][:, : sides[3]]
+
+
+def _is_upright_jpeg(data: tf.Tensor) -> tf.Tensor:
+    """Returns whether the file is a complete JPEG without rotation.
+
+    A truncated file is decoded as a whole, so that it is reported even if the window is not affected.
+    """
+    length = tf.strings.length(data)
+    complete = tf.equal(tf.strings.substr(data, tf.maximum(length - len(_END), 0), len(_END)), _END)
+    jpeg = complete & tf.equal(tf.strings.substr(data, 0, len(JPEG)), JPEG)
+    return tf.cond(jpeg, lambda: tf.equal(exif.orientation(data), 1), lambda: False)
