@@ -38,7 +38,7 @@ MAGNITUDES: dict[str, Callable[[float], Any]] = {
     "contrast": lambda magnitude: _colors(contrast=0.9 * magnitude),
     "saturation": lambda magnitude: _colors(saturation=0.9 * magnitude),
     "hue": lambda magnitude: _colors(hue=0.5 * magnitude),
-    "gamma": lambda magnitude: Gamma(gamma=(1 / (1 + magnitude), 1 + magnitude)),
+    "gamma": _unless_zero(lambda magnitude: Gamma(gamma=(1 / (1 + magnitude), 1 + magnitude))),
     "equalize": _unless_zero(lambda magnitude: Clahe(clip_limit=(1, 1 + 3 * magnitude), probability=1)),
     "blur": _unless_zero(lambda magnitude: Blur(sigma=(0.01, 2 * magnitude), probability=1)),
 }
