@@ -162,53 +162,56 @@ def image_and_mask_of_different_sizes() -> bytes:
     return example(0, **{MASK: content(1)[1]})
 
 
-@pytest.mark.parametrize(
-    ("record", "message"),
-    [
-        (
-            example(0, **{HEIGHT: 6, WIDTH: 4}),
-            "the image is 6x4, but image/width and image/height are 4x6. Expected the same size. Write the record "
-            "again.",
-        ),
-        (
-            image_and_mask_of_different_sizes(),
-            "the image is 6x4, but its mask image/segmentation/class/encoded is 6x5. Expected the same size.",
-        ),
-        (
-            example(0, **{IMAGE: None}),
-            "the feature image/encoded has no values. Expected one.",
-        ),
-        (serialized(b"", b"", (1, 1), ("", ""), "")[:-3], "is not a tf.train.Example."),
-        (tf.train.Example().SerializeToString(), "the feature image/encoded has no values. Expected one."),
-        (
-            example(0, **{MASK: 3}),
-            "the feature image/segmentation/class/encoded has another type. Expected string.",
-        ),
-        (example(0, **{HEIGHT: b"4"}), "the feature image/height has another type. Expected int64."),
-        (
-            example(0, **{IMAGE: content(0)[0][:50]}),
-            "image/encoded cannot be decoded (50 bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8).",
-        ),
-        (example(0, **{IMAGE: b"RIFF....WEBP"}), "the image is a WebP file. Expected PNG, JPEG, BMP, GIF or .npy"),
-        (
-            example(0, **{MASK: content(0)[1][:50]}),
-            "image/segmentation/class/encoded cannot be decoded (50 bytes). Expected JPEG, PNG, GIF, BMP or .npy",
-        ),
-        (example(0, **{MASK: b"\1\0\0\0"}), "the mask is not a PNG; other formats lose or shift ids. Save it as PNG."),
-        (
-            example(0, **{MASK: png(np.full((4, 6, 1), 9, np.uint8))}),
-            "the mask contains 9; expected a class (0 to 3) or",
-        ),
-    ],
-)
-def test_invalid_records(record: bytes, message: str, tmp_path: Path, labels: Labels) -> None:
-    file = write(tmp_path / "train-00000-of-00001.tfrecord", [example(1), record])
-    data = opened(tmp_path, labels)
-    (found,) = check(opened(write(tmp_path / "val-0.tfrecord", [example(2)]).parent, labels))
-    assert found.startswith(f"{file}: record 1: {message}")
-    with pytest.raises(DataError) as caught, explained():
-        list(data.training(epochs=1))
-    assert str(caught.value) == found
+INVALID = [
+    (
+        example(0, **{HEIGHT: 6, WIDTH: 4}),
+        "the image is 6x4, but image/width and image/height are 4x6. Expected the same size. Write the record again.",
+    ),
+    (
+        image_and_mask_of_different_sizes(),
+        "the image is 6x4, but its mask image/segmentation/class/encoded is 6x5. Expected the same size.",
+    ),
+    (
+        example(0, **{IMAGE: None}),
+        "the feature image/encoded has no values. Expected one.",
+    ),
+    (serialized(b"", b"", (1, 1), ("", ""), "")[:-3], "is not a tf.train.Example."),
+    (tf.train.Example().SerializeToString(), "the feature image/encoded has no values. Expected one."),
+    (
+        example(0, **{MASK: 3}),
+        "the feature image/segmentation/class/encoded has another type. Expected string.",
+    ),
+    (example(0, **{HEIGHT: b"4"}), "the feature image/height has another type. Expected int64."),
+    (
+        example(0, **{IMAGE: content(0)[0][:50]}),
+        "image/encoded cannot be decoded (50 bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8).",
+    ),
+    (example(0, **{IMAGE: b"RIFF....WEBP"}), "the image is a WebP file. Expected PNG, JPEG, BMP, GIF or .npy"),
+    (
+        example(0, **{MASK: content(0)[1][:50]}),
+        "image/segmentation/class/encoded cannot be decoded (50 bytes). Expected JPEG, PNG, GIF, BMP or .npy",
+    ),
+    (example(0, **{MASK: b"\1\0\0\0"}), "the mask is not a PNG; other formats lose or shift ids. Save it as PNG."),
+    (
+        example(0, **{MASK: png(np.full((4, 6, 1), 9, np.uint8))}),
+        "the mask contains 9; expected a class (0 to 3) or",
+    ),
+]
+"""Invalid records, with the beginning of their messages."""
+
+
+def test_invalid_records(tmp_path: Path, labels: Labels) -> None:
+    file = write(tmp_path / "train-00000-of-00001.tfrecord", [example(1), *(record for record, _ in INVALID)])
+    write(tmp_path / "val-0.tfrecord", [example(2)])
+    found = [each for each in check(opened(tmp_path, labels)) if each.startswith(str(file))]
+    expected = [f"{file}: record {number}: {message}" for number, (_, message) in enumerate(INVALID, 1)]
+    assert [each[: len(text)] for each, text in zip(found, expected, strict=True)] == expected
+
+
+def test_an_invalid_record_in_training(tmp_path: Path, labels: Labels) -> None:
+    file = write(tmp_path / "train-00000-of-00001.tfrecord", [example(1), INVALID[0][0]])
+    with pytest.raises(DataError, match=f"^{re.escape(str(file))}: record 1: the image is 6x4"), explained():
+        list(opened(tmp_path, labels).training(epochs=1))
 
 
 def damage(file: Path, change: Callable[[bytearray], None]) -> None:
