@@ -393,8 +393,8 @@ def test_invalid_selections_of_classes(tmp_path: Path) -> None:
     assert message("coco", path, tmp_path, classes=("tram", "car", "bus")) == expected
     expected = "--classes: expected unique names; received twice: car."
     assert message("coco", path, tmp_path, classes=("car", "car")) == expected
-    advice = "Expected at least 2 classes, one of which may be the background. Correct --classes, or add annotations."
-    expected = f"{path}: 1 class to convert: car. {advice}"
+    advice = ". Expected at least 2 classes, one of which may be the background. Correct --classes, or add annotations."
+    expected = f"{path}: 1 class to convert: car{advice}"
     assert message("coco", path, tmp_path, classes=("car",), background=False) == expected
 
 
