@@ -192,7 +192,7 @@ def test_draws_differ_between_seeds(case: OpCase) -> None:
     image, mask = example((21, 16), np.uint8, np.int32)
     results = [run(always(case.op), image, mask, seed, View(IGNORE)) for seed in seeds(8)]
     outcomes = {new_image.tobytes() + new_mask.tobytes() for new_image, new_mask in results}
-    assert len(outcomes) >= {Flip: 1, Gray: 1, Rot90: 2}.get(type(case.op), 4)
+    assert len(outcomes) >= {Flip: 1, Gray: 1, Rot90: 2}.get(type(case.op), 3)
 
 
 @for_cases(lambda case: isinstance(case.op, AugmentSpec) and hasattr(case.op, "probability"))
@@ -239,15 +239,16 @@ def test_parallelism_does_not_change_results() -> None:
     ops = tuple({type(case.op): always(case.op) for case in CASES if isinstance(case.op, AugmentSpec)}.values())
     images, masks = tf.constant(np.stack([noise(40, 37)] * 2)), tf.constant(np.arange(40 * 37).reshape(1, 40, 37))
 
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int64)])  # traced once
     def load(number: tf.Tensor) -> Any:
         key = tf.stack([tf.constant(5, tf.int64), number])
         return augmented(images[number % 2], tf.cast(masks[0], tf.int32), key, ops, View(IGNORE, (24, 30)))
 
     def results(parallel: int) -> Any:
-        return list(tf.data.Dataset.range(10).map(load, num_parallel_calls=parallel).as_numpy_iterator())
+        return list(tf.data.Dataset.range(8).map(load, num_parallel_calls=parallel).as_numpy_iterator())
 
     one, four = results(1), results(4)
-    assert len(one) == 10
+    assert len(one) == 8
     assert all(_equal(a, b) for a, b in zip(one, four, strict=True))
 
 

@@ -10,6 +10,7 @@ from tfseg.data.augment.contract import AugmentSpec, Pair, View, like
 from tfseg.data.augment.probability import Probability, check_ranges, uniform, with_probability
 from tfseg.spec.declare import spec
 
+Limit = Annotated[float, Field(ge=1, le=256)]
 _BINS = 256
 
 
@@ -22,8 +23,9 @@ class Clahe(AugmentSpec):
     """
 
     type: Literal["clahe"] = "clahe"
-    clip_limit: tuple[Annotated[float, Field(ge=1)], Annotated[float, Field(ge=1)]] = (1.0, 4.0)
-    """Minimum and maximum clip limit of the histograms, as a multiple of their mean: an upper limit of the contrast."""
+    clip_limit: tuple[Limit, Limit] = (1.0, 4.0)
+    """Minimum and maximum clip limit of the histograms, as a multiple of their mean: a limit of the contrast. 256
+    is none."""
     tiles: Annotated[int, Field(ge=1, le=64)] = 8
     """Number of tiles along each axis."""
     probability: Probability = 0.5

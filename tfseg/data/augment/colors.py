@@ -11,6 +11,7 @@ from tfseg.data.augment.probability import Probability, check_ranges, log_unifor
 from tfseg.spec.declare import spec
 
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+Exponent = Annotated[float, Field(ge=0.01, le=100)]
 
 
 @spec
@@ -66,7 +67,7 @@ class Gamma(AugmentSpec):
     """Randomly raises values, as fractions of 255, to a power: a nonlinear change of brightness."""
 
     type: Literal["gamma"] = "gamma"
-    gamma: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.7, 1.4)
+    gamma: tuple[Exponent, Exponent] = (0.7, 1.4)
     """Minimum and maximum exponent, drawn log-uniformly. Exponents below 1 brighten the image."""
     probability: Probability = 1.0
     """Probability of a change."""

@@ -24,9 +24,9 @@ class Elastic(AugmentSpec):
 
     type: Literal["elastic"] = "elastic"
     BEFORE_CROP: ClassVar[bool] = True
-    alpha: Annotated[float, Field(ge=0)] = 4.0
+    alpha: Annotated[float, Field(ge=0, le=1000)] = 4.0
     """Standard deviation of the displacement along each axis, in pixels."""
-    sigma: Annotated[float, Field(ge=1)] = 20.0
+    sigma: Annotated[float, Field(ge=1, le=10000)] = 20.0
     """Standard deviation of the Gaussian filter, in pixels: the scale of the field."""
     probability: Probability = 1.0
     """Probability of a distortion."""

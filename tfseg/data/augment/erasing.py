@@ -24,7 +24,7 @@ class Cutout(AugmentSpec):
     """Number of rectangles."""
     area: tuple[Fraction, Fraction] = (0.02, 0.2)
     """Minimum and maximum area of a rectangle, as a fraction of the image."""
-    aspect: Annotated[float, Field(ge=1)] = 3.0
+    aspect: Annotated[float, Field(ge=1, le=100)] = 3.0
     """Maximum ratio of the sides of a rectangle. Height / width is drawn log-uniformly from 1/aspect to aspect."""
     mask: Literal["ignore", "keep"] = "ignore"
     """`ignore` sets erased pixels of the mask to the ignore label, `keep` leaves the mask unchanged."""

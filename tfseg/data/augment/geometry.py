@@ -28,7 +28,7 @@ class Scale(AugmentSpec):
     """Maximum factor."""
     factors: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     """Factors to draw from, instead of the range."""
-    aspect: Annotated[float, Field(ge=1)] = 1.0
+    aspect: Annotated[float, Field(ge=1, le=100)] = 1.0
     """Maximum change of the ratio of height to width, by a factor from 1/aspect to aspect; 1 keeps the ratio."""
     probability: Probability = 1.0
     """Probability of a change of size."""

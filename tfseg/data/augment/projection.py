@@ -10,7 +10,7 @@ from tfseg.data.augment.contract import AugmentSpec, Pair, View, like
 from tfseg.data.augment.probability import Probability, aspect_factors, check_ranges, log_uniform, with_probability
 from tfseg.spec.declare import spec
 
-Factor = Annotated[float, Field(gt=0)]
+Factor = Annotated[float, Field(ge=0.01, le=100)]
 
 
 @spec
@@ -45,7 +45,7 @@ class Affine(AugmentSpec):
     BEFORE_CROP: ClassVar[bool] = True
     scale: tuple[Factor, Factor] = (0.8, 1.25)
     """Minimum and maximum factor of height and width, drawn log-uniformly."""
-    aspect: Annotated[float, Field(ge=1)] = 1.0
+    aspect: Annotated[float, Field(ge=1, le=100)] = 1.0
     """Maximum change of the ratio of height to width, by a factor from 1/aspect to aspect; 1 keeps the ratio."""
     shear: Annotated[float, Field(ge=0, lt=45)] = 5.0
     """Maximum shear angle in degrees, along each axis, in both directions."""
