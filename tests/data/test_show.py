@@ -120,7 +120,7 @@ def test_a_bad_file_is_reported(tiny: Data) -> None:
 
 
 def test_arguments_are_checked(tiny: Data) -> None:
-    text = "Expected `count` and `columns` to be 1 or more, and `epoch` to be 0 or more. "
+    text = "Expected `count` and `columns` to be 1 or more, and `epoch` to be 0 or more. Received: count="
     for options in ({"count": 0}, {"columns": 0}, {"epoch": -1}):
         with pytest.raises(ValueError, match=text):
             contact_sheet(replace(tiny).open(TWO), **options)
