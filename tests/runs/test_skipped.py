@@ -92,7 +92,7 @@ def test_names_of_another_dataset_are_not_skipped(pipeline: Pipeline, tmp_path: 
     file = tmp_path / "tiny.yaml"
     assert _same_data(pipeline, load(file, ["inference.opacity=0.9"]))
     assert not _same_data(pipeline, load(file, [f"data.root={tmp_path}/other"]))
-    assert not _same_data(pipeline, load(file, ["data.source.masks={split}/others/{name}.png"], look=False))
+    assert not _same_data(pipeline, load(file, ["data.source.masks='{split}/others/{name}.png'"], look=False))
 
 
 def test_resuming_needs_the_list_of_skipped_examples(

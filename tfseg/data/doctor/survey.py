@@ -41,7 +41,7 @@ class Problem:
 
 @dataclass
 class Survey:
-    """Values of the examples of a split. Memory: 36 bytes per example, besides the listing.
+    """Values of the examples of a split. Memory: 24 bytes per example, besides the listing.
 
     Args:
         examples: Examples of the split.
