@@ -95,10 +95,9 @@ if keras.backend.backend() == "tensorflow":
             mask: Integer tensor of shape `[height, width]`.
             size: Height and width of the output, an integer tensor of shape `[2]`.
         """
-        ids = tf.cast(mask, tf.uint16) if mask.dtype == tf.uint8 else mask  # oneDNN logs an error for uint8
         for axis in (0, 1):
-            ids = tf.transpose(tf.gather(ids, _nearest_rows(tf.shape(ids)[0], size[axis])))
-        return tf.cast(ids, mask.dtype)
+            mask = tf.transpose(tf.gather(mask, _nearest_rows(tf.shape(mask)[0], size[axis])))
+        return mask
 
     def _nearest_rows(before: Tensor, after: Tensor) -> Tensor:
         """Returns the input row of each output row, by the same float32 operations as in `ResizeNearestNeighbor`."""
