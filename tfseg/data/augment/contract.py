@@ -89,8 +89,9 @@ class MixSpec:
 def like(pixels: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     """Converts float pixels to the dtype of `image`: clips to 0..255, and rounds to integers for uint8."""
     if image.dtype == tf.uint8:
-        # clips, rounds and converts in one pass instead of four
-        values = tf.quantization.quantize(pixels, 0, 255, tf.quint8, round_mode="HALF_AWAY_FROM_ZERO").output
+        values = tf.raw_ops.QuantizeV2(  # clips, rounds and converts in one pass instead of four
+            input=pixels, min_range=0.0, max_range=255.0, T=tf.quint8, round_mode="HALF_AWAY_FROM_ZERO"
+        ).output
         return tf.bitcast(values, tf.uint8)
     return tf.clip_by_value(pixels, 0, 255)
 
