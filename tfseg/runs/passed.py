@@ -8,8 +8,10 @@ from tfseg.data.pair_checks import PairCheck
 from tfseg.data.passed import open_part, open_training
 from tfseg.data.streams import Log
 from tfseg.pipeline import Pipeline
+from tfseg.runs.user_errors import user_errors
 
 
+@user_errors()
 def opened(
     pipeline: Pipeline, training: Passed | None, validation: Passed | None, log: Log
 ) -> tuple[Pipeline, AnyDataset]:
@@ -22,6 +24,7 @@ def opened(
     return replace(pipeline, data=spec), dataset
 
 
+@user_errors()
 def evaluated(pipeline: Pipeline, data: Passed | AnyDataset | None, split: str, log: Log) -> AnyDataset:
     """Returns the dataset to evaluate on: that of the pipeline, passed data, or one that is already open."""
     if data is None:
