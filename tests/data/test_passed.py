@@ -257,13 +257,13 @@ def test_pixels_of_classes_are_counted(passed: Any) -> None:
 RANGE = "Expected 0 to 2 (labels), or 255 (ignore)."
 SINGLE = "Expected [height, width, 3], since model.channels is 3."
 EITHER = "Expected [height, width, 3] or [batch, height, width, 3], since model.channels is 3."
-ADVICE = "For one-hot masks, take the argmax over the last axis."
-IDS = f"Expected class ids of shape [20, 24] or [20, 24, 1]. {ADVICE}"
+ADVICE = ". For one-hot masks, take the argmax over the last axis."
+IDS = f"Expected class ids of shape [20, 24] or [20, 24, 1]{ADVICE}"
 SCALE = (
     "training: received images with values from 0 to 1. Expected 0 to 255, as in image files, because networks of "
     "tfseg normalize pixels themselves: multiply the images by 255."
 )
-PAIR = 'Expected dense tensors, (image, mask) or {"image": image, "mask": mask}.'
+PAIR = '. Expected dense tensors, (image, mask) or {"image": image, "mask": mask}.'
 ONE_HOT = np.eye(3)[MASKS % 3]
 NANS = np.where(IMAGES > 254, np.nan, IMAGES)
 FIRST = int(MASKS[0, 0, 0])
@@ -315,7 +315,7 @@ def test_invalid_arrays(images: Any, masks: Any, message: str) -> None:
         (
             stream(IMAGES, ONE_HOT).batch(2),
             "training: received a mask of shape [?, 20, 24, 3] for an image of shape [?, 20, 24, 3]. Expected "
-            f"class ids of shape [?, 20, 24] or [?, 20, 24, 1]. {ADVICE}",
+            f"class ids of shape [?, 20, 24] or [?, 20, 24, 1]{ADVICE}",
         ),
         (stream(IMAGES, MASKS * 0 + 9).batch(2), f"training batch 0: received a mask with the value 9. {RANGE}"),
         (stream(IMAGES / 255), SCALE),
@@ -332,11 +332,11 @@ def test_invalid_arrays(images: Any, masks: Any, message: str) -> None:
         ),
         (
             tf.data.Dataset.from_tensor_slices({"image": [1]}),
-            f"training: received elements {{'image': TensorSpec(shape=(), dtype=tf.int32, name=None)}}. {PAIR}",
+            f"training: received elements {{'image': TensorSpec(shape=(), dtype=tf.int32, name=None)}}{PAIR}",
         ),
         (
             tf.data.Dataset.range(2),
-            f"training: received elements TensorSpec(shape=(), dtype=tf.int64, name=None). {PAIR}",
+            f"training: received elements TensorSpec(shape=(), dtype=tf.int64, name=None){PAIR}",
         ),
     ],
 )

@@ -74,8 +74,7 @@ def evaluate(
     settings = inference or own_pipeline.inference
     predictor = predictor_of(path, settings, own_pipeline.seed, allow_plugins=allow_plugins)
     _check_classes(predictor, path, described)
-    with user_errors():
-        dataset = evaluated(run, described, data, split, progress(verbose))
+    dataset = evaluated(run, described, data, split, progress(verbose))
     report = _evaluate(predictor, described, dataset, split, verbose)
     own = run is not None and path == run.best and pipeline is None and inference is None and named
     files = [run.folder / METRICS.format(split=split)] if run and own else []

@@ -67,8 +67,7 @@ def fit(
         TfsegError: If the dataset, the weights or `run_dir` cannot be used, or the training had to stop.
     """
     folder, recipe, labels, callbacks = Path(run_dir), pipeline.training, pipeline.labels, _check_callbacks(callbacks)
-    with user_errors():
-        pipeline, passed = opened(pipeline, training, validation, progress(verbose))
+    pipeline, passed = opened(pipeline, training, validation, progress(verbose))
     with lock_run(folder, pipeline, resume=resume, overwrite=overwrite) as lock, user_errors():
         skipped = {} if passed else skipped_of(folder, pipeline, resumed=resume, progress=image_bar(verbose))
         data = passed or pipeline.data.open(labels, pipeline.seed, skipped)
@@ -105,10 +104,9 @@ def fit(
                 verbose=verbosity(verbose),
                 shuffle=False,  # the dataset is already shuffled
             )
-        run = Run(folder, allow_plugins=bool(pipeline.plugins))
+        run = Run(folder, allow_plugins=(plugins := bool(pipeline.plugins)))
         measure_batch_norm(pipeline, data, run, verbose)
-        split, plugins = pipeline.data.validation_split, bool(pipeline.plugins)
-        evaluate(run, split, data=data, allow_plugins=plugins, verbose=verbose)
+        evaluate(run, pipeline.data.validation_split, data=data, allow_plugins=plugins, verbose=verbose)
         lock.finish()
     return run
 

@@ -9,8 +9,10 @@ from tfseg.data.passed import open_part, open_training
 from tfseg.data.streams import Log
 from tfseg.pipeline import Pipeline
 from tfseg.runs.directory import Run
+from tfseg.runs.user_errors import user_errors
 
 
+@user_errors()
 def opened(
     pipeline: Pipeline, training: Passed | None, validation: Passed | None, log: Log
 ) -> tuple[Pipeline, AnyDataset | None]:
@@ -23,6 +25,7 @@ def opened(
     return replace(pipeline, data=spec), dataset
 
 
+@user_errors()
 def evaluated(
     run: Run | None, pipeline: Pipeline, data: Passed | AnyDataset | None, split: str, log: Log
 ) -> AnyDataset:
