@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.data import Data, Flip, ObjectBoxes, PassedDataset, Scale, Shapes, explained
+from tfseg.data import ClassCrop, ClassSampling, Data, Flip, ObjectBoxes, PassedDataset, Scale, Shapes, explained
 from tfseg.data.augment import View, augmented
 from tfseg.data.contract import AnyDataset
 from tfseg.data.pair_checks import PairCheck
@@ -402,25 +402,34 @@ def test_training_and_validation_are_required() -> None:
 
 
 def test_fields_without_effect_on_a_dataset_are_rejected() -> None:
-    spec = replace(SPEC, crop=16, augment=(Flip(),), boxes=ObjectBoxes(), cache=True)
+    spec = replace(SPEC, crop=16, augment=(Flip(),), boxes=ObjectBoxes(), cache=True, sampling=ClassSampling())
     for passed, message in (
         (
             stream().batch(2),
             "training: a tf.data.Dataset of batches is used as it is, so these fields have no effect: data.boxes, "
-            "data.cache, data.augment, data.crop. Switch them off: tfseg.load(FILE, ['data.boxes=null', "
-            "'data.cache=false', 'data.augment=[]', 'data.crop=null']); or pass single examples (dataset.unbatch()) or "
-            "arrays.",
+            "data.cache, data.sampling, data.augment, data.crop. Switch them off: tfseg.load(FILE, ['data.boxes=null', "
+            "'data.cache=false', 'data.sampling=null', 'data.augment=[]', 'data.crop=null']); or pass single examples "
+            "(dataset.unbatch()) or arrays.",
         ),
         (
             stream(),
             "training: a tf.data.Dataset of examples is read in its own order, so these fields have no effect: "
-            "data.boxes, data.cache. Switch them off: tfseg.load(FILE, ['data.boxes=null', 'data.cache=false']); or "
-            "pass arrays.",
+            "data.boxes, data.cache, data.sampling. Switch them off: tfseg.load(FILE, ['data.boxes=null', "
+            "'data.cache=false', 'data.sampling=null']); or pass arrays.",
         ),
     ):
         with pytest.raises(DataError) as error:
             opened(passed, spec=spec)
         assert str(error.value) == message
+
+
+def test_crops_chosen_by_classes_require_arrays() -> None:
+    with pytest.raises(DataError) as error:
+        opened(stream(), spec=replace(SPEC, crop=ClassCrop(size=16, max_share=0.5)))
+    assert str(error.value) == (
+        "data.crop: around and max_share need the class frequencies of all examples, which are not counted in a "
+        "tf.data.Dataset. Set data.crop to 16, or pass arrays."
+    )
 
 
 def test_ops_that_mix_examples_require_arrays(monkeypatch: pytest.MonkeyPatch) -> None:

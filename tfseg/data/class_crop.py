@@ -45,13 +45,18 @@ class ClassCrop:
             labels: Labels.
             pixels: Function that returns the pixels per class of the training split. Called for `around: rare` only.
         """
-        if self.around is None and self.max_share == 1:
+        if not self.chooses:
             return None
         logits = None
         if self.around == "rare":
             counts = pixels()
             logits = rarity(counts / max(counts.sum(), 1), self.temperature)
         return ChosenWindow(self.sides, labels.count, labels.ignore, self.max_share, logits)
+
+    @property
+    def chooses(self) -> bool:
+        """True if the classes in a crop matter."""
+        return self.around is not None or self.max_share < 1
 
     @property
     def sides(self) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.data.array_source import ArraySource
+from tfseg.data.class_crop import ClassCrop
 from tfseg.data.contract import AnyDataset
 from tfseg.data.dataset import Dataset
 from tfseg.data.pair_checks import PairCheck
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 Passed: TypeAlias = tf.data.Dataset | tuple[Any, Any]
 """Dataset of pairs of an image and a mask, or the pair of all images and all masks."""
-OFF = {"boxes": None, "cache": False, "augment": (), "crop": None}
+OFF = {"boxes": None, "cache": False, "sampling": None, "augment": (), "crop": None}
 """Values of the fields of `data` that have no effect on a `tf.data.Dataset` of batches."""
 EXAMPLES_ONLY = ("augment", "crop")
 """Fields that have an effect on a `tf.data.Dataset` of single examples."""
@@ -155,6 +156,11 @@ def _check_unused(spec: "Data", stream: Stream) -> None:
             f"training: a tf.data.Dataset of {kind}, so these fields have no effect: "
             f"{', '.join(f'data.{key}' for key in unused)}. Switch them off: tfseg.load(FILE, {overrides}); or pass "
             f"{'single examples (dataset.unbatch()) or ' if stream.in_batches else ''}arrays."
+        )
+    if isinstance(spec.crop, ClassCrop) and spec.crop.chooses:
+        raise DataError(
+            "data.crop: around and max_share need the class frequencies of all examples, which are not counted in a "
+            f"tf.data.Dataset. Set data.crop to {spec.crop.size}, or pass arrays."
         )
     if mixing := [op.type for op in spec.augment if getattr(op, "PARTNERS", 0)]:
         raise DataError(
