@@ -447,6 +447,6 @@ def test_ops_that_mix_examples_require_arrays() -> None:
     with pytest.raises(DataError) as error:
         opened(stream(), spec=replace(SPEC, crop=16, augment=(ClassMix(),)))
     assert str(error.value) == (
-        "data.augment: class_mix mixes an example with others of the epoch, which a tf.data.Dataset cannot load by index. "
-        "Pass arrays, or mix in the dataset."
+        "data.augment: class_mix mixes an example with others of the epoch, which a tf.data.Dataset cannot load by "
+        "index. Pass arrays, or mix in the dataset."
     )
