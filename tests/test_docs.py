@@ -77,7 +77,7 @@ def test_diffs_match_the_sources() -> None:
 def test_augmentation_ops_are_documented() -> None:
     """Checks that a row of the table has the op with its keys, and its position relative to the crop."""
     lines = (DOCS / "augmentation.md").read_text(encoding="utf-8").splitlines()
-    rows = {line.split("`")[1]: line for line in lines if line.startswith("| `")}
+    rows = {line.split("`")[1]: line for line in reversed(lines) if line.startswith("| `")}  # the first table
     for kind in members(Geometric | Photometric | Cutout):
         row = rows[type_name(kind)]
         keys = [field.name for field in dataclasses.fields(kind) if field.name != "type"]

@@ -14,7 +14,7 @@ import tfseg
 from tfseg.cli.formatting import format_metrics
 from tfseg.pipeline import Pipeline, load
 from tfseg.runs import skipped as skipping
-from tfseg.runs.evaluate import _same_data
+from tfseg.runs.passed import _same_files
 from tfseg.runs.skipped import SKIPPED, skipped_text
 
 TINY = """\
@@ -90,9 +90,9 @@ def test_invalid_examples_are_left_out(
 
 def test_names_of_another_dataset_are_not_skipped(pipeline: Pipeline, tmp_path: Path) -> None:
     file = tmp_path / "tiny.yaml"
-    assert _same_data(pipeline, load(file, ["inference.opacity=0.9"]))
-    assert not _same_data(pipeline, load(file, [f"data.root={tmp_path}/other"]))
-    assert not _same_data(pipeline, load(file, ["data.source.masks='{split}/others/{name}.png'"], look=False))
+    assert _same_files(pipeline, load(file, ["inference.opacity=0.9"]))
+    assert not _same_files(pipeline, load(file, [f"data.root={tmp_path}/other"]))
+    assert not _same_files(pipeline, load(file, ["data.source.masks='{split}/others/{name}.png'"], look=False))
 
 
 def test_resuming_needs_the_list_of_skipped_examples(
