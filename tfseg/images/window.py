@@ -36,7 +36,11 @@ def decode_window(
     Raises:
         tf.errors.InvalidArgumentError: If the file is corrupt. A JPEG may be corrupt outside the window.
     """
-    partly = _is_upright_jpeg(data) if channels in (1, 3) else tf.constant(False)
+    if channels not in (1, 3):  # a JPEG is not decoded to this number of channels
+        image, size, problem = _whole(data, channels)
+        sides = window(size)
+        return tf.ensure_shape(cut(image, sides), [None, None, channels]), size, sides, problem
+    partly = _is_upright_jpeg(data)
     image, size, problem = tf.cond(partly, lambda: _header(data, channels), lambda: _whole(data, channels))
     sides = window(size)
     pixels = tf.cond(partly, lambda: _jpeg(data, sides, size[1], channels), lambda: cut(image, sides))

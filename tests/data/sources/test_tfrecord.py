@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from tfseg.data.check import check
 
+from tests.data.findings import messages
 from tfseg.data import Colors, Data, Dataset, Ids, TfRecord, explained
 from tfseg.data.segmentation_record import HEIGHT, IMAGE, MASK, WIDTH, serialized
 from tfseg.data.sources.shards import shards
@@ -78,7 +78,7 @@ def test_examples_are_loaded_by_index(root: Path, labels: Labels) -> None:
         np.testing.assert_array_equal(mask, examples.mask(tf.constant(index, tf.int64))[0])
         assert problem.numpy() == b""
         assert [part.numpy() for part in examples.content(tf.constant(index, tf.int64))] == list(content(index))
-    assert check(data) == ()
+    assert messages(data) == ()
 
 
 def test_splits_by_the_numbers_of_the_shards(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ INVALID = [
 def test_invalid_records(tmp_path: Path, labels: Labels) -> None:
     file = write(tmp_path / "train-00000-of-00001.tfrecord", [example(1), *(record for record, _ in INVALID)])
     write(tmp_path / "val-0.tfrecord", [example(2)])
-    found = [each for each in check(opened(tmp_path, labels)) if each.startswith(str(file))]
+    found = [each for each in messages(opened(tmp_path, labels)) if each.startswith(str(file))]
     expected = [f"{file}: record {number}: {message}" for number, (_, message) in enumerate(INVALID, 1)]
     assert [each[: len(text)] for each, text in zip(found, expected, strict=True)] == expected
 
