@@ -223,7 +223,7 @@ def test_components_are_those_of_the_slots() -> None:
     assert backbones | {"vgg16"} == set(found["backbone"])
     assert {"shapes", "folder", "camvid", "voc"} == set(found["source"])
     assert {"sgd", "adamw", "keras"} == set(found["optimizer"])
-    assert {"scale", "rotate", "flip", "color_jitter"} == set(found["augment"])
+    assert {"scale", "rotate", "flip", "color_jitter"} <= set(found["augment"])
     undocumented = [word for slot in found.values() for word, line in slot.items() if not line]
     assert not undocumented, f"specs without a first docstring line: {undocumented}"
 
