@@ -102,7 +102,7 @@ def test_long_names_lose_their_beginning() -> None:
     short = show._fitted("folder/" * 50 + "last.png", 150)
     assert short.startswith("…") and short.endswith("/last.png") and show._font().getlength(short) <= 150
     assert show._fitted("a", 150) == "a"
-    assert show._fitted("abc", 1) in ("", "…")
+    assert show._fitted("abc", 1) == ""
 
 
 def test_names_that_are_not_utf8() -> None:

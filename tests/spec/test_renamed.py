@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 import tfseg
-from tfseg.pipeline import load
+from tfseg.pipeline import Pipeline, load
+from tfseg.spec.declare import type_name
+from tfseg.spec.messages import one_of
 from tfseg.spec.renamed import CHOICES, KEYS, RenamedKey, renamed_choice, renamed_key
 from tfseg.spec.show import dump
+from tfseg.spec.slots import slots
 from tfseg.spec.source import read
 
 OLD = """\
@@ -60,7 +63,7 @@ def test_messages_for_a_users_file(tmp_path: Path) -> None:
     with pytest.raises(tfseg.SpecError) as error:
         load(file)
     moved = "moved to model.norm.{0}; for this part only, model.norm.{0}.{1}. Received: {2}"
-    choices = 'expected one of "scale", "rotate", "flip", "color_jitter"'
+    choices = f"expected {one_of(type_name(member) for member in slots(Pipeline)['augment'])}"
     assert sorted(str(error.value).splitlines()) == sorted([
         f"{file}:2: labels.colours: renamed to colors. Received: a list of 2 items",
         f'{file}:3: data.augment.1: {choices}; received "colour"; it was renamed to "color_jitter"',

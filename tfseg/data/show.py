@@ -147,10 +147,9 @@ def _hatched(image: np.ndarray, ignored: np.ndarray) -> np.ndarray:
 
 def _fitted(text: str, width: int) -> str:
     """Returns a text, without its beginning if it is wider than `width` pixels: the ends of file names differ."""
-    font, shown = _font(), text
-    while shown and font.getlength(shown) > width:
-        text, shown = text[1:], f"…{text[1:]}"
-    return shown
+    font = _font()
+    shown = (text if start == 0 else f"…{text[start:]}" for start in range(len(text)))
+    return next((each for each in shown if font.getlength(each) <= width), "")
 
 
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
