@@ -220,7 +220,7 @@ def test_components_are_those_of_the_slots() -> None:
     assert json.loads(CATALOGUE.read_text()) == found, "run .ci/write_catalogue"
     backbones = {"alexnet", "applications", "contracting_path", "googlenet", "mobilenet_v2", "resnet", "small_cnn"}
     assert backbones | {"vgg16"} == set(found["backbone"])
-    assert {"shapes", "folder", "camvid", "voc"} == set(found["source"])
+    assert {"shapes", "folder", "camvid", "voc", "python"} == set(found["source"])
     assert {"sgd", "adamw", "keras"} == set(found["optimizer"])
     assert {"scale", "rotate", "flip", "color_jitter"} == set(found["augment"])
     undocumented = [word for slot in found.values() for word, line in slot.items() if not line]

@@ -12,7 +12,7 @@ from tfseg.spec.declare import spec
 
 @spec
 class Python(Source):
-    """Arrays or a `tf.data.Dataset` passed from Python: `tfseg.fit(pipeline, run_dir, training=…, validation=…)`."""
+    """Arrays or a `tf.data.Dataset` passed to `tfseg.fit` in Python."""
 
     type: Literal["python"] = "python"
     NEEDS_ROOT: ClassVar[bool] = False
