@@ -95,6 +95,7 @@ def test_names_of_another_dataset_are_not_skipped(pipeline: Pipeline, tmp_path: 
     assert not _same_files(pipeline, load(file, ["data.source.masks='{split}/others/{name}.png'"], look=False))
 
 
+@pytest.mark.slow
 def test_resuming_needs_the_list_of_skipped_examples(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
