@@ -4,7 +4,7 @@ Each is a spec: a frozen dataclass whose fields are the keys in the file, with t
 layer of a graph is a Keras layer, whose spec is derived from its constructor.
 """
 
-from tfseg_example.data import Gamma, OneHigher, Quarters, Stripes
+from tfseg_example.data import Exposure, OneHigher, Quarters, Stripes
 from tfseg_example.layers import Softcap
 from tfseg_example.network import Linear, Nearest, Smoothed, TwoStages
 from tfseg_example.training import Cosine, Focal, Lion
@@ -13,7 +13,7 @@ COMPONENTS = {
     "source": [Stripes],
     "mask": [OneHigher],
     "boxes": [Quarters],
-    "augment": [Gamma],
+    "augment": [Exposure],
     "backbone": [TwoStages],
     "decoder": [Linear],
     "head": [Nearest],

@@ -76,10 +76,10 @@ class Quarters:
 
 
 @spec
-class Gamma:
-    """Random gamma correction."""
+class Exposure:
+    """Random exposure, as a gamma correction."""
 
-    type: Literal["gamma"] = "gamma"
+    type: Literal["exposure"] = "exposure"
     largest: Annotated[float, Field(gt=1)] = 1.5
     """Largest exponent; the smallest is its reciprocal."""
 
