@@ -1,13 +1,13 @@
 """Augmentation by contrast limited adaptive histogram equalization (CLAHE)."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import tensorflow as tf
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tfseg.data.augment.colors import luma
 from tfseg.data.augment.contract import AugmentSpec, Pair, View, like
-from tfseg.data.augment.probability import Probability, check_ranges, uniform, with_probability
+from tfseg.data.augment.probability import ORDERED, Probability, uniform, with_probability
 from tfseg.spec.declare import spec
 
 Limit = Annotated[float, Field(ge=1, le=256)]
@@ -23,18 +23,13 @@ class Clahe(AugmentSpec):
     """
 
     type: Literal["clahe"] = "clahe"
-    clip_limit: tuple[Limit, Limit] = (1.0, 4.0)
+    clip_limit: Annotated[tuple[Limit, Limit], ORDERED] = (1.0, 4.0)
     """Minimum and maximum clip limit of the histograms, as a multiple of their mean: a limit of the contrast. 256
     is none."""
     tiles: Annotated[int, Field(ge=1, le=64)] = 8
     """Number of tiles along each axis."""
     probability: Probability = 0.5
     """Probability of an equalization."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        check_ranges(self, "clip_limit")
-        return self
 
     @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:

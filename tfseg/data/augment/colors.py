@@ -1,13 +1,13 @@
 """Augmentation of colors."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 import tensorflow as tf
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tfseg.data.augment.contract import AugmentSpec, Pair, View, like
-from tfseg.data.augment.probability import Probability, check_ranges, log_uniform, with_probability
+from tfseg.data.augment.probability import ORDERED, Probability, log_uniform, with_probability
 from tfseg.spec.declare import spec
 
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
@@ -67,15 +67,10 @@ class Gamma(AugmentSpec):
     """Randomly raises values, as fractions of 255, to a power: a nonlinear change of brightness."""
 
     type: Literal["gamma"] = "gamma"
-    gamma: tuple[Exponent, Exponent] = (0.7, 1.4)
+    gamma: Annotated[tuple[Exponent, Exponent], ORDERED] = (0.7, 1.4)
     """Minimum and maximum exponent, drawn log-uniformly. Exponents below 1 brighten the image."""
     probability: Probability = 1.0
     """Probability of a change."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        check_ranges(self, "gamma")
-        return self
 
     @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:

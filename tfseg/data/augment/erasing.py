@@ -1,12 +1,12 @@
 """Augmentation by erasing rectangles."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import tensorflow as tf
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tfseg.data.augment.contract import AugmentSpec, Pair, View
-from tfseg.data.augment.probability import Probability, aspect_factors, check_ranges, uniform, with_probability
+from tfseg.data.augment.probability import ORDERED, Probability, aspect_factors, uniform, with_probability
 from tfseg.spec.declare import spec
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -22,7 +22,7 @@ class Cutout(AugmentSpec):
     type: Literal["cutout"] = "cutout"
     count: Annotated[int, Field(ge=1, le=1000)] = 1
     """Number of rectangles."""
-    area: tuple[Fraction, Fraction] = (0.02, 0.2)
+    area: Annotated[tuple[Fraction, Fraction], ORDERED] = (0.02, 0.2)
     """Minimum and maximum area of a rectangle, as a fraction of the image."""
     aspect: Annotated[float, Field(ge=1, le=100)] = 3.0
     """Maximum ratio of the sides of a rectangle. Height / width is drawn log-uniformly from 1/aspect to aspect."""
@@ -30,11 +30,6 @@ class Cutout(AugmentSpec):
     """`ignore` sets erased pixels of the mask to the ignore label, `keep` leaves the mask unchanged."""
     probability: Probability = 0.5
     """Probability of erasing."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        check_ranges(self, "area")
-        return self
 
     @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:

@@ -5,13 +5,23 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import tensorflow as tf
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from tfseg.data.augment.contract import Pair, View
-from tfseg.spec.problems import InvalidFields
 
 Call = Callable[[Any, tf.Tensor, tf.Tensor, tf.Tensor, View], Pair]
 Probability = Annotated[float, Field(gt=0, le=1)]
+
+
+def _ordered(bounds: tuple[Any, Any]) -> tuple[Any, Any]:
+    low, high = bounds
+    if low > high:
+        raise ValueError(f"expected the minimum and the maximum of a range; received {low} and {high}")
+    return bounds
+
+
+ORDERED = AfterValidator(_ordered)
+"""Validator of a range that ops draw from: the first value is at most the second."""
 
 fold = tf.random.experimental.stateless_fold_in
 _APPLIED = 1 << 20
@@ -50,11 +60,3 @@ def aspect_factors(draw: tf.Tensor, aspect: float) -> tf.Tensor:
     """Returns factors of height and width whose product is 1 and whose ratio is from `1 / aspect` to `aspect`."""
     root = log_uniform(draw, (aspect**-0.5, aspect**0.5))
     return tf.stack([root, 1 / root])
-
-
-def check_ranges(op: Any, *fields: str) -> None:
-    """Raises `InvalidFields` if the first value of a range is larger than the second."""
-    pairs = [(field, getattr(op, field)) for field in fields]
-    message = "expected the minimum and the maximum of a range; received"
-    if problems := [((field,), f"{message} {low} and {high}") for field, (low, high) in pairs if low > high]:
-        raise InvalidFields(*problems)

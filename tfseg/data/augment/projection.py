@@ -1,13 +1,13 @@
 """Geometric augmentation by one projective transformation of an image and its mask."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import tensorflow as tf
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tfseg.data.augment.contract import AugmentSpec, Pair, View, like
-from tfseg.data.augment.probability import Probability, aspect_factors, check_ranges, log_uniform, with_probability
+from tfseg.data.augment.probability import ORDERED, Probability, aspect_factors, log_uniform, with_probability
 from tfseg.spec.declare import spec
 
 Factor = Annotated[float, Field(ge=0.01, le=100)]
@@ -43,7 +43,7 @@ class Affine(AugmentSpec):
 
     type: Literal["affine"] = "affine"
     BEFORE_CROP: ClassVar[bool] = True
-    scale: tuple[Factor, Factor] = (0.8, 1.25)
+    scale: Annotated[tuple[Factor, Factor], ORDERED] = (0.8, 1.25)
     """Minimum and maximum factor of height and width, drawn log-uniformly."""
     aspect: Annotated[float, Field(ge=1, le=100)] = 1.0
     """Maximum change of the ratio of height to width, by a factor from 1/aspect to aspect; 1 keeps the ratio."""
@@ -55,11 +55,6 @@ class Affine(AugmentSpec):
     """Maximum shift along each axis, as a fraction of height and width, in both directions."""
     probability: Probability = 1.0
     """Probability of a transformation."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        check_ranges(self, "scale")
-        return self
 
     @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:

@@ -1,12 +1,12 @@
 """Augmentation of image quality: blur, noise and JPEG compression."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import tensorflow as tf
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tfseg.data.augment.contract import AugmentSpec, Pair, View, like
-from tfseg.data.augment.probability import Probability, check_ranges, fold, uniform, with_probability
+from tfseg.data.augment.probability import ORDERED, Probability, fold, uniform, with_probability
 from tfseg.spec.declare import spec
 
 Sigma = Annotated[float, Field(gt=0, le=100)]
@@ -21,15 +21,10 @@ class Blur(AugmentSpec):
     """Blurs by a Gaussian filter of random size; the image is mirrored at its borders."""
 
     type: Literal["blur"] = "blur"
-    sigma: tuple[Sigma, Sigma] = (0.1, 2.0)
+    sigma: Annotated[tuple[Sigma, Sigma], ORDERED] = (0.1, 2.0)
     """Minimum and maximum standard deviation of the filter, in pixels."""
     probability: Probability = 0.5
     """Probability of a blur."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        check_ranges(self, "sigma")
-        return self
 
     @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
@@ -59,15 +54,10 @@ class Noise(AugmentSpec):
     """Adds Gaussian noise of random strength, independently for each pixel and channel."""
 
     type: Literal["noise"] = "noise"
-    std: tuple[Fraction, Fraction] = (0.0, 0.05)
+    std: Annotated[tuple[Fraction, Fraction], ORDERED] = (0.0, 0.05)
     """Minimum and maximum standard deviation of the noise, as a fraction of the range of values."""
     probability: Probability = 0.5
     """Probability of noise."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        check_ranges(self, "std")
-        return self
 
     @with_probability
     def __call__(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, view: View) -> Pair:
@@ -82,15 +72,10 @@ class Jpeg(AugmentSpec):
     """Compresses as JPEG with random quality. Requires 1 or 3 channels. Float images are rounded to 8 bits."""
 
     type: Literal["jpeg"] = "jpeg"
-    quality: tuple[Quality, Quality] = (50, 100)
+    quality: Annotated[tuple[Quality, Quality], ORDERED] = (50, 100)
     """Minimum and maximum JPEG quality."""
     probability: Probability = 0.5
     """Probability of a compression."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        check_ranges(self, "quality")
-        return self
 
     def channel_problem(self, channels: int) -> str | None:
         """Returns a message unless there are 1 or 3 channels."""
