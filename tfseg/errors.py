@@ -1,5 +1,6 @@
 """User-facing errors. Messages contain the location, the received and the expected value, and what to do."""
 
+import os
 import re
 
 
@@ -38,6 +39,11 @@ def first_line(error: BaseException | str) -> str:
 def reason(error: BaseException) -> str:
     """Returns the type of an unexpected error and the first line of its message."""
     return f"{type(error).__name__}: {first_line(error)}"
+
+
+def printable(text: str) -> str:
+    """Returns the text with undecodable bytes of file names in hexadecimal."""
+    return os.fsencode(text).decode(errors="backslashreplace")
 
 
 def _plain(error: BaseException | str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from tfseg.cli.arguments import hint
-from tfseg.errors import TfsegError
+from tfseg.errors import TfsegError, printable
 from tfseg.redirection import STDERR, redirected
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -38,11 +38,6 @@ class Console:
         """Prints unless quiet. Undecodable bytes of file names are printed in hexadecimal."""
         if not self.quiet:
             click.echo(printable(text))
-
-
-def printable(text: str) -> str:
-    """Returns the text with undecodable bytes of file names in hexadecimal."""
-    return os.fsencode(text).decode(errors="backslashreplace")
 
 
 def run(group: click.Group, arguments: Sequence[str] | None) -> int:

@@ -10,9 +10,10 @@ from click.core import ParameterSource
 
 from tfseg.cli.annotation_options import annotation_options, convert_annotations
 from tfseg.cli.arguments import allow_plugins, file_and_overrides, one
-from tfseg.cli.console import Console, printable, verb
+from tfseg.cli.console import Console, verb
 from tfseg.cli.formatting import table
 from tfseg.cli.record_options import RECORD_OPTIONS, convert_dataset, record_options
+from tfseg.errors import printable
 
 if TYPE_CHECKING:
     from tfseg.data import Dataset

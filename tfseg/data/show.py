@@ -12,7 +12,7 @@ from tfseg.atomic import check_writable
 from tfseg.data.dataset import Dataset
 from tfseg.data.reading import arrays
 from tfseg.errors import DataError
-from tfseg.images.overlay import LINE, blend, legend
+from tfseg.images.overlay import LINE, blend, legend, visible
 from tfseg.labels import Labels
 
 Example = tuple[str, np.ndarray, np.ndarray]
@@ -70,7 +70,7 @@ def contact_sheet(
             f"Received: count={count}, columns={columns}, epoch={epoch}"
         )
     found = _training(data, epoch) if split is None else _evaluation(data, split)
-    examples = [(name, _shown(image), mask) for name, image, mask in islice(found, count)]
+    examples = [(name, visible(image), mask) for name, image, mask in islice(found, count)]
     scale = _scale(max(max(mask.shape) for _, _, mask in examples))
     cells = [_cell(*_scaled(example, scale), data.labels, opacity) for example in examples]
     return _beside(_grid(cells, columns), _legend(data.labels))
@@ -100,11 +100,6 @@ def _training(data: Dataset, epoch: int) -> Iterator[Example]:
 def _evaluation(data: Dataset, split: str) -> Iterator[Example]:
     for name, (images, masks) in zip(data.names(split), arrays(data.evaluation(split)), strict=True):
         yield name, images[0], masks[0]
-
-
-def _shown(image: np.ndarray) -> np.ndarray:
-    """Returns the first three channels of an image, or the first one if there are fewer."""
-    return image[:, :, :3] if image.shape[2] >= 3 else image[:, :, :1]
 
 
 def _scale(side: int) -> float:

@@ -55,6 +55,15 @@ def write_image(path: Path, image: np.ndarray) -> None:
         Image.fromarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image).save(partial)
 
 
+def visible(image: np.ndarray) -> np.ndarray:
+    """Returns the channels of an image to display: the first three, or the first one if there are fewer.
+
+    >>> visible(np.zeros((2, 2, 5))).shape, visible(np.zeros((2, 2, 2))).shape
+    ((2, 2, 3), (2, 2, 1))
+    """
+    return image[:, :, :3] if image.shape[2] >= 3 else image[:, :, :1]
+
+
 def blend(
     image: np.ndarray, ids: np.ndarray, palette: np.ndarray, alpha: float = 0.5, ignore: int | None = None
 ) -> np.ndarray:

@@ -1,11 +1,12 @@
 """Examples that a run leaves out, for `data.on_error: skip`: the file `skipped.json` of a run directory."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tfseg.atomic import write_text
+from tfseg.data.doctor.examine import Progress
 from tfseg.data.skipping import invalid_examples, limit_problem
 from tfseg.errors import DataError, RunError
 from tfseg.pipeline import Pipeline
@@ -14,7 +15,6 @@ SKIPPED = "skipped.json"
 
 Skipped = dict[str, dict[str, str]]
 """Messages of the examples that are left out, by split and name."""
-Progress = Callable[[int], Callable[[], None]]
 
 
 def find_skipped(pipeline: Pipeline, progress: Progress) -> Skipped:

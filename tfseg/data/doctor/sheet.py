@@ -1,6 +1,5 @@
 """Contact sheet of the examples of findings: image with mask, name and message."""
 
-import os
 import textwrap
 from collections import Counter
 from pathlib import Path
@@ -12,8 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 from tfseg.atomic import atomic_file
 from tfseg.data.dataset import Dataset
 from tfseg.data.doctor.findings import Finding, Report
+from tfseg.errors import printable
 from tfseg.images.decode import BROKEN
-from tfseg.images.overlay import blend
+from tfseg.images.overlay import blend, visible
 
 MOST = 24
 """Maximum number of examples."""
@@ -78,7 +78,7 @@ def _thumbnail(data: Dataset, split: str, name: str) -> Image.Image:
 
 
 def _overlay(image: np.ndarray, mask: np.ndarray, data: Dataset) -> np.ndarray:
-    rgb = image[:, :, :3] if image.shape[2] >= 3 else image[:, :, :1]
+    rgb = visible(image)
     ids = mask if mask.size else np.full(image.shape[:2], data.labels.ignore)
     rows, columns = (np.arange(side) * given // side for side, given in zip(rgb.shape[:2], ids.shape, strict=True))
     return blend(rgb, np.clip(ids[np.ix_(rows, columns)], 0, 65535), data.labels.palette, ignore=data.labels.ignore)
@@ -90,11 +90,6 @@ def _caption(sheet: Image.Image, corner: tuple[int, int], name: str, finding: Fi
     message = finding.message
     for file in sorted(finding.files, key=len, reverse=True):  # the folders would fill the lines
         message = message.replace(file, Path(file).name)
-    lines = textwrap.wrap(_printable(message), LETTERS, max_lines=LINES - 1, placeholder=" ...")
-    draw.text(corner, textwrap.shorten(_printable(name), LETTERS, placeholder="..."), fill="black", font=font)
+    lines = textwrap.wrap(printable(message), LETTERS, max_lines=LINES - 1, placeholder=" ...")
+    draw.text(corner, textwrap.shorten(printable(name), LETTERS, placeholder="..."), fill="black", font=font)
     draw.multiline_text((corner[0], corner[1] + SIZE + 4), "\n".join(lines), fill=color, font=font, spacing=3)
-
-
-def _printable(text: str) -> str:
-    """Writes the bytes of file names that are not UTF-8 in hexadecimal."""
-    return os.fsencode(text).decode(errors="backslashreplace")
