@@ -32,6 +32,7 @@ def scenes(tmp_path: Path, write: Write) -> Data:
     return Data(source=Folder(), root=tmp_path)
 
 
+@pytest.mark.slow
 def test_duplicates_class_shares_and_sizes(scenes: Data, labels: Labels, write: Write) -> None:
     """Copies of training images in the validation split: identical, encoded again without and with loss, resized."""
     root = scenes.root

@@ -141,6 +141,7 @@ def test_epochs_have_the_same_length_and_more_rare_classes(rare: Data, labels: L
     assert 200 * 0.6 * 0.8 < drawn_often < 200 * 0.6 * 1.2  # of 5 examples of an epoch; 1/5 without sampling
 
 
+@pytest.mark.slow
 def test_order_depends_on_seed_epoch_and_position_alone(
     rare: Data, labels: Labels, monkeypatch: pytest.MonkeyPatch
 ) -> None:

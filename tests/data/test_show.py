@@ -58,6 +58,7 @@ def test_opacity(tiny: Data) -> None:
     assert sheet[GAP, GAP + 160].tolist() == [100, 100, 100]
 
 
+@pytest.mark.slow
 def test_training_examples_are_those_of_the_batches() -> None:
     """With crop, augmentation and mixing, in the order of the epoch, without padding examples."""
     data = Data(source=Shapes(size=32, train=3), batch_size=2, crop=32, augment=(Flip(), Mosaic())).open(TWO, 5)

@@ -110,6 +110,7 @@ def test_a_policy_is_applied_before_the_crop_if_one_of_its_ops_is() -> None:
     assert (ids.numpy() == 0).all(), "no padding"
 
 
+@pytest.mark.slow
 def test_batches_with_policies() -> None:
     """Branches of different sizes, with and without a crop; masks have only labels and the ignore label."""
     labels = Labels(names=("ground", "disc"))

@@ -86,6 +86,7 @@ def test_a_folder_with_a_mapping(tmp_path: Path, write: Write) -> None:
     assert third[IMAGE_FORMAT] == b"png" and third[IMAGE][1:4] == b"PNG"
 
 
+@pytest.mark.slow
 def test_gray_masks_of_class_ids_are_kept_and_others_are_not(folder: Path, labels: Labels, write: Write) -> None:
     """A palette mask means colors to other readers, so it becomes gray."""
     gray = write(folder / "train/masks/0.png", np.full((20, 30), 3))

@@ -153,6 +153,7 @@ def test_encodings_of_masks(tmp_path: Path, labels: Labels) -> None:
         np.testing.assert_array_equal(mask_found[0], ids)
 
 
+@pytest.mark.slow
 def test_height_and_width_are_optional(tmp_path: Path, labels: Labels) -> None:
     write(tmp_path / "train-0.tfrecord", [example(0, **{HEIGHT: None, WIDTH: None}), example(1, **{HEIGHT: 0})])
     assert len(list(opened(tmp_path, labels).evaluation("train"))) == 2
@@ -220,6 +221,7 @@ def damage(file: Path, change: Callable[[bytearray], None]) -> None:
     file.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_after_it_is_opened(root: Path, labels: Labels) -> None:
     file = root / "train-00002-of-00003.tfrecord"
     data = opened(root, labels)
