@@ -12,6 +12,7 @@ from tfseg.atomic import check_writable
 from tfseg.data.dataset import Dataset
 from tfseg.data.reading import arrays
 from tfseg.errors import DataError
+from tfseg.images import EIGHT_BITS
 from tfseg.images.overlay import LINE, blend, legend
 from tfseg.labels import Labels
 
@@ -104,7 +105,7 @@ def _evaluation(data: Dataset, split: str) -> Iterator[Example]:
 
 def _shown(image: np.ndarray) -> np.ndarray:
     """Returns the first three channels of an image, or the first one if there are fewer."""
-    return image[:, :, :3] if image.shape[2] >= 3 else image[:, :, :1]
+    return EIGHT_BITS.shown(image[:, :, :3] if image.shape[2] >= 3 else image[:, :, :1])
 
 
 def _scale(side: int) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from tfseg.atomic import write_text
 from tfseg.data import AnyDataset, Passed
 from tfseg.errors import RunError
+from tfseg.images.values import values_fields
 from tfseg.inference import check_partner
 from tfseg.labels import LABELS, labels_text
 from tfseg.pipeline import Pipeline
@@ -91,7 +92,7 @@ def fit(
             if passed is None:
                 record_skipped(folder, pipeline, skipped, verbose)
             write_text(folder / PIPELINE, dump(pipeline))
-            write_text(folder / LABELS, labels_text(labels))
+            write_text(folder / LABELS, labels_text(labels, values_fields(data.values)))
             saving = run_callbacks(pipeline, data, folder, state, samples=validated.take(SAMPLES))
             model.fit(
                 recipe.targets(batches, model),
@@ -127,7 +128,7 @@ def _check_inference(pipeline: Pipeline, data: AnyDataset) -> None:
         settings.proposals.open().check(data.names(pipeline.data.validation_split))
     if settings.ensemble is not None:
         other = partner(settings.ensemble, bool(pipeline.plugins))
-        check_partner(other, pipeline.labels.count, pipeline.data.channels, pipeline.labels)
+        check_partner(other, pipeline.labels.count, pipeline.data.channels, pipeline.labels, data.values)
 
 
 def training_images(data: AnyDataset) -> Iterator[np.ndarray]:

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import tensorflow as tf
 from pydantic import Field, model_validator
@@ -23,7 +23,7 @@ from tfseg.data.examples import (
 from tfseg.data.sources.masks import Ids, Mask
 from tfseg.data.sources.patterns import Matches, splits
 from tfseg.errors import DataError
-from tfseg.images import cut, decode_image, decode_window
+from tfseg.images import cut, decode_image, decode_native, decode_window
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import FieldProblem, InvalidFields
@@ -42,6 +42,7 @@ class Folder(Source):
     examples (`fractions`).
     """
 
+    NATIVE: ClassVar[bool] = True
     type: Literal["folder"] = "folder"
     images: str = "{split}/images/{name}.*"
     """Path pattern of the images, relative to `data.root`."""
@@ -111,8 +112,15 @@ class Folder(Source):
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
         """Returns the examples of a listing, to be loaded by index."""
+        return self._examples(listing, labels)
+
+    def native_examples(self, listing: Listing, labels: Labels) -> Examples:
+        """Returns the examples with images of any dtype, as float32 with the values of their files."""
+        return self._examples(listing, labels, native=True)
+
+    def _examples(self, listing: Listing, labels: Labels, *, native: bool = False) -> Examples:
         images, masks = (tf.constant(list(map(os.fsencode, paths))) for paths in zip(*listing.files, strict=True))
-        decode_mask = self.mask(labels)
+        decode_mask, decode = self.mask(labels), decode_native if native else decode_image
 
         def content(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return tf.io.read_file(images[index]), tf.io.read_file(masks[index])
@@ -123,13 +131,13 @@ class Folder(Source):
 
         def load(index: tf.Tensor) -> Loaded:
             data = tf.io.read_file(images[index])
-            image, problem = decode_image(data, self.channels)
+            image, problem = decode(data, self.channels)
             ids, mask_problem = mask(index)
             return image, ids, problems(index, problem, mask_problem, tf.shape(image)[:2], ids, data)
 
         def load_window(index: tf.Tensor, window: Window) -> Loaded:
             data = tf.io.read_file(images[index])
-            image, size, sides, problem = decode_window(data, window, self.channels)
+            image, size, sides, problem = decode_window(data, window, self.channels, native=native)
             ids, mask_problem = mask(index)
             return image, cut(ids, sides), problems(index, problem, mask_problem, size, ids, data)
 
