@@ -190,10 +190,14 @@ class Dataset:
 
     def native(self, split: str) -> tf.data.Dataset:
         """Returns batches of one example like `evaluation`, with the values of the files if `value_range` is set."""
+        return whole(self.native_examples(split), 1, self.labels.ignore).prefetch(AHEAD)
+
+    def native_examples(self, split: str) -> Examples:
+        """Returns the examples of a split like `examples`, with the values of the files if `value_range` is set."""
         if self.spec.value_range is None:
-            return self.evaluation(split)
-        examples = self._source.native_examples(self._listings.of(split), self.labels)
-        return whole(examples, 1, self.labels.ignore).prefetch(AHEAD)
+            return self.examples(split)
+        native = self._source.native_examples(self._listings.of(split), self.labels)
+        return with_mask_dtype(native, self.labels.ignore)
 
     @cached_property
     def values(self) -> ImageValues:

@@ -83,17 +83,6 @@ def is_supported(data: bytes) -> bool:
     return data.startswith(MAGIC)
 
 
-def is_decodable(data: bytes) -> bool:
-    """Returns whether the content is a complete image, with any number of channels and bits."""
-    if not is_supported(data):
-        return False
-    try:
-        tf.io.decode_png(data) if data.startswith(PNG) else decode_image(tf.constant(data))
-    except BROKEN:
-        return False
-    return True
-
-
 def _format(data: tf.Tensor) -> tf.Tensor:
     """Returns the index of the format in `MAGIC`, or `len(MAGIC)` for others."""
     begins = tf.stack([_begins(data, magic) for magic in MAGIC] + [tf.constant(True)])

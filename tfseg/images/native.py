@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfseg.images import npy, png
-from tfseg.images.decode import DECODER_CHANNELS, Decoded, decode_image, with_channels
+from tfseg.images.decode import BROKEN, DECODER_CHANNELS, Decoded, decode_image, is_supported, with_channels
 
 DEEP = 16
 """Bits per channel of a PNG that `decode_image` does not read."""
@@ -38,6 +38,17 @@ def dtype_of(data: bytes) -> str:
         return npy.dtype_of(data)
     deep = data.startswith(png.SIGNATURE) and data[png.DEPTH] == DEEP
     return "uint16" if deep else "uint8"
+
+
+def is_decodable(data: bytes) -> bool:
+    """Returns whether the content is a complete image, with any number of channels and bits."""
+    if not is_supported(data):
+        return False
+    try:
+        tf.io.decode_png(data) if data.startswith(png.SIGNATURE) else decode_native(tf.constant(data))
+    except BROKEN:
+        return False
+    return True
 
 
 @lru_cache(maxsize=16)

@@ -1,6 +1,6 @@
 """Decoding of images in `.npy` files inside the TensorFlow graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -21,6 +21,10 @@ TYPES = {
     "<f8": tf.float64,
 }
 """Supported types, as they are written in the header, and their dtypes. All are little-endian."""
+
+_HEADER = 118
+"""Length of the header that `with_header` writes, so that the values are aligned to 64 bytes."""
+_PREAMBLE = MAGIC + bytes([1, 0, _HEADER, 0])
 
 Decoded = tuple[tf.Tensor, tf.Tensor]
 
@@ -65,6 +69,21 @@ def decode_npy_values(data: tf.Tensor, channels: int) -> Decoded:
 def dtype_of(data: bytes) -> str:
     """Returns the name of the dtype of a `.npy` file that `decode_npy_values` reads."""
     return str(TYPES[_content(tf.constant(data)).kind.numpy().decode()].name)
+
+
+def with_header(values: tf.Tensor, dtype: tf.Tensor, shape: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns values as the content of a `.npy` file.
+
+    Args:
+        values: String scalar, the values as little-endian bytes, in the order of rows, columns and channels.
+        dtype: String scalar, name of the dtype.
+        shape: Height, width and number of channels, int64 scalars.
+    """
+    same = tf.equal([known.name for known in TYPES.values()], dtype)
+    kind = tf.where(tf.reduce_any(same), tf.gather(list(TYPES), tf.argmax(tf.cast(same, tf.int32))), dtype)
+    sides = tf.strings.reduce_join(tf.strings.as_string(tf.stack(shape)), separator=", ")
+    text = ["{'descr': '", kind, "', 'fortran_order': False, 'shape': (", sides, "), }", " " * _HEADER]
+    return tf.strings.join([_PREAMBLE, tf.strings.substr(tf.strings.join(text), 0, _HEADER), values])
 
 
 def _converter(content: Content, dtype: tf.DType) -> Callable[[], tf.Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfseg.errors import RunError
+from tfseg.errors import DataError, RunError
 
 Range = tuple[float, float]
 """Values that become 0 and 255."""
@@ -55,6 +55,25 @@ class ImageValues:
             return image
         low, scale = _constants(self.value_range)
         return np.clip((image - low) * scale, np.float32(0), np.float32(255))
+
+    def cast(self, image: np.ndarray, name: str) -> np.ndarray:
+        """Converts values that were decoded as float32 to the dtype.
+
+        Args:
+            image: Float32 array of any shape.
+            name: Name of the image, for the error message.
+
+        Raises:
+            DataError: If the dtype does not contain the values.
+        """
+        with np.errstate(invalid="ignore"):
+            converted = image.astype(self.dtype)
+        if not np.array_equal(converted.astype(np.float32), image):
+            raise DataError(
+                f"{name}: has values that {self.dtype} does not contain. Expected {self.dtype}, the dtype of the first "
+                "training image: convert all images to one dtype, and train again if it was another one."
+            )
+        return converted
 
     def shown(self, image: np.ndarray) -> np.ndarray:
         """Returns an image for display, uint8."""

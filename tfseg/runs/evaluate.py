@@ -120,7 +120,7 @@ def _evaluate(predictor: Predictor, pipeline: Pipeline, data: AnyDataset, split:
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for name, (image, mask) in zip(names, data.native(split).as_numpy_iterator(), strict=True):
-            yield mask, predictor.masks(image.astype(predictor.values.dtype), (name,))
+            yield mask, predictor.masks(predictor.values.cast(image, name), (name,))
             progress.add(1)
 
     with user_errors("inference.size, or the images"):

@@ -85,11 +85,12 @@ def export(
 def _examples(pipeline: Pipeline, skipped: Skipped, values: ImageValues) -> list[np.ndarray]:
     """Reads the first validation images that the run does not leave out; synthetic ones get the dtype of `values`."""
     data = pipeline.data.open(pipeline.labels, skipped=skipped)
-    dataset = data.native(pipeline.data.validation_split)
+    split = pipeline.data.validation_split
     with explained():
-        images = [image[0] for image, _ in islice(dataset.as_numpy_iterator(), pipeline.export.examples)]
-    native = pipeline.data.value_range is not None
-    return [image.astype(values.dtype) if native else values.unmapped(image) for image in images]
+        images = [image[0] for image, _ in islice(data.native(split).as_numpy_iterator(), pipeline.export.examples)]
+    if pipeline.data.value_range is None:
+        return [values.unmapped(image) for image in images]
+    return [values.cast(image, name) for name, image in zip(data.names(split), images, strict=False)]
 
 
 def _with_synthetic_data(pipeline: Pipeline) -> Pipeline:

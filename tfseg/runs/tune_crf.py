@@ -134,7 +134,7 @@ class _Predictions:
         with explained():
             for index, (image, mask) in enumerate(data.native(split).as_numpy_iterator()):
                 if index in chosen:
-                    image = image.astype(predictor.values.dtype)
+                    image = predictor.values.cast(image, names[index])
                     probabilities = predictor.probabilities(image[0], names[index]).astype(np.float16)
                     arrays = {
                         "probabilities": probabilities[None],
