@@ -42,9 +42,13 @@ def decode_window(
         tf.errors.InvalidArgumentError: If the file is corrupt. A JPEG may be corrupt outside the window.
     """
     decode, dtype = (decode_native, tf.float32) if native else (decode_image, tf.uint8)
-    partly = _is_upright_jpeg(data) if channels in (1, 3) else tf.constant(False)
-    header, whole = _header(data, channels, dtype), _whole(data, channels, decode)
-    image, size, problem = tf.cond(partly, header, whole)
+    whole = _whole(data, channels, decode)
+    if channels not in (1, 3):  # a JPEG is not decoded to this number of channels
+        image, size, problem = whole()
+        sides = window(size)
+        return tf.ensure_shape(cut(image, sides), [None, None, channels]), size, sides, problem
+    partly = _is_upright_jpeg(data)
+    image, size, problem = tf.cond(partly, _header(data, channels, dtype), whole)
     sides = window(size)
     pixels = tf.cond(partly, lambda: tf.cast(_jpeg(data, sides, size[1], channels), dtype), lambda: cut(image, sides))
     return tf.ensure_shape(pixels, [None, None, channels]), size, sides, problem
