@@ -8,14 +8,13 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from tfseg.errors import DataError, first_line
+from tfseg.errors import DataError, RunError, first_line
 from tfseg.images import EIGHT_BITS, ImageValues, decode_image, decode_native, is_supported
 from tfseg.images.decode import BROKEN, NUMPY
 from tfseg.images.native import dtype_of
+from tfseg.images.raster import MODES, is_tiff, read_tiff
 from tfseg.images.values import DTYPES
 
-MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-"""Pillow's mode for each number of channels."""
 MORE_THAN_BYTES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 """Pillow's modes with 16 or 32 bits per channel."""
 UNREADABLE = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)
@@ -29,8 +28,8 @@ def read_image(path: Path, channels: int, values: ImageValues = EIGHT_BITS) -> n
     are decoded by Pillow, rotated by their EXIF orientation, and converted to 1 (luma), 2 (luma and alpha), 3 (RGB) or
     4 (RGBA) channels. Images with more channels are `.npy` files of uint8.
 
-    If `values` has a range, PNG files may have 16 bits, and `.npy` files any dtype that can be converted to that of
-    `values` without loss. The values of the files are not changed.
+    If `values` has a range, PNG files may have 16 bits, and `.npy` and TIFF files any dtype that can be converted to
+    that of `values` without loss. The values of the files are not changed.
 
     Args:
         path: Path of the file.
@@ -49,6 +48,8 @@ def read_image(path: Path, channels: int, values: ImageValues = EIGHT_BITS) -> n
         raise DataError(f"{path}: cannot be read ({error.strerror}). Expected a readable file.") from error
     if data.startswith(NUMPY) or (path.suffix == ".npy" and not is_supported(data)):
         return _array(path, channels, values)
+    if is_tiff(data) and values.value_range is not None:
+        return _fitted(path, _tiff(path, data), channels, values)
     if channels not in MODES:
         raise DataError(
             f"{path}: the model takes {channels}-channel images, which image formats do not support. "
@@ -108,6 +109,19 @@ def _array(path: Path, channels: int, values: ImageValues) -> np.ndarray:
             f"{path}: is not a complete .npy file of numbers. Expected .npy, {values.dtype} [height, width, "
             f"{channels}]; write it again."
         ) from error
+    return _fitted(path, array, channels, values)
+
+
+def _tiff(path: Path, data: bytes) -> np.ndarray:
+    try:
+        return read_tiff(data)
+    except RunError:
+        raise
+    except Exception as error:  # codecs raise exceptions of all kinds for corrupt files
+        raise _unreadable(path, str(error) or type(error).__name__) from error
+
+
+def _fitted(path: Path, array: np.ndarray, channels: int, values: ImageValues) -> np.ndarray:
     if array.ndim == 2 and channels == 1:
         array = array[..., None]
     fits = array.dtype.name in DTYPES and np.can_cast(array.dtype, values.dtype)
