@@ -123,15 +123,15 @@ def test_files_that_do_not_fit(tmp_path):
     np.save(tmp_path / "b.npy", np.full((2, 3, 3), np.nan, np.float32))
     Image.fromarray(drawn(DEEP)[..., 0]).save(tmp_path / "c.tif")
     problems = [
-        ("a.png", SIGNED, "has values of uint16. Expected int16, as in the training images. Convert the image."),
-        ("b.npy", DEEP, "contains float32 [2, 3, 3]. Expected uint16 [height, width, 3], the input of the model."),
+        ("a.png", SIGNED, ": has values of uint16. Expected int16, as in the training images. Convert the image."),
+        ("b.npy", DEEP, ": contains float32 [2, 3, 3]. Expected uint16 [height, width, 3], the input of the model."),
         (
             "b.npy",
             ImageValues("float64", (0, 1)),
-            "contains values that are not a number (NaN). Expected numbers: replace these values.",
+            ": contains values that are not a number (NaN). Expected numbers: replace these values.",
         ),
     ]
     for name, values, message in problems:
         with pytest.raises(DataError) as error:
             read_image(tmp_path / name, 3, values)
-        assert str(error.value) == f"{tmp_path / name}: {message}"
+        assert str(error.value) == f"{tmp_path / name}{message}"

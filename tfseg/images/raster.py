@@ -3,6 +3,7 @@
 import io
 import warnings
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,10 @@ def _saved(values: np.ndarray) -> bytes:
 
 def _tifffile() -> Any:
     try:
-        import imagecodecs  # type: ignore[import-not-found]  # noqa: F401  # codecs of tifffile
-        import tifffile  # type: ignore[import-not-found]
+        import_module("imagecodecs")  # the codecs of tifffile
+        return import_module("tifffile")
     except ImportError as error:
         raise RunError(
             f"TIFF files are read by tifffile, which is not installed ({first_line(error)}). Install it: pip install "
             "'tfseg[raster]'"
         ) from error
-    return tifffile

@@ -116,11 +116,16 @@ def test_folder_of_tiff_becomes_records(tmp_path: Path) -> None:
 
 @pytest.mark.extra
 def test_tiff_files_that_are_refused(tmp_path: Path) -> None:
-    pytest.importorskip("tifffile")
+    tifffile = pytest.importorskip("tifffile")
     Image.fromarray(np.zeros((6, 5), np.uint8)).convert("P").save(tmp_path / "palette.tif")
     Image.fromarray(np.zeros((6, 5), np.uint16)).save(tmp_path / "short.tif")
     (tmp_path / "short.tif").write_bytes((tmp_path / "short.tif").read_bytes()[:60])
-    for name, words in (("palette.tif", "a TIFF of kind PALETTE and orientation 1"), ("short.tif", "cannot be read")):
+    tifffile.imwrite(tmp_path / "axes.tif", np.zeros((2, 3, 6, 5), np.uint16), photometric="minisblack")
+    for name, words in (
+        ("palette.tif", "a TIFF of kind PALETTE and orientation 1, not MINISBLACK or RGB of orientation 1"),
+        ("axes.tif", "a TIFF of the axes QQYX, not of height, width and bands"),
+        ("short.tif", "cannot be read"),
+    ):
         with pytest.raises(DataError) as error:
             read_image(tmp_path / name, 1, ImageValues("uint16", (0, 1)))
         assert str(error.value).startswith(f"{tmp_path / name}: cannot be read as an image (")
