@@ -196,6 +196,10 @@ def test_problems_name_the_file(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({"source": Folder(), "value_range": (5.0, 5.0)}, "expected two increasing numbers; received 5 and 5"),
+        (
+            {"source": Folder(), "value_range": (0.0, 1e-40)},
+            "expected numbers of up to 1e+30 that differ by at least 1e-30, for float32; received 0 and 1e-40",
+        ),
         ({"value_range": (0.0, 1.0)}, "the source shapes has images of 8 bits; expected null, or the source folder"),
         ({"source": Voc(), "value_range": (0.0, 1.0)}, "the source voc has images of 8 bits; expected null, or the s"),
     ],

@@ -86,6 +86,8 @@ def test_labels_file_contains_the_values_of_deeper_images_only() -> None:
     ],
 )
 def test_invalid_values_in_a_labels_file(fields: dict[str, object]) -> None:
+    with pytest.raises(RunError, match="is not a valid labels file"):
+        read_values(Path("labels.json"), b"[")
     with pytest.raises(RunError) as error:
         read_values(Path("run/labels.json"), json.dumps({"names": ["a", "b"], **fields}).encode())
     assert str(error.value) == (

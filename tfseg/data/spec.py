@@ -35,6 +35,8 @@ Sources = Annotated[
     ByType(contract=Source),
 ]
 Side = Annotated[int, Field(ge=1)]
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Limits of the difference of the two values of `value_range`: its reciprocal is a float32."""
 Bound = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -101,6 +103,9 @@ class Data:
         low, high = self.value_range
         if not low < high:
             yield ("value_range",), f"expected two increasing numbers; received {low:g} and {high:g}"
+        elif not (SMALLEST <= high - low <= LARGEST and abs(low) <= LARGEST):
+            message = f"expected numbers of up to {LARGEST:g} that differ by at least {SMALLEST:g}, for float32"
+            yield ("value_range",), f"{message}; received {low:g} and {high:g}"
         if not self.source.NATIVE:
             message = f"the source {self.source.type} has images of 8 bits; expected null, or the source folder"
             yield ("value_range",), message

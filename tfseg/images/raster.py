@@ -43,6 +43,9 @@ def read_tiff(data: bytes) -> np.ndarray:
     """
     with _tifffile().TiffFile(io.BytesIO(data)) as file:
         series, page = file.series[0], file.pages[0]
+        parts = [zip(each.dataoffsets, each.databytecounts, strict=True) for each in series.pages if each is not None]
+        if max(start + count for part in parts for start, count in part) > len(data):  # not all codecs notice it
+            raise ValueError("a TIFF whose end is missing")
         values, axes = series.asarray(), series.axes
         kind, orientation = page.photometric.name, page.tags.valueof(274, 1)
     if kind not in ("MINISBLACK", "RGB") or orientation != 1:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.errors import DataError, RunError
+from tfseg.labels import read_labels
 
 Range = tuple[float, float]
 """Values that become 0 and 255."""
@@ -101,11 +102,12 @@ def values_fields(values: ImageValues) -> dict[str, Any]:
 
 
 def read_values(path: Path, text: bytes) -> ImageValues:
-    """Parses the fields of the content of `labels.json`, which `read_labels` has accepted.
+    """Parses the fields of the content of `labels.json`.
 
     Raises:
-        RunError: If they are invalid.
+        RunError: If the content is not a valid labels file.
     """
+    read_labels(path, text)
     fields = json.loads(text)
     if "value_range" not in fields and "dtype" not in fields:
         return EIGHT_BITS

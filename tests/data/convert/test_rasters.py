@@ -121,7 +121,10 @@ def test_tiff_files_that_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((6, 5), np.uint16)).save(tmp_path / "short.tif")
     (tmp_path / "short.tif").write_bytes((tmp_path / "short.tif").read_bytes()[:60])
     tifffile.imwrite(tmp_path / "axes.tif", np.zeros((2, 3, 6, 5), np.uint16), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "end.tif", np.arange(30, dtype=np.uint16).reshape(6, 5), compression="lzw")
+    (tmp_path / "end.tif").write_bytes((tmp_path / "end.tif").read_bytes()[:-1])
     for name, words in (
+        ("end.tif", "a TIFF whose end is missing"),
         ("palette.tif", "a TIFF of kind PALETTE and orientation 1, not MINISBLACK or RGB of orientation 1"),
         ("axes.tif", "a TIFF of the axes QQYX, not of height, width and bands"),
         ("short.tif", "cannot be read"),
