@@ -205,8 +205,8 @@ def exported(pipeline: Pipeline, folder: Path) -> Any:
     """Returns the results of `tfseg export` for artifacts with an error of 0.005; the artifacts are not written."""
     expected: dict[str, np.ndarray] = {}
 
-    def expectations(model: keras.Model, asked: Any, seen: Any) -> Any:
-        expected.update(compute(model, asked, seen))
+    def expectations(model: keras.Model, *asked: Any) -> Any:
+        expected.update(compute(model, *asked))
         return expected
 
     def answers(*_: Any) -> Any:
