@@ -63,7 +63,7 @@ $(VENV)/installed-test: setup.cfg pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/installed
 
 $(VENV)/installed-extras: $(VENV)/installed-test
-	$(BIN)/python -m pip install --quiet --editable ".[test,jax,tfds,huggingface,coco]"
+	$(BIN)/python -m pip install --quiet --editable ".[test,jax,tfds,huggingface,raster,coco]"
 	@touch $@
 
 $(BIN)/python:

@@ -205,8 +205,8 @@ def exported(pipeline: Pipeline, folder: Path) -> Any:
     """Returns the results of `tfseg export` for artifacts with an error of 0.005; the artifacts are not written."""
     expected: dict[str, np.ndarray] = {}
 
-    def expectations(model: keras.Model, asked: Any, seen: Any) -> Any:
-        expected.update(compute(model, asked, seen))
+    def expectations(model: keras.Model, *asked: Any) -> Any:
+        expected.update(compute(model, *asked))
         return expected
 
     def answers(*_: Any) -> Any:
@@ -217,9 +217,9 @@ def exported(pipeline: Pipeline, folder: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(artifacts, "expected_outputs", expectations)
         patch.setattr(artifacts, "run_artifacts", answers)
-        patch.setattr(artifacts, "write_saved_model", lambda model, path, seen: path.mkdir(parents=True, exist_ok=True))
-        patch.setattr(artifacts, "write_tflite", lambda model, path, size: path.write_bytes(b""))
-        patch.setattr(artifacts, "append_labels", lambda path, labels: None)
+        patch.setattr(artifacts, "write_saved_model", lambda model, path, *_: path.mkdir(parents=True, exist_ok=True))
+        patch.setattr(artifacts, "write_tflite", lambda model, path, *_: path.write_bytes(b""))
+        patch.setattr(artifacts, "append_labels", lambda *_: None)
         try:
             report = tfseg.export(source, folder / "out")
         except ExportError:

@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,8 @@ IGNORE = 255
 """Default ignore label: the id of pixels that are excluded from losses and metrics."""
 LABELS = "labels.json"
 """Name of the file with the class names, beside a trained model and inside a TFLite file."""
+VALUES = ("dtype", "value_range")
+"""Fields of that file about the values of images, see `tfseg.images.values`."""
 
 Level = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Level, Level, Level]
@@ -126,10 +129,16 @@ def names_problem(received: Labels | None, expected: Labels | None) -> str | Non
     return next((f"class {i} is called {name}. Expected: {other}" for i, (name, other) in pairs if name != other), None)
 
 
-def labels_text(labels: Labels) -> str:
-    """Returns the content of `labels.json`: JSON with one color per class, including default colors."""
+def labels_text(labels: Labels, values: Mapping[str, Any] | None = None) -> str:
+    """Returns the content of `labels.json`: JSON with one color per class, including default colors.
+
+    Args:
+        labels: Labels.
+        values: Fields of the values of images (`VALUES`), if they have more than 8 bits.
+    """
     colors = labels.colors or voc_palette(labels.count).tolist()
-    return json.dumps({"names": labels.names, "ignore": labels.ignore, "colors": colors}, ensure_ascii=False) + "\n"
+    fields = {"names": labels.names, "ignore": labels.ignore, "colors": colors, **(values or {})}
+    return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
 def read_labels(path: Path, text: bytes) -> Labels:
@@ -146,6 +155,8 @@ def read_labels(path: Path, text: bytes) -> Labels:
         fields = json.loads(text)
         if isinstance(fields, dict) and "colours" in fields:  # written by earlier versions
             fields["colors"] = fields.pop("colours")
+        if isinstance(fields, dict):
+            fields = {key: value for key, value in fields.items() if key not in VALUES}
         return TypeAdapter(Labels).validate_python(fields, strict=False)  # JSON has lists but no tuples
     except (ValueError, RecursionError) as error:
         raise RunError(

@@ -193,6 +193,7 @@ CASES = [
             "sampling": ClassSampling(),
             "crop": (8, 12),
             "fill": Given(9, {"crop": 40}),
+            "value_range": Given((0, 100), {"source": LAYOUT, "root": ROOT / "all"}),
             "batch_size": 3,
             "augment": (ColorJitter(),),
             "train_split": "test",

@@ -148,8 +148,9 @@ def test_formats_are_detected_by_content(tmp_path):
     [
         (
             "a.png",
-            "the image has 16 bits per channel, of which the lower 8 would be lost. Expected 8: rescale its values to "
-            "0..255, as they should be displayed, and save it again.",
+            "the image has 16 bits per channel, of which the lower 8 would be lost. Expected 8: set "
+            "`data.value_range` to the values that become 0 and 255, or rescale its values to 0..255 and save it "
+            "again.",
         ),
         (
             "a.tif",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data.augment import FILL, Chain, Pair, with_fill, without
+from tfseg.data.augment import FILL, Chain, Pair, padding_value, with_fill, without
 from tfseg.data.examples import Examples, Loaded, first_problem
 from tfseg.data.reading import read
 from tfseg.data.sampling import drawn
@@ -180,7 +180,7 @@ def batched(
         batches = examples.batch(batch_size, drop_remainder=drop_remainder)
         return batches.map(lambda image, mask: (image, tf.cast(mask, tf.int32)))
     image_spec, mask_spec = examples.element_spec
-    values = (tf.constant(0, image_spec.dtype), tf.constant(ignore, mask_spec.dtype))
+    values = (padding_value(image_spec.dtype), tf.constant(ignore, mask_spec.dtype))
     shifted = examples.map(lambda image, mask: (without(image, fill), mask))
     batches = shifted.padded_batch(batch_size, padding_values=values, drop_remainder=drop_remainder)
     return batches.map(lambda image, mask: (with_fill(image, fill), tf.cast(mask, tf.int32)))

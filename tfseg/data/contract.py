@@ -5,12 +5,18 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from tfseg.images import ImageValues
+
 
 class AnyDataset(Protocol):
     """Batches for training and evaluation: `Dataset` for data of a source, `PassedDataset` for data from Python.
 
     `Dataset` documents the methods.
     """
+
+    @property
+    def values(self) -> ImageValues:
+        """Dtype and range of the images."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -39,3 +45,6 @@ class AnyDataset(Protocol):
 
     def evaluation(self, split: str, *, batch_size: int = 1, replicas: int = 1) -> tf.data.Dataset:
         """Returns batches of all examples of a split, in order."""
+
+    def native(self, split: str) -> tf.data.Dataset:
+        """Returns batches of one example like `evaluation`, with the values of the files."""

@@ -12,11 +12,13 @@ from tfseg.data.batches import ExampleStream, copied, whole
 from tfseg.data.box_sampling import boxed
 from tfseg.data.class_crop import ClassCrop
 from tfseg.data.counting import PixelCounts, histogram, summed
-from tfseg.data.examples import Examples, Listing, Source, with_mask_dtype
+from tfseg.data.examples import Examples, Listing, Source, with_mask_dtype, with_values
 from tfseg.data.listings import Listings
 from tfseg.data.memory import in_memory
 from tfseg.data.reading import AHEAD, arrays, read
 from tfseg.errors import DataError
+from tfseg.images import EIGHT_BITS, ImageValues
+from tfseg.images.native import dtype_of
 from tfseg.labels import Labels
 
 if TYPE_CHECKING:
@@ -85,8 +87,14 @@ class Dataset:
 
     def examples(self, split: str) -> Examples:
         """Returns the examples of a split, to be loaded by index."""
-        examples = self._source.examples(self._listings.of(split), self.labels)
-        return with_mask_dtype(examples, self.labels.ignore)
+        return with_mask_dtype(self.decoded(self._listings.of(split)), self.labels.ignore)
+
+    def decoded(self, listing: Listing) -> Examples:
+        """Returns the examples of a listing, with masks in the dtype of the source."""
+        if self.spec.value_range is None:
+            return self._source.examples(listing, self.labels)
+        values = ImageValues("float32", self.spec.value_range)
+        return with_values(self._source.native_examples(listing, self.labels), values)
 
     @cached_property
     def training_examples(self) -> Examples:
@@ -120,8 +128,9 @@ class Dataset:
     def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
         """Returns the training batches of the epochs from `initial_epoch` up to `epochs`.
 
-        Each batch is `(image uint8 [batch, height, width, channels], mask int32 [batch, height, width])`. The last
-        batch of an epoch is padded to the full size with copies of its own images, all of whose pixels are ignored.
+        Each batch is `(image uint8 [batch, height, width, channels], mask int32 [batch, height, width])`; images are
+        float32 of 0..255 if `value_range` is set. The last batch of an epoch is padded to the full size with copies of
+        its own images, all of whose pixels are ignored.
         Example `i` of epoch `e` is a function of the seed, `e` and `i` alone.
 
         Args:
@@ -178,6 +187,35 @@ class Dataset:
             return whole(examples, batch_size, ignore, self.spec.fills).prefetch(AHEAD)
         single = whole(examples, 1, ignore)
         return single.map(lambda image, mask: copied(image, mask, replicas, ignore)).prefetch(AHEAD)
+
+    def native(self, split: str) -> tf.data.Dataset:
+        """Returns batches of one example like `evaluation`, with the values of the files if `value_range` is set."""
+        return whole(self.native_examples(split), 1, self.labels.ignore).prefetch(AHEAD)
+
+    def native_examples(self, split: str) -> Examples:
+        """Returns the examples of a split like `examples`, with the values of the files if `value_range` is set."""
+        if self.spec.value_range is None:
+            return self.examples(split)
+        native = self._source.native_examples(self._listings.of(split), self.labels)
+        return with_mask_dtype(native, self.labels.ignore)
+
+    @cached_property
+    def values(self) -> ImageValues:
+        """Values of the images; the dtype is that of the first training image.
+
+        Raises:
+            DataError: If this image cannot be decoded.
+        """
+        if self.spec.value_range is None:
+            return EIGHT_BITS
+        examples = self.examples(self.spec.train_split)
+
+        def load(index: tf.Tensor) -> tuple[tuple[tf.Tensor], tf.Tensor]:
+            _, _, problem = examples.load(index)
+            return (examples.content(index)[0],), problem  # type: ignore[misc]  # has files
+
+        ((content,),) = arrays(read(0, 1, load, examples.files))
+        return ImageValues(dtype_of(bytes(content)), self.spec.value_range)
 
     def pixel_counts(self, split: str) -> PixelCounts:
         """Counts the pixels of each class in all masks of a split.

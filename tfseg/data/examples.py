@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from tfseg.context import Context
-from tfseg.images import exif
+from tfseg.images import ImageValues, exif
 from tfseg.labels import Labels
 from tfseg.spec.problems import FieldProblem
 
@@ -56,7 +56,7 @@ class Examples:
 
     Args:
         listing: Names and files of the examples.
-        load: Function of an index (int64 scalar) that returns `(image, mask, problem)`: uint8
+        load: Function of an index (int64 scalar) that returns `(image, mask, problem)`: uint8 or float32
             `[height, width, channels]`, integers `[height, width]`, and a message, empty if the example is valid.
         mask: Function of an index that returns `(mask, problem)` only, for counting.
         content: Function of an index that returns the content of its files; None for examples without files.
@@ -103,6 +103,16 @@ def with_mask_dtype(examples: Examples, ignore: int) -> Examples:
     return replace(examples, load=load, mask=mask, load_window=load_window)
 
 
+def with_values(examples: Examples, values: ImageValues) -> Examples:
+    """Returns examples of `Source.native_examples` with images of 0..255."""
+
+    def load(index: tf.Tensor, window: Window | None = None) -> Loaded:
+        image, mask, problem = examples.loaded(index, window)
+        return values.mapped(image), mask, problem
+
+    return replace(examples, load=load, load_window=None if examples.load_window is None else load)
+
+
 def mask_dtype(ignore: int) -> tf.DType:
     """Returns the smallest dtype for the ids of a mask: all class ids are smaller than the ignore label."""
     return tf.uint8 if ignore < 256 else tf.int32
@@ -119,6 +129,8 @@ class Source:
     """False for data that are passed from Python, so that nobody can read them again."""
     ONE_SIZE: ClassVar[bool] = False
     """True for sources all of whose images have one size, which is static in the graph."""
+    NATIVE: ClassVar[bool] = False
+    """True for sources with `native_examples`, which support `data.value_range`."""
     channels: int = 3
     """Number of channels of the images."""
 
@@ -136,6 +148,10 @@ class Source:
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
         """Returns the examples of a listing, to be loaded by index."""
+        raise NotImplementedError
+
+    def native_examples(self, listing: Listing, labels: Labels) -> Examples:
+        """Returns the examples of a listing with images of any dtype, as float32 with the values of their files."""
         raise NotImplementedError
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:

@@ -14,6 +14,7 @@ from tfseg.data.pair_checks import PairCheck
 from tfseg.data.sources.python import Python
 from tfseg.data.streams import Log, Stream
 from tfseg.errors import DataError
+from tfseg.images import ImageValues
 from tfseg.labels import Labels
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class PassedDataset:
 
     trained: AnyDataset
     validated: AnyDataset
+
+    @property
+    def values(self) -> ImageValues:
+        """Dtype and range of the images."""
+        return self.trained.values
 
     @property
     def steps_per_epoch(self) -> int:
@@ -76,6 +82,10 @@ class PassedDataset:
         """Returns batches of the validation examples; see `Dataset.evaluation`."""
         return self.validated.evaluation(split, batch_size=batch_size, replicas=replicas)
 
+    def native(self, split: str) -> tf.data.Dataset:
+        """Returns batches of one validation example; see `Dataset.native`."""
+        return self.validated.native(split)
+
 
 def open_training(
     spec: "Data", labels: Labels, seed: int, channels: int, training: Passed | None, validation: Passed | None, log: Log
@@ -108,6 +118,7 @@ def open_training(
                 ".evaluation(split), a tf.data.Dataset."
             )
     _check_type("validation", validation)  # before the training data are read
+    _check_range("training", spec)
     own = replace(spec, source=Python(channels=channels), root=None, cache=False)
     trained = open_part(training, PairCheck("training", channels, labels), own, spec.train_split, seed, log)
     if isinstance(trained, Stream):
@@ -131,6 +142,7 @@ def open_part(passed: Any, check: PairCheck, spec: "Data", split: str, seed: int
         log: Function that is called with lines of progress.
     """
     _check_type(check.argument, passed)
+    _check_range(check.argument, spec)
     if isinstance(passed, tf.data.Dataset):
         return Stream(passed, check, spec, seed, log)
     return Dataset(spec, check.labels, seed, source=ArraySource(tuple(passed), check, (split,)))  # type: ignore[arg-type]
@@ -142,6 +154,15 @@ def _check_type(argument: str, value: Any) -> None:
         raise TypeError(
             f"Expected `{argument}` to be a tf.data.Dataset or a pair (images, masks) of arrays. Received: "
             f"{type(value).__name__}{length}"
+        )
+
+
+def _check_range(argument: str, spec: "Data") -> None:
+    """Rejects `value_range`, which is only applied to files."""
+    if spec.value_range is not None:
+        raise DataError(
+            f"{argument}: data from Python have values from 0 to 255, so data.value_range is not supported. Map the "
+            'images yourself, and set it to null: tfseg.load(FILE, ["data.value_range=null"]).'
         )
 
 

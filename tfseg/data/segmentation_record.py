@@ -1,17 +1,22 @@
 """Records of images and masks: the features of TensorFlow's segmentation models (DeepLab, TF Model Garden)."""
 
+import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfseg.data.records import read_record
-from tfseg.images import is_decodable
+from tfseg.images import is_decodable, npy
 from tfseg.images.decode import BROKEN
 
 IMAGE, MASK = "image/encoded", "image/segmentation/class/encoded"
 HEIGHT, WIDTH = "image/height", "image/width"
 IMAGE_FORMAT, MASK_FORMAT, FILENAME = "image/format", "image/segmentation/class/format", "image/filename"
+DTYPE, CHANNELS = "image/dtype", "image/channels"
+RAW = "raw"
+"""Format of an image whose values are stored as they are in memory, with `DTYPE` and `CHANNELS`."""
 
 UNKNOWN = 0
 """Height and width of records without these two features."""
@@ -21,11 +26,17 @@ _FEATURES = {
     MASK: tf.io.FixedLenFeature([], tf.string),
     HEIGHT: tf.io.FixedLenFeature([], tf.int64, UNKNOWN),
     WIDTH: tf.io.FixedLenFeature([], tf.int64, UNKNOWN),
+    IMAGE_FORMAT: tf.io.FixedLenFeature([], tf.string, ""),
+    DTYPE: tf.io.FixedLenFeature([], tf.string, ""),
+    CHANNELS: tf.io.FixedLenFeature([], tf.int64, UNKNOWN),
 }
 
 
 class SegmentationRecord(NamedTuple):
-    """Content of a record: the encoded image and mask, and the size of the image in pixels."""
+    """Content of a record: the encoded image and mask, and the size of the image in pixels.
+
+    A raw image is returned with the header of a `.npy` file.
+    """
 
     image: tf.Tensor
     mask: tf.Tensor
@@ -40,7 +51,10 @@ def parse(data: tf.Tensor) -> SegmentationRecord:
         tf.errors.InvalidArgumentError: If it is not one, or a feature is missing or has another type.
     """
     features = tf.io.parse_single_example(data, _FEATURES)
-    return SegmentationRecord(*(features[name] for name in (IMAGE, MASK, HEIGHT, WIDTH)))
+    image, shape = features[IMAGE], [features[name] for name in (HEIGHT, WIDTH, CHANNELS)]
+    raw = tf.equal(features[IMAGE_FORMAT], RAW)
+    image = tf.cond(raw, lambda: npy.with_header(image, features[DTYPE], shape), lambda: image)
+    return SegmentationRecord(image, *(features[name] for name in (MASK, HEIGHT, WIDTH)))
 
 
 def size_problem(image: tf.Tensor, found: SegmentationRecord) -> tf.Tensor:
@@ -54,7 +68,9 @@ def size_problem(image: tf.Tensor, found: SegmentationRecord) -> tf.Tensor:
     return tf.where(fits, "", message)
 
 
-def serialized(image: bytes, mask: bytes, size: tuple[int, int], formats: tuple[str, str], filename: str) -> bytes:
+def serialized(
+    image: bytes, mask: bytes, size: tuple[int, int], formats: tuple[str, str], filename: str, *, raw: bool = False
+) -> bytes:
     """Serializes one record.
 
     Args:
@@ -63,12 +79,20 @@ def serialized(image: bytes, mask: bytes, size: tuple[int, int], formats: tuple[
         size: Height and width in pixels.
         formats: Formats of image and mask, such as `jpeg` and `png`.
         filename: Name of the image file.
+        raw: Boolean, whether to store the values of an image file in `.npy` format without its header.
     """
+    values = np.load(io.BytesIO(image)) if raw else None
+    if values is not None:
+        image, formats = values.tobytes(), (RAW, formats[1])
     texts = {IMAGE_FORMAT: formats[0].encode(), MASK_FORMAT: formats[1].encode()}
     content = {IMAGE: image, MASK: mask, FILENAME: filename.encode(errors="surrogateescape"), **texts}
     features = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[each])) for name, each in content.items()}
     for name, side in zip((HEIGHT, WIDTH), size, strict=True):
         features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[side]))
+    if values is not None:
+        channels = values.shape[2] if values.ndim == 3 else 1
+        features[CHANNELS] = tf.train.Feature(int64_list=tf.train.Int64List(value=[channels]))
+        features[DTYPE] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[values.dtype.name.encode()]))
     example = tf.train.Example(features=tf.train.Features(feature=features))
     return bytes(example.SerializeToString(deterministic=True))
 
@@ -86,8 +110,8 @@ def record_problem(file: Path, number: int) -> str:
             return f"the feature {name} has another type. Expected {expected.dtype.name}."
         if len(values) > 1 or (not len(values) and expected.default_value is None):
             return f"the feature {name} has {len(values) or 'no'} values. Expected one."
-    for name in (IMAGE, MASK):
-        content = _values(data, name, tf.string)[0]
+    found = parse(tf.constant(data))
+    for name, content in ((IMAGE, found.image.numpy()), (MASK, found.mask.numpy())):
         if not is_decodable(content):
             return f"{name} cannot be decoded ({len(content)} bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8)."
     return ""

@@ -12,6 +12,7 @@ from tfseg.atomic import check_writable
 from tfseg.data.dataset import Dataset
 from tfseg.data.reading import arrays
 from tfseg.errors import DataError
+from tfseg.images import EIGHT_BITS
 from tfseg.images.overlay import LINE, blend, legend, visible
 from tfseg.labels import Labels
 
@@ -70,7 +71,7 @@ def contact_sheet(
             f"Received: count={count}, columns={columns}, epoch={epoch}"
         )
     found = _training(data, epoch) if split is None else _evaluation(data, split)
-    examples = [(name, visible(image), mask) for name, image, mask in islice(found, count)]
+    examples = [(name, EIGHT_BITS.shown(visible(image)), mask) for name, image, mask in islice(found, count)]
     scale = _scale(max(max(mask.shape) for _, _, mask in examples))
     cells = [_cell(*_scaled(example, scale), data.labels, opacity) for example in examples]
     return _beside(_grid(cells, columns), _legend(data.labels))

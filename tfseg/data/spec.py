@@ -35,6 +35,9 @@ Sources = Annotated[
     ByType(contract=Source),
 ]
 Side = Annotated[int, Field(ge=1)]
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Limits of the difference of the two values of `value_range`: its reciprocal is a float32."""
+Bound = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @spec
@@ -57,6 +60,9 @@ class Data:
     fill: Level | Annotated[tuple[Level, ...], Field(min_length=1)] = FILL
     """Value of padding pixels, for all channels or per channel; [123, 117, 104] is the ImageNet mean, which becomes
     zero in networks with Caffe weights."""
+    value_range: tuple[Bound, Bound] | None = None
+    """Image values that become 0 and 255, e.g. [0, 65535] for uint16. Values between them are mapped linearly, others
+    are clipped. Required for images of more than 8 bits. Defaults to images of 8 bits, which are not changed."""
     batch_size: Annotated[int, Field(ge=1, le=2**16)] = 8
     """Number of images per training batch, across all devices."""
     augment: tuple[Augment, ...] = ()
@@ -83,12 +89,26 @@ class Data:
         if len(self.fills) not in (1, self.channels):
             message = f"expected 1 value, or {self.channels} values: one per channel of the images"
             problems.append((("fill",), f"{message}; received {len(self.fills)}"))
+        problems += self._value_problems()
         one_size = self.source.ONE_SIZE or self.boxes is not None
         problems += prefixed("augment", channel_problems(self.augment, self.channels))
         problems += prefixed("augment", size_problems(self.augment, self.crop_size, one_size=one_size))
         if problems:
             raise InvalidFields(*problems)
         return self
+
+    def _value_problems(self) -> Iterator[FieldProblem]:
+        if self.value_range is None:
+            return
+        low, high = self.value_range
+        if not low < high:
+            yield ("value_range",), f"expected two increasing numbers; received {low:g} and {high:g}"
+        elif not (SMALLEST <= high - low <= LARGEST and abs(low) <= LARGEST):
+            message = f"expected numbers of up to {LARGEST:g} that differ by at least {SMALLEST:g}, for float32"
+            yield ("value_range",), f"{message}; received {low:g} and {high:g}"
+        if not self.source.NATIVE:
+            message = f"the source {self.source.type} has images of 8 bits; expected null, or the source folder"
+            yield ("value_range",), message
 
     @property
     def channels(self) -> int:

@@ -13,6 +13,7 @@ from tfseg.data.counting import histogram, summed
 from tfseg.data.pair_checks import PairCheck, converted, squeezed
 from tfseg.data.reading import AHEAD, FIXED, PARALLEL, arrays, asserted, explained
 from tfseg.errors import DataError
+from tfseg.images import EIGHT_BITS, ImageValues
 
 if TYPE_CHECKING:
     from tfseg.data.spec import Data
@@ -57,6 +58,11 @@ class Stream:
         self._numbered = numbered.map(self._valid, num_parallel_calls=parallel, deterministic=True)
         first = self._check_first(numbered)
         self.batch_size = first if self.in_batches else spec.batch_size
+
+    @property
+    def values(self) -> ImageValues:
+        """Dtype and range of the images: 8 bits."""
+        return EIGHT_BITS
 
     @property
     def steps_per_epoch(self) -> int:
@@ -120,6 +126,10 @@ class Stream:
         elif batch_size > 1:
             batches = batches.map(lambda image, mask: filled(image, mask, batch_size, self._ignore))
         return batches.prefetch(AHEAD).with_options(FIXED)
+
+    def native(self, split: str) -> tf.data.Dataset:
+        """Returns batches of one example; see `Dataset.native`."""
+        return self.evaluation(split)
 
     def _examples(self) -> tf.data.Dataset:
         """Returns the single examples, unaugmented."""

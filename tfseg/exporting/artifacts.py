@@ -17,6 +17,8 @@ from tfseg.exporting.spec import Export
 from tfseg.exporting.tflite import write_tflite
 from tfseg.exporting.verify import Comparison, compare, comparison_inputs, expected_outputs, run_artifacts
 from tfseg.exporting.versions import new_version
+from tfseg.images import EIGHT_BITS, ImageValues
+from tfseg.images.values import values_fields
 from tfseg.labels import LABELS, Labels, labels_text
 from tfseg.layers.deterministic import deterministic
 from tfseg.spec.problems import formatted, prefixed
@@ -60,6 +62,7 @@ def export(
     images: Sequence[np.ndarray],
     inference_size: tuple[int, int] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    values: ImageValues = EIGHT_BITS,
 ) -> Report:
     """Writes `folder/name/<next version>/`: a SavedModel, a TFLite file, the labels and a record of the comparison.
 
@@ -70,10 +73,12 @@ def export(
         folder: Path of the folder that contains the models, as for TF Serving.
         name: Name of the model.
         spec: `Export`, the artifacts to write and the tolerance of the comparison.
-        images: List of uint8 arrays `[height, width, channels]`, of any sizes. The first `spec.examples` are compared.
+        images: List of arrays `[height, width, channels]` of the dtype of `values`, of any sizes. The first
+            `spec.examples` are compared.
         inference_size: Height and width to which the SavedModel resizes every image, and default size of the TFLite
             file. Defaults to native resolution.
         metadata: Dict of JSON values to add to the record.
+        values: ImageValues, dtype and range of the images. The artifacts map them to 0..255.
 
     Returns:
         A `Report` with the paths of the artifacts and the comparisons.
@@ -85,24 +90,24 @@ def export(
     images = images[: spec.examples]
     if problems := formatted(prefixed("export", spec.network_problems(model))):
         raise ExportError(problems)
-    _check(model, labels, images)
+    _check(model, labels, images, values)
     model = deterministic(in_float32(model))
     size = (spec.tflite.size or inference_size or images[0].shape[:2]) if spec.tflite else None
     inputs = comparison_inputs(images, model.inputs[0].shape[-1], size)
-    expected = expected_outputs(model, inputs, inference_size)
+    expected = expected_outputs(model, inputs, inference_size, values)
     with new_version(Path(folder) / name) as (staged, final):
-        write_saved_model(model, staged, inference_size)
-        write_text(staged / LABELS, labels_text(labels))
+        write_saved_model(model, staged, inference_size, values)
+        write_text(staged / LABELS, labels_text(labels, values_fields(values)))
         tflite = staged / f"{name}_float32_{size[0]}x{size[1]}.tflite" if size else None
         if tflite and size:
-            write_tflite(model, tflite, size)
-            append_labels(tflite, labels)
+            write_tflite(model, tflite, size, values)
+            append_labels(tflite, labels, values)
         comparisons = _verify(staged, tflite, final, inputs, expected, spec.tolerance)
         write_text(staged / RECORD, record_text(comparisons, metadata or {}))
     return Report(final, tflite and final / tflite.name, comparisons)
 
 
-def _check(model: keras.Model, labels: Labels, images: Sequence[np.ndarray]) -> None:
+def _check(model: keras.Model, labels: Labels, images: Sequence[np.ndarray], values: ImageValues) -> None:
     """Checks that model, labels and images are compatible."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(
@@ -115,10 +120,10 @@ def _check(model: keras.Model, labels: Labels, images: Sequence[np.ndarray]) -> 
             f"the model predicts {classes} classes, and there are {labels.count} labels: {', '.join(labels.names)}. "
             "Export it with the labels it was trained with."
         )
-    fits = [image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1] == channels for image in images]
+    fits = [image.dtype == values.dtype and image.ndim == 3 and image.shape[-1] == channels for image in images]
     if not images or not all(fits):
         raise ValueError(
-            f"Expected `images` to be one or more uint8 arrays [height, width, {channels}]. "
+            f"Expected `images` to be one or more {values.dtype} arrays [height, width, {channels}]. "
             f"Received: images={[f'{image.dtype} {image.shape}' for image in images]}"
         )
 

@@ -13,18 +13,20 @@ import tensorflow as tf
 
 import tfseg
 from tfseg.exporting.verify import Comparison
+from tfseg.images import EIGHT_BITS, ImageValues
+from tfseg.images.values import values_fields
 from tfseg.labels import LABELS, Labels, labels_text
 
 RECORD = "export.json"
 
 
-def append_labels(tflite: Path, labels: Labels) -> None:
+def append_labels(tflite: Path, labels: Labels, values: ImageValues = EIGHT_BITS) -> None:
     """Adds labels.json to a TFLite file as an associated file, in a zip archive appended to the network.
 
     Any zip reader can read it. Interpreters ignore data after the network.
     """
     with zipfile.ZipFile(tflite, "a") as archive:
-        archive.writestr(LABELS, labels_text(labels))
+        archive.writestr(LABELS, labels_text(labels, values_fields(values)))
 
 
 def record_text(comparisons: tuple[Comparison, ...], metadata: Mapping[str, Any]) -> str:

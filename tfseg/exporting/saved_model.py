@@ -6,11 +6,14 @@ import keras
 import tensorflow as tf
 
 from tfseg.exporting.signatures import Endpoints, Signatures
+from tfseg.images import EIGHT_BITS, ImageValues
 
 
-def write_saved_model(model: keras.Model, folder: Path, size: tuple[int, int] | None = None) -> None:
+def write_saved_model(
+    model: keras.Model, folder: Path, size: tuple[int, int] | None = None, values: ImageValues = EIGHT_BITS
+) -> None:
     """Writes `model` with all signatures of `Signatures` to `folder`; images are resized to `size`, if given."""
-    write_endpoints(folder, Signatures(model, (None, None, None), size).endpoints())
+    write_endpoints(folder, Signatures(model, (None, None, None), size, values).endpoints())
 
 
 def write_endpoints(folder: Path, endpoints: Endpoints) -> None:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfseg.images import decode_image
+from tfseg.images import EIGHT_BITS, ImageValues, decode_image, decode_native
 from tfseg.ops.resize import resize
 
 DECODABLE = (1, 3, 4)
@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 
 class Signatures:
-    """Functions of the serving signatures of a model. Images are uint8, or float32 in 0..255.
+    """Functions of the serving signatures of a model. Images have the dtype of `values`, or are float32.
 
     Args:
         model: Functional Keras model in float32 from an image to logits `[batch, height, width, classes]`.
@@ -26,6 +26,7 @@ class Signatures:
             are executed eagerly.
         size: Height and width to resize images to (`inference.size`). The probabilities are resized back before the
             argmax. Defaults to native resolution.
+        values: ImageValues, dtype and range of the images. Images of other dtypes than uint8 are mapped to 0..255.
     """
 
     def __init__(
@@ -33,9 +34,10 @@ class Signatures:
         model: keras.Model,
         shape: tuple[int | None, int | None, int | None] | None = None,
         size: Size | None = None,
+        values: ImageValues = EIGHT_BITS,
     ) -> None:
         self.model = model
-        self.size = size
+        self.size, self.values = size, values
         self.channels = int(model.inputs[0].shape[-1])
         self.classes = int(model.outputs[0].shape[-1])
         self._network: Callable[[tf.Tensor], tf.Tensor] = self._computed
@@ -44,8 +46,14 @@ class Signatures:
             self._network = tf.function(self._computed, [image], autograph=False)
 
     def _computed(self, image: tf.Tensor) -> tf.Tensor:
-        resized = image if self.size is None else tf.round(resize(image, self.size))  # rounded as in `predict`
-        return tf.cast(self.model(tf.cast(resized, self.model.inputs[0].dtype), training=False), tf.float32)
+        pixels = self.values.mapped(self._resized(image))
+        return tf.cast(self.model(tf.cast(pixels, self.model.inputs[0].dtype), training=False), tf.float32)
+
+    def _resized(self, image: tf.Tensor) -> tf.Tensor:
+        if self.size is None:
+            return image
+        resized = resize(image, self.size)
+        return tf.round(resized) if self.values.is_whole else resized  # rounded as in `predict`
 
     def scores(self, image: tf.Tensor) -> tf.Tensor:
         """Computes the logits of each pixel or, with `size`, the probabilities, resized back."""
@@ -82,14 +90,14 @@ class Signatures:
         """
 
         def one(contents: tf.Tensor) -> tf.Tensor:
-            image = decode(contents, self.channels)
+            image = decode(contents, self.channels, native=self.values.value_range is not None)
             return tf.io.encode_png(self.mask(self.scores(image[None]))[0, ..., None])
 
         return {"mask_png_bytes": tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec((), tf.string))}
 
     def endpoints(self) -> Endpoints:
         """Returns function and input `TensorSpec` of each SavedModel signature, for any batch size and image size."""
-        image = tf.TensorSpec((None, None, None, self.channels), tf.uint8, name="image")
+        image = tf.TensorSpec((None, None, None, self.channels), tf.as_dtype(self.values.dtype), name="image")
         endpoints: Endpoints = {
             "serving_default": (self.serving_default, image),
             "probabilities": (self.probabilities, image),
@@ -99,12 +107,17 @@ class Signatures:
         return endpoints
 
 
-def decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
-    """Decodes an image file as in training and prediction, to uint8 `[height, width, channels]`.
+def decode(contents: tf.Tensor, channels: int, *, native: bool = False) -> tf.Tensor:
+    """Decodes an image file as in training and prediction, to `[height, width, channels]`.
+
+    Args:
+        contents: Content of the file, a string scalar.
+        channels: Integer, number of channels of the image.
+        native: Boolean, whether to return the values of the file as float32 instead of uint8.
 
     Raises:
         tf.errors.InvalidArgumentError: If the file is corrupt or its format is not supported.
     """
-    image, problem = decode_image(contents, channels)
+    image, problem = (decode_native if native else decode_image)(contents, channels)
     with tf.control_dependencies([tf.debugging.Assert(tf.equal(problem, ""), [problem])]):
         return tf.identity(image)

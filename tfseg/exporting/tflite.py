@@ -14,19 +14,20 @@ from tensorflow.lite.python.convert_phase import ConverterError
 from tfseg.errors import ExportError, first_line
 from tfseg.exporting.saved_model import write_endpoints
 from tfseg.exporting.signatures import Signatures
+from tfseg.images import EIGHT_BITS, ImageValues
 from tfseg.redirection import redirected
 from tfseg.weights.flatbuffer import kind_of
 
 SIGNATURE = "probabilities"
 
 
-def write_tflite(model: keras.Model, path: Path, size: tuple[int, int]) -> None:
-    """Converts `model` for one image size (height, width), from `image`, float32 in 0..255, to `probabilities`.
+def write_tflite(model: keras.Model, path: Path, size: tuple[int, int], values: ImageValues = EIGHT_BITS) -> None:
+    """Converts `model` for one image size (height, width), from `image`, float32 with `values`, to `probabilities`.
 
     The converter folds the variables into the operations and keeps the names of the signature only if it converts a
     SavedModel of that size.
     """
-    signatures = Signatures(model, shape=(1, *size))
+    signatures = Signatures(model, shape=(1, *size), values=values)
     image = tf.TensorSpec((1, *size, signatures.channels), tf.float32, name="image")
     with TemporaryDirectory(prefix=".static-", dir=path.parent) as folder, redirected():
         write_endpoints(Path(folder), {SIGNATURE: (signatures.probabilities, image)})

@@ -15,6 +15,9 @@ from PIL import Image, ImageOps
 
 from tfseg.errors import ExportError
 from tfseg.exporting.signatures import DECODABLE, Signatures
+from tfseg.images import EIGHT_BITS, ImageValues
+from tfseg.images.native import dtype_of
+from tfseg.images.npy import MAGIC as NUMPY
 
 ISOLATED_WORKER = Path(__file__).with_name("isolated_worker.py")
 ORIENTATION = 0x0112
@@ -59,16 +62,17 @@ def comparison_inputs(
     """Returns the image batches and encoded files on which the artifacts are compared with the model.
 
     They are: each image at its own size; a batch of two small, odd-sized crops; if the number of channels can be
-    encoded, one batch of files (PNGs of the first image and of a crop, and a JPEG of the crop with an EXIF rotation,
-    unless there are 4 channels); and each image at the size of the TFLite file, if there is one.
+    encoded, one batch of files (PNGs of the first image and of a crop, `.npy` for dtypes that PNG does not have, and a
+    JPEG of a crop of uint8 with an EXIF rotation, unless there are 4 channels); and each
+    image at the size of the TFLite file, if there is one.
     """
     small = images[0][: SMALL[0], : SMALL[1]]
     inputs = {f"saved/{index}": image[None] for index, image in enumerate(images)}
     inputs[f"saved/{len(images)}"] = np.stack([small, small[::-1, ::-1]])
     if channels in DECODABLE:
         for index, image in enumerate((images[0], small)):
-            inputs[f"encoded/{index}"] = np.frombuffer(tf.io.encode_png(image).numpy(), np.uint8)
-        if channels != 4:
+            inputs[f"encoded/{index}"] = np.frombuffer(_file(image), np.uint8)
+        if channels != 4 and small.dtype == np.uint8:
             inputs["encoded/2"] = np.frombuffer(_with_rotation(tf.io.encode_jpeg(small).numpy()), np.uint8)
     if size is not None:
         inputs |= {f"tflite/{index}": _sampled(image, size)[None] for index, image in enumerate(images)}
@@ -76,7 +80,10 @@ def comparison_inputs(
 
 
 def expected_outputs(
-    model: keras.Model, inputs: Arrays, inference_size: tuple[int, int] | None = None
+    model: keras.Model,
+    inputs: Arrays,
+    inference_size: tuple[int, int] | None = None,
+    values: ImageValues = EIGHT_BITS,
 ) -> dict[str, np.ndarray]:
     """Computes the outputs of the model for all inputs: `<key>/mask` and `<key>/probabilities`.
 
@@ -88,7 +95,8 @@ def expected_outputs(
     masks, expected = {}, {}
     with tf.device("CPU:0"):
         for key, value in inputs.items():
-            signatures = Signatures(model, size=None if key.startswith("tflite/") else inference_size)
+            size = None if key.startswith("tflite/") else inference_size
+            signatures = Signatures(model, size=size, values=values)
             scores = signatures.scores(tf.constant(_decoded(key, value, signatures.channels)))
             masks[f"{key}/mask"] = signatures.mask(scores).numpy()
             expected[f"{key}/probabilities"] = signatures.normalized(scores).numpy()
@@ -168,11 +176,29 @@ def _check_shape(artifact: str, name: str, received: tuple[int, ...], expected: 
         )
 
 
+def _file(image: np.ndarray) -> bytes:
+    """Encodes an image as PNG, or as `.npy` if it is neither uint8 nor uint16."""
+    if image.dtype in (np.uint8, np.uint16):
+        return bytes(tf.io.encode_png(image).numpy())
+    buffer = io.BytesIO()
+    np.save(buffer, image)
+    return buffer.getvalue()
+
+
 def _decoded(key: str, value: np.ndarray, channels: int) -> np.ndarray:
-    """Returns the image batch of an input. Encoded files are decoded by Pillow, independently of the artifact."""
+    """Returns the image batch of an input.
+
+    Encoded files are decoded by NumPy and Pillow, independently of the artifact, except for PNG files of 16 bits,
+    since Pillow reduces those with colors to 8.
+    """
     if not key.startswith("encoded/"):
         return value
-    with Image.open(io.BytesIO(value.tobytes())) as image:
+    data = value.tobytes()
+    if data.startswith(NUMPY):
+        return np.load(io.BytesIO(data))[None]
+    if dtype_of(data) == "uint16":
+        return tf.io.decode_png(data, channels, tf.uint16).numpy()[None]
+    with Image.open(io.BytesIO(data)) as image:
         pixels = np.asarray(ImageOps.exif_transpose(image))
     return pixels.reshape((1, *pixels.shape[:2], channels))
 

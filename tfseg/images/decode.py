@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from tfseg.images import exif, png
 from tfseg.images.bmp import decode_bmp
-from tfseg.images.byte_strings import digits, part
+from tfseg.images.npy import MAGIC as NUMPY
+from tfseg.images.npy import decode_npy
 
-JPEG, PNG, NUMPY, BMP, GIF = b"\xff\xd8\xff", png.SIGNATURE, b"\x93NUMPY", b"BM", b"GIF8"
+JPEG, PNG, BMP, GIF = b"\xff\xd8\xff", png.SIGNATURE, b"BM", b"GIF8"
 MAGIC = (JPEG, PNG, NUMPY, BMP, GIF)
 """First bytes of the supported formats."""
 DECODER_CHANNELS = (1, 3, 4)
@@ -59,14 +60,19 @@ def _graph(channels: int) -> Any:
 
 
 def _decode(data: tf.Tensor, channels: int) -> Decoded:
-    decoders = (_jpeg, _png, _array, _bmp, _gif, _unsupported)
+    decoders = (_jpeg, _png, decode_npy, _bmp, _gif, _unsupported)
     branches = [lambda decode=decode: decode(data, channels) for decode in decoders]
     image, problem = tf.switch_case(_format(data), branches)
+    return with_channels(image, problem, channels)
+
+
+def with_channels(image: tf.Tensor, problem: tf.Tensor, channels: int) -> Decoded:
+    """Returns the decoded image, or a blank one if there is a problem or it has another number of channels."""
     received = tf.shape(image)[2]
     fits = tf.equal(received, channels)
     message = "the image has {} channels. Expected {}: correct `data.source.channels`, or the file."
     message = tf.strings.format(message, (received, channels))
-    blank = tf.zeros([0, 0, channels], tf.uint8)
+    blank = tf.zeros([0, 0, channels], image.dtype)
     image = tf.cond(fits & tf.equal(problem, ""), lambda: tf.ensure_shape(image, [None, None, channels]), lambda: blank)
     problem = tf.where(tf.equal(problem, "") & ~fits, message, problem)
     return tf.ensure_shape(image, [None, None, channels]), problem
@@ -75,17 +81,6 @@ def _decode(data: tf.Tensor, channels: int) -> Decoded:
 def is_supported(data: bytes) -> bool:
     """Returns whether `decode_image` supports the format of a file with this content."""
     return data.startswith(MAGIC)
-
-
-def is_decodable(data: bytes) -> bool:
-    """Returns whether the content is a complete image, with any number of channels and bits."""
-    if not is_supported(data):
-        return False
-    try:
-        tf.io.decode_png(data) if data.startswith(PNG) else decode_image(tf.constant(data))
-    except BROKEN:
-        return False
-    return True
 
 
 def _format(data: tf.Tensor) -> tf.Tensor:
@@ -109,8 +104,8 @@ def _png(data: tf.Tensor, channels: int) -> Decoded:
     blank = tf.zeros([0, 0, channels], tf.uint8)
     image = tf.cond(deep, lambda: blank, lambda: _any_size(tf.io.decode_png(data, requested)))
     message = (
-        "the image has 16 bits per channel, of which the lower 8 would be lost. Expected 8: rescale its values to "
-        "0..255, as they should be displayed, and save it again."
+        "the image has 16 bits per channel, of which the lower 8 would be lost. Expected 8: set `data.value_range` to "
+        "the values that become 0 and 255, or rescale its values to 0..255 and save it again."
     )
     return _any_size(image), tf.where(deep, message, "")
 
@@ -134,31 +129,6 @@ def _converted(color: tf.Tensor, channels: int) -> tf.Tensor:
     if channels == 4:
         return _any_size(tf.pad(color, [(0, 0), (0, 0), (0, 1)], constant_values=255))
     return _any_size(color)
-
-
-def _array(data: tf.Tensor, channels: int) -> Decoded:
-    """Decodes a `.npy` file: a preamble with the header length, a text header, the values in C or Fortran order."""
-    first = digits(data, 6, 6)
-    long = first[0] > 1  # versions 2 and 3 store the header length in four bytes
-    size = tf.reduce_sum(first[2:] * tf.where(long, [1, 1 << 8, 1 << 16, 1 << 24], [1, 1 << 8, 0, 0]))
-    start = tf.where(long, 12, 10)
-    head, values = part(data, start, size), tf.io.decode_raw(part(data, start + size, 1 << 30), tf.uint8)
-    plain = tf.strings.regex_full_match(head, r".*'descr': '\|u1'.*\s*")
-    columns = tf.strings.regex_full_match(head, r".*'fortran_order': True.*\s*")
-    with tf.control_dependencies([tf.debugging.Assert(plain, ["a .npy image must be uint8"])]):
-        shape = tf.strings.regex_replace(head, r".*'shape': \(([0-9, ]*)\).*\s*", r"\1")
-    sides = tf.strings.to_number(tf.strings.split(tf.strings.regex_replace(shape, r"[, ]+", " ")), tf.int32)
-    sides = tf.ensure_shape(tf.cond(tf.size(sides) < 3, lambda: tf.concat([sides, [1]], 0), lambda: sides), [3])
-    count = tf.reduce_prod(tf.cast(sides, tf.int64))
-    complete = (count > 0) & (count <= tf.size(values, tf.int64))
-    with tf.control_dependencies([tf.debugging.Assert(complete, ["a .npy image must be of its declared size"])]):
-        values = values[:count]
-    image = tf.cond(
-        columns,
-        lambda: tf.transpose(tf.reshape(values, tf.reverse(sides, [0])), (2, 1, 0)),
-        lambda: tf.reshape(values, sides),
-    )
-    return _any_size(image), tf.constant("")
 
 
 def _unsupported(data: tf.Tensor, channels: int) -> Decoded:

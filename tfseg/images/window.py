@@ -5,15 +5,19 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfseg.images import exif
-from tfseg.images.decode import JPEG, decode_image
+from tfseg.images.decode import JPEG, Decoded, decode_image
+from tfseg.images.native import decode_native
 
 _MARGIN = 2
 _END = b"\xff\xd9"
 """Last bytes of a complete JPEG."""
 
+Whole = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+"""Image, its size, and a problem."""
+
 
 def decode_window(
-    data: tf.Tensor, window: Callable[[tf.Tensor], tf.Tensor], channels: int = 3
+    data: tf.Tensor, window: Callable[[tf.Tensor], tf.Tensor], channels: int = 3, *, native: bool = False
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Decodes the window of an image file that a function of the size of the image chooses.
 
@@ -29,6 +33,7 @@ def decode_window(
         data: Content of the file, a string scalar.
         window: Function from height and width, int32 `[2]`, to top, left, height and width of the window.
         channels: Integer, number of channels of the image.
+        native: Boolean, whether to decode like `decode_native` instead of `decode_image`.
 
     Returns:
         Pixels of the window, size of the image, the window, and a problem, as in `decode_image`.
@@ -36,14 +41,16 @@ def decode_window(
     Raises:
         tf.errors.InvalidArgumentError: If the file is corrupt. A JPEG may be corrupt outside the window.
     """
+    decode, dtype = (decode_native, tf.float32) if native else (decode_image, tf.uint8)
+    whole = _whole(data, channels, decode)
     if channels not in (1, 3):  # a JPEG is not decoded to this number of channels
-        image, size, problem = _whole(data, channels)
+        image, size, problem = whole()
         sides = window(size)
         return tf.ensure_shape(cut(image, sides), [None, None, channels]), size, sides, problem
     partly = _is_upright_jpeg(data)
-    image, size, problem = tf.cond(partly, lambda: _header(data, channels), lambda: _whole(data, channels))
+    image, size, problem = tf.cond(partly, _header(data, channels, dtype), whole)
     sides = window(size)
-    pixels = tf.cond(partly, lambda: _jpeg(data, sides, size[1], channels), lambda: cut(image, sides))
+    pixels = tf.cond(partly, lambda: tf.cast(_jpeg(data, sides, size[1], channels), dtype), lambda: cut(image, sides))
     return tf.ensure_shape(pixels, [None, None, channels]), size, sides, problem
 
 
@@ -52,13 +59,16 @@ def cut(values: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     return tf.strided_slice(values, window[:2], window[:2] + window[2:])
 
 
-def _header(data: tf.Tensor, channels: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    return tf.zeros([0, 0, channels], tf.uint8), tf.io.extract_jpeg_shape(data)[:2], tf.constant("")
+def _header(data: tf.Tensor, channels: int, dtype: tf.DType) -> Callable[[], Whole]:
+    return lambda: (tf.zeros([0, 0, channels], dtype), tf.io.extract_jpeg_shape(data)[:2], tf.constant(""))
 
 
-def _whole(data: tf.Tensor, channels: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    image, problem = decode_image(data, channels)
-    return image, tf.shape(image)[:2], problem
+def _whole(data: tf.Tensor, channels: int, decode: Callable[[tf.Tensor, int], Decoded]) -> Callable[[], Whole]:
+    def decoded() -> Whole:
+        image, problem = decode(data, channels)
+        return image, tf.shape(image)[:2], problem
+
+    return decoded
 
 
 def _jpeg(data: tf.Tensor, sides: tf.Tensor, width: tf.Tensor, channels: int) -> tf.Tensor:

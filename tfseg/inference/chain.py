@@ -1,7 +1,7 @@
 """Inference steps around a network, as a chain of links.
 
 Each link has two methods: `scores`, the logits of the network alone, and `probabilities`, the output of the chain up to
-this link. Both take an image, uint8 `[height, width, channels]`, and its name in box files, and return float32
+this link. Both take an image, `[height, width, channels]`, and its name in box files, and return float32
 `[height, width, classes]` at the size of the image.
 """
 
@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from tfseg.errors import RunError
+from tfseg.images import ImageValues
 from tfseg.inference.crf import Crf
 from tfseg.inference.engines import Engine, KerasEngine
 from tfseg.inference.ensemble import Ensemble
@@ -158,16 +159,17 @@ class CrfRefinement:
     Args:
         link: Link to refine.
         crf: Crf, the parameters.
+        values: ImageValues, dtype and range of the images.
     """
 
-    def __init__(self, link: Link, crf: Crf) -> None:
-        self.link, self.crf = link, crf
+    def __init__(self, link: Link, crf: Crf, values: ImageValues) -> None:
+        self.link, self.crf, self.values = link, crf, values
 
     def scores(self, image: np.ndarray, name: str | None) -> np.ndarray:
         return self.link.scores(image, name)
 
     def probabilities(self, image: np.ndarray, name: str | None) -> np.ndarray:
-        return self.crf(self.link.probabilities(image, name)[None], image[None])[0]
+        return self.crf(self.link.probabilities(image, name)[None], self.values.shown(image[None]))[0]
 
 
 def with_scores(engine: Engine) -> KerasEngine:
@@ -201,6 +203,6 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def resized(images: np.ndarray, size: Iterable[int] | None) -> np.ndarray:
-    """Resizes bilinearly. uint8 images are rounded to the nearest integer, where a cast would truncate."""
+    """Resizes bilinearly, in float32. Integers are rounded to the nearest one, where a cast would truncate."""
     values = np.asarray(resize(images.astype(np.float32), size))
-    return np.rint(values).astype(np.uint8) if images.dtype == np.uint8 else values
+    return (np.rint(values) if images.dtype.kind in "iu" else values).astype(images.dtype)

@@ -15,6 +15,8 @@ from ai_edge_litert.interpreter import Interpreter
 
 import tfseg.layers  # noqa: F401  # registers the layers that a saved model may contain
 from tfseg.errors import RunError, first_line
+from tfseg.images import EIGHT_BITS, ImageValues
+from tfseg.images.values import read_values
 from tfseg.labels import LABELS, Labels, read_labels
 from tfseg.layers.deterministic import deterministic
 
@@ -27,7 +29,7 @@ SEED_STATE = "seed_generator_state"
 
 
 class Engine(Protocol):
-    """Interface of the engines. Images are uint8 `[batch, height, width, channels]`."""
+    """Interface of the engines. Images are `[batch, height, width, channels]`, of the dtype of `values`."""
 
     channels: int
     classes: int
@@ -35,6 +37,8 @@ class Engine(Protocol):
     """Height and width of the input, or None if they are not fixed."""
     labels: Labels | None
     """Class names, colors and ignore label, if they are stored in the model file or its folder; otherwise None."""
+    values: ImageValues
+    """Dtype and range of the images; uint8 unless the model file or its folder states others."""
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Returns the probabilities, float32 `[batch, height, width, classes]`."""
@@ -49,17 +53,33 @@ def labels_of(path: Path) -> Labels | None:
     Raises:
         RunError: If the stored labels are corrupt.
     """
+    stored = _stored(path)
+    return None if stored is None else read_labels(*stored)
+
+
+def values_of(path: Path) -> ImageValues:
+    """Returns the values of images stored with the labels of a network; by default, those of images of 8 bits.
+
+    Raises:
+        RunError: If the stored values are corrupt.
+    """
+    stored = _stored(path)
+    return EIGHT_BITS if stored is None else read_values(*stored)
+
+
+def _stored(path: Path) -> tuple[Path, bytes] | None:
+    """Returns the path and the content of the labels file in the file of a network or in its folder, or None."""
     if path.suffix == ".tflite" and zipfile.is_zipfile(path):
         try:
             with zipfile.ZipFile(path) as archive:  # may contain other files as well
-                return read_labels(path, archive.read(LABELS)) if LABELS in archive.namelist() else None
+                return (path, archive.read(LABELS)) if LABELS in archive.namelist() else None
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError) as error:
             raise RunError(
                 f"{path}: its associated file {LABELS} is corrupt ({first_line(error)}). "
                 "Expected a file written by `tfseg export`."
             ) from error
     file = path / LABELS if path.is_dir() else path.with_name(LABELS)
-    return read_labels(file, file.read_bytes()) if file.is_file() else None
+    return (file, file.read_bytes()) if file.is_file() else None
 
 
 def load_model(path: Path) -> keras.Model:
@@ -89,19 +109,21 @@ def load_model(path: Path) -> keras.Model:
 class KerasEngine:
     """Runs a Keras model with one input image and one output of logits. MC dropout is off, except in `passes`."""
 
-    def __init__(self, model: keras.Model, labels: Labels | None = None) -> None:
+    def __init__(self, model: keras.Model, labels: Labels | None = None, values: ImageValues = EIGHT_BITS) -> None:
         _, height, width, self.channels = model.inputs[0].shape
         self.classes = int(model.outputs[0].shape[-1])
         self.size = (height, width) if height and width else None
-        self.labels = labels
-        image = tf.TensorSpec((None, height, width, self.channels), tf.uint8)  # one graph for all sizes
+        self.labels, self.values = labels, values
+        image = tf.TensorSpec(
+            (None, height, width, self.channels), tf.as_dtype(values.dtype)
+        )  # one graph for all sizes
         smallest = tf.as_dtype(np.min_scalar_type(self.classes - 1))
         without_dropout = deterministic(model)
         self.stochastic = without_dropout is not model
         """True if the network has MC dropout."""
 
         def logits(network: keras.Model, images: tf.Tensor) -> tf.Tensor:
-            return tf.cast(network(tf.cast(images, network.inputs[0].dtype), training=False), tf.float32)
+            return tf.cast(network(tf.cast(values.mapped(images), network.inputs[0].dtype), training=False), tf.float32)
 
         self._probabilities = tf.function(
             lambda images: tf.nn.softmax(logits(without_dropout, images)), [image], autograph=False
@@ -117,7 +139,7 @@ class KerasEngine:
 
     @classmethod
     def open(cls, path: Path) -> "KerasEngine":
-        return cls(load_model(path), labels_of(path))
+        return cls(load_model(path), labels_of(path), values_of(path))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         return self._probabilities(images).numpy()
@@ -160,7 +182,7 @@ class SavedModelEngine:
             ) from error
         self.channels = int(image[-1])
         self.size: tuple[int, int] | None = None
-        self.labels = labels_of(path)
+        self.labels, self.values = labels_of(path), values_of(path)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         return self._probabilities(image=tf.constant(images))["probabilities"].numpy()
@@ -184,7 +206,7 @@ class TfliteEngine:
         _, height, width, self.channels = (int(side) for side in self._run.get_input_details()["image"]["shape"])
         self.size: tuple[int, int] | None = (height, width)
         self.classes = int(self._run.get_output_details()["probabilities"]["shape"][-1])
-        self.labels = labels_of(path)
+        self.labels, self.values = labels_of(path), values_of(path)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         return np.concatenate([self._run(image=image[None].astype(np.float32))["probabilities"] for image in images])

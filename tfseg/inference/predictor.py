@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tfseg.errors import RunError
+from tfseg.images import ImageValues
 from tfseg.inference.chain import (
     CrfRefinement,
     EnsembleScores,
@@ -72,11 +73,16 @@ class Predictor:
                 f"Received: samples={samples}, proposals={proposals}"
             )
         self._engine: Engine = KerasEngine(network) if isinstance(network, keras.Model) else network
+        if proposals is not None and self.values.value_range is not None:
+            raise RunError(
+                "inference.proposals: is not supported by a network that was trained with `data.value_range`, since "
+                "boxes are padded with zeros. Set inference.proposals to null."
+            )
         self._own = _first_link(self._engine, self._engine.size or size, proposals, samples, seed)
         self._chain: Link = self._own
         if partner is not None:
             ensemble, other = partner
-            check_partner(other, self.classes, self.channels, self.labels)
+            check_partner(other, self.classes, self.channels, self.labels, self.values)
             for each in (self, other) if ensemble.merge == "score_product" else ():
                 with_scores(each._engine)
             self._chain = EnsembleScores(self._own, other._chain, ensemble)
@@ -84,7 +90,7 @@ class Predictor:
         if crf is not None:
             if (problem := channels_problem(self.channels)) is not None:
                 raise RunError(f"inference.crf: {problem}. {WITHOUT_CRF}")
-            self._chain = CrfRefinement(self._chain, crf)
+            self._chain = CrfRefinement(self._chain, crf, self.values)
 
     @classmethod
     def open(cls, path: Path, size: tuple[int, int] | None = None, **kwargs: Any) -> "Predictor":
@@ -118,11 +124,17 @@ class Predictor:
         """Class names, colors and ignore label, if they are stored in the model file or its folder; otherwise None."""
         return self._engine.labels
 
+    @property
+    def values(self) -> ImageValues:
+        """Dtype of the images and, if it is not uint8, the range of their values that the network maps to 0..255."""
+        return self._engine.values
+
     def predict(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
         """Predicts the mask of an image.
 
         Args:
-            image: Uint8 array `[height, width, channels]`.
+            image: Array `[height, width, channels]` of the dtype of `values`: uint8, unless the network was trained
+                with a `value_range`.
             name: Name of the image in the box file. Required if this network or its partner has proposals from one.
 
         Returns:
@@ -148,7 +160,7 @@ class Predictor:
         """Predicts the mask and its uncertainty: the variance over the samples, averaged over classes.
 
         Args:
-            image: Uint8 array `[height, width, channels]`.
+            image: Array `[height, width, channels]`, as in `predict`.
 
         Returns:
             Class ids `[height, width]`, as in `predict`, and the uncertainty, float32 `[height, width]`.
@@ -160,14 +172,14 @@ class Predictor:
             raise ValueError("Expected a predictor with samples, Predictor(network, samples=8). Received: samples=None")
         image = self._checked(image[None])[0]
         mean, uncertainty = self._own.with_uncertainty(image)
-        refined = mean if self._crf is None else self._crf(mean[None], image[None])[0]
+        refined = mean if self._crf is None else self._crf(mean[None], self.values.shown(image[None]))[0]
         return self._best(refined), uncertainty
 
     def masks(self, images: np.ndarray, names: Sequence[str | None] | None = None) -> np.ndarray:
         """Predicts the masks of a batch of images of one size.
 
         Args:
-            images: Uint8 array `[batch, height, width, channels]`.
+            images: Array `[batch, height, width, channels]`, of images as in `predict`.
             names: Names of the images, as in `predict`.
 
         Returns:
@@ -184,11 +196,14 @@ class Predictor:
         return probabilities.argmax(-1).astype(np.min_scalar_type(self.classes - 1))
 
     def _checked(self, images: np.ndarray) -> np.ndarray:
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != self.channels:
+        if images.dtype != self.values.dtype or images.ndim != 4 or images.shape[-1] != self.channels:
+            scale = ", 0 to 255" if self.values.value_range is None else ""
             raise ValueError(
-                f"Expected images as uint8 [height, width, {self.channels}], 0 to 255. "
+                f"Expected images as {self.values.dtype} [height, width, {self.channels}]{scale}. "
                 f"Received: {images.dtype} {list(images.shape[1:])}"
             )
+        if np.isnan(images).any():
+            raise ValueError(f"Expected images of numbers. Received: {images.dtype} with NaN")
         return images
 
 
@@ -213,13 +228,18 @@ def _engine(path: Path) -> Engine:
     raise RunError(f"{path}: is not a model that tfseg can run. Expected {MODELS}.{hint}")
 
 
-def check_partner(other: Predictor, classes: int, channels: int, labels: Labels | None) -> None:
+def check_partner(other: Predictor, classes: int, channels: int, labels: Labels | None, values: ImageValues) -> None:
     """Raises RunError unless the second network of an ensemble has the classes and channels of the first."""
     received = (other.classes, other.channels)
     if received != (classes, channels):
         raise RunError(
             f"inference.ensemble.network: predicts {received[0]} classes from {received[1]}-channel images. "
             f"Expected those of the first network: {classes} classes and {channels} channels."
+        )
+    if other.values != values:
+        raise RunError(
+            f"inference.ensemble.network: takes images of {other.values}. Expected those of the first network: "
+            f"{values}. Train both with the same `data.value_range` and dtype."
         )
     if (problem := names_problem(other.labels, labels)) is not None:
         raise RunError(

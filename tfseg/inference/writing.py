@@ -70,7 +70,7 @@ def predict_files(
     problems = []
     for index, path in enumerate(images):
         try:
-            image = read_image(path, predictor.channels)
+            image = read_image(path, predictor.channels, predictor.values)
         except DataError as error:
             problems.append(str(error))
             continue
@@ -81,7 +81,9 @@ def predict_files(
         write_mask(targets[index], mask, palette)
         yield targets[index]
         if overlay:
-            write_image(overlays[index], blend(_visible(image), mask, palette, alpha=spec.opacity))
+            write_image(
+                overlays[index], blend(_visible(predictor.values.shown(image)), mask, palette, alpha=spec.opacity)
+            )
             yield overlays[index]
         if uncertainty is not None:
             _write_gray(maps[index], shade(uncertainty, predictor.classes))

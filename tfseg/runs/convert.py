@@ -9,6 +9,7 @@ import keras
 
 from tfseg.atomic import write_text
 from tfseg.data.convert import to_tfrecord
+from tfseg.data.convert.rasters import with_rasters
 from tfseg.pipeline import PIPELINE, Pipeline
 from tfseg.runs.user_errors import user_errors
 from tfseg.spec.show import dump
@@ -42,7 +43,7 @@ def convert(
     Raises:
         TfsegError: As `tfseg.data.convert.to_tfrecord`.
     """
-    data = pipeline.data.open(pipeline.labels, pipeline.seed)
+    data = with_rasters(pipeline.data.open(pipeline.labels, pipeline.seed))
     total = sum(data.count(split) for split in splits or data.splits)
     progress = keras.utils.Progbar(total, verbose=verbosity(verbose), unit_name="image")
     with user_errors("--shards, or the images"):

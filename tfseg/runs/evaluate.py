@@ -75,6 +75,7 @@ def evaluate(
     predictor = predictor_of(path, settings, own_pipeline.seed, allow_plugins=allow_plugins)
     _check_classes(predictor, path, described)
     dataset = evaluated(run, described, data, split, progress(verbose))
+    check_values(predictor, path, dataset)
     report = _evaluate(predictor, described, dataset, split, verbose)
     own = run is not None and path == run.best and pipeline is None and inference is None and named
     files = [run.folder / METRICS.format(split=split)] if run and own else []
@@ -99,13 +100,27 @@ def _check_classes(predictor: Predictor, path: Path, pipeline: Pipeline) -> None
         )
 
 
+def check_values(predictor: Predictor, path: Path, data: AnyDataset) -> None:
+    """Checks that a network fits the values of the images it is evaluated on.
+
+    Raises:
+        RunError: If the dtype of the images cannot be converted, or the range differs.
+    """
+    own, values = predictor.values, data.values
+    if own.value_range != values.value_range or not np.can_cast(values.dtype, own.dtype):
+        raise RunError(
+            f"{path}: takes images of {own}. Received: images of {values}. Evaluate it with the `data.value_range` and "
+            "the dtype of its training images."
+        )
+
+
 def _evaluate(predictor: Predictor, pipeline: Pipeline, data: AnyDataset, split: str, verbose: bool) -> dict[str, Any]:
     measurement, names = Measurement(pipeline.labels), data.names(split)
     progress = keras.utils.Progbar(len(names), verbose=verbosity(verbose), unit_name="image")
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for name, (image, mask) in zip(names, data.evaluation(split).as_numpy_iterator(), strict=True):
-            yield mask, predictor.masks(image, (name,))
+        for name, (image, mask) in zip(names, data.native(split).as_numpy_iterator(), strict=True):
+            yield mask, predictor.masks(predictor.values.cast(image, name), (name,))
             progress.add(1)
 
     with user_errors("inference.size, or the images"):

@@ -11,7 +11,9 @@ import numpy as np
 from tfseg.data import Data, Shapes, explained
 from tfseg.exporting import Report
 from tfseg.exporting import export as export_model
+from tfseg.images import ImageValues
 from tfseg.inference import read_image
+from tfseg.inference.engines import values_of
 from tfseg.inference.files import image_files
 from tfseg.pipeline import Pipeline, load
 from tfseg.runs.directory import PIPELINE, Run
@@ -59,7 +61,8 @@ def export(
     run = source if isinstance(source, Run) else Run(source, allow_plugins=allow_plugins)
     file = run.folder / PIPELINE
     pipeline = load(file, overrides, allow_plugins=allow_plugins, look=False) if overrides else run.pipeline
-    given = [read_image(path, pipeline.data.channels) for path in image_files(images)]
+    values = values_of(run.best)
+    given = [read_image(path, pipeline.data.channels, values) for path in image_files(images)]
     synthetic = not given and not pipeline.data.is_there
     metadata = {"pipeline": dump(pipeline), "metrics": run.metrics}
     omitted = [name for name in NOT_EXPORTED if getattr(pipeline.inference, name) is not None]
@@ -71,19 +74,23 @@ def export(
             Path(output),
             pipeline.name,
             spec=spec,
-            images=given or _examples(_with_synthetic_data(pipeline) if synthetic else pipeline, run.skipped),
+            images=given or _examples(_with_synthetic_data(pipeline) if synthetic else pipeline, run.skipped, values),
             inference_size=pipeline.inference.sides,
             metadata=metadata,
+            values=values,
         )
     return replace(report, synthetic=synthetic, omitted=tuple(f"inference.{name}" for name in omitted))
 
 
-def _examples(pipeline: Pipeline, skipped: Skipped) -> list[np.ndarray]:
-    """Reads the first validation images that the run does not leave out."""
+def _examples(pipeline: Pipeline, skipped: Skipped, values: ImageValues) -> list[np.ndarray]:
+    """Reads the first validation images that the run does not leave out; synthetic ones get the dtype of `values`."""
     data = pipeline.data.open(pipeline.labels, skipped=skipped)
-    dataset = data.evaluation(pipeline.data.validation_split)
+    split = pipeline.data.validation_split
     with explained():
-        return [image[0] for image, _ in islice(dataset.as_numpy_iterator(), pipeline.export.examples)]
+        images = [image[0] for image, _ in islice(data.native(split).as_numpy_iterator(), pipeline.export.examples)]
+    if pipeline.data.value_range is None:
+        return [values.unmapped(image) for image in images]
+    return [values.cast(image, name) for name, image in zip(data.names(split), images, strict=False)]
 
 
 def _with_synthetic_data(pipeline: Pipeline) -> Pipeline:

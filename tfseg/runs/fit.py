@@ -11,6 +11,7 @@ import numpy as np
 from tfseg.atomic import write_text
 from tfseg.data import AnyDataset, Passed
 from tfseg.errors import RunError
+from tfseg.images.values import values_fields
 from tfseg.inference import check_partner
 from tfseg.labels import LABELS, labels_text
 from tfseg.pipeline import Pipeline
@@ -86,7 +87,7 @@ def fit(
             batches = data.training(epochs=length.epochs, initial_epoch=state.epoch, batch_multiple=scope.replicas)
             validated = data.evaluation(pipeline.data.validation_split, replicas=scope.replicas)
             lock.begin()
-            _write_settings(folder, pipeline, None if passed else skipped, verbose)
+            _write_settings(folder, pipeline, data, None if passed else skipped, verbose)
             saving = run_callbacks(pipeline, data, folder, state, samples=validated.take(SAMPLES))
             model.fit(
                 recipe.targets(batches, model),
@@ -122,12 +123,14 @@ def _load_weights(pipeline: Pipeline, model: keras.Model, data: AnyDataset, verb
         print(report, flush=True)
 
 
-def _write_settings(folder: Path, pipeline: Pipeline, skipped: Skipped | None, verbose: bool) -> None:
+def _write_settings(
+    folder: Path, pipeline: Pipeline, data: AnyDataset, skipped: Skipped | None, verbose: bool
+) -> None:
     """Writes the pipeline file, the labels and, for data of files, the skipped examples."""
     if skipped is not None:
         record_skipped(folder, pipeline, skipped, verbose)
     write_text(folder / PIPELINE, dump(pipeline))
-    write_text(folder / LABELS, labels_text(pipeline.labels))
+    write_text(folder / LABELS, labels_text(pipeline.labels, values_fields(data.values)))
 
 
 def _check_inference(pipeline: Pipeline, data: AnyDataset) -> None:
@@ -137,7 +140,7 @@ def _check_inference(pipeline: Pipeline, data: AnyDataset) -> None:
         settings.proposals.open().check(data.names(pipeline.data.validation_split))
     if settings.ensemble is not None:
         other = partner(settings.ensemble, bool(pipeline.plugins))
-        check_partner(other, pipeline.labels.count, pipeline.data.channels, pipeline.labels)
+        check_partner(other, pipeline.labels.count, pipeline.data.channels, pipeline.labels, data.values)
 
 
 def training_images(data: AnyDataset) -> Iterator[np.ndarray]:

@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 
 from tfseg.atomic import atomic_file, write_text
+from tfseg.data import explained
 from tfseg.errors import RunError
+from tfseg.images import EIGHT_BITS, ImageValues
+from tfseg.images.values import values_fields
 from tfseg.inference.engines import labels_of
 from tfseg.labels import LABELS, labels_text, names_problem
 from tfseg.models import Segmenter
@@ -48,6 +51,7 @@ def import_weights(
                 f"{weights}: {problem}, as in the pipeline. Use the labels of the weights in the pipeline, in the same "
                 "order."
             )
+        values = _values(pipeline)
         arrays = read_arrays(Path(weights))
         model = pipeline.build()
         if problems := formatted(pipeline.deployment_problems(model)):
@@ -55,12 +59,23 @@ def import_weights(
         report = fill(model, arrays, str(weights), required=_backbone_layers(pipeline), classes=pipeline.labels.count)
         lock.begin()
         write_text(folder / PIPELINE, dump(pipeline))
-        write_text(folder / LABELS, labels_text(pipeline.labels))
+        write_text(folder / LABELS, labels_text(pipeline.labels, values_fields(values)))
         with atomic_file(folder / BEST) as partial:
             model.save(partial)
         (folder / STATE).mkdir()
         lock.finish()
     return report
+
+
+def _values(pipeline: Pipeline) -> ImageValues:
+    """Returns dtype and range of the images; the dtype is that of the first training image."""
+    if pipeline.data.value_range is not None and not pipeline.data.is_there:
+        raise RunError(
+            "data.value_range: the dtype of the images is read from the first training image, but data.root is not "
+            "set or no folder. Add data.root=FOLDER to the command."
+        )
+    with explained():
+        return pipeline.data.open(pipeline.labels).values if pipeline.data.value_range else EIGHT_BITS
 
 
 def _backbone_layers(pipeline: Pipeline) -> frozenset[str]:

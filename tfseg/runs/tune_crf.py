@@ -132,10 +132,15 @@ class _Predictions:
         )
         labeled = False
         with explained():
-            for index, (image, mask) in enumerate(data.evaluation(split).as_numpy_iterator()):
+            for index, (image, mask) in enumerate(data.native(split).as_numpy_iterator()):
                 if index in chosen:
+                    image = predictor.values.cast(image, names[index])
                     probabilities = predictor.probabilities(image[0], names[index]).astype(np.float16)
-                    arrays = {"probabilities": probabilities[None], "image": image, "mask": mask}
+                    arrays = {
+                        "probabilities": probabilities[None],
+                        "image": predictor.values.shown(image),
+                        "mask": mask,
+                    }
                     np.savez(self.folder / f"{self.count}.npz", **arrays)
                     labeled = labeled or bool(np.any(mask != pipeline.labels.ignore))
                     self.count += 1

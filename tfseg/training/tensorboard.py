@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfseg.images import EIGHT_BITS
 from tfseg.images.overlay import blend
 from tfseg.labels import Labels
 from tfseg.training.checkpoints import writing
@@ -28,7 +29,7 @@ class TensorBoardEvents(keras.callbacks.Callback):
     Args:
         folder: Run directory.
         labels: Class names, colors and ignore label.
-        samples: Pairs of an image, uint8 `[height, width, channels]`, and a mask `[height, width]`.
+        samples: Pairs of an image, uint8 or float32 `[height, width, channels]`, and a mask `[height, width]`.
     """
 
     def __init__(self, folder: Path, labels: Labels, samples: Sequence[tuple[Any, Any]] = ()) -> None:
@@ -62,7 +63,8 @@ class TensorBoardEvents(keras.callbacks.Callback):
     def _strip(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         scores = single_output(self.model)(tf.constant(image[None], tf.float32), training=False)
         prediction = tf.argmax(scores[0], axis=-1).numpy()
-        rgb = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
+        shown = EIGHT_BITS.shown(image)
+        rgb = shown[..., :3] if shown.shape[-1] >= 3 else np.repeat(shown[..., :1], 3, axis=-1)
         palette, ignore = self.labels.palette, self.labels.ignore
         panels = [rgb, blend(rgb, mask, palette, ignore=ignore), blend(rgb, prediction, palette)]
         return np.concatenate([np.asarray(panel, np.uint8) for panel in panels], axis=1)

@@ -3,7 +3,7 @@
 from tfseg.data.augment.chain import Augment, Chain, Choice, augmented
 from tfseg.data.augment.clahe import Clahe
 from tfseg.data.augment.colors import ColorJitter, Gamma, Gray
-from tfseg.data.augment.contract import FILL, AugmentSpec, MixSpec, Pair, View, like, with_fill, without
+from tfseg.data.augment.contract import FILL, AugmentSpec, MixSpec, Pair, View, like, padding_value, with_fill, without
 from tfseg.data.augment.crop import cropped
 from tfseg.data.augment.distortion import Elastic, GridDistortion
 from tfseg.data.augment.erasing import Cutout
@@ -47,6 +47,7 @@ __all__ = [
     "augmented",
     "cropped",
     "like",
+    "padding_value",
     "with_fill",
     "without",
 ]

@@ -7,7 +7,7 @@ Ids of masks are never interpolated.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -96,11 +96,27 @@ def like(pixels: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(pixels, 0, 255)
 
 
+def padded(image: tf.Tensor, paddings: Any, fill: tuple[int, ...]) -> tf.Tensor:
+    """Pads an image like `tf.pad`, with `fill`."""
+    values = tf.pad(without(image, fill), paddings, constant_values=padding_value(image.dtype))
+    return with_fill(values, fill)
+
+
+def padding_value(dtype: tf.DType) -> Any:
+    """Returns the value to pad the result of `without` with."""
+    return tf.constant(-1 if dtype.is_floating else 0, dtype)
+
+
 def without(image: tf.Tensor, fill: tuple[int, ...]) -> tf.Tensor:
-    """Subtracts `fill` from uint8 pixels, modulo 256, so that `with_fill` turns zero padding into `fill`."""
-    return image - tf.constant(fill, image.dtype)
+    """Prepares an image for padding by one value, since `fill` may have one per channel.
+
+    From uint8 pixels, it subtracts `fill`, modulo 256, so that `with_fill` turns zeros into `fill`. Float pixels, of
+    0 to 255, are not changed, as a sum would round them: negative values mark the padding.
+    """
+    return image if image.dtype.is_floating else image - tf.constant(fill, image.dtype)
 
 
 def with_fill(image: tf.Tensor, fill: tuple[int, ...]) -> tf.Tensor:
-    """Undoes `without`. TensorFlow pads with one value, but `fill` may have one per channel."""
-    return image + tf.constant(fill, image.dtype)
+    """Undoes `without`, and gives padding the value of `fill`."""
+    values = tf.constant(fill, image.dtype)
+    return tf.where(image < 0, values, image) if image.dtype.is_floating else image + values

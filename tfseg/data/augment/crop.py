@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfseg.data.augment.contract import FILL, Pair, with_fill, without
+from tfseg.data.augment.contract import FILL, Pair, padded
 from tfseg.images import cut
 
 
@@ -19,12 +19,12 @@ def cropped(
     image, mask = cut(image, window), cut(mask, window)
     missing = tf.constant(size) - tf.shape(mask)
 
-    def padded() -> Pair:
+    def filled() -> Pair:
         below, right = [0, missing[0]], [0, missing[1]]
-        pixels = with_fill(tf.pad(without(image, fill), [below, right, [0, 0]]), fill)
+        pixels = padded(image, [below, right, [0, 0]], fill)
         return pixels, tf.pad(mask, [below, right], constant_values=ignore)
 
-    image, mask = tf.cond(tf.reduce_any(missing > 0), padded, lambda: (image, mask))
+    image, mask = tf.cond(tf.reduce_any(missing > 0), filled, lambda: (image, mask))
     return tf.ensure_shape(image, [*size, image.shape[-1]]), tf.ensure_shape(mask, size)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import tensorflow as tf
 from pydantic import Field, model_validator
 
-from tfseg.data.augment.contract import AugmentSpec, Pair, View, like, with_fill, without
+from tfseg.data.augment.contract import AugmentSpec, Pair, View, like, padded
 from tfseg.data.augment.crop import random_window
 from tfseg.data.augment.probability import Probability, aspect_factors, with_probability
 from tfseg.images import cut
@@ -138,9 +138,9 @@ class Pad(AugmentSpec):
         """Pads image and mask."""
         draws = tf.random.stateless_uniform([2, 2], seed, alg="philox")
         sides = self._by_fraction(tf.shape(mask), draws) if self.size is None else self._to_size(tf.shape(mask), draws)
-        padded = with_fill(tf.pad(without(image, view.fill), tf.pad(sides, [[0, 1], [0, 0]])), view.fill)
-        padded = tf.ensure_shape(padded, [None, None, image.shape[-1]])
-        return padded, tf.pad(mask, sides, constant_values=view.ignore)
+        pixels = padded(image, tf.pad(sides, [[0, 1], [0, 0]]), view.fill)
+        pixels = tf.ensure_shape(pixels, [None, None, image.shape[-1]])
+        return pixels, tf.pad(mask, sides, constant_values=view.ignore)
 
     def _by_fraction(self, shape: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
         """Returns the padding before and after each axis: an int32 tensor `[2, 2]`."""

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfseg.data.augment.contract import Pair, View, like, with_fill, without
+from tfseg.data.augment.contract import Pair, View, like, padded
 
 
 def warped(image: tf.Tensor, mask: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, view: View) -> Pair:
@@ -16,12 +16,12 @@ def warped(image: tf.Tensor, mask: tf.Tensor, rows: tf.Tensor, columns: tf.Tenso
         view: Ignore label and fill value. Positions outside of the image have the fill value and the ignore label.
     """
     border = [[1, 1], [1, 1]]  # one pixel of the fill value, to which all positions outside are clipped
-    padded = with_fill(tf.pad(without(image, view.fill), [*border, [0, 0]]), view.fill)
+    framed = padded(image, [*border, [0, 0]], view.fill)
     ids = tf.pad(mask, border, constant_values=view.ignore)
     width = tf.shape(ids)[1]
     rows = tf.clip_by_value(rows + 1, 0, tf.cast(tf.shape(ids)[0] - 1, tf.float32))
     columns = tf.clip_by_value(columns + 1, 0, tf.cast(width - 1, tf.float32))
-    pixels = _bilinear(padded, rows, columns)
+    pixels = _bilinear(framed, rows, columns)
     nearest = tf.cast(tf.floor(rows + 0.5), tf.int32) * width + tf.cast(tf.floor(columns + 0.5), tf.int32)
     result = tf.gather_nd(tf.reshape(ids, [-1]), nearest[:, :, None])
     return tf.ensure_shape(like(pixels, image), image.shape), tf.ensure_shape(result, mask.shape)

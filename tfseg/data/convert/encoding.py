@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfseg.data.examples import Examples
 from tfseg.images import png
-from tfseg.images.decode import DECODER_CHANNELS, JPEG
+from tfseg.images.decode import DECODER_CHANNELS, JPEG, NUMPY
 
 PNG_CHANNELS = (*DECODER_CHANNELS, 2)
 """Numbers of channels that a PNG can have."""
@@ -21,8 +21,9 @@ Encoded = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 def encoded(examples: Examples) -> Callable[[tf.Tensor], tuple[Encoded, tf.Tensor]]:
     """Returns a function of an index that loads an example and returns it encoded, with its problem.
 
-    JPEG and PNG files of images are kept. Others are encoded as PNG, or kept if they have more channels than a PNG can
-    have (`.npy`). Masks are encoded as gray PNG of class ids. A mask file that is equal to that is kept.
+    JPEG and PNG files of images are kept, and `.npy` files if the examples have their native values. Others are encoded
+    as PNG, or kept if they have more channels than a PNG can have (`.npy`). Masks are encoded as gray PNG of class ids.
+    A mask file that is equal to that is kept.
     """
 
     def load(index: tf.Tensor) -> tuple[Encoded, tf.Tensor]:
@@ -47,8 +48,9 @@ def image_format(content: bytes) -> str:
 def _image(content: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     if image.shape[-1] not in PNG_CHANNELS:
         return content
-    kept = [tf.equal(tf.strings.substr(content, 0, len(magic)), magic) for magic in _FORMATS]
-    return tf.cond(tf.reduce_any(kept), lambda: content, lambda: tf.io.encode_png(image))
+    formats = (*_FORMATS, NUMPY) if image.dtype.is_floating else tuple(_FORMATS)  # other images have 8 bits
+    kept = [tf.equal(tf.strings.substr(content, 0, len(magic)), magic) for magic in formats]
+    return tf.cond(tf.reduce_any(kept), lambda: content, lambda: tf.io.encode_png(tf.cast(image, tf.uint8)))
 
 
 def _mask(content: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

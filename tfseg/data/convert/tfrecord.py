@@ -60,8 +60,9 @@ def to_tfrecord(
     """Writes a dataset as TFRecord files, `<split>-00000-of-00004.tfrecord`, with the features of DeepLab.
 
     The order of the examples stays the same, so training on the files uses the same batches as training on the dataset.
-    JPEG and PNG files of images are stored unchanged, other images as PNG, and masks as gray PNG of class ids. Each
-    file is written completely or not at all.
+    JPEG and PNG files of images are stored unchanged, other images as PNG, and masks as gray PNG of class ids. With
+    `data.value_range`, the values of `.npy` images are stored as raw bytes. Each file is written completely or
+    not at all.
 
     Args:
         data: Dataset.
@@ -128,6 +129,8 @@ def _check(data: Dataset, output: Path, split: str) -> None:
 def _digest(data: Dataset, splits: Iterable[str]) -> str:
     """Returns a hash of what determines the content of the files, such as sizes and times of the input files."""
     found = sha256(dump(data.spec.source).encode() + dump(data.labels).encode())
+    if data.spec.value_range is not None:
+        found.update(b"values")  # images are stored in another way
     for split in splits:
         for name, files in zip(data.names(split), data.files(split), strict=True):
             found.update(json.dumps([split, name, files, list(map(_state, files))]).encode())
@@ -151,7 +154,7 @@ def _is_complete(output: Path, shard: Shard) -> bool:
 
 def _write(data: Dataset, shards: Sequence[Shard], output: Path, advance: Callable[[int], None]) -> None:
     """Writes consecutive files of a split, from one dataset, whose graph takes about a second to build."""
-    examples = data.examples(shards[0].split)
+    examples, native = data.native_examples(shards[0].split), data.spec.value_range is not None
     rows = arrays(read(shards[0].start, shards[-1].stop, encoded(examples), examples.files))
     for shard in shards:
         path, names = output / shard.name, examples.listing.names[shard.start : shard.stop]
@@ -159,7 +162,8 @@ def _write(data: Dataset, shards: Sequence[Shard], output: Path, advance: Callab
             for name, (image, mask, size) in zip(names, rows, strict=False):
                 content = (bytes(image), bytes(mask))
                 formats = (image_format(content[0]), image_format(content[1]))
-                write(serialized(*content, tuple(size.tolist()), formats, name))
+                raw = native and formats[0] == "npy"
+                write(serialized(*content, tuple(size.tolist()), formats, name, raw=raw))
                 advance(1)
 
 

@@ -43,7 +43,7 @@ def perceptual_hash(image: tf.Tensor) -> tf.Tensor:
     -1
 
     Args:
-        image: Uint8 tensor `[height, width, channels]`.
+        image: Uint8 or float32 tensor `[height, width, channels]`.
     """
     gray = tf.reduce_mean(tf.image.resize(image, [SIDE, SIDE], tf.image.ResizeMethod.AREA), -1)
     dct = tf.constant(_dct())

@@ -12,6 +12,7 @@ from tfseg.atomic import atomic_file
 from tfseg.data.dataset import Dataset
 from tfseg.data.doctor.findings import Finding, Report
 from tfseg.errors import printable
+from tfseg.images import EIGHT_BITS
 from tfseg.images.decode import BROKEN
 from tfseg.images.overlay import blend, visible
 
@@ -64,14 +65,14 @@ def _thumbnail(data: Dataset, split: str, name: str) -> Image.Image:
     """Renders an example with its mask, at the center of a square."""
     cell = Image.new("RGB", (CELL, CELL), BLANK)
     listing = data.listing(split)
-    examples = data.spec.source.examples(listing, data.labels)
+    examples = data.decoded(listing)
     try:
         image, mask, _ = examples.load(tf.constant(listing.names.index(name), tf.int64))
     except (*BROKEN, tf.errors.OpError):
         return cell
     if not tf.size(image):
         return cell
-    drawing = Image.fromarray(_overlay(image.numpy(), mask.numpy(), data))
+    drawing = Image.fromarray(_overlay(EIGHT_BITS.shown(image.numpy()), mask.numpy(), data))
     drawing.thumbnail((CELL, CELL))
     cell.paste(drawing, ((CELL - drawing.width) // 2, (CELL - drawing.height) // 2))
     return cell

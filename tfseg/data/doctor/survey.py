@@ -124,13 +124,18 @@ def surveyed(data: Dataset, split: str, progress: Progress) -> Survey:
         DataError: If the split cannot be listed.
     """
     listing = data.listing(split)
-    examples = data.spec.source.examples(listing, data.labels)  # with the values of invalid masks
+    examples = data.decoded(listing)  # with the values of invalid masks
     result = Survey(examples, data.labels, data.spec.channels)
 
     def load(index: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         image, mask, problem = examples.load(index)
         values = _values(mask, result.bins)
-        return (tf.shape(image)[:2], tf.shape(mask), values, *_of_image(data.spec.channels)(image)), problem
+        return (
+            tf.shape(image)[:2],
+            tf.shape(mask),
+            values,
+            *_of_image(data.spec.channels, image.dtype)(image),
+        ), problem
 
     loaded = survey(examples.count, load, examples.files)
     for index, (tensors, message) in enumerate(loaded):
@@ -147,9 +152,9 @@ def _values(mask: tf.Tensor, bins: int) -> tf.Tensor:
 
 
 @lru_cache(maxsize=16)
-def _of_image(channels: int) -> Any:
+def _of_image(channels: int, dtype: tf.DType) -> Any:
     """Returns `_image_values` as one graph for all datasets, so that its operations are traced once."""
-    signature = [tf.TensorSpec([None, None, channels], tf.uint8)]
+    signature = [tf.TensorSpec([None, None, channels], dtype)]
     return tf.function(_image_values, input_signature=signature, autograph=False)
 
 

@@ -2,9 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import tensorflow as tf
 from pydantic import Field, model_validator
@@ -23,12 +23,14 @@ from tfseg.data.examples import (
 from tfseg.data.sources.masks import Ids, Mask
 from tfseg.data.sources.patterns import Matches, splits
 from tfseg.errors import DataError
-from tfseg.images import cut, decode_image, decode_window
+from tfseg.images import cut, decode_image, decode_native, decode_window
+from tfseg.images.suffixes import SUFFIXES
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import FieldProblem, InvalidFields
 
 Pair = tuple[Path, Path]
+Read = Callable[[tf.Tensor], tf.Tensor]
 
 _WAYS = "splits must be defined in exactly one way: {split} in images, or lists, or fractions"
 
@@ -42,6 +44,7 @@ class Folder(Source):
     examples (`fractions`).
     """
 
+    NATIVE: ClassVar[bool] = True
     type: Literal["folder"] = "folder"
     images: str = "{split}/images/{name}.*"
     """Path pattern of the images, relative to `data.root`."""
@@ -90,13 +93,18 @@ class Folder(Source):
             )
         return tuple(sorted(names))
 
-    def listing(self, root: Path, split: str) -> Listing:
+    def listing(self, root: Path, split: str, suffixes: tuple[str, ...] = SUFFIXES) -> Listing:
         """Lists the examples of a split.
+
+        Args:
+            root: Folder of the dataset.
+            split: Name of the split.
+            suffixes: Suffixes of the images.
 
         Raises:
             DataError: If the split is empty, a file is missing, or two images have the same name.
         """
-        images, masks = (Matches(root, pattern, split) for pattern in (self.images, self.masks))
+        images, masks = Matches(root, self.images, split, suffixes), Matches(root, self.masks, split)
         if self.lists is None:
             pairs, skipped = self._pairs(images, masks, split), tuple(self._skipped(images, masks, root, split))
         else:  # a list may select a part of the files
@@ -111,25 +119,33 @@ class Folder(Source):
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
         """Returns the examples of a listing, to be loaded by index."""
+        return self.read_by(tf.io.read_file, listing, labels)
+
+    def native_examples(self, listing: Listing, labels: Labels) -> Examples:
+        """Returns the examples with images of any dtype, as float32 with the values of their files."""
+        return self.read_by(tf.io.read_file, listing, labels, native=True)
+
+    def read_by(self, read: Read, listing: Listing, labels: Labels, *, native: bool = False) -> Examples:
+        """Returns the examples of a listing, whose image files are read by a function of their path in the graph."""
         images, masks = (tf.constant(list(map(os.fsencode, paths))) for paths in zip(*listing.files, strict=True))
-        decode_mask = self.mask(labels)
+        decode_mask, decode = self.mask(labels), decode_native if native else decode_image
 
         def content(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return tf.io.read_file(images[index]), tf.io.read_file(masks[index])
+            return read(images[index]), tf.io.read_file(masks[index])
 
         def mask(index: tf.Tensor) -> Checked:
             ids, problem = decode_mask(tf.io.read_file(masks[index]))
             return ids, located(masks[index], problem)
 
         def load(index: tf.Tensor) -> Loaded:
-            data = tf.io.read_file(images[index])
-            image, problem = decode_image(data, self.channels)
+            data = read(images[index])
+            image, problem = decode(data, self.channels)
             ids, mask_problem = mask(index)
             return image, ids, problems(index, problem, mask_problem, tf.shape(image)[:2], ids, data)
 
         def load_window(index: tf.Tensor, window: Window) -> Loaded:
-            data = tf.io.read_file(images[index])
-            image, size, sides, problem = decode_window(data, window, self.channels)
+            data = read(images[index])
+            image, size, sides, problem = decode_window(data, window, self.channels, native=native)
             ids, mask_problem = mask(index)
             return image, cut(ids, sides), problems(index, problem, mask_problem, size, ids, data)
 

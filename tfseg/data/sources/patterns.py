@@ -20,11 +20,12 @@ class Matches:
         root: Folder to which the pattern is relative.
         pattern: Path pattern.
         split: Name of the split.
+        suffixes: Suffixes of the files. Defaults to those of the images that training reads.
     """
 
-    def __init__(self, root: Path, pattern: str, split: str) -> None:
+    def __init__(self, root: Path, pattern: str, split: str, suffixes: tuple[str, ...] = SUFFIXES) -> None:
         self.pattern = pattern.replace("{split}", split)
-        self._root = root
+        self._root, self._suffixes = root, suffixes
 
     @cached_property
     def files(self) -> dict[str, Path]:
@@ -35,7 +36,7 @@ class Matches:
         """
         files = dict[str, Path]()
         for name, path in self._all:
-            if path.suffix.lower() not in SUFFIXES:
+            if path.suffix.lower() not in self._suffixes:
                 continue
             if not path.is_file():
                 kind = "a broken symbolic link" if path.is_symlink() else "not a regular file, such as a pipe"
@@ -48,6 +49,11 @@ class Matches:
             files[name] = path
         return files
 
+    @property
+    def suffixes(self) -> set[str]:
+        """Suffixes of all matches, in lower case."""
+        return {path.suffix.lower() for _, path in self._all}
+
     def unsupported(self, name: str | None = None) -> str:
         """Returns a sentence about matching files with unsupported suffixes, or an empty string if there are none.
 
@@ -55,7 +61,7 @@ class Matches:
             name: Name to restrict the search to. Defaults to all names.
         """
         counts = Counter(path.suffix.lower() for match, path in self._all if name in (None, match))
-        others = {suffix or "no suffix": count for suffix, count in counts.items() if suffix not in SUFFIXES}
+        others = {suffix or "no suffix": count for suffix, count in counts.items() if suffix not in self._suffixes}
         if not others:
             return ""
         listed = ", ".join(f"{count} with {suffix}" for suffix, count in sorted(others.items()))

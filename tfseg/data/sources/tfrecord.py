@@ -1,9 +1,10 @@
 """TFRecord files of images and masks, loaded by index like all other data."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, ClassVar, Literal, Self, cast
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +17,7 @@ from tfseg.data.segmentation_record import size_problem as stated_size_problem
 from tfseg.data.sources.masks import Ids, Mask
 from tfseg.data.sources.shards import shards
 from tfseg.errors import DataError
-from tfseg.images import decode_image
+from tfseg.images import decode_image, decode_native
 from tfseg.labels import Labels
 from tfseg.spec.declare import spec
 from tfseg.spec.problems import InvalidFields
@@ -43,6 +44,7 @@ class TfRecord(Source):
     `image/width`, `image/segmentation/class/encoded`. Examples are named after their file and their number in it.
     """
 
+    NATIVE: ClassVar[bool] = True
     type: Literal["tfrecord"] = "tfrecord"
     pattern: str = "{split}-*.tfrecord*"
     """Path pattern of the files, relative to `data.root`: `{split}` is the split, `*` any text without `/`."""
@@ -90,6 +92,13 @@ class TfRecord(Source):
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
         """Returns the records of a listing, to be loaded by index."""
+        return self._examples(listing, labels, decode_image)
+
+    def native_examples(self, listing: Listing, labels: Labels) -> Examples:
+        """Returns the records with images of any dtype, as float32 with the values of their files."""
+        return self._examples(listing, labels, decode_native)
+
+    def _examples(self, listing: Listing, labels: Labels, decode: Callable[[tf.Tensor, int], Checked]) -> Examples:
         records = cast(Records, listing)  # of `listing`
         files = tf.constant(list(map(os.fsencode, records.shards)))
         shard, position = tf.constant(records.shard), tf.constant(records.position)
@@ -112,7 +121,7 @@ class TfRecord(Source):
 
         def load(index: tf.Tensor) -> Loaded:
             encoded = found(index)
-            image, problem = decode_image(encoded.image, self.channels)
+            image, problem = decode(encoded.image, self.channels)
             ids, mask_problem = decode_mask(encoded.mask)
             size, mask_size = tf.shape(image)[:2], tf.shape(ids)
             different = size_problem()(size, mask_size, tf.constant(MASK), encoded.image)
