@@ -83,7 +83,10 @@ def fit(
                 if verbose and report is not None:
                     print(report, flush=True)
             positions = pipeline.model.positions
-            recipe.compile(model, labels, steps_per_epoch=steps, counts=data.class_counts, positions=positions)
+            annotated = data.annotated
+            recipe.compile(
+                model, labels, steps_per_epoch=steps, counts=data.class_counts, positions=positions, annotated=annotated
+            )
             state = restore(model, folder) if resume else State()
             batches = data.training(epochs=length.epochs, initial_epoch=state.epoch, batch_multiple=scope.replicas)
             validated = data.evaluation(pipeline.data.validation_split, replicas=scope.replicas)
