@@ -46,7 +46,8 @@ class Data:
     """Data source: `shapes`, `folder`, `tfrecord`, a published dataset such as `voc`, `mix` for several of them, or
     `python` for data passed from Python."""
     root: Location | None = None
-    """Folder of the dataset; null for `shapes` and `mix`. Shipped pipelines for VOC and CamVid require it on the command line."""
+    """Folder of the dataset; null for `shapes` and `mix`. Shipped pipelines for VOC and CamVid require it on the
+    command line."""
     boxes: TrainingBoxes = None
     """Boxes to train on, each as a separate example: `objects` or `proposals`. Defaults to whole images. Evaluation
     always uses whole images."""

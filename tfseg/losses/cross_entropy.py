@@ -68,8 +68,8 @@ class CrossEntropy(keras.losses.Loss):
     Raises:
         ValueError: If `y_true` is neither of integers nor of floats, if shapes do not match, if a class weight is
             negative, if the number of class weights is not the number of classes, if `reduction` or `resolution` is
-            unknown, if `ignore_label` and `ignore_class` differ, if `from_logits` is not True, or if `annotated` does not
-            have one boolean per class in each row.
+            unknown, if `ignore_label` and `ignore_class` differ, if `from_logits` is not True, or if `annotated` has
+            not one boolean per class in each row.
 
     Reference:
         Long, Shelhamer and Darrell, Fully Convolutional Networks for Semantic Segmentation (2015), section 4.

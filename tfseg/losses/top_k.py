@@ -64,7 +64,7 @@ class TopKCrossEntropy(keras.losses.Loss):
     Raises:
         ValueError: If `pixels` is less than 1, if `y_true` is neither of integers nor of floats, if shapes do not
             match, if `resolution` is unknown, if `ignore_label` and `ignore_class` differ, if `from_logits` is not
-            True, or if `annotated` does not have one boolean per class in each row.
+            True, or if `annotated` has not one boolean per class in each row.
 
     Reference:
         Wu, Shen and van den Hengel, High-performance Semantic Segmentation Using Very Deep Fully Convolutional

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from tfseg.context import Context
@@ -118,10 +119,8 @@ class Mix(Source):
         anywhere = [any(each) for each in zip(*self._annotations(context.labels), strict=True)]
         if any(anywhere) and not all(anywhere):
             names = [name for name, known in zip(context.labels.names, anywhere, strict=True) if not known]
-            message = (
-                f"no dataset annotates {', '.join(map(repr, names))}. Map a class to it, or remove it from `labels`"
-            )
-            yield ("sources",), message
+            received = ", ".join(map(repr, names))
+            yield ("sources",), f"expected a dataset that annotates every class of `labels`; none annotates {received}"
 
     def splits(self, root: object = None) -> tuple[str, ...]:
         """Returns the names of all splits; each exists in at least one of the datasets."""
@@ -133,9 +132,8 @@ class Mix(Source):
         Raises:
             DataError: If a file is missing or the split of a dataset is empty.
         """
-        found = [
-            self._listing_of(index, split) for index in range(len(self.sources)) if split in self._splits_of(index)
-        ]
+        having = [index for index in range(len(self.sources)) if split in self._splits_of(index)]
+        found = [self._listing_of(index, split) for index in having]
         names, files, skipped = ([each for part in parts for each in part] for parts in zip(*found, strict=True))
         return Listing(split, tuple(names), tuple(files), tuple(skipped))
 
@@ -162,7 +160,7 @@ class Mix(Source):
         annotated = self._annotations(labels)
         plain = all(map(all, annotated))
         weights = tuple(entry.weight for entry in self.sources)
-        mixture = Mixture(_owners(names), weights, None if plain else annotated)
+        mixture = Mixture(np.array(_owners(names), np.int64), weights, None if plain else annotated)
         for index, (count, positions) in enumerate(zip(mixture.counts, mixture.positions, strict=True)):
             if count and not positions:
                 raise DataError(
