@@ -86,7 +86,7 @@ def _unlabeled(survey: Survey, index: int) -> Finding:
 
 
 def _unlabeled_mixed(survey: Survey) -> Finding:
-    """Warns of all unlabeled examples at once: a dataset of a mix may have many images without a class of the others."""
+    """Warns of all unlabeled examples at once: a dataset of a mix may have many images of other classes."""
     first, *_ = (survey.examples.listing.names[index] for index in survey.unlabeled)
     message = (
         f"{survey.split}: {len(survey.unlabeled)} of {survey.examples.count} examples have no pixel of a class of "
