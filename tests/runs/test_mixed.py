@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import tfseg
-from tfseg.ops.label_maps import split_source
+from tests.training import toy
+from tfseg.ops.label_maps import split_source, with_source
 from tfseg.pipeline import Pipeline, load
+from tfseg.training import Training
 
 TINY = """\
 name: tiny
@@ -17,20 +19,23 @@ data:
   source:
     type: mix
     sources:
-      - {source: {type: shapes, size: 32, train: 6, val: 2}, labels: {names: [ground, disc, other]}}
-      - {source: {type: shapes, size: 32, train: 4, val: 2, seed: 1}, labels: {names: [back, box]}, classes: {box: square}}
+      - source: {type: shapes, size: 32, train: 6, val: 2, test: 2}
+        labels: {names: [ground, disc, other]}
+      - source: {type: shapes, size: 32, train: 4, val: 2, test: 2, seed: 1}
+        labels: {names: [back, box]}
+        classes: {box: square}
   batch_size: 2
   augment: [flip]
 model:
   backbone: {type: small_cnn, filters: 2}
   decoder: {type: fcn, strides: [16, 8, 4]}
-training: {epochs: 1, loss: {type: cross_entropy, class_weights: median_frequency}}
+training: {epochs: 1}
 """
 
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Pipeline:
-    (tmp_path / "tiny.yaml").write_text(TINY.replace("class_weights: median_frequency", "class_weights: null"))
+    (tmp_path / "tiny.yaml").write_text(TINY)
     return load(tmp_path / "tiny.yaml")
 
 
@@ -55,4 +60,32 @@ def test_training_leaves_out_classes_and_counts_metrics_without_sources(pipeline
     assert seen[0]["loss"] == pytest.approx(-np.log(likelihood[..., 0][known]).mean(), rel=1e-4)
     assert seen[0]["pixel_accuracy"] == pytest.approx((scores[0].argmax(-1) == ids)[known].mean(), abs=1e-6)
     assert run.metrics["val"]["images"] == 4 and np.isfinite(run.metrics["val"]["miou"])
-    assert tfseg.evaluate(run, "test", verbose=False)["images"] == 200
+    assert tfseg.evaluate(run, "test", verbose=False)["images"] == 4
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"type": "cross_entropy", "class_weights": "median_frequency"},
+        {"type": "cross_entropy", "resolution": "scores"},
+        {"type": "top_k_cross_entropy", "pixels": 9},
+    ],
+)
+def test_all_losses_of_a_network_leave_out_classes(loss: dict[str, object]) -> None:
+    """A class that is left out of every pixel gets no gradient in the main and in the auxiliary scores."""
+    annotated = ((True, True, False),)
+    images, masks = toy.examples(2)
+    labeled = masks < 2
+    masks = np.where(labeled, with_source(masks, np.int32(0)), toy.LABELS.ignore)
+    training = Training(optimizer={"type": "sgd", "momentum": 0.0, "weight_decay": 0.0}, loss=loss)
+    with training.scope():
+        model = training.network(toy.network_with_outputs())
+        counts = np.array([60, 30, 10]), np.array([100, 60, 50])
+        training.compile(model, toy.LABELS, steps_per_epoch=1, counts=lambda: counts, annotated=annotated)
+    before = {name: model.get_layer(name).get_weights() for name in ("score", "side_score")}
+    history = model.fit(training.targets(toy.batches(images, masks, 2), model), verbose=0).history
+    assert np.isfinite(history["loss"][0]) and len(model.loss) == 2
+    for name, (kernel, bias) in before.items():
+        new_kernel, new_bias = model.get_layer(name).get_weights()
+        np.testing.assert_array_equal(new_kernel[..., 2], kernel[..., 2])
+        assert new_bias[2] == bias[2] and (new_bias[:2] != bias[:2]).all()
