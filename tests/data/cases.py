@@ -265,7 +265,7 @@ CASES = [
             "root": ROOT / "other",
             "weight": 3.0,
             "labels": Labels(names=("disc", "ground")),
-            "classes": {"disc": "ground", "ground": None},
+            "classes": {"disc": "ground", "ground": "disc"},
         },
     ),
     SpecCase(CamVid(), listed, {"type": LAYOUT}),

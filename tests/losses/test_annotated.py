@@ -131,7 +131,10 @@ def test_annotated_classes_are_in_the_config(kind: Any) -> None:
 
 @pytest.mark.parametrize("annotated", [(), ((True,), (True, False)), ((True, True), (False, False))])
 def test_wrong_tables_are_rejected(annotated: Any) -> None:
-    message = "`annotated` must have one row per source, each with one boolean per class, at least one of them True. "
+    message = (
+        "`annotated` must have one row per source, each with one boolean per class, at least one of them True. "
+        f"Received: annotated={annotated!r}"
+    )
     for kind in (CrossEntropy, TopKCrossEntropy):
         with pytest.raises(ValueError, match=re.escape(message)):
             kind(annotated=annotated)

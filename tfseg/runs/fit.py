@@ -19,7 +19,7 @@ from tfseg.runs.evaluate import evaluate
 from tfseg.runs.lock import lock_run
 from tfseg.runs.passed import opened, progress
 from tfseg.runs.predictors import partner
-from tfseg.runs.skipped import record_skipped, skipped_of
+from tfseg.runs.skipped import Skipped, record_skipped, skipped_of
 from tfseg.runs.user_errors import user_errors
 from tfseg.spec.problems import formatted
 from tfseg.spec.show import dump
@@ -79,22 +79,13 @@ def fit(
             if problems := formatted(pipeline.network_problems(model)):
                 raise RunError(problems)
             if not (resume and states(folder)):  # a run may be resumed before its first epoch was completed
-                report = pipeline.model.load_weights(model, training_images(data))
-                if verbose and report is not None:
-                    print(report, flush=True)
-            positions = pipeline.model.positions
-            annotated = data.annotated
-            recipe.compile(
-                model, labels, steps_per_epoch=steps, counts=data.class_counts, positions=positions, annotated=annotated
-            )
+                _load_weights(pipeline, model, data, verbose)
+            _compile(pipeline, model, data)
             state = restore(model, folder) if resume else State()
             batches = data.training(epochs=length.epochs, initial_epoch=state.epoch, batch_multiple=scope.replicas)
             validated = data.evaluation(pipeline.data.validation_split, replicas=scope.replicas)
             lock.begin()
-            if passed is None:
-                record_skipped(folder, pipeline, skipped, verbose)
-            write_text(folder / PIPELINE, dump(pipeline))
-            write_text(folder / LABELS, labels_text(labels))
+            _write_settings(folder, pipeline, None if passed else skipped, verbose)
             saving = run_callbacks(pipeline, data, folder, state, samples=validated.take(SAMPLES))
             model.fit(
                 recipe.targets(batches, model),
@@ -121,6 +112,33 @@ def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> tuple[ker
         if not isinstance(each, keras.callbacks.Callback):
             raise TypeError(f"Expected `callbacks` to be a list of keras.callbacks.Callback. Received: {each!r}")
     return checked
+
+
+def _load_weights(pipeline: Pipeline, model: keras.Model, data: AnyDataset, verbose: bool) -> None:
+    """Loads pretrained weights, if the pipeline has any, and reports them."""
+    report = pipeline.model.load_weights(model, training_images(data))
+    if verbose and report is not None:
+        print(report, flush=True)
+
+
+def _compile(pipeline: Pipeline, model: keras.Model, data: AnyDataset) -> None:
+    """Compiles the network with what its losses need to know of the data."""
+    pipeline.training.compile(
+        model,
+        pipeline.labels,
+        steps_per_epoch=data.steps_per_epoch,
+        counts=data.class_counts,
+        positions=pipeline.model.positions,
+        annotated=data.annotated,
+    )
+
+
+def _write_settings(folder: Path, pipeline: Pipeline, skipped: Skipped | None, verbose: bool) -> None:
+    """Writes the pipeline file, the labels and, for data of files, the skipped examples."""
+    if skipped is not None:
+        record_skipped(folder, pipeline, skipped, verbose)
+    write_text(folder / PIPELINE, dump(pipeline))
+    write_text(folder / LABELS, labels_text(pipeline.labels))
 
 
 def _check_inference(pipeline: Pipeline, data: AnyDataset) -> None:

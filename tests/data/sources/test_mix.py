@@ -36,6 +36,7 @@ from tfseg.data.convert.tfrecord import to_tfrecord
 from tfseg.data.doctor import examine
 from tfseg.data.show import contact_sheet
 from tfseg.data.skipping import invalid_examples
+from tfseg.data.sources.class_map import class_map
 from tfseg.errors import DataError
 from tfseg.labels import Labels
 from tfseg.ops.label_maps import split_source
@@ -114,6 +115,13 @@ def test_class_names_are_mapped(mix: Mix, tmp_path: Path) -> None:
         np.testing.assert_array_equal(examples.mask(index)[0], expected)
         assert image[0, 0].numpy().tolist() == [owner, number, 9] and problem.numpy() == b""
         assert examples.files(index).numpy().decode().split("\n") == list(data.files("train")[index])
+
+
+def test_null_ignores_a_class_of_the_same_name() -> None:
+    """A class without a mapping keeps its name; two classes may become one."""
+    entry = replace(SCENES.sources[1], classes={"Straße": "road", "car": None, "void": "road"})
+    assert entry.annotates(OURS) == (True, False, False, False)
+    assert class_map(SECOND, OURS, entry.renamed)[:9].tolist() == [0, IGNORED, 0, *[IGNORED] * 6]
 
 
 def test_splits_of_single_datasets(mix: Mix) -> None:
