@@ -127,11 +127,14 @@ def listed(source: Any) -> Any:
 
 
 def blended(entry: MixedSource) -> Any:
-    """Returns an epoch of a dataset mixed with scenes."""
+    """Returns the order of a dataset mixed with scenes, and its first example."""
     files()
     mix = Mix(sources=(entry, MixedSource(source=Shapes(size=16, train=6))))
-    epoch = Data(source=mix, batch_size=1).open(LABELS).training(epochs=1).as_numpy_iterator()
-    return [part.tolist() for pair in epoch for part in pair]
+    data = Data(source=mix, batch_size=1).open(LABELS)
+    names = [data.batch_names(0, step) for step in range(data.steps_per_epoch)]
+    examples = data.examples("train")
+    first = [part.numpy().tolist() for part in examples.load(tf.constant(0, tf.int64))[:2]]
+    return [names, data.annotated, first]
 
 
 def readable(source: Any) -> Any:
@@ -255,7 +258,7 @@ CASES = [
     SpecCase(
         Mix(sources=(MixedSource(source=LAYOUT, root=ROOT / "all"),)),
         listed,
-        {"type": LAYOUT, "sources": (MixedSource(source=LAYOUT, root=ROOT / "other"),)},
+        {"type": CamVid(), "sources": (MixedSource(source=LAYOUT, root=ROOT / "other"),)},
     ),
     SpecCase(
         MixedSource(source=LAYOUT, root=ROOT / "all"),
