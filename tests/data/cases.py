@@ -36,6 +36,8 @@ from tfseg.data import (
     Ids,
     Jpeg,
     Mapillary,
+    Mix,
+    MixedSource,
     Mosaic,
     Noise,
     ObjectBoxes,
@@ -122,6 +124,17 @@ def listed(source: Any) -> Any:
     first = [source.examples(part, LABELS).load(tf.constant(0, tf.int64)) for part in listings]
     counts = [len(part.names) for part in listings]
     return [splits, counts, names, [[part.numpy().tolist() for part in parts[:2]] for parts in first]]
+
+
+def blended(entry: MixedSource) -> Any:
+    """Returns the order of a dataset mixed with scenes, and its first example."""
+    files()
+    mix = Mix(sources=(entry, MixedSource(source=Shapes(size=16, train=6))))
+    data = Data(source=mix, batch_size=1).open(LABELS)
+    names = [data.batch_names(0, step) for step in range(data.steps_per_epoch)]
+    examples = data.examples("train")
+    first = [part.numpy().tolist() for part in examples.load(tf.constant(0, tf.int64))[:2]]
+    return [names, data.annotated, first]
 
 
 def readable(source: Any) -> Any:
@@ -242,6 +255,22 @@ CASES = [
         TfRecord(pattern="{split}-*.tfrecord"),
         listed,
         {"type": LAYOUT, "pattern": "t{split}-*.tfrecord", "mask": Ids(mapping={1: 0, 0: 1}), "channels": 1},
+    ),
+    SpecCase(
+        Mix(sources=(MixedSource(source=LAYOUT, root=ROOT / "all"),)),
+        listed,
+        {"type": CamVid(), "sources": (MixedSource(source=LAYOUT, root=ROOT / "other"),)},
+    ),
+    SpecCase(
+        MixedSource(source=LAYOUT, root=ROOT / "all"),
+        blended,
+        {
+            "source": CUT,
+            "root": ROOT / "other",
+            "weight": 3.0,
+            "labels": Labels(names=("disc", "ground")),
+            "classes": {"disc": "ground", "ground": "disc"},
+        },
     ),
     SpecCase(CamVid(), listed, {"type": LAYOUT}),
     SpecCase(Ade20k(), listed, {"type": LAYOUT}, beside=named(150)),

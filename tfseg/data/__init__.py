@@ -39,6 +39,7 @@ from tfseg.data.sources.coco_stuff import CocoStuff
 from tfseg.data.sources.folder import Folder
 from tfseg.data.sources.mapillary import Mapillary
 from tfseg.data.sources.masks import Binary, Colors, Ids
+from tfseg.data.sources.mix import Mix, MixedSource
 from tfseg.data.sources.python import Python
 from tfseg.data.sources.shapes import Shapes
 from tfseg.data.sources.tfrecord import TfRecord
@@ -73,6 +74,8 @@ __all__ = [
     "Ids",
     "Jpeg",
     "Mapillary",
+    "Mix",
+    "MixedSource",
     "Mosaic",
     "Noise",
     "ObjectBoxes",

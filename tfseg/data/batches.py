@@ -13,8 +13,10 @@ import tensorflow as tf
 
 from tfseg.data.augment import FILL, Chain, Pair, padding_value, with_fill, without
 from tfseg.data.examples import Examples, Loaded, first_problem
+from tfseg.data.mixture import Mixture
 from tfseg.data.reading import read
 from tfseg.data.sampling import drawn
+from tfseg.data.shuffling import shuffled
 
 _fold = tf.random.experimental.stateless_fold_in
 _PARTNER = 1 << 21
@@ -34,6 +36,7 @@ class ExampleStream:
         fill: Value of padding pixels, for all channels or per channel.
         probabilities: Float64 array of shape `[examples]`, with which examples are drawn with replacement; None: each
             epoch has every example once, in random order.
+        mixture: Sources of the examples, for a mixed dataset.
     """
 
     examples: Examples
@@ -43,6 +46,7 @@ class ExampleStream:
     chain: Chain
     fill: tuple[int, ...] = (FILL,)
     probabilities: np.ndarray | None = None
+    mixture: Mixture | None = None
 
     @property
     def steps(self) -> int:
@@ -82,12 +86,9 @@ class ExampleStream:
         """
         if self.probabilities is not None:
             return drawn(self.probabilities, self.seed, epoch, position)
-        last = tf.constant(self.examples.count - 1, tf.int64)
         key = tf.stack([tf.constant(self.seed, tf.int64), epoch])
-        rounds = tf.random.stateless_uniform([2, 3], key, None, None, tf.uint32, alg="philox")
-        for numbers in (rounds[0], rounds[1]):  # the public function accepts two seed values only
-            position = tf.raw_ops.RandomIndexShuffle(index=position, seed=numbers, max_index=last)
-        return position
+        position = shuffled(position, tf.constant(self.examples.count, tf.int64), key)
+        return position if self.mixture is None else self.mixture.example(position, key)
 
     def _load(self, number: tf.Tensor) -> tuple[Pair, tf.Tensor]:
         epoch, position, padding = self._locate(number)
@@ -106,12 +107,14 @@ class ExampleStream:
     def _cropped(self, index: tf.Tensor, key: tf.Tensor) -> Loaded:
         """Loads the part of an example that the crop needs, and applies the ops before the crop, and the crop."""
         image, mask, problem = self.examples.loaded(index, self.chain.window(key))
-        return *self.chain.cropped(*_valid(image, mask, problem), key), problem
+        image, mask = self.chain.cropped(*_valid(image, mask, problem), key)
+        return image, mask if self.mixture is None else self.mixture.marked(mask, index, self.ignore), problem
 
     def _key(self, epoch: tf.Tensor, index: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         """Returns the seed of an example in an epoch, int64 `[2]`. An example that is drawn twice has two seeds."""
         key = _fold(tf.stack([tf.constant(self.seed, tf.int64), epoch]), index)
-        return key if self.probabilities is None else _fold(key, position)
+        once = self.probabilities is None and self.mixture is None
+        return key if once else _fold(key, position)
 
     def _partner(self, position: tf.Tensor, epoch: tf.Tensor, key: tf.Tensor, count: int) -> tf.Tensor:
         """Returns the index of another example of the epoch, or the same one if there is only one."""

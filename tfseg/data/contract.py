@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from tfseg.data.mixture import Annotation
 from tfseg.images import ImageValues
 
 
@@ -21,6 +22,10 @@ class AnyDataset(Protocol):
     @property
     def steps_per_epoch(self) -> int:
         """Number of batches per epoch."""
+
+    @property
+    def annotated(self) -> Annotation | None:
+        """Classes that each source of a mixed dataset annotates; None if training masks have no sources."""
 
     def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
         """Returns the training batches of the epochs from `initial_epoch` up to `epochs`."""

@@ -15,11 +15,13 @@ from tfseg.data.counting import PixelCounts, histogram, summed
 from tfseg.data.examples import Examples, Listing, Source, with_mask_dtype, with_values
 from tfseg.data.listings import Listings
 from tfseg.data.memory import in_memory
+from tfseg.data.mixture import Annotation, Mixture
 from tfseg.data.reading import AHEAD, arrays, read
 from tfseg.errors import DataError
 from tfseg.images import EIGHT_BITS, ImageValues
 from tfseg.images.native import dtype_of
 from tfseg.labels import Labels
+from tfseg.ops.label_maps import split_source
 
 if TYPE_CHECKING:
     from tfseg.data.spec import Data
@@ -123,15 +125,26 @@ class Dataset:
         drawn = None
         if spec.sampling is not None:
             drawn = spec.sampling(self._training_histograms, self.labels.names, spec.train_split)
-        return ExampleStream(self.training_examples, spec.batch_size, self.seed, ignore, chain, spec.fills, drawn)
+        examples = self.training_examples
+        return ExampleStream(examples, spec.batch_size, self.seed, ignore, chain, spec.fills, drawn, self._mixture)
+
+    @cached_property
+    def _mixture(self) -> Mixture | None:
+        return self._source.mixture(self.training_examples.listing.names, self.labels)
+
+    @property
+    def annotated(self) -> Annotation | None:
+        """Boolean per source and class, whether the source annotates it; None if training masks have no sources."""
+        return None if self._mixture is None else self._mixture.annotated
 
     def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
         """Returns the training batches of the epochs from `initial_epoch` up to `epochs`.
 
         Each batch is `(image uint8 [batch, height, width, channels], mask int32 [batch, height, width])`; images are
         float32 of 0..255 if `value_range` is set. The last batch of an epoch is padded to the full size with copies of
-        its own images, all of whose pixels are ignored.
-        Example `i` of epoch `e` is a function of the seed, `e` and `i` alone.
+        its own images, all of whose pixels are ignored. Example `i` of epoch `e` is a function of the seed, `e` and `i`
+        alone. If `annotated` is not None, labeled pixels contain the number of their source;
+        `tfseg.ops.label_maps.split_source` returns both.
 
         Args:
             epochs: Integer, final epoch (exclusive).
@@ -151,10 +164,10 @@ class Dataset:
         return batches.prefetch(AHEAD)
 
     def training_batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the training batch at `step` of `epoch`, both counted from 0, as arrays."""
+        """Returns the training batch at `step` of `epoch`, both counted from 0, as arrays. Masks have no sources."""
         self._check_step(epoch, step)
         ((image, mask),) = arrays(self.stream.batches(epoch, step, 1))
-        return image, mask
+        return image, mask if self.annotated is None else split_source(mask)[0]
 
     def batch_names(self, epoch: int, step: int) -> tuple[str, ...]:
         """Returns the names of the examples of a training batch, without padding examples."""

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from tfseg.context import Context
+from tfseg.data.mixture import Mixture
 from tfseg.images import ImageValues, exif
 from tfseg.labels import Labels
-from tfseg.spec.problems import FieldProblem
+from tfseg.spec.problems import FieldProblem, component_problems, prefixed
 
 Loaded = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 Checked = tuple[tf.Tensor, tf.Tensor]
@@ -157,6 +158,17 @@ class Source:
     def problems(self, context: Context) -> Iterator[FieldProblem]:
         """Yields the incompatibilities with the labels, as pairs `(path, message)`."""
         yield from ()
+
+    def mixture(self, names: tuple[str, ...], labels: Labels) -> Mixture | None:
+        """Returns the sources of the training examples with the given names; None for a single source."""
+        return None
+
+
+def source_problems(source: Any, context: Context) -> Iterator[FieldProblem]:
+    """Yields the incompatibilities of a source and of its mask encoding with the labels."""
+    yield from component_problems(source, context)
+    mask = getattr(source, "mask", None)
+    yield from prefixed("mask", component_problems(mask, context) if mask is not None else ())
 
 
 def first_problem(*problems: tf.Tensor) -> tf.Tensor:

@@ -50,6 +50,11 @@ class PassedDataset:
         """Number of batches per epoch."""
         return self.trained.steps_per_epoch
 
+    @property
+    def annotated(self) -> None:
+        """None: training masks have no sources."""
+        return None
+
     def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
         """Returns the training batches; see `Dataset.training`."""
         return self.trained.training(epochs=epochs, initial_epoch=initial_epoch, batch_multiple=batch_multiple)

@@ -12,7 +12,7 @@ from tfseg.data.box_sampling import TrainingBoxes
 from tfseg.data.class_crop import ClassCrop
 from tfseg.data.crops import crop_problem
 from tfseg.data.dataset import Dataset
-from tfseg.data.examples import Source
+from tfseg.data.examples import Source, source_problems
 from tfseg.data.listings import Listings
 from tfseg.data.sampling import ClassSampling
 from tfseg.data.sources.ade20k import Ade20k
@@ -21,6 +21,7 @@ from tfseg.data.sources.cityscapes import Cityscapes
 from tfseg.data.sources.coco_stuff import CocoStuff
 from tfseg.data.sources.folder import Folder
 from tfseg.data.sources.mapillary import Mapillary
+from tfseg.data.sources.mix import INNER, Mix
 from tfseg.data.sources.python import Python
 from tfseg.data.sources.shapes import Shapes
 from tfseg.data.sources.tfrecord import TfRecord
@@ -28,11 +29,11 @@ from tfseg.data.sources.voc import Voc
 from tfseg.errors import DataError
 from tfseg.labels import Labels, Level
 from tfseg.spec.declare import ByType, Location, spec
-from tfseg.spec.problems import FieldProblem, InvalidFields, component_problems, prefixed
+from tfseg.spec.problems import FieldProblem, InvalidFields, prefixed
 
 Sources = Annotated[
-    Shapes | Folder | TfRecord | Ade20k | CamVid | Cityscapes | CocoStuff | Mapillary | Voc | Python,
-    ByType(contract=Source),
+    Shapes | Folder | TfRecord | Ade20k | CamVid | Cityscapes | CocoStuff | Mapillary | Voc | Python | Mix,
+    ByType(contract=Source, inner=INNER),
 ]
 Side = Annotated[int, Field(ge=1)]
 SMALLEST, LARGEST = 1e-30, 1e30
@@ -45,10 +46,11 @@ class Data:
     """Dataset, crop, augmentation and batch size."""
 
     source: Sources = Shapes()
-    """Data source: `shapes`, `folder`, `tfrecord`, a published dataset such as `voc`, or `python` for data passed from
-    Python."""
+    """Data source: `shapes`, `folder`, `tfrecord`, a published dataset such as `voc`, `mix` for several of them, or
+    `python` for data passed from Python."""
     root: Location | None = None
-    """Folder of the dataset; null for `shapes`. Shipped pipelines for VOC and CamVid require it on the command line."""
+    """Folder of the dataset; null for `shapes` and `mix`. Shipped pipelines for VOC and CamVid require it on the
+    command line."""
     boxes: TrainingBoxes = None
     """Boxes to train on, each as a separate example: `objects` or `proposals`. Defaults to whole images. Evaluation
     always uses whole images."""
@@ -85,7 +87,11 @@ class Data:
         kind = self.source.type
         problems: list[FieldProblem] = []
         if not self.source.NEEDS_ROOT and self.root is not None:
-            problems.append((("root",), f'the source {kind} reads no files; expected none; received "{self.root}"'))
+            reason = "has a root per source" if isinstance(self.source, Mix) else "reads no files"
+            problems.append((("root",), f'the source {kind} {reason}; expected none; received "{self.root}"'))
+        if isinstance(self.source, Mix) and self.sampling is not None:
+            message = "the source mix draws examples by the weights of its sources; expected no sampling"
+            problems.append((("sampling",), message))
         if len(self.fills) not in (1, self.channels):
             message = f"expected 1 value, or {self.channels} values: one per channel of the images"
             problems.append((("fill",), f"{message}; received {len(self.fills)}"))
@@ -132,9 +138,7 @@ class Data:
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
         """Yields the incompatibilities with the labels or the network, as pairs `(path, message)`."""
-        yield from prefixed("source", component_problems(self.source, context))
-        mask = getattr(self.source, "mask", None)
-        yield from prefixed(("source", "mask"), component_problems(mask, context) if mask is not None else ())
+        yield from prefixed("source", source_problems(self.source, context))
         yield from prefixed("augment", class_problems(self.augment, context.labels))
         if context.grid is not None and (problem := crop_problem(self.crop_sides, context.grid)) is not None:
             yield ("crop", "size") if isinstance(self.crop, ClassCrop) else ("crop",), problem
@@ -156,7 +160,7 @@ class Data:
                 if message := listings.unknown(getattr(self, field)):
                     yield (field,), message
         except DataError as error:  # the folder exists, but does not have the layout of the source
-            yield ("root",), str(error)
+            yield ("root",) if self.source.NEEDS_ROOT else ("source",), str(error)
 
     def open(self, labels: Labels, seed: int = 0, skipped: Mapping[str, Collection[str]] | None = None) -> Dataset:
         """Opens the dataset.

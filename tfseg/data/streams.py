@@ -69,6 +69,11 @@ class Stream:
         """Number of batches per epoch."""
         return self.elements if self.in_batches else -(-self.elements // self.batch_size)
 
+    @property
+    def annotated(self) -> None:
+        """None: training masks have no sources."""
+        return None
+
     def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
         """Returns the training batches of the epochs from `initial_epoch` up to `epochs`; see `Dataset.training`."""
         if self.batch_size % batch_multiple:

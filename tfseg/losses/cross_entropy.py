@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfseg.losses.annotated import checked_annotated, restricted
 from tfseg.losses.pixels import check_from_logits, pixel_labels, weighted
 from tfseg.losses.resolution import Positions, check, matched
 from tfseg.ops.label_maps import integer_labels, resolve_ignore_label
@@ -48,6 +49,9 @@ class CrossEntropy(keras.losses.Loss):
         name: Name of the loss.
         ignore_class: Alias of `ignore_label`, the name used by Keras.
         from_logits: Must be True. Accepted for compatibility with the losses of Keras.
+        annotated: Boolean per source and class, for labels that contain the source of each pixel, as
+            `tfseg.ops.label_maps.with_source` makes them: the classes that the source of a pixel does not annotate are
+            left out of its softmax. None: labels are class ids.
 
     Call arguments:
         y_true: Label map, of integers or of floats that are whole numbers.
@@ -64,7 +68,8 @@ class CrossEntropy(keras.losses.Loss):
     Raises:
         ValueError: If `y_true` is neither of integers nor of floats, if shapes do not match, if a class weight is
             negative, if the number of class weights is not the number of classes, if `reduction` or `resolution` is
-            unknown, if `ignore_label` and `ignore_class` differ, or if `from_logits` is not True.
+            unknown, if `ignore_label` and `ignore_class` differ, if `from_logits` is not True, or if `annotated` has
+            not one boolean per class in each row.
 
     Reference:
         Long, Shelhamer and Darrell, Fully Convolutional Networks for Semantic Segmentation (2015), section 4.
@@ -81,6 +86,7 @@ class CrossEntropy(keras.losses.Loss):
         *,
         ignore_class: int | None = None,
         from_logits: bool = True,
+        annotated: Sequence[Sequence[bool]] | None = None,
     ) -> None:
         check_from_logits(from_logits)
         if reduction not in ("mean", "sum"):
@@ -90,6 +96,7 @@ class CrossEntropy(keras.losses.Loss):
         self.ignore_label = resolve_ignore_label(ignore_label, ignore_class)
         self.resolution = resolution
         self.positions = Positions.of(positions)
+        self.annotated = checked_annotated(annotated)
         self.class_weights = None if class_weights is None else tuple(float(weight) for weight in class_weights)
         if self.class_weights is not None and min(self.class_weights, default=-1.0) < 0:
             raise ValueError(
@@ -103,6 +110,7 @@ class CrossEntropy(keras.losses.Loss):
             labels, logits, sample_weight = matched(
                 integer_labels(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
             )
+            labels, logits = restricted(labels, logits, self.annotated)
             labels, counted = pixel_labels(labels, logits.shape, self.ignore_label)
             losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
             weights = weighted(counted, labels, self._checked_weights(logits.shape[-1]), sample_weight)
@@ -124,4 +132,5 @@ class CrossEntropy(keras.losses.Loss):
             "class_weights": self.class_weights,
             "resolution": self.resolution,
             "positions": self.positions._asdict(),
+            "annotated": self.annotated,
         }

@@ -1,11 +1,12 @@
 """Softmax cross-entropy over the hardest pixels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from tfseg.losses.annotated import checked_annotated, restricted
 from tfseg.losses.pixels import check_from_logits, pixel_labels, weighted
 from tfseg.losses.resolution import Positions, check, matched
 from tfseg.ops.label_maps import integer_labels, resolve_ignore_label
@@ -43,6 +44,9 @@ class TopKCrossEntropy(keras.losses.Loss):
         name: Name of the loss.
         ignore_class: Alias of `ignore_label`, the name used by Keras.
         from_logits: Must be True. Accepted for compatibility with the losses of Keras.
+        annotated: Boolean per source and class, for labels that contain the source of each pixel, as
+            `tfseg.ops.label_maps.with_source` makes them: the classes that the source of a pixel does not annotate are
+            left out of its softmax. None: labels are class ids.
 
     Call arguments:
         y_true: Label map, of integers or of floats that are whole numbers.
@@ -59,8 +63,8 @@ class TopKCrossEntropy(keras.losses.Loss):
 
     Raises:
         ValueError: If `pixels` is less than 1, if `y_true` is neither of integers nor of floats, if shapes do not
-            match, if `resolution` is unknown, if `ignore_label` and `ignore_class` differ, or if `from_logits` is not
-            True.
+            match, if `resolution` is unknown, if `ignore_label` and `ignore_class` differ, if `from_logits` is not
+            True, or if `annotated` has not one boolean per class in each row.
 
     Reference:
         Wu, Shen and van den Hengel, High-performance Semantic Segmentation Using Very Deep Fully Convolutional
@@ -77,6 +81,7 @@ class TopKCrossEntropy(keras.losses.Loss):
         *,
         ignore_class: int | None = None,
         from_logits: bool = True,
+        annotated: Sequence[Sequence[bool]] | None = None,
     ) -> None:
         check_from_logits(from_logits)
         if pixels < 1:
@@ -87,6 +92,7 @@ class TopKCrossEntropy(keras.losses.Loss):
         self.ignore_label = resolve_ignore_label(ignore_label, ignore_class)
         self.resolution = resolution
         self.positions = Positions.of(positions)
+        self.annotated = checked_annotated(annotated)
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Computes the loss without the reduction of Keras, which ignores no pixels and does not sum over replicas."""
@@ -95,6 +101,7 @@ class TopKCrossEntropy(keras.losses.Loss):
             labels, logits, sample_weight = matched(
                 integer_labels(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
             )
+            labels, logits = restricted(labels, logits, self.annotated)
             labels, counted = pixel_labels(labels, logits.shape, self.ignore_label)
             losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
             weights = weighted(counted, labels, None, sample_weight)
@@ -114,4 +121,4 @@ class TopKCrossEntropy(keras.losses.Loss):
         config = super().get_config()
         del config["reduction"]
         own = {"pixels": self.pixels, "ignore_label": self.ignore_label, "resolution": self.resolution}
-        return {**config, **own, "positions": self.positions._asdict()}
+        return {**config, **own, "positions": self.positions._asdict(), "annotated": self.annotated}

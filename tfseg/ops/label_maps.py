@@ -1,5 +1,7 @@
 """Conversion of label maps to integers, for losses and metrics."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -10,6 +12,8 @@ from tfseg.typing import Tensor
 
 NO_LABEL = -(2**31)
 """Integer in place of a float that is not a whole number: neither a class id nor a plausible ignore label."""
+_IDS = 1 << 16
+"""Number of class ids, by which the number of a source is multiplied."""
 
 
 def resolve_ignore_label(ignore_label: int | None, ignore_class: int | None) -> int:
@@ -44,6 +48,32 @@ def int32_ids(ids: Tensor) -> Tensor:
     if dtype in ("int64", "uint32", "uint64"):
         ids = ops.minimum(ids, ops.cast(2**31 - 1, dtype))
     return ops.cast(ops.maximum(ids, ops.cast(NO_LABEL, dtype)) if dtype == "int64" else ids, "int32")
+
+
+def with_source(ids: Any, source: Any) -> Any:
+    """Returns labels that also contain the number of a source, from 0, for losses that distinguish sources.
+
+    Args:
+        ids: Class ids from 0 to 65535, int32.
+        source: Number of the source of each pixel, int32 of a shape that can be broadcast to that of `ids`.
+    """
+    return ids + (source + 1) * _IDS
+
+
+def split_source(labels: Any) -> tuple[Any, Any]:
+    """Splits labels of `with_source` into class ids and the number of the source; -1 for labels without a source.
+
+    Example:
+
+    >>> import numpy as np
+    >>> ids, source = split_source(with_source(np.array([[3, 255]]), np.array([[0, 2]])))
+    >>> ids.tolist(), source.tolist(), split_source(7)
+    ([[3, 255]], [[0, 2]], (7, -1))
+
+    Args:
+        labels: Integers of at least 32 bits.
+    """
+    return labels % _IDS, labels // _IDS - 1
 
 
 def integer_labels(y_true: Tensor) -> Tensor:

@@ -81,8 +81,7 @@ def fit(
                 raise RunError(problems)
             if not (resume and states(folder)):  # a run may be resumed before its first epoch was completed
                 _load_weights(pipeline, model, data, verbose)
-            positions = pipeline.model.positions
-            recipe.compile(model, labels, steps_per_epoch=steps, counts=data.class_counts, positions=positions)
+            _compile(pipeline, model, data)
             state = restore(model, folder) if resume else State()
             batches = data.training(epochs=length.epochs, initial_epoch=state.epoch, batch_multiple=scope.replicas)
             validated = data.evaluation(pipeline.data.validation_split, replicas=scope.replicas)
@@ -123,9 +122,19 @@ def _load_weights(pipeline: Pipeline, model: keras.Model, data: AnyDataset, verb
         print(report, flush=True)
 
 
-def _write_settings(
-    folder: Path, pipeline: Pipeline, data: AnyDataset, skipped: Skipped | None, verbose: bool
-) -> None:
+def _compile(pipeline: Pipeline, model: keras.Model, data: AnyDataset) -> None:
+    """Compiles the network with what its losses need to know of the data."""
+    pipeline.training.compile(
+        model,
+        pipeline.labels,
+        steps_per_epoch=data.steps_per_epoch,
+        counts=data.class_counts,
+        positions=pipeline.model.positions,
+        annotated=data.annotated,
+    )
+
+
+def _write_settings(folder: Path, pipeline: Pipeline, data: AnyDataset, skipped: Skipped | None, verbose: bool) -> None:
     """Writes the pipeline file, the labels and, for data of files, the skipped examples."""
     if skipped is not None:
         record_skipped(folder, pipeline, skipped, verbose)

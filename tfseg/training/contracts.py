@@ -9,6 +9,7 @@ import keras
 from tfseg.context import Context
 from tfseg.errors import RunError, TfsegError, reason
 from tfseg.labels import Labels
+from tfseg.losses.annotated import Annotated as Classes
 from tfseg.losses.class_weights import Counts
 from tfseg.losses.resolution import Positions, Resolution
 from tfseg.spec.problems import FieldProblem
@@ -58,6 +59,7 @@ class Objective:
         *,
         resolution: Resolution | None = None,
         positions: Positions | None = None,
+        annotated: Classes | None = None,
     ) -> keras.losses.Loss:
         """Creates the Keras loss, of integer masks `[batch, height, width]` and float32 logits.
 
@@ -67,6 +69,8 @@ class Objective:
                 weights computed from class frequencies.
             resolution: Resolution at which to compare an output with labels of another size. None if sizes are equal.
             positions: Positions of such an output in the image. None: corner-aligned.
+            annotated: Boolean per source and class, for a mixed dataset whose sources annotate different classes; masks
+                then contain the source of each pixel. None, and not passed to custom losses, for other data.
         """
         raise NotImplementedError
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from tfseg import losses
 from tfseg.context import Context
 from tfseg.labels import Labels
+from tfseg.losses.annotated import Annotated as Classes
 from tfseg.losses.class_weights import Balance, Counts, balanced
 from tfseg.losses.resolution import Positions, Resolution
 from tfseg.spec.declare import spec
@@ -43,6 +44,7 @@ class CrossEntropy(Objective):
         *,
         resolution: Resolution | None = None,
         positions: Positions | None = None,
+        annotated: Classes | None = None,
     ) -> keras.losses.Loss:
         """Creates the Keras loss.
 
@@ -51,13 +53,14 @@ class CrossEntropy(Objective):
             counts: Function that counts the pixels per class in the training split, for computed `class_weights`.
             resolution: Resolution at which to compare an output with labels of another size. None if sizes are equal.
             positions: Positions of such an output in the image. None: corner-aligned.
+            annotated: Boolean per source and class, if masks contain the source of each pixel.
         """
         weights = self.class_weights
         if isinstance(weights, str):
             if counts is None:
                 raise ValueError(f"class_weights={weights!r} needs `counts`. Received: None")
             weights = balanced(weights, *counts())
-        return losses.CrossEntropy(labels.ignore, weights, self.reduction, resolution, positions)
+        return losses.CrossEntropy(labels.ignore, weights, self.reduction, resolution, positions, annotated=annotated)
 
 
 @spec
@@ -77,6 +80,7 @@ class TopKCrossEntropy(Objective):
         *,
         resolution: Resolution | None = None,
         positions: Positions | None = None,
+        annotated: Classes | None = None,
     ) -> keras.losses.Loss:
         """Creates the Keras loss.
 
@@ -85,5 +89,6 @@ class TopKCrossEntropy(Objective):
             counts: Unused.
             resolution: Resolution at which to compare an output with labels of another size. None if sizes are equal.
             positions: Positions of such an output in the image. None: corner-aligned.
+            annotated: Boolean per source and class, if masks contain the source of each pixel.
         """
-        return losses.TopKCrossEntropy(self.pixels, labels.ignore, resolution, positions)
+        return losses.TopKCrossEntropy(self.pixels, labels.ignore, resolution, positions, annotated=annotated)

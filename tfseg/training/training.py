@@ -14,6 +14,7 @@ from tfseg.context import Context
 from tfseg.errors import RunError
 from tfseg.labels import Labels
 from tfseg.losses import Positions
+from tfseg.losses.annotated import Annotated as Classes
 from tfseg.losses.class_weights import Counts
 from tfseg.metrics import SegmentationMetrics
 from tfseg.spec.declare import ByType, spec
@@ -24,6 +25,7 @@ from tfseg.training.duration import Duration, End
 from tfseg.training.freezing import BatchNorm, prepare
 from tfseg.training.history import History
 from tfseg.training.keras_optimizer import KerasOptimizer
+from tfseg.training.mixed_metrics import MixedMetrics
 from tfseg.training.nan_guard import NanGuard
 from tfseg.training.objectives import CrossEntropy, TopKCrossEntropy
 from tfseg.training.optimizers import AdamW, Expression, Sgd
@@ -122,6 +124,7 @@ class Training:
         steps_per_epoch: int,
         counts: Counts | None = None,
         positions: Positions | None = None,
+        annotated: Classes | None = None,
     ) -> None:
         """Freezes layers and compiles `model`. Must be called in the `scope` in which `model` was built.
 
@@ -132,6 +135,7 @@ class Training:
             counts: Function that counts the pixels per class in the training split. Called once, and only if the loss
                 computes class weights from class frequencies.
             positions: Positions of the scores in the image. None: corner-aligned.
+            annotated: Boolean per source and class, if training masks contain the source of each pixel.
 
         Raises:
             RunError: If an expression of `freeze` or `lr_multipliers` has no match, or an option does not fit the
@@ -146,12 +150,13 @@ class Training:
         rate = construct("schedule", RATES, self.schedule, self.optimizer.learning_rate, **steps)
         scaling = {"scaled": self.precision == "mixed_float16", "accumulate": self.gradient_accumulation_steps}
         optimizer = construct("optimizer", keras.optimizers.Optimizer, self.optimizer, rate, **scaling)
-        metrics = [SegmentationMetrics(labels.count, labels.ignore)]
+        metrics = [(SegmentationMetrics if annotated is None else MixedMetrics)(labels.count, labels.ignore)]
+        given = {} if annotated is None else {"annotated": annotated}  # custom losses may not accept it
         model.compile(
             optimizer=optimizer,
             **self._objective(
                 model,
-                partial(construct, "loss", keras.losses.Loss, self.loss, labels, counts and cache(counts)),
+                partial(construct, "loss", keras.losses.Loss, self.loss, labels, counts and cache(counts), **given),
                 positions,
             ),
             metrics={LOGITS: metrics} if isinstance(model.output, dict) else metrics,

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.data.augment.contract import View
+from tfseg.ops.label_maps import split_source
 
 
 def ids_of(names: tuple[str, ...] | None, view: View) -> tf.Tensor:
@@ -33,7 +34,7 @@ def ids_of(names: tuple[str, ...] | None, view: View) -> tf.Tensor:
 
 def present(mask: tf.Tensor, ignore: int) -> tf.Tensor:
     """Returns the classes that have pixels in a mask `[height, width]`, as a boolean table of shape `[ignore]`."""
-    ids = tf.cast(tf.reshape(mask, [-1]), tf.int32)
+    ids, _ = split_source(tf.cast(tf.reshape(mask, [-1]), tf.int32))
     return tf.math.bincount(ids, minlength=ignore + 1, maxlength=ignore + 1)[:ignore] > 0
 
 
@@ -47,6 +48,6 @@ def chosen(candidates: tf.Tensor, number: tf.Tensor, seed: tf.Tensor) -> tf.Tens
 
 def members(mask: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     """Returns which pixels of a mask `[height, width]` are of the classes of a table; ignored pixels are not."""
-    ids = tf.cast(mask, tf.int32)
+    ids, _ = split_source(tf.cast(mask, tf.int32))
     within = ids < tf.size(table)
     return within & tf.gather(table, tf.where(within, ids, 0))

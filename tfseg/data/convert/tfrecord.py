@@ -20,6 +20,7 @@ from tfseg.data.dataset import Dataset
 from tfseg.data.reading import arrays, read
 from tfseg.data.records import parsed, positions
 from tfseg.data.segmentation_record import serialized
+from tfseg.data.sources.mix import Mix
 from tfseg.data.sources.tfrecord import TfRecord
 from tfseg.errors import DataError, RunError, first_line
 from tfseg.spec.show import dump
@@ -113,6 +114,11 @@ def shards_of(split: str, examples: int, count: int | None = None) -> list[Shard
 def _check(data: Dataset, output: Path, split: str) -> None:
     """Raises DataError if the dataset cannot be converted, or not into this folder."""
     spec = data.spec
+    if isinstance(spec.source, Mix):
+        raise DataError(
+            "data.source: mix cannot be converted, because records do not contain the dataset of an example. Convert "
+            "each of data.source.sources by itself, and mix the results: {source: tfrecord, root: OUTPUT}."
+        )
     if spec.root is not None and spec.root.resolve() == output.resolve():
         raise DataError(f"{output}: is `data.root`, the folder of the data. Choose another --output.")
     if spec.boxes is not None and spec.boxes.file is not None:

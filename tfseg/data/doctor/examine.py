@@ -14,6 +14,7 @@ from tfseg.data.doctor.mask_values import absent_classes, encoding_proposals, sc
 from tfseg.data.doctor.pairs import invalid_pairs, permuted_palettes, unturned_masks
 from tfseg.data.doctor.splits import class_shares, duplicates, near_duplicates
 from tfseg.data.doctor.survey import Survey, surveyed
+from tfseg.data.sources.mix import Mix
 from tfseg.errors import DataError
 
 UNBALANCED = 50.0
@@ -86,7 +87,8 @@ def _split_findings(data: Dataset, survey: Survey) -> Iterator[Finding]:
         yield from absent_classes(survey, data.spec.source)
     yield from scattered_values(survey)
     yield from unturned_masks(survey)
-    yield from permuted_palettes(survey)
+    if not isinstance(data.spec.source, Mix):  # the ids of the files are those of other labels
+        yield from permuted_palettes(survey)
     yield from unusual_sizes(survey)
 
 

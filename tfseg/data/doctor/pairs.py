@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from tfseg.data.doctor.findings import Finding, Level
 from tfseg.data.doctor.survey import Problem, Survey
 from tfseg.data.skipping import limit_problem
+from tfseg.data.sources.mix import Mix
 from tfseg.data.spec import Data
 
 SHOWN = 3
@@ -16,9 +17,12 @@ LISTED = 20
 def invalid_pairs(survey: Survey, spec: Data) -> Iterator[Finding]:
     """Yields a finding per example that cannot be used; they are warnings if training skips them."""
     level: Level = "warning" if spec.on_error == "skip" else "error"
-    unlabeled = {index: _unlabeled(survey, index) for index in survey.unlabeled}
+    mixed = isinstance(spec.source, Mix)
+    unlabeled = {} if mixed else {index: _unlabeled(survey, index) for index in survey.unlabeled}
     invalid = {each.index: _invalid(survey, each, level) for each in survey.problems}
     yield from (found for _, found in sorted((unlabeled | invalid).items()))
+    if mixed and survey.unlabeled:
+        yield _unlabeled_mixed(survey)
     if spec.on_error == "skip":
         messages = {survey.examples.listing.names[each.index]: each.message for each in survey.problems}
         if message := limit_problem(survey.split, messages, survey.examples.count, spec.max_skipped):
@@ -79,6 +83,16 @@ def _unlabeled(survey: Survey, index: int) -> Finding:
     name, ignore = survey.examples.listing.names[index], survey.labels.ignore
     message = f"{survey.split}/{name}: all pixels have the ignore label {ignore}. Remove the example."
     return _finding(survey, index, "error", "unlabeled", message)
+
+
+def _unlabeled_mixed(survey: Survey) -> Finding:
+    """Warns of all unlabeled examples at once: a dataset of a mix may have many images of other classes."""
+    first, *_ = (survey.examples.listing.names[index] for index in survey.unlabeled)
+    message = (
+        f"{survey.split}: {len(survey.unlabeled)} of {survey.examples.count} examples have no pixel of a class of "
+        f"`labels`, for example {first}. They have no effect on the training: map their classes, or leave them out."
+    )
+    return _finding(survey, survey.unlabeled[0], "warning", "unlabeled", message)
 
 
 def _invalid(survey: Survey, problem: Problem, level: Level) -> Finding:

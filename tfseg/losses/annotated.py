@@ -1,0 +1,63 @@
+"""Softmax over the classes that the source of each pixel annotates."""
+
+from collections.abc import Sequence
+
+from keras import ops
+
+from tfseg.ops.label_maps import int32_ids, split_source
+from tfseg.typing import Tensor
+
+Annotated = tuple[tuple[bool, ...], ...]
+"""Boolean per source and class, whether the source annotates the class."""
+_LEFT_OUT = -1e9
+"""Logit whose probability is exactly 0 in float32, without the NaN that infinities would cause."""
+
+
+def checked_annotated(annotated: Sequence[Sequence[bool]] | None) -> Annotated | None:
+    """Returns the argument `annotated` of a loss as tuples.
+
+    Raises:
+        ValueError: If it is empty, rows differ in length, or a source annotates no class.
+    """
+    if annotated is None:
+        return None
+    rows = tuple(tuple(bool(each) for each in row) for row in annotated)
+    if not rows or len({len(row) for row in rows}) > 1 or not all(map(any, rows)):
+        raise ValueError(
+            "`annotated` must have one row per source, each with one boolean per class, at least one of them True. "
+            f"Received: annotated={annotated!r}"
+        )
+    return rows
+
+
+def restricted(labels: Tensor, logits: Tensor, annotated: Annotated | None) -> tuple[Tensor, Tensor]:
+    """Removes the sources from labels, and the classes that the source of a pixel does not annotate from its softmax.
+
+    Args:
+        labels: Integers `[batch, height, width]` or `[batch, height, width, 1]`, those of `with_source` if `annotated`
+            is not None. Pixels without a source have all classes.
+        logits: Float32 `[batch, height, width, classes]`.
+        annotated: Boolean per source and class.
+
+    Returns:
+        Class ids, and logits whose gradient is 0 for the classes that are left out.
+
+    Raises:
+        ValueError: If `annotated` has another number of classes than the logits.
+    """
+    if annotated is None:
+        return labels, logits
+    if len(annotated[0]) != logits.shape[-1]:
+        raise ValueError(
+            f"`annotated` must have one boolean per class of the logits, that is {logits.shape[-1]}. "
+            f"Received: annotated={annotated}"
+        )
+    labels = int32_ids(labels)
+    ids, source = split_source(labels)
+    known = ops.logical_and(source >= -1, source < len(annotated))
+    rows = ops.where(known, source + 1, 0)
+    if len(rows.shape) == len(logits.shape):
+        rows = ops.squeeze(rows, axis=-1)
+    table = ops.convert_to_tensor(((True,) * logits.shape[-1], *annotated), dtype="bool")
+    # An unknown source stays, so that its label is reported.
+    return ops.where(known, ids, labels), ops.where(ops.take(table, rows, axis=0), logits, _LEFT_OUT)
