@@ -95,12 +95,9 @@ def peer(options: argparse.Namespace) -> Any:
     def read(image: str, mask: str) -> tuple[np.ndarray, np.ndarray]:
         return cv2.cvtColor(cv2.imread(image), cv2.COLOR_BGR2RGB), cv2.imread(mask, cv2.IMREAD_UNCHANGED)
 
-    def seeded(worker: int) -> None:
-        cv2.setNumThreads(1)
-        random.seed(worker)
-
+    cv2.setNumThreads(1)  # before the workers are forked: OpenCV's threads do not survive a fork
     loader = torch.utils.data.DataLoader(
-        Files(), options.batch, shuffle=True, num_workers=WORKERS, drop_last=True, worker_init_fn=seeded,
+        Files(), options.batch, shuffle=True, num_workers=WORKERS, drop_last=True, worker_init_fn=random.seed,
         persistent_workers=True,
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.images import EIGHT_BITS
-from tfseg.images.overlay import blend
+from tfseg.images.overlay import blend, visible
 from tfseg.labels import Labels
 from tfseg.training.checkpoints import writing
 from tfseg.training.files import LOGS
@@ -63,8 +63,8 @@ class TensorBoardEvents(keras.callbacks.Callback):
     def _strip(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         scores = single_output(self.model)(tf.constant(image[None], tf.float32), training=False)
         prediction = tf.argmax(scores[0], axis=-1).numpy()
-        shown = EIGHT_BITS.shown(image)
-        rgb = shown[..., :3] if shown.shape[-1] >= 3 else np.repeat(shown[..., :1], 3, axis=-1)
+        shown = EIGHT_BITS.shown(visible(image))
+        rgb = np.broadcast_to(shown, (*shown.shape[:2], 3))
         palette, ignore = self.labels.palette, self.labels.ignore
         panels = [rgb, blend(rgb, mask, palette, ignore=ignore), blend(rgb, prediction, palette)]
         return np.concatenate([np.asarray(panel, np.uint8) for panel in panels], axis=1)
