@@ -268,6 +268,7 @@ CASES = [
             "source": CUT,
             "root": ROOT / "other",
             "weight": 3.0,
+            "splits": {"train": "val"},
             "labels": Labels(names=("disc", "ground")),
             "classes": {"disc": "ground", "ground": "disc"},
         },

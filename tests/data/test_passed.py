@@ -450,3 +450,24 @@ def test_ops_that_mix_examples_require_arrays() -> None:
         "data.augment: class_mix mixes an example with others of the epoch, which a tf.data.Dataset cannot load by "
         "index. Pass arrays, or mix in the dataset."
     )
+
+
+def test_datasets_whose_elements_fail() -> None:
+    def failing() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        yield IMAGES[0], MASKS[0]
+        raise RuntimeError("no such file on the share")
+
+    signature = tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((None, None), tf.uint8)
+    with pytest.raises(DataError) as error:
+        opened(tf.data.Dataset.from_generator(failing, output_signature=signature))
+    assert str(error.value) == (
+        "training: iterating over the tf.data.Dataset failed. Expected elements of one structure and no error. "
+        "Received: RuntimeError: no such file on the share"
+    )
+
+
+def test_file_names_instead_of_images() -> None:
+    with pytest.raises(
+        DataError, match=r"training: received an image of shape \[\]\. Expected \[height, width, 3\] or"
+    ):
+        opened(tf.data.Dataset.from_tensor_slices((["a.png", "b.png"], MASKS[:2])))

@@ -8,9 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 import tfseg
+from tfseg.cli.commands import main
 from tfseg.cli.formatting import format_metrics
 from tfseg.pipeline import Pipeline, load
 from tfseg.runs import skipped as skipping
@@ -138,3 +140,14 @@ def test_too_many_invalid_examples(pipeline: Pipeline, tmp_path: Path) -> None:
 
 def test_summary_without_invalid_examples() -> None:
     assert skipped_text({}, Path("run")) == "Skipped no examples: all can be used"
+
+
+@pytest.mark.parametrize("command", [["show", "--output", "sheet.png"], ["stats"], ["bench"]])
+def test_other_commands_leave_out_the_same_examples(
+    command: list[str], pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", *command, "tiny.yaml"]) == 0
+    if command == ["stats"]:
+        printed = yaml.safe_load(capsys.readouterr().out)
+        assert [printed[split]["images"] for split in ("train", "val")] == [6, 3]

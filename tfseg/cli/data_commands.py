@@ -32,9 +32,12 @@ def _loaded(words: Sequence[str], allow_plugins: bool) -> "Pipeline":
     return load(file, overrides, allow_plugins=allow_plugins)
 
 
-def _opened(words: Sequence[str], allow_plugins: bool) -> "Dataset":
-    pipeline = _loaded(words, allow_plugins)
-    return pipeline.data.open(pipeline.labels, pipeline.seed)
+def _opened(pipeline: "Pipeline") -> "Dataset":
+    """Opens the dataset as training does, without the examples that `data.on_error: skip` leaves out."""
+    from tfseg.runs.skipped import find_skipped
+
+    skipped = {} if pipeline.data.on_error == "raise" else find_skipped(pipeline, lambda count: lambda: None)
+    return pipeline.data.open(pipeline.labels, pipeline.seed, skipped)
 
 
 @verb(data, "check")
@@ -75,7 +78,7 @@ def data_statistics(_: Console, words: Sequence[str], allow_plugins: bool) -> No
     """
     from tfseg.data.statistics import statistics
 
-    values = statistics(_opened(words, allow_plugins))
+    values = statistics(_opened(_loaded(words, allow_plugins)))
     click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)
 
 
@@ -89,7 +92,7 @@ def bench_data(_: Console, words: Sequence[str], allow_plugins: bool) -> None:
     """
     from tfseg.data.benchmark import bench
 
-    rates = bench(_opened(words, allow_plugins))
+    rates = bench(_opened(_loaded(words, allow_plugins)))
     click.echo("\n".join(["images per second", *table({stage: f"{rate:.0f}" for stage, rate in rates.items()})]))
 
 
@@ -167,13 +170,11 @@ def show_data(
     """
     from tfseg.data.show import check_output, contact_sheet
     from tfseg.images.overlay import write_image
-    from tfseg.pipeline import load
 
-    file, overrides = one(words)
-    pipeline = load(file, overrides, allow_plugins=allow_plugins)
+    pipeline = _loaded(words, allow_plugins)
     check_output(output, overwrite=overwrite)
-    opened = pipeline.data.open(pipeline.labels, pipeline.seed)
     opacity = pipeline.inference.opacity
+    opened = _opened(pipeline)
     sheet = contact_sheet(opened, count=count, epoch=epoch, columns=columns, split=split, opacity=opacity)
     write_image(output, sheet)
     console.echo(f"Contact sheet saved to {output}")

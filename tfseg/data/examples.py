@@ -1,7 +1,7 @@
 """Data sources and their examples, which are loaded by index inside the TensorFlow graph."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +49,11 @@ class Listing:
     names: tuple[str, ...]
     files: tuple[tuple[str, ...], ...]
     skipped: tuple[str, ...] = ()
+
+    def chosen(self, numbers: Sequence[int]) -> "Listing":
+        """Returns a listing of the examples with the given numbers. Listings with further fields choose these too."""
+        names = tuple(self.names[number] for number in numbers)
+        return replace(self, names=names, files=tuple(self.files[number] for number in numbers))
 
 
 @dataclass(frozen=True)

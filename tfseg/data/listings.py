@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -65,6 +64,4 @@ class Listings:
 
 def without(listing: Listing, names: Collection[str]) -> Listing:
     """Returns a listing without the examples called `names`, in the same order."""
-    pairs = zip(listing.names, listing.files, strict=True)
-    kept = [(name, files) for name, files in pairs if name not in names]
-    return replace(listing, names=tuple(name for name, _ in kept), files=tuple(files for _, files in kept))
+    return listing.chosen([number for number, name in enumerate(listing.names) if name not in names])

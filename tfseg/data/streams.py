@@ -1,6 +1,8 @@
 """A `tf.data.Dataset` passed from Python, of examples or of batches, in its own order."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +162,7 @@ class Stream:
             )
         if count == tf.data.UNKNOWN_CARDINALITY:
             self._log(f"{name}: counting the elements, since the dataset does not know their number")
-            with explained():
+            with _iterated(name):
                 count = int(pairs.reduce(np.int64(0), lambda total, _: total + 1))
         if not count:
             raise DataError(f"{name}: received an empty tf.data.Dataset. Expected at least one element.")
@@ -169,11 +171,12 @@ class Stream:
     def _check_first(self, numbered: tf.data.Dataset) -> int:
         """Checks the first elements, and returns the size of the first axis of the first image."""
         size, highest = 0, 0.0
-        for number, (image, mask) in numbered.take(FIRST[self._kind]):
-            size = size or image.shape[0]
-            if message := self._check.problem(self._where(number), image, mask).numpy():
-                raise DataError(message.decode())
-            highest = max(highest, float(tf.reduce_max(image)) if image.dtype.is_floating else 0)
+        with _iterated(self._check.argument):
+            for number, (image, mask) in numbered.take(FIRST[self._kind]):
+                size = size or image.shape[0]
+                if message := self._check.problem(self._where(number), image, mask).numpy():
+                    raise DataError(message.decode())
+                highest = max(highest, float(tf.reduce_max(image)) if image.dtype.is_floating else 0)
         self._check.check_scale(highest)
         return size
 
@@ -211,6 +214,23 @@ class Stream:
         return tf.ensure_shape(full[0], shapes[0]), tf.ensure_shape(full[1], shapes[1])
 
 
+@contextmanager
+def _iterated(argument: str) -> Iterator[None]:
+    """Context manager that converts errors of the iteration over a passed dataset to a DataError."""
+    try:
+        with explained():
+            yield
+    except tf.errors.OpError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        cause = next(
+            (line for line in reversed(lines) if re.match(r"\w*(Error|Exception)\b", line)), lines[0] if lines else ""
+        )
+        raise DataError(
+            f"{argument}: iterating over the tf.data.Dataset failed. Expected elements of one structure and no error. "
+            f"Received: {cause}"
+        ) from error
+
+
 def _pairs(dataset: tf.data.Dataset, argument: str) -> tf.data.Dataset:
     """Returns the dataset with elements `(image, mask)`."""
     spec: Any = dataset.element_spec
@@ -232,8 +252,10 @@ def _pairs(dataset: tf.data.Dataset, argument: str) -> tf.data.Dataset:
 def _with_shapes(pairs: tf.data.Dataset, check: PairCheck) -> tf.data.Dataset:
     """Returns the dataset with static ranks and channels, which datasets of Python functions do not have."""
     image, mask = (spec.shape for spec in pairs.element_spec)
-    if None in (image.rank, mask.rank) or image[-1] is None:
-        first, first_mask = next(iter(pairs))
+    if None in (image.rank, mask.rank) or (image.rank and image[-1] is None):
+        with _iterated(check.argument):
+            first, first_mask = next(iter(pairs))
+        check.check_types(check.argument, first, first_mask)
         shape = [*(image.as_list() if image.rank else [None] * len(first.shape))[:-1], first.shape[-1]]
         mask_shape = mask if mask.rank else [None] * len(first_mask.shape)
         pairs = pairs.map(lambda image, mask: (tf.ensure_shape(image, shape), tf.ensure_shape(mask, mask_shape)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from tfseg.context import Context
@@ -30,6 +31,7 @@ from tfseg.data import (
     Rotate,
     Scale,
     Shapes,
+    TfRecord,
     reading,
 )
 from tfseg.data.convert.tfrecord import to_tfrecord
@@ -240,6 +242,7 @@ def test_check_and_sheet(mix: Mix, tmp_path: Path, write: Callable[..., Path]) -
     assert [(each.level, each.kind) for each in report.findings] == [
         ("warning", "unlabeled"),
         ("warning", "unused_file"),
+        ("warning", "unused_file"),  # the second dataset has no validation split
     ]
     assert report.findings[0].message == (
         "train: 1 of 9 examples have no pixel of a class of `labels`, for example 1/blank. They have no effect on the "
@@ -319,7 +322,8 @@ def test_combinations_that_are_not_possible(tmp_path: Path) -> None:
         ({"source": Folder()}, "root", "the source folder reads files; expected the folder of the dataset"),
         ({"source": Shapes(), "root": tmp_path}, "root", "the source shapes reads no files; expected none; received"),
         ({"source": Shapes(channels=1)}, "source", "expected images of 3 channels, as in the first dataset; rec"),
-        ({"source": Shapes(), "weight": 0.0}, "weight", "greater than 0"),
+        ({"source": Shapes(), "weight": -1.0}, "weight", "expected a number from 0 to 1000000.0; received -1.0"),
+        ({"source": Shapes(), "weight": 1e7}, "weight", "expected a number from 0 to 1000000.0; received 10000000.0"),
         ({"source": "shpes"}, "source", 'did you mean "shapes"?'),
     ):  # fmt: skip
         with pytest.raises(SpecError) as caught:
@@ -331,3 +335,65 @@ def test_combinations_that_are_not_possible(tmp_path: Path) -> None:
         ("root", f'the source mix has a root per source; expected none; received "{tmp_path}"'),
         ("sampling", "the source mix draws examples by the weights of its sources; expected no sampling"),
     ]
+
+
+def test_records_as_a_part(tmp_path: Path, mix: Mix) -> None:
+    """A part may have a listing of its own kind; examples that are left out do not shift the others."""
+    records = tmp_path / "records"
+    entry = mix.sources[0]
+    to_tfrecord(Data(source=Folder(), root=entry.root).open(FIRST), records, shards=2)
+    mixed = Mix(sources=(replace(entry, source=TfRecord(), root=records), mix.sources[1]))
+    of_files, of_records = opened(mix), opened(mixed)
+    for index in range(of_files.count("train")):
+        number = tf.constant(index, tf.int64)
+        for found, expected in zip(
+            of_records.examples("train").load(number), of_files.examples("train").load(number), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+    names = of_records.names("train")
+    left = Data(source=mixed, batch_size=2).open(OURS, skipped={"train": {names[1], names[6]}})
+    kept = [number for number in range(len(names)) if number not in (1, 6)]
+    assert left.names("train") == tuple(names[number] for number in kept)
+    for index, number in enumerate(kept):
+        pair = (tf.constant(each, tf.int64) for each in (index, number))
+        found, expected = (each.examples("train").load(n)[1] for each, n in zip((left, of_records), pair, strict=True))
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_dataset_without_the_training_split(mix: Mix) -> None:
+    """It is an error unless another split has its role or its weight is 0, and other commands warn."""
+    first, second = mix.sources
+    entry = replace(second, splits={"other": "train"})
+    without = Mix(sources=(first, entry))
+    data = opened(without)
+    assert data.names("train") == opened(mix).names("train")[:5]
+    assert data.names("other") == opened(mix).names("train")[5:]
+    with pytest.raises(DataError) as caught:
+        data.training(epochs=1)
+    assert str(caught.value).startswith(
+        "data.source.sources.1: has no example in the training split; its splits are other. Expected the training "
+        "split: name it, for example splits: {train: train_aug}, or set weight: 0 for a dataset that is only validated."
+    )
+    [warning] = data.listing("train").skipped
+    assert warning == (
+        "data.source.sources.1: the dataset has no split `train`, so that no example of it is used. It has the splits "
+        "other; `splits` gives them other names"
+    )
+    allowed = opened(Mix(sources=(first, replace(entry, weight=0.0))))
+    assert all(name.startswith("0/") for step in range(3) for name in allowed.batch_names(0, step))
+    renamed = Mix(sources=(first, replace(second, splits={"val": "train"})))
+    assert opened(renamed).names("val") == ("0/0", "0/1", "1/0", "1/1", "1/2")
+    with pytest.raises(
+        DataError, match=r"data\.source\.sources\.1\.splits\.train: no split 'trian' in this dataset\. "
+    ):
+        opened(Mix(sources=(first, replace(second, splits={"train": "trian"})))).names("train")
+    with pytest.raises(SpecError, match="expected at least one dataset with a weight above 0"):
+        Mix(sources=(replace(first, weight=0.0),))
+
+
+def test_paths_in_messages_are_not_taken_for_keys(tmp_path: Path, mix: Mix) -> None:
+    root = tmp_path / "data.root" / "data.source"
+    with pytest.raises(DataError) as caught:
+        opened(Mix(sources=(mix.sources[0], replace(mix.sources[1], root=root)))).names("train")
+    assert str(root) in str(caught.value)
+    assert "`data.source.sources.1.root`" in str(caught.value)

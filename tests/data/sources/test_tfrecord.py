@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tests.data.findings import messages
 from tfseg.data import Colors, Data, Dataset, Ids, TfRecord, explained
+from tfseg.data.reading import arrays
 from tfseg.data.segmentation_record import HEIGHT, IMAGE, MASK, WIDTH, serialized
 from tfseg.data.sources.shards import shards
 from tfseg.errors import DataError
@@ -245,3 +246,23 @@ def test_files_are_checked_when_they_are_opened(root: Path, labels: Labels) -> N
     write(file, [example(3)], "GZIP")
     with pytest.raises(DataError, match=r"GZIP\. .* Write it without compression\. Restore"):
         opened(root, labels).names("train")
+
+
+def test_records_that_are_left_out_do_not_shift_the_others(root: Path) -> None:
+    """Content, names and the numbers in messages are those of the file."""
+    whole = Data(source=TfRecord(), root=root).open(Labels(names=("a", "b", "c", "d")))
+    names = whole.names("train")
+    left = Data(source=TfRecord(), root=root).open(
+        Labels(names=("a", "b", "c", "d")), skipped={"train": {names[0], names[3]}}
+    )
+    assert left.names("train") == (names[1], names[2], names[4])
+    for index, number in enumerate((1, 2, 4)):
+        image, mask, problem = left.examples("train").load(tf.constant(index, tf.int64))
+        expected = whole.examples("train").load(tf.constant(number, tf.int64))
+        assert problem == b""
+        np.testing.assert_array_equal(image, expected[0])
+        np.testing.assert_array_equal(mask, expected[1])
+    write(root / "train-00002-of-00003.tfrecord", [example(3), example(4, **{MASK: b"x"})])
+    changed = Data(source=TfRecord(), root=root).open(Labels(names=("a", "b", "c", "d")), skipped={"train": {names[3]}})
+    with pytest.raises(DataError, match=r"train-00002-of-00003\.tfrecord: record 1: "):
+        list(arrays(changed.training(epochs=1)))

@@ -1,9 +1,10 @@
 """Several datasets with different classes as one data source."""
 
 import difflib
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Annotated, ClassVar, Literal, Self
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar, Literal, Self, cast
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -31,13 +32,16 @@ class MixedSource:
     """Data source; neither `mix` nor `python`."""
     root: Location | None = None
     """Folder of the dataset; null for `shapes`."""
-    weight: Annotated[float, Field(gt=0)] = 1.0
-    """Weight of the dataset. An epoch has examples of the datasets in proportion to their weights."""
+    weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    """Weight of the dataset. An epoch has examples of the datasets in proportion to their weights; 0: none."""
     labels: Labels | None = None
     """Classes of the masks of this dataset. Defaults to `labels` of the pipeline."""
     classes: dict[str, str | None] | None = None
     """Name in `labels` of the pipeline per class name of this dataset; null: ignored. Classes that are not listed keep
     their name, or are ignored if the pipeline has no class of this name."""
+    splits: dict[str, str] | None = None
+    """Name of the split in this dataset per split of the mixed dataset, such as `train: train_aug`. Splits that are not
+    listed keep their name."""
 
     def own_labels(self, labels: Labels) -> Labels:
         """Returns the classes of the masks, for the labels of the pipeline."""
@@ -52,9 +56,25 @@ class MixedSource:
         names = {self.renamed(name) for name in self.own_labels(labels).names}
         return tuple(name in names for name in labels.names)
 
-    def splits(self) -> tuple[str, ...]:
-        """Returns the names of the splits of the dataset."""
-        return self.source.splits(self.root)  # type: ignore[arg-type]  # `root` is set if the source needs it
+    def own_splits(self) -> dict[str, str]:
+        """Returns the name of the split in this dataset per split of the mixed dataset.
+
+        Raises:
+            DataError: If `splits` names one that does not exist.
+        """
+        found = self.source.splits(self.root)  # type: ignore[arg-type]  # `root` is set if the source needs it
+        renamed = self.splits or {}
+        for ours, theirs in renamed.items():
+            if theirs not in found:
+                raise DataError(
+                    f"data.splits.{ours}: no split {theirs!r} in this dataset. Expected one of: {', '.join(found)}"
+                )
+        kept = {split: split for split in found if split not in renamed and split not in renamed.values()}
+        return {**kept, **renamed}
+
+    def listing(self, split: str) -> Listing:
+        """Lists the examples of a split of the mixed dataset."""
+        return self.source.listing(self.root, self.own_splits()[split])  # type: ignore[arg-type]
 
     def problems(self, context: Context) -> Iterator[FieldProblem]:
         """Yields the incompatibilities with the labels of the pipeline, as pairs `(path, message)`."""
@@ -87,6 +107,8 @@ class Mix(Source):
     def _check(self) -> Self:
         if problems := [problem for index in range(len(self.sources)) for problem in self._entry_problems(index)]:
             raise InvalidFields(*problems)
+        if not any(entry.weight for entry in self.sources):
+            raise InvalidFields((("sources",), "expected at least one dataset with a weight above 0"))
         return self
 
     def _entry_problems(self, index: int) -> Iterator[FieldProblem]:
@@ -126,25 +148,20 @@ class Mix(Source):
         """Returns the names of all splits; each exists in at least one of the datasets."""
         return tuple(dict.fromkeys(split for index in range(len(self.sources)) for split in self._splits_of(index)))
 
-    def listing(self, root: object, split: str) -> Listing:
+    def listing(self, root: object, split: str) -> "MixedListing":
         """Lists the examples of a split in all datasets that have it.
 
         Raises:
             DataError: If a file is missing or the split of a dataset is empty.
         """
         having = [index for index in range(len(self.sources)) if split in self._splits_of(index)]
-        found = [self._listing_of(index, split) for index in having]
-        names, files, skipped = ([each for part in parts for each in part] for parts in zip(*found, strict=True))
-        return Listing(split, tuple(names), tuple(files), tuple(skipped))
+        found = _mixed(split, {index: self._listing_of(index, split) for index in having})
+        return replace(found, skipped=(*found.skipped, *self._without_split(split, having)))
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
         """Returns the examples of a listing, with the classes of the pipeline, to be loaded by index."""
-        owners = _owners(listing.names)
         parts = []
-        for index in sorted(set(owners)):
-            chosen = [number for number, owner in enumerate(owners) if owner == index]
-            names = tuple(listing.names[number].partition("/")[2] for number in chosen)
-            part = Listing(listing.split, names, tuple(listing.files[number] for number in chosen))
+        for index, part in cast(MixedListing, listing).parts.items():
             entry = self.sources[index]
             own = entry.own_labels(labels)
             table = class_map(own, labels, entry.renamed)
@@ -161,8 +178,15 @@ class Mix(Source):
         plain = all(map(all, annotated))
         weights = tuple(entry.weight for entry in self.sources)
         mixture = Mixture(np.array(_owners(names), np.int64), weights, None if plain else annotated)
-        for index, (count, positions) in enumerate(zip(mixture.counts, mixture.positions, strict=True)):
-            if count and not positions:
+        for index, count in enumerate(mixture.counts):
+            if weights[index] and not count:
+                raise DataError(
+                    f"data.source.sources.{index}: has no example in the training split; its splits are "
+                    f"{', '.join(self._splits_of(index))}. Expected the training split: name it, for example splits: "
+                    "{train: train_aug}, or set weight: 0 for a dataset that is only validated."
+                )
+        for index, positions in enumerate(mixture.positions):
+            if weights[index] and not positions:
                 raise DataError(
                     f"data.source.sources.{index}.weight: an epoch of {len(names)} examples has none of this dataset. "
                     f"Expected a larger weight. Received: {weights[index]:g} of {sum(weights):g}"
@@ -174,18 +198,56 @@ class Mix(Source):
 
     def _splits_of(self, index: int) -> tuple[str, ...]:
         try:
-            return self.sources[index].splits()
+            return tuple(self.sources[index].own_splits())
         except DataError as error:
             raise _located(error, index) from None
 
-    def _listing_of(self, index: int, split: str) -> tuple[Sequence[str], Sequence[tuple[str, ...]], Sequence[str]]:
-        """Returns names, files and warnings of the split of one dataset."""
+    def _without_split(self, split: str, having: Sequence[int]) -> Iterator[str]:
+        """Yields a warning for each dataset that does not have a split."""
+        for index in range(len(self.sources)):
+            if index not in having:
+                splits = ", ".join(self._splits_of(index))
+                yield (
+                    f"data.source.sources.{index}: the dataset has no split `{split}`, so that no example of it is "
+                    f"used. It has the splits {splits}; `splits` gives them other names"
+                )
+
+    def _listing_of(self, index: int, split: str) -> Listing:
+        """Returns the listing of the split of one dataset."""
         entry = self.sources[index]
         try:
-            found = entry.source.listing(entry.root, split)  # type: ignore[arg-type]
+            return entry.listing(split)
         except DataError as error:
             raise _located(error, index) from None
-        return [f"{index}/{name}" for name in found.names], found.files, found.skipped
+
+
+@dataclass(frozen=True)
+class MixedListing(Listing):
+    """Examples of several datasets, one dataset after the other.
+
+    Args:
+        parts: Listing of each dataset that has examples, by its number.
+    """
+
+    parts: Mapping[int, Listing] = field(default_factory=dict, compare=False)
+
+    def chosen(self, numbers: Sequence[int]) -> "MixedListing":
+        """Returns a listing of the examples with the given numbers, which are ascending."""
+        parts, start = {}, 0
+        for index, part in self.parts.items():
+            end = start + len(part.names)
+            parts[index] = part.chosen([number - start for number in numbers if start <= number < end])
+            start = end
+        return replace(_mixed(self.split, parts), skipped=self.skipped)
+
+
+def _mixed(split: str, parts: Mapping[int, Listing]) -> MixedListing:
+    """Joins the listings of datasets, whose examples are named after the number of the dataset."""
+    names = tuple(f"{index}/{name}" for index, part in parts.items() for name in part.names)
+    files = tuple(files for part in parts.values() for files in part.files)
+    skipped = tuple(warning for part in parts.values() for warning in part.skipped)
+    used = {index: part for index, part in parts.items() if part.names}
+    return MixedListing(split, names, files, skipped, parts=used)
 
 
 def _owners(names: Sequence[str]) -> list[int]:
@@ -194,9 +256,9 @@ def _owners(names: Sequence[str]) -> list[int]:
 
 
 def _located(error: DataError, index: int) -> DataError:
-    """Returns the error of a dataset, with the paths of its keys in `mix`."""
+    """Returns the error of a dataset, with the paths of its keys in `mix`; parts of file names are no keys."""
     where = f"data.source.sources.{index}"
-    return DataError(str(error).replace("data.source", f"{where}.source").replace("data.root", f"{where}.root"))
+    return DataError(re.sub(r"(?<![\w/.])data\.(source|root|splits)(?![\w/])", rf"{where}.\1", str(error)))
 
 
 def _no_class(name: str, where: str, names: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 """TFRecord files of images and masks, loaded by index like all other data."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self, cast
 
@@ -31,11 +31,18 @@ class Records(Listing):
         shards: Paths of the TFRecord files.
         shard: Index of the file of each record, int64 `[records]`.
         position: Position of the first byte of each record in its file, int64 `[records]`.
+        number: Number of each record in its file, from 0, int64 `[records]`.
     """
 
     shards: tuple[str, ...] = ()
     shard: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
     position: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
+    number: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
+
+    def chosen(self, numbers: Sequence[int]) -> "Records":
+        """Returns a listing of the records with the given numbers."""
+        kept, records = np.asarray(numbers, np.int64), cast(Records, super().chosen(numbers))
+        return replace(records, shard=self.shard[kept], position=self.position[kept], number=self.number[kept])
 
 
 @spec
@@ -88,6 +95,7 @@ class TfRecord(Source):
             shards=tuple(map(str, files)),
             shard=np.repeat(np.arange(len(files)), counts),
             position=np.concatenate(found),
+            number=np.concatenate([np.arange(count) for count in counts]),
         )
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
@@ -101,13 +109,11 @@ class TfRecord(Source):
     def _examples(self, listing: Listing, labels: Labels, decode: Callable[[tf.Tensor, int], Checked]) -> Examples:
         records = cast(Records, listing)  # of `listing`
         files = tf.constant(list(map(os.fsencode, records.shards)))
-        shard, position = tf.constant(records.shard), tf.constant(records.position)
-        first = tf.constant(np.searchsorted(records.shard, np.arange(len(records.shards))))
+        shard, position, numbers = map(tf.constant, (records.shard, records.position, records.number))
         decode_mask = self.mask(labels)
 
         def where(index: tf.Tensor) -> tf.Tensor:
-            number = tf.strings.as_string(index - first[shard[index]])
-            return tf.strings.join([files[shard[index]], ": record ", number])
+            return tf.strings.join([files[shard[index]], ": record ", tf.strings.as_string(numbers[index])])
 
         def found(index: tf.Tensor) -> SegmentationRecord:
             return parse(record(files[shard[index]], position[index]))
