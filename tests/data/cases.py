@@ -127,14 +127,14 @@ def listed(source: Any) -> Any:
 
 
 def blended(entry: MixedSource) -> Any:
-    """Returns the order of a dataset mixed with scenes, and its first example."""
+    """Returns the order of a dataset mixed with scenes, its first example and its splits."""
     files()
     mix = Mix(sources=(entry, MixedSource(source=Shapes(size=16, train=6))))
     data = Data(source=mix, batch_size=1).open(LABELS)
     names = [data.batch_names(0, step) for step in range(data.steps_per_epoch)]
     examples = data.examples("train")
     first = [part.numpy().tolist() for part in examples.load(tf.constant(0, tf.int64))[:2]]
-    return [names, data.annotated, first]
+    return [names, data.annotated, first, data.splits]
 
 
 def readable(source: Any) -> Any:
@@ -268,7 +268,7 @@ CASES = [
             "source": CUT,
             "root": ROOT / "other",
             "weight": 3.0,
-            "splits": {"train": "val"},
+            "splits": {"extra": "val"},
             "labels": Labels(names=("disc", "ground")),
             "classes": {"disc": "ground", "ground": "disc"},
         },
