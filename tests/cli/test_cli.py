@@ -389,6 +389,15 @@ def test_data_check_warns_about_absent_classes(tiny: str, invoke: Invoke) -> Non
     assert out == f"{tiny}: no problems, 1 warning\n"
 
 
+def test_data_check_prints_proposals_as_yaml(tiny: str, invoke: Invoke) -> None:
+    code, out, _ = invoke("data", "check", tiny, "data.crop=64", "data.source.train=2", "data.source.val=2")
+    assert (code, out) == (
+        0,
+        f"{tiny}: no problems\nproposed settings, as YAML:\ndata:\n  crop: [32, 32]  # 2 of 2 training images are "
+        "smaller than the crop, 64x64\n",
+    )
+
+
 def test_data_check_reports_problems(tiny: str, invoke: Invoke, tmp_path: Path) -> None:
     for split in ("train", "val"):
         for part in ("images", "masks"):

@@ -64,4 +64,8 @@ def with_rasters(data: Dataset) -> Dataset:
     found = set[str]().union(*(Matches(root, source.images, split).suffixes for split in source.splits(root)))
     if found & set(TIFF_SUFFIXES):
         check_tifffile()
-    return Dataset(data.spec, data.labels, data.seed, source=RasterFolder(source)) if found & set(RASTER_SUFFIXES) else data
+    return (
+        Dataset(data.spec, data.labels, data.seed, source=RasterFolder(source))
+        if found & set(RASTER_SUFFIXES)
+        else data
+    )
