@@ -19,7 +19,6 @@ from PIL import Image
 import tfseg
 from tfseg.exporting import Export, Tflite, export
 from tfseg.exporting.precision import in_float32
-from tfseg.exporting.signatures import Signatures
 from tfseg.exporting.tflite import operations, write_tflite
 from tfseg.inference import Predictor, read_image
 

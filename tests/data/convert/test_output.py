@@ -71,6 +71,17 @@ def test_the_command(tmp_path: Path, coco: Path, capfd: pytest.CaptureFixture[st
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.parametrize("given", ["images", "images/a.json"])
+def test_images_of_labelme_are_beside_its_files(given: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """In the folder of the JSON files, or of the one file, without --images."""
+    folder = scenes.images(tmp_path)
+    as_json(folder / "a.json", scenes.labelme())
+    words = ["data", "convert", "--from", "labelme", str(tmp_path / given), "--output", str(tmp_path / "out")]
+    assert main(words) == 0, capfd.readouterr().err
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out/masks/a.png")), scenes.mask())
+    assert [path.name for path in (tmp_path / "out/masks").iterdir()] == ["a.png"]
+
+
 EITHER = "Expected either --to tfrecord, for a dataset, or --from FORMAT, for annotations."
 
 
@@ -96,6 +107,10 @@ EITHER = "Expected either --to tfrecord, for a dataset, or --from FORMAT, for an
         (
             ["x.json", "--output", "out", "--from", "coco"],
             "--from coco needs the folder of the annotated images: --images DIR",
+        ),
+        (
+            ["data.yaml", "--output", "out", "--from", "yolo"],
+            "--from yolo needs the folder of the annotated images, which is usually that of data.yaml: --images DIR",
         ),
         (
             ["x", "--output", "out", "--from", "tfds", "--images", "d"],

@@ -42,6 +42,8 @@ READERS: dict[str, Callable[[Path, Images], Annotations]] = {
     "sbd": read_sbd,
 }
 """Readers of annotations of images in a folder."""
+BESIDE = "labelme"
+"""Format whose files are beside the images, unless these are in another folder."""
 RECORDS = {"tfds": open_tfds, "huggingface": open_huggingface}
 """Libraries of datasets that contain both images and masks."""
 FORMATS = (*READERS, *RECORDS)
@@ -114,7 +116,7 @@ def convert(
         kind: Format, one of `FORMATS`.
         annotations: Path of the annotations; the name of a dataset for `tfds` and `huggingface`.
         images: Folder of the annotated images; None for `tfds` and `huggingface`, whose images are written to
-            `<output>/images`.
+            `<output>/images`. For `labelme`, it defaults to the folder of the annotations.
         output: Folder to write.
         options: Options. Defaults to those of `Options`.
         tracked: Function that yields the given annotations and shows the progress. Optional.
@@ -124,6 +126,8 @@ def convert(
         RunError: If the package of `tfds` or `huggingface` is not installed.
     """
     options = options or Options()
+    if images is None and kind == BESIDE:
+        images = Path(annotations) if Path(annotations).is_dir() else Path(annotations).parent
     sources = [] if images is None else [Path(annotations), images]
     check_output(output, sources, options.overwrite)
     created = not output.exists()

@@ -64,8 +64,6 @@ def with_rasters(data: Dataset) -> Dataset:
     found = set[str]().union(*(Matches(root, source.images, split).suffixes for split in source.splits(root)))
     if found & set(TIFF_SUFFIXES):
         check_tifffile()
-    return (
-        Dataset(data.spec, data.labels, data.seed, source=RasterFolder(source))
-        if found & set(RASTER_SUFFIXES)
-        else data
-    )
+    if not found & set(RASTER_SUFFIXES):
+        return data
+    return Dataset(data.spec, data.labels, data.seed, source=RasterFolder(source))

@@ -111,12 +111,9 @@ class Folder(Source):
             pairs, skipped = _listed(root, self.lists.replace("{split}", split), images, masks), ()
         if not pairs:
             patterns = f"`{images.pattern}` and `{masks.pattern}`" if self.lists is None else f"`{self.lists}`"
-            expected, others = (
-                patterns.replace("{split}", split),
-                "" if self.lists else images.unsupported(records=True),
-            )
-            message = f"the split `{split}` is empty. Expected files that match {expected}.{others}"
-            raise DataError(f"{root}: {message}")
+            others = "" if self.lists else images.unsupported(records=True)
+            expected = patterns.replace("{split}", split)
+            raise DataError(f"{root}: the split `{split}` is empty. Expected files that match {expected}.{others}")
         files = tuple((str(image), str(mask)) for image, mask in pairs.values())
         return Listing(split, tuple(pairs), files, skipped)
 
