@@ -16,8 +16,8 @@ FORMATS = ("coco", "yolo", "labelme", "cvat", "label-studio", "sbd", "tfds", "hu
 """The formats of `tfseg.data.convert`, which imports TensorFlow."""
 WITH_IMAGES = FORMATS[:-2]
 """Formats of annotations of a folder of images."""
-NEED_IMAGES = tuple(kind for kind in WITH_IMAGES if kind != "labelme")
-"""Formats whose annotations are not beside the images."""
+NEED_IMAGES = tuple(kind for kind in WITH_IMAGES if kind not in ("yolo", "labelme"))
+"""Formats whose annotations do not name the folder of the images."""
 
 
 def annotation_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,7 +32,7 @@ _OPTIONS = (
     click.option(
         "--images",
         type=click.Path(path_type=Path),
-        help="Folder of the annotated images. Default for labelme: that of the JSON files.",
+        help="Folder of the annotated images. Default for labelme: that of the JSON files; for yolo: from data.yaml.",
     ),
     click.option("--classes", help="Names of the classes to convert, in the order of their ids: road,car,person."),
     click.option("--no-background", is_flag=True, help="Ignore pixels outside all shapes; no class background."),
@@ -70,8 +70,7 @@ def convert_annotations(
     from tfseg.data.convert import Keys, Options, convert
 
     if kind in NEED_IMAGES and images is None:
-        usual = ", which is usually that of data.yaml" if kind == "yolo" else ""
-        raise click.UsageError(f"--from {kind} needs the folder of the annotated images{usual}: --images DIR")
+        raise click.UsageError(f"--from {kind} needs the folder of the annotated images: --images DIR")
     if kind not in WITH_IMAGES and images is not None:
         raise click.UsageError(f"--from {kind} reads the images of the dataset. Remove --images {images}")
     if crowd is not None and kind != "coco":
