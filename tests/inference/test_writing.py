@@ -148,12 +148,12 @@ def test_formats_are_detected_by_content(tmp_path):
     [
         (
             "a.png",
-            "has 16 bits per channel. Expected 8, as in the training images: convert the image to 8 bits, or use a "
+            ": has 16 bits per channel. Expected 8, as in the training images: convert the image to 8 bits, or use a "
             "network that was trained with data.value_range.",
         ),
         (
             "a.tif",
-            "has more than 8 bits per channel. Expected 8: scale its values to 0..255, like those of the training "
+            ": has more than 8 bits per channel. Expected 8: scale its values to 0..255, like those of the training "
             "images, and save it again.",
         ),
     ],
@@ -163,7 +163,7 @@ def test_16_bits_are_rejected(tmp_path, name, words):
     for channels in (1, 3):
         with pytest.raises(DataError) as error:
             read_image(path, channels)
-        assert str(error.value) == f"{path}: {words}"
+        assert str(error.value) == f"{path}{words}"
 
 
 def error_of(predictor, paths, output, **options):
