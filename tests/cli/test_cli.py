@@ -48,7 +48,6 @@ model:
 training: {epochs: 1}
 export: {examples: 1}
 """
-FINISHED = "{}: contains a finished run. Choose another folder with --run-dir, or delete it with --overwrite.\n"
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +251,9 @@ def test_fit_writes_a_run_directory(run: Path) -> None:
 def test_fit_rejects_a_finished_run(run: Path, tiny: str, invoke: Invoke) -> None:
     code, out, err = invoke("fit", tiny, "--run-dir", run)
     assert (code, out) == (1, "")
-    assert err == FINISHED.format(run)
+    assert err == (
+        f"{run}: contains a finished run. Choose another folder with --run-dir, or delete it with --overwrite.\n"
+    )
 
 
 def test_evaluate(run: Path, tmp_path: Path, invoke: Invoke) -> None:
@@ -386,6 +387,15 @@ def test_data_check_warns_about_absent_classes(tiny: str, invoke: Invoke) -> Non
     assert code == 0
     assert err.startswith("warning: train: no mask contains the class")
     assert out == f"{tiny}: no problems, 1 warning\n"
+
+
+def test_data_check_prints_proposals_as_yaml(tiny: str, invoke: Invoke) -> None:
+    code, out, _ = invoke("data", "check", tiny, "data.crop=64", "data.source.train=2", "data.source.val=2")
+    assert (code, out) == (
+        0,
+        f"{tiny}: no problems\nproposed settings, as YAML:\ndata:\n  crop: [32, 32]  # 2 of 2 training images are "
+        "smaller than the crop, 64x64\n",
+    )
 
 
 def test_data_check_reports_problems(tiny: str, invoke: Invoke, tmp_path: Path) -> None:
@@ -605,7 +615,11 @@ def test_interrupted_run_prints_the_command_to_resume(run: Path, tiny: str, invo
 @pytest.mark.parametrize("name", ["", "pipeline.yaml"])
 def test_run_directory_in_place_of_the_file_to_resume(run: Path, name: str, invoke: Invoke) -> None:
     code, _, err = invoke("fit", run / name, "--resume")
-    assert (code, err) == (1, FINISHED.format(run))
+    assert (code, err) == (
+        1,
+        f"{run}: the run is finished, so there is nothing to resume. To train longer, start another run with more "
+        "training.epochs, in another folder (--run-dir).\n",
+    )
 
 
 def test_interrupt(tiny: str, invoke: Invoke, failing: Failing) -> None:

@@ -60,7 +60,8 @@ def test_skipped_files_are_warnings(folder: Path, labels: Labels) -> None:
     assert report.errors == ()
     assert tuple(each.message for each in report.findings) == (
         f"{folder}: some images of the split train are skipped. Matches with unsupported suffixes: 2 with .webp. "
-        "Convert them to PNG; supported are .jpg, .jpeg, .png, .bmp, .gif, .npy.",
+        "Convert TIFF and WebP files, of any number of bands, with `tfseg data convert FILE --to tfrecord` (TIFF needs "
+        "pip install 'tfseg[raster]'), others to PNG; supported are .jpg, .jpeg, .png, .bmp, .gif, .npy.",
         f"{folder}: 2 masks of the split train without an image, for example {folder}/train/masks/1.png. Expected "
         "`{split}/images/{name}.*`. Add the images, or remove the masks.",
     )

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from tests.data.findings import found, kinds
 from tests.tiers import rotating
 from tfseg.context import Grid
 from tfseg.data import Binary, Data, Folder, Ids
-from tfseg.data.doctor import Use, examine
+from tfseg.data.doctor import Use, as_yaml, examine
 from tfseg.labels import Labels, voc_palette
 from tfseg.pipeline import load
 
@@ -100,16 +101,27 @@ def test_crop_and_class_weights_are_accepted(folder: Path, write: Write, tmp_pat
     pipeline = load(file)
     use = Use(pipeline.model.crop_grid, "training.loss.class_weights")
     found = examine(pipeline.data.open(pipeline.labels), use).proposals
-    assert [str(each) for each in found] == [
-        "data.crop: [16, 16]  # training images of different sizes are padded to the largest of a batch",
-        "training.loss.class_weights: median_frequency  # ground has 611 times as many pixels as disc",
-    ]
+    assert as_yaml(found) == (
+        "data:\n"
+        "  crop: [16, 16]  # training images of different sizes are padded to the largest of a batch\n"
+        "training:\n"
+        "  loss:\n"
+        "    class_weights: median_frequency  # ground has 611 times as many pixels as disc"
+    )
+    pasted = yaml.safe_load(as_yaml(found))
+    base = yaml.safe_load(file.read_text())
+    base["data"].update(pasted["data"])
+    base.setdefault("training", {}).update(pasted["training"])
+    edited = tmp_path / "pasted.yaml"
+    edited.write_text(yaml.safe_dump(base))
+    assert load(edited).training.loss.class_weights == "median_frequency"
     changed = load(file, [f"{each.key}={each.value}" for each in found])
     assert changed.data.crop == (16, 16)
     assert changed.training.loss.class_weights == "median_frequency"
     larger = load(file, ["data.crop=64"])
     (proposal,) = examine(larger.data.open(larger.labels), Use(Grid(8, 8, 0))).proposals
-    assert str(proposal) == "data.crop: [16, 24]  # 5 of 5 training images are smaller than the crop, 64x64"
+    assert proposal.reason == "5 of 5 training images are smaller than the crop, 64x64"
+    assert (proposal.key, proposal.value) == ("data.crop", "[16, 24]")
 
 
 def test_low_contrast_masks_are_valid_ids(folder: Path) -> None:

@@ -111,6 +111,23 @@ def test_contact_sheet(folder: Path, labels: Labels, tmp_path: Path, write: Writ
     assert len(np.unique(np.asarray(drawing)[CELL + MARGIN :].reshape(-1, 3), axis=0)) > 2, "text"
 
 
+def test_ignored_pixels_are_hatched(tmp_path: Path, labels: Labels, write: Write) -> None:
+    """On the sheet, not on the image, which is reduced from 480 to 240 pixels."""
+    for split in ("train", "val"):
+        write(tmp_path / split / "images/a.png", np.full((480, 480, 3), 100))
+        write(tmp_path / split / "masks/a.png", np.repeat([[255, 0]], 240, 1).repeat(480, 0))
+    data = Data(source=Folder(), root=tmp_path).open(labels)
+    finding = Finding("error", "unreadable", "", "val", ("a",))
+    write_sheet(tmp_path / "sheet.png", data, Report((finding,), (), {}))
+    cell = np.asarray(Image.open(tmp_path / "sheet.png"))[MARGIN : MARGIN + CELL, MARGIN : MARGIN + CELL]
+    stripes = np.add.outer(np.arange(240), np.arange(120)) % 8 < 2
+    np.testing.assert_array_equal(cell[:, :120, 0], np.where(stripes, 255, 50))
+    (tmp_path / "val/masks/a.png").write_bytes(b"no mask")
+    write_sheet(tmp_path / "sheet.png", data, Report((finding,), (), {}))
+    cell = np.asarray(Image.open(tmp_path / "sheet.png"))[MARGIN : MARGIN + CELL, MARGIN : MARGIN + CELL]
+    assert (cell == 100).all(), "without a mask, no pixel is ignored"
+
+
 def test_a_contact_sheet_has_all_kinds_of_findings() -> None:
     """30 unreadable files do not fill the sheet."""
     findings = [Finding("warning", "palette", "", "val", ("p",))]

@@ -26,9 +26,13 @@ def error_message(data: Data | Dataset, labels: Labels) -> str:
 
 
 def undecodable(path: Path) -> str:
+    formats = {
+        "images": "JPEG, PNG, GIF, BMP or .npy (uint8)",
+        "masks": "a complete PNG, the format of masks",
+    }
     return (
-        f"{path}: cannot be decoded ({path.stat().st_size} bytes). Expected JPEG, PNG, GIF, BMP or .npy "
-        "(uint8). Restore the file, or remove the example."
+        f"{path}: cannot be decoded ({path.stat().st_size} bytes). Expected {formats[path.parent.name]}. "
+        "Restore the file, or remove the example."
     )
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 FORMATS = ("coco", "yolo", "labelme", "cvat", "label-studio", "sbd", "tfds", "huggingface")
 """The formats of `tfseg.data.convert`, which imports TensorFlow."""
 WITH_IMAGES = FORMATS[:-2]
-"""Formats of annotations beside a folder of images."""
+"""Formats of annotations of a folder of images."""
+NEED_IMAGES = tuple(kind for kind in WITH_IMAGES if kind not in ("yolo", "labelme"))
+"""Formats whose annotations do not name the folder of the images."""
 
 
 def annotation_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,7 +29,11 @@ def annotation_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 _OPTIONS = (
     click.option("--from", "kind", type=click.Choice(FORMATS), help="Format of the annotations to convert to masks."),
-    click.option("--images", type=click.Path(path_type=Path), help="Folder of the annotated images."),
+    click.option(
+        "--images",
+        type=click.Path(path_type=Path),
+        help="Folder of the annotated images. Default for labelme: that of the JSON files; for yolo: from data.yaml.",
+    ),
     click.option("--classes", help="Names of the classes to convert, in the order of their ids: road,car,person."),
     click.option("--no-background", is_flag=True, help="Ignore pixels outside all shapes; no class background."),
     click.option("--skip-empty", is_flag=True, help="Leave out images without shapes."),
@@ -63,7 +69,7 @@ def convert_annotations(
     """
     from tfseg.data.convert import Keys, Options, convert
 
-    if kind in WITH_IMAGES and images is None:
+    if kind in NEED_IMAGES and images is None:
         raise click.UsageError(f"--from {kind} needs the folder of the annotated images: --images DIR")
     if kind not in WITH_IMAGES and images is not None:
         raise click.UsageError(f"--from {kind} reads the images of the dataset. Remove --images {images}")

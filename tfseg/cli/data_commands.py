@@ -50,9 +50,10 @@ def check_data(
 ) -> int:
     """Check every example of the training and validation splits.
 
-    Exits with code 1 if there are problems; warnings alone exit with 0. Proposed settings can be appended to commands
-    as KEY=VALUE.
+    Exits with code 1 if there are problems; warnings alone exit with 0. Proposed settings are printed as YAML, to be
+    merged into FILE.
     """
+    from tfseg.data.doctor import as_yaml
     from tfseg.runs.check_data import check_data
 
     report = check_data(_loaded(words, allow_plugins), json_=json_, sheet=sheet, verbose=not console.quiet)
@@ -64,7 +65,7 @@ def check_data(
     more = f", {warned} warning" + "s" * (warned > 1) if warned else ""
     console.echo(f"{one(words)[0]}: {errors or 'no'} problem{'' if errors == 1 else 's'}{more}")
     if report.proposals:
-        console.echo("\n".join(["proposed settings", *(f"  {each}" for each in report.proposals)]))
+        console.echo(f"proposed settings, as YAML:\n{as_yaml(report.proposals)}")
     return 1 if errors else 0
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.data.records import parsed
-from tfseg.data.segmentation_record import record_problem
+from tfseg.data.segmentation_record import IMAGE_FILES, MASK_FILES, record_problem
 from tfseg.errors import DataError
 from tfseg.images import is_decodable
 
@@ -160,18 +160,19 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def _unreadable(files: list[str]) -> str:
-    for file in files:
+    for number, file in enumerate(files):
         record = parsed(file)
-        if reason := _reason(Path(file)) if record is None else record_problem(*record):
+        expected = IMAGE_FILES if number == 0 else MASK_FILES
+        if reason := _reason(Path(file), expected) if record is None else record_problem(*record):
             return f"{file}: {reason} Restore the file, or remove the example."
     return f"{' or '.join(files)}: could not be read at first, but is readable now. Run again."
 
 
-def _reason(file: Path) -> str:
+def _reason(file: Path, expected: str) -> str:
     try:
         data = file.read_bytes()
     except OSError as error:
         return f"cannot be read: {error.strerror}."
     if is_decodable(data):
         return ""
-    return f"cannot be decoded ({len(data)} bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8)."
+    return f"cannot be decoded ({len(data)} bytes). Expected {expected}."

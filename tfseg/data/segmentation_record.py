@@ -18,6 +18,9 @@ DTYPE, CHANNELS = "image/dtype", "image/channels"
 RAW = "raw"
 """Format of an image whose values are stored as they are in memory, with `DTYPE` and `CHANNELS`."""
 
+IMAGE_FILES, MASK_FILES = "JPEG, PNG, GIF, BMP or .npy (uint8)", "a complete PNG, the format of masks"
+"""Formats of images and masks, for error messages."""
+
 UNKNOWN = 0
 """Height and width of records without these two features."""
 
@@ -111,9 +114,9 @@ def record_problem(file: Path, number: int) -> str:
         if len(values) > 1 or (not len(values) and expected.default_value is None):
             return f"the feature {name} has {len(values) or 'no'} values. Expected one."
     found = parse(tf.constant(data))
-    for name, content in ((IMAGE, found.image.numpy()), (MASK, found.mask.numpy())):
+    for name, content, expected in ((IMAGE, found.image.numpy(), IMAGE_FILES), (MASK, found.mask.numpy(), MASK_FILES)):
         if not is_decodable(content):
-            return f"{name} cannot be decoded ({len(content)} bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8)."
+            return f"{name} cannot be decoded ({len(content)} bytes). Expected {expected}."
     return ""
 
 

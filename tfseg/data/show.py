@@ -13,7 +13,7 @@ from tfseg.data.dataset import Dataset
 from tfseg.data.reading import arrays
 from tfseg.errors import DataError
 from tfseg.images import EIGHT_BITS
-from tfseg.images.overlay import LINE, blend, legend, visible
+from tfseg.images.overlay import LINE, blend, hatched, legend, visible
 from tfseg.labels import Labels
 
 Example = tuple[str, np.ndarray, np.ndarray]
@@ -24,8 +24,6 @@ LARGEST, SMALLEST = 320, 160
 """Side in pixels to which larger images are reduced, and up to which smaller images are enlarged by a whole factor."""
 GAP = 8
 """Width of the white border around each example, in pixels."""
-PERIOD, STRIPE = 8, 2
-"""Distance and width of the stripes over ignored pixels, in pixels."""
 IGNORED = "ignored"
 """Name of ignored pixels in the legend."""
 
@@ -124,7 +122,7 @@ def _scaled(example: Example, scale: float) -> Example:
 
 def _cell(name: str, image: np.ndarray, mask: np.ndarray, labels: Labels, opacity: float) -> np.ndarray:
     """Draws the image, the mask over the image, and the name below them, on white."""
-    overlay = _hatched(blend(image, mask, labels.palette, opacity, labels.ignore), mask == labels.ignore)
+    overlay = hatched(blend(image, mask, labels.palette, opacity, labels.ignore), mask == labels.ignore)
     pair = np.concatenate([np.broadcast_to(image, overlay.shape), overlay], 1)
     height, width = pair.shape[:2]
     drawing = Image.new("RGB", (width, height + LINE), "white")
@@ -132,13 +130,6 @@ def _cell(name: str, image: np.ndarray, mask: np.ndarray, labels: Labels, opacit
     text = _fitted(name.encode("utf-8", "backslashreplace").decode(), width)
     ImageDraw.Draw(drawing).text((0, height + LINE // 2), text, fill="black", font=_font(), anchor="lm")
     return np.asarray(drawing)
-
-
-def _hatched(image: np.ndarray, ignored: np.ndarray) -> np.ndarray:
-    """Returns an image whose ignored pixels are half as bright, with white diagonal stripes."""
-    diagonal = np.add.outer(*map(np.arange, ignored.shape))
-    hatch = np.where((diagonal % PERIOD < STRIPE)[..., None], np.uint8(255), image // 2)
-    return np.where(ignored[..., None], hatch, image)
 
 
 def _fitted(text: str, width: int) -> str:
@@ -159,7 +150,7 @@ def _legend(labels: Labels) -> np.ndarray:
     ).copy()
     inner = (slice(-LINE + 5, -4), slice(5, LINE - 4))  # without the outline of the last square
     swatch = drawing[inner]
-    drawing[inner] = _hatched(swatch, np.ones(swatch.shape[:2], bool))
+    drawing[inner] = hatched(swatch, np.ones(swatch.shape[:2], bool))
     return drawing
 
 

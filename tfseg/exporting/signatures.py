@@ -9,9 +9,6 @@ import tensorflow as tf
 from tfseg.images import EIGHT_BITS, ImageValues, decode_image, decode_native
 from tfseg.ops.resize import resize
 
-DECODABLE = (1, 3, 4)
-"""Numbers of channels of decoded JPEG and PNG files."""
-
 Outputs = dict[str, tf.Tensor]
 Endpoints = dict[str, tuple[Callable[[tf.Tensor], Outputs], tf.TensorSpec]]
 Size = tuple[int, int]
@@ -86,6 +83,8 @@ class Signatures:
     def serving_bytes(self, encoded: tf.Tensor) -> Outputs:
         """Computes PNG masks of encoded images, one image at a time because sizes may differ.
 
+        Images of other numbers of channels than JPEG and PNG have are `.npy` files.
+
         The suffix `_bytes` of the output's name makes TF Serving's REST API encode it in base64.
         """
 
@@ -98,13 +97,11 @@ class Signatures:
     def endpoints(self) -> Endpoints:
         """Returns function and input `TensorSpec` of each SavedModel signature, for any batch size and image size."""
         image = tf.TensorSpec((None, None, None, self.channels), tf.as_dtype(self.values.dtype), name="image")
-        endpoints: Endpoints = {
+        return {
             "serving_default": (self.serving_default, image),
             "probabilities": (self.probabilities, image),
+            "serving_bytes": (self.serving_bytes, tf.TensorSpec((None,), tf.string, name="encoded")),
         }
-        if self.channels in DECODABLE:
-            endpoints["serving_bytes"] = (self.serving_bytes, tf.TensorSpec((None,), tf.string, name="encoded"))
-        return endpoints
 
 
 def decode(contents: tf.Tensor, channels: int, *, native: bool = False) -> tf.Tensor:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from tfseg.errors import ExportError
-from tfseg.exporting.signatures import DECODABLE, Signatures
+from tfseg.exporting.signatures import Signatures
 from tfseg.images import EIGHT_BITS, ImageValues
 from tfseg.images.native import dtype_of
 from tfseg.images.npy import MAGIC as NUMPY
@@ -22,6 +22,8 @@ from tfseg.images.npy import MAGIC as NUMPY
 ISOLATED_WORKER = Path(__file__).with_name("isolated_worker.py")
 ORIENTATION = 0x0112
 """EXIF tag of the orientation."""
+PNG_CHANNELS = (1, 3, 4)
+"""Numbers of channels of images that are encoded as PNG."""
 SMALL = (97, 129)
 """Height and width of the small, odd-sized crops that test other sizes and a batch of two."""
 
@@ -61,19 +63,17 @@ def comparison_inputs(
 ) -> dict[str, np.ndarray]:
     """Returns the image batches and encoded files on which the artifacts are compared with the model.
 
-    They are: each image at its own size; a batch of two small, odd-sized crops; if the number of channels can be
-    encoded, one batch of files (PNGs of the first image and of a crop, `.npy` for dtypes that PNG does not have, and a
-    JPEG of a crop of uint8 with an EXIF rotation, unless there are 4 channels); and each
-    image at the size of the TFLite file, if there is one.
+    They are: each image at its own size; a batch of two small, odd-sized crops; one batch of files (PNGs of the first
+    image and of a crop, `.npy` for dtypes and numbers of channels that PNG does not have, and a JPEG of a crop of uint8
+    with 1 or 3 channels, with an EXIF rotation); and each image at the size of the TFLite file, if there is one.
     """
     small = images[0][: SMALL[0], : SMALL[1]]
     inputs = {f"saved/{index}": image[None] for index, image in enumerate(images)}
     inputs[f"saved/{len(images)}"] = np.stack([small, small[::-1, ::-1]])
-    if channels in DECODABLE:
-        for index, image in enumerate((images[0], small)):
-            inputs[f"encoded/{index}"] = np.frombuffer(_file(image), np.uint8)
-        if channels != 4 and small.dtype == np.uint8:
-            inputs["encoded/2"] = np.frombuffer(_with_rotation(tf.io.encode_jpeg(small).numpy()), np.uint8)
+    for index, image in enumerate((images[0], small)):
+        inputs[f"encoded/{index}"] = np.frombuffer(_file(image), np.uint8)
+    if channels in (1, 3) and small.dtype == np.uint8:
+        inputs["encoded/2"] = np.frombuffer(_with_rotation(tf.io.encode_jpeg(small).numpy()), np.uint8)
     if size is not None:
         inputs |= {f"tflite/{index}": _sampled(image, size)[None] for index, image in enumerate(images)}
     return inputs
@@ -177,8 +177,8 @@ def _check_shape(artifact: str, name: str, received: tuple[int, ...], expected: 
 
 
 def _file(image: np.ndarray) -> bytes:
-    """Encodes an image as PNG, or as `.npy` if it is neither uint8 nor uint16."""
-    if image.dtype in (np.uint8, np.uint16):
+    """Encodes an image as PNG, or as `.npy` if PNG does not have its dtype or number of channels."""
+    if image.dtype in (np.uint8, np.uint16) and image.shape[-1] in PNG_CHANNELS:
         return bytes(tf.io.encode_png(image).numpy())
     buffer = io.BytesIO()
     np.save(buffer, image)

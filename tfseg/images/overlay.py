@@ -12,6 +12,8 @@ LARGEST_INDEX = 255
 """Largest id of a palette PNG."""
 LINE = 25
 """Height of one row of a legend, in pixels."""
+PERIOD, STRIPE = 8, 2
+"""Distance and width of the stripes over ignored pixels, in pixels."""
 
 
 def write_mask(path: Path, ids: np.ndarray, palette: np.ndarray) -> None:
@@ -101,6 +103,21 @@ def blend(
     below, above = (Image.fromarray(np.ascontiguousarray(each)) for each in (_bytes(rgb), colors))
     shown = colors.any(-1) if ignore is None else colors.any(-1) & (ids != ignore)
     return np.asarray(Image.composite(Image.blend(below, above, alpha), below, Image.fromarray(shown)))
+
+
+def hatched(image: np.ndarray, ignored: np.ndarray) -> np.ndarray:
+    """Returns an image whose ignored pixels are half as bright, with white diagonal stripes.
+
+    >>> hatched(np.full((1, 4, 3), 100, np.uint8), np.array([[True, True, True, False]]))[0, :, 0].tolist()
+    [255, 255, 50, 100]
+
+    Args:
+        image: Uint8 array of shape `[height, width, 3]`.
+        ignored: Boolean array of shape `[height, width]`.
+    """
+    diagonal = np.add.outer(*map(np.arange, ignored.shape))
+    hatch = np.where((diagonal % PERIOD < STRIPE)[..., None], np.uint8(255), image // 2)
+    return np.where(ignored[..., None], hatch, image)
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:

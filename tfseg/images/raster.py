@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from tfseg.errors import RunError, first_line
+from tfseg.images.suffixes import WEBP_SUFFIXES
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of TIFF and BigTIFF files."""
-TIFF_SUFFIXES, WEBP_SUFFIXES = (".tif", ".tiff"), (".webp",)
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """Pillow's mode for each number of channels."""
 _BANDS = "SCQIZ"
@@ -93,6 +93,6 @@ def _tifffile() -> Any:
         return import_module("tifffile")
     except ImportError as error:
         raise RunError(
-            f"TIFF files are read by tifffile, which is not installed ({first_line(error)}). Install it: pip install "
-            "'tfseg[raster]'"
+            f"TIFF files need the Python module {error.name or 'tifffile'}, which cannot be imported "
+            f"({first_line(error)}). Install the extra `raster`: pip install 'tfseg[raster]'"
         ) from error

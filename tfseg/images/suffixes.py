@@ -2,5 +2,8 @@
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".npy")
 """Suffixes of the formats that `tfseg.images.decode_image` reads, for training and prediction."""
-MORE_SUFFIXES = (".webp", ".tif", ".tiff", ".ppm", ".pgm", ".tga", ".jp2")
+TIFF_SUFFIXES, WEBP_SUFFIXES = (".tif", ".tiff"), (".webp",)
+RASTER_SUFFIXES = (*TIFF_SUFFIXES, *WEBP_SUFFIXES)
+"""Suffixes of the formats that are converted to TFRecord files before training."""
+MORE_SUFFIXES = (*RASTER_SUFFIXES, ".ppm", ".pgm", ".tga", ".jp2")
 """Suffixes of further formats, which prediction reads with Pillow."""

@@ -70,6 +70,11 @@ def _decoded(path: Path, data: bytes, channels: int, values: ImageValues) -> np.
     except BROKEN as error:
         _opened(path, channels)  # raises with Pillow's message for most corrupt files
         raise _unreadable(path, "its contents are inconsistent") from error
+    if values.value_range is None and dtype_of(data) != "uint8":
+        raise DataError(
+            f"{path}: has 16 bits per channel. Expected 8, as in the training images: convert the image to 8 bits, or "
+            "use a network that was trained with data.value_range."
+        )
     if message := problem.numpy().decode():
         raise DataError(f"{path}: {message}")
     return image.numpy()

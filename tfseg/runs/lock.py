@@ -122,7 +122,10 @@ def _locked(folder: Path) -> Iterator[bool]:
 
 def _check_resumable(folder: Path, pipeline: Pipeline) -> None:
     if (folder / FINISHED).is_file():
-        raise RunError(_finished(folder))
+        raise RunError(
+            f"{folder}: the run is finished, so there is nothing to resume. To train longer, start another run with "
+            "more training.epochs, in another folder (--run-dir)."
+        )
     if not (folder / PIPELINE).is_file():
         raise RunError(f"{folder}: nothing to resume: no run was started there. Start it without --resume.")
     earlier = Run(folder, allow_plugins=bool(pipeline.plugins)).pipeline
@@ -167,16 +170,14 @@ def _check_free(folder: Path, overwrite: bool) -> None:
     if overwrite:
         return
     if (folder / FINISHED).is_file():
-        raise RunError(_finished(folder))
+        raise RunError(
+            f"{folder}: contains a finished run. Choose another folder with --run-dir, or delete it with --overwrite."
+        )
     if states(folder):
         raise RunError(
             f"{folder}: contains an unfinished run. Continue with --resume, delete it with --overwrite, or choose "
             "another folder with --run-dir."
         )
-
-
-def _finished(folder: Path) -> str:
-    return f"{folder}: contains a finished run. Choose another folder with --run-dir, or delete it with --overwrite."
 
 
 def _differences(earlier: Pipeline, now: Pipeline) -> list[str]:

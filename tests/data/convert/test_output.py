@@ -71,6 +71,86 @@ def test_the_command(tmp_path: Path, coco: Path, capfd: pytest.CaptureFixture[st
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.parametrize("given", ["images", "images/a.json"])
+def test_images_of_labelme_are_beside_its_files(given: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """In the folder of the JSON files, or of the one file, without --images."""
+    folder = scenes.images(tmp_path)
+    as_json(folder / "a.json", scenes.labelme())
+    words = ["data", "convert", "--from", "labelme", str(tmp_path / given), "--output", str(tmp_path / "out")]
+    assert main(words) == 0, capfd.readouterr().err
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out/masks/a.png")), scenes.mask())
+    assert [path.name for path in (tmp_path / "out/masks").iterdir()] == ["a.png"]
+
+
+def yolo(root: Path, description: str, *folders: str) -> Path:
+    """Writes an annotated image per folder, such as `images/train`."""
+    for number, folder in enumerate(folders):
+        images = scenes.images(root / str(number), f"{number}.png")
+        (root / folder).parent.mkdir(parents=True, exist_ok=True)
+        images.rename(root / folder)
+        labels = root / folder.replace("images", "labels")
+        labels.mkdir(parents=True)
+        (labels / f"{number}.txt").write_text("0 0.1 0.1 0.5 0.1 0.5 0.5")
+    (root / "data.yaml").write_text(f"names: [car]\n{description}\n")
+    return root / "data.yaml"
+
+
+@pytest.mark.parametrize(
+    ("description", "folders", "expected"),
+    [
+        ("path: .\ntrain: images/train\nval: [images/val]", ("images/train", "images/val"), ("train/0", "val/1")),
+        ("train: ../train/images\nval: ../valid/images", ("train/images", "valid/images"), None),
+        ("path: data\ntrain: images", ("data/images",), ("0",)),
+    ],
+)
+def test_images_of_yolo_are_those_of_the_file(
+    description: str, folders: tuple[str, ...], expected: tuple[str, ...] | None, tmp_path: Path
+) -> None:
+    """Below the folder of `data.yaml`, also with `..` where there is none."""
+    file = yolo(tmp_path / "in", description, *folders)
+    convert("yolo", file, None, tmp_path / "out")
+    masks = sorted((tmp_path / "out/masks").rglob("*.png"))
+    names = tuple(path.relative_to(tmp_path / "out/masks").with_suffix("").as_posix() for path in masks)
+    assert names == (expected or ("train/images/0", "valid/images/1"))
+    assert all(np.asarray(Image.open(path)).any() for path in masks)
+
+
+ADVICE = "Give the folder of the annotated images with --images."
+
+
+def test_yolo_without_a_folder_of_images(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (tmp_path / "other").mkdir()
+    file = yolo(folder, "val: ", "images/train", "images/extra")
+    for description, expected in (
+        ("val: ", f"{file}: lists no folder of images. {ADVICE}"),
+        ("train: list.txt", f"{file}: the images 'list.txt' are no folder in {folder}. {ADVICE}"),
+        ("train: ../../other", f"{file}: the images '../../other' are no folder in {folder}. {ADVICE}"),
+        (f"train: {tmp_path}/other", f"{file}: the images '{tmp_path}/other' are no folder in {folder}. {ADVICE}"),
+        (
+            "train: images/train\nval: images",
+            None,
+        ),
+        (
+            "train: images/train\nval: images/val",
+            f"{file}: the image {folder}/images/extra/1.png is in none of the folders images/train, images/val. "
+            + ADVICE,
+        ),
+    ):
+        file.write_text(f"names: [car]\n{description}\n")
+        if "images/val" in description:
+            (folder / "images/val").mkdir()
+        if expected is None:
+            convert("yolo", file, None, tmp_path / "out")
+            continue
+        with pytest.raises(DataError) as error:
+            convert("yolo", file, None, tmp_path / "none")
+        assert str(error.value) == expected
+    with pytest.raises(DataError) as error:
+        convert("yolo", folder / "labels", None, tmp_path / "none")
+    assert str(error.value) == (f"{folder}/labels: is a folder of label files, which do not name the images. {ADVICE}")
+
+
 EITHER = "Expected either --to tfrecord, for a dataset, or --from FORMAT, for annotations."
 
 

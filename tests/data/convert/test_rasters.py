@@ -1,7 +1,9 @@
 """Reading of TIFF and WebP files, compared with the arrays that tifffile and Pillow wrote."""
 
 import io
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -51,8 +53,10 @@ def test_webp_in_a_folder_is_converted_to_records(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second[0], pixels)
 
 
-def test_tiff_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
+@pytest.mark.parametrize("missing", ["imagecodecs", "tifffile"])
+def test_tiff_needs_the_extra(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("imagecodecs", "tifffile"):
+        monkeypatch.setitem(sys.modules, name, None if name == missing else ModuleType(name))
     masks(tmp_path, "a")
     Image.fromarray(np.zeros((6, 5), np.uint16)).save(tmp_path / "train/images/a.tif")
     data = Data(source=Folder(channels=1), root=tmp_path, value_range=(0, 1)).open(LABELS)
@@ -62,8 +66,8 @@ def test_tiff_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ):
         with pytest.raises(RunError) as error:
             read()
-        assert str(error.value).startswith("TIFF files are read by tifffile, which is not installed (")
-        assert str(error.value).endswith("). Install it: pip install 'tfseg[raster]'")
+        assert str(error.value).startswith(f"TIFF files need the Python module {missing}, which cannot be imported (")
+        assert str(error.value).endswith("). Install the extra `raster`: pip install 'tfseg[raster]'")
 
 
 @pytest.mark.extra

@@ -200,8 +200,9 @@ def test_errors_name_unsupported_suffixes(folder: Path) -> None:
         file.rename(file.with_suffix(".tif"))
     with raises(
         f"{folder}: the split `val` is empty. Expected files that match `val/images/{{name}}.*` and "
-        "`val/masks/{name}.png`. Matches with unsupported suffixes: 3 with .tif. Convert them to PNG; supported are "
-        ".jpg, .jpeg, .png, .bmp, .gif, .npy."
+        "`val/masks/{name}.png`. Matches with unsupported suffixes: 3 with .tif. Convert TIFF and WebP files, of "
+        "any number of bands, with `tfseg data convert FILE --to tfrecord` (TIFF needs pip install 'tfseg[raster]'), "
+        "others to PNG; supported are .jpg, .jpeg, .png, .bmp, .gif, .npy."
     ):
         Folder().listing(folder, "val")
     mask = folder / "train" / "masks" / "0.png"

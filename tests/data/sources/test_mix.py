@@ -236,10 +236,12 @@ def test_invalid_masks_are_found_and_skipped(mix: Mix, tmp_path: Path, write: Ca
 
 
 def test_check_and_sheet(mix: Mix, tmp_path: Path, write: Callable[..., Path]) -> None:
-    _pair(tmp_path / "set1/train", "blank", (1, 9), np.zeros((20, 30)), write)
+    for number, split in enumerate(("train", "val")):
+        _pair(tmp_path / "set1" / split, "blank", (1, 8 + number), np.zeros((20, 30)), write)
     (tmp_path / "set1/train/images/alone.tif").write_bytes(b"")
     report = examine(opened(mix))
     assert [(each.level, each.kind) for each in report.findings] == [
+        ("warning", "unlabeled"),
         ("warning", "unlabeled"),
         ("warning", "unused_file"),
         ("warning", "unused_file"),  # the second dataset has no validation split
@@ -247,6 +249,10 @@ def test_check_and_sheet(mix: Mix, tmp_path: Path, write: Callable[..., Path]) -
     assert report.findings[0].message == (
         "train: 1 of 9 examples have no pixel of a class of `labels`, for example 1/blank. They have no effect on the "
         "training: map their classes, or leave them out."
+    )
+    assert report.findings[1].message == (
+        "val: 1 of 3 examples have no pixel of a class of `labels`, for example 1/blank. Metrics do not count them, "
+        "and their loss is 0: map their classes, or leave them out."
     )
     assert contact_sheet(opened(SCENES), count=2).dtype == np.uint8
 

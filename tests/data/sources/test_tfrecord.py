@@ -191,7 +191,7 @@ INVALID = [
     (example(0, **{IMAGE: b"RIFF....WEBP"}), "the image is a WebP file. Expected PNG, JPEG, BMP, GIF or .npy"),
     (
         example(0, **{MASK: content(0)[1][:50]}),
-        "image/segmentation/class/encoded cannot be decoded (50 bytes). Expected JPEG, PNG, GIF, BMP or .npy",
+        "image/segmentation/class/encoded cannot be decoded (50 bytes). Expected a complete PNG, the format of masks.",
     ),
     (example(0, **{MASK: b"\1\0\0\0"}), "the mask is not a PNG; other formats lose or shift ids. Save it as PNG."),
     (

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from tfseg.atomic import atomic_directory
+from tfseg.data.convert import labelme, yolo
 from tfseg.data.convert.annotation import Annotation, Annotations, Invalid, Problems
 from tfseg.data.convert.classes import Classes
 from tfseg.data.convert.coco import Crowd, read_coco
 from tfseg.data.convert.cvat import read_cvat
 from tfseg.data.convert.images import Images
 from tfseg.data.convert.label_studio import read_label_studio
-from tfseg.data.convert.labelme import read_labelme
 from tfseg.data.convert.records import Keys, open_huggingface, open_tfds, written_records
 from tfseg.data.convert.sbd import read_sbd
 from tfseg.data.convert.writing import (
@@ -30,18 +30,19 @@ from tfseg.data.convert.writing import (
     write_masks,
     write_pipeline,
 )
-from tfseg.data.convert.yolo import read_yolo
 from tfseg.errors import DataError
 
 READERS: dict[str, Callable[[Path, Images], Annotations]] = {
     "coco": read_coco,
-    "yolo": read_yolo,
-    "labelme": read_labelme,
+    "yolo": yolo.read_yolo,
+    "labelme": labelme.read_labelme,
     "cvat": read_cvat,
     "label-studio": read_label_studio,
     "sbd": read_sbd,
 }
 """Readers of annotations of images in a folder."""
+FOLDERS: dict[str, Callable[[Path], Path]] = {"yolo": yolo.folder_of_images, "labelme": labelme.folder_of_images}
+"""Formats whose annotations name the folder of the images."""
 RECORDS = {"tfds": open_tfds, "huggingface": open_huggingface}
 """Libraries of datasets that contain both images and masks."""
 FORMATS = (*READERS, *RECORDS)
@@ -114,7 +115,8 @@ def convert(
         kind: Format, one of `FORMATS`.
         annotations: Path of the annotations; the name of a dataset for `tfds` and `huggingface`.
         images: Folder of the annotated images; None for `tfds` and `huggingface`, whose images are written to
-            `<output>/images`.
+            `<output>/images`. For `labelme`, it defaults to the folder of the annotations, for `yolo` to the one
+            that `data.yaml` lists.
         output: Folder to write.
         options: Options. Defaults to those of `Options`.
         tracked: Function that yields the given annotations and shows the progress. Optional.
@@ -124,6 +126,8 @@ def convert(
         RunError: If the package of `tfds` or `huggingface` is not installed.
     """
     options = options or Options()
+    if images is None and kind in FOLDERS:
+        images = FOLDERS[kind](Path(annotations))
     sources = [] if images is None else [Path(annotations), images]
     check_output(output, sources, options.overwrite)
     created = not output.exists()

@@ -51,6 +51,11 @@ def read_labelme(path: Path, images: Images) -> Annotations:
     return Annotations(tuple(sorted(names)), tuple(found), skipped=skipped)
 
 
+def folder_of_images(path: Path) -> Path:
+    """Returns the folder of the files of labelme, which are beside the images by default."""
+    return path if path.is_dir() else path.parent
+
+
 def _annotation(root: Json, images: Images, problems: Problems, skipped: Counter[str]) -> Annotation:
     image = images.find(root["imagePath"].text(), f"{root.file}: imagePath")
     if root.get("imageHeight") is not None or root.get("imageWidth") is not None:

@@ -10,11 +10,9 @@ from tfseg.data.dataset import Dataset
 from tfseg.data.examples import Examples, Listing, Source
 from tfseg.data.sources.folder import Folder
 from tfseg.data.sources.patterns import Matches
-from tfseg.images.raster import TIFF_SUFFIXES, WEBP_SUFFIXES, as_npy, check_tifffile
-from tfseg.images.suffixes import SUFFIXES
+from tfseg.images.raster import as_npy, check_tifffile
+from tfseg.images.suffixes import RASTER_SUFFIXES, SUFFIXES, TIFF_SUFFIXES
 from tfseg.labels import Labels
-
-RASTERS = (*TIFF_SUFFIXES, *WEBP_SUFFIXES)
 
 
 class RasterFolder(Source):
@@ -36,7 +34,7 @@ class RasterFolder(Source):
 
     def listing(self, root: Path, split: str) -> Listing:
         """Lists the examples of a split."""
-        return self.folder.listing(root, split, (*SUFFIXES, *RASTERS))
+        return self.folder.listing(root, split, (*SUFFIXES, *RASTER_SUFFIXES))
 
     def examples(self, listing: Listing, labels: Labels) -> Examples:
         """Returns the examples of a listing, to be loaded by index."""
@@ -66,4 +64,6 @@ def with_rasters(data: Dataset) -> Dataset:
     found = set[str]().union(*(Matches(root, source.images, split).suffixes for split in source.splits(root)))
     if found & set(TIFF_SUFFIXES):
         check_tifffile()
-    return Dataset(data.spec, data.labels, data.seed, source=RasterFolder(source)) if found & set(RASTERS) else data
+    if not found & set(RASTER_SUFFIXES):
+        return data
+    return Dataset(data.spec, data.labels, data.seed, source=RasterFolder(source))

@@ -167,23 +167,24 @@ def _read(mask: Path, classes: int) -> np.ndarray:
     return ids if classes > IGNORE else np.where(ids == IGNORE, classes, ids)
 
 
-def _extra(module: str, package: str, extra: str) -> Any:
+def _extra(module: str, extra: str) -> Any:
     """Imports an optional package.
 
     Raises:
-        RunError: If it is not installed.
+        RunError: If it, or a package that it needs, is not installed.
     """
     try:
         return import_module(module)
     except ImportError as error:
         raise RunError(
-            f"The package {package} is not installed ({first_line(error)}). Install it: pip install 'tfseg[{extra}]'"
+            f"--from {extra} needs the Python module {error.name or module}, which cannot be imported "
+            f"({first_line(error)}). Install the extra `{extra}`: pip install 'tfseg[{extra}]'"
         ) from error
 
 
 def open_huggingface(name: str) -> Opened:
     """Opens a dataset of Hugging Face: a folder of `save_to_disk`, or a name that `load_dataset` downloads."""
-    datasets = _extra("datasets", "datasets", "huggingface")
+    datasets = _extra("datasets", "huggingface")
     found = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name)
     splits = found if isinstance(found, dict) else {"all": found}
     return Opened(next(iter(splits.values())).features, splits)
@@ -191,7 +192,7 @@ def open_huggingface(name: str) -> Opened:
 
 def open_tfds(name: str) -> Opened:
     """Opens a dataset of TensorFlow Datasets: a prepared folder, or a name that is downloaded and prepared."""
-    tfds = _extra("tensorflow_datasets", "tensorflow-datasets", "tfds")
+    tfds = _extra("tensorflow_datasets", "tfds")
     if Path(name).is_dir():
         builder = tfds.builder_from_directory(name)
     else:

@@ -1,5 +1,6 @@
 """Annotations of YOLO segmentation: one text file per image, `class x1 y1 x2 y2 …` per line, normalized to 0 to 1."""
 
+import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -52,6 +53,39 @@ def read_yolo(path: Path, images: Images) -> Annotations:
                 problems.add(f"{file}: no image of this name in {images.folder}. Add the image or remove the file.")
     problems.raise_any()
     return Annotations(names, tuple(found), _splits(description, path, images))
+
+
+def folder_of_images(path: Path) -> Path:
+    """Returns the folder that contains the image folders of `data.yaml`, and no other images.
+
+    Raises:
+        DataError: If these folders are not all below the folder of the file, or there are other images.
+    """
+    advice = "Give the folder of the annotated images with --images."
+    description = None if path.is_dir() else _description(path)
+    if description is None:
+        raise DataError(f"{path}: is a folder of label files, which do not name the images. {advice}")
+    entries = [str(entry) for key in SPLITS for entry in _listed(description.get(key))]
+    if not entries:
+        raise DataError(f"{path}: lists no folder of images. {advice}")
+    folders = []
+    for entry in entries:
+        if (folder := _inside(path.parent, str(description.get("path") or "."), entry)) is None:
+            raise DataError(f"{path}: the images {entry!r} are no folder in {path.parent}. {advice}")
+        folders.append(folder)
+    common = Path(os.path.commonpath(folders))
+    for image in Images(common).files.values():
+        if not any(image.is_relative_to(folder) for folder in folders):
+            raise DataError(f"{path}: the image {image} is in none of the folders {', '.join(entries)}. {advice}")
+    return common
+
+
+def _inside(home: Path, base: str, entry: str) -> Path | None:
+    """Returns the folder of an entry below `home`; also without leading `..`, which some programs write too often."""
+    stripped = PurePosixPath(*(part for part in PurePosixPath(entry).parts if part != ".."))
+    candidates = (home / base / entry, home / base / stripped, home / stripped)
+    found = (each for each in candidates if each.is_dir() and each.resolve().is_relative_to(home.resolve()))
+    return next((Path(os.path.normpath(each)) for each in found), None)
 
 
 def _description(path: Path) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Findings about a dataset, proposals for its settings, and the report that holds both."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -41,8 +42,33 @@ class Proposal:
     value: str
     reason: str
 
-    def __str__(self) -> str:
-        return f"{self.key}: {self.value}  # {self.reason}"
+
+def as_yaml(proposals: Iterable[Proposal]) -> str:
+    """Returns the proposals as one block of YAML, to be merged into a pipeline file, with the reasons as comments.
+
+    >>> print(as_yaml([Proposal("data.crop", "[16, 24]", "why"), Proposal("data.source.mask", "colors", "because")]))
+    data:
+      crop: [16, 24]  # why
+      source:
+        mask: colors  # because
+    """
+    tree: dict[str, Any] = {}
+    for each in proposals:
+        *parents, last = each.key.split(".")
+        node = tree
+        for key in parents:
+            node = node.setdefault(key, {})
+        node[last] = each
+    return "\n".join(_lines(tree))
+
+
+def _lines(tree: dict[str, Any], indent: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, Proposal):
+            yield f"{indent}{key}: {value.value}  # {value.reason}"
+        else:
+            yield f"{indent}{key}:"
+            yield from _lines(value, f"{indent}  ")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def invalid_pairs(survey: Survey, spec: Data) -> Iterator[Finding]:
     invalid = {each.index: _invalid(survey, each, level) for each in survey.problems}
     yield from (found for _, found in sorted((unlabeled | invalid).items()))
     if mixed and survey.unlabeled:
-        yield _unlabeled_mixed(survey)
+        yield _unlabeled_mixed(survey, spec)
     if spec.on_error == "skip":
         messages = {survey.examples.listing.names[each.index]: each.message for each in survey.problems}
         if message := limit_problem(survey.split, messages, survey.examples.count, spec.max_skipped):
@@ -85,12 +85,14 @@ def _unlabeled(survey: Survey, index: int) -> Finding:
     return _finding(survey, index, "error", "unlabeled", message)
 
 
-def _unlabeled_mixed(survey: Survey) -> Finding:
+def _unlabeled_mixed(survey: Survey, spec: Data) -> Finding:
     """Warns of all unlabeled examples at once: a dataset of a mix may have many images of other classes."""
     first, *_ = (survey.examples.listing.names[index] for index in survey.unlabeled)
+    training = survey.split == spec.train_split
+    effect = "They have no effect on the training" if training else "Metrics do not count them, and their loss is 0"
     message = (
         f"{survey.split}: {len(survey.unlabeled)} of {survey.examples.count} examples have no pixel of a class of "
-        f"`labels`, for example {first}. They have no effect on the training: map their classes, or leave them out."
+        f"`labels`, for example {first}. {effect}: map their classes, or leave them out."
     )
     return _finding(survey, survey.unlabeled[0], "warning", "unlabeled", message)
 

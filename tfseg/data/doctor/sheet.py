@@ -14,7 +14,7 @@ from tfseg.data.doctor.findings import Finding, Report
 from tfseg.errors import printable
 from tfseg.images import EIGHT_BITS
 from tfseg.images.decode import BROKEN
-from tfseg.images.overlay import blend, visible
+from tfseg.images.overlay import blend, hatched, visible
 
 MOST = 24
 """Maximum number of examples."""
@@ -30,7 +30,7 @@ BLANK = (96, 96, 96)
 def write_sheet(path: Path, data: Dataset, report: Report) -> int:
     """Writes a contact sheet of at most 24 examples, errors first, as a PNG file.
 
-    Images with a mask of another size are shown with the mask stretched to the image.
+    Images with a mask of another size are shown with the mask stretched to the image. Ignored pixels are hatched.
 
     Returns:
         Number of examples on the sheet. No file is written if it is 0.
@@ -72,17 +72,24 @@ def _thumbnail(data: Dataset, split: str, name: str) -> Image.Image:
         return cell
     if not tf.size(image):
         return cell
-    drawing = Image.fromarray(_overlay(EIGHT_BITS.shown(image.numpy()), mask.numpy(), data))
-    drawing.thumbnail((CELL, CELL))
+    drawing = _overlay(EIGHT_BITS.shown(image.numpy()), mask.numpy(), data)
     cell.paste(drawing, ((CELL - drawing.width) // 2, (CELL - drawing.height) // 2))
     return cell
 
 
-def _overlay(image: np.ndarray, mask: np.ndarray, data: Dataset) -> np.ndarray:
-    rgb = visible(image)
-    ids = mask if mask.size else np.full(image.shape[:2], data.labels.ignore)
-    rows, columns = (np.arange(side) * given // side for side, given in zip(rgb.shape[:2], ids.shape, strict=True))
-    return blend(rgb, np.clip(ids[np.ix_(rows, columns)], 0, 65535), data.labels.palette, ignore=data.labels.ignore)
+def _overlay(image: np.ndarray, mask: np.ndarray, data: Dataset) -> Image.Image:
+    """Blends the mask over the image and reduces both. Ignored pixels are hatched; without a mask, none are."""
+    rgb, labels = visible(image), data.labels
+    ids = _sampled(mask if mask.size else np.full(rgb.shape[:2], labels.ignore), *rgb.shape[:2])
+    drawing = Image.fromarray(blend(rgb, np.clip(ids, 0, 65535), labels.palette, ignore=labels.ignore))
+    drawing.thumbnail((CELL, CELL))
+    ignored = _sampled(ids, drawing.height, drawing.width) == labels.ignore  # stripes of the sheet, not of the image
+    return Image.fromarray(hatched(np.asarray(drawing), ignored)) if mask.size else drawing
+
+
+def _sampled(ids: np.ndarray, height: int, width: int) -> np.ndarray:
+    rows, columns = (np.arange(side) * given // side for side, given in zip((height, width), ids.shape, strict=True))
+    return ids[np.ix_(rows, columns)]
 
 
 def _caption(sheet: Image.Image, corner: tuple[int, int], name: str, finding: Finding) -> None:

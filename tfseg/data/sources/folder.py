@@ -111,9 +111,9 @@ class Folder(Source):
             pairs, skipped = _listed(root, self.lists.replace("{split}", split), images, masks), ()
         if not pairs:
             patterns = f"`{images.pattern}` and `{masks.pattern}`" if self.lists is None else f"`{self.lists}`"
-            expected, others = patterns.replace("{split}", split), "" if self.lists else images.unsupported()
-            message = f"the split `{split}` is empty. Expected files that match {expected}.{others}"
-            raise DataError(f"{root}: {message}")
+            others = "" if self.lists else images.unsupported(records=True)
+            expected = patterns.replace("{split}", split)
+            raise DataError(f"{root}: the split `{split}` is empty. Expected files that match {expected}.{others}")
         files = tuple((str(image), str(mask)) for image, mask in pairs.values())
         return Listing(split, tuple(pairs), files, skipped)
 
@@ -167,7 +167,7 @@ class Folder(Source):
     def _skipped(self, images: Matches, masks: Matches, root: Path, split: str) -> Iterator[str]:
         """Yields warnings about files that match the patterns of a split but are not used."""
         of = "" if self.fractions else f" of the split {split}"
-        if others := images.unsupported():
+        if others := images.unsupported(records=True):
             yield f"{root}: some images{of} are skipped.{others}"
         if alone := [path for name, path in masks.files.items() if name not in images.files]:
             count = "1 mask" if len(alone) == 1 else f"{len(alone)} masks"
@@ -199,7 +199,7 @@ def _listed(root: Path, file: str, images: Matches, masks: Matches) -> dict[str,
 
 def _named(images: Matches, masks: Matches, name: str, where: str) -> Pair:
     if name not in images.files:
-        expected, others = images.pattern.replace("{name}", name), images.unsupported(name)
+        expected, others = images.pattern.replace("{name}", name), images.unsupported(name, records=True)
         raise DataError(
             f"{where}: `{name}` has no image. Expected `{expected}`. Correct the list or add the image.{others}"
         )

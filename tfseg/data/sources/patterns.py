@@ -8,9 +8,13 @@ from functools import cached_property
 from pathlib import Path
 
 from tfseg.errors import DataError
-from tfseg.images.suffixes import SUFFIXES
+from tfseg.images.suffixes import RASTER_SUFFIXES, SUFFIXES
 
 _KNOWN = {"{split}": "(?P<split>[^/]+)", "{name}": "(?P<name>.+)", "*": "[^/]*"}
+_CONVERT = (
+    "Convert TIFF and WebP files, of any number of bands, with `tfseg data convert FILE --to tfrecord` (TIFF needs pip "
+    "install 'tfseg[raster]'), others to PNG"
+)
 
 
 class Matches:
@@ -54,20 +58,20 @@ class Matches:
         """Suffixes of all matches, in lower case."""
         return {path.suffix.lower() for _, path in self._all}
 
-    def unsupported(self, name: str | None = None) -> str:
-        """Returns a sentence about matching files with unsupported suffixes, or an empty string if there are none.
+    def unsupported(self, name: str | None = None, *, records: bool = False) -> str:
+        """Returns sentences about matching files with unsupported suffixes, or an empty string if there are none.
 
         Args:
             name: Name to restrict the search to. Defaults to all names.
+            records: Boolean, whether TIFF and WebP files can be converted to TFRecord files, as images can.
         """
         counts = Counter(path.suffix.lower() for match, path in self._all if name in (None, match))
         others = {suffix or "no suffix": count for suffix, count in counts.items() if suffix not in self._suffixes}
         if not others:
             return ""
         listed = ", ".join(f"{count} with {suffix}" for suffix, count in sorted(others.items()))
-        return (
-            f" Matches with unsupported suffixes: {listed}. Convert them to PNG; supported are {', '.join(SUFFIXES)}."
-        )
+        advice = _CONVERT if records and others.keys() & set(RASTER_SUFFIXES) else "Convert them to PNG"
+        return f" Matches with unsupported suffixes: {listed}. {advice}; supported are {', '.join(SUFFIXES)}."
 
     @cached_property
     def _all(self) -> list[tuple[str, Path]]:
