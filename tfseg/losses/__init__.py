@@ -8,7 +8,7 @@ from tfseg.losses.lovasz import LovaszSoftmax
 from tfseg.losses.ohem import OhemCrossEntropy
 from tfseg.losses.resolution import Positions, subsample
 from tfseg.losses.top_k import TopKCrossEntropy
-from tfseg.losses.tversky import Dice, Tversky
+from tfseg.losses.tversky import Dice, Over, Tversky
 from tfseg.losses.weighted_sum import WeightedSum
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Focal",
     "LovaszSoftmax",
     "OhemCrossEntropy",
+    "Over",
     "Positions",
     "TopKCrossEntropy",
     "Tversky",

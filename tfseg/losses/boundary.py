@@ -57,10 +57,12 @@ class Boundary(PixelLoss):
         (2019), equation 5.
     """
 
+    NAME = "boundary"
+
     def __init__(self, max_distance: int = 20, **options: Unpack[Options]) -> None:
         if max_distance < 1:
             raise ValueError(f"`max_distance` must be at least 1. Received: max_distance={max_distance}")
-        super().__init__(**{"name": "boundary", **options})
+        super().__init__(**options)
         self.max_distance = max_distance
 
     def compute(self, pixels: Pixels) -> Tensor:

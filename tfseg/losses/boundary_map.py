@@ -61,6 +61,8 @@ class BoundaryCrossEntropy(PixelLoss):
         equation 2, up to a factor per image.
     """
 
+    NAME = "boundary_cross_entropy"
+
     def __init__(self, radius: int = 2, num_classes: int | None = None, **options: Unpack[Options]) -> None:
         if radius < 1:
             raise ValueError(f"`radius` must be at least 1. Received: radius={radius}")
@@ -69,7 +71,7 @@ class BoundaryCrossEntropy(PixelLoss):
                 "`class_weights` has no effect on the boundaries of all classes; leave it out. Received: "
                 f"class_weights={options['class_weights']}"
             )
-        super().__init__(**{"name": "boundary_cross_entropy", **options})
+        super().__init__(**options)
         self.radius, self.num_classes = radius, num_classes
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:

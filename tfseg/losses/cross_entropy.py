@@ -95,7 +95,7 @@ class CrossEntropy(PixelLoss):
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"`label_smoothing` must be from 0 to 1. Received: label_smoothing={label_smoothing}")
         super().__init__(
-            name,
+            name=name,
             ignore_label=ignore_label,
             class_weights=class_weights,
             resolution=resolution,

@@ -51,10 +51,12 @@ class Focal(PixelLoss):
         Lin, Goyal, Girshick, He and Dollár, Focal Loss for Dense Object Detection (2017), section 3.
     """
 
+    NAME = "focal"
+
     def __init__(self, gamma: float = 2.0, **options: Unpack[Options]) -> None:
         if not gamma >= 0:
             raise ValueError(f"`gamma` must be at least 0. Received: gamma={gamma}")
-        super().__init__(**{"name": "focal", **options})
+        super().__init__(**options)
         self.gamma = gamma
 
     def compute(self, pixels: Pixels) -> Tensor:

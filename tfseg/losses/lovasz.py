@@ -1,10 +1,10 @@
 """Lovász-softmax loss."""
 
-from typing import Any, Unpack
+from typing import Any
 
 from keras import ops
 
-from tfseg.losses.pixel_loss import Options, PixelLoss
+from tfseg.losses.pixel_loss import PixelLoss
 from tfseg.losses.pixels import Pixels
 from tfseg.losses.present import map_present
 from tfseg.serialization import serializable
@@ -53,8 +53,7 @@ class LovaszSoftmax(PixelLoss):
         Intersection-Over-Union Measure in Neural Networks (2018), equations 9 to 12.
     """
 
-    def __init__(self, **options: Unpack[Options]) -> None:
-        super().__init__(**{"name": "lovasz_softmax", **options})
+    NAME = "lovasz_softmax"
 
     def compute(self, pixels: Pixels) -> Tensor:
         """Computes the loss of a batch, a float32 scalar."""

@@ -52,11 +52,13 @@ class OhemCrossEntropy(PixelLoss):
         section 4. Threshold and minimum are those of Yuan and Wang, OCNet (2018).
     """
 
+    NAME = "ohem_cross_entropy"
+
     def __init__(self, threshold: float = 0.7, min_kept: float = 1 / 16, **options: Unpack[Options]) -> None:
         for name, value in (("threshold", threshold), ("min_kept", min_kept)):
             if not 0 <= value <= 1:
                 raise ValueError(f"`{name}` must be from 0 to 1. Received: {name}={value}")
-        super().__init__(**{"name": "ohem_cross_entropy", **options})
+        super().__init__(**options)
         self.threshold, self.min_kept = threshold, min_kept
 
     def compute(self, pixels: Pixels) -> Tensor:

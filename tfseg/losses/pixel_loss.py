@@ -1,7 +1,7 @@
 """Base class of losses, and the pixels of a batch."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import keras
 from keras import ops
@@ -34,7 +34,7 @@ class PixelLoss(keras.losses.Loss):
     the loss of the global batch.
 
     Args:
-        name: Name of the loss.
+        name: Name of the loss. Defaults to `NAME`.
         ignore_label: Integer, label of the pixels to ignore. Defaults to 255.
         class_weights: One weight per class, or None to weight all classes equally.
         resolution: See `tfseg.losses.CrossEntropy`.
@@ -44,10 +44,12 @@ class PixelLoss(keras.losses.Loss):
         annotated: See `tfseg.losses.CrossEntropy`.
     """
 
+    NAME: ClassVar[str]
+
     def __init__(
         self,
-        name: str,
         *,
+        name: str | None = None,
         ignore_label: int | None = None,
         class_weights: Sequence[float] | None = None,
         resolution: str | None = None,
@@ -58,7 +60,7 @@ class PixelLoss(keras.losses.Loss):
     ) -> None:
         check_from_logits(from_logits)
         check(resolution)
-        super().__init__(name=name, reduction="mean", dtype="float32")
+        super().__init__(name=name or self.NAME, reduction="mean", dtype="float32")
         self.ignore_label = resolve_ignore_label(ignore_label, ignore_class)
         self.class_weights = checked_class_weights(class_weights)
         self.resolution = resolution

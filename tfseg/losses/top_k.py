@@ -86,7 +86,7 @@ class TopKCrossEntropy(PixelLoss):
         if pixels < 1:
             raise ValueError(f"`pixels` must be at least 1. Received: pixels={pixels}")
         super().__init__(
-            name,
+            name=name,
             ignore_label=ignore_label,
             class_weights=class_weights,
             resolution=resolution,

@@ -58,6 +58,8 @@ class Tversky(PixelLoss):
         Networks (2017), equation 4.
     """
 
+    NAME = "tversky"
+
     def __init__(self, alpha: float = 0.3, beta: float = 0.7, over: Over = "image", **options: Unpack[Options]) -> None:
         if not (alpha >= 0 and beta > 0):
             raise ValueError(
@@ -65,7 +67,7 @@ class Tversky(PixelLoss):
             )
         if over not in get_args(Over):
             raise ValueError(f'`over` must be "image" or "batch". Received: over={over!r}')
-        super().__init__(**{"name": "tversky", **options})
+        super().__init__(**options)
         self.alpha, self.beta, self.over = alpha, beta, over
 
     def compute(self, pixels: Pixels) -> Tensor:
@@ -131,8 +133,10 @@ class Dice(Tversky):
         Generalised Dice overlap as a deep learning loss function (2017), section 2.
     """
 
+    NAME = "dice"
+
     def __init__(self, over: Over = "image", **options: Unpack[Options]) -> None:
-        super().__init__(0.5, 0.5, over, **{"name": "dice", **options})
+        super().__init__(0.5, 0.5, over, **options)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
