@@ -495,9 +495,10 @@ def check_metric_numbers(case: MetricCase) -> None:
     ignored = labels == case.ignore
     if case.ids:
         assert metric_values(case, (labels, logits.argmax(-1))) == expected
+        assert metric_values(case, (labels, np.where(ignored, 0, logits.argmax(-1)))) == expected
     assert metric_values(case, (labels[..., None], logits)) == expected
     assert metric_values(case, (labels[:1], logits[:1]), (labels[1:], logits[1:])) == expected
-    assert metric_values(case, (labels, np.where(ignored, 0, logits.argmax(-1)))) == expected
+    assert metric_values(case, (labels, np.where(ignored[..., None], 9.0, logits))) == expected
     metric = case.make()
     tf.function(metric.update_state)(tf.constant(labels), tf.constant(logits))
     assert values(metric) == expected

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfseg.metrics import Dice, Precision, Recall, scores
+from tfseg.metrics import DiceCoefficient, Precision, Recall, scores
 
 CLASSES, IGNORE = 5, 255
 
@@ -27,7 +27,7 @@ def counts(labels: np.ndarray, ids: np.ndarray, identity: int) -> tuple[int, int
 @pytest.mark.parametrize(
     ("metric", "ratio"),
     [
-        (Dice, lambda tp, fp, fn: 2 * tp / (2 * tp + fp + fn)),
+        (DiceCoefficient, lambda tp, fp, fn: 2 * tp / (2 * tp + fp + fn)),
         (Precision, lambda tp, fp, fn: tp / (tp + fp) if tp + fp else 0),
         (Recall, lambda tp, fp, fn: tp / (tp + fn) if tp + fn else 0),
     ],
@@ -43,7 +43,7 @@ def test_means_over_classes_in_ground_truth_or_prediction(metric: Any, ratio: An
 
 def test_report_has_the_same_values() -> None:
     labels, ids = example()
-    metrics = [metric(CLASSES) for metric in (Dice, Precision, Recall)]
+    metrics = [metric(CLASSES) for metric in (DiceCoefficient, Precision, Recall)]
     for metric in metrics:
         metric.update_state(labels, ids)
     reported = scores(metrics[0].confusion.numpy())

@@ -2,7 +2,7 @@
 
 from tfseg.metrics.boundary_iou import BoundaryIoU
 from tfseg.metrics.calibration import CalibrationError
-from tfseg.metrics.class_means import Dice, Precision, Recall
+from tfseg.metrics.class_means import DiceCoefficient, Precision, Recall
 from tfseg.metrics.image_iou import ImageMeanIoU
 from tfseg.metrics.scores import per_class, report, scores
 from tfseg.metrics.segmentation import SegmentationMetrics
@@ -11,7 +11,7 @@ from tfseg.metrics.trimap import TrimapMeanIoU
 __all__ = [
     "BoundaryIoU",
     "CalibrationError",
-    "Dice",
+    "DiceCoefficient",
     "ImageMeanIoU",
     "Precision",
     "Recall",

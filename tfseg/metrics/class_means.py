@@ -54,7 +54,7 @@ class ClassMean(PixelMetric):
 
 
 @serializable
-class Dice(ClassMean):
+class DiceCoefficient(ClassMean):
     """Computes the mean Dice coefficient, `2 TP / (2 TP + FP + FN)`, over the classes in ground truth or prediction.
 
     Pixels are counted over all images; pixels labeled `ignore_label` are not counted.
@@ -62,7 +62,7 @@ class Dice(ClassMean):
     Example:
 
     >>> import numpy as np
-    >>> metric = Dice(num_classes=2)
+    >>> metric = DiceCoefficient(num_classes=2)
     >>> metric.update_state(np.array([[[0, 1, 1, 255]]]), np.array([[[0, 1, 0, 0]]]))
     >>> round(float(metric.result()["dice"]), 4)  # (2 / 3 + 2 / 3) / 2
     0.6667
@@ -121,7 +121,7 @@ class Precision(ClassMean):
         ignore_class: Alias of `ignore_label`, the name used by Keras.
 
     Call arguments:
-        y_true: Label map, as for `tfseg.metrics.Dice`.
+        y_true: Label map, as for `tfseg.metrics.DiceCoefficient`.
         y_pred: Logits, probabilities or class ids.
         sample_weight: Not supported. Use `ignore_label` to exclude pixels.
 
@@ -166,7 +166,7 @@ class Recall(ClassMean):
         ignore_class: Alias of `ignore_label`, the name used by Keras.
 
     Call arguments:
-        y_true: Label map, as for `tfseg.metrics.Dice`.
+        y_true: Label map, as for `tfseg.metrics.DiceCoefficient`.
         y_pred: Logits, probabilities or class ids.
         sample_weight: Not supported. Use `ignore_label` to exclude pixels.
 

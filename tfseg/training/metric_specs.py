@@ -21,7 +21,7 @@ class Dice(MetricSpec):
     type: Literal["dice"] = "dice"
 
     def __call__(self, labels: Labels) -> keras.metrics.Metric:
-        return metrics.Dice(labels.count, labels.ignore)
+        return metrics.DiceCoefficient(labels.count, labels.ignore)
 
 
 @spec
