@@ -59,7 +59,7 @@ class Boundary(PixelLoss):
 
     NAME = "boundary"
 
-    def __init__(self, max_distance: int = 20, **options: Unpack[Options]) -> None:
+    def __init__(self, max_distance: int = 10, **options: Unpack[Options]) -> None:
         if max_distance < 1:
             raise ValueError(f"`max_distance` must be at least 1. Received: max_distance={max_distance}")
         super().__init__(**options)
@@ -67,25 +67,29 @@ class Boundary(PixelLoss):
 
     def compute(self, pixels: Pixels) -> Tensor:
         """Computes the loss of a batch, a float32 scalar."""
-        labels = ops.one_hot(pixels.labels, pixels.classes, axis=1, dtype="float32")
-        distances, present = self._distances(pixels, labels)
-        wrong = ops.transpose(ops.softmax(pixels.logits), (0, 3, 1, 2)) - labels
-        sums = ops.einsum("bchw,bhw->bc", distances * wrong, pixels.sampled)
+        distances, present = self._distances(pixels)
+        weighted = distances * pixels.sampled[..., None]
+        sums = ops.sum(weighted * ops.softmax(pixels.logits), axis=(1, 2)) - self._smallest(pixels, weighted)
         means = ops.divide_no_nan(sums, ops.sum(pixels.sampled, axis=(1, 2))[:, None])
         return pixels.image_mean(pixels.class_mean(means, present))
 
-    def _distances(self, pixels: Pixels, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the signed distances, 0 for absent classes, and booleans `[batch, classes]` of those present."""
-        limit = self.max_distance
+    def _distances(self, pixels: Pixels) -> tuple[Tensor, Tensor]:
+        """Returns the signed distances, `[batch, height, width, classes]`, 0 for absent classes, and booleans `[batch,
+        classes]` of those present."""
+        limit = float(self.max_distance)
 
         def outside(inside: Tensor, others: Tensor) -> Tensor:
-            return distance_transform(inside, limit)
+            return distance_transform(inside, self.max_distance)
 
-        distances, present = map_present(outside, lambda size: ops.full(size, float(limit)), pixels)
+        distances, present = map_present(outside, ops.zeros, pixels)  # 0 inside the class
         # Inside a class, the nearest pixel of another class is the nearest one of all others.
-        nearest = ops.min(distances + limit * labels, axis=1, keepdims=True)
-        signed = ops.where(labels > 0, 1 - ops.minimum(nearest, float(limit)), distances) / limit
-        return ops.where(present[:, :, None, None], signed, 0.0), present
+        nearest = ops.min(ops.where(distances > 0, distances, limit), axis=1)[..., None]
+        own = ops.equal(ops.cast(pixels.labels, "int32")[..., None], ops.arange(pixels.classes, dtype="int32"))
+        return ops.where(own, 1 - nearest, ops.transpose(distances, (0, 2, 3, 1))) / limit, present
+
+    def _smallest(self, pixels: Pixels, weighted: Tensor) -> Tensor:
+        """Computes the sums of a perfect prediction, `[batch, classes]`: those of the distances in the class."""
+        return ops.sum(ops.minimum(weighted, 0.0), axis=(1, 2))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "max_distance": self.max_distance}

@@ -27,21 +27,15 @@ def distance_transform(mask: Tensor, limit: int) -> Tensor:
     Returns:
         Float32 `[height, width]`.
     """
+    height, width = ops.shape(mask)
     along = ops.where(mask, 0.0, float(limit))
     for length in (1 << power for power in range(limit.bit_length())):
-        along = ops.minimum(along, _nearest(along, 1, length, float(limit)) + length)
-    largest = float(limit * limit)
-    squared = nearest = ops.minimum(along * along, largest)
+        padded = ops.pad(along, [(0, 0), (length, length)], constant_values=float(limit))
+        along = ops.minimum(along, ops.minimum(padded[:, :width], padded[:, 2 * length :]) + float(length))
+    along = ops.minimum(along, float(limit))
+    padded = ops.pad(along * along, [(limit, limit), (0, 0)], constant_values=float(limit * limit))
+    nearest = along * along
     for rows in range(1, limit):
-        nearest = ops.minimum(nearest, _nearest(squared, 0, rows, largest) + float(rows * rows))
+        above, below = padded[limit - rows :][:height], padded[limit + rows :][:height]
+        nearest = ops.minimum(nearest, ops.minimum(above, below) + float(rows * rows))
     return ops.sqrt(nearest)
-
-
-def _nearest(values: Tensor, axis: int, offset: int, fill: float) -> Tensor:
-    """Returns the smaller one of the values at the given offset in both directions; `fill` outside of the image."""
-    border = [(offset, offset) if each == axis else (0, 0) for each in range(2)]
-    padded = ops.pad(values, border, constant_values=fill)
-    count = ops.shape(values)[axis]
-    if axis == 0:
-        return ops.minimum(padded[:count], padded[2 * offset :])
-    return ops.minimum(padded[:, :count], padded[:, 2 * offset :])
