@@ -398,6 +398,8 @@ class LossCase:
     arguments: dict[str, Any]
     classes: int = 3
     ignore: int = 255
+    channels: int | None = None
+    """Number of channels of the logits; None: one per class."""
 
     @property
     def name(self) -> str:
@@ -411,7 +413,7 @@ class LossCase:
         random = np.random.default_rng(5)
         labels = random.integers(0, self.classes, (2, 4, 5)).astype("int32")
         labels[random.random(labels.shape) < 1 / 3] = self.ignore
-        return labels, random.normal(size=(2, 4, 5, self.classes)).astype("float32")
+        return labels, random.normal(size=(2, 4, 5, self.channels or self.classes)).astype("float32")
 
 
 def check_loss_config(case: LossCase) -> None:
@@ -467,6 +469,9 @@ class MetricCase:
     arguments: dict[str, Any]
     classes: int = 3
     ignore: int = 255
+    channels: int | None = None
+    ids: bool = True
+    """Boolean, whether predictions may be class ids."""
 
     @property
     def name(self) -> str:
@@ -488,10 +493,12 @@ def check_metric_numbers(case: MetricCase) -> None:
     labels, logits = case.batch()
     expected = metric_values(case, (labels, logits))
     ignored = labels == case.ignore
-    assert metric_values(case, (labels, logits.argmax(-1))) == expected
+    if case.ids:
+        assert metric_values(case, (labels, logits.argmax(-1))) == expected
+        assert metric_values(case, (labels, np.where(ignored, 0, logits.argmax(-1)))) == expected
     assert metric_values(case, (labels[..., None], logits)) == expected
     assert metric_values(case, (labels[:1], logits[:1]), (labels[1:], logits[1:])) == expected
-    assert metric_values(case, (labels, np.where(ignored, 0, logits.argmax(-1)))) == expected
+    assert metric_values(case, (labels, np.where(ignored[..., None], 9.0, logits))) == expected
     metric = case.make()
     tf.function(metric.update_state)(tf.constant(labels), tf.constant(logits))
     assert values(metric) == expected

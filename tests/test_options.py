@@ -262,12 +262,14 @@ SHOWN: dict[str, Shows | tuple[Shows, ...]] = {
     "Tflite": exported,
 }
 """Functions that show the effect of the fields of a section, or of a single field."""
+AUXILIARY = (
+    "model={backbone: {type: alexnet, width_multiplier: 0.02}, decoder: {type: pspnet, filters: 4, bins: [1]}}",
+)
 NEEDED: dict[str, Overrides] = {
     "Labels.ignore": ("data.crop=40", "data.batch_size=5"),
     "Training.gradient_accumulation_steps": ("training.schedule=constant",),
-    "Training.auxiliary_weight": (
-        "model={backbone: {type: alexnet, width_multiplier: 0.02}, decoder: {type: pspnet, filters: 4, bins: [1]}}",
-    ),
+    "Training.auxiliary_weight": AUXILIARY,
+    "Training.auxiliary_loss": AUXILIARY,
 }
 """Overrides without which a field has no effect, or none of its own."""
 SECTIONS = [case for case in SPECS if case.makes is None]

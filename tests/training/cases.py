@@ -8,13 +8,32 @@ import tensorflow as tf
 from tests.checks import Given, SpecCase
 from tests.training import toy
 from tfseg.training import Training
+from tfseg.training.contracts import MetricSpec
 from tfseg.training.keras_optimizer import KerasOptimizer
-from tfseg.training.objectives import CrossEntropy, TopKCrossEntropy
+from tfseg.training.metric_specs import BoundaryIoU, CalibrationError, ImageMeanIoU, Precision, Recall, TrimapMeanIoU
+from tfseg.training.metric_specs import Dice as DiceMetric
+from tfseg.training.objectives import (
+    Boundary,
+    BoundaryCrossEntropy,
+    CrossEntropy,
+    Dice,
+    Focal,
+    LovaszSoftmax,
+    OhemCrossEntropy,
+    PixelObjective,
+    Sum,
+    Term,
+    TopKCrossEntropy,
+    Tversky,
+)
 from tfseg.training.optimizers import AdamW, Sgd
 from tfseg.training.schedules import Constant, Poly, Step
 
 PIXELS = (np.array([900, 90, 10]), np.array([1000, 600, 500]))
 MASK = np.arange(32).reshape(2, 4, 4) % 7 % 3
+BLOCKS = np.repeat(np.repeat(np.arange(8).reshape(2, 2, 2) % 3, 8, 1), 8, 2)
+"""Squares of 8 pixels."""
+NOISE = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype("float32")
 SCORES = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
 
 
@@ -34,7 +53,7 @@ def updated(optimizer: Sgd | AdamW) -> list[np.ndarray]:
     return model.get_weights()
 
 
-def loss(spec: CrossEntropy | TopKCrossEntropy) -> list[Any]:
+def loss(spec: PixelObjective | Sum) -> list[Any]:
     """Returns the value of the loss, and the outputs of a network in training with it."""
     training = Training(loss=spec)
     model = training.network(toy.network_with_outputs())
@@ -42,6 +61,20 @@ def loss(spec: CrossEntropy | TopKCrossEntropy) -> list[Any]:
     return [float(spec(toy.LABELS, lambda: PIXELS)(MASK, SCORES)), sorted(model.output)]
 
 
+def edges(spec: Any) -> list[Any]:
+    """Returns the value of a loss of boundaries, or the type of another loss, and its resolution."""
+    if not isinstance(spec, BoundaryCrossEntropy):
+        return [spec.type]
+    return [float(spec(toy.LABELS)(BLOCKS, NOISE[..., :1])), spec.resolution]
+
+
+def measured(spec: MetricSpec) -> dict[str, float]:
+    metric = spec(toy.LABELS)
+    metric.update_state(BLOCKS, NOISE)
+    return {name: float(value) for name, value in metric.result().items()}
+
+
+SHARED = {"class_weights": "median_frequency", "resolution": "scores"}
 CASES = [
     SpecCase(Constant(), rates, {"type": Poly(), "warmup": 3}),
     SpecCase(Poly(), rates, {"type": Constant(), "power": 0.5, "warmup": 3}),
@@ -53,10 +86,34 @@ CASES = [
             "type": TopKCrossEntropy(pixels=7),
             "class_weights": "median_frequency",
             "reduction": "sum",
+            "label_smoothing": 0.1,
             "resolution": "scores",
         },
     ),
-    SpecCase(TopKCrossEntropy(pixels=7), loss, {"type": CrossEntropy(), "pixels": 3, "resolution": "scores"}),
+    SpecCase(TopKCrossEntropy(pixels=7), loss, {"type": CrossEntropy(), "pixels": 3, **SHARED}),
+    SpecCase(
+        OhemCrossEntropy(threshold=0.2, min_kept=0.3),
+        loss,
+        {"type": CrossEntropy(), "threshold": 0.4, "min_kept": 0.9, **SHARED},
+    ),
+    SpecCase(Focal(), loss, {"type": CrossEntropy(), "gamma": 1.0, **SHARED}),
+    SpecCase(Dice(), loss, {"type": CrossEntropy(), "over": "batch", **SHARED}),
+    SpecCase(Tversky(), loss, {"type": Dice(), "alpha": 0.5, "beta": 0.4, "over": "batch", **SHARED}),
+    SpecCase(LovaszSoftmax(), loss, {"type": Dice(), **SHARED}),
+    SpecCase(Boundary(), loss, {"type": Dice(), "max_distance": 2, **SHARED}),
+    SpecCase(BoundaryCrossEntropy(), edges, {"type": Dice(), "radius": 1, "resolution": "scores"}),
+    SpecCase(
+        Sum(terms=(Term(loss=CrossEntropy()),)),
+        loss,
+        {"type": Dice(), "terms": (Term(loss=Dice()), Term(loss=Focal()))},
+    ),
+    SpecCase(Term(loss=Dice()), lambda term: loss(Sum(terms=(term,))), {"loss": Focal(), "weight": 2.0}),
+    *(SpecCase(each, measured, {"type": Recall()}) for each in (DiceMetric(), Precision())),
+    SpecCase(Recall(), measured, {"type": Precision()}),
+    SpecCase(ImageMeanIoU(), measured, {"type": Recall(), "percentiles": (30.0,)}),
+    SpecCase(CalibrationError(), measured, {"type": Recall(), "bins": 3}),
+    SpecCase(BoundaryIoU(), measured, {"type": Recall(), "dilation_ratio": 0.4}),
+    SpecCase(TrimapMeanIoU(), measured, {"type": Recall(), "radii": (2,)}),
     SpecCase(
         Sgd(),
         updated,
@@ -95,6 +152,8 @@ CASES = [
             "optimizer": Sgd(),
             "schedule": Constant(),
             "loss": CrossEntropy(class_weights="median_frequency"),
+            "auxiliary_loss": Dice(),
+            "metrics": (Recall(),),
             "auxiliary_weight": 0.4,
             "gradient_accumulation_steps": 2,
             "precision": "mixed_bfloat16",

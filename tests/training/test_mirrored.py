@@ -23,10 +23,10 @@ def computed(folder, *cases):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    return computed(tmp_path_factory.mktemp("mirrored"), "sgd", "outputs", "not finite")
+    return computed(tmp_path_factory.mktemp("mirrored"), "sgd", "outputs", "sum of losses", "not finite")
 
 
-@pytest.mark.parametrize("case", ["sgd", "outputs"])
+@pytest.mark.parametrize("case", ["sgd", "outputs", "sum of losses"])
 def test_two_devices_match_one(results, case):
     assert_match(results[case], 1e-5)
 

@@ -21,6 +21,8 @@ IMAGES, MASKS = toy.examples(10)
 MASKS[0:2] = toy.LABELS.ignore
 STEPS, EPOCHS = 3, 2
 
+EACH = ("focal", "ohem_cross_entropy", "dice", "tversky", "lovasz_softmax", "boundary")
+OVER_BATCH = {"type": "dice", "over": "batch", "class_weights": (1.0, 2.0, 0.5)}
 CASES = {
     "sgd": {"optimizer": {"type": "sgd", "learning_rate": 0.1, "lr_multipliers": {"score": 3.0}}},
     "adamw": {"optimizer": {"type": "adamw", "learning_rate": 0.01}},
@@ -37,6 +39,11 @@ CASES = {
     "top k": {
         "optimizer": {"type": "sgd", "learning_rate": 0.1},
         "loss": {"type": "top_k_cross_entropy", "pixels": 20},
+    },
+    "sum of losses": {
+        "optimizer": {"type": "sgd", "learning_rate": 0.1},
+        "loss": {"type": "sum", "terms": (*({"loss": {"type": each}} for each in EACH), {"loss": OVER_BATCH})},
+        "metrics": tuple({"type": each} for each in ("recall", "image_miou", "calibration_error")),
     },
     "not finite": {"optimizer": {"type": "sgd", "learning_rate": 1e30}},
 }

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import indent
+from typing import Any
 
 import click
 
@@ -170,15 +171,15 @@ def import_(console: Console, words: Sequence[str], run_dir: Path | None, overwr
 @click.option("--pipeline", metavar="FILE", help="Pipeline file whose dataset is used. Default: that of the run.")
 @inference_option
 @click.option("--output", type=click.Path(path_type=Path), help="Also write the metrics to this file, as JSON.")
+@click.option("--calibration", is_flag=True, help="Also measure calibration: how far confidences are from accuracies.")
 @allow_plugins
 def evaluate(
     console: Console,
     words: Sequence[str],
-    split: str | None,
     pipeline: str | None,
     inference: str | None,
-    output: Path | None,
     allow_plugins: bool,
+    **options: Any,
 ) -> None:
     """Evaluate MODEL at native resolution.
 
@@ -195,12 +196,11 @@ def evaluate(
     source = load(inference, allow_plugins=allow_plugins) if inference else data if overrides else None
     report = evaluate(
         model,
-        split,
         pipeline=data,
         inference=source.inference if source else None,
-        output=output,
         allow_plugins=allow_plugins,
         verbose=not console.quiet,
+        **options,
     )
     console.echo(format_metrics(report))
 

@@ -30,7 +30,7 @@ def checked_annotated(annotated: Sequence[Sequence[bool]] | None) -> Annotated |
     return rows
 
 
-def restricted(labels: Tensor, logits: Tensor, annotated: Annotated | None) -> tuple[Tensor, Tensor]:
+def restricted(labels: Tensor, logits: Tensor, annotated: Annotated | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Removes the sources from labels, and the classes that the source of a pixel does not annotate from its softmax.
 
     Args:
@@ -40,13 +40,14 @@ def restricted(labels: Tensor, logits: Tensor, annotated: Annotated | None) -> t
         annotated: Boolean per source and class.
 
     Returns:
-        Class ids, and logits whose gradient is 0 for the classes that are left out.
+        Class ids, logits whose gradient is 0 for the classes that are left out, and booleans of the shape of the
+        logits, False for these classes; None if `annotated` is None.
 
     Raises:
         ValueError: If `annotated` has another number of classes than the logits.
     """
     if annotated is None:
-        return labels, logits
+        return labels, logits, None
     if len(annotated[0]) != logits.shape[-1]:
         raise ValueError(
             f"`annotated` must have one boolean per class of the logits, that is {logits.shape[-1]}. "
@@ -59,5 +60,6 @@ def restricted(labels: Tensor, logits: Tensor, annotated: Annotated | None) -> t
     if len(rows.shape) == len(logits.shape):
         rows = ops.squeeze(rows, axis=-1)
     table = ops.convert_to_tensor(((True,) * logits.shape[-1], *annotated), dtype="bool")
+    included = ops.take(table, rows, axis=0)
     # An unknown source stays, so that its label is reported.
-    return ops.where(known, ids, labels), ops.where(ops.take(table, rows, axis=0), logits, _LEFT_OUT)
+    return ops.where(known, ids, labels), ops.where(included, logits, _LEFT_OUT), included

@@ -3,20 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
-from tfseg.losses.annotated import checked_annotated, restricted
-from tfseg.losses.pixels import check_from_logits, pixel_labels, weighted
-from tfseg.losses.resolution import Positions, check, matched
-from tfseg.ops.label_maps import integer_labels, resolve_ignore_label
+from tfseg.losses.pixel_loss import PixelLoss
+from tfseg.losses.pixels import Pixels
+from tfseg.losses.resolution import Positions
 from tfseg.ops.runtime import sum_over_replicas
 from tfseg.serialization import serializable
 from tfseg.typing import Tensor
 
 
 @serializable
-class CrossEntropy(keras.losses.Loss):
+class CrossEntropy(PixelLoss):
     """Computes the softmax cross-entropy between a label map and logits.
 
     With `reduction="mean"` the loss is `sum(w * -log p[label]) / sum(w)` over the labeled pixels of the batch, where
@@ -47,6 +45,9 @@ class CrossEntropy(keras.losses.Loss):
         positions: Positions of the logits in the image if logits and labels differ in size, as
             `tfseg.losses.Positions` or a dict of its fields. None: corner-aligned.
         name: Name of the loss.
+        label_smoothing: Float from 0 to 1, share of the label that is spread over all classes, as in
+            `keras.losses.CategoricalCrossentropy` (Szegedy et al. 2016, section 7). With `annotated`, over the
+            annotated classes.
         ignore_class: Alias of `ignore_label`, the name used by Keras.
         from_logits: Must be True. Accepted for compatibility with the losses of Keras.
         annotated: Boolean per source and class, for labels that contain the source of each pixel, as
@@ -68,8 +69,8 @@ class CrossEntropy(keras.losses.Loss):
     Raises:
         ValueError: If `y_true` is neither of integers nor of floats, if shapes do not match, if a class weight is
             negative, if the number of class weights is not the number of classes, if `reduction` or `resolution` is
-            unknown, if `ignore_label` and `ignore_class` differ, if `from_logits` is not True, or if `annotated` has
-            not one boolean per class in each row.
+            unknown, if `label_smoothing` is not from 0 to 1, if `ignore_label` and `ignore_class` differ, if
+            `from_logits` is not True, or if `annotated` has not one boolean per class in each row.
 
     Reference:
         Long, Shelhamer and Darrell, Fully Convolutional Networks for Semantic Segmentation (2015), section 4.
@@ -84,53 +85,42 @@ class CrossEntropy(keras.losses.Loss):
         positions: Mapping[str, Any] | Positions | None = None,
         name: str = "cross_entropy",
         *,
+        label_smoothing: float = 0.0,
         ignore_class: int | None = None,
         from_logits: bool = True,
         annotated: Sequence[Sequence[bool]] | None = None,
     ) -> None:
-        check_from_logits(from_logits)
         if reduction not in ("mean", "sum"):
             raise ValueError(f'`reduction` must be "mean" or "sum". Received: reduction={reduction!r}')
-        check(resolution)
-        super().__init__(name=name, reduction=reduction, dtype="float32")
-        self.ignore_label = resolve_ignore_label(ignore_label, ignore_class)
-        self.resolution = resolution
-        self.positions = Positions.of(positions)
-        self.annotated = checked_annotated(annotated)
-        self.class_weights = None if class_weights is None else tuple(float(weight) for weight in class_weights)
-        if self.class_weights is not None and min(self.class_weights, default=-1.0) < 0:
-            raise ValueError(
-                f"`class_weights` must be a nonempty list of numbers >= 0. Received: class_weights={class_weights}"
-            )
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"`label_smoothing` must be from 0 to 1. Received: label_smoothing={label_smoothing}")
+        super().__init__(
+            name=name,
+            ignore_label=ignore_label,
+            class_weights=class_weights,
+            resolution=resolution,
+            positions=positions,
+            ignore_class=ignore_class,
+            from_logits=from_logits,
+            annotated=annotated,
+        )
+        self.reduction, self.label_smoothing = reduction, label_smoothing
 
-    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Computes the loss without the reduction of Keras, which ignores no pixels and does not sum over replicas."""
-        with keras.name_scope(self.name):
-            logits = ops.convert_to_tensor(y_pred, dtype="float32")
-            labels, logits, sample_weight = matched(
-                integer_labels(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
-            )
-            labels, logits = restricted(labels, logits, self.annotated)
-            labels, counted = pixel_labels(labels, logits.shape, self.ignore_label)
-            losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-            weights = weighted(counted, labels, self._checked_weights(logits.shape[-1]), sample_weight)
-            divisor = weights if self.reduction == "mean" else ops.ones(ops.shape(labels)[:1])
-            return ops.divide_no_nan(ops.sum(losses * weights), sum_over_replicas(ops.sum(divisor)))
+    def compute(self, pixels: Pixels) -> Tensor:
+        """Computes the loss of a batch, a float32 scalar."""
+        losses = self._smoothed(pixels) if self.label_smoothing else pixels.cross_entropy
+        if self.reduction == "mean":
+            return pixels.mean(losses)
+        images = ops.sum(ops.ones(ops.shape(losses)[:1]))
+        return ops.divide_no_nan(ops.sum(losses * pixels.weights), sum_over_replicas(images))
 
-    def _checked_weights(self, num_classes: int) -> tuple[float, ...] | None:
-        if self.class_weights is not None and len(self.class_weights) != num_classes:
-            raise ValueError(
-                f"`class_weights` must have one weight per class of the logits, that is {num_classes}. "
-                f"Received: class_weights={self.class_weights}"
-            )
-        return self.class_weights
+    def _smoothed(self, pixels: Pixels) -> Tensor:
+        """Computes the cross-entropy with probabilities that are spread over the classes of the softmax."""
+        included = ops.ones_like(pixels.logits) if pixels.included is None else ops.cast(pixels.included, "float32")
+        uniform = included / ops.sum(included, axis=-1, keepdims=True)
+        labels = ops.one_hot(pixels.labels, pixels.classes, dtype="float32")
+        targets = (1 - self.label_smoothing) * labels + self.label_smoothing * uniform
+        return ops.categorical_crossentropy(targets, pixels.logits, from_logits=True)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "ignore_label": self.ignore_label,
-            "class_weights": self.class_weights,
-            "resolution": self.resolution,
-            "positions": self.positions._asdict(),
-            "annotated": self.annotated,
-        }
+        return {**super().get_config(), "reduction": self.reduction, "label_smoothing": self.label_smoothing}

@@ -1,12 +1,134 @@
-"""Checks and pixel weights that all losses share."""
+"""Pixels of a batch, with their weights, and checks that all losses share."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from keras import ops
 
 from tfseg.ops.label_maps import expected_labels
-from tfseg.ops.runtime import assert_condition
+from tfseg.ops.runtime import assert_condition, sum_over_replicas
 from tfseg.typing import Tensor
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels of a batch. What is derived from them is computed at most once.
+
+    Args:
+        labels: Class ids, int64 `[batch, height, width]`, 0 at ignored pixels.
+        logits: Float32 `[batch, height, width, classes]`.
+        counted: Float32 `[batch, height, width]`, 1 at labeled pixels and 0 at ignored ones.
+        sample_weight: One weight per image or per pixel, or None.
+        class_weights: One weight per class, or None.
+        included: Booleans of the shape of the logits, False for classes that are left out of the softmax of a pixel;
+            None if no class is.
+    """
+
+    labels: Tensor
+    logits: Tensor
+    counted: Tensor
+    sample_weight: Tensor | None = None
+    class_weights: tuple[float, ...] | None = None
+    included: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.class_weights is not None and len(self.class_weights) != self.classes:
+            raise ValueError(
+                f"`class_weights` must have one weight per class of the logits, that is {self.classes}. "
+                f"Received: class_weights={self.class_weights}"
+            )
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return int(self.logits.shape[-1])
+
+    @cached_property
+    def cross_entropy(self) -> Tensor:
+        """Softmax cross-entropy of each pixel, `[batch, height, width]`; that of class 0 at ignored pixels."""
+        return ops.sparse_categorical_crossentropy(self.labels, self.logits, from_logits=True)
+
+    @cached_property
+    def sampled(self) -> Tensor:
+        """Weight of each pixel without class weights, `[batch, height, width]`; 0 at ignored pixels."""
+        if self.sample_weight is None:
+            return self.counted
+        weights = ops.cast(ops.convert_to_tensor(self.sample_weight), "float32")
+        if len(weights.shape) == 4:
+            weights = ops.squeeze(weights, axis=-1)
+        while len(weights.shape) < 3:
+            weights = ops.expand_dims(weights, axis=-1)
+        return self.counted * weights
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """Weight of each pixel, with that of its class, `[batch, height, width]`; 0 at ignored pixels."""
+        if self.class_weights is None:
+            return self.sampled
+        return self.sampled * ops.take(self.per_class, self.labels)
+
+    @cached_property
+    def per_class(self) -> Tensor:
+        """Weight of each class, `[classes]`."""
+        return ops.convert_to_tensor(self.class_weights or (1.0,) * self.classes, dtype="float32")
+
+    @cached_property
+    def images(self) -> Tensor:
+        """Weight of each image, `[batch]`: the mean weight of its labeled pixels, and 0 if it has none."""
+        return ops.divide_no_nan(ops.sum(self.sampled, axis=(1, 2)), ops.sum(self.counted, axis=(1, 2)))
+
+    @property
+    def invalid(self) -> Tensor:
+        """Scalar 0, or NaN if a label is invalid and the runtime check is left out."""
+        return 0.0 * ops.sum(self.counted[:1, :1, :1])
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Computes the weighted mean of values per pixel, `[batch, height, width]`, over the global batch."""
+        return share(values, self.weights)
+
+    def image_mean(self, values: Tensor) -> Tensor:
+        """Computes the weighted mean of values per image, `[batch]`, over the images of the global batch that have
+        labeled pixels."""
+        return share(values, self.images)
+
+    def class_mean(self, values: Tensor, present: Tensor) -> Tensor:
+        """Computes the weighted mean over the classes that are present, from `[..., classes]`; 0 if none is."""
+        weights = ops.cast(present, "float32") * self.per_class
+        return ops.divide_no_nan(ops.sum(values * weights, axis=-1), ops.sum(weights, axis=-1))
+
+    def check_image_weights(self) -> None:
+        """Checks `sample_weight` of a loss that is not a sum over pixels.
+
+        Raises:
+            ValueError: If there is one weight per pixel.
+        """
+        if self.sample_weight is not None and len(self.sample_weight.shape) > 1:
+            raise ValueError(
+                "`sample_weight` must have one weight per image, since this loss is not a sum over pixels. Received: "
+                f"sample_weight of shape {tuple(self.sample_weight.shape)}"
+            )
+
+
+def share(values: Tensor, weights: Tensor) -> Tensor:
+    """Computes the share of this replica in a weighted mean over the global batch; 0 if all weights are 0."""
+    return ops.divide_no_nan(ops.sum(values * weights), sum_over_replicas(ops.sum(weights)))
+
+
+def checked_class_weights(class_weights: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Returns the argument `class_weights` of a loss as floats.
+
+    Raises:
+        ValueError: If it is empty or a weight is negative.
+    """
+    if class_weights is None:
+        return None
+    weights = tuple(float(weight) for weight in class_weights)
+    if not min(weights, default=-1.0) >= 0:
+        raise ValueError(
+            f"`class_weights` must be a nonempty list of numbers >= 0. Received: class_weights={class_weights}"
+        )
+    return weights
 
 
 def check_from_logits(from_logits: bool) -> None:
@@ -47,22 +169,6 @@ def pixel_labels(labels: Tensor, logits_shape: Sequence[int | None], ignore_labe
             f"width. Received: y_true of shape {tuple(labels.shape)}, y_pred of shape {tuple(logits_shape)}"
         )
     return _checked(ops.cast(labels, "int64"), num_classes, ignore_label)
-
-
-def weighted(
-    counted: Tensor, labels: Tensor, class_weights: Sequence[float] | None, sample_weight: Tensor | None
-) -> Tensor:
-    """Multiplies the mask `counted` by the class weights and by `sample_weight`, one per pixel or one per image."""
-    if class_weights is not None:
-        counted = counted * ops.take(ops.convert_to_tensor(class_weights, dtype="float32"), labels)
-    if sample_weight is None:
-        return counted
-    weights = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
-    if len(weights.shape) == 4:
-        weights = ops.squeeze(weights, axis=-1)
-    while len(weights.shape) < 3:
-        weights = ops.expand_dims(weights, axis=-1)
-    return counted * weights
 
 
 def _checked(labels: Tensor, num_classes: int, ignore_label: int) -> tuple[Tensor, Tensor]:

@@ -3,20 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
-from tfseg.losses.annotated import checked_annotated, restricted
-from tfseg.losses.pixels import check_from_logits, pixel_labels, weighted
-from tfseg.losses.resolution import Positions, check, matched
-from tfseg.ops.label_maps import integer_labels, resolve_ignore_label
-from tfseg.ops.runtime import sum_over_replicas
+from tfseg.losses.pixel_loss import PixelLoss
+from tfseg.losses.pixels import Pixels, share
+from tfseg.losses.resolution import Positions
 from tfseg.serialization import serializable
 from tfseg.typing import Tensor
 
 
 @serializable
-class TopKCrossEntropy(keras.losses.Loss):
+class TopKCrossEntropy(PixelLoss):
     """Computes the mean softmax cross-entropy over the `pixels` hardest labeled pixels of each image.
 
     The hardest pixels are those whose label has the lowest probability; they are selected anew at each step (online
@@ -42,6 +39,8 @@ class TopKCrossEntropy(keras.losses.Loss):
             The paper selects among the positions of the scores, 512 of about 65x65.
         positions: Positions of the logits in the image if logits and labels differ in size, as for `CrossEntropy`.
         name: Name of the loss.
+        class_weights: One weight per class, or None: weights of the losses of the selected pixels. They do not affect
+            the selection.
         ignore_class: Alias of `ignore_label`, the name used by Keras.
         from_logits: Must be True. Accepted for compatibility with the losses of Keras.
         annotated: Boolean per source and class, for labels that contain the source of each pixel, as
@@ -79,34 +78,28 @@ class TopKCrossEntropy(keras.losses.Loss):
         positions: Mapping[str, Any] | Positions | None = None,
         name: str = "top_k_cross_entropy",
         *,
+        class_weights: Sequence[float] | None = None,
         ignore_class: int | None = None,
         from_logits: bool = True,
         annotated: Sequence[Sequence[bool]] | None = None,
     ) -> None:
-        check_from_logits(from_logits)
         if pixels < 1:
             raise ValueError(f"`pixels` must be at least 1. Received: pixels={pixels}")
-        check(resolution)
-        super().__init__(name=name, reduction="mean", dtype="float32")
+        super().__init__(
+            name=name,
+            ignore_label=ignore_label,
+            class_weights=class_weights,
+            resolution=resolution,
+            positions=positions,
+            ignore_class=ignore_class,
+            from_logits=from_logits,
+            annotated=annotated,
+        )
         self.pixels = pixels
-        self.ignore_label = resolve_ignore_label(ignore_label, ignore_class)
-        self.resolution = resolution
-        self.positions = Positions.of(positions)
-        self.annotated = checked_annotated(annotated)
 
-    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Computes the loss without the reduction of Keras, which ignores no pixels and does not sum over replicas."""
-        with keras.name_scope(self.name):
-            logits = ops.convert_to_tensor(y_pred, dtype="float32")
-            labels, logits, sample_weight = matched(
-                integer_labels(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
-            )
-            labels, logits = restricted(labels, logits, self.annotated)
-            labels, counted = pixel_labels(labels, logits.shape, self.ignore_label)
-            losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-            weights = weighted(counted, labels, None, sample_weight)
-            losses, weights = self._hardest(losses, counted, losses, weights)
-            return ops.divide_no_nan(ops.sum(losses * weights), sum_over_replicas(ops.sum(weights)))
+    def compute(self, pixels: Pixels) -> Tensor:
+        """Computes the loss of a batch, a float32 scalar."""
+        return share(*self._hardest(pixels.cross_entropy, pixels.counted, pixels.cross_entropy, pixels.weights))
 
     def _hardest(self, losses: Tensor, counted: Tensor, *maps: Tensor) -> list[Tensor]:
         """Gathers `maps` at the hardest pixels of each image, as `[batch, pixels]`."""
@@ -118,7 +111,4 @@ class TopKCrossEntropy(keras.losses.Loss):
         return [ops.take_along_axis(ops.reshape(each, (images, area)), indices, axis=1) for each in maps]
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["reduction"]
-        own = {"pixels": self.pixels, "ignore_label": self.ignore_label, "resolution": self.resolution}
-        return {**config, **own, "positions": self.positions._asdict(), "annotated": self.annotated}
+        return {**super().get_config(), "pixels": self.pixels}

@@ -47,26 +47,39 @@ class PixelMetric(keras.metrics.Metric):
                 f"{type(self).__name__} does not support `sample_weight`. Set the labels of pixels to ignore to "
                 f"ignore_label={self.ignore_label} instead. Received: sample_weight"
             )
-        labels, ids = _without_channel(integer_labels(y_true)), self._ids(ops.convert_to_tensor(y_pred))
-        self.confusion.assign_add(ops.cast(self.count(labels, ids), "int64"))
+        labels, predicted = _without_channel(integer_labels(y_true)), self.predicted(ops.convert_to_tensor(y_pred))
+        self.add(labels, predicted)
+
+    def add(self, labels: Tensor, predicted: Tensor) -> None:
+        """Adds the counts of a batch from integer labels `[batch, height, width]` and the result of `predicted`."""
+        self.confusion.assign_add(ops.cast(self.count(labels, predicted), "int64"))
 
     def count(self, labels: Tensor, ids: Tensor) -> Tensor:
         """Computes the counts of a batch from labels and class ids, both integers `[batch, height, width]`."""
         raise NotImplementedError
 
-    def get_config(self) -> dict[str, Any]:
-        return {"num_classes": self.num_classes, "ignore_label": self.ignore_label, "name": self.name}
-
-    def _ids(self, predictions: Tensor) -> Tensor:
+    def predicted(self, predictions: Tensor) -> Tensor:
+        """Returns what `count` needs of predictions: by default the class ids, integers `[batch, height, width]`."""
         if "int" in keras.backend.standardize_dtype(predictions.dtype):
             return _without_channel(predictions)
+        self.check_channels(predictions)
+        return ops.top_k(predictions, k=1)[1][..., 0]  # on CPUs three times as fast as argmax over a short last axis
+
+    def check_channels(self, predictions: Tensor) -> None:
+        """Checks the shape of logits or probabilities.
+
+        Raises:
+            ValueError: If there is not one channel per class.
+        """
         if len(predictions.shape) != 4 or predictions.shape[-1] != self.num_classes:
             raise ValueError(
                 "Predictions must be integer class ids, or floats of shape [batch, height, width, "
                 f"{self.num_classes}]. Received: y_pred of dtype "
                 f"{keras.backend.standardize_dtype(predictions.dtype)} and shape {tuple(predictions.shape)}"
             )
-        return ops.top_k(predictions, k=1)[1][..., 0]  # on CPUs three times as fast as argmax over a short last axis
+
+    def get_config(self) -> dict[str, Any]:
+        return {"num_classes": self.num_classes, "ignore_label": self.ignore_label, "name": self.name}
 
 
 def intersection_over_union(confusion: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

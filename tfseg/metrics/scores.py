@@ -10,12 +10,13 @@ Absent = Literal["union", "ground_truth"]
 
 
 def scores(matrix: np.ndarray, absent: Absent = "union") -> dict[str, float]:
-    """Computes mean IoU, pixel accuracy, mean accuracy and frequency-weighted IoU.
+    """Computes mean IoU, pixel accuracy, mean accuracy, frequency-weighted IoU, and mean Dice, precision and recall.
 
     Let `n[i, j]` be the number of pixels of class `i` predicted as class `j`, `t[i]` the number of pixels of class `i`,
     and `u[i]` the number of pixels of class `i` in ground truth or prediction. The metrics are `mean(n[i, i] / u[i])`,
-    `sum(n[i, i]) / sum(t)`, `mean(n[i, i] / t[i])` and `sum(t[i] n[i, i] / u[i]) / sum(t)`. All are 0 for an empty
-    matrix.
+    `sum(n[i, i]) / sum(t)`, `mean(n[i, i] / t[i])` and `sum(t[i] n[i, i] / u[i]) / sum(t)`. Dice, precision and recall
+    are the means of `2 n[i, i] / (t[i] + p[i])`, `n[i, i] / p[i]` and `n[i, i] / t[i]`, where `p[i]` is the number of
+    pixels predicted as class `i`; a ratio without pixels counts as 0. All are 0 for an empty matrix.
 
     Example:
 
@@ -29,18 +30,23 @@ def scores(matrix: np.ndarray, absent: Absent = "union") -> dict[str, float]:
             excluded from the mean. `"ground_truth"`: both are excluded.
 
     Returns:
-        A dict with keys `miou`, `pixel_accuracy`, `mean_accuracy` and `frequency_weighted_iou`.
+        A dict with keys `miou`, `pixel_accuracy`, `mean_accuracy`, `frequency_weighted_iou`, `dice`, `precision` and
+        `recall`.
 
     Reference:
         Long, Shelhamer and Darrell, Fully Convolutional Networks for Semantic Segmentation (2015), section 5.
     """
     hits, truth, union = _counts(matrix)
     iou, total = _ratio(hits, union), max(truth.sum(), 1)
+    predicted, counted = union - truth + hits, union > 0 if absent == "union" else truth > 0
     return {
-        "miou": _mean(iou, union > 0 if absent == "union" else truth > 0),
+        "miou": _mean(iou, counted),
         "pixel_accuracy": float(hits.sum() / total),
         "mean_accuracy": _mean(_ratio(hits, truth), truth > 0),
         "frequency_weighted_iou": float((truth * iou).sum() / total),
+        "dice": _mean(_ratio(2 * hits, truth + predicted), counted),
+        "precision": _mean(_ratio(hits, predicted), counted),
+        "recall": _mean(_ratio(hits, truth), counted),
     }
 
 

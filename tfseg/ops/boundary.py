@@ -10,6 +10,9 @@ from keras import ops
 
 from tfseg.typing import Tensor
 
+_FAR = 2.0**24
+"""Value beyond all class ids."""
+
 
 def near_boundary(labels: Tensor, radii: Sequence[int | Tensor], outside: int | None = None) -> list[Tensor]:
     """Returns one mask per radius of the pixels within that chessboard distance of a label boundary.
@@ -49,3 +52,29 @@ def _mixed_blocks(labels: Tensor, outside: int | None) -> Tensor:
     across = padded[:, :, 1:] != padded[:, :, :-1]
     down = padded[:, 1:, :-1] != padded[:, :-1, :-1]
     return ops.logical_or(ops.logical_or(across[:, 1:], across[:, :-1]), down)
+
+
+def between_classes(labels: Tensor, labeled: Tensor, radius: int) -> Tensor:
+    """Returns a mask of the pixels within a chessboard distance of labeled pixels of several classes.
+
+    Unlike in `near_boundary`, pixels that are not labeled are no class of their own: they have no boundary.
+
+    Args:
+        labels: Integer tensor `[batch, height, width]`, class ids below 2^24.
+        labeled: Boolean tensor `[batch, height, width]`.
+        radius: Integer, radius of the square around a pixel.
+
+    Returns:
+        Boolean tensor `[batch, height, width]`, True if the square has labeled pixels of several classes.
+    """
+    values, side = ops.cast(labels, "float32"), 2 * radius + 1
+
+    def largest(values: Tensor) -> Tensor:
+        """Returns the maximum over the square around each pixel, of labeled pixels only."""
+        pooled = ops.where(labeled, values, -_FAR)[..., None]
+        for size in ((side, 1), (1, side)):
+            pooled = ops.max_pool(pooled, size, strides=1, padding="same", data_format="channels_last")
+        return pooled[..., 0]
+
+    highest, lowest = largest(values), -largest(-values)
+    return ops.logical_and(highest > lowest, highest > -_FAR)

@@ -45,6 +45,11 @@ if keras.backend.backend() == "tensorflow":
             return value
         return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
 
+    def num_replicas() -> int:
+        """Returns the number of replicas in sync."""
+        context = tf.distribute.get_replica_context()
+        return 1 if context is None else int(context.num_replicas_in_sync)
+
 else:
 
     def assert_condition(condition: Tensor, message: str, values: Any) -> Any:
@@ -55,3 +60,7 @@ else:
     def sum_over_replicas(value: Tensor) -> Tensor:
         """Returns `value`, because replicas are supported on TensorFlow only."""
         return value
+
+    def num_replicas() -> int:
+        """Returns 1, because replicas are supported on TensorFlow only."""
+        return 1

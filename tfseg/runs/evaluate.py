@@ -35,6 +35,7 @@ def evaluate(
     pipeline: Pipeline | None = None,
     inference: Inference | None = None,
     output: str | os.PathLike[str] | None = None,
+    calibration: bool = False,
     allow_plugins: bool = False,
     verbose: bool = False,
 ) -> dict[str, Any]:
@@ -51,6 +52,8 @@ def evaluate(
             run's pipeline or, outside of a run directory, to those of `pipeline`.
         output: Additional file for the metrics. If neither `pipeline` nor `inference` is given, the metrics of a
             run's best network are also saved in the run directory, as `metrics-<split>.json`.
+        calibration: Boolean, whether to measure the expected calibration error, which needs the probabilities of all
+            classes at each pixel.
         allow_plugins: Boolean, whether to import the plugins that the run's pipeline lists.
         verbose: Boolean, whether to show a progress bar.
 
@@ -58,8 +61,9 @@ def evaluate(
         A dict, the contents of `metrics-<split>.json`: among others `skipped`, the number of invalid examples that the
         run leaves out, `miou`, `pixel_accuracy`, `mean_accuracy`,
         `frequency_weighted_iou`, `per_class` (IoU by class name; None for a class that occurs neither in the labels nor
-        in the predictions) and `boundary`: `iou` and `per_class` of `tfseg.metrics.BoundaryIoU`, and `trimap_miou` by
-        radius.
+        in the predictions), `boundary`: `iou` and `per_class` of `tfseg.metrics.BoundaryIoU`, and `trimap_miou` by
+        radius, `per_image`: mean and percentiles of `tfseg.metrics.ImageMeanIoU`, and, with `calibration`, the error
+        and the reliability curve of `tfseg.metrics.CalibrationError`.
     """
     run = source if isinstance(source, Run) else run_of(Path(source), allow_plugins=allow_plugins)
     described = pipeline or _pipeline_of(run, source)
@@ -76,7 +80,7 @@ def evaluate(
     _check_classes(predictor, path, described)
     dataset = evaluated(run, described, data, split, progress(verbose))
     check_values(predictor, path, dataset)
-    report = _evaluate(predictor, described, dataset, split, verbose)
+    report = _evaluate(predictor, described, dataset, split, calibration, verbose)
     own = run is not None and path == run.best and pipeline is None and inference is None and named
     files = [run.folder / METRICS.format(split=split)] if run and own else []
     for file in [*files, *([Path(output)] if output else [])]:
@@ -114,13 +118,19 @@ def check_values(predictor: Predictor, path: Path, data: AnyDataset) -> None:
         )
 
 
-def _evaluate(predictor: Predictor, pipeline: Pipeline, data: AnyDataset, split: str, verbose: bool) -> dict[str, Any]:
-    measurement, names = Measurement(pipeline.labels), data.names(split)
+def _evaluate(
+    predictor: Predictor, pipeline: Pipeline, data: AnyDataset, split: str, calibration: bool, verbose: bool
+) -> dict[str, Any]:
+    measurement, names = Measurement(pipeline.labels, calibration=calibration), data.names(split)
     progress = keras.utils.Progbar(len(names), verbose=verbosity(verbose), unit_name="image")
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for name, (image, mask) in zip(names, data.native(split).as_numpy_iterator(), strict=True):
-            yield mask, predictor.masks(predictor.values.cast(image, name), (name,))
+            image = predictor.values.cast(image, name)
+            yield (
+                mask,
+                predictor.probabilities(image[0], name)[None] if calibration else predictor.masks(image, (name,)),
+            )
             progress.add(1)
 
     with user_errors("inference.size, or the images"):

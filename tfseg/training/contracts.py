@@ -1,4 +1,4 @@
-"""Interfaces of losses, optimizers and schedules in a pipeline file."""
+"""Interfaces of losses, metrics, optimizers and schedules in a pipeline file."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -77,6 +77,21 @@ class Objective:
     def problems(self, context: Context) -> Iterator[FieldProblem]:
         """Yields problems with settings that do not fit the classes, as pairs `(path, message)`."""
         yield from ()
+
+
+class MetricSpec:
+    """Additional metric. A custom one needs `type` and `__call__`."""
+
+    type: str
+    ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
+
+    def __call__(self, labels: Labels) -> keras.metrics.Metric:
+        """Creates the Keras metric, of integer masks `[batch, height, width]` and float32 logits.
+
+        Args:
+            labels: Class names and ignore label.
+        """
+        raise NotImplementedError
 
 
 class OptimizerSpec:

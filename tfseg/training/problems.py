@@ -9,7 +9,7 @@ from tfseg.layers import CrfRnn, CropLike
 from tfseg.spec.problems import FieldProblem
 from tfseg.training.freezing import flat_layers
 from tfseg.training.lr_multipliers import matches_any
-from tfseg.training.outputs import SCORES, auxiliary
+from tfseg.training.outputs import LOGITS, SCORES, auxiliary
 
 if TYPE_CHECKING:
     from tfseg.training.training import Training
@@ -36,6 +36,10 @@ def conflicts(training: "Training") -> Iterator[FieldProblem]:
             f"requires an optimizer with loss scaling, which {training.optimizer.type} does not support. "
             "Received: mixed_float16. Use mixed_bfloat16, or the optimizer sgd or adamw",
         )
+    kinds = [metric.type for metric in training.metrics]
+    for index, kind in enumerate(kinds):
+        if kind in kinds[:index]:
+            yield ("metrics", index), f"expected each metric once; received {kind} twice. Remove one of the two"
     if training.batch_norm_batches and training.batch_norm == "frozen":
         yield (
             ("batch_norm_batches",),
@@ -50,8 +54,26 @@ def network_conflicts(training: "Training", model: keras.Model) -> Iterator[Fiel
     yield from _batch_norm(training, model)
     if training.loss.resolution == "scores":
         yield from _scores(model)
+    yield from _auxiliary_loss(training, model)
     if training.jit_compile:
         yield from _without_xla(training, model)
+
+
+def _auxiliary_loss(training: "Training", model: keras.Model) -> Iterator[FieldProblem]:
+    """Yields problems with the loss of auxiliary outputs: without such outputs, or with another number of channels."""
+    outputs, side = auxiliary(model) if training.auxiliary_weight else (), training.auxiliary_loss
+    if side is not None and not outputs:
+        yield ("auxiliary_loss",), f"the network has no auxiliary outputs. Received: {side.type}. Set it to null"
+    loss, slot = (training.loss, "loss") if side is None else (side, "auxiliary_loss")
+    for name in outputs:
+        classes, channels = model.output[LOGITS].shape[-1], model.output[name].shape[-1]
+        if channels != (1 if loss.type == "boundary_cross_entropy" else classes):
+            yield (
+                (slot,),
+                f"{loss.type} does not fit the output {name}, which has {channels} channels: boundary_cross_entropy "
+                f"takes one channel, all other losses one per class, {classes}. Set auxiliary_loss, or set "
+                "auxiliary_weight to 0",
+            )
 
 
 def _without_match(training: "Training", model: keras.Model) -> Iterator[FieldProblem]:
@@ -114,7 +136,7 @@ def _without_xla(training: "Training", model: keras.Model) -> Iterator[FieldProb
         message = f"XLA cannot compile the lattice of {_some(crfs)}. Received: true. Set jit_compile to false"
         yield ("jit_compile",), f"{message}, or the layer's kernel to convolutional"
     names = [layer.name for layer in layers if layer.name not in crfs]
-    if training.loss.resolution == "image":
+    if (training.auxiliary_loss or training.loss).resolution == "image":
         names += auxiliary(model)
     if names:
         yield (

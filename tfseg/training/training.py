@@ -1,6 +1,6 @@
 """Section `training` of a pipeline: compiles networks and creates the callbacks of `fit`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache, partial
 from pathlib import Path
@@ -20,14 +20,15 @@ from tfseg.metrics import SegmentationMetrics
 from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import FieldProblem, InvalidFields, component_problems, formatted, prefixed
 from tfseg.training.checkpoints import Checkpoints
-from tfseg.training.contracts import RATES, Objective, OptimizerSpec, ScheduleSpec, construct
+from tfseg.training.contracts import RATES, MetricSpec, Objective, OptimizerSpec, ScheduleSpec, construct
 from tfseg.training.duration import Duration, End
 from tfseg.training.freezing import BatchNorm, prepare
 from tfseg.training.history import History
 from tfseg.training.keras_optimizer import KerasOptimizer
-from tfseg.training.mixed_metrics import MixedMetrics
+from tfseg.training.metric_specs import Metrics
+from tfseg.training.mixed_metrics import WithoutSources
 from tfseg.training.nan_guard import NanGuard
-from tfseg.training.objectives import CrossEntropy, TopKCrossEntropy
+from tfseg.training.objectives import INNER, AuxiliaryLosses, CrossEntropy, Losses
 from tfseg.training.optimizers import AdamW, Expression, Sgd
 from tfseg.training.outputs import LOGITS, auxiliary, for_each, main, pruned, with_targets
 from tfseg.training.problems import conflicts, network_conflicts
@@ -54,8 +55,12 @@ class Training:
     """Optimizer."""
     schedule: Annotated[Constant | Poly | Step, ByType("poly", ScheduleSpec)] = Poly()
     """Learning rate schedule."""
-    loss: Annotated[CrossEntropy | TopKCrossEntropy, ByType("cross_entropy", Objective)] = CrossEntropy()
+    loss: Annotated[Losses, ByType("cross_entropy", Objective, INNER)] = CrossEntropy()
     """Training loss."""
+    auxiliary_loss: Annotated[AuxiliaryLosses, ByType("cross_entropy", Objective)] | None = None
+    """Loss of auxiliary outputs. null: `loss`."""
+    metrics: tuple[Annotated[Metrics, ByType(contract=MetricSpec)], ...] = ()
+    """Additional metrics of training and validation batches. IoU and accuracies of the pixels are always computed."""
     auxiliary_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of each auxiliary loss. 0 disables auxiliary losses."""
     gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
@@ -85,6 +90,8 @@ class Training:
     def problems(self, context: Context) -> Iterator[FieldProblem]:
         """Yields problems with settings that do not fit the classes, as pairs `(path, message)`."""
         yield from prefixed("loss", component_problems(self.loss, context))
+        if self.auxiliary_loss is not None:
+            yield from prefixed("auxiliary_loss", component_problems(self.auxiliary_loss, context))
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """Yields problems with options that do not fit the network, as pairs `(path, message)`."""
@@ -150,15 +157,11 @@ class Training:
         rate = construct("schedule", RATES, self.schedule, self.optimizer.learning_rate, **steps)
         scaling = {"scaled": self.precision == "mixed_float16", "accumulate": self.gradient_accumulation_steps}
         optimizer = construct("optimizer", keras.optimizers.Optimizer, self.optimizer, rate, **scaling)
-        metrics = [(SegmentationMetrics if annotated is None else MixedMetrics)(labels.count, labels.ignore)]
+        metrics = self._metrics(labels, mixed=annotated is not None)
         given = {} if annotated is None else {"annotated": annotated}  # custom losses may not accept it
         model.compile(
             optimizer=optimizer,
-            **self._objective(
-                model,
-                partial(construct, "loss", keras.losses.Loss, self.loss, labels, counts and cache(counts), **given),
-                positions,
-            ),
+            **self._objective(model, labels, counts and cache(counts), positions, given),
             metrics={LOGITS: metrics} if isinstance(model.output, dict) else metrics,
             jit_compile=self.jit_compile,
             auto_scale_loss=False,
@@ -166,15 +169,29 @@ class Training:
         optimizer.build(model.trainable_variables)
         _build_compiled(model, labels)
 
+    def _metrics(self, labels: Labels, *, mixed: bool) -> list[keras.metrics.Metric]:
+        """Creates the metrics of a network, for masks that contain the source of each pixel if `mixed`."""
+        own = [construct("metrics", keras.metrics.Metric, metric, labels) for metric in self.metrics]
+        metrics = [SegmentationMetrics(labels.count, labels.ignore), *own]
+        return [WithoutSources(metric) for metric in metrics] if mixed else metrics
+
     def _objective(
-        self, model: keras.Model, loss: Callable[..., keras.losses.Loss], positions: Positions | None
+        self,
+        model: keras.Model,
+        labels: Labels,
+        counts: Counts | None,
+        positions: Positions | None,
+        given: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Returns the losses and loss weights of the outputs. `loss` is a function that creates a loss."""
+        """Returns the losses and loss weights of the outputs."""
+        loss = partial(construct, "loss", keras.losses.Loss, self.loss, labels, counts, **given)
         if not isinstance(model.output, dict):
             return {"loss": loss()}
+        slot, side = ("loss", self.loss) if self.auxiliary_loss is None else ("auxiliary_loss", self.auxiliary_loss)
+        auxiliary_loss = partial(construct, slot, keras.losses.Loss, side, labels, counts, **given)
         chosen = self.loss.resolution
         principal = loss(resolution="scores" if chosen == "scores" else None, positions=positions)
-        others = {name: loss(resolution=chosen, positions=positions) for name in auxiliary(model)}
+        others = {name: auxiliary_loss(resolution=side.resolution, positions=positions) for name in auxiliary(model)}
         return {
             "loss": {main(chosen): principal, **others},
             "loss_weights": {main(chosen): 1.0, **dict.fromkeys(others, self.auxiliary_weight)},
