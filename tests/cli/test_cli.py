@@ -571,6 +571,15 @@ def test_unexpected_error(tiny: str, invoke: Invoke, failing: Failing) -> None:
     )
 
 
+def test_end_of_a_file_is_not_taken_for_an_interrupt(tiny: str, invoke: Invoke, failing: Failing) -> None:
+    failing(EOFError("no data left"))
+    code, out, err = invoke("fit", tiny)
+    expected = "EOFError: no data left\nUnexpected error; rerun with --debug to see where."
+    assert (code, out, err.strip()) == (1, "", expected)
+    code, _, err = invoke("fit", tiny, "--debug")
+    assert code == 1 and "Traceback (most recent call last):" in err and err.rstrip().endswith("no data left")
+
+
 @pytest.mark.parametrize("words", [["--debug", "fit"], ["fit", "--debug"]])
 def test_debug_shows_the_traceback(words: list[str], tiny: str, invoke: Invoke, failing: Failing) -> None:
     failing(tfseg.RunError("cannot go on"))
