@@ -27,8 +27,9 @@ def error_message(data: Data | Dataset, labels: Labels) -> str:
 
 def undecodable(path: Path) -> str:
     return (
-        f"{path}: cannot be decoded ({path.stat().st_size} bytes). Expected JPEG, PNG, GIF, BMP or .npy "
-        "(uint8). Restore the file, or remove the example."
+        f"{path}: cannot be decoded ({path.stat().st_size} bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8; with "
+        "`data.value_range` also int16, uint16, int32, float16, float32, float64). "
+        "Restore the file, or remove the example."
     )
 
 

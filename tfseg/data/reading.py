@@ -19,6 +19,7 @@ from tfseg.data.records import parsed
 from tfseg.data.segmentation_record import record_problem
 from tfseg.errors import DataError
 from tfseg.images import is_decodable
+from tfseg.images.native import DECODABLE
 
 PARALLEL = os.cpu_count() or 1
 """Number of examples that are loaded in parallel."""
@@ -174,4 +175,4 @@ def _reason(file: Path) -> str:
         return f"cannot be read: {error.strerror}."
     if is_decodable(data):
         return ""
-    return f"cannot be decoded ({len(data)} bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8)."
+    return f"cannot be decoded ({len(data)} bytes). {DECODABLE}"
