@@ -41,9 +41,9 @@ def check_tifffile() -> None:
 def read_tiff(data: bytes) -> np.ndarray:
     """Decodes the first image of a TIFF or GeoTIFF file, of any dtype, to `[height, width, bands]`.
 
-    Bands may be interleaved, planar or pages. An image is stored as segments, strips or tiles. Before they are decoded,
-    the size of the image must not need more of them than there are, and each must lie in the file. Memory is bounded by the file:
-    an image of more than `LARGEST_PLAIN` bytes has at most `LARGEST_RATIO` times as many bytes as its segments.
+    Bands may be interleaved, planar or pages. An image is stored as segments, strips or tiles. All that
+    the size of the image needs must lie in the file before any is decoded. Memory is bounded by the file: an image of
+    more than `LARGEST_PLAIN` bytes has at most `LARGEST_RATIO` times as many bytes as its segments.
 
     Raises:
         RunError: If `tifffile` is not installed.
