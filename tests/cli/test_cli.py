@@ -571,6 +571,12 @@ def test_unexpected_error(tiny: str, invoke: Invoke, failing: Failing) -> None:
     )
 
 
+@pytest.mark.parametrize("epoch", [2**63 - 1, 10**20, -1])
+def test_epoch_of_a_sheet_has_limits(epoch: int, tiny: str, invoke: Invoke) -> None:
+    code, _, err = invoke("data", "show", tiny, "--epoch", epoch)
+    assert code == 2 and f"Invalid value for '--epoch': {epoch} is not in the range 0<=x<=2147483647." in err
+
+
 def test_end_of_a_file_is_not_taken_for_an_interrupt(tiny: str, invoke: Invoke, failing: Failing) -> None:
     failing(EOFError("no data left"))
     code, out, err = invoke("fit", tiny)

@@ -126,6 +126,7 @@ def test_arguments_are_checked(tiny: Data) -> None:
     for options in ({"count": 0}, {"columns": 0}, {"epoch": -1}, {"epoch": 2**31}, {"epoch": 2**63 - 1}):
         with pytest.raises(ValueError, match=re.escape(text)):
             contact_sheet(replace(tiny).open(TWO), **options)
+    assert contact_sheet(tiny.open(TWO), epoch=2**31 - 1).size
 
 
 def test_output_files_are_checked(tmp_path: Path) -> None:

@@ -45,12 +45,18 @@ def test_arrays_equal_those_of_numpy(kind: str, version: tuple[int, int]) -> Non
         (with_text("{" + "\0" * 30), "its header is damaged: "),
         (with_text("(" * 9000), "its header is damaged: "),
         (with_text("{'descr': (1,), 'fortran_order': False, 'shape': (2,)}"), "its header is damaged: "),
-        (with_text("{'descr': '|O', 'fortran_order': False, 'shape': (2,)}"), "an array of object and shape [2], not"),
+        (
+            with_text("{'descr': '|O', 'fortran_order': False, 'shape': (2,)}"),
+            "an array of type object, not of numbers",
+        ),
         (
             with_text("{'descr': '|u1', 'fortran_order': False, 'shape': (-2, -3)}"),
-            "and shape [-2, -3], not of numbers",
+            "its header is damaged: a negative size in the shape [-2, -3]",
         ),
-        (with_text("{'descr': '|V0', 'fortran_order': False, 'shape': (99999999999999,)}"), ", not of numbers"),
+        (
+            with_text("{'descr': '|V0', 'fortran_order': False, 'shape': (99999999999999,)}"),
+            "an array of type |V0, not of numbers",
+        ),
         (
             with_text("{'descr': '<u2', 'fortran_order': False, 'shape': (99999999999999999999, 6)}"),
             "[99999999999999999999, 6] has 1199999999999999999988 bytes, but the file has 0 of them",

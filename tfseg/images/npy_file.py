@@ -46,8 +46,10 @@ def read_header(file: BinaryIO) -> Header:
         kind = "is a .npz file of several arrays" if magic.startswith(ZIP) else "has no header of a .npy file"
         raise ValueError(f"the file {kind if magic else 'is empty'}")
     shape, columns, dtype = _header(file)
-    if min(shape, default=0) < 0 or dtype.hasobject or not dtype.itemsize:
-        raise ValueError(f"an array of {dtype} and shape {list(shape)}, not of numbers")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"its header is damaged: a negative size in the shape {list(shape)}")
+    if dtype.hasobject or not dtype.itemsize:
+        raise ValueError(f"an array of type {dtype}, not of numbers")
     start = file.tell()
     held, needed = file.seek(0, os.SEEK_END) - start, math.prod(shape) * dtype.itemsize
     if held < needed:
@@ -81,4 +83,4 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     except OSError:
         raise
     except Exception as error:
-        raise ValueError(f"its header is damaged: {first_line(error)}") from error
+        raise ValueError(f"its header is damaged: {first_line(str(*error.args[:1]))}") from error
