@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tfseg.data.convert import to_tfrecord
 from tfseg.data.convert.rasters import with_rasters
 from tfseg.errors import DataError, RunError
 from tfseg.images import ImageValues
-from tfseg.images.raster import as_npy, is_tiff, read_tiff
+from tfseg.images.raster import _check_segments, as_npy, is_tiff, read_tiff
 from tfseg.inference import read_image
 from tfseg.labels import Labels
 
@@ -207,3 +208,8 @@ def test_log_of_tifffile_is_hidden_during_own_calls_only(tmp_path: Path, caplog:
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         assert file.pages[0].shape == (400, 48)
     assert "incorrect StripOffsets count" in caplog.text
+
+
+def test_series_with_a_missing_page() -> None:
+    with pytest.raises(ValueError, match="a TIFF with a missing page"):
+        _check_segments(SimpleNamespace(pages=[None], nbytes=0), 0)
