@@ -71,7 +71,8 @@ class ImageValues:
         if self.value_range is None:
             return image
         low, scale = _constants(self.value_range)
-        return np.clip((image - low) * scale, np.float32(0), np.float32(255))
+        with np.errstate(over="ignore"):  # infinity is clipped
+            return np.clip((image - low) * scale, np.float32(0), np.float32(255))
 
     def cast(self, image: np.ndarray, name: str) -> np.ndarray:
         """Converts values that were decoded as float32 to the dtype.
