@@ -581,6 +581,21 @@ def test_unexpected_error(tiny: str, invoke: Invoke, failing: Failing) -> None:
     )
 
 
+@pytest.mark.parametrize("epoch", [2**63 - 1, 10**20, -1])
+def test_epoch_of_a_sheet_has_limits(epoch: int, tiny: str, invoke: Invoke) -> None:
+    code, _, err = invoke("data", "show", tiny, "--epoch", epoch)
+    assert code == 2 and f"Invalid value for '--epoch': {epoch} is not in the range 0<=x<=2147483647." in err
+
+
+def test_end_of_a_file_is_not_taken_for_an_interrupt(tiny: str, invoke: Invoke, failing: Failing) -> None:
+    failing(EOFError("no data left"))
+    code, out, err = invoke("fit", tiny)
+    expected = "EOFError: no data left\nUnexpected error; rerun with --debug to see where."
+    assert (code, out, err.strip()) == (1, "", expected)
+    code, _, err = invoke("fit", tiny, "--debug")
+    assert code == 1 and "Traceback (most recent call last):" in err and err.rstrip().endswith("no data left")
+
+
 @pytest.mark.parametrize("words", [["--debug", "fit"], ["fit", "--debug"]])
 def test_debug_shows_the_traceback(words: list[str], tiny: str, invoke: Invoke, failing: Failing) -> None:
     failing(tfseg.RunError("cannot go on"))

@@ -31,8 +31,9 @@ def test_all_problems_are_reported_at_once(folder: Path, data: Data, labels: Lab
     (val / "images" / "1.png").write_bytes((train / "images" / "4.png").read_bytes())
     write(val / "masks" / "1.png", np.zeros((24, 26)), palette=True)
     assert messages(data.open(labels)) == (
-        f"{train}/images/0.png: cannot be decoded (0 bytes). Expected JPEG, PNG, GIF, BMP or .npy "
-        "(uint8). Restore the file, or remove the example.",
+        f"{train}/images/0.png: cannot be decoded (0 bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8; with "
+        "`data.value_range` also int16, uint16, int32, float16, float32, float64). "
+        "Restore the file, or remove the example.",
         f"{train}/masks/1.png: the mask contains 77; expected a class (0 to 3) or 255 (ignore). "
         "Correct the mask or `labels`, or remap the ids with `data.source.mask`.",
         f"{train}/images/2.png: the image is 28x22, but its mask {train}/masks/2.png is 4x4. "

@@ -265,6 +265,9 @@ def test_pixels_of_classes_are_counted(passed: Any) -> None:
 
 # Checks
 
+NUMBERS = ". Expected uint8, or other integers or floats of up to 64 bits: convert it with image.astype."
+INTEGERS = ". Expected integer class ids of up to 64 bits: convert it with mask.astype."
+LONG = np.dtype(np.longdouble).name
 RANGE = "Expected 0 to 2 (labels), or 255 (ignore)."
 SINGLE = "Expected [height, width, 3], since model.channels is 3."
 EITHER = "Expected [height, width, 3] or [batch, height, width, 3], since model.channels is 3."
@@ -298,8 +301,14 @@ FIRST = int(MASKS[0, 0, 0])
             "[0]: received an image of shape [0, 24, 3] and a mask of shape [0, 24]. Expected the same height and "
             "width, at least 1.",
         ),
-        (IMAGES.astype(complex), MASKS, "[0]: received an image of dtype complex128. Expected uint8 or other numbers."),
-        (IMAGES, MASKS.astype(complex), "[0]: received a mask of dtype complex128. Expected integer class ids."),
+        (IMAGES.astype(complex), MASKS, f"[0]: received an image of dtype complex128{NUMBERS}"),
+        (IMAGES.astype("M8[s]"), MASKS, f"[0]: received an image of dtype datetime64[s]{NUMBERS}"),
+        (IMAGES.astype(np.longdouble), MASKS, f"[0]: received an image of dtype {LONG}{NUMBERS}"),
+        (IMAGES.astype("U1"), MASKS, f"[0]: received an image of dtype str32{NUMBERS}"),
+        (IMAGES, MASKS.astype(complex), f"[0]: received a mask of dtype complex128{INTEGERS}"),
+        (IMAGES, MASKS.astype("m8[s]"), f"[0]: received a mask of dtype timedelta64[s]{INTEGERS}"),
+        (IMAGES, MASKS.astype(np.longdouble), f"[0]: received a mask of dtype {LONG}{INTEGERS}"),
+        (IMAGES, np.full(MASKS.shape, 2**63, np.uint64), f"[0]: received a mask with the value {2**63}. {RANGE}"),
         (IMAGES * np.float32(2), MASKS, "[0]: received an image with values from 0 to 510. Expected 0 to 255."),
         (IMAGES - 1.0, MASKS, "[0]: received an image with values from -1 to 254. Expected 0 to 255."),
         (NANS, MASKS, "[0]: received an image with values from nan to nan. Expected 0 to 255."),

@@ -27,7 +27,8 @@ def error_message(data: Data | Dataset, labels: Labels) -> str:
 
 def undecodable(path: Path) -> str:
     formats = {
-        "images": "JPEG, PNG, GIF, BMP or .npy (uint8)",
+        "images": "JPEG, PNG, GIF, BMP or .npy (uint8; with `data.value_range` also int16, uint16, int32, float16, "
+        "float32, float64)",
         "masks": "a complete PNG, the format of masks",
     }
     return (

@@ -1,5 +1,6 @@
 """Contact sheets: pixels, sizes, the choice of examples and the output file."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -121,10 +122,11 @@ def test_a_bad_file_is_reported(tiny: Data) -> None:
 
 
 def test_arguments_are_checked(tiny: Data) -> None:
-    text = "Expected `count` and `columns` to be 1 or more, and `epoch` to be 0 or more. Received: count="
-    for options in ({"count": 0}, {"columns": 0}, {"epoch": -1}):
-        with pytest.raises(ValueError, match=text):
+    text = "Expected `count` and `columns` to be 1 or more, and `epoch` to be from 0 to 2**31 - 1. Received: count="
+    for options in ({"count": 0}, {"columns": 0}, {"epoch": -1}, {"epoch": 2**31}, {"epoch": 2**63 - 1}):
+        with pytest.raises(ValueError, match=re.escape(text)):
             contact_sheet(replace(tiny).open(TWO), **options)
+    assert contact_sheet(tiny.open(TWO), epoch=2**31 - 1).size
 
 
 def test_output_files_are_checked(tmp_path: Path) -> None:

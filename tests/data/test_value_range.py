@@ -20,6 +20,7 @@ from tfseg.data.reading import arrays
 from tfseg.data.records import read_record
 from tfseg.data.segmentation_record import record_problem, serialized
 from tfseg.data.show import contact_sheet
+from tfseg.data.skipping import invalid_examples
 from tfseg.data.statistics import statistics
 from tfseg.errors import DataError
 from tfseg.images import ImageValues
@@ -29,6 +30,7 @@ from tfseg.spec.problems import SpecError
 LABELS = Labels(names=("ground", "disc"))
 DTYPES = (np.uint16, np.int16, np.uint8, np.int32, np.float16, np.float32, np.float64)
 RANGE = (-50.0, 70.0)
+EIGHT = "has images of 8 bits; expected null, or the source folder or tfrecord"
 
 
 @pytest.fixture(scope="module")
@@ -165,16 +167,32 @@ def test_invalid_raw_records(tmp_path: Path) -> None:
     good = serialized(file.getvalue(), png, (2, 3), ("npy", "png"), "a", raw=True)
     short = serialized(file.getvalue(), png, (2, 4), ("npy", "png"), "a", raw=True)
     other = good.replace(b"uint16", b"uint99")
-    for number, record in enumerate((good, short, other)):
+    surplus = serialized(file.getvalue(), png, (2, 2), ("npy", "png"), "a", raw=True)
+    empty = serialized(file.getvalue(), png, (0, 3), ("npy", "png"), "a", raw=True)
+    for number, records in enumerate(([good], [short, surplus, empty], [other])):
         with tf.io.TFRecordWriter(str(tmp_path / f"{number}-0.tfrecord")) as writer:
-            writer.write(record)
+            for record in records:
+                writer.write(record)
     data = Data(source=TfRecord(channels=1), root=tmp_path, value_range=(0, 1), train_split="0", validation_split="1")
     opened = data.open(LABELS)
     assert len(list(opened.evaluation("0"))) == 1
     assert record_problem(tmp_path / "0-0.tfrecord", 0) == ""
-    assert record_problem(tmp_path / "1-0.tfrecord", 0).startswith("image/encoded cannot be decoded (140 bytes).")
-    with pytest.raises(DataError, match="image/encoded cannot be decoded"):
+    raw = "image/encoded is raw and has 12 bytes, and image/height, image/width and image/channels are"
+    problems = (
+        f"{raw} 2, 4 and 1 (uint16). Expected 16, the bytes of such an image.",
+        f"{raw} 2, 2 and 1 (uint16). Expected 8, the bytes of such an image.",
+        f"{raw} 0, 3 and 1 (uint16). Expected positive sizes.",
+    )
+    advice = "Restore the file, or remove the example."
+    expected = [f"{tmp_path}/1-0.tfrecord: record {index}: {text} {advice}" for index, text in enumerate(problems)]
+    assert list(invalid_examples(opened, "1", lambda: None).values()) == expected
+    with pytest.raises(DataError) as error:
         list(arrays(opened.evaluation("1")))
+    assert str(error.value) == expected[0]
+    assert record_problem(tmp_path / "2-0.tfrecord", 0) == (
+        "image/dtype of a raw image is 'uint99'. Expected one of uint8, int16, uint16, int32, float16, float32, "
+        "float64."
+    )
     _, _, problem = opened.examples("2").load(tf.constant(0, tf.int64))
     assert "the image is a .npy array of type uint99. Expected |u1" in problem.numpy().decode()
 
@@ -200,8 +218,8 @@ def test_problems_name_the_file(tmp_path: Path) -> None:
             {"source": Folder(), "value_range": (0.0, 1e-40)},
             "expected numbers of up to 1e+30 that differ by at least 1e-30, for float32; received 0 and 1e-40",
         ),
-        ({"value_range": (0.0, 1.0)}, "the source shapes has images of 8 bits; expected null, or the source folder"),
-        ({"source": Voc(), "value_range": (0.0, 1.0)}, "the source voc has images of 8 bits; expected null, or the s"),
+        ({"value_range": (0.0, 1.0)}, f"the source shapes {EIGHT}"),
+        ({"source": Voc(), "value_range": (0.0, 1.0)}, f"the source voc {EIGHT}"),
     ],
 )
 def test_invalid_ranges(fields: dict[str, Any], message: str) -> None:

@@ -214,9 +214,11 @@ def test_array_without_channel_axis() -> None:
 
 
 def test_wrong_number_of_channels_is_a_problem() -> None:
-    for data, received in ((array(np.zeros((2, 3, 5), np.uint8)), 5), (encoded(PIXELS, "JPEG"), 3)):
+    gray = array(np.zeros((2, 3), np.uint8))
+    files = ((array(np.zeros((2, 3, 5), np.uint8)), "5 channels"), (encoded(PIXELS, "JPEG"), "3 channels"))
+    for data, received in (*files, (gray, "1 channel")):
         image, problem = decode_image(tf.constant(data), 7)
-        assert problem == f"the image has {received} channels. Expected 7: correct `data.source.channels`, or the file."
+        assert problem == f"the image has {received}. Expected 7: correct `data.source.channels`, or the file."
         assert image.shape == (0, 0, 7)
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfseg.errors import DataError, RunError
 from tfseg.images import EIGHT_BITS, ImageValues
-from tfseg.images.values import read_values, values_fields
+from tfseg.images.values import range_problem, read_values, values_fields
 from tfseg.labels import Labels, labels_text, read_labels
 
 LABELS = Labels(names=("ground", "disc"))
@@ -52,6 +52,30 @@ def test_unmapped_images_map_to_the_same_values() -> None:
         np.testing.assert_allclose(values.array(native), image, atol=1e-4)
 
 
+@pytest.mark.parametrize("limits", [(-1e30, 1e30), (0.0, 1e-30), (1e30 - 1e15, 1e30), (-1e30, 1e-30)])
+def test_extreme_ranges_map_to_numbers(limits: tuple[float, float]) -> None:
+    values = ImageValues("float32", limits)
+    image = np.array([-np.inf, -3e38, *limits, 0, 3e38, np.inf], np.float32)
+    assert range_problem(*limits) == ""
+    for mapped in (values.array(image), values.mapped(tf.constant(image)).numpy()):
+        assert ((mapped >= 0) & (mapped <= 255)).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (ImageValues("uint8", (0, 1000)), [0, 255, 255]),
+        (ImageValues("uint8", (-1000, 100)), [0, 0, 100]),
+        (ImageValues("int32", (-1e12, 1e12)), [-(2**31), 2**31 - 1, 2**31 - 1]),
+        (ImageValues("float16", (0, 1e6)), [0, 65504, 65504]),
+    ],
+)
+def test_unmapped_images_are_clipped_to_the_dtype(values: ImageValues, expected: list[float]) -> None:
+    found = values.unmapped(np.array([0, 128, 255], np.uint8))
+    assert found.dtype == values.dtype
+    assert found.tolist() == expected
+
+
 def test_cast_refuses_values_outside_of_the_dtype() -> None:
     values = ImageValues("uint8", (0, 100))
     assert values.cast(np.array([3, 255], np.float32), "a").dtype == np.uint8
@@ -83,6 +107,14 @@ def test_labels_file_contains_the_values_of_deeper_images_only() -> None:
         {"dtype": "uint16", "value_range": [1, 1]},
         {"dtype": "uint16", "value_range": [0, "1"]},
         {"dtype": ["uint16"], "value_range": [0, 1, 2]},
+        {"dtype": "uint16", "value_range": [0, 10**400]},
+        {"dtype": "uint16", "value_range": [0.5, 10**400]},
+        {"dtype": "uint16", "value_range": [-(10**400), 0.5]},
+        {"dtype": "float32", "value_range": [float("-inf"), 5]},
+        {"dtype": "float32", "value_range": [0, float("inf")]},
+        {"dtype": "float32", "value_range": [float("nan"), 5]},
+        {"dtype": "float32", "value_range": [0, 1e-300]},
+        {"dtype": "float32", "value_range": [-1e308, 1e308]},
     ],
 )
 def test_invalid_values_in_a_labels_file(fields: dict[str, object]) -> None:
@@ -92,6 +124,6 @@ def test_invalid_values_in_a_labels_file(fields: dict[str, object]) -> None:
         read_values(Path("run/labels.json"), json.dumps({"names": ["a", "b"], **fields}).encode())
     assert str(error.value) == (
         "run/labels.json: `dtype` and `value_range` are invalid. Expected one of uint8, int16, uint16, int32, float16, "
-        "float32, float64, and two increasing numbers, as `tfseg fit` writes them. "
-        f"Received: {fields.get('dtype')!r} and {fields.get('value_range')!r}"
+        "float32, float64, and two increasing numbers of up to 1e+30 that differ by at least 1e-30, as `tfseg fit` "
+        f"writes them. Received: {fields.get('dtype')!r} and {repr(fields.get('value_range'))[:100]}"
     )

@@ -300,25 +300,35 @@ def array_file(header: str) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
 
 
+def archive():
+    file = io.BytesIO()
+    np.savez(file, np.zeros((2, 2, 3), np.uint8))
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
-    "content",
+    ("content", "reason"),
     [
-        b"\x93NUMPY\x01\x00",
-        b"",
-        array_file("{'descr': (\n"),
-        array_file(HEADER.format((10**9, 10**9, 3))),
-        array_file(HEADER.format((2, 2, 3))),
+        (b"\x93NUMPY\x01\x00", "its header is damaged: EOF: reading array header length, expected 2 bytes got 0"),
+        (b"", "the file is empty"),
+        (archive(), "the file is a .npz file of several arrays"),
+        (b"text", "the file has no header of a .npy file"),
+        (array_file("{'descr': (\n"), "its header is damaged: EOF in multi-line statement"),
+        (
+            array_file(HEADER.format((10**9, 10**9, 3))),
+            "an array of uint8 [1000000000, 1000000000, 3] has 3000000000000000000 bytes, but the file has 0 of them",
+        ),
+        (array_file(HEADER.format((2, 2, 3))) + b"1234", "of uint8 [2, 2, 3] has 12 bytes, but the file has 4 of them"),
     ],
-    ids=["cut", "empty", "open_bracket", "huge", "no_values"],
+    ids=["cut", "empty", "archive", "text", "open_bracket", "huge", "few_values"],
 )
-def test_corrupt_array(tmp_path, content):
+def test_corrupt_array(tmp_path, content, reason):
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(DataError) as error:
         read_image(tmp_path / "a.npy", 3)
-    assert str(error.value) == (
-        f"{tmp_path}/a.npy: is not a complete .npy file of numbers. Expected .npy, uint8 [height, width, 3]; write it "
-        "again."
-    )
+    text = str(error.value)
+    assert text.startswith(f"{tmp_path}/a.npy: is not a complete .npy file of numbers (") and f"{reason})" in text
+    assert text.endswith("). Expected .npy, uint8 [height, width, 3]; write it again.")
 
 
 def test_opacity_is_between_0_and_1():

@@ -52,6 +52,8 @@ def run(group: click.Group, arguments: Sequence[str] | None) -> int:
             click.echo(more, err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # which click takes for Ctrl-D at a prompt; there is none
+            return _failed(error.__cause__, console)
         errors = (error, error.__cause__)  # click raises its own error from the original one
         notes = (note for each in errors for note in getattr(each, "__notes__", ()))
         click.echo("\n".join(["Stopped.", *notes]), err=True)
@@ -60,8 +62,14 @@ def run(group: click.Group, arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001  # outermost frame: the message goes to the user
-        click.echo(traceback.format_exc() if console.debug else _message(error), err=True)
-        return getattr(error, "exit_code", 1)
+        return _failed(error, console)
+
+
+def _failed(error: Exception, console: Console) -> int:
+    """Prints the message of an error, or its traceback, and returns the exit code."""
+    text = "".join(traceback.format_exception(error)) if console.debug else _message(error)
+    click.echo(text, err=True)
+    return getattr(error, "exit_code", 1)
 
 
 @contextmanager

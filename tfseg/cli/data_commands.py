@@ -147,7 +147,9 @@ def convert_data(
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--count", type=click.IntRange(1, 500), default=12, show_default=True, help="Maximum number of examples.")
-@click.option("--epoch", type=click.IntRange(0), default=0, show_default=True, help="Training epoch, from 0.")
+@click.option(
+    "--epoch", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Training epoch, from 0."
+)
 @click.option("--columns", type=click.IntRange(1, 50), default=3, show_default=True, help="Examples per row.")
 @click.option(
     "--split", help="Show whole images of this split, as in evaluation. Default: augmented training examples."

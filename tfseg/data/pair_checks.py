@@ -39,7 +39,7 @@ class PairCheck:
         Raises:
             DataError: If they are not an image and its mask.
         """
-        shape, mask_shape, kind = tuple(image.shape), tuple(mask.shape), tf.as_dtype(image.dtype)
+        shape, mask_shape = tuple(image.shape), tuple(mask.shape)
         if len(shape) not in ranks or shape[-1] != self.channels:
             axes = {3: f"[height, width, {self.channels}]", 4: f"[batch, height, width, {self.channels}]"}
             raise DataError(
@@ -52,11 +52,17 @@ class PairCheck:
                 f"class ids of shape {_text(shape[:-1])} or {_text((*shape[:-1], 1))}. For one-hot masks, take the "
                 "argmax over the last axis."
             )
-        if not (kind.is_integer or kind.is_floating):
-            raise DataError(f"{where}: received an image of dtype {kind.name}. Expected uint8 or other numbers.")
-        mask_kind = tf.as_dtype(mask.dtype)
-        if not (mask_kind.is_integer or mask_kind.is_floating or mask_kind.is_bool):
-            raise DataError(f"{where}: received a mask of dtype {mask_kind.name}. Expected integer class ids.")
+        kind, mask_kind = _kind(image.dtype), _kind(mask.dtype)
+        if kind is None or not (kind.is_integer or kind.is_floating):
+            raise DataError(
+                f"{where}: received an image of dtype {_name(image.dtype)}. Expected uint8, or other integers or "
+                "floats of up to 64 bits: convert it with image.astype."
+            )
+        if mask_kind is None or not (mask_kind.is_integer or mask_kind.is_floating or mask_kind.is_bool):
+            raise DataError(
+                f"{where}: received a mask of dtype {_name(mask.dtype)}. Expected integer class ids of up to 64 bits: "
+                "convert it with mask.astype."
+            )
 
     def check_scale(self, highest: float) -> None:
         """Checks the maximum of some images of a floating dtype, which are often scaled to 1.
@@ -100,7 +106,8 @@ class PairCheck:
         valid = (whole & (ids >= 0) & (ids < classes)) | tf.equal(ids, ignore)
 
         def texts() -> list[Any]:
-            first = _number(tf.boolean_mask(ids, ~valid)[0])
+            unsigned = mask.dtype == tf.uint64  # ids are int64
+            first = _number(tf.boolean_mask(mask if unsigned else ids, ~valid)[0])
             expected = f". Expected 0 to {self.labels.count - 1} (labels), or {self.labels.ignore} (ignore)."
             return [where, ": received a mask with the value ", first, expected]
 
@@ -116,6 +123,18 @@ def converted(image: tf.Tensor, mask: tf.Tensor, ignore: int) -> Pair:
 def squeezed(image: tf.Tensor, mask: tf.Tensor) -> Pair:
     """Returns the pair with a mask without a last axis of size 1."""
     return image, mask if mask.shape.rank < image.shape.rank else tf.squeeze(mask, -1)
+
+
+def _kind(dtype: Any) -> tf.DType | None:
+    """Returns the dtype of TensorFlow, or None if it has none, such as for dates and floats of 128 bits."""
+    try:
+        return tf.as_dtype(dtype)
+    except TypeError:
+        return None
+
+
+def _name(dtype: Any) -> str:
+    return str(getattr(dtype, "name", dtype))
 
 
 def _comparable(mask: tf.Tensor) -> tf.Tensor:

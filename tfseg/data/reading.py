@@ -16,9 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.data.records import parsed
-from tfseg.data.segmentation_record import IMAGE_FILES, MASK_FILES, record_problem
+from tfseg.data.segmentation_record import MASK_FILES, record_problem
 from tfseg.errors import DataError
 from tfseg.images import is_decodable
+from tfseg.images.native import IMAGE_FILES
 
 PARALLEL = os.cpu_count() or 1
 """Number of examples that are loaded in parallel."""

@@ -1,6 +1,8 @@
 """Records of images and masks: the features of TensorFlow's segmentation models (DeepLab, TF Model Garden)."""
 
 import io
+import math
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +12,8 @@ import tensorflow as tf
 from tfseg.data.records import read_record
 from tfseg.images import is_decodable, npy
 from tfseg.images.decode import BROKEN
+from tfseg.images.native import IMAGE_FILES
+from tfseg.images.values import DTYPES
 
 IMAGE, MASK = "image/encoded", "image/segmentation/class/encoded"
 HEIGHT, WIDTH = "image/height", "image/width"
@@ -18,8 +22,8 @@ DTYPE, CHANNELS = "image/dtype", "image/channels"
 RAW = "raw"
 """Format of an image whose values are stored as they are in memory, with `DTYPE` and `CHANNELS`."""
 
-IMAGE_FILES, MASK_FILES = "JPEG, PNG, GIF, BMP or .npy (uint8)", "a complete PNG, the format of masks"
-"""Formats of images and masks, for error messages."""
+MASK_FILES = "a complete PNG, the format of masks"
+"""Format of masks, for error messages."""
 
 UNKNOWN = 0
 """Height and width of records without these two features."""
@@ -113,10 +117,28 @@ def record_problem(file: Path, number: int) -> str:
             return f"the feature {name} has another type. Expected {expected.dtype.name}."
         if len(values) > 1 or (not len(values) and expected.default_value is None):
             return f"the feature {name} has {len(values) or 'no'} values. Expected one."
+    if problem := _raw_problem(tf.io.parse_single_example(data, _FEATURES)):
+        return problem
     found = parse(tf.constant(data))
     for name, content, expected in ((IMAGE, found.image.numpy(), IMAGE_FILES), (MASK, found.mask.numpy(), MASK_FILES)):
         if not is_decodable(content):
             return f"{name} cannot be decoded ({len(content)} bytes). Expected {expected}."
+    return ""
+
+
+def _raw_problem(features: dict[str, tf.Tensor]) -> str:
+    """Returns the reason why a raw image cannot be decoded, or an empty string; empty for images of other formats."""
+    if features[IMAGE_FORMAT] != RAW:
+        return ""
+    dtype = os.fsdecode(features[DTYPE].numpy())
+    if dtype not in DTYPES:
+        return f"{DTYPE} of a raw image is {dtype!r}. Expected one of {', '.join(DTYPES)}."
+    sides = [int(features[name]) for name in (HEIGHT, WIDTH, CHANNELS)]
+    needed, received = math.prod(sides) * np.dtype(dtype).itemsize, len(features[IMAGE].numpy())
+    if min(sides) < 1 or received != needed:
+        shape = f"{HEIGHT}, {WIDTH} and {CHANNELS} are {sides[0]}, {sides[1]} and {sides[2]}"
+        expected = f"{needed}, the bytes of such an image" if min(sides) > 0 else "positive sizes"
+        return f"{IMAGE} is raw and has {received} bytes, and {shape} ({dtype}). Expected {expected}."
     return ""
 
 

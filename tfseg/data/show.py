@@ -61,11 +61,11 @@ def contact_sheet(
 
     Raises:
         DataError: If a file is missing or invalid.
-        ValueError: If `count` or `columns` is not positive, or `epoch` is negative.
+        ValueError: If `count` or `columns` is not positive, or `epoch` is not from 0 to 2**31 - 1.
     """
-    if count < 1 or columns < 1 or epoch < 0:
+    if count < 1 or columns < 1 or not 0 <= epoch < 2**31:
         raise ValueError(
-            "Expected `count` and `columns` to be 1 or more, and `epoch` to be 0 or more. "
+            "Expected `count` and `columns` to be 1 or more, and `epoch` to be from 0 to 2**31 - 1. "
             f"Received: count={count}, columns={columns}, epoch={epoch}"
         )
     found = _training(data, epoch) if split is None else _evaluation(data, split)

@@ -1,7 +1,7 @@
 """The `data` section of a pipeline file."""
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,7 @@ from tfseg.data.sources.shapes import Shapes
 from tfseg.data.sources.tfrecord import TfRecord
 from tfseg.data.sources.voc import Voc
 from tfseg.errors import DataError
+from tfseg.images.values import range_problem
 from tfseg.labels import Labels, Level
 from tfseg.spec.declare import ByType, Location, spec
 from tfseg.spec.problems import FieldProblem, InvalidFields, prefixed
@@ -36,9 +37,13 @@ Sources = Annotated[
     ByType(contract=Source, inner=INNER),
 ]
 Side = Annotated[int, Field(ge=1)]
-SMALLEST, LARGEST = 1e-30, 1e30
-"""Limits of the difference of the two values of `value_range`: its reciprocal is a float32."""
 Bound = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _native() -> list[str]:
+    """Returns the names of the sources that support `value_range`."""
+    sources = get_args(get_args(Sources)[0])
+    return [source.type for source in sources if source.NATIVE]
 
 
 @spec
@@ -107,13 +112,11 @@ class Data:
         if self.value_range is None:
             return
         low, high = self.value_range
-        if not low < high:
-            yield ("value_range",), f"expected two increasing numbers; received {low:g} and {high:g}"
-        elif not (SMALLEST <= high - low <= LARGEST and abs(low) <= LARGEST):
-            message = f"expected numbers of up to {LARGEST:g} that differ by at least {SMALLEST:g}, for float32"
-            yield ("value_range",), f"{message}; received {low:g} and {high:g}"
+        if problem := range_problem(low, high):
+            yield ("value_range",), f"{problem}; received {low:g} and {high:g}"
         if not self.source.NATIVE:
-            message = f"the source {self.source.type} has images of 8 bits; expected null, or the source folder"
+            others = f"expected null, or the source {' or '.join(_native())}"
+            message = f"the source {self.source.type} has images of 8 bits; {others}"
             yield ("value_range",), message
 
     @property

@@ -70,8 +70,9 @@ def with_channels(image: tf.Tensor, problem: tf.Tensor, channels: int) -> Decode
     """Returns the decoded image, or a blank one if there is a problem or it has another number of channels."""
     received = tf.shape(image)[2]
     fits = tf.equal(received, channels)
-    message = "the image has {} channels. Expected {}: correct `data.source.channels`, or the file."
-    message = tf.strings.format(message, (received, channels))
+    noun = tf.where(tf.equal(received, 1), " channel", " channels")
+    parts = ["the image has ", tf.strings.as_string(received), noun, f". Expected {channels}: correct "]
+    message = tf.strings.join([*parts, "`data.source.channels`, or the file."])
     blank = tf.zeros([0, 0, channels], image.dtype)
     image = tf.cond(fits & tf.equal(problem, ""), lambda: tf.ensure_shape(image, [None, None, channels]), lambda: blank)
     problem = tf.where(tf.equal(problem, "") & ~fits, message, problem)

@@ -7,9 +7,12 @@ import tensorflow as tf
 
 from tfseg.images import npy, png
 from tfseg.images.decode import BROKEN, DECODER_CHANNELS, Decoded, decode_image, is_supported, with_channels
+from tfseg.images.values import DTYPES
 
 DEEP = 16
 """Bits per channel of a PNG that `decode_image` does not read."""
+IMAGE_FILES = f"JPEG, PNG, GIF, BMP or .npy (uint8; with `data.value_range` also {', '.join(DTYPES[1:])})"
+"""Formats and dtypes of images, for error messages."""
 
 
 def decode_native(data: tf.Tensor, channels: int = 3) -> Decoded:

@@ -72,7 +72,8 @@ def dtype_of(data: bytes) -> str:
 
 
 def with_header(values: tf.Tensor, dtype: tf.Tensor, shape: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Returns values as the content of a `.npy` file.
+    """Returns values as the content of a `.npy` file; without values, which cannot be decoded, if they
+    are not those of an image of this size and dtype.
 
     Args:
         values: String scalar, the values as little-endian bytes, in the order of rows, columns and channels.
@@ -80,7 +81,12 @@ def with_header(values: tf.Tensor, dtype: tf.Tensor, shape: Sequence[tf.Tensor])
         shape: Height, width and number of channels, int64 scalars.
     """
     same = tf.equal([known.name for known in TYPES.values()], dtype)
-    kind = tf.where(tf.reduce_any(same), tf.gather(list(TYPES), tf.argmax(tf.cast(same, tf.int32))), dtype)
+    index, known = tf.argmax(tf.cast(same, tf.int32)), tf.reduce_any(same)
+    kind = tf.where(known, tf.gather(list(TYPES), index), dtype)
+    size = tf.gather(tf.constant([each.size for each in TYPES.values()], tf.int64), index)
+    needed = tf.reduce_prod(tf.stack(shape)) * size
+    exact = tf.equal(tf.cast(tf.strings.length(values), tf.int64), needed)
+    values = tf.where(known & ~exact, "", values)
     sides = tf.strings.reduce_join(tf.strings.as_string(tf.stack(shape)), separator=", ")
     text = ["{'descr': '", kind, "', 'fortran_order': False, 'shape': (", sides, "), }", " " * _HEADER]
     return tf.strings.join([_PREAMBLE, tf.strings.substr(tf.strings.join(text), 0, _HEADER), values])
@@ -108,6 +114,7 @@ def _content(data: tf.Tensor) -> Content:
 
 
 def _shaped(content: Content, dtype: tf.DType) -> tf.Tensor:
+    """Returns the values as an image. Bytes after them are ignored: NumPy saves several arrays to one file."""
     count = tf.reduce_prod(tf.cast(content.shape, tf.int64))
     values = tf.io.decode_raw(content.values, dtype)
     complete = (count > 0) & (count <= tf.size(values, tf.int64))

@@ -1,8 +1,11 @@
 """Reading of TIFF and WebP files on the host, for prediction and for conversion to TFRecord files."""
 
 import io
+import logging
+import math
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,10 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _BANDS = "SCQIZ"
 """Codes of `tifffile` for axes that are bands: samples, channels, other dimensions, pages and planes."""
 
+LARGEST_PLAIN, LARGEST_RATIO = 1 << 28, 1 << 12
+"""Number of bytes of an image that may be compressed to any size, and largest ratio of compression of other images.
+Deflate and LZW reach 1032 and about 1365."""
+
 
 def is_tiff(data: bytes) -> bool:
     """Returns whether a file begins like a TIFF file."""
@@ -34,22 +41,24 @@ def check_tifffile() -> None:
 def read_tiff(data: bytes) -> np.ndarray:
     """Decodes the first image of a TIFF or GeoTIFF file, of any dtype, to `[height, width, bands]`.
 
-    Bands may be interleaved, planar or pages.
+    Bands may be interleaved, planar or pages. An image is stored as segments, strips or tiles. All that
+    the size of the image needs must lie in the file before any is decoded. Memory is bounded by the file: an image of
+    more than `LARGEST_PLAIN` bytes has at most `LARGEST_RATIO` times as many bytes as its segments.
 
     Raises:
         RunError: If `tifffile` is not installed.
-        ValueError: If the file has other axes, or is neither gray nor RGB, such as a palette image.
+        ValueError: If segments are missing, or the file has other axes, or is neither gray nor RGB, such as a palette
+            image.
         Exception: Any other exception of `tifffile` and its codecs for a corrupt file.
     """
-    with _tifffile().TiffFile(io.BytesIO(data)) as file:
+    with _silent(), _tifffile().TiffFile(io.BytesIO(data)) as file:
         series, page = file.series[0], file.pages[0]
-        parts = [zip(each.dataoffsets, each.databytecounts, strict=True) for each in series.pages if each is not None]
-        if max(start + count for part in parts for start, count in part) > len(data):  # not all codecs notice it
-            raise ValueError("a TIFF whose end is missing")
-        values, axes = series.asarray(), series.axes
+        _check_segments(series, len(data))
         kind, orientation = page.photometric.name, page.tags.valueof(274, 1)
-    if kind not in ("MINISBLACK", "RGB") or orientation != 1:
-        raise ValueError(f"a TIFF of kind {kind} and orientation {orientation}, not MINISBLACK or RGB of orientation 1")
+        if kind not in ("MINISBLACK", "RGB") or orientation != 1:
+            kinds = "MINISBLACK or RGB of orientation 1"
+            raise ValueError(f"a TIFF of kind {kind} and orientation {orientation}, not {kinds}")
+        values, axes = series.asarray(), series.axes
     if axes == "YX":
         values = values[:, :, None]
     elif len(axes) == 3 and axes[1:] == "YX" and axes[0] in _BANDS:
@@ -57,6 +66,46 @@ def read_tiff(data: bytes) -> np.ndarray:
     elif len(axes) != 3 or axes[:2] != "YX" or axes[2] not in _BANDS:
         raise ValueError(f"a TIFF of the axes {axes}, not of height, width and bands")
     return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<")))
+
+
+def _check_segments(series: Any, size: int) -> None:
+    """Checks the segments of all pages of an image, in a file of `size` bytes.
+
+    Raises:
+        ValueError: If one is missing. `tifffile` would fill it with a constant value.
+    """
+    stored, decoded = 0, 0
+    for page in series.pages:
+        if page is None:
+            raise ValueError("a TIFF with a missing page")
+        segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        needed = math.prod(page.chunked)
+        if len(segments) != needed:
+            raise ValueError(f"a TIFF of {needed} strips or tiles, of which {len(segments)} are stored")
+        if any(start < 1 or count < 1 for start, count in segments):
+            raise ValueError("a TIFF with empty strips or tiles")
+        if max(start + count for start, count in segments) > size:
+            raise ValueError("a TIFF whose end is missing")
+        stored += sum(count for _, count in segments)
+        decoded += page.keyframe.dtype.itemsize * (math.prod(page.chunks) * needed if page.is_tiled else page.size)
+    decoded = max(decoded, series.nbytes)
+    if decoded > max(LARGEST_PLAIN, LARGEST_RATIO * min(stored, size)):
+        raise ValueError(f"a TIFF of {decoded} bytes, compressed to {stored}, which is too few")
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Hides the log messages of `tifffile` about corrupt files, which become errors here."""
+
+    def hidden(record: logging.LogRecord) -> bool:
+        return False
+
+    logger = logging.getLogger("tifffile")
+    logger.addFilter(hidden)  # one per call: calls may overlap in threads
+    try:
+        yield
+    finally:
+        logger.removeFilter(hidden)
 
 
 def as_npy(path: Path, channels: int) -> bytes:

@@ -17,6 +17,22 @@ Range = tuple[float, float]
 DTYPES = ("uint8", "int16", "uint16", "int32", "float16", "float32", "float64")
 """Names of the supported dtypes."""
 
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Limits of the difference and of the values of a range: differences, and the reciprocal of this one, are float32."""
+
+
+def range_problem(low: float, high: float) -> str:
+    """Returns the expectation that two numbers do not fulfill as a range; empty if they do.
+
+    >>> range_problem(0, 65535)
+    ''
+    """
+    if not low < high:
+        return "expected two increasing numbers"
+    if not -LARGEST <= low < high <= LARGEST or high - low < SMALLEST:
+        return f"expected numbers of up to {LARGEST:g} that differ by at least {SMALLEST:g}, for float32"
+    return ""
+
 
 @dataclass(frozen=True)
 class ImageValues:
@@ -55,7 +71,8 @@ class ImageValues:
         if self.value_range is None:
             return image
         low, scale = _constants(self.value_range)
-        return np.clip((image - low) * scale, np.float32(0), np.float32(255))
+        with np.errstate(over="ignore"):  # infinity is clipped
+            return np.clip((image - low) * scale, np.float32(0), np.float32(255))
 
     def cast(self, image: np.ndarray, name: str) -> np.ndarray:
         """Converts values that were decoded as float32 to the dtype.
@@ -81,11 +98,13 @@ class ImageValues:
         return np.rint(self.array(image)).astype(np.uint8)
 
     def unmapped(self, image: np.ndarray) -> np.ndarray:
-        """Returns an image of 0..255 in the dtype and the range of these values."""
+        """Returns an image of 0..255 in the dtype and the range of these values, clipped to what the dtype contains."""
         if self.value_range is None:
             return image
         low, high = self.value_range
         values = low + image / 255.0 * (high - low)
+        limits = np.iinfo(self.dtype) if self.is_whole else np.finfo(self.dtype)
+        values = np.clip(values, float(limits.min), float(limits.max))
         return (np.rint(values) if self.is_whole else values).astype(self.dtype)
 
     def __str__(self) -> str:
@@ -113,10 +132,11 @@ def read_values(path: Path, text: bytes) -> ImageValues:
         return EIGHT_BITS
     dtype, value_range = fields.get("dtype"), fields.get("value_range")
     pair = isinstance(value_range, list) and len(value_range) == 2 and all(type(v) in (int, float) for v in value_range)
-    if dtype not in DTYPES or not pair or not value_range[0] < value_range[1]:
+    if dtype not in DTYPES or not pair or range_problem(*value_range):
         raise RunError(
             f"{path}: `dtype` and `value_range` are invalid. Expected one of {', '.join(DTYPES)}, and two increasing "
-            f"numbers, as `tfseg fit` writes them. Received: {dtype!r} and {value_range!r}"
+            f"numbers of up to {LARGEST:g} that differ by at least {SMALLEST:g}, as `tfseg fit` writes them. Received: "
+            f"{dtype!r} and {value_range!r:.100}"
         )
     return ImageValues(dtype, (float(value_range[0]), float(value_range[1])))
 

@@ -1,6 +1,5 @@
 """Reading of image files for prediction, on the host."""
 
-import tokenize
 import warnings
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from tfseg.errors import DataError, RunError, first_line
 from tfseg.images import EIGHT_BITS, ImageValues, decode_image, decode_native, is_supported
 from tfseg.images.decode import BROKEN, NUMPY
 from tfseg.images.native import dtype_of
+from tfseg.images.npy_file import read_array
 from tfseg.images.raster import MODES, is_tiff, read_tiff
 from tfseg.images.values import DTYPES
 
@@ -47,7 +47,7 @@ def read_image(path: Path, channels: int, values: ImageValues = EIGHT_BITS) -> n
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Expected a readable file.") from error
     if data.startswith(NUMPY) or (path.suffix == ".npy" and not is_supported(data)):
-        return _array(path, channels, values)
+        return _array(path, data, channels, values)
     if is_tiff(data) and values.value_range is not None:
         return _fitted(path, _tiff(path, data), channels, values)
     if channels not in MODES:
@@ -106,12 +106,12 @@ def _pixels(path: Path, image: Image.Image, channels: int) -> np.ndarray:
     return pixels[..., None] if channels == 1 else pixels
 
 
-def _array(path: Path, channels: int, values: ImageValues) -> np.ndarray:
+def _array(path: Path, data: bytes, channels: int, values: ImageValues) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError, SyntaxError, tokenize.TokenError) as error:
+        array = read_array(data)
+    except ValueError as error:
         raise DataError(
-            f"{path}: is not a complete .npy file of numbers. Expected .npy, {values.dtype} [height, width, "
+            f"{path}: is not a complete .npy file of numbers ({error}). Expected .npy, {values.dtype} [height, width, "
             f"{channels}]; write it again."
         ) from error
     return _fitted(path, array, channels, values)

@@ -354,6 +354,15 @@ def test_images_that_cannot_be_read(tmp_path: Path) -> None:
     assert "2 problems" in text, "the annotations of the images are not reported again"
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 and more", b"\x93NUMPY\1\0\4\0{(\n ", b"\x93NUMPY\1\0"])
+def test_arrays_that_cannot_be_read(content: bytes, tmp_path: Path) -> None:
+    images = scenes.images(tmp_path)
+    (images / "c.npy").write_bytes(content)
+    document = {**scenes.coco(), "images": [{"id": 7, "file_name": "c.npy"}], "annotations": []}
+    text = message("coco", as_json(tmp_path / "a.json", document), tmp_path)
+    assert re.search(r"images\[0\]\.file_name: .*/c\.npy is not an image that can be read \(.+\)\. Restore the", text)
+
+
 def test_two_images_with_one_name(tmp_path: Path) -> None:
     path = scenes.write_coco(tmp_path)
     scenes.images(tmp_path, "a.png", "a.bmp", "b.png")

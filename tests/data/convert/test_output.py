@@ -303,6 +303,48 @@ def test_sources_are_not_deleted(tmp_path: Path, coco: Path) -> None:
     assert len(list((output / "masks").iterdir())) == 2
 
 
+def test_outputs_that_cannot_be_created(tmp_path: Path, coco: Path) -> None:
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    broken = f"{tmp_path / 'dangling'} is a broken symbolic link"
+    for name, reason in (
+        ("dangling", broken),
+        ("dangling/x", broken),
+        ("loop", f"{tmp_path / 'loop'} is a broken symbolic link"),
+        ("coco.json/x", "Not a directory"),
+        ("n" * 300, "File name too long"),
+        ("/proc/x", "No such file or directory"),
+    ):
+        with pytest.raises(DataError) as error:
+            convert("coco", coco, tmp_path / "images", tmp_path / name)
+        assert str(error.value) == (
+            f"{tmp_path / name}: cannot be written ({reason}). Expected a writable folder, or one that can be created. "
+            "Choose another --output."
+        )
+
+
+def test_folders_of_a_failed_conversion_are_deleted(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    bad = scenes.as_text(tmp_path / "a.json", "{")
+    images = scenes.images(tmp_path)
+    for output in (tmp_path / "kept/a/b/c", tmp_path / "kept"):
+        with pytest.raises(DataError, match="is not JSON"):
+            convert("coco", bad, images, output)
+        assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_a_link_to_itself_among_the_images(tmp_path: Path, coco: Path) -> None:
+    loop = tmp_path / "images/loop"
+    loop.symlink_to("loop")
+    with pytest.raises(DataError) as error:
+        convert("coco", coco, tmp_path / "images", tmp_path / "out")
+    assert str(error.value) == (
+        f"{loop}: cannot be read (Too many levels of symbolic links). Expected a readable file or folder. Restore it, "
+        "or remove it."
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_outputs_that_cannot_be_written(tmp_path: Path, coco: Path) -> None:
     with pytest.raises(DataError, match=r"coco.json: is not a folder. Choose another --output."):
         convert("coco", coco, tmp_path / "images", coco)

@@ -3,7 +3,7 @@
 import io
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from tfseg.data.convert import to_tfrecord
 from tfseg.data.convert.rasters import with_rasters
 from tfseg.errors import DataError, RunError
 from tfseg.images import ImageValues
-from tfseg.images.raster import as_npy, is_tiff, read_tiff
+from tfseg.images.raster import _check_segments, as_npy, is_tiff, read_tiff
 from tfseg.inference import read_image
 from tfseg.labels import Labels
 
@@ -137,3 +137,82 @@ def test_tiff_files_that_are_refused(tmp_path: Path) -> None:
             read_image(tmp_path / name, 1, ImageValues("uint16", (0, 1)))
         assert str(error.value).startswith(f"{tmp_path / name}: cannot be read as an image (")
         assert words in str(error.value)
+
+
+def with_tags(path: Path, **tags: Any) -> bytes:
+    """Returns the content of a TIFF with other values of its tags."""
+    tifffile = pytest.importorskip("tifffile")
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for name, value in tags.items():
+            file.pages[0].tags[name].overwrite(value)
+    return path.read_bytes()
+
+
+STRIPS = {"rowsperstrip": 10}
+TILES = {"tile": (16, 16), "compression": "lzw"}
+PLANES = {"rowsperstrip": 20, "planarconfig": "separate"}
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize(
+    ("options", "tags", "message"),
+    [
+        (STRIPS, {"ImageLength": 400}, "a TIFF of 40 strips or tiles, of which 4 are stored"),
+        (STRIPS, {"RowsPerStrip": 1}, "a TIFF of 40 strips or tiles, of which 4 are stored"),
+        (STRIPS, {"ImageLength": 2**31}, "a TIFF of 214748365 strips or tiles, of which 4 are stored"),
+        (TILES, {"ImageWidth": 4000}, "a TIFF of 750 strips or tiles, of which 9 are stored"),
+        (PLANES, {"SamplesPerPixel": 3}, "a TIFF of 6 strips or tiles, of which 4 are stored"),
+        (STRIPS, {"StripByteCounts": (1920, 0, 1920, 1920)}, "a TIFF with empty strips or tiles"),
+        (STRIPS, {"StripOffsets": (256, 2176, 0, 6016)}, "a TIFF with empty strips or tiles"),
+        (STRIPS, {"StripOffsets": (256, 2176, 4096, 9999)}, "a TIFF whose end is missing"),
+        (STRIPS, {"StripByteCounts": (1920, 1920, 19, 1920)}, "corrupted strip"),
+        ({"compression": "deflate"}, {"ImageWidth": 2**26, "RowsPerStrip": 40}, "bytes, compressed to "),
+        (TILES, {"TileWidth": 2**20, "TileLength": 2**20}, "strips or tiles, of which 9 are stored"),
+    ],
+)
+def test_tiff_without_all_of_its_segments(
+    options: dict[str, Any],
+    tags: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Checks that no missing values are made up, no memory is taken for them, and only the error is reported."""
+    tifffile = pytest.importorskip("tifffile")
+    values = np.random.default_rng(0).integers(0, 65536, (40, 48, 2), np.uint16)
+    stored = np.moveaxis(values, 2, 0) if options is PLANES else values
+    kind = {"planarconfig": "contig", "photometric": "minisblack", "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tif", stored, **{**kind, **options})
+    np.testing.assert_array_equal(read_tiff((tmp_path / "a.tif").read_bytes()), values)
+    data = with_tags(tmp_path / "a.tif", **tags)
+    caplog.clear()
+    with pytest.raises(Exception, match=message):
+        read_tiff(data)
+    assert not caplog.records
+
+
+@pytest.mark.extra
+def test_small_constant_tiff_may_be_compressed_to_any_size(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "a.tif", np.full((4000, 5000), 7, np.uint16), compression="zstd", rowsperstrip=4000)
+    assert (tmp_path / "a.tif").stat().st_size < 40_000_000 // 4096
+    assert (read_tiff((tmp_path / "a.tif").read_bytes()) == 7).all()
+
+
+@pytest.mark.extra
+def test_log_of_tifffile_is_hidden_during_own_calls_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 48), np.uint16), rowsperstrip=10, metadata=None)
+    data = with_tags(tmp_path / "a.tif", ImageLength=400)
+    caplog.clear()
+    with pytest.raises(ValueError, match="of which 4 are stored"):
+        read_tiff(data)
+    assert not caplog.records
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        assert file.pages[0].shape == (400, 48)
+    assert "incorrect StripOffsets count" in caplog.text
+
+
+def test_series_with_a_missing_page() -> None:
+    with pytest.raises(ValueError, match="a TIFF with a missing page"):
+        _check_segments(SimpleNamespace(pages=[None], nbytes=0), 0)

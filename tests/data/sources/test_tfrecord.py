@@ -186,7 +186,8 @@ INVALID = [
     (example(0, **{HEIGHT: b"4"}), "the feature image/height has another type. Expected int64."),
     (
         example(0, **{IMAGE: content(0)[0][:50]}),
-        "image/encoded cannot be decoded (50 bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8).",
+        "image/encoded cannot be decoded (50 bytes). Expected JPEG, PNG, GIF, BMP or .npy (uint8; "
+        "with `data.value_range` also int16, uint16, int32, float16, float32, float64).",
     ),
     (example(0, **{IMAGE: b"RIFF....WEBP"}), "the image is a WebP file. Expected PNG, JPEG, BMP, GIF or .npy"),
     (

@@ -22,9 +22,9 @@ from tfseg.data.convert.writing import (
     MASKS,
     SPLITS,
     check_output,
+    created,
     image_pattern,
     remove_earlier,
-    remove_if_empty,
     source_of,
     write_lists,
     write_masks,
@@ -130,14 +130,11 @@ def convert(
         images = FOLDERS[kind](Path(annotations))
     sources = [] if images is None else [Path(annotations), images]
     check_output(output, sources, options.overwrite)
-    created = not output.exists()
-    try:
-        return _convert(kind, annotations, images, output, options, tracked)
-    except Invalid as error:  # of a file that concerns all records
-        raise DataError(str(error)) from error
-    finally:
-        if created:
-            remove_if_empty(output)
+    with created(output):
+        try:
+            return _convert(kind, annotations, images, output, options, tracked)
+        except Invalid as error:  # of a file that concerns all records
+            raise DataError(str(error)) from error
 
 
 def _convert(

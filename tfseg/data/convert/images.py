@@ -4,20 +4,24 @@ import os
 import warnings
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from tfseg.data.convert.annotation import Invalid
 from tfseg.data.sources.patterns import Matches
 from tfseg.errors import DataError, first_line
+from tfseg.images import is_supported
+from tfseg.images.npy import MAGIC
+from tfseg.images.npy_file import read_header
 from tfseg.images.suffixes import SUFFIXES
 
 PATTERN = "{name}.*"
 """Path pattern of images, relative to their folder."""
 ORIENTATION, TRANSPOSED = 0x0112, 5
 """EXIF tag of the orientation, and its first value that exchanges width and height."""
+BEGINNING = 16
+"""Number of bytes that identify the format of an image."""
 
 
 class Found(NamedTuple):
@@ -98,7 +102,7 @@ class Images:
         path = self.files[name]
         try:
             return Found(name, path, *image_size(path))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow raises exceptions of all kinds for damaged metadata
             message = f"is not an image that can be read ({first_line(error)}). Restore the file."
             raise Invalid(f"{where}: {path} {message}") from error
 
@@ -110,12 +114,19 @@ class Images:
 
 def image_size(path: Path) -> tuple[int, int]:
     """Returns height and width of an image, from its header, after the rotation by EXIF of a JPEG."""
-    if path.suffix.lower() == ".npy":
-        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-        if len(shape) < 2:
-            raise ValueError(f"an array of shape {list(shape)}")
-        return shape[0], shape[1]
+    with open(path, "rb") as file:
+        head = file.read(BEGINNING)
+        if head.startswith(MAGIC) or (path.suffix.lower() == ".npy" and not is_supported(head)):
+            file.seek(0)
+            return _array_size(file)
     with warnings.catch_warnings(action="ignore"), Image.open(path) as image:  # of large images
         width, height = image.size
         transposed = image.format == "JPEG" and image.getexif().get(ORIENTATION, 1) >= TRANSPOSED
     return (width, height) if transposed else (height, width)
+
+
+def _array_size(file: BinaryIO) -> tuple[int, int]:
+    shape = read_header(file).shape
+    if len(shape) < 2 or not all(shape):
+        raise ValueError(f"an array of shape {list(shape)}")
+    return shape[0], shape[1]

@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +43,17 @@ def check_output(output: Path, sources: Iterable[Path], overwrite: bool) -> None
     Raises:
         DataError: If the folder is not empty, or a source is in one of the folders that would be replaced.
     """
-    for name in (MASKS, IMAGES):
+    for name in (MASKS, IMAGES) if os.path.isdir(output) else ():
         sweep_directories(output / name)
-    if output.exists() and not output.is_dir():
+    if os.path.exists(output) and not output.is_dir():
         raise DataError(f"{output}: is not a folder. Choose another --output.")
-    if not overwrite and output.is_dir() and any(output.iterdir()):
+    if not overwrite and os.path.isdir(output) and any(output.iterdir()):
         raise DataError(
             f"{output}: is not empty. Choose another --output, or replace an earlier conversion with --overwrite."
         )
     for folder in (output / MASKS, output / SPLITS):
         for source in sources:
-            if source.resolve().is_relative_to(folder.resolve()):
+            if Path(os.path.realpath(source)).is_relative_to(os.path.realpath(folder)):
                 raise DataError(f"{source}: is in {folder}, which would be replaced. Choose another --output.")
 
 
@@ -141,7 +142,29 @@ def write_pipeline(output: Path, classes: Classes, images: str, splits: Mapping[
     return file
 
 
-def remove_if_empty(folder: Path) -> None:
-    """Deletes a folder that a failed conversion created."""
-    with suppress(OSError):
-        folder.rmdir()
+@contextmanager
+def created(output: Path) -> Iterator[None]:
+    """Context manager that creates the output folder, and finally deletes what it created if that is still empty.
+
+    Raises:
+        DataError: If the folder cannot be created, or is not writable.
+    """
+    missing: list[Path] = []
+    try:
+        try:
+            missing += [folder for folder in (output, *output.parents) if not os.path.lexists(folder)]
+            output.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=output):
+                pass
+        except OSError as error:
+            broken = [path for path in (output, *output.parents) if os.path.islink(path) and not os.path.exists(path)]
+            reason = f"{broken[0]} is a broken symbolic link" if broken else error.strerror
+            raise DataError(
+                f"{output}: cannot be written ({reason}). Expected a writable folder, or one that can be created. "
+                "Choose another --output."
+            ) from error
+        yield
+    finally:
+        with suppress(OSError):
+            for folder in missing:
+                folder.rmdir()

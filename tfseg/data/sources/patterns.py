@@ -36,7 +36,8 @@ class Matches:
         """Image files by name.
 
         Raises:
-            DataError: If two files have the same name, or a match with an image suffix is not a regular file.
+            DataError: If two files have the same name, a match with an image suffix is not a regular file, or a folder
+                cannot be read.
         """
         files = dict[str, Path]()
         for name, path in self._all:
@@ -78,7 +79,13 @@ class Matches:
         """Name and path of all matches, with any suffix, sorted by name."""
         regex = re.compile(_expression(self.pattern), re.DOTALL)
         below = ((path, path.relative_to(self._root).as_posix()) for path in _below(self._root / _fixed(self.pattern)))
-        matches = [(match["name"], path) for path, text in below if (match := regex.fullmatch(text))]
+        try:
+            matches = [(match["name"], path) for path, text in below if (match := regex.fullmatch(text))]
+        except OSError as error:  # a folder without permission, or a link to itself
+            raise DataError(
+                f"{error.filename}: cannot be read ({error.strerror}). Expected a readable file or folder. Restore it, "
+                "or remove it."
+            ) from error
         return sorted(matches, key=lambda match: match[0])
 
 
