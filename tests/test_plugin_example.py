@@ -53,6 +53,7 @@ def test_components_from_file_to_export(pipeline: Pipeline, tmp_path: Path) -> N
     run = tfseg.fit(pipeline, tmp_path / "run", callbacks=[recorded], verbose=False)
     assert recorded.found == [(0, True, True), (1, True, True)], "custom callbacks run after saving"
     assert run.metrics["val"]["images"] == 8
+    assert "val_worst_iou" in (tmp_path / "run" / "history.csv").read_text().splitlines()[0]
     assert pipeline.data.open(pipeline.labels).training_examples.count == 32, "quarters"
     model = run.model()
     assert {"stage1", "stage2", "score", "nearest", "smoothed"} <= {layer.name for layer in model.layers}

@@ -1,4 +1,4 @@
-"""Custom optimizer, learning rate schedule and loss."""
+"""Custom optimizer, learning rate schedule, loss and metric."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,6 +6,8 @@ import keras
 from pydantic import Field
 
 from tfseg.labels import Labels
+from tfseg.metrics import SegmentationMetrics
+from tfseg.metrics.counting import intersection_over_union
 from tfseg.spec import spec
 from tfseg.typing import Tensor
 
@@ -33,37 +35,56 @@ class Cosine:
 
 
 @spec
-class Focal:
-    """Focal loss (Lin et al. 2017, equation 4), averaged over labeled pixels."""
+class Poly:
+    """Poly-1 loss (Leng et al. 2022, equation 6), averaged over labeled pixels."""
 
-    type: Literal["focal"] = "focal"
-    gamma: Annotated[float, Field(ge=0)] = 2.0
-    """Focusing parameter, which reduces the loss of well-classified pixels."""
+    type: Literal["poly1"] = "poly1"
+    epsilon: Annotated[float, Field(ge=-1)] = 1.0
+    """Weight of the difference of the probability of the label from 1."""
 
     def __call__(self, labels: Labels, counts: Any = None, **how: Any) -> keras.losses.Loss:
-        return FocalLoss(self.gamma, labels.ignore)
+        return PolyLoss(self.epsilon, labels.ignore)
 
 
 @keras.saving.register_keras_serializable(package="tfseg_example")
-class FocalLoss(keras.losses.Loss):
-    """Computes the focal loss `-(1 - p)^gamma log p`, averaged over the labeled pixels of each image.
+class PolyLoss(keras.losses.Loss):
+    """Computes the Poly-1 loss `-log p + epsilon (1 - p)`, averaged over the labeled pixels of each image.
 
     Args:
-        gamma: Float, focusing parameter.
+        epsilon: Float, weight of the second term.
         ignore: Integer, ignore label.
     """
 
-    def __init__(self, gamma: float, ignore: int, name: str = "focal") -> None:
+    def __init__(self, epsilon: float, ignore: int, name: str = "poly1") -> None:
         super().__init__(name)
-        self.gamma, self.ignore = gamma, ignore
+        self.epsilon, self.ignore = epsilon, ignore
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         labels = keras.ops.cast(y_true, "int32")
         labeled = keras.ops.cast(labels != self.ignore, y_pred.dtype)
         chosen = keras.ops.where(labels == self.ignore, 0, labels)
-        logs = -keras.ops.sparse_categorical_crossentropy(chosen, y_pred, from_logits=True)
-        losses = -((1 - keras.ops.exp(logs)) ** self.gamma) * logs * labeled
+        entropy = keras.ops.sparse_categorical_crossentropy(chosen, y_pred, from_logits=True)
+        losses = (entropy + self.epsilon * (1 - keras.ops.exp(-entropy))) * labeled
         return keras.ops.sum(losses, (1, 2)) / keras.ops.maximum(keras.ops.sum(labeled, (1, 2)), 1)
 
     def get_config(self) -> dict[str, Any]:
-        return {"gamma": self.gamma, "ignore": self.ignore, "name": self.name}
+        return {"epsilon": self.epsilon, "ignore": self.ignore, "name": self.name}
+
+
+@spec
+class WorstIoU:
+    """IoU of the class with the lowest one."""
+
+    type: Literal["worst_iou"] = "worst_iou"
+
+    def __call__(self, labels: Labels) -> keras.metrics.Metric:
+        return WorstClassIoU(labels.count, labels.ignore)
+
+
+@keras.saving.register_keras_serializable(package="tfseg_example")
+class WorstClassIoU(SegmentationMetrics):
+    """Computes the lowest IoU of a class, over all pixels."""
+
+    def result(self) -> dict[str, Any]:
+        _, _, _, iou = intersection_over_union(keras.ops.cast(self.confusion, "float32"))
+        return {"worst_iou": keras.ops.min(iou)}
