@@ -176,6 +176,7 @@ def test_logits_of_60_000_in_float16(make: Any) -> None:
     assert np.isfinite(gradient.numpy()).all()
 
 
+@pytest.mark.slow
 @every_of_classes
 def test_150_classes(make: Any) -> None:
     loss = make()
@@ -196,6 +197,7 @@ def test_a_perfect_prediction_has_the_smallest_loss(make: Any) -> None:
         assert float(loss(labels, logits)) > 0.01
 
 
+@pytest.mark.slow
 @every
 def test_graph_of_dynamic_shapes_and_xla_of_static_ones(make: Any) -> None:
     loss = make()

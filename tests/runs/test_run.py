@@ -487,6 +487,7 @@ print(tfseg.fit(pipeline, sys.argv[2], verbose=False).history[-1]["val_miou"])
 """
 
 
+@pytest.mark.slow
 def test_training_on_two_devices_equals_training_on_one(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
     """Three validation images on two devices, without dropout: weights differ by rounding only, about 1e-6."""
     (tmp_path / "tiny.yaml").write_text(TINY)

@@ -211,6 +211,7 @@ def mixed(data: Data) -> Data:
     return replace(data, crop=(16, 18), augment=MIXED)
 
 
+@pytest.mark.slow
 def test_mixed_batches_do_not_depend_on_parallelism_start_batch_size_or_cache(
     mixed: Data, labels: Labels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
