@@ -11,6 +11,7 @@ from tfseg.losses import (
     OhemCrossEntropy,
     TopKCrossEntropy,
     Tversky,
+    WeightedSum,
 )
 
 WEIGHTS = (0.5, 1.0, 2.0)
@@ -26,5 +27,6 @@ CASES = [
     LossCase(Tversky, {"alpha": 0.1, "beta": 0.6, "over": "image", "ignore_label": -1}, ignore=-1),
     LossCase(LovaszSoftmax, {"class_weights": WEIGHTS, "name": "lovasz"}),
     LossCase(Boundary, {"max_distance": 3, "class_weights": WEIGHTS}),
+    LossCase(WeightedSum, {"losses": [CrossEntropy(), Dice("batch")], "weights": [1.0, 0.5], "name": "both"}),
     LossCase(BoundaryCrossEntropy, {"radius": 1, "num_classes": 3, "name": "edges"}, channels=1),
 ]

@@ -10,8 +10,15 @@ from tests.training import toy
 from tfseg.training import Training
 from tfseg.training.contracts import MetricSpec
 from tfseg.training.keras_optimizer import KerasOptimizer
-from tfseg.training.metric_specs import BoundaryIoU, CalibrationError, ImageMeanIoU, Precision, Recall, TrimapMeanIoU
-from tfseg.training.metric_specs import Dice as DiceMetric
+from tfseg.training.metric_specs import (
+    BoundaryIoU,
+    CalibrationError,
+    DiceCoefficient,
+    ImageMeanIoU,
+    Precision,
+    Recall,
+    TrimapMeanIoU,
+)
 from tfseg.training.objectives import (
     Boundary,
     BoundaryCrossEntropy,
@@ -108,7 +115,7 @@ CASES = [
         {"type": Dice(), "terms": (Term(loss=Dice()), Term(loss=Focal()))},
     ),
     SpecCase(Term(loss=Dice()), lambda term: loss(Sum(terms=(term,))), {"loss": Focal(), "weight": 2.0}),
-    *(SpecCase(each, measured, {"type": Recall()}) for each in (DiceMetric(), Precision())),
+    *(SpecCase(each, measured, {"type": Recall()}) for each in (DiceCoefficient(), Precision())),
     SpecCase(Recall(), measured, {"type": Precision()}),
     SpecCase(ImageMeanIoU(), measured, {"type": Recall(), "percentiles": (30.0,)}),
     SpecCase(CalibrationError(), measured, {"type": Recall(), "bins": 3}),

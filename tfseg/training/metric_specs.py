@@ -15,7 +15,7 @@ from tfseg.training.contracts import MetricSpec
 
 
 @spec
-class Dice(MetricSpec):
+class DiceCoefficient(MetricSpec):
     """Mean Dice coefficient of the classes, over all pixels."""
 
     type: Literal["dice"] = "dice"
@@ -106,4 +106,4 @@ class TrimapMeanIoU(MetricSpec):
         return metrics.TrimapMeanIoU(labels.count, self.radii, labels.ignore)
 
 
-Metrics = Dice | Precision | Recall | ImageMeanIoU | CalibrationError | BoundaryIoU | TrimapMeanIoU
+Metrics = DiceCoefficient | Precision | Recall | ImageMeanIoU | CalibrationError | BoundaryIoU | TrimapMeanIoU
