@@ -244,7 +244,6 @@ def test_check_and_sheet(mix: Mix, tmp_path: Path, write: Callable[..., Path]) -
         ("warning", "unlabeled"),
         ("warning", "unlabeled"),
         ("warning", "unused_file"),
-        ("warning", "unused_file"),  # the second dataset has no validation split
     ]
     assert report.findings[0].message == (
         "train: 1 of 9 examples have no pixel of a class of `labels`, for example 1/blank. They have no effect on the "
