@@ -270,7 +270,10 @@ def test_in_compile_and_fit(make: Any) -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: losses.CrossEntropy(label_smoothing=1.5), "`label_smoothing` must be from 0 to 1. Received: label_sm"),
+        (
+            lambda: losses.CrossEntropy(label_smoothing=1.5),
+            "`label_smoothing` must be from 0 to 1. Received: label_smoothing=1.5",
+        ),
         (lambda: losses.Focal(-1), "`gamma` must be at least 0. Received: gamma=-1"),
         (lambda: losses.OhemCrossEntropy(threshold=2), "`threshold` must be from 0 to 1. Received: threshold=2"),
         (lambda: losses.OhemCrossEntropy(min_kept=-0.1), "`min_kept` must be from 0 to 1. Received: min_kept=-0.1"),
@@ -288,9 +291,13 @@ def test_in_compile_and_fit(make: Any) -> None:
         ),
         (
             lambda: losses.LovaszSoftmax()(np.zeros((1, 2, 2)), np.zeros((1, 2, 2, 3)), np.ones((1, 2, 2))),
-            "`sample_weight` must have one weight per image, since this loss is not a sum over pixels. Received: ",
+            "`sample_weight` must have one weight per image, since this loss is not a sum over pixels. Received: "
+            "sample_weight of shape (1, 2, 2)",
         ),
-        (lambda: losses.WeightedSum([]), "`losses` must be a nonempty list, and `weights` one number >= 0 per loss."),
+        (
+            lambda: losses.WeightedSum([]),
+            "`losses` must be a nonempty list, and `weights` one number >= 0 per loss. Received: 0 losses, weights=[]",
+        ),
     ],
 )
 def test_invalid_arguments(make: Any, text: str) -> None:

@@ -167,7 +167,7 @@ class Training:
             auto_scale_loss=False,
         )
         optimizer.build(model.trainable_variables)
-        _build_compiled(model, labels)
+        _build_compiled(model)
 
     def _metrics(self, labels: Labels, *, mixed: bool) -> list[keras.metrics.Metric]:
         """Creates the metrics of a network, for masks that contain the source of each pixel if `mixed`."""
@@ -232,9 +232,10 @@ class Training:
         ]
 
 
-def _build_compiled(model: keras.Model, labels: Labels) -> None:
+def _build_compiled(model: keras.Model) -> None:
     """Builds loss and metrics on one pixel. Under a strategy Keras would build them on averaged, invalid masks."""
-    mask, scores = ops.zeros((1, 1, 1), "int32"), ops.zeros((1, 1, 1, labels.count))
+    mask = for_each(model, ops.zeros((1, 1, 1), "int32"))
+    scores = keras.tree.map_structure(lambda output: ops.zeros((1, 1, 1, output.shape[-1])), model.output)
     with keras.StatelessScope():  # no pixels are counted
-        model.compute_loss(None, for_each(model, mask), for_each(model, scores))
-        model.compute_metrics(None, for_each(model, mask), for_each(model, scores))
+        model.compute_loss(None, mask, scores)
+        model.compute_metrics(None, mask, scores)
