@@ -403,7 +403,7 @@ class LossCase:
 
     @property
     def name(self) -> str:
-        return f"{self.loss.__name__}({','.join(f'{name}={value}' for name, value in self.arguments.items())})"
+        return f"{self.loss.__name__}({','.join(f'{name}={named(value)}' for name, value in self.arguments.items())})"
 
     def make(self) -> keras.losses.Loss:
         return self.loss(**self.arguments)
@@ -432,6 +432,12 @@ def check_config(thing: Any, kind: type, arguments: dict[str, Any]) -> None:
     assert type(again) is kind
     assert again.get_config() == config
     assert keras.saving.get_registered_name(kind) == f"tfseg>{kind.__name__}"
+
+
+def named(argument: Any) -> Any:
+    """Returns `argument`, or the names of losses in a list, which are the same in every process."""
+    losses = isinstance(argument, list) and any(isinstance(each, keras.losses.Loss) for each in argument)
+    return [each.name for each in argument] if losses else argument
 
 
 def plain(argument: Any) -> Any:
