@@ -279,8 +279,8 @@ def test_in_compile_and_fit(make: Any) -> None:
         (lambda: losses.OhemCrossEntropy(min_kept=-0.1), "`min_kept` must be from 0 to 1. Received: min_kept=-0.1"),
         (lambda: losses.Tversky(beta=0), "`alpha` must be at least 0, and `beta` more than 0. Received: alpha=0.3, b"),
         (lambda: losses.Dice(over="pixel"), '`over` must be "image" or "batch". Received: over=\'pixel\''),
-        (lambda: losses.Boundary(0), "`max_distance` must be at least 1. Received: max_distance=0"),
-        (lambda: losses.BoundaryCrossEntropy(0), "`radius` must be at least 1. Received: radius=0"),
+        (lambda: losses.Boundary(0), "`max_distance` must be an integer from 1 to 255. Received: max_distance=0"),
+        (lambda: losses.BoundaryCrossEntropy(0), "`radius` must be an integer of at least 1. Received: radius=0"),
         (
             lambda: losses.BoundaryCrossEntropy(class_weights=(1.0,)),
             "`class_weights` has no effect on the boundaries of all classes; leave it out. Received: class_weights=",
@@ -296,7 +296,22 @@ def test_in_compile_and_fit(make: Any) -> None:
         ),
         (
             lambda: losses.WeightedSum([]),
-            "`losses` must be a nonempty list, and `weights` one number >= 0 per loss. Received: 0 losses, weights=[]",
+            "`losses` must be a nonempty list of keras.losses.Loss, and `weights` one number >= 0 per loss. "
+            "Received: losses=[], weights=[]",
+        ),
+        (
+            lambda: losses.Dice(class_weights={0: 1.0}),
+            "`class_weights` must be a nonempty list of numbers >= 0. Received: class_weights={0: 1.0}",
+        ),
+        (
+            lambda: losses.Focal(class_weights=[1.0, float("nan")]),
+            "`class_weights` must be a nonempty list of numbers >= 0. Received: class_weights=[1.0, nan]",
+        ),
+        (lambda: losses.TopKCrossEntropy(2.5), "`pixels` must be an integer of at least 1. Received: pixels=2.5"),
+        (
+            lambda: losses.Dice()(np.zeros((1, 2, 2)), np.zeros((1, 2, 2, 3)), np.ones(4)),
+            "`sample_weight` must have one weight per image, [batch], or per pixel, [1, 2, 2]. Received: "
+            "sample_weight of shape (4,)",
         ),
     ],
 )
@@ -304,6 +319,31 @@ def test_invalid_arguments(make: Any, text: str) -> None:
     with pytest.raises(ValueError) as caught:
         make()
     assert text in str(caught.value)
+
+
+@every
+def test_an_empty_batch(make: Any) -> None:
+    """Devices may have no image of an incomplete batch."""
+    loss = make()
+    labels, logits = example(loss)
+    shapes = [tf.TensorSpec([None] * 3, tf.int32), tf.TensorSpec([None, None, None, logits.shape[-1]], tf.float32)]
+    for function in (loss, tf.function(loss, input_signature=shapes)):
+        assert float(function(tf.constant(labels[:0]), tf.constant(logits[:0]))) == 0
+
+
+def test_fill_beyond_the_image_does_not_wrap_around() -> None:
+    loss = losses.Dice(ignore_label=256, resolution="scores", positions={"grid": (16, 0), "align_corners": False})
+    labels = np.arange(81).reshape(1, 9, 9) % 3
+    logits = np.random.default_rng(0).normal(size=(1, 4, 4, 3)).astype(np.float32)
+    assert float(loss(labels.astype(np.uint8), logits)) == float(loss(labels.astype(np.int32), logits))
+
+
+def test_boundaries_of_labels_with_sources() -> None:
+    loss = losses.BoundaryCrossEntropy(1, 4, ignore_label=-1)
+    labels, logits = example(loss)
+    mixed = np.where(labels < 0, -1, labels + 2 * 65536).astype(np.int32)
+    of_sources = losses.BoundaryCrossEntropy(1, 4, ignore_label=-1, annotated=[[True] * 4] * 2)
+    assert float(of_sources(mixed, logits)) == float(loss(labels, logits))
 
 
 def test_weighted_sum_is_the_sum_of_the_losses() -> None:

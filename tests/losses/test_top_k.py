@@ -79,5 +79,7 @@ def test_batch_without_labels_has_loss_zero() -> None:
 
 
 def test_error_message() -> None:
-    with pytest.raises(ValueError, match="^" + re.escape("`pixels` must be at least 1. Received: pixels=0") + "$"):
+    with pytest.raises(
+        ValueError, match="^" + re.escape("`pixels` must be an integer of at least 1. Received: pixels=0") + "$"
+    ):
         TopKCrossEntropy(0)

@@ -65,5 +65,22 @@ def test_class_ids_and_other_numbers_of_channels_raise() -> None:
     )
     with pytest.raises(ValueError, match=r"Predictions must be integer class ids, or floats of shape \[batch, height"):
         CalibrationError(3).update_state(labels, logits)
-    with pytest.raises(ValueError, match=r"`bins` must be at least 1. Received: bins=0"):
+    with pytest.raises(ValueError, match=r"`bins` must be an integer of at least 1. Received: bins=0"):
         CalibrationError(4, bins=0)
+
+
+def test_predictions_that_are_not_numbers_are_not_calibrated() -> None:
+    labels, logits = example()
+    metric = CalibrationError(4)
+    metric.update_state(labels, logits * np.nan)
+    assert np.isnan(metric.result()["calibration_error"])
+
+
+def test_labels_of_another_size_raise() -> None:
+    labels, logits = example()
+    with pytest.raises(ValueError) as caught:
+        CalibrationError(4).update_state(labels[:1], logits)
+    assert str(caught.value) == (
+        "Labels must be [batch, height, width], and predictions of the same batch size, height and width. Received: "
+        "y_true of shape (1, 8, 9), y_pred of shape (3, 8, 9, 4)"
+    )

@@ -54,12 +54,20 @@ def restricted(labels: Tensor, logits: Tensor, annotated: Annotated | None) -> t
             f"Received: annotated={annotated}"
         )
     labels = int32_ids(labels)
-    ids, source = split_source(labels)
-    known = ops.logical_and(source >= -1, source < len(annotated))
-    rows = ops.where(known, source + 1, 0)
+    ids, known = without_sources(labels, len(annotated)), _known(labels, len(annotated))
+    rows = ops.where(known, split_source(labels)[1] + 1, 0)
     if len(rows.shape) == len(logits.shape):
         rows = ops.squeeze(rows, axis=-1)
     table = ops.convert_to_tensor(((True,) * logits.shape[-1], *annotated), dtype="bool")
     included = ops.take(table, rows, axis=0)
-    # An unknown source stays, so that its label is reported.
-    return ops.where(known, ids, labels), ops.where(included, logits, _LEFT_OUT), included
+    return ids, ops.where(included, logits, _LEFT_OUT), included
+
+
+def without_sources(labels: Tensor, sources: int) -> Tensor:
+    """Returns the class ids of labels with sources. Labels of an unknown source stay, so that they are reported."""
+    return ops.where(_known(labels, sources), split_source(labels)[0], labels)
+
+
+def _known(labels: Tensor, sources: int) -> Tensor:
+    source = split_source(labels)[1]
+    return ops.logical_and(source >= -1, source < sources)

@@ -5,11 +5,14 @@ from typing import Any, Unpack
 from keras import ops
 
 from tfseg.losses.pixel_loss import Options, PixelLoss
-from tfseg.losses.pixels import Pixels
+from tfseg.losses.pixels import Pixels, whole
 from tfseg.losses.present import map_present
 from tfseg.ops.distance import distance_transform
 from tfseg.serialization import serializable
 from tfseg.typing import Tensor
+
+FARTHEST = 255
+"""Largest `max_distance`: the graph has two operations for each pixel of distance."""
 
 
 @serializable
@@ -34,7 +37,7 @@ class Boundary(PixelLoss):
     0.1667
 
     Args:
-        max_distance: Integer, limit of the distances in pixels, at least 1.
+        max_distance: Integer, limit of the distances in pixels, from 1 to 255. The time grows with it.
         **options: `ignore_label`, `class_weights`, `resolution`, `positions`, `name`, `ignore_class`, `from_logits` and
             `annotated`, as for `tfseg.losses.CrossEntropy`.
 
@@ -50,7 +53,7 @@ class Boundary(PixelLoss):
         A scalar. On a replica, its share of the loss: the shares add up to the loss of the global batch.
 
     Raises:
-        ValueError: If `max_distance` is less than 1, and as for `tfseg.losses.CrossEntropy`.
+        ValueError: If `max_distance` is not from 1 to 255, and as for `tfseg.losses.CrossEntropy`.
 
     Reference:
         Kervadec, Bouchtiba, Desrosiers, Granger, Dolz and Ben Ayed, Boundary loss for highly unbalanced segmentation
@@ -60,10 +63,8 @@ class Boundary(PixelLoss):
     NAME = "boundary"
 
     def __init__(self, max_distance: int = 10, **options: Unpack[Options]) -> None:
-        if max_distance < 1:
-            raise ValueError(f"`max_distance` must be at least 1. Received: max_distance={max_distance}")
         super().__init__(**options)
-        self.max_distance = max_distance
+        self.max_distance = whole("max_distance", max_distance, FARTHEST)
 
     def compute(self, pixels: Pixels) -> Tensor:
         """Computes the loss of a batch, a float32 scalar."""
@@ -83,7 +84,7 @@ class Boundary(PixelLoss):
 
         distances, present = map_present(outside, ops.zeros, pixels)  # 0 inside the class
         # Inside a class, the nearest pixel of another class is the nearest one of all others.
-        nearest = ops.min(ops.where(distances > 0, distances, limit), axis=1)[..., None]
+        nearest = ops.min(ops.where(distances > 0, distances, limit), axis=1, initial=limit)[..., None]
         own = ops.equal(ops.cast(pixels.labels, "int32")[..., None], ops.arange(pixels.classes, dtype="int32"))
         return ops.where(own, 1 - nearest, ops.transpose(distances, (0, 2, 3, 1))) / limit, present
 

@@ -5,11 +5,12 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
+from tfseg.losses.annotated import without_sources
 from tfseg.losses.pixel_loss import Options, PixelLoss
-from tfseg.losses.pixels import Pixels, pixel_labels
+from tfseg.losses.pixels import Pixels, pixel_labels, whole
 from tfseg.losses.resolution import matched
 from tfseg.ops.boundary import between_classes
-from tfseg.ops.label_maps import int32_ids, integer_labels, split_source
+from tfseg.ops.label_maps import int32_ids, integer_labels
 from tfseg.serialization import serializable
 from tfseg.typing import Tensor
 
@@ -52,8 +53,8 @@ class BoundaryCrossEntropy(PixelLoss):
         A scalar. On a replica, its share of the loss: the shares add up to the loss of the global batch.
 
     Raises:
-        ValueError: If `radius` is less than 1, if `y_pred` has more than one channel, if `class_weights` are given, and
-            as for `tfseg.losses.CrossEntropy`.
+        ValueError: If `radius` or `num_classes` is less than 1, if `y_pred` has more than one channel, if
+            `class_weights` are given, and as for `tfseg.losses.CrossEntropy`.
 
     Reference:
         Fan et al., Rethinking BiSeNet For Real-time Semantic Segmentation (2021), section 3.3; Xu, Xiong and
@@ -64,15 +65,14 @@ class BoundaryCrossEntropy(PixelLoss):
     NAME = "boundary_cross_entropy"
 
     def __init__(self, radius: int = 2, num_classes: int | None = None, **options: Unpack[Options]) -> None:
-        if radius < 1:
-            raise ValueError(f"`radius` must be at least 1. Received: radius={radius}")
         if options.get("class_weights") is not None:
             raise ValueError(
                 "`class_weights` has no effect on the boundaries of all classes; leave it out. Received: "
                 f"class_weights={options['class_weights']}"
             )
         super().__init__(**options)
-        self.radius, self.num_classes = radius, num_classes
+        self.radius = whole("radius", radius)
+        self.num_classes = None if num_classes is None else whole("num_classes", num_classes)
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Computes the loss without the reduction of Keras, which ignores no pixels and does not sum over replicas."""
@@ -87,7 +87,7 @@ class BoundaryCrossEntropy(PixelLoss):
                 integer_labels(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
             )
             if self.annotated is not None:
-                labels, _ = split_source(int32_ids(labels))
+                labels = without_sources(int32_ids(labels), len(self.annotated))
             shape = (*logits.shape[:-1], self.num_classes or _CLASSES)
             labels, counted = pixel_labels(labels, shape, self.ignore_label)
             pixels = Pixels(labels, logits, counted, sample_weight)

@@ -1,9 +1,11 @@
 """Pixels of a batch, with their weights, and checks that all losses share."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 from keras import ops
 
 from tfseg.ops.label_maps import expected_labels
@@ -54,12 +56,16 @@ class Pixels:
         """Weight of each pixel without class weights, `[batch, height, width]`; 0 at ignored pixels."""
         if self.sample_weight is None:
             return self.counted
-        weights = ops.cast(ops.convert_to_tensor(self.sample_weight), "float32")
-        if len(weights.shape) == 4:
+        weights, shape = ops.cast(ops.convert_to_tensor(self.sample_weight), "float32"), self.labels.shape
+        allowed = [shape[:1], (*shape[:1], 1), shape, (*shape, 1)]
+        if not any(_compatible(weights.shape, each) for each in allowed):
+            raise ValueError(
+                f"`sample_weight` must have one weight per image, [batch], or per pixel, {_sizes(shape)}. Received: "
+                f"sample_weight of shape {tuple(weights.shape)}"
+            )
+        if len(weights.shape) in (2, 4):
             weights = ops.squeeze(weights, axis=-1)
-        while len(weights.shape) < 3:
-            weights = ops.expand_dims(weights, axis=-1)
-        return self.counted * weights
+        return self.counted * (weights if len(weights.shape) == 3 else weights[:, None, None])
 
     @cached_property
     def weights(self) -> Tensor:
@@ -103,7 +109,7 @@ class Pixels:
         Raises:
             ValueError: If there is one weight per pixel.
         """
-        if self.sample_weight is not None and len(self.sample_weight.shape) > 1:
+        if self.sample_weight is not None and len(self.sample_weight.shape) > 2:
             raise ValueError(
                 "`sample_weight` must have one weight per image, since this loss is not a sum over pixels. Received: "
                 f"sample_weight of shape {tuple(self.sample_weight.shape)}"
@@ -123,12 +129,25 @@ def checked_class_weights(class_weights: Sequence[float] | None) -> tuple[float,
     """
     if class_weights is None:
         return None
+    message = f"`class_weights` must be a nonempty list of numbers >= 0. Received: class_weights={class_weights}"
+    if isinstance(class_weights, str | Mapping):
+        raise ValueError(message)
     weights = tuple(float(weight) for weight in class_weights)
-    if not min(weights, default=-1.0) >= 0:
-        raise ValueError(
-            f"`class_weights` must be a nonempty list of numbers >= 0. Received: class_weights={class_weights}"
-        )
+    if not all(0 <= weight < math.inf for weight in weights) or not weights:
+        raise ValueError(message)
     return weights
+
+
+def whole(name: str, value: int, most: float = math.inf) -> int:
+    """Returns an argument as an integer.
+
+    Raises:
+        ValueError: If it is no integer, less than 1 or more than `most`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
+        limits = "of at least 1" if most == math.inf else f"from 1 to {most}"
+        raise ValueError(f"`{name}` must be an integer {limits}. Received: {name}={value!r}")
+    return int(value)
 
 
 def check_from_logits(from_logits: bool) -> None:
@@ -174,10 +193,14 @@ def pixel_labels(labels: Tensor, logits_shape: Sequence[int | None], ignore_labe
 def _checked(labels: Tensor, num_classes: int, ignore_label: int) -> tuple[Tensor, Tensor]:
     counts = ops.not_equal(labels, ignore_label)
     labels = ops.where(counts, labels, ops.zeros_like(labels))
-    extremes = ops.stack([ops.min(labels), ops.max(labels)])
+    extremes = ops.stack([ops.min(labels, initial=0), ops.max(labels, initial=0)])  # of an empty batch, too
     valid = ops.logical_and(extremes[0] >= 0, extremes[1] < num_classes)
     assert_condition(valid, expected_labels(num_classes, ignore_label), extremes)
     return ops.clip(labels, 0, num_classes - 1), ops.cast(counts, "float32") * ops.where(valid, 1.0, float("nan"))
+
+
+def _sizes(shape: Sequence[int | None]) -> str:
+    return f"[{', '.join('?' if each is None else str(each) for each in shape)}]"
 
 
 def _compatible(first: Sequence[int | None], second: Sequence[int | None]) -> bool:

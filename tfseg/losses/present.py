@@ -30,6 +30,8 @@ def map_present(
     """
     images, height, width = ops.shape(pixels.labels)
     labels = ops.where(pixels.counted > 0, ops.cast(pixels.labels, "int32"), -1)
+    # An additional image without labels, because an empty batch could not be mapped.
+    labels = ops.pad(labels, [(0, 1), (0, 0), (0, 0)], constant_values=-1)
 
     def one(index: Tensor) -> tuple[Any, Tensor]:
         image, identity = index // pixels.classes, index % pixels.classes
@@ -44,10 +46,10 @@ def map_present(
 
         return ops.cond(present, computed, lambda: otherwise((height, width))), present
 
-    results, present = ops.map(one, ops.arange(images * pixels.classes))
+    results, present = ops.map(one, ops.arange(images * pixels.classes + 1))
     shaped = (images, pixels.classes)
 
     def split(values: Tensor) -> Tensor:
-        return ops.stop_gradient(ops.reshape(values, (*shaped, *ops.shape(values)[1:])))
+        return ops.stop_gradient(ops.reshape(values[:-1], (*shaped, *ops.shape(values)[1:])))
 
-    return keras.tree.map_structure(split, results), ops.reshape(present, shaped)
+    return keras.tree.map_structure(split, results), ops.reshape(present[:-1], shaped)

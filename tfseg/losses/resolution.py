@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfseg.labels import IGNORE
@@ -150,7 +151,8 @@ def subsample(
 
 def _subsampled(labels: Tensor, size: Sequence[Any], positions: Positions, fill: int) -> Tensor:
     sides = _size(labels)
-    if fill < 0 and "uint" in keras.backend.standardize_dtype(labels.dtype):
+    dtype = keras.backend.standardize_dtype(labels.dtype)
+    if "int" in dtype and not np.iinfo(dtype).min <= fill <= np.iinfo(dtype).max:
         labels = ops.cast(labels, "int32")  # which can hold the fill value
     for axis, count, length in zip((1, 2), sides, size, strict=True):
         if isinstance(count, int) and isinstance(length, int) and length > positions.extent(count):

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from tfseg.losses.pixel_loss import PixelLoss
-from tfseg.losses.pixels import Pixels, share
+from tfseg.losses.pixels import Pixels, share, whole
 from tfseg.losses.resolution import Positions
 from tfseg.serialization import serializable
 from tfseg.typing import Tensor
@@ -83,8 +83,6 @@ class TopKCrossEntropy(PixelLoss):
         from_logits: bool = True,
         annotated: Sequence[Sequence[bool]] | None = None,
     ) -> None:
-        if pixels < 1:
-            raise ValueError(f"`pixels` must be at least 1. Received: pixels={pixels}")
         super().__init__(
             name=name,
             ignore_label=ignore_label,
@@ -95,7 +93,7 @@ class TopKCrossEntropy(PixelLoss):
             from_logits=from_logits,
             annotated=annotated,
         )
-        self.pixels = pixels
+        self.pixels = whole("pixels", pixels)
 
     def compute(self, pixels: Pixels) -> Tensor:
         """Computes the loss of a batch, a float32 scalar."""

@@ -1,5 +1,6 @@
 """Weighted sum of losses."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,10 +47,11 @@ class WeightedSum(keras.losses.Loss):
         self, losses: Sequence[keras.losses.Loss], weights: Sequence[float] | None = None, name: str = "sum"
     ) -> None:
         weights = [1.0] * len(losses) if weights is None else [float(weight) for weight in weights]
-        if not losses or len(weights) != len(losses) or not min(weights) >= 0:
+        kinds = all(isinstance(loss, keras.losses.Loss) for loss in losses)
+        if not kinds or not losses or len(weights) != len(losses) or not all(0 <= each < math.inf for each in weights):
             raise ValueError(
-                "`losses` must be a nonempty list, and `weights` one number >= 0 per loss. "
-                f"Received: {len(losses)} losses, weights={weights}"
+                "`losses` must be a nonempty list of keras.losses.Loss, and `weights` one number >= 0 per loss. "
+                f"Received: losses={losses!r}, weights={weights}"
             )
         super().__init__(name=name, reduction="mean", dtype="float32")
         self.losses, self.weights = tuple(losses), tuple(weights)

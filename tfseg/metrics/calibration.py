@@ -66,8 +66,8 @@ class CalibrationError(PixelMetric):
         *,
         ignore_class: int | None = None,
     ) -> None:
-        if bins < 1:
-            raise ValueError(f"`bins` must be at least 1. Received: bins={bins}")
+        if bins != int(bins) or bins < 1:
+            raise ValueError(f"`bins` must be an integer of at least 1. Received: bins={bins}")
         super().__init__(num_classes, ignore_label, ignore_class, (2, bins), name)
         self.confidence = self.add_variable(
             (bins,), initializer="zeros", dtype="float64", aggregation="sum", name="confidence"
@@ -92,6 +92,7 @@ class CalibrationError(PixelMetric):
         labels = int32_ids(labels)
         counted = assert_labels(labels, self.num_classes, self.ignore_label)
         bins = ops.cast(ops.clip(ops.ceil(confidence * self.bins) - 1, 0, self.bins - 1), "int32")
+        bins = ops.where(ops.isnan(confidence), 0, bins)  # NaN makes the error NaN
         bins = ops.reshape(ops.where(counted, bins, self.bins), (-1,))  # one more for ignored pixels
         hits = ops.cast(ops.equal(labels, ops.cast(ids, "int32")), "int64")
 

@@ -48,6 +48,12 @@ class PixelMetric(keras.metrics.Metric):
                 f"ignore_label={self.ignore_label} instead. Received: sample_weight"
             )
         labels, predicted = _without_channel(integer_labels(y_true)), self.predicted(ops.convert_to_tensor(y_pred))
+        pairs = zip(labels.shape, predicted.shape[:3], strict=False)
+        if len(labels.shape) != 3 or any(None not in pair and pair[0] != pair[1] for pair in pairs):
+            raise ValueError(
+                "Labels must be [batch, height, width], and predictions of the same batch size, height and width. "
+                f"Received: y_true of shape {tuple(labels.shape)}, y_pred of shape {tuple(predicted.shape)}"
+            )
         self.add(labels, predicted)
 
     def add(self, labels: Tensor, predicted: Tensor) -> None:

@@ -165,7 +165,7 @@ class Boundary(PixelObjective):
     """Probabilities of wrong classes, weighted by the distance to the right ones (Kervadec et al. 2019, equation 5)."""
 
     type: Literal["boundary"] = "boundary"
-    max_distance: Annotated[int, Field(ge=1)] = 10
+    max_distance: Annotated[int, Field(ge=1, le=255)] = 10
     """Limit of the distances in pixels."""
 
     def loss(self, options: Mapping[str, Any]) -> keras.losses.Loss:

@@ -63,7 +63,8 @@ def _auxiliary_loss(training: "Training", model: keras.Model) -> Iterator[FieldP
     """Yields problems with the loss of auxiliary outputs: without such outputs, or with another number of channels."""
     outputs, side = auxiliary(model) if training.auxiliary_weight else (), training.auxiliary_loss
     if side is not None and not outputs:
-        yield ("auxiliary_loss",), f"the network has no auxiliary outputs. Received: {side.type}. Set it to null"
+        why = "auxiliary_weight is 0" if auxiliary(model) else "the network has no auxiliary outputs"
+        yield ("auxiliary_loss",), f"{why}. Received: {side.type}. Set it to null"
     loss, slot = (training.loss, "loss") if side is None else (side, "auxiliary_loss")
     for name in outputs:
         classes, channels = model.output[LOGITS].shape[-1], model.output[name].shape[-1]

@@ -42,7 +42,9 @@ class Poly:
     epsilon: Annotated[float, Field(ge=-1)] = 1.0
     """Weight of the difference of the probability of the label from 1."""
 
-    def __call__(self, labels: Labels, counts: Any = None, **how: Any) -> keras.losses.Loss:
+    def __call__(
+        self, labels: Labels, counts: Any = None, *, resolution: Any = None, positions: Any = None
+    ) -> keras.losses.Loss:
         return PolyLoss(self.epsilon, labels.ignore)
 
 
