@@ -34,6 +34,7 @@ from tfseg.symbolic import symbolically
 from tfseg.training.duration import End
 from tfseg.training.files import BEST
 from tfseg.training.outputs import for_each
+from tfseg.training.snapshots import Snapshots
 
 Overrides = tuple[str, ...]
 CASES = {type(case.value): case for case in SPECS}
@@ -152,7 +153,8 @@ def trained(pipeline: Pipeline, folder: Path) -> Any:
         "layers": [(layer.name, layer.dtype_policy.name, layer.trainable) for layer in model.layers],
         "metrics": sorted(model.get_metrics_result()),
         "compiled": (model.jit_compile, type(model.distribute_strategy).__name__),
-        "batches": [each.length.batches for each in given["callbacks"] if isinstance(each, End)],
+        "batches": [each.length.batches for each in given["callbacks"].callbacks if isinstance(each, End)],
+        "saved": [each.interval for each in given["callbacks"].callbacks if isinstance(each, Snapshots)],
         "given": [given[key] for key in ("epochs", "initial_epoch", "validation_freq", "steps_per_epoch")],
     }
     for _ in range(3):

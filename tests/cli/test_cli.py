@@ -632,8 +632,8 @@ def test_run_directory_in_place_of_the_file_to_resume(run: Path, name: str, invo
     code, _, err = invoke("fit", run / name, "--resume")
     assert (code, err) == (
         1,
-        f"{run}: the run is finished, so there is nothing to resume. To train longer, start another run with more "
-        "training.epochs, in another folder (--run-dir).\n",
+        f"{run}: the run is finished, so there is nothing to resume. To train longer, add a larger value of "
+        "training.epochs or training.steps to the command.\n",
     )
 
 

@@ -135,8 +135,8 @@ def test_finished_run_is_kept_without_overwrite(pipeline: Pipeline, run: tfseg.R
         f"{run.folder}: contains a finished run. Choose another folder with --run-dir, or delete it with --overwrite."
     )
     assert error_of(tfseg.fit, pipeline, run.folder, resume=True, verbose=False) == (
-        f"{run.folder}: the run is finished, so there is nothing to resume. To train longer, start another run with "
-        "more training.epochs, in another folder (--run-dir)."
+        f"{run.folder}: the run is finished, so there is nothing to resume. To train longer, add a larger value of "
+        "training.epochs or training.steps to the command."
     )
     assert (run.folder / "model.keras").read_bytes() == kept
 

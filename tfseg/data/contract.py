@@ -27,8 +27,10 @@ class AnyDataset(Protocol):
     def annotated(self) -> Annotation | None:
         """Classes that each source of a mixed dataset annotates; None if training masks have no sources."""
 
-    def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
-        """Returns the training batches of the epochs from `initial_epoch` up to `epochs`."""
+    def training(
+        self, *, epochs: int, initial_epoch: int = 0, initial_step: int = 0, batch_multiple: int = 1
+    ) -> tf.data.Dataset:
+        """Returns the training batches from `initial_step` of `initial_epoch` up to `epochs`."""
 
     def training_batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns a training batch as arrays."""

@@ -137,8 +137,10 @@ class Dataset:
         """Boolean per source and class, whether the source annotates it; None if training masks have no sources."""
         return None if self._mixture is None else self._mixture.annotated
 
-    def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
-        """Returns the training batches of the epochs from `initial_epoch` up to `epochs`.
+    def training(
+        self, *, epochs: int, initial_epoch: int = 0, initial_step: int = 0, batch_multiple: int = 1
+    ) -> tf.data.Dataset:
+        """Returns the training batches from `initial_step` of `initial_epoch` up to `epochs`.
 
         Each batch is `(image uint8 [batch, height, width, channels], mask int32 [batch, height, width])`; images are
         float32 of 0..255 if `value_range` is set. The last batch of an epoch is padded to the full size with copies of
@@ -149,6 +151,7 @@ class Dataset:
         Args:
             epochs: Integer, final epoch (exclusive).
             initial_epoch: Integer, epoch at which to start.
+            initial_step: Integer, batch of that epoch at which to start, from 0.
             batch_multiple: Integer, number of devices. The batch size must be a multiple of it.
 
         Raises:
@@ -160,7 +163,8 @@ class Dataset:
                 f"data.batch_size: expected a multiple of {batch_multiple}, the number of devices. "
                 f"Received: {self.spec.batch_size}. Change the batch size or `training.strategy`."
             )
-        batches = self.stream.batches(initial_epoch, 0, (epochs - initial_epoch) * self.steps_per_epoch)
+        count = (epochs - initial_epoch) * self.steps_per_epoch - initial_step
+        batches = self.stream.batches(initial_epoch, initial_step, count)
         return batches.prefetch(AHEAD)
 
     def training_batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:

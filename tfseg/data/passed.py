@@ -55,9 +55,12 @@ class PassedDataset:
         """None: training masks have no sources."""
         return None
 
-    def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
+    def training(
+        self, *, epochs: int, initial_epoch: int = 0, initial_step: int = 0, batch_multiple: int = 1
+    ) -> tf.data.Dataset:
         """Returns the training batches; see `Dataset.training`."""
-        return self.trained.training(epochs=epochs, initial_epoch=initial_epoch, batch_multiple=batch_multiple)
+        position = {"initial_epoch": initial_epoch, "initial_step": initial_step}
+        return self.trained.training(epochs=epochs, **position, batch_multiple=batch_multiple)
 
     def training_batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns a training batch as arrays."""

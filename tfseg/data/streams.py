@@ -76,8 +76,10 @@ class Stream:
         """None: training masks have no sources."""
         return None
 
-    def training(self, *, epochs: int, initial_epoch: int = 0, batch_multiple: int = 1) -> tf.data.Dataset:
-        """Returns the training batches of the epochs from `initial_epoch` up to `epochs`; see `Dataset.training`."""
+    def training(
+        self, *, epochs: int, initial_epoch: int = 0, initial_step: int = 0, batch_multiple: int = 1
+    ) -> tf.data.Dataset:
+        """Returns the training batches up to `epochs`; see `Dataset.training`. Those before `initial_step` are read."""
         if self.batch_size % batch_multiple:
             raise DataError(
                 f"{self._check.argument}: received batches of {self.batch_size} images. Expected a multiple of "
@@ -85,7 +87,7 @@ class Stream:
             )
         numbers = tf.data.Dataset.range(initial_epoch, epochs)
         batches = numbers.flat_map(lambda epoch: self._epoch(epoch, self._numbered, batch_multiple))
-        return batches.prefetch(AHEAD).with_options(FIXED)
+        return batches.skip(initial_step).prefetch(AHEAD).with_options(FIXED)
 
     def training_batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the training batch at `step` of `epoch`, both counted from 0, as arrays.

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfseg.atomic import write_text
 from tfseg.data import AnyDataset, Passed
@@ -24,7 +25,9 @@ from tfseg.runs.skipped import Skipped, record_skipped, skipped_of
 from tfseg.runs.user_errors import user_errors
 from tfseg.spec.problems import formatted
 from tfseg.spec.show import dump
-from tfseg.training import State, estimate_batch_norm, restore, save_model
+from tfseg.training import Signals, State, Training, estimate_batch_norm, restore, save_model
+from tfseg.training.continuing import Callbacks, end_epoch
+from tfseg.training.duration import Duration
 from tfseg.training.files import BEST, LAST, states
 from tfseg.training.progress import Progress, image_bar, verbosity
 
@@ -55,7 +58,8 @@ def fit(
             `(images, masks)` (`[count, height, width, channels]` and `[count, height, width]`). Images have values from
             0 to 255, masks class ids or the ignore label. `docs/data.md` has the details.
         validation: Validation data of the same kinds. Required with `training`.
-        resume: Boolean, whether to resume an unfinished run after its last completed epoch.
+        resume: Boolean, whether to resume an unfinished run at its last saved state, or to extend a finished one, with
+            more `training.epochs` or `training.steps`.
         overwrite: Boolean, whether to delete an earlier run in `run_dir`.
         callbacks: List of additional `keras.callbacks.Callback` instances. They are called after those that save
             checkpoints.
@@ -79,31 +83,59 @@ def fit(
             model = recipe.network(pipeline.build(training=True))
             if problems := formatted(pipeline.network_problems(model)):
                 raise RunError(problems)
-            if not (resume and states(folder)):  # a run may be resumed before its first epoch was completed
+            if not (resume and states(folder)):  # a run may be resumed before its first state was saved
                 _load_weights(pipeline, model, data, verbose)
             _compile(pipeline, model, data)
             state = restore(model, folder) if resume else State()
-            batches = data.training(epochs=length.epochs, initial_epoch=state.epoch, batch_multiple=scope.replicas)
+            if lock.extended and verbose:
+                print(_extension(recipe, state, model, length), flush=True)
+            epoch, step = length.resumed(state.epoch, state.batch)
+            position = {"initial_epoch": epoch, "initial_step": step}
+            batches = data.training(epochs=length.epochs, **position, batch_multiple=scope.replicas)
             validated = data.evaluation(pipeline.data.validation_split, replicas=scope.replicas)
             lock.begin()
             _write_settings(folder, pipeline, data, None if passed else skipped, verbose)
-            saving = run_callbacks(pipeline, data, folder, state, samples=validated.take(SAMPLES))
-            model.fit(
-                recipe.targets(batches, model),
-                steps_per_epoch=steps,
-                initial_epoch=state.epoch,
-                epochs=length.epochs,
-                validation_data=recipe.targets(validated, model),
-                validation_freq=list(recipe.validated_epochs(steps)),
-                callbacks=[*saving, *callbacks, *([Progress(length)] if verbose else [])],
-                verbose=verbosity(verbose),
-                shuffle=False,  # the dataset is already shuffled
-            )
+            with Signals(verbose) as signals:
+                own = run_callbacks(pipeline, data, folder, state, validated.take(SAMPLES), signals)
+                added = [*own, *callbacks, *([Progress(length)] if verbose else [])]
+                params = {"epochs": length.epochs, "steps": steps, "verbose": verbosity(verbose)}
+                _train(model, recipe, Callbacks(added, state, model, **params), batches, validated)
         run = Run(folder, allow_plugins=(plugins := bool(pipeline.plugins)))
         measure_batch_norm(pipeline, data, run, verbose)
         evaluate(run, pipeline.data.validation_split, data=data, allow_plugins=plugins, verbose=verbose)
         lock.finish()
     return run
+
+
+def _extension(recipe: Training, state: State, model: keras.Model, length: Duration) -> str:
+    """Returns a message about the learning rate of an extended training, whose schedule is that of its new duration."""
+    now = float(model.optimizer.learning_rate)
+    before = f", before {state.rows[-1]['learning_rate']:.3g}" if state.rows else ""
+    return (
+        f"Extended to {length.epochs} epochs, {length.total_steps} steps: schedule {recipe.schedule.type} spans all of "
+        f"them. The learning rate is now {now:.3g}{before}"
+    )
+
+
+def _train(
+    model: keras.Model, recipe: Training, callbacks: Callbacks, batches: tf.data.Dataset, validated: tf.data.Dataset
+) -> None:
+    """Calls `fit`, for a resumed training after the end of an epoch whose batches were all trained before."""
+    state, steps = callbacks.state, callbacks.params["steps"]
+    length, epochs, validation = recipe.length(steps), recipe.validated_epochs(steps), recipe.targets(validated, model)
+    epoch, _ = length.resumed(state.epoch, state.batch)
+    if epoch > state.epoch:
+        end_epoch(model, callbacks, state.epoch, validation if epoch in epochs else None)
+    model.fit(
+        recipe.targets(batches, model),
+        steps_per_epoch=steps,
+        initial_epoch=epoch,
+        epochs=length.epochs,
+        validation_data=validation,
+        validation_freq=list(epochs),
+        callbacks=callbacks,
+        shuffle=False,  # the dataset is already shuffled
+    )
 
 
 def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> tuple[keras.callbacks.Callback, ...]:
@@ -159,7 +191,7 @@ def training_images(data: AnyDataset) -> Iterator[np.ndarray]:
 
 
 def run_callbacks(
-    pipeline: Pipeline, data: AnyDataset, folder: Path, state: State, samples: Any
+    pipeline: Pipeline, data: AnyDataset, folder: Path, state: State, samples: Any, signals: Signals
 ) -> list[keras.callbacks.Callback]:
     """Returns the callbacks that write the run directory during training and stop the training if necessary."""
     return pipeline.training.callbacks(
@@ -170,6 +202,7 @@ def run_callbacks(
         batch_names=data.batch_names,
         batch=data.training_batch,
         samples=[(image[0], mask[0]) for image, mask in samples.as_numpy_iterator()],
+        signals=signals,
     )
 
 

@@ -28,8 +28,10 @@ PARTS = (STATE, LOGS, METRICS.format(split="*"), TUNED, RECORD, SKIPPED, HISTORY
 
 In the order of deletion: the mark of a finished run comes first, the files that identify a run directory come last.
 """
-MUTABLE = ("data.root", "data.cache", "model.backbone.weights", "inference.", "export.")
+MUTABLE = ("data.root", "data.cache", "model.backbone.weights", "training.checkpoint", "inference.", "export.")
 """Keys that may differ when a run is resumed: paths of files, and keys without effect on the training."""
+DURATION = ("training.epochs", "training.steps")
+"""Keys that may be larger when a run is resumed."""
 
 
 class RunLock:
@@ -38,11 +40,15 @@ class RunLock:
     Args:
         folder: Path of the run directory.
         resume: Boolean, whether the existing run is resumed.
+
+    Attributes:
+        extended: Boolean, whether it is resumed with more epochs or steps than before.
     """
 
     def __init__(self, folder: Path, resume: bool) -> None:
         self.folder = folder
         self.resume = resume
+        self.extended = False
         self.begun = False
 
     def begin(self) -> None:
@@ -53,8 +59,8 @@ class RunLock:
         except OSError as error:
             error.filename = error.filename or str(self.folder / LOCK)  # not set when the disk is full
             raise
-        for part in () if self.resume else PARTS:
-            for path in self.folder.glob(part):
+        for part in (FINISHED,) if self.resume else PARTS:
+            for path in self.folder.glob(str(part)):
                 remove(path)
         sweep(self.folder, (part for part in PARTS if Path(part).suffix))
         sweep(self.folder / STATE, ("*.npz",))
@@ -71,7 +77,7 @@ def lock_run(folder: Path, pipeline: Pipeline, *, resume: bool, overwrite: bool)
     Args:
         folder: Path of the run directory; created if it does not exist.
         pipeline: Pipeline to train.
-        resume: Boolean, whether to resume an unfinished run.
+        resume: Boolean, whether to resume an unfinished run, or to extend a run.
         overwrite: Boolean, whether to delete an earlier run, once the new training is ready to start.
 
     Raises:
@@ -84,7 +90,7 @@ def lock_run(folder: Path, pipeline: Pipeline, *, resume: bool, overwrite: bool)
         lock = RunLock(folder, resume)
         try:
             if resume:
-                _check_resumable(folder, pipeline)
+                lock.extended = _check_resumable(folder, pipeline)
             else:
                 _check_free(folder, overwrite)
             yield lock
@@ -120,21 +126,33 @@ def _locked(folder: Path) -> Iterator[bool]:
         yield fresh
 
 
-def _check_resumable(folder: Path, pipeline: Pipeline) -> None:
-    if (folder / FINISHED).is_file():
-        raise RunError(
-            f"{folder}: the run is finished, so there is nothing to resume. To train longer, start another run with "
-            "more training.epochs, in another folder (--run-dir)."
-        )
+def _check_resumable(folder: Path, pipeline: Pipeline) -> bool:
+    """Checks that `pipeline` may resume the run, and returns whether it extends the training."""
     if not (folder / PIPELINE).is_file():
         raise RunError(f"{folder}: nothing to resume: no run was started there. Start it without --resume.")
     earlier = Run(folder, allow_plugins=bool(pipeline.plugins)).pipeline
     _check_passed(folder, earlier.data.source, pipeline.data.source)
-    if changed := _differences(earlier, pipeline):
+    changed = _differences(earlier, pipeline)
+    extended = any(key in changed for key in DURATION) and _is_longer(earlier, pipeline)
+    if extended:
+        changed = [key for key in changed if key not in DURATION]
+    if changed:
         raise RunError(
             f"{folder}: was started with another pipeline. It differs in {', '.join(changed)}. "
             "Resume with the pipeline that the run was started with, or choose another folder with --run-dir."
         )
+    if (folder / FINISHED).is_file() and not extended:
+        raise RunError(
+            f"{folder}: the run is finished, so there is nothing to resume. To train longer, add a larger value of "
+            "training.epochs or training.steps to the command."
+        )
+    return extended
+
+
+def _is_longer(earlier: Pipeline, now: Pipeline) -> bool:
+    """Returns whether neither the number of epochs nor that of steps, if limited, is smaller than before."""
+    before, after = ((each.training.epochs, each.training.steps) for each in (earlier, now))
+    return all(new is None or (old is not None and new >= old) for old, new in zip(before, after, strict=True))
 
 
 def _check_passed(folder: Path, earlier: Source, now: Source) -> None:

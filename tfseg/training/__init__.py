@@ -3,7 +3,8 @@
 from tfseg.training.batch_norm import estimate_batch_norm
 from tfseg.training.checkpoints import save_model
 from tfseg.training.failures import explain
+from tfseg.training.signals import Signals
 from tfseg.training.state import State, restore
 from tfseg.training.training import Training
 
-__all__ = ["State", "Training", "estimate_batch_norm", "explain", "restore", "save_model"]
+__all__ = ["Signals", "State", "Training", "estimate_batch_norm", "explain", "restore", "save_model"]

@@ -50,9 +50,21 @@ class Duration:
         """Number of optimizer steps per epoch, a fraction if a step may extend into the next epoch."""
         return self.batches_per_epoch / self.accumulate
 
+    def resumed(self, epoch: int, batch: int) -> tuple[int, int]:
+        """Returns the epoch and its batch with which to continue after `batch` batches of `epoch`.
+
+        >>> Duration(batches_per_epoch=5, steps=8).resumed(0, 3), Duration(batches_per_epoch=5, steps=8).resumed(1, 3)
+        ((0, 3), (2, 0))
+        """
+        trained = batch > 0 and epoch * self.batches_per_epoch + batch >= self.batches
+        return (epoch + 1, 0) if trained or batch == self.batches_per_epoch else (epoch, batch)
+
 
 class End(keras.callbacks.Callback):
     """Callback that stops `fit` after the last batch. An incomplete last epoch also ends with validation and callbacks.
+
+    A training that is resumed within an epoch has fewer batches left in this epoch than `fit` expects. The callback
+    ends the epoch after its last batch, and lets `fit` go on with the next one.
 
     Args:
         length: Duration of the training.
@@ -63,12 +75,23 @@ class End(keras.callbacks.Callback):
     def __init__(self, length: Duration) -> None:
         super().__init__()
         self.length = length
-        self._before = 0
+        self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._before = epoch * self.length.batches_per_epoch
+        self._epoch = epoch
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets `stop_training`, which Keras reads after the batch, even before an asynchronous `on_train_batch_end`."""
-        if self._before + batch + 1 == self.length.batches:
+        done = batch + self.model.steps_per_execution
+        if self._epoch * self.length.batches_per_epoch + done >= self.length.batches:
             self.model.stop_training = True
+        elif done >= self.length.batches_per_epoch:
+            self.model.stop_training = _EPOCH
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.model.stop_training is _EPOCH:  # unless another callback has set it to True
+            self.model.stop_training = False
+
+
+_EPOCH = "the epoch"
+"""Value of `stop_training` that ends an epoch, but not the training."""

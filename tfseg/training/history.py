@@ -22,22 +22,29 @@ class History(keras.callbacks.Callback):
     Args:
         folder: Run directory.
         rows: Rows of the completed epochs, for a resumed training.
+        seconds: Earlier duration of the first epoch, for a training that is resumed within it.
     """
 
-    def __init__(self, folder: Path, rows: Sequence[dict[str, float]] = ()) -> None:
+    def __init__(self, folder: Path, rows: Sequence[dict[str, float]] = (), seconds: float = 0.0) -> None:
         super().__init__()
         self.path = Path(folder) / HISTORY
         self.rows = list(rows)
+        self._earlier = seconds
         self._begun = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the current epoch so far."""
+        return round(self._earlier + time.monotonic() - self._begun, 3)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._begun = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         metrics = {name: float(value) for name, value in (logs or {}).items()}
-        seconds = round(time.monotonic() - self._begun, 3)
         rate = float(self.model.optimizer.learning_rate)
-        self.rows.append({"epoch": epoch + 1, "seconds": seconds, "learning_rate": rate, **metrics})
+        self.rows.append({"epoch": epoch + 1, "seconds": self.seconds, "learning_rate": rate, **metrics})
+        self._earlier = 0.0
         table = io.StringIO()
         names = dict.fromkeys(name for row in self.rows for name in row)  # rows without validation have fewer keys
         writer = csv.DictWriter(table, fieldnames=list(names), restval="")

@@ -1,4 +1,4 @@
-"""State of a training, for exact resumption."""
+"""Files with the state of a training, for exact resumption."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,78 +16,91 @@ import numpy as np
 
 from tfseg.atomic import atomic_file
 from tfseg.errors import RunError, one_line
-from tfseg.training.checkpoints import Checkpoints, writing
+from tfseg.training.checkpoints import writing
 from tfseg.training.files import STATE, states
-from tfseg.training.history import History
 
 MAX_TO_KEEP = 2
 """Number of state files to keep: the newest, and the previous one in case the newest is damaged."""
 PROGRESS = "standing"
-"""Name of the array with epoch, best value and history, as JSON."""
+"""Name of the array with the position, the best value and the history, as JSON."""
+METRIC = "metric"
+"""Start of the names of arrays with the variables of metrics."""
 DIGITS = 16
 """Number of digits of the SHA-256 in the name of a state file."""
 
 
 @dataclass(frozen=True)
 class State:
-    """Progress of a training, without its variables."""
+    """Progress of a training, without the variables of the network and the optimizer."""
 
     epoch: int = 0
     """Number of completed epochs."""
+    batch: int = 0
+    """Number of batches of the next epoch on which the network is trained already."""
+    seconds: float = 0.0
+    """Duration of these batches."""
     best: float = -math.inf
     """Best value of the monitored metric so far."""
     rows: tuple[dict[str, float], ...] = ()
     """History of the completed epochs."""
+    metrics: tuple[np.ndarray, ...] = field(default=(), compare=False)
+    """Variables of the metrics, for the batches of an incomplete epoch."""
+
+    @property
+    def position(self) -> str:
+        """Position in the training, for messages."""
+        if self.batch:
+            return f"batch {self.batch} of epoch {self.epoch + 1}"
+        return f"the end of epoch {self.epoch}"
 
     @classmethod
-    def read(cls, text: str) -> Self:
+    def read(cls, text: str, metrics: Sequence[np.ndarray] = ()) -> Self:
         """Parses the JSON `text`.
 
         Raises:
             ValueError: If it is not JSON, or not the progress of a training.
         """
         match json.loads(text):
-            case {"epoch": int(epoch), "best": int() | float() as best, "rows": [*rows]} if len(rows) == epoch > 0:
+            case {"epoch": int(epoch), "best": int() | float() as best, "rows": [*rows], **more} if len(rows) == epoch:
                 if all(isinstance(row, dict) and all(map(_is_number, row.values())) for row in rows):
-                    return cls(epoch, best, tuple(rows))
+                    match more.get("batch", 0), more.get("seconds", 0.0):  # not in files of earlier versions
+                        case int(batch), int() | float() as seconds if batch >= 0 and epoch + batch > 0:
+                            return cls(epoch, batch, seconds, best, tuple(rows), tuple(metrics))
         raise ValueError("the number of completed epochs is missing")
 
 
-class Snapshots(keras.callbacks.Callback):
-    """Callback that writes the state of a training to `state/<step>-<digits>.npz` after every epoch.
+def save(model: keras.Model, folder: Path, state: State) -> None:
+    """Saves the variables of the compiled `model` and its optimizer, and the progress, to `state/<step>-<digits>.npz`.
 
-    The state consists of all variables of the network (including seed generators) and of the optimizer, the history,
-    and the best value of the monitored metric. Order and augmentation of the examples are functions of seed and epoch.
-    A resumed training takes the same steps as an uninterrupted one.
+    The two newest files are kept.
 
-    `step` is the optimizer step. The digits are the first ones of the file's SHA-256, to detect damaged files. The two
-    newest files are kept.
-
-    Args:
-        folder: Run directory.
-        checkpoints: Callback with the best value of the monitored metric.
-        history: Callback with the rows of the history.
+    Raises:
+        RunError: If the file cannot be written. Existing files are unchanged.
     """
+    progress = {"epoch": state.epoch, "batch": state.batch, "seconds": state.seconds, "best": state.best}
+    arrays = {f"{index}": value.numpy() for index, value in enumerate(_variables(model))}
+    arrays |= {f"{METRIC}{index}": value for index, value in enumerate(state.metrics)}
+    arrays[PROGRESS] = np.array(json.dumps({**progress, "rows": state.rows}))
+    step = int(model.optimizer.iterations.numpy())  # `int` alone fails for a mirrored variable
+    path = folder / STATE / f"{step}.npz"
+    with (
+        writing(path, folder),
+        atomic_file(path, lambda partial: path.with_name(f"{step}-{_digest(partial)}.npz")) as partial,
+    ):
+        np.savez(partial, **arrays)  # type: ignore[arg-type]  # no array has the name of an option
+    for old in states(folder)[MAX_TO_KEEP:]:
+        old.unlink()
 
-    def __init__(self, folder: Path, checkpoints: Checkpoints, history: History) -> None:
-        super().__init__()
-        self.folder = Path(folder)
-        self.checkpoints = checkpoints
-        self.history = history
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        progress = {"epoch": epoch + 1, "best": self.checkpoints.best, "rows": list(self.history.rows)}
-        arrays = {f"{index}": value.numpy() for index, value in enumerate(_variables(self.model))}
-        arrays[PROGRESS] = np.array(json.dumps(progress))
-        step = int(self.model.optimizer.iterations.numpy())  # `int` alone fails for a mirrored variable
-        path = self.folder / STATE / f"{step}.npz"
-        with (
-            writing(path, self.folder),
-            atomic_file(path, lambda partial: path.with_name(f"{step}-{_digest(partial)}.npz")) as partial,
-        ):
-            np.savez(partial, **arrays)  # type: ignore[arg-type]  # no array has the name of an option
-        for old in states(self.folder)[MAX_TO_KEEP:]:
-            old.unlink()
+def metric_values(model: keras.Model) -> tuple[np.ndarray, ...]:
+    """Returns the values of the variables of all metrics of the compiled `model`."""
+    return tuple(variable.numpy() for variable in model.metrics_variables)
+
+
+def restore_metrics(model: keras.Model, values: Sequence[np.ndarray]) -> None:
+    """Sets the variables of all metrics of the compiled `model`."""
+    for variable, value in zip(model.metrics_variables, values, strict=True):
+        variable.assign(value)
 
 
 def restore(model: keras.Model, folder: Path) -> State:
@@ -96,7 +109,7 @@ def restore(model: keras.Model, folder: Path) -> State:
     Damaged files are skipped with a warning.
 
     Returns:
-        The progress of the training. If no epoch was completed, `State()`, and nothing is restored.
+        The progress of the training. If no state was saved, `State()`, and nothing is restored.
 
     Raises:
         RunError: If all state files are damaged, or if they belong to another network or optimizer.
@@ -109,8 +122,9 @@ def restore(model: keras.Model, folder: Path) -> State:
             damaged.append(f"{path}: is not a valid training state ({one_line(error)})")
             continue
         for problem in damaged:
-            logging.getLogger("tfseg").warning("%s. Resuming from the end of epoch %d", problem, state.epoch)
-        _assign(path, _variables(model), arrays)
+            logging.getLogger("tfseg").warning("%s. Resuming from %s", problem, state.position)
+        metrics = model.metrics_variables if state.batch else ()
+        _assign(path, (*_variables(model), *metrics), (*arrays, *state.metrics))
         for newer in states(folder):
             if newer == path:
                 break
@@ -132,8 +146,9 @@ def _read(path: Path) -> tuple[State, list[np.ndarray]]:
     if _digest(path) != path.stem.partition("-")[2]:
         raise ValueError("the checksum does not match")
     with np.load(path, allow_pickle=False) as archive:
-        state = State.read(str(archive[PROGRESS]))
-        return state, [archive[f"{index}"] for index in range(len(archive.files) - 1)]
+        metrics = sum(name.startswith(METRIC) for name in archive.files)
+        state = State.read(str(archive[PROGRESS]), [archive[f"{METRIC}{index}"] for index in range(metrics)])
+        return state, [archive[f"{index}"] for index in range(len(archive.files) - 1 - metrics)]
 
 
 def _digest(path: Path) -> str:

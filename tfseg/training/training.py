@@ -19,6 +19,7 @@ from tfseg.losses.class_weights import Counts
 from tfseg.metrics import SegmentationMetrics
 from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import FieldProblem, InvalidFields, component_problems, formatted, prefixed
+from tfseg.training.checkpoint import EVERY_TEN_MINUTES, Checkpoint
 from tfseg.training.checkpoints import Checkpoints
 from tfseg.training.contracts import RATES, MetricSpec, Objective, OptimizerSpec, ScheduleSpec, construct
 from tfseg.training.duration import Duration, End
@@ -33,7 +34,9 @@ from tfseg.training.optimizers import AdamW, Expression, Sgd
 from tfseg.training.outputs import LOGITS, auxiliary, for_each, main, pruned, with_targets
 from tfseg.training.problems import conflicts, network_conflicts
 from tfseg.training.schedules import Constant, Poly, Step
-from tfseg.training.state import Snapshots, State
+from tfseg.training.signals import Signals
+from tfseg.training.snapshots import Snapshots
+from tfseg.training.state import State
 from tfseg.training.strategy import Precision, Scope, Strategy, scope
 from tfseg.training.tensorboard import TensorBoardEvents
 
@@ -76,6 +79,9 @@ class Training:
     batch_norm_batches: Annotated[int, Field(ge=0)] = 0
     """Number of training batches over which batch normalization statistics are re-estimated after training. 0 keeps the
     moving averages."""
+    checkpoint: Checkpoint | None = EVERY_TEN_MINUTES
+    """Interval between two saved states within an epoch, as `minutes`, `steps` or both. null: at the ends of epochs
+    only."""
     freeze: tuple[Expression, ...] = ()
     """Regular expressions. Layers with a match in their name are not trainable."""
 
@@ -207,6 +213,7 @@ class Training:
         batch_names: Callable[[int, int], tuple[str, ...]] | None = None,
         batch: Callable[[int, int], tuple[Any, Any]] | None = None,
         samples: Sequence[tuple[Any, Any]] = (),
+        signals: Signals | None = None,
     ) -> list[keras.callbacks.Callback]:
         """Returns the callbacks that check the loss, write the run directory and end the training. Their order matters.
 
@@ -218,17 +225,18 @@ class Training:
             batch_names: Function from `(epoch, step)` to the file names of that training batch.
             batch: Function from `(epoch, step)` to the images and masks of that training batch.
             samples: Pairs of a validation image and its mask, shown with the prediction in TensorBoard.
+            signals: Signals that wait until the state is saved.
         """
-        state = state or State()
+        state, length = state or State(), self.length(steps_per_epoch)
         checkpoints = Checkpoints(folder, best=state.best, validated=self.validated_epochs(steps_per_epoch))
-        history = History(folder, state.rows)
+        history = History(folder, state.rows, state.seconds)
         return [
             NanGuard(steps_per_epoch, batch_names, batch, accumulate=self.gradient_accumulation_steps),
             checkpoints,
             history,
             TensorBoardEvents(folder, labels, samples),
-            Snapshots(folder, checkpoints, history),
-            End(self.length(steps_per_epoch)),
+            Snapshots(folder, checkpoints, history, length, state=state, interval=self.checkpoint, signals=signals),
+            End(length),
         ]
 
 
