@@ -182,6 +182,19 @@ def test_second_signal_does_not_wait(pipeline: Pipeline, tmp_path: Path, capfd: 
 
 
 @pytest.mark.slow
+def test_several_batches_per_call(pipeline: Pipeline, whole: tfseg.Run, tmp_path: Path) -> None:
+    several = replace(pipeline, training=replace(pipeline.training, steps_per_execution=3))
+    assert stopped(several, tmp_path, At(crash, (1, 2))) == [1]
+    assert_equal(fit(several, tmp_path, resume=True), whole)
+    with pytest.raises(tfseg.RunError) as caught:
+        fit(replace(pipeline, training=replace(pipeline.training, steps_per_execution=2)), tmp_path / "new")
+    assert str(caught.value) == (
+        "training.steps_per_execution: expected a divisor of 3, since epochs have 3 batches and the training 6. "
+        "Received: 2. Use one of 1, 3"
+    )
+
+
+@pytest.mark.slow
 def test_ignored_signals_stay_ignored(pipeline: Pipeline, tmp_path: Path) -> None:
     """For example those of commands started with `nohup`."""
     earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)

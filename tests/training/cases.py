@@ -1,5 +1,6 @@
 """Specs of the training section, each with a change of every field."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,11 @@ import tensorflow as tf
 from tests.checks import Given, SpecCase
 from tests.training import toy
 from tfseg.training import Training
+from tfseg.training.checkpoint import Checkpoint
+from tfseg.training.checkpoints import Checkpoints
 from tfseg.training.contracts import MetricSpec
+from tfseg.training.duration import Duration
+from tfseg.training.history import History
 from tfseg.training.keras_optimizer import KerasOptimizer
 from tfseg.training.metric_specs import (
     BoundaryIoU,
@@ -35,6 +40,7 @@ from tfseg.training.objectives import (
 )
 from tfseg.training.optimizers import AdamW, Sgd
 from tfseg.training.schedules import Constant, Poly, Step
+from tfseg.training.snapshots import Snapshots
 
 PIXELS = (np.array([900, 90, 10]), np.array([1000, 600, 500]))
 MASK = np.arange(32).reshape(2, 4, 4) % 7 % 3
@@ -73,6 +79,15 @@ def edges(spec: Any) -> list[Any]:
     if not isinstance(spec, BoundaryCrossEntropy):
         return [spec.type]
     return [float(spec(toy.LABELS)(BLOCKS, NOISE[..., :1])), spec.resolution]
+
+
+def due(spec: Checkpoint) -> list[bool]:
+    """Returns whether a state is due before each batch, 90 seconds after the last one."""
+    folder = Path()
+    snapshots = Snapshots(folder, Checkpoints(folder), History(folder), Duration(5), interval=spec)
+    snapshots.on_train_begin()
+    snapshots._saved_at -= 90
+    return [snapshots._is_due(batch) for batch in range(1, 5)]
 
 
 def measured(spec: MetricSpec) -> dict[str, float]:
@@ -149,6 +164,7 @@ CASES = [
         updated,
         {"type": Sgd(), "class_": "Nadam", "learning_rate": 0.5, "arguments": {"weight_decay": 0.1}},
     ),
+    SpecCase(Checkpoint(minutes=2), due, {"minutes": 1.0, "steps": 3}),
     SpecCase(
         Training(),
         None,
@@ -168,7 +184,12 @@ CASES = [
             "jit_compile": True,
             "batch_norm": "frozen",
             "freeze": ("^conv$",),
+            "checkpoint": Checkpoint(steps=5),
+            "steps_per_execution": 2,
         },
-        elsewhere={"batch_norm_batches": "test_batch_norm_statistics_are_estimated_after_training"},
+        elsewhere={
+            "batch_norm_batches": "test_batch_norm_statistics_are_estimated_after_training",
+            "deterministic": "test_deterministic_operations",
+        },
     ),
 ]

@@ -257,3 +257,13 @@ def test_default_types_apply_if_no_type_is_given(tmp_path):
     assert training.loss == Objective(resolution="scores")
     default = Training()
     assert [type(slot) for slot in (default.optimizer, default.schedule, default.loss)] == [AdamW, Poly, Objective]
+
+
+def test_deterministic_operations(monkeypatch):
+    """They cannot be disabled again, so that the call is only recorded here."""
+    calls = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: calls.append(1))
+    with Training().scope():
+        assert calls == []
+    with Training(deterministic=True).scope():
+        assert calls == [1]

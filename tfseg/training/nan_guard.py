@@ -52,7 +52,7 @@ class NanGuard(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if not math.isfinite((logs or {}).get("loss", 0.0)):
-            self._bad.append(batch)
+            self._bad.append(batch)  # the last batch of the call, with `steps_per_execution`
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._bad or batch % CHECK_FREQ == 0:
@@ -76,7 +76,7 @@ class NanGuard(keras.callbacks.Callback):
             raise RunError(self._message(range(halted + 1 - self.accumulate, halted + 1)))
         if self._bad:
             first = self._epoch * self.steps_per_epoch + min(self._bad)
-            raise RunError(self._message(range(first, first + 1)))
+            raise RunError(self._message(range(first + 1 - self.model.steps_per_execution, first + 1)))
 
     def _message(self, batches: range) -> str:
         """Returns the error message for these batches, counted from the start of the training."""

@@ -26,16 +26,19 @@ class Scope:
 
 
 @contextmanager
-def scope(strategy: Strategy, precision: Precision, seed: int) -> Iterator[Scope]:
+def scope(strategy: Strategy, precision: Precision, seed: int, *, deterministic: bool = False) -> Iterator[Scope]:
     """Context in which networks are built and compiled with a strategy, a dtype policy and a seed.
 
     The seed is set for Python, NumPy, TensorFlow and Keras. The previous dtype policy is restored at the end.
+    `deterministic` enables deterministic operations for the rest of the process, since TensorFlow cannot disable them.
 
     Raises:
         RunError: If `TF_CONFIG` defines several workers, which Keras 3 does not support.
     """
     _check_single_worker()
     mirrored = _mirrored(devices()) if strategy == "mirrored" else None
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:

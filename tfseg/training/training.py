@@ -1,5 +1,6 @@
 """Section `training` of a pipeline: compiles networks and creates the callbacks of `fit`."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache, partial
@@ -74,6 +75,10 @@ class Training:
     """Distribution strategy. `mirrored`: all GPUs of the machine (or all logical CPU devices) share each batch."""
     jit_compile: bool = False
     """Boolean, whether to compile the training step with XLA."""
+    steps_per_execution: Annotated[int, Field(ge=1)] = 1
+    """Number of batches per call of the compiled training function. Must divide the number of batches per epoch."""
+    deterministic: bool = False
+    """Boolean, whether to use deterministic operations only, also on GPUs: the same seed gives the same weights."""
     batch_norm: BatchNorm = "train"
     """`frozen`: batch normalization is not trainable and uses its moving statistics in training."""
     batch_norm_batches: Annotated[int, Field(ge=0)] = 0
@@ -104,8 +109,21 @@ class Training:
         yield from network_conflicts(self, model)
 
     def length(self, steps_per_epoch: int) -> Duration:
-        """Returns the duration of the training, for `steps_per_epoch` batches per epoch."""
-        return Duration(steps_per_epoch, self.gradient_accumulation_steps, self.epochs, self.steps)
+        """Returns the duration of the training, for `steps_per_epoch` batches per epoch.
+
+        Raises:
+            RunError: If `steps_per_execution` does not divide the number of batches of each epoch.
+        """
+        length = Duration(steps_per_epoch, self.gradient_accumulation_steps, self.epochs, self.steps)
+        common = math.gcd(steps_per_epoch, length.batches)  # the last epoch may be incomplete
+        if common % self.steps_per_execution:
+            divisors = ", ".join(str(number) for number in range(1, common + 1) if common % number == 0)
+            raise RunError(
+                f"training.steps_per_execution: expected a divisor of {common}, since epochs have {steps_per_epoch} "
+                f"batches and the training {length.batches}. Received: {self.steps_per_execution}. "
+                f"Use one of {divisors}"
+            )
+        return length
 
     def validated_epochs(self, steps_per_epoch: int) -> tuple[int, ...]:
         """Returns the epochs, counted from 1, that end with a validation, for `validation_freq` of `model.fit`."""
@@ -114,7 +132,7 @@ class Training:
 
     def scope(self, seed: int = 0) -> AbstractContextManager[Scope]:
         """Returns the context in which to build and compile networks, with strategy, dtype policy and `seed`."""
-        return scope(self.strategy, self.precision, seed)
+        return scope(self.strategy, self.precision, seed, deterministic=self.deterministic)
 
     def network(self, model: keras.Model) -> keras.Model:
         """Returns the network to compile and fit: `model` without outputs that have neither a loss nor a metric.
@@ -170,6 +188,7 @@ class Training:
             **self._objective(model, labels, counts and cache(counts), positions, given),
             metrics={LOGITS: metrics} if isinstance(model.output, dict) else metrics,
             jit_compile=self.jit_compile,
+            steps_per_execution=self.steps_per_execution,
             auto_scale_loss=False,
         )
         optimizer.build(model.trainable_variables)
