@@ -104,6 +104,7 @@ def test_the_same_seed_gives_the_same_weights(run: tfseg.Run, pipeline: Pipeline
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_resumed_run_equals_an_uninterrupted_one(
     run: tfseg.Run, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,7 @@ def test_shapes(tmp_path: Path, labels: Labels) -> None:
         np.testing.assert_array_equal(mask, other_mask)
 
 
+@pytest.mark.slow
 def test_many_classes_and_channels(tmp_path: Path) -> None:
     labels = Labels(names=tuple(map(str, range(300))), ignore=65535)
     (tmp_path / "in/train/images").mkdir(parents=True)
