@@ -27,6 +27,7 @@ from tfseg.spec.show import dump
 from tfseg.training import State, estimate_batch_norm, restore, save_model
 from tfseg.training.files import BEST, LAST, states
 from tfseg.training.progress import Progress, image_bar, verbosity
+from tfseg.training.status_line import StatusLine
 
 SAMPLES = 4
 """Number of validation images shown in TensorBoard with their predicted masks."""
@@ -75,7 +76,7 @@ def fit(
         steps, _ = data.steps_per_epoch, data.count(pipeline.data.validation_split)  # raises for missing files
         length = recipe.length(steps)
         _check_inference(pipeline, data)
-        with recipe.scope(pipeline.seed) as scope:
+        with recipe.scope(pipeline.seed) as scope, StatusLine() as line:
             model = recipe.network(pipeline.build(training=True))
             if problems := formatted(pipeline.network_problems(model)):
                 raise RunError(problems)
@@ -95,8 +96,8 @@ def fit(
                 epochs=length.epochs,
                 validation_data=recipe.targets(validated, model),
                 validation_freq=list(recipe.validated_epochs(steps)),
-                callbacks=[*saving, *callbacks, *([Progress(length)] if verbose else [])],
-                verbose=verbosity(verbose),
+                callbacks=[*saving, *callbacks, *([_progress(pipeline, steps, line, state)] if verbose else [])],
+                verbose=0,
                 shuffle=False,  # the dataset is already shuffled
             )
         run = Run(folder, allow_plugins=(plugins := bool(pipeline.plugins)))
@@ -166,10 +167,23 @@ def run_callbacks(
         folder,
         pipeline.labels,
         steps_per_epoch=data.steps_per_epoch,
+        name=pipeline.name,
         state=state,
         batch_names=data.batch_names,
         batch=data.training_batch,
         samples=[(image[0], mask[0]) for image, mask in samples.as_numpy_iterator()],
+    )
+
+
+def _progress(pipeline: Pipeline, steps_per_epoch: int, line: StatusLine, state: State) -> Progress:
+    """Returns the callback that shows the progress of the training."""
+    training = pipeline.training
+    return Progress(
+        training.length(steps_per_epoch),
+        line,
+        batch_size=pipeline.data.batch_size,
+        validated=training.validated_epochs(steps_per_epoch),
+        best=state.best,
     )
 
 
