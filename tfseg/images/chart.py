@@ -62,7 +62,8 @@ def chart(title: str, panels: Sequence[Panel], label: str) -> Image.Image:
     """
     size = (WIDTH * len(panels), HEIGHT)
     image = Image.new("RGB", (SCALE * size[0], SCALE * size[1]), WHITE)
-    columns = span([x for panel in panels for curve in panel.curves for x, _ in curve.points] or [1.0])
+    numbers = [x for panel in panels for curve in panel.curves for x, _ in curve.points] or [1.0]
+    columns = (min(numbers), max(numbers)) if len(set(numbers)) > 1 else (numbers[0] - 0.5, numbers[0] + 0.5)
     frames = [_Frame(panel, WIDTH * index, columns) for index, panel in enumerate(panels)]
     for frame in frames:
         frame.draw_lines(ImageDraw.Draw(image))
@@ -83,7 +84,8 @@ class _Frame:
         self.panel = panel
         self.left, self.right = left + LEFT, left + WIDTH - RIGHT
         self.columns = columns
-        values = [point[1] for curve in panel.curves for point in curve.points if _drawable(point)] or [0.0, 1.0]
+        values = [point[1] for curve in panel.curves for point in curve.points if _drawable(point)]
+        values = values or [0.0, 1.0]
         self.ticks = ticks(*span([*values, 0.0] if panel.from_zero else values))
         self.rows = (self.ticks[0], self.ticks[-1])
 
@@ -155,13 +157,13 @@ def span(values: Sequence[float]) -> tuple[float, float]:
     """Returns the range of an axis for the values: a range around them if they differ by less than 2 %.
 
     >>> span([1, 3]), span([2.0, 2.0]), span([0.0])
-    ((1, 3), (1.5, 2.5), (-0.5, 0.5))
+    ((1, 3), (1.5, 2.5), (0, 0.5))
     """
     low, high = min(values), max(values)
     if high - low > 0.02 * max(abs(low), abs(high)):
         return low, high
     margin = abs(high) / 4 or 0.5
-    return low - margin, high + margin
+    return (low - margin if low else 0), high + margin
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -183,17 +185,18 @@ def _step(length: float, most: int) -> float:
 
 
 def tick_labels(values: Sequence[float]) -> list[str]:
-    """Returns the labels of equally spaced ticks, all with the same number of decimal places.
+    """Returns the labels of equally spaced ticks, with as few digits as distinguish them.
 
     >>> tick_labels([0.0, 0.25, 0.5]), tick_labels([0.0, 2e-5, 4e-5]), tick_labels([0.0, 5.0])
     (['0', '0.25', '0.50'], ['0', '2e-05', '4e-05'], ['0', '5'])
     """
     step, largest = values[1] - values[0], max(map(abs, values))
-    digits = -math.floor(math.log10(step))
-    if largest >= 1e5 or step < 1e-4:
-        return [f"{value:.{max(digits + math.ceil(math.log10(largest)), 2)}g}" for value in values]
-    places = next(places for places in range(max(digits, 0), 9) if abs(round(step, places) - step) < step / 100)
-    return [f"{value:.{places}f}" if value else "0" for value in values]
+    kind = "g" if largest >= 1e5 or step < 1e-4 else "f"
+    for digits in range(17):
+        labels = [f"{value:.{digits}{kind}}" if value else "0" for value in values]
+        if all(abs(float(text) - value) < step / 100 for text, value in zip(labels, values, strict=True)):
+            break
+    return labels
 
 
 def _legend(draw: ImageDraw.ImageDraw, curves: Sequence[Curve], right: float) -> float:

@@ -16,6 +16,8 @@ from tfseg.training.status_line import Part, StatusLine, bar, interactive
 
 INTERVAL = 0.1
 """Minimum number of seconds between two updates of the line."""
+RATE_INTERVAL = 1.0
+"""The same of the learning rate during an epoch, because a schedule takes about as long as ten updates."""
 MAIN = (("loss", "loss", 2), ("miou", "mIoU", 4), ("val_loss", "val loss", 5), ("val_miou", "val mIoU", 1))
 """Logs that are shown, with their labels and ranks."""
 ALWAYS = {"miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"}
@@ -23,7 +25,7 @@ ALWAYS = {"miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"}
 
 
 def verbosity(verbose: bool) -> int:
-    """Returns Keras's `verbose`: 0 if not `verbose`, 1 (bar) in a terminal or notebook, else 2 (one line at the end)."""
+    """Returns Keras's `verbose`: 0 if not `verbose`, 1 (bar) in a terminal or notebook, else 2 (a line at the end)."""
     return (1 if interactive() else 2) if verbose else 0
 
 
@@ -43,8 +45,9 @@ def image_bar(verbose: bool) -> Callable[[int], Callable[[], None]]:
 class Progress(keras.callbacks.Callback):
     """Callback that shows one line per epoch: losses, mIoU, learning rate, images per second, time left, memory.
 
-    In a terminal or notebook, the line is updated during the epoch, at most ten times a second. Training steps do not
-    wait for the line: Keras calls `on_train_batch_end` in other threads, possibly out of order.
+    In a terminal or notebook, the line is updated during the epoch, at most ten times a second. Training steps wait for
+    the device no longer than without it: Keras reads the logs of every batch anyway. Some versions of Keras call
+    `on_train_batch_end` in other threads, possibly out of order.
 
     Args:
         length: Duration of the training.
@@ -81,6 +84,7 @@ class Progress(keras.callbacks.Callback):
         self._logs: Mapping[str, float] = {}
         self._pauses = {True: 0.0, False: 0.0}  # seconds after the last batch of an epoch, by whether it is validated
         self._validating = False
+        self._rate, self._rate_read = math.nan, -math.inf
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch, self._logs = epoch, {}
@@ -98,7 +102,7 @@ class Progress(keras.callbacks.Callback):
                 self._updated = now
                 self._speed.add(batches, now)
                 if self.line.interactive:
-                    self.line.update([self._title(), *self._bar(), *self._metrics(), *self._others()])
+                    self.line.update([self._title(), *self._bar(), *self._metrics(), *self._others(now)])
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._validating = True
@@ -119,7 +123,8 @@ class Progress(keras.callbacks.Callback):
         if self._completed is not None:
             self._speed.add(self._batches, self._completed)
             self._pauses["val_loss" in self._logs] = now - self._completed
-        self.line.complete([self._title(), *self._metrics(), *self._others(now)])
+        self._rate_read = -math.inf
+        self.line.complete([self._title(), *self._metrics(), *self._others(now, ended=True)])
         self.best = max(self.best, self._logs.get("val_miou", self.best))  # unchanged by NaN
 
     def _title(self) -> Part:
@@ -143,16 +148,18 @@ class Progress(keras.callbacks.Callback):
             if name.removeprefix("val_") not in ALWAYS and not name.endswith("loss"):
                 yield Part(f"{name} {number(value)}", 11)
 
-    def _others(self, ended: float | None = None) -> Iterator[Part]:
-        """Yields learning rate, speed, time and memory, after a batch or at the time at which an epoch `ended`."""
-        yield Part(f"lr {float(self.model.optimizer.learning_rate):.1e}", 8)
+    def _others(self, now: float, ended: bool = False) -> Iterator[Part]:
+        """Yields learning rate, speed, time and memory, after a batch or when the epoch has ended."""
+        if now - self._rate_read >= RATE_INTERVAL:
+            self._rate, self._rate_read = float(self.model.optimizer.learning_rate), now
+        yield Part(f"lr {self._rate:.1e}", 8)
         seconds = self._speed.seconds_per_batch
         if seconds:
             yield Part(f"{short(self.batch_size / seconds)} images/s", 7)
-        if self._batches >= self.length.batches and ended is not None:
-            yield Part(f"took {duration(ended - self._begun)}", 3)
+        if ended and self._batches >= self.length.batches:
+            yield Part(f"took {duration(now - self._begun)}", 3)
         elif seconds:
-            yield Part(f"{duration(self._seconds_left(seconds, ended is not None))} left", 3)
+            yield Part(f"{duration(self._seconds_left(seconds, ended))} left", 3)
         gpu = peak_gpu_memory()
         yield Part(f"{gigabytes(peak_memory())}" + ("" if gpu is None else f"  GPU {gigabytes(gpu)}"), 10)
 
@@ -180,7 +187,7 @@ def short(value: float) -> str:
     >>> short(212.3), short(3.14159), short(0.0314159)
     ('212', '3.1', '0.031')
     """
-    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    return f"{value:.0f}" if value >= 9.95 else f"{value:#.2g}"
 
 
 def duration(seconds: float) -> str:
