@@ -24,7 +24,7 @@ def single(points: list[tuple[float, float]], **options: bool) -> np.ndarray:
 
 
 def test_points_are_drawn_at_their_positions() -> None:
-    """Of the axes 1 to 5 and 0 to 1, which end at the margins, (1, 0), (2, 1), (4, 0.5) and (5, 0.5) are checked."""
+    """The axes, 1 to 5 and 0 to 1, end at the margins."""
     positions = single([(1, 0.0), (2, 1.0), (4, 0.5), (5, 0.5)])
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     for x, y in [(1, 0.0), (2, 1.0), (4, 0.5), (5, 0.5)]:
@@ -50,8 +50,21 @@ def test_isolated_points_are_visible() -> None:
         assert len(positions) > 10 and np.ptp(positions, axis=0).max() < 12
 
 
+def test_many_points_look_like_all_of_them() -> None:
+    """The lowest and the highest point of every pixel column are visible."""
+    noise = np.random.default_rng(0).uniform(0.2, 0.8, 20_000)
+    noise[12_345], noise[777] = 1.0, 0.0
+    positions = single(list(enumerate(noise.tolist())))
+    width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    for index in (12_345, 777):
+        expected = LEFT + width * index / 19_999, TOP + height * (1 - noise[index])
+        assert np.min(np.abs(positions - expected).max(-1)) <= 2
+    columns, counts = np.unique(positions[:, 0], return_counts=True)
+    assert len(columns) >= width and np.median(counts) > 0.4 * height
+
+
 def test_constant_curves_are_horizontal() -> None:
-    for value in (0.0, 0.7, -3.0, 1e-30, 1e30, 123456.789):
+    for value in (0.0, 0.7, -3.0, 5e-324, 1e-310, 1e-30, 1e30, 123456.789):
         positions = single([(1, value), (50, value)])
         assert np.ptp(positions[:, 0]) > 300 and np.ptp(positions[:, 1]) < 12
 

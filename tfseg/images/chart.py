@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
@@ -21,7 +23,8 @@ INK, GRAY, GRID, WHITE = (45, 45, 45), (110, 110, 110), (228, 228, 228), (255, 2
 DOTTED = 24
 """Maximum number of points of a curve whose points are marked. Points without neighbors are always marked."""
 LARGEST = 1e300
-"""Larger values are not drawn, like nonfinite ones: differences between them would not be finite."""
+"""Larger values are not drawn, like nonfinite ones: differences between them would not be finite. Ranges smaller than
+its inverse count as empty."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,9 @@ class _Frame:
         for run in runs(curve.points):
             positions = [self.at(point) for point in run]
             if len(run) > 1:
-                draw.line(_scaled(positions), fill=curve.color, width=round(SCALE * curve.width), joint="curve")
+                draw.line(
+                    _scaled(extremes(positions)), fill=curve.color, width=round(SCALE * curve.width), joint="curve"
+                )
             for position in positions if len(curve.points) <= DOTTED or len(run) == 1 else ():
                 _disc(draw, position, curve.width + 1, curve.color)
 
@@ -153,6 +158,17 @@ def runs(points: Sequence[Point]) -> list[list[Point]]:
     return [run for run in found if run]
 
 
+def extremes(positions: Sequence[Point]) -> list[Point]:
+    """Returns the lowest and the highest position of each pixel column: enough for curves of any number of points.
+
+    >>> extremes([(1.0, 0.5), (1.2, 0.9), (1.3, 0.1), (1.4, 0.4), (2.0, 0.3)])
+    [(1.2, 0.9), (1.3, 0.1), (2.0, 0.3)]
+    """
+    columns = [list(group) for _, group in groupby(positions, key=lambda position: round(position[0]))]
+    pairs = [(min(column, key=itemgetter(1)), max(column, key=itemgetter(1))) for column in columns]
+    return [position for pair in pairs for position in sorted(set(pair))]
+
+
 def span(values: Sequence[float]) -> tuple[float, float]:
     """Returns the range of an axis for the values: a range around them if they differ by less than 2 %.
 
@@ -160,9 +176,9 @@ def span(values: Sequence[float]) -> tuple[float, float]:
     ((1, 3), (1.5, 2.5), (0, 0.5))
     """
     low, high = min(values), max(values)
-    if high - low > 0.02 * max(abs(low), abs(high)):
+    if high - low > max(0.02 * max(abs(low), abs(high)), 1 / LARGEST):
         return low, high
-    margin = abs(high) / 4 or 0.5
+    margin = abs(high) / 4 if abs(high) > 1 / LARGEST else 0.5
     return (low - margin if low else 0), high + margin
 
 
