@@ -35,6 +35,7 @@ demo: $(VENV)/installed
 	@echo "  $(DEMO)/model.keras        best network, for keras.models.load_model"
 	@echo "  $(DEMO)/metrics-test.json  mIoU, accuracies, IoU per class, confusion matrix"
 	@echo "  $(DEMO)/history.csv        loss and metrics per epoch; logs/ is for TensorBoard"
+	@echo "  $(DEMO)/history.png        curves of loss, mIoU and learning rate"
 	@echo "  $(DEMO)/images/            four validation images"
 	@echo "  $(DEMO)/predictions/       their masks and overlays"
 	@echo "  $(DEMO)/saved_models/      SavedModel and .tflite for deployment"

@@ -1,5 +1,7 @@
 """Command line: output, errors and exit codes."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -59,9 +61,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def run(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of the tiny pipeline."""
+    """A finished run of the tiny pipeline. A quiet training prints nothing."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    assert main(["-q", "fit", tiny, "--run-dir", str(folder)]) == 0
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(["-q", "fit", tiny, "--run-dir", str(folder)]) == 0
+    assert out.getvalue() == ""
     return folder
 
 

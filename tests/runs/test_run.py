@@ -63,8 +63,8 @@ def error_of(action: object, *args: object, **kwargs: object) -> str:
 
 def test_contents_of_a_run_directory(run: tfseg.Run, pipeline: Pipeline) -> None:
     files = {path.name for path in run.folder.iterdir()}
-    assert {"model.keras", "last.keras", "pipeline.yaml", "labels.json", "history.csv", "logs", "state"} <= files
-    assert "metrics-val.json" in files
+    assert {"model.keras", "last.keras", "pipeline.yaml", "labels.json", "history.csv", "history.png", "logs"} <= files
+    assert {"metrics-val.json", "state"} <= files
     assert run.pipeline == pipeline
     assert json.loads((run.folder / "labels.json").read_text())["names"] == ["ground", "disc", "square"]
     with open(run.folder / "history.csv", newline="") as lines:
@@ -98,8 +98,18 @@ def test_fit_and_evaluate_agree_on_the_best_epoch(run: tfseg.Run) -> None:
     assert run.metrics["val"]["miou"] == pytest.approx(max(row["val_miou"] for row in run.history), abs=1e-6)
 
 
-def test_the_same_seed_gives_the_same_weights(run: tfseg.Run, pipeline: Pipeline, tmp_path: Path) -> None:
-    again = tfseg.fit(pipeline, tmp_path / "again", verbose=False)
+def test_the_same_seed_gives_the_same_weights(
+    run: tfseg.Run, pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the same curves. Each epoch is one line of progress, with the values of the history."""
+    again = tfseg.fit(pipeline, tmp_path / "again")
+    lines = [text for text in capsys.readouterr().out.splitlines() if text.startswith("epoch")]
+    assert [text.partition("  lr ")[0].replace(" (best)", "") for text in lines] == [
+        f"epoch {row['epoch']:.0f}/2  loss {row['loss']:.3f}  mIoU {row['miou']:.3f}  val loss {row['val_loss']:.3f}  "
+        f"val mIoU {row['val_miou']:.3f}"
+        for row in again.history
+    ]
+    assert (again.folder / "history.png").read_bytes() == (run.folder / "history.png").read_bytes()
     for first, second in zip(run.model().get_weights(), again.model().get_weights(), strict=True):
         np.testing.assert_array_equal(first, second)
 
@@ -214,7 +224,16 @@ def test_interrupted_deletion_leaves_a_run_directory(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After any number of deletions, the folder can be overwritten again and is not a finished run."""
-    parts = ["state", "logs", "metrics-val.json", "history.csv", "last.keras", "model.keras", "labels.json"]
+    parts = [
+        "state",
+        "logs",
+        "metrics-val.json",
+        "history.png",
+        "history.csv",
+        "last.keras",
+        "model.keras",
+        "labels.json",
+    ]
     for last in range(len(parts) + 1):
         folder = tmp_path / f"run{last}"
         (folder / "state").mkdir(parents=True)

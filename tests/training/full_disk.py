@@ -50,7 +50,7 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
     logs = {"val_miou": 2.0, "loss": 1.0}
     errors = {
-        type(each).__name__: error_message(lambda each=each: each.on_epoch_end(1, logs)) for each in callbacks[1:5]
+        type(each).__name__: error_message(lambda each=each: each.on_epoch_end(1, logs)) for each in callbacks[1:6]
     }
     stopped = error_message(lambda: fit(training, model, callbacks, range(1, 3)))
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

@@ -84,7 +84,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def test_run_directory_has_all_files(run):
     folder, _ = run
     names = {path.relative_to(folder).parts[0] for path in folder.rglob("*")}
-    assert names == {"model.keras", "last.keras", "history.csv", "logs", "state"}
+    assert names == {"model.keras", "last.keras", "history.csv", "history.png", "logs", "state"}
     assert not list(folder.rglob(".*"))
 
 
@@ -180,6 +180,7 @@ def test_resume_is_exact(tmp_path, precision):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy(), err_msg=mine.path)
     for mine, theirs in zip(rows(tmp_path / "parts"), rows(tmp_path / "whole"), strict=True):
         assert {**mine, "seconds": ""} == {**theirs, "seconds": ""}
+    assert (tmp_path / "parts" / "history.png").read_bytes() == (tmp_path / "whole" / "history.png").read_bytes()
     saved = [keras.models.load_model(tmp_path / name / "model.keras").get_weights() for name in ("parts", "whole")]
     for mine, theirs in zip(*saved, strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -450,6 +451,7 @@ def test_full_disk(tmp_path):
             ("Checkpoints", "last.keras", "the existing file is unchanged"),
             ("History", "history.csv", "the existing file is unchanged"),
             ("TensorBoardEvents", "logs", "the existing file is unchanged"),
+            ("Curves", "history.png", "the existing file is unchanged"),
             ("Snapshots", "state/2.npz", "no partial file was left"),
         ]
     }

@@ -30,6 +30,7 @@ from tfseg.training.continuing import Callbacks, end_epoch
 from tfseg.training.duration import Duration
 from tfseg.training.files import BEST, LAST, states
 from tfseg.training.progress import Progress, image_bar, verbosity
+from tfseg.training.status_line import StatusLine
 
 SAMPLES = 4
 """Number of validation images shown in TensorBoard with their predicted masks."""
@@ -79,7 +80,7 @@ def fit(
         steps, _ = data.steps_per_epoch, data.count(pipeline.data.validation_split)  # raises for missing files
         length = recipe.length(steps)
         _check_inference(pipeline, data)
-        with recipe.scope(pipeline.seed) as scope:
+        with recipe.scope(pipeline.seed) as scope, StatusLine() as line:
             model = recipe.network(pipeline.build(training=True))
             if problems := formatted(pipeline.network_problems(model)):
                 raise RunError(problems)
@@ -97,8 +98,8 @@ def fit(
             _write_settings(folder, pipeline, data, None if passed else skipped, verbose)
             with Signals(verbose) as signals:
                 own = run_callbacks(pipeline, data, folder, state, validated.take(SAMPLES), signals)
-                added = [*own, *callbacks, *([Progress(length)] if verbose else [])]
-                params = {"epochs": length.epochs, "steps": steps, "verbose": verbosity(verbose)}
+                added = [*own, *callbacks, *([_progress(pipeline, steps, line, state)] if verbose else [])]
+                params = {"epochs": length.epochs, "steps": steps}
                 _train(model, recipe, Callbacks(added, state, model, **params), batches, validated)
         run = Run(folder, allow_plugins=(plugins := bool(pipeline.plugins)))
         measure_batch_norm(pipeline, data, run, verbose)
@@ -198,11 +199,24 @@ def run_callbacks(
         folder,
         pipeline.labels,
         steps_per_epoch=data.steps_per_epoch,
+        name=pipeline.name,
         state=state,
         batch_names=data.batch_names,
         batch=data.training_batch,
         samples=[(image[0], mask[0]) for image, mask in samples.as_numpy_iterator()],
         signals=signals,
+    )
+
+
+def _progress(pipeline: Pipeline, steps_per_epoch: int, line: StatusLine, state: State) -> Progress:
+    """Returns the callback that shows the progress of the training."""
+    training = pipeline.training
+    return Progress(
+        training.length(steps_per_epoch),
+        line,
+        batch_size=pipeline.data.batch_size,
+        validated=training.validated_epochs(steps_per_epoch),
+        best=state.best,
     )
 
 

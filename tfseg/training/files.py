@@ -5,7 +5,7 @@ from pathlib import Path
 
 BEST, LAST = "model.keras", "last.keras"
 """Checkpoints: the best network in validation, and the last one."""
-HISTORY = "history.csv"
+HISTORY, CURVES = "history.csv", "history.png"
 LOGS, STATE = "logs", "state"
 STATE_FILE = re.compile(r"(\d+)-([0-9a-f]{16})\.npz")
 """Name of a state file: the optimizer step and the first digits of the file's SHA-256."""

@@ -23,6 +23,7 @@ from tfseg.spec.problems import FieldProblem, InvalidFields, component_problems,
 from tfseg.training.checkpoint import EVERY_TEN_MINUTES, Checkpoint
 from tfseg.training.checkpoints import Checkpoints
 from tfseg.training.contracts import RATES, MetricSpec, Objective, OptimizerSpec, ScheduleSpec, construct
+from tfseg.training.curves import Curves
 from tfseg.training.duration import Duration, End
 from tfseg.training.freezing import BatchNorm, prepare
 from tfseg.training.history import History
@@ -228,6 +229,7 @@ class Training:
         labels: Labels,
         *,
         steps_per_epoch: int,
+        name: str = "training",
         state: State | None = None,
         batch_names: Callable[[int, int], tuple[str, ...]] | None = None,
         batch: Callable[[int, int], tuple[Any, Any]] | None = None,
@@ -240,6 +242,7 @@ class Training:
             folder: Run directory.
             labels: Class names, colors and ignore label.
             steps_per_epoch: Number of batches per epoch.
+            name: Name of the training, the title of its curves.
             state: Result of `restore`, for a resumed training.
             batch_names: Function from `(epoch, step)` to the file names of that training batch.
             batch: Function from `(epoch, step)` to the images and masks of that training batch.
@@ -254,6 +257,7 @@ class Training:
             checkpoints,
             history,
             TensorBoardEvents(folder, labels, samples),
+            Curves(folder, history, name),
             Snapshots(folder, checkpoints, history, length, state=state, interval=self.checkpoint, signals=signals),
             End(length),
         ]
