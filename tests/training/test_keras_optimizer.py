@@ -29,7 +29,7 @@ def test_optimizer_has_the_arguments_of_the_file() -> None:
     spec = loaded("{type: keras, class: Lion, learning_rate: 3e-4, beta_1: 0.8, weight_decay: 0.01}").training.optimizer
     assert spec == KerasOptimizer(class_="Lion", learning_rate=3e-4, arguments={"beta_1": 0.8, "weight_decay": 0.01})
     optimizer = spec(3e-4, scaled=False)
-    assert type(optimizer) is keras.optimizers.Lion
+    assert isinstance(optimizer, keras.optimizers.Lion)
     assert (optimizer.beta_1, optimizer.weight_decay) == (0.8, 0.01)
     np.testing.assert_allclose(optimizer.learning_rate, 3e-4)
     assert spec(3e-4, scaled=False, accumulate=4).gradient_accumulation_steps == 4
@@ -98,7 +98,7 @@ def test_values_of_the_wrong_type() -> None:
         "training.optimizer.clipvalue: expected a number; received "
     )
     assert problems("{type: keras, class: Adam, use_ema: true}") == [
-        "training.optimizer.use_ema: saved networks would not contain the averages. Received: true. Remove it"
+        "training.optimizer.use_ema: training.ema sets it. Received: true. Remove it"
     ]
     assert problems("{type: keras, class: Lion, beta_1: 0.8, arguments: {beta_1: 0.9}}") == [
         "training.optimizer.beta_1: is given twice: next to class and under arguments. Remove one of the two"

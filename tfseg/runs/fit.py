@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tfseg.images.values import values_fields
 from tfseg.inference import check_partner
 from tfseg.labels import LABELS, labels_text
 from tfseg.pipeline import Pipeline
+from tfseg.runs.average import average_checkpoints
 from tfseg.runs.directory import PIPELINE, Run
 from tfseg.runs.evaluate import evaluate
 from tfseg.runs.lock import lock_run
@@ -92,7 +94,7 @@ def fit(
                 recipe.targets(batches, model),
                 steps_per_epoch=steps,
                 initial_epoch=state.epoch,
-                epochs=length.epochs,
+                epochs=state.epoch if recipe.stopped(state.rows) else length.epochs,
                 validation_data=recipe.targets(validated, model),
                 validation_freq=list(recipe.validated_epochs(steps)),
                 callbacks=[*saving, *callbacks, *([Progress(length)] if verbose else [])],
@@ -100,7 +102,7 @@ def fit(
                 shuffle=False,  # the dataset is already shuffled
             )
         run = Run(folder, allow_plugins=(plugins := bool(pipeline.plugins)))
-        measure_batch_norm(pipeline, data, run, verbose)
+        finish_training(pipeline, data, run, verbose)
         evaluate(run, pipeline.data.validation_split, data=data, allow_plugins=plugins, verbose=verbose)
         lock.finish()
     return run
@@ -173,17 +175,30 @@ def run_callbacks(
     )
 
 
-def measure_batch_norm(pipeline: Pipeline, data: AnyDataset, run: Run, verbose: bool) -> None:
-    """Estimates the BatchNorm statistics of both saved networks on `training.batch_norm_batches` further batches."""
-    count, steps = pipeline.training.batch_norm_batches, data.steps_per_epoch
-    completed = pipeline.training.length(steps).epochs
-    epochs = completed + -(-count // steps)
-    progress = keras.utils.Progbar(2 * count, verbose=verbosity(verbose), unit_name="batch")
-    for name in (BEST, LAST) if count else ():
-        training = data.training(epochs=epochs, initial_epoch=completed)
+def finish_training(pipeline: Pipeline, data: AnyDataset, run: Run, verbose: bool) -> None:
+    """Re-estimates the BatchNorm statistics of the saved networks, averages the last ones, and reports the result."""
+    reports = [pipeline.training.stopped(run.history)]
+    for name in (BEST, LAST) if pipeline.training.batch_norm_batches else ():
         model = run.model(name)
-        estimate_batch_norm(model, _counted(training.take(count).as_numpy_iterator(), progress))
+        measure_batch_norm(pipeline, data, model, verbose)
         save_model(model, run.folder / name)
+    if pipeline.training.average_checkpoints:
+        measure = partial(measure_batch_norm, pipeline, data, verbose=verbose)
+        reports.append(average_checkpoints(pipeline, data, run, measure))
+    for report in reports:
+        if verbose and report is not None:
+            print(report, flush=True)
+
+
+def measure_batch_norm(pipeline: Pipeline, data: AnyDataset, model: keras.Model, verbose: bool) -> None:
+    """Estimates the BatchNorm statistics of a network on `training.batch_norm_batches` further batches."""
+    count, steps = pipeline.training.batch_norm_batches, data.steps_per_epoch
+    if not count:
+        return
+    completed = pipeline.training.length(steps).epochs
+    training = data.training(epochs=completed + -(-count // steps), initial_epoch=completed)
+    progress = keras.utils.Progbar(count, verbose=verbosity(verbose), unit_name="batch")
+    estimate_batch_norm(model, _counted(training.take(count).as_numpy_iterator(), progress))
 
 
 def _counted(batches: Iterable[tuple[np.ndarray, np.ndarray]], progress: Any) -> Iterator[np.ndarray]:

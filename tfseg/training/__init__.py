@@ -1,9 +1,10 @@
 """Training with Keras's `compile` and `fit`."""
 
+from tfseg.training.averaging import average_weights
 from tfseg.training.batch_norm import estimate_batch_norm
 from tfseg.training.checkpoints import save_model
 from tfseg.training.failures import explain
 from tfseg.training.state import State, restore
 from tfseg.training.training import Training
 
-__all__ = ["State", "Training", "estimate_batch_norm", "explain", "restore", "save_model"]
+__all__ = ["State", "Training", "average_weights", "estimate_batch_norm", "explain", "restore", "save_model"]

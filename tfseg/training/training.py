@@ -19,9 +19,12 @@ from tfseg.losses.class_weights import Counts
 from tfseg.metrics import SegmentationMetrics
 from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import FieldProblem, InvalidFields, component_problems, formatted, prefixed
+from tfseg.training.averaging import LastCheckpoints
 from tfseg.training.checkpoints import Checkpoints
 from tfseg.training.contracts import RATES, MetricSpec, Objective, OptimizerSpec, ScheduleSpec, construct
 from tfseg.training.duration import Duration, End
+from tfseg.training.early_stopping import EarlyStopping, StopEarly
+from tfseg.training.ema import Averages, EmaOrMomentum
 from tfseg.training.freezing import BatchNorm, prepare
 from tfseg.training.history import History
 from tfseg.training.keras_optimizer import KerasOptimizer
@@ -29,10 +32,11 @@ from tfseg.training.metric_specs import Metrics
 from tfseg.training.mixed_metrics import WithoutSources
 from tfseg.training.nan_guard import NanGuard
 from tfseg.training.objectives import INNER, AuxiliaryLosses, CrossEntropy, Losses
+from tfseg.training.one_cycle import OneCycle
 from tfseg.training.optimizers import AdamW, Expression, Sgd
 from tfseg.training.outputs import LOGITS, auxiliary, for_each, main, pruned, with_targets
 from tfseg.training.problems import conflicts, network_conflicts
-from tfseg.training.schedules import Constant, Poly, Step
+from tfseg.training.schedules import Constant, Cosine, Poly, Step
 from tfseg.training.state import Snapshots, State
 from tfseg.training.strategy import Precision, Scope, Strategy, scope
 from tfseg.training.tensorboard import TensorBoardEvents
@@ -53,7 +57,7 @@ class Training:
     """Number of epochs between validations. The last epoch is always validated."""
     optimizer: Annotated[Sgd | AdamW | KerasOptimizer, ByType("adamw", OptimizerSpec)] = AdamW()
     """Optimizer."""
-    schedule: Annotated[Constant | Poly | Step, ByType("poly", ScheduleSpec)] = Poly()
+    schedule: Annotated[Constant | Cosine | OneCycle | Poly | Step, ByType("poly", ScheduleSpec)] = Poly()
     """Learning rate schedule."""
     loss: Annotated[Losses, ByType("cross_entropy", Objective, INNER)] = CrossEntropy()
     """Training loss."""
@@ -76,6 +80,14 @@ class Training:
     batch_norm_batches: Annotated[int, Field(ge=0)] = 0
     """Number of training batches over which batch normalization statistics are re-estimated after training. 0 keeps the
     moving averages."""
+    ema: EmaOrMomentum = None
+    """Exponential moving average of the weights, for validation and saved networks; a number is its momentum. null:
+    none."""
+    average_checkpoints: Annotated[int, Field(ge=0)] = 0
+    """Number of last epochs whose networks are averaged after training. The average becomes `model.keras` if its
+    validation mIoU is higher. 0: no average."""
+    early_stopping: EarlyStopping | None = None
+    """Early stopping by the validation mIoU. null: the training has its full duration."""
     freeze: tuple[Expression, ...] = ()
     """Regular expressions. Layers with a match in their name are not trainable."""
 
@@ -166,8 +178,19 @@ class Training:
             jit_compile=self.jit_compile,
             auto_scale_loss=False,
         )
+        if self.ema is not None:
+            optimizer.use_ema, optimizer.ema_momentum = True, self.ema.momentum
         optimizer.build(model.trainable_variables)
         _build_compiled(model)
+
+    def validation_metric(self, labels: Labels, *, mixed: bool) -> keras.metrics.Metric:
+        """Returns the metric with `miou`, for masks that contain the source of each pixel if `mixed`."""
+        return self._metrics(labels, mixed=mixed)[0]
+
+    def stopped(self, rows: Sequence[Mapping[str, float]]) -> str | None:
+        """Returns the message of an early stop, if the training ends early after the epochs of a history."""
+        progress = None if self.early_stopping is None else self.early_stopping.progress(rows)
+        return None if progress is None or progress.stopped is None else str(progress)
 
     def _metrics(self, labels: Labels, *, mixed: bool) -> list[keras.metrics.Metric]:
         """Creates the metrics of a network, for masks that contain the source of each pixel if `mixed`."""
@@ -222,11 +245,16 @@ class Training:
         state = state or State()
         checkpoints = Checkpoints(folder, best=state.best, validated=self.validated_epochs(steps_per_epoch))
         history = History(folder, state.rows)
+        averages = Averages()
         return [
             NanGuard(steps_per_epoch, batch_names, batch, accumulate=self.gradient_accumulation_steps),
+            averages,
             checkpoints,
             history,
             TensorBoardEvents(folder, labels, samples),
+            *([LastCheckpoints(folder, self.average_checkpoints)] if self.average_checkpoints else []),
+            averages.raw,
+            *([] if self.early_stopping is None else [StopEarly(self.early_stopping, history)]),
             Snapshots(folder, checkpoints, history),
             End(self.length(steps_per_epoch)),
         ]
