@@ -133,6 +133,7 @@ def _compile(pipeline: Pipeline, model: keras.Model, data: AnyDataset) -> None:
         counts=data.class_counts,
         positions=pipeline.model.positions,
         annotated=data.annotated,
+        stages=pipeline.model.stage_layers,
     )
 
 

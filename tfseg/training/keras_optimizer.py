@@ -98,7 +98,7 @@ class KerasOptimizer(OptimizerSpec):
             accumulate: Integer, number of batches per optimizer step. Their gradients are averaged.
         """
         accumulation = {"gradient_accumulation_steps": accumulate} if accumulate > 1 else {}
-        kind = with_optimizer_step(optimizers()[self.class_])
+        kind = with_optimizer_step(optimizers()[self.class_])  # type: ignore[arg-type]  # a class is hashable
         return kind(per_optimizer_step(schedule, accumulate), **accumulation, **self.arguments)
 
 

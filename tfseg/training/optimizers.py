@@ -43,7 +43,7 @@ def _check_clipping(optimizer: "Sgd | AdamW") -> None:
         raise InvalidFields(((given[1],), f"{expected}. Received: {received}. Remove all but one"))
 
 
-def _clipping(optimizer: "Sgd | AdamW") -> dict[str, float | None]:
+def _clipping(optimizer: "Sgd | AdamW") -> dict[str, Any]:
     """Returns the arguments of the Keras optimizer for clipping."""
     return {name: getattr(optimizer, name) for name in CLIPPING}
 
@@ -64,6 +64,9 @@ class Sgd(OptimizerSpec):
     """Regular expressions. Variables with a match in their path have no weight decay."""
     lr_multipliers: Multipliers = Field(default_factory=dict)
     """Learning rate multipliers by regular expression, searched for in variable paths. Matching ones are multiplied."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Layer-wise learning rate decay: factor of the learning rate of the deepest stage of the backbone, and from each
+    stage to the one before it. Multiplied by `lr_multipliers`. 1: none."""
     clipnorm: Limit = None
     """Largest L2 norm of the gradient of each variable; larger gradients are scaled down. null: no clipping."""
     clipvalue: Limit = None
@@ -111,6 +114,9 @@ class AdamW(OptimizerSpec):
     """Regular expressions. Variables with a match in their path have no weight decay."""
     lr_multipliers: Multipliers = Field(default_factory=dict)
     """Learning rate multipliers by regular expression, searched for in variable paths. Matching ones are multiplied."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Layer-wise learning rate decay: factor of the learning rate of the deepest stage of the backbone, and from each
+    stage to the one before it. Multiplied by `lr_multipliers`. 1: none."""
     clipnorm: Limit = None
     """Largest L2 norm of the gradient of each variable; larger gradients are scaled down. null: no clipping."""
     clipvalue: Limit = None

@@ -28,6 +28,7 @@ from tfseg.training.ema import Averages, EmaOrMomentum
 from tfseg.training.freezing import BatchNorm, prepare
 from tfseg.training.history import History
 from tfseg.training.keras_optimizer import KerasOptimizer
+from tfseg.training.layer_decay import Stages, with_layer_decay
 from tfseg.training.metric_specs import Metrics
 from tfseg.training.mixed_metrics import WithoutSources
 from tfseg.training.nan_guard import NanGuard
@@ -144,6 +145,7 @@ class Training:
         counts: Counts | None = None,
         positions: Positions | None = None,
         annotated: Classes | None = None,
+        stages: Stages = (),
     ) -> None:
         """Freezes layers and compiles `model`. Must be called in the `scope` in which `model` was built.
 
@@ -155,6 +157,7 @@ class Training:
                 computes class weights from class frequencies.
             positions: Positions of the scores in the image. None: corner-aligned.
             annotated: Boolean per source and class, if training masks contain the source of each pixel.
+            stages: Names of the layers of each stage of the backbone, from shallow to deep, for `layer_decay`.
 
         Raises:
             RunError: If an expression of `freeze` or `lr_multipliers` has no match, or an option does not fit the
@@ -164,11 +167,7 @@ class Training:
         if problems := formatted(prefixed("training", (*self.problems(context), *self.network_problems(model)))):
             raise RunError(problems)
         prepare(model, batch_norm=self.batch_norm, freeze=self.freeze, synchronized=self.strategy == "mirrored")
-        length = self.length(steps_per_epoch)
-        steps = {"steps": length.total_steps, "steps_per_epoch": length.steps_per_epoch}
-        rate = construct("schedule", RATES, self.schedule, self.optimizer.learning_rate, **steps)
-        scaling = {"scaled": self.precision == "mixed_float16", "accumulate": self.gradient_accumulation_steps}
-        optimizer = construct("optimizer", keras.optimizers.Optimizer, self.optimizer, rate, **scaling)
+        optimizer = self._optimizer(model, steps_per_epoch, stages)
         metrics = self._metrics(labels, mixed=annotated is not None)
         given = {} if annotated is None else {"annotated": annotated}  # custom losses may not accept it
         model.compile(
@@ -178,10 +177,20 @@ class Training:
             jit_compile=self.jit_compile,
             auto_scale_loss=False,
         )
-        if self.ema is not None:
-            optimizer.use_ema, optimizer.ema_momentum = True, self.ema.momentum
         optimizer.build(model.trainable_variables)
         _build_compiled(model)
+
+    def _optimizer(self, model: keras.Model, steps_per_epoch: int, stages: Stages) -> keras.optimizers.Optimizer:
+        """Creates the optimizer with its learning rate schedule."""
+        length = self.length(steps_per_epoch)
+        steps = {"steps": length.total_steps, "steps_per_epoch": length.steps_per_epoch}
+        rate = construct("schedule", RATES, self.schedule, self.optimizer.learning_rate, **steps)
+        scaling = {"scaled": self.precision == "mixed_float16", "accumulate": self.gradient_accumulation_steps}
+        spec_ = with_layer_decay(self.optimizer, stages, model)
+        optimizer = construct("optimizer", keras.optimizers.Optimizer, spec_, rate, **scaling)
+        if self.ema is not None:
+            optimizer.use_ema, optimizer.ema_momentum = True, self.ema.momentum
+        return optimizer
 
     def validation_metric(self, labels: Labels, *, mixed: bool) -> keras.metrics.Metric:
         """Returns the metric with `miou`, for masks that contain the source of each pixel if `mixed`."""
