@@ -45,6 +45,14 @@ CASES = {
         "loss": {"type": "sum", "terms": (*({"loss": {"type": each}} for each in EACH), {"loss": OVER_BATCH})},
         "metrics": tuple({"type": each} for each in ("recall", "image_miou", "calibration_error")),
     },
+    **{
+        how: {"optimizer": {"type": "sgd", "learning_rate": 0.1, how: 0.01}, "ema": 0.75}
+        for how in ("clipnorm", "clipvalue", "global_clipnorm")
+    },
+    "keras": {
+        "optimizer": {"type": "keras", "class": "Nadam", "learning_rate": 0.01, "clipvalue": 1e-3, "weight_decay": 0.1},
+        "ema": 0.75,
+    },
     "not finite": {"optimizer": {"type": "sgd", "learning_rate": 1e30}},
 }
 
@@ -71,7 +79,7 @@ def trained(training: Training, validated: bool, several: bool) -> dict:
         "weights": {weight.path: weight.numpy().tolist() for weight in model.weights},
         "optimizer": [np.asarray(value.numpy()).tolist() for value in model.optimizer.variables],
         "moved": float(np.abs(model.get_layer("score").kernel.numpy() - before).max()),
-        "halted": model.optimizer.halted,
+        "halted": getattr(model.optimizer, "halted", None),
         "synchronized": model.get_layer("norm").synchronized,
         "saved_synchronized": saved.get_layer("norm").synchronized,
     }

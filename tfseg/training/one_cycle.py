@@ -45,7 +45,7 @@ class OneCycleSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         done = ops.minimum(ops.cast(step, "float32") / self.steps, 1.0)
         rising = self._between(self.start, self.peak, done / self.increase)
-        falling = self._between(self.peak, self.end, (done - self.increase) / (1.0 - self.increase))
+        falling = self._between(self.end, self.peak, (1.0 - done) / (1.0 - self.increase))  # exactly `end` at the end
         return ops.where(done < self.increase, rising, falling)
 
     def _between(self, first: float, last: float, done: Any) -> Any:

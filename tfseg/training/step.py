@@ -85,8 +85,8 @@ def norm_factor(gradients: Sequence[Any], limit: float) -> Any:
 
 def has_averages(optimizer: keras.optimizers.Optimizer) -> bool:
     """Returns whether an optimizer has applied a step with `use_ema`."""
-    steps = getattr(optimizer, "averaged_steps", optimizer.iterations)
-    return bool(moving_averages(optimizer)) and int(steps.numpy()) > 0
+    steps = getattr(optimizer, "averaged_steps", None)
+    return steps is not None and int(steps.numpy()) > 0
 
 
 def swap_averages(optimizer: keras.optimizers.Optimizer) -> None:
@@ -95,7 +95,7 @@ def swap_averages(optimizer: keras.optimizers.Optimizer) -> None:
     Keras's `SwapEMAWeights` adds and subtracts them, so that the weights after two exchanges differ by rounding.
     """
     for variable, average in moving_averages(optimizer):
-        weights, averages = ops.convert_to_tensor(variable), ops.convert_to_tensor(average)
+        weights, averages = ops.copy(variable), ops.copy(average)
         variable.assign(averages)
         average.assign(weights)
 

@@ -39,6 +39,7 @@ from tfseg.training.outputs import LOGITS, auxiliary, for_each, main, pruned, wi
 from tfseg.training.problems import conflicts, network_conflicts
 from tfseg.training.schedules import Constant, Cosine, Poly, Step
 from tfseg.training.state import Snapshots, State
+from tfseg.training.step import OptimizerStep
 from tfseg.training.strategy import Precision, Scope, Strategy, scope
 from tfseg.training.tensorboard import TensorBoardEvents
 
@@ -188,6 +189,11 @@ class Training:
         scaling = {"scaled": self.precision == "mixed_float16", "accumulate": self.gradient_accumulation_steps}
         spec_ = with_layer_decay(self.optimizer, stages, model)
         optimizer = construct("optimizer", keras.optimizers.Optimizer, spec_, rate, **scaling)
+        if self.ema is not None and not isinstance(optimizer, OptimizerStep):
+            raise RunError(
+                f"training.ema: {spec_.type} returns {type(optimizer).__name__}, which does not average weights per "
+                "optimizer step. Use sgd, adamw or keras, or set ema to null"
+            )
         if self.ema is not None:
             optimizer.use_ema, optimizer.ema_momentum = True, self.ema.momentum
         return optimizer
