@@ -21,7 +21,7 @@ def computed(folder, *cases):
     return json.loads(output.read_text())
 
 
-STEPS = ("global_clipnorm", "keras")
+STEPS = ("global_clipnorm",)
 """Cases with clipping and moving averages; replicas have very different gradients."""
 
 
@@ -37,7 +37,7 @@ def test_two_devices_match_one(results, case):
 
 @pytest.mark.slow
 def test_two_devices_match_one_with_other_recipes(tmp_path):
-    cases = ("adamw", "sum", "top k", "clipnorm", "clipvalue", "mixed_float16")
+    cases = ("adamw", "sum", "top k", "clipnorm", "clipvalue", "keras", "mixed_float16")
     for case, pair in computed(tmp_path, *cases).items():
         assert_match(pair, 1e-3 if case == "mixed_float16" else 1e-5)
         assert pair[1]["moved"] > 1e-3 or case == "mixed_float16"

@@ -3,7 +3,8 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 
 import keras
 
@@ -16,9 +17,12 @@ from tfseg.training import average_weights, save_model
 from tfseg.training.checkpoints import MONITOR, writing
 from tfseg.training.files import AVERAGE, AVERAGE_REPORT, BEST, CHECKPOINTS, checkpoints
 
+Rows = Sequence[Mapping[str, float]]
+"""Rows of the history of a training."""
+
 
 def average_checkpoints(
-    pipeline: Pipeline, data: AnyDataset, run: Run, measure: Callable[[keras.Model], None]
+    pipeline: Pipeline, data: AnyDataset, run: Run, rows: Rows, measure: Callable[[keras.Model], None]
 ) -> str | None:
     """Averages the networks in `checkpoints/` and makes the average `model.keras` if its `val_miou` is higher.
 
@@ -29,13 +33,14 @@ def average_checkpoints(
         pipeline: Pipeline of the run.
         data: Its data.
         run: Run, after the last epoch.
+        rows: History of the training.
         measure: Function that re-estimates the batch normalization statistics of a network.
 
     Returns:
         A message with the result, or None if there was nothing to average.
     """
     report = run.folder / AVERAGE_REPORT
-    if not report.is_file() and not _write(pipeline, data, run, measure):
+    if not report.is_file() and not _write(pipeline, data, run, rows, measure):
         return None
     result = json.loads(report.read_text(encoding="utf-8"))
     if result["selected"]:
@@ -50,17 +55,19 @@ def average_checkpoints(
     )
 
 
-def _write(pipeline: Pipeline, data: AnyDataset, run: Run, measure: Callable[[keras.Model], None]) -> bool:
+def _write(pipeline: Pipeline, data: AnyDataset, run: Run, rows: Rows, measure: Callable[[keras.Model], None]) -> bool:
     """Writes the average and its report. Returns False if there are no two networks to average."""
     epochs: list[int] = []
-    networks = list(checkpoints(run.folder))[-pipeline.training.average_checkpoints :]
-    if len(networks) < 2:
+    networks = _networks(run, list(checkpoints(run.folder))[-pipeline.training.average_checkpoints :], epochs)
+    if (first := next(networks, None)) is None:
         return False
-    average = average_weights(_networks(run, networks, epochs))
+    average = average_weights(chain([first], networks))
+    if len(epochs) < 2:
+        return False
     measure(average)
     save_model(average, run.folder / AVERAGE)
     value = validated(pipeline, data, average)
-    best = max((row for row in run.history if MONITOR in row), key=lambda row: row[MONITOR])
+    best = max((row for row in rows if MONITOR in row), key=lambda row: row[MONITOR])
     if pipeline.training.batch_norm_batches:  # the statistics of the best network were re-estimated too
         best = {**best, MONITOR: validated(pipeline, data, run.model())}
     result = {

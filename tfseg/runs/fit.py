@@ -16,7 +16,7 @@ from tfseg.images.values import values_fields
 from tfseg.inference import check_partner
 from tfseg.labels import LABELS, labels_text
 from tfseg.pipeline import Pipeline
-from tfseg.runs.average import average_checkpoints
+from tfseg.runs.average import Rows, average_checkpoints
 from tfseg.runs.directory import PIPELINE, Run
 from tfseg.runs.evaluate import evaluate
 from tfseg.runs.lock import lock_run
@@ -28,6 +28,7 @@ from tfseg.spec.problems import formatted
 from tfseg.spec.show import dump
 from tfseg.training import State, estimate_batch_norm, restore, save_model
 from tfseg.training.files import BEST, LAST, states
+from tfseg.training.history import History
 from tfseg.training.progress import Progress, image_bar, verbosity
 
 SAMPLES = 4
@@ -102,7 +103,8 @@ def fit(
                 shuffle=False,  # the dataset is already shuffled
             )
         run = Run(folder, allow_plugins=(plugins := bool(pipeline.plugins)))
-        finish_training(pipeline, data, run, verbose)
+        rows = next(each.rows for each in saving if isinstance(each, History))
+        finish_training(pipeline, data, run, rows, verbose)
         evaluate(run, pipeline.data.validation_split, data=data, allow_plugins=plugins, verbose=verbose)
         lock.finish()
     return run
@@ -176,16 +178,16 @@ def run_callbacks(
     )
 
 
-def finish_training(pipeline: Pipeline, data: AnyDataset, run: Run, verbose: bool) -> None:
+def finish_training(pipeline: Pipeline, data: AnyDataset, run: Run, rows: Rows, verbose: bool) -> None:
     """Re-estimates the BatchNorm statistics of the saved networks, averages the last ones, and reports the result."""
-    reports = [pipeline.training.stopped(run.history)]
+    reports = [pipeline.training.stopped(rows)]
     for name in (BEST, LAST) if pipeline.training.batch_norm_batches else ():
         model = run.model(name)
         measure_batch_norm(pipeline, data, model, verbose)
         save_model(model, run.folder / name)
     if pipeline.training.average_checkpoints:
         measure = partial(measure_batch_norm, pipeline, data, verbose=verbose)
-        reports.append(average_checkpoints(pipeline, data, run, measure))
+        reports.append(average_checkpoints(pipeline, data, run, rows, measure))
     for report in reports:
         if verbose and report is not None:
             print(report, flush=True)
