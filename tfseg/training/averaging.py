@@ -52,8 +52,9 @@ def average_weights(networks: Iterable[keras.Model]) -> keras.Model:
 
     Example:
 
-    >>> networks = [keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, False, "ones")]) for _ in range(2)]
-    >>> networks[1].set_weights([np.array([[4.0]])])
+    >>> networks = [keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)]) for _ in range(2)]
+    >>> for network, value in zip(networks, (1.0, 4.0), strict=True):
+    ...     network.set_weights([np.array([[value]])])
     >>> average_weights(networks).get_weights()[0].tolist()
     [[2.5]]
     """

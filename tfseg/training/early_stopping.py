@@ -22,7 +22,7 @@ class EarlyStopping:
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """Smallest improvement that counts. mIoU is between 0 and 1."""
 
-    def progress(self, rows: Sequence[Mapping[str, float]]) -> "Progress":
+    def progress(self, rows: Sequence[Mapping[str, float]]) -> "EarlyStoppingProgress":
         """Returns the progress after the epochs of a history. Epochs without validation are ignored.
 
         Args:
@@ -35,12 +35,12 @@ class EarlyStopping:
             improved = value - self.min_delta > best
             best, best_epoch, waited = (value, int(row["epoch"]), 0) if improved else (best, best_epoch, waited + 1)
             if waited >= self.patience:
-                return Progress(best, best_epoch, waited, int(row["epoch"]))
-        return Progress(best, best_epoch, waited, None)
+                return EarlyStoppingProgress(best, best_epoch, waited, int(row["epoch"]))
+        return EarlyStoppingProgress(best, best_epoch, waited, None)
 
 
 @dataclass(frozen=True)
-class Progress:
+class EarlyStoppingProgress:
     """Progress of a training with early stopping."""
 
     best: float

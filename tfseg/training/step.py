@@ -74,7 +74,7 @@ def norm_factor(gradients: Sequence[Any], limit: float) -> Any:
 
     Entries are divided by the largest one, so that their squares do not overflow.
 
-    >>> float(norm_factor([ops.array([3.0, 4.0]), ops.zeros(2)], 1.0))
+    >>> round(float(norm_factor([ops.array([3.0, 4.0]), ops.zeros(2)], 1.0)), 3)
     0.2
     """
     largest = ops.max(ops.stack([ops.max(ops.abs(gradient)) for gradient in gradients]))
