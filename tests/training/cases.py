@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from tests.checks import Given, SpecCase
 from tests.training import toy
+from tfseg.backbones import SmallCnn
+from tfseg.models.decoders import Fcn
+from tfseg.models.segmenter import Segmenter
 from tfseg.training import Training
 from tfseg.training.contracts import MetricSpec
 from tfseg.training.early_stopping import EarlyStopping
@@ -92,6 +95,8 @@ def measured(spec: MetricSpec) -> dict[str, float]:
     return {name: float(value) for name, value in metric.result().items()}
 
 
+SEGMENTER = Segmenter(backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16, 8)))
+"""Network with a backbone, which `layer_decay` requires."""
 SHARED = {"class_weights": "median_frequency", "resolution": "scores"}
 CASES = [
     SpecCase(Constant(), rates, {"type": Poly(), "warmup": 3}),
@@ -166,6 +171,7 @@ CASES = [
             "clipvalue": 0.1,
             "global_clipnorm": 0.1,
         },
+        beside={"model": SEGMENTER},
     ),
     SpecCase(
         AdamW(),
@@ -181,6 +187,7 @@ CASES = [
             "clipvalue": 0.1,
             "global_clipnorm": 0.1,
         },
+        beside={"model": SEGMENTER},
     ),
     SpecCase(
         KerasOptimizer(class_="Lion"),
