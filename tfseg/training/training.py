@@ -260,15 +260,15 @@ class Training:
         state = state or State()
         checkpoints = Checkpoints(folder, best=state.best, validated=self.validated_epochs(steps_per_epoch))
         history = History(folder, state.rows)
-        averages = Averages()
+        averages = None if self.ema is None else Averages()
         return [
             NanGuard(steps_per_epoch, batch_names, batch, accumulate=self.gradient_accumulation_steps),
-            averages,
+            *([] if averages is None else [averages]),
             checkpoints,
             history,
             TensorBoardEvents(folder, labels, samples),
             *([LastCheckpoints(folder, self.average_checkpoints)] if self.average_checkpoints else []),
-            averages.raw,
+            *([] if averages is None else [averages.raw]),
             *([] if self.early_stopping is None else [StopEarly(self.early_stopping, history)]),
             Snapshots(folder, checkpoints, history),
             End(self.length(steps_per_epoch)),
