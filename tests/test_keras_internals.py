@@ -13,6 +13,7 @@ from tfseg.keras_internals import (
     calls,
     calls_of,
     layers_within,
+    moving_averages,
     producer,
     readers,
     rerun,
@@ -22,6 +23,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "tfseg"
 PRIVATE = (
     "_nodes_by_depth", "_keras_history", "_inbound_nodes", "_outbound_nodes", "_run_through_graph", "_flatten_layers",
     "_trainable_variables", "_non_trainable_variables", "_distributed_tf_update_step",
+    "_clip_gradients", "_update_model_variables_moving_average", "_model_variables_moving_average",
 )  # fmt: skip
 
 
@@ -104,3 +106,37 @@ def test_between_sum_and_update() -> None:
         optimizer.apply([tf.constant(gradient)], [weight])
         assert float(optimizer.seen[0]) == gradient
         assert float(weight.numpy()) == expected
+
+
+class Counted(BetweenSumAndUpdate, keras.optimizers.SGD):
+    """Optimizer that halves gradients, and whose averages are negative weights."""
+
+    steps = 0
+
+    def clipping(self, gradients):
+        return [lambda gradient: gradient / 2 for _ in gradients]
+
+    def average(self, average, variable) -> None:
+        average.assign(-variable)
+
+    def applied(self) -> None:
+        self.steps += 1
+
+
+def test_clipping_and_averages() -> None:
+    """The methods of Keras for both are replaced, even with its arguments."""
+    optimizer, weights = Counted(1.0, clipnorm=0.1, use_ema=True), [keras.Variable(0.0), keras.Variable(1.0)]
+    assert moving_averages(keras.optimizers.SGD(1.0)) == []
+    for _ in range(2):
+        optimizer.apply([tf.constant(2.0), tf.constant(4.0)], weights)
+    assert [float(weight.numpy()) for weight in weights] == [-2.0, -3.0]
+    pairs = moving_averages(optimizer)
+    assert [variable is weight for (variable, _), weight in zip(pairs, weights, strict=True)] == [True, True]
+    assert [float(average.numpy()) for _, average in pairs] == [2.0, 3.0]
+    assert optimizer.steps == 2
+
+
+@pytest.mark.parametrize("name", ["_clip_gradients", "_update_model_variables_moving_average"])
+def test_replaced_methods_exist(name: str) -> None:
+    assert name in vars(BetweenSumAndUpdate)
+    assert callable(getattr(keras.optimizers.SGD, name))

@@ -161,6 +161,7 @@ def trained(pipeline: Pipeline, folder: Path) -> Any:
         model.distribute_strategy.run(
             lambda: model.optimizer.apply([tf.ones_like(weight) for weight in model.trainable_weights])
         )
+    model.optimizer.finalize_variable_values(model.trainable_weights)
     return {**result, "weights": digest(model.get_weights())}
 
 

@@ -64,21 +64,62 @@ def layers_within(layer: keras.layers.Layer, *, deep: bool = True) -> Iterator[k
     return iter(layer._flatten_layers(include_self=False, recursive=deep))
 
 
+def moving_averages(optimizer: keras.optimizers.Optimizer) -> list[tuple[Any, Any]]:
+    """Returns pairs of a trainable variable and its moving average, for an optimizer built with `use_ema=True`.
+
+    Keras's `SwapEMAWeights` uses the same attributes. Without `_model_variables_moving_average`: create the averages in
+    `build` with `add_optimizer_variables`.
+    """
+    averages = getattr(optimizer, "_model_variables_moving_average", ())
+    pairs = zip(optimizer._trainable_variables, averages, strict=True) if averages else ()
+    return [(variable, average) for variable, average in pairs if average is not None]
+
+
 class BetweenSumAndUpdate:
-    """Mixin for Keras optimizers. Its `around` decides from the summed gradients whether an update step is applied.
+    """Mixin for Keras optimizers. Its methods see the gradients of a step after they were summed over all replicas.
 
     In the bases of a subclass, the mixin precedes the Keras optimizer.
 
     `apply` gets the gradients of one replica, and `update_step` one variable at a time, so that neither can skip a
-    whole step in all replicas. Without `_distributed_tf_update_step`: sum the gradients in `apply` with
-    `tf.distribute.get_replica_context().all_reduce`, and decide there.
+    whole step in all replicas. Keras clips the gradient of each replica in `_clip_gradients`, and updates moving
+    averages after every batch, even one without an optimizer step; both are disabled here. Without
+    `_distributed_tf_update_step`: sum the gradients in `apply` with `tf.distribute.get_replica_context().all_reduce`,
+    and decide there. Without `_clip_gradients` or `_update_model_variables_moving_average`: do not pass the arguments
+    for clipping or averages to the constructor of Keras.
     """
 
     def around(self, gradients: list[Any], update: Callable[[], None]) -> None:
         """Calls `update` or skips it. `gradients` are sums over all replicas, one per variable."""
         update()
 
+    def clipping(self, gradients: list[Any]) -> list[Callable[[Any], Any]]:
+        """Returns a function per variable that clips its gradient, given all `gradients`."""
+        return [lambda gradient: gradient for _ in gradients]
+
+    def average(self, average: Any, variable: Any) -> None:
+        """Updates the moving average of a variable after an applied step. Only called with `use_ema`."""
+
+    def applied(self) -> None:
+        """Called after an applied step."""
+
     def _distributed_tf_update_step(self, distribution: Any, grads_and_vars: Any, learning_rate: Any) -> None:
         first = [distribution.experimental_local_results(gradient)[0] for gradient, _ in grads_and_vars]
-        update = super()._distributed_tf_update_step  # type: ignore[misc]
-        self.around(first, lambda: update(distribution, grads_and_vars, learning_rate))
+        each = distribution.extended.update
+
+        def step(clip: Callable[[Any], Any]) -> Callable[[Any, Any, Any], None]:
+            return lambda variable, gradient, rate: self.update_step(clip(gradient), variable, rate)  # type: ignore[attr-defined]
+
+        def update() -> None:
+            for (gradient, variable), clip in zip(grads_and_vars, self.clipping(first), strict=True):
+                each(variable, step(clip), args=(gradient, learning_rate), group=False)
+            for variable, average in moving_averages(self):
+                each(average.value, self.average, args=(variable.value,), group=False)
+            self.applied()
+
+        self.around(first, update)
+
+    def _clip_gradients(self, grads: Any) -> Any:
+        return grads
+
+    def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
+        """Does nothing. The averages are updated after each applied step."""

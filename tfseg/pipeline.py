@@ -14,7 +14,7 @@ from tfseg.data import Data
 from tfseg.exporting import Export
 from tfseg.inference import Inference
 from tfseg.labels import LABELS, Labels
-from tfseg.models import Description, Model, ModelError, describe, retargeted
+from tfseg.models import Description, Graph, Model, ModelError, describe, retargeted
 from tfseg.models.reloading import reloading_problems
 from tfseg.shipped import check_named, find
 from tfseg.spec.declare import spec
@@ -95,6 +95,9 @@ class Pipeline:
         if self.data.channels != self.model.channels:
             message = f"the images of the source {self.data.source.type} have {self.data.channels} channels"
             yield ("model", "channels"), f"{message}. Received: {self.model.channels}"
+        if (decay := self.training.optimizer.layer_decay) != 1 and isinstance(self.model, Graph):
+            message = "a graph has no backbone with stages. Use lr_multipliers, or set layer_decay to 1"
+            yield ("training", "optimizer", "layer_decay"), f"{message}. Received: {decay}"
 
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """Yields the settings that the network to be trained does not support, as pairs `(path, message)`."""

@@ -299,7 +299,7 @@ def test_first_state_cannot_be_written(
     )
     initial = []
     monkeypatch.setattr(keras.Model, "fit", lambda model, *_, **__: initial.append(model.get_weights()))
-    monkeypatch.setattr("tfseg.runs.fit.measure_batch_norm", lambda *_: (_ for _ in ()).throw(InterruptedError))
+    monkeypatch.setattr("tfseg.runs.fit.finish_training", lambda *_: (_ for _ in ()).throw(InterruptedError))
     with pytest.raises(InterruptedError):
         tfseg.fit(pipeline, tmp_path / "run", resume=resume, verbose=False)
     first = next(weight for weight in run.model().weights if weight.path.endswith("kernel"))

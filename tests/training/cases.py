@@ -8,11 +8,16 @@ import tensorflow as tf
 
 from tests.checks import Given, SpecCase
 from tests.training import toy
+from tfseg.backbones import SmallCnn
+from tfseg.models.decoders import Fcn
+from tfseg.models.segmenter import Segmenter
 from tfseg.training import Training
 from tfseg.training.checkpoint import Checkpoint
 from tfseg.training.checkpoints import Checkpoints
 from tfseg.training.contracts import MetricSpec
 from tfseg.training.duration import Duration
+from tfseg.training.early_stopping import EarlyStopping
+from tfseg.training.ema import Ema
 from tfseg.training.history import History
 from tfseg.training.keras_optimizer import KerasOptimizer
 from tfseg.training.metric_specs import (
@@ -38,9 +43,11 @@ from tfseg.training.objectives import (
     TopKCrossEntropy,
     Tversky,
 )
+from tfseg.training.one_cycle import OneCycle
 from tfseg.training.optimizers import AdamW, Sgd
-from tfseg.training.schedules import Constant, Poly, Step
+from tfseg.training.schedules import Constant, Cosine, Poly, Step
 from tfseg.training.snapshots import Snapshots
+from tfseg.training.warm_up import WarmUp
 
 PIXELS = (np.array([900, 90, 10]), np.array([1000, 600, 500]))
 MASK = np.arange(32).reshape(2, 4, 4) % 7 % 3
@@ -55,15 +62,22 @@ def rates(schedule: Any) -> list[float]:
     return [float(rate(step)) if callable(rate) else float(rate) for step in range(12)]
 
 
-def updated(optimizer: Sgd | AdamW) -> list[np.ndarray]:
+def updated(optimizer: Sgd | AdamW, **options: Any) -> list[np.ndarray]:
     """Returns the weights of a network after three steps with gradients of one."""
-    training = Training(optimizer=optimizer)
+    training = Training(optimizer=optimizer, **options)
     with training.scope(seed=0):
         model = training.network(toy.network())
-        training.compile(model, toy.LABELS, steps_per_epoch=2)
+        training.compile(model, toy.LABELS, steps_per_epoch=2, stages=(("conv",), ("norm",)))
     for _ in range(3):
         model.optimizer.apply([tf.ones_like(weight) for weight in model.trainable_weights])
+    model.optimizer.finalize_variable_values(model.trainable_weights)
     return model.get_weights()
+
+
+def waited(early_stopping: EarlyStopping) -> int | None:
+    """Returns the epoch after which a training ends early."""
+    values = (0.5, 0.4, 0.51, 0.52, 0.53, 0.5, 0.5, 0.5)
+    return early_stopping.progress([{"epoch": n, "val_miou": value} for n, value in enumerate(values, 1)]).stopped
 
 
 def loss(spec: PixelObjective | Sum) -> list[Any]:
@@ -96,9 +110,30 @@ def measured(spec: MetricSpec) -> dict[str, float]:
     return {name: float(value) for name, value in metric.result().items()}
 
 
+SEGMENTER = Segmenter(backbone=SmallCnn(filters=4), decoder=Fcn(strides=(16, 8)))
+"""Network with a backbone, which `layer_decay` requires."""
 SHARED = {"class_weights": "median_frequency", "resolution": "scores"}
 CASES = [
     SpecCase(Constant(), rates, {"type": Poly(), "warmup": 3}),
+    SpecCase(Cosine(), rates, {"type": Poly(), "alpha": 0.5, "warmup": 3}),
+    SpecCase(
+        OneCycle(),
+        rates,
+        {
+            "type": Poly(),
+            "increase": 0.5,
+            "shape": "linear",
+            "div_factor": 5.0,
+            "final_div_factor": 2.0,
+        },
+    ),
+    SpecCase(
+        WarmUp(length=1.0, start=0.1),
+        lambda warmup: rates(Constant(warmup=warmup)),
+        {"length": 2.0, "unit": Given("steps", {"length": 2.0}), "start": 0.2, "shape": "cosine"},
+    ),
+    SpecCase(Ema(momentum=0.5), lambda ema: updated(Sgd(), ema=ema), {"momentum": 0.9}),
+    SpecCase(EarlyStopping(patience=2), waited, {"patience": 3, "min_delta": 0.02}),
     SpecCase(Poly(), rates, {"type": Constant(), "power": 0.5, "warmup": 3}),
     SpecCase(Step(every=1.0), rates, {"type": Poly(), "every": 0.5, "unit": "steps", "factor": 0.2, "warmup": 3}),
     SpecCase(
@@ -146,7 +181,12 @@ CASES = [
             "weight_decay": 0.1,
             "no_weight_decay": ("conv",),
             "lr_multipliers": {"score": 10.0},
+            "layer_decay": 0.5,
+            "clipnorm": 0.1,
+            "clipvalue": 0.1,
+            "global_clipnorm": 0.1,
         },
+        beside={"model": SEGMENTER},
     ),
     SpecCase(
         AdamW(),
@@ -157,7 +197,12 @@ CASES = [
             "weight_decay": 0.1,
             "no_weight_decay": Given(("conv",), {"weight_decay": 0.1}),
             "lr_multipliers": {"score": 10.0},
+            "layer_decay": 0.5,
+            "clipnorm": 0.1,
+            "clipvalue": 0.1,
+            "global_clipnorm": 0.1,
         },
+        beside={"model": SEGMENTER},
     ),
     SpecCase(
         KerasOptimizer(class_="Lion"),
@@ -183,6 +228,7 @@ CASES = [
             "strategy": "mirrored",
             "jit_compile": True,
             "batch_norm": "frozen",
+            "ema": Ema(momentum=0.5),
             "freeze": ("^conv$",),
             "checkpoint": Checkpoint(steps=5),
             "steps_per_execution": 2,
@@ -190,6 +236,8 @@ CASES = [
         elsewhere={
             "batch_norm_batches": "test_batch_norm_statistics_are_estimated_after_training",
             "deterministic": "test_deterministic_operations",
+            "average_checkpoints": "test_average_of_the_last_networks",
+            "early_stopping": "test_early_stopping_ends_the_training",
         },
     ),
 ]

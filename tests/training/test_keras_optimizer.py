@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from tests.training import toy
+from tests.training.test_callbacks import Kill, train
 from tfseg.pipeline import load
 from tfseg.spec.problems import SpecError
 from tfseg.spec.show import dump
@@ -29,7 +31,7 @@ def test_optimizer_has_the_arguments_of_the_file() -> None:
     spec = loaded("{type: keras, class: Lion, learning_rate: 3e-4, beta_1: 0.8, weight_decay: 0.01}").training.optimizer
     assert spec == KerasOptimizer(class_="Lion", learning_rate=3e-4, arguments={"beta_1": 0.8, "weight_decay": 0.01})
     optimizer = spec(3e-4, scaled=False)
-    assert type(optimizer) is keras.optimizers.Lion
+    assert isinstance(optimizer, keras.optimizers.Lion)
     assert (optimizer.beta_1, optimizer.weight_decay) == (0.8, 0.01)
     np.testing.assert_allclose(optimizer.learning_rate, 3e-4)
     assert spec(3e-4, scaled=False, accumulate=4).gradient_accumulation_steps == 4
@@ -47,6 +49,25 @@ def test_every_keras_optimizer_can_be_created(name: str) -> None:
     spec = KerasOptimizer(class_=name)
     assert type(spec(0.1, scaled=False)).__name__ == name
     assert "learning_rate" not in arguments(optimizers()[name])
+
+
+@pytest.mark.first_cases(2)
+@pytest.mark.parametrize("name", sorted(optimizers(), key=lambda name: (name not in ("Lion", "Nadam"), name)))
+def test_every_keras_optimizer_trains_and_resumes(name: str, tmp_path: Path) -> None:
+    """A training of two epochs equals one that is resumed after the first, also with clipping and averages."""
+    optimizer = KerasOptimizer(class_=name, learning_rate=0.01, arguments={"global_clipnorm": 1.0})
+    training = Training(epochs=2, optimizer=optimizer, ema=0.9)
+    whole, start = train(tmp_path / "whole", training), toy.network()
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "parts", training, more=[Kill(epoch=1)])
+    resumed = train(tmp_path / "parts", training, resume=True)
+    assert int(resumed.optimizer.averaged_steps.numpy()) == 4
+    variables = [[*model.variables, *model.optimizer.variables] for model in (resumed, whole)]
+    for mine, theirs in zip(*variables, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy(), err_msg=mine.path)
+    assert all(np.isfinite(weight.numpy()).all() for weight in whole.weights)
+    changes = zip(whole.trainable_weights, start.trainable_weights, strict=True)
+    assert all(np.abs(one.numpy() - other.numpy()).max() > 0 for one, other in changes)
 
 
 def test_invalid_arguments() -> None:
@@ -98,7 +119,7 @@ def test_values_of_the_wrong_type() -> None:
         "training.optimizer.clipvalue: expected a number; received "
     )
     assert problems("{type: keras, class: Adam, use_ema: true}") == [
-        "training.optimizer.use_ema: saved networks would not contain the averages. Received: true. Remove it"
+        "training.optimizer.use_ema: training.ema sets it. Received: true. Remove it"
     ]
     assert problems("{type: keras, class: Lion, beta_1: 0.8, arguments: {beta_1: 0.9}}") == [
         "training.optimizer.beta_1: is given twice: next to class and under arguments. Remove one of the two"

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tests.training import toy
 from tfseg.training import Training, save_model
+from tfseg.training.ema import Averages
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -45,6 +46,14 @@ CASES = {
         "loss": {"type": "sum", "terms": (*({"loss": {"type": each}} for each in EACH), {"loss": OVER_BATCH})},
         "metrics": tuple({"type": each} for each in ("recall", "image_miou", "calibration_error")),
     },
+    **{
+        how: {"optimizer": {"type": "sgd", "learning_rate": 0.1, how: 0.01}, "ema": 0.75}
+        for how in ("clipnorm", "clipvalue", "global_clipnorm")
+    },
+    "keras": {
+        "optimizer": {"type": "keras", "class": "Nadam", "learning_rate": 0.01, "clipvalue": 1e-3, "weight_decay": 0.1},
+        "ema": 0.75,
+    },
     "not finite": {"optimizer": {"type": "sgd", "learning_rate": 1e30}},
 }
 
@@ -54,12 +63,14 @@ def trained(training: Training, validated: bool, several: bool) -> dict:
         model = training.network(toy.network_with_outputs() if several else toy.network())
         training.compile(model, toy.LABELS, steps_per_epoch=STEPS)
     before = model.get_layer("score").kernel.numpy()
+    averages = Averages()
     history = model.fit(
         training.targets(toy.batches(IMAGES, MASKS, 4, EPOCHS), model),
         steps_per_epoch=STEPS,
         epochs=EPOCHS,
         shuffle=False,
         verbose=0,
+        callbacks=[averages, averages.raw],
         validation_data=training.targets(toy.batches(IMAGES, MASKS, 4), model) if validated else None,
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +82,7 @@ def trained(training: Training, validated: bool, several: bool) -> dict:
         "weights": {weight.path: weight.numpy().tolist() for weight in model.weights},
         "optimizer": [np.asarray(value.numpy()).tolist() for value in model.optimizer.variables],
         "moved": float(np.abs(model.get_layer("score").kernel.numpy() - before).max()),
-        "halted": model.optimizer.halted,
+        "halted": getattr(model.optimizer, "halted", None),
         "synchronized": model.get_layer("norm").synchronized,
         "saved_synchronized": saved.get_layer("norm").synchronized,
     }
@@ -79,7 +90,7 @@ def trained(training: Training, validated: bool, several: bool) -> dict:
 
 def pair(options: dict) -> list[dict]:
     several = options is CASES["outputs"]
-    validated = several or options is CASES["sgd"]
+    validated = several or options is CASES["sgd"] or "ema" in options
     trainings = [Training(epochs=EPOCHS, strategy=strategy, **options) for strategy in ("none", "mirrored")]
     return [trained(training, validated, several) for training in trainings]
 

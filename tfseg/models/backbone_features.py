@@ -10,6 +10,7 @@ import keras
 
 from tfseg.backbones.features import Backbone, Features, Stage
 from tfseg.errors import reason
+from tfseg.keras_internals import producer
 from tfseg.models.coordinates import NoCoordinates, SizeDependent, coordinate_map, receptive_field
 from tfseg.spec.problems import FieldProblem
 from tfseg.symbolic import symbolically
@@ -80,6 +81,22 @@ def _stride(stage: Stage, axis: int) -> int | float | None:
 
 
 _cached = functools.lru_cache(maxsize=32)(_features)
+
+
+def stage_layers(features: Features) -> tuple[tuple[str, ...], ...]:
+    """Returns the names of the layers of each stage, from shallow to deep: those between it and earlier stages."""
+    visited: set[int] = set()
+    stages = []
+    for stage in features.stages:
+        names, pending = [], [stage.tensor]
+        while pending:
+            layer, call = producer(pending.pop())
+            if id(call) not in visited:
+                visited.add(id(call))
+                names.append(layer.name)
+                pending += call.input_tensors
+        stages.append(tuple(dict.fromkeys(names)))
+    return tuple(stages)
 
 
 def unknown_positions(features: Features) -> NoCoordinates | None:

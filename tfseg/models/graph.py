@@ -89,6 +89,11 @@ class Graph:
         return int(max(field.jump for field in self._fields()))
 
     @property
+    def stage_layers(self) -> tuple[tuple[str, ...], ...]:
+        """No stages: a graph has no backbone."""
+        return ()
+
+    @property
     def positions(self) -> None:
         """None, because the scores are logits of the image's size."""
 

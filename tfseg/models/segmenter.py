@@ -22,7 +22,7 @@ from tfseg.backbones.features import Backbone, Features
 from tfseg.context import Context, Grid
 from tfseg.labels import Labels
 from tfseg.losses import Positions
-from tfseg.models.backbone_features import NoFeatures, backbone_features, needs_crop
+from tfseg.models.backbone_features import NoFeatures, backbone_features, needs_crop, stage_layers
 from tfseg.models.decoders import (
     DeconvNet,
     DeepLabV1,
@@ -170,6 +170,11 @@ class Segmenter:
     def output_stride(self) -> int:
         """Ratio of image to feature resolution at the backbone's deepest stage."""
         return self._features.output_stride
+
+    @property
+    def stage_layers(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the layers of each stage of the backbone, from shallow to deep."""
+        return stage_layers(self._features)
 
     @property
     def crop_grid(self) -> Grid | None:

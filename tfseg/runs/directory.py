@@ -1,7 +1,7 @@
 """The run directory, with the files:
 
 model.keras  last.keras  pipeline.yaml  labels.json  metrics-<split>.json  history.csv  history.png  logs/
-state/  crf.yaml  crf.json  skipped.json
+state/  crf.yaml  crf.json  skipped.json  average.keras  average.json  checkpoints/
 """
 
 import csv

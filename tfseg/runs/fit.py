@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tfseg.images.values import values_fields
 from tfseg.inference import check_partner
 from tfseg.labels import LABELS, labels_text
 from tfseg.pipeline import Pipeline
+from tfseg.runs.average import Rows, average_checkpoints
 from tfseg.runs.directory import PIPELINE, Run
 from tfseg.runs.evaluate import evaluate
 from tfseg.runs.lock import lock_run
@@ -29,6 +31,7 @@ from tfseg.training import Signals, State, Training, estimate_batch_norm, restor
 from tfseg.training.continuing import Callbacks, end_epoch
 from tfseg.training.duration import Duration
 from tfseg.training.files import BEST, LAST, states
+from tfseg.training.history import History
 from tfseg.training.progress import Progress, image_bar, verbosity
 from tfseg.training.status_line import StatusLine
 
@@ -100,9 +103,9 @@ def fit(
                 own = run_callbacks(pipeline, data, folder, state, validated.take(SAMPLES), signals)
                 added = [*own, *callbacks, *([_progress(pipeline, steps, line, state)] if verbose else [])]
                 params = {"epochs": length.epochs, "steps": steps}
-                _train(model, recipe, Callbacks(added, state, model, **params), batches, validated)
+                rows = _train(model, recipe, Callbacks(added, state, model, **params), batches, validated)
         run = Run(folder, allow_plugins=(plugins := bool(pipeline.plugins)))
-        measure_batch_norm(pipeline, data, run, verbose)
+        finish_training(pipeline, data, run, rows, verbose)
         evaluate(run, pipeline.data.validation_split, data=data, allow_plugins=plugins, verbose=verbose)
         lock.finish()
     return run
@@ -120,8 +123,13 @@ def _extension(recipe: Training, state: State, model: keras.Model, length: Durat
 
 def _train(
     model: keras.Model, recipe: Training, callbacks: Callbacks, batches: tf.data.Dataset, validated: tf.data.Dataset
-) -> None:
-    """Calls `fit`, for a resumed training after the end of an epoch whose batches were all trained before."""
+) -> Rows:
+    """Calls `fit`, for a resumed training after the end of an epoch whose batches were all trained before.
+
+    Returns:
+        The rows of the history.
+    """
+    history = next(each for each in callbacks.callbacks if isinstance(each, History))
     state, steps = callbacks.state, callbacks.params["steps"]
     length, epochs, validation = recipe.length(steps), recipe.validated_epochs(steps), recipe.targets(validated, model)
     epoch, _ = length.resumed(state.epoch, state.batch)
@@ -131,12 +139,13 @@ def _train(
         recipe.targets(batches, model),
         steps_per_epoch=steps,
         initial_epoch=epoch,
-        epochs=length.epochs,
+        epochs=epoch if recipe.stopped(history.rows) else length.epochs,
         validation_data=validation,
         validation_freq=list(epochs),
         callbacks=callbacks,
         shuffle=False,  # the dataset is already shuffled
     )
+    return history.rows
 
 
 def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> tuple[keras.callbacks.Callback, ...]:
@@ -164,6 +173,7 @@ def _compile(pipeline: Pipeline, model: keras.Model, data: AnyDataset) -> None:
         counts=data.class_counts,
         positions=pipeline.model.positions,
         annotated=data.annotated,
+        stages=pipeline.model.stage_layers,
     )
 
 
@@ -220,17 +230,30 @@ def _progress(pipeline: Pipeline, steps_per_epoch: int, line: StatusLine, state:
     )
 
 
-def measure_batch_norm(pipeline: Pipeline, data: AnyDataset, run: Run, verbose: bool) -> None:
-    """Estimates the BatchNorm statistics of both saved networks on `training.batch_norm_batches` further batches."""
-    count, steps = pipeline.training.batch_norm_batches, data.steps_per_epoch
-    completed = pipeline.training.length(steps).epochs
-    epochs = completed + -(-count // steps)
-    progress = keras.utils.Progbar(2 * count, verbose=verbosity(verbose), unit_name="batch")
-    for name in (BEST, LAST) if count else ():
-        training = data.training(epochs=epochs, initial_epoch=completed)
+def finish_training(pipeline: Pipeline, data: AnyDataset, run: Run, rows: Rows, verbose: bool) -> None:
+    """Re-estimates the BatchNorm statistics of the saved networks, averages the last ones, and reports the result."""
+    reports = [pipeline.training.stopped(rows)]
+    for name in (BEST, LAST) if pipeline.training.batch_norm_batches else ():
         model = run.model(name)
-        estimate_batch_norm(model, _counted(training.take(count).as_numpy_iterator(), progress))
+        measure_batch_norm(pipeline, data, model, verbose)
         save_model(model, run.folder / name)
+    if pipeline.training.average_checkpoints:
+        measure = partial(measure_batch_norm, pipeline, data, verbose=verbose)
+        reports.append(average_checkpoints(pipeline, data, run, rows, measure))
+    for report in reports:
+        if verbose and report is not None:
+            print(report, flush=True)
+
+
+def measure_batch_norm(pipeline: Pipeline, data: AnyDataset, model: keras.Model, verbose: bool) -> None:
+    """Estimates the BatchNorm statistics of a network on `training.batch_norm_batches` further batches."""
+    count, steps = pipeline.training.batch_norm_batches, data.steps_per_epoch
+    if not count:
+        return
+    completed = pipeline.training.length(steps).epochs
+    training = data.training(epochs=completed + -(-count // steps), initial_epoch=completed)
+    progress = keras.utils.Progbar(count, verbose=verbosity(verbose), unit_name="batch")
+    estimate_batch_norm(model, _counted(training.take(count).as_numpy_iterator(), progress))
 
 
 def _counted(batches: Iterable[tuple[np.ndarray, np.ndarray]], progress: Any) -> Iterator[np.ndarray]:

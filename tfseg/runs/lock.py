@@ -17,13 +17,27 @@ from tfseg.pipeline import PIPELINE, TUNED, Pipeline
 from tfseg.runs.directory import METRICS, RECORD, Run
 from tfseg.runs.skipped import SKIPPED
 from tfseg.spec.show import dump
-from tfseg.training.files import BEST, CURVES, HISTORY, LAST, LOGS, STATE, states
+from tfseg.training.files import (
+    AVERAGE,
+    AVERAGE_REPORT,
+    BEST,
+    CHECKPOINTS,
+    CURVES,
+    HISTORY,
+    LAST,
+    LOGS,
+    STATE,
+    states,
+)  # fmt: skip
 
 LOCK = ".lock"
 MARK = "run\n"
 """Content of the lock file after a run has started to write to the folder. All `PARTS` there then belong to a run."""
 FINISHED = Path(STATE) / "finished"
-PARTS = (STATE, LOGS, METRICS.format(split="*"), TUNED, RECORD, SKIPPED, CURVES, HISTORY, LAST, BEST, LABELS, PIPELINE)
+PARTS = (
+    STATE, LOGS, METRICS.format(split="*"), TUNED, RECORD, SKIPPED, CURVES, HISTORY, CHECKPOINTS, AVERAGE_REPORT,
+    AVERAGE, LAST, BEST, LABELS, PIPELINE,
+)  # fmt: skip
 """Files and folders that `fit`, `evaluate` and `tune-crf` write. `--overwrite` deletes these only.
 
 In the order of deletion: the mark of a finished run comes first, the files that identify a run directory come last.
@@ -64,6 +78,7 @@ class RunLock:
                 remove(path)
         sweep(self.folder, (part for part in PARTS if Path(part).suffix))
         sweep(self.folder / STATE, ("*.npz",))
+        sweep(self.folder / CHECKPOINTS, ("*.keras",))
 
     def finish(self) -> None:
         """Marks the run as finished."""

@@ -1,5 +1,6 @@
 """Training with Keras's `compile` and `fit`."""
 
+from tfseg.training.averaging import average_weights
 from tfseg.training.batch_norm import estimate_batch_norm
 from tfseg.training.checkpoints import save_model
 from tfseg.training.failures import explain
@@ -7,4 +8,6 @@ from tfseg.training.signals import Signals
 from tfseg.training.state import State, restore
 from tfseg.training.training import Training
 
-__all__ = ["Signals", "State", "Training", "estimate_batch_norm", "explain", "restore", "save_model"]
+__all__ = [
+    "Signals", "State", "Training", "average_weights", "estimate_batch_norm", "explain", "restore", "save_model",
+]  # fmt: skip

@@ -15,6 +15,9 @@ from tfseg.training.files import BEST, LAST, states
 from tfseg.training.freezing import unsynchronized
 from tfseg.training.outputs import single_output
 
+MONITOR = "val_miou"
+"""Metric by which the best network is selected."""
+
 
 class Checkpoints(keras.callbacks.Callback):
     """Callback that saves `last.keras` after every epoch, and `model.keras` when `monitor` improves.
@@ -36,7 +39,7 @@ class Checkpoints(keras.callbacks.Callback):
         self,
         folder: Path,
         *,
-        monitor: str = "val_miou",
+        monitor: str = MONITOR,
         best: float = -math.inf,
         validated: Container[int] | None = None,
     ) -> None:

@@ -104,6 +104,9 @@ class OptimizerSpec:
     lr_multipliers: Mapping[str, float] = MappingProxyType({})
     """Learning rate multipliers by regular expression, searched for in variable paths."""
 
+    layer_decay: float = 1.0
+    """Factor of the learning rate from each stage of the backbone to the one before it."""
+
     learning_rate: float
     """Initial learning rate of the schedule."""
 

@@ -14,6 +14,7 @@ from tfseg.spec.messages import listed, nearest, received
 from tfseg.spec.problems import FieldProblem, InvalidFields
 from tfseg.training.contracts import OptimizerSpec
 from tfseg.training.schedules import per_optimizer_step
+from tfseg.training.step import with_optimizer_step
 
 Value = bool | int | float | str | None | tuple[Any, ...] | dict[str, Any]
 EXCLUDED = {
@@ -22,9 +23,9 @@ EXCLUDED = {
     "name": "optimizers have no name in a pipeline",
     "lr_multipliers": "only sgd and adamw support learning rate multipliers",
     "kwargs": "not an argument",
-    "use_ema": "saved networks would not contain the averages",
-    "ema_momentum": "saved networks would not contain the averages",
-    "ema_overwrite_frequency": "saved networks would not contain the averages",
+    "use_ema": "training.ema sets it",
+    "ema_momentum": "training.ema sets it",
+    "ema_overwrite_frequency": "averages do not replace the weights in training",
 }
 """Arguments of Keras optimizers that a pipeline file must not set, with the reason."""
 WRAPPERS = ("LossScaleOptimizer", "MultiOptimizer")
@@ -97,7 +98,8 @@ class KerasOptimizer(OptimizerSpec):
             accumulate: Integer, number of batches per optimizer step. Their gradients are averaged.
         """
         accumulation = {"gradient_accumulation_steps": accumulate} if accumulate > 1 else {}
-        return optimizers()[self.class_](per_optimizer_step(schedule, accumulate), **accumulation, **self.arguments)
+        kind = with_optimizer_step(optimizers()[self.class_])  # type: ignore[arg-type]  # a class is hashable
+        return kind(per_optimizer_step(schedule, accumulate), **accumulation, **self.arguments)
 
 
 def optimizers() -> dict[str, type[keras.optimizers.Optimizer]]:

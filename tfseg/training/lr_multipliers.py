@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfseg.keras_internals import BetweenSumAndUpdate
 from tfseg.serialization import serializable
+from tfseg.training.step import OptimizerStep
 
 NO_WEIGHT_DECAY = ("bias$", "gamma$", "beta$")
 """Variables without weight decay: biases, and gamma and beta of normalization layers."""
@@ -16,13 +16,15 @@ LOWEST_SCALE = 1.0
 """Lowest useful loss scale. Gradients that are nonfinite even at this scale are not overflows caused by scaling."""
 
 
-class LrMultipliers(BetweenSumAndUpdate):
+class LrMultipliers(OptimizerStep):
     """Mixin of `SGD` and `AdamW`, to be placed before the Keras optimizer among the base classes.
 
     **Learning rate multipliers.** `lr_multipliers` maps regular expressions to factors. The learning rate of a variable
     is multiplied by the factor of each expression that matches in its path: with `{"score": 10.0, "bias": 2.0}` the
     bias of a score layer has 20 times the learning rate. Variables whose path matches one of `no_weight_decay` have no
     weight decay.
+
+    **Clipping and moving averages** are those of `OptimizerStep`. Gradients are clipped before weight decay.
 
     **Nonfinite gradients** are never applied (with TensorFlow). Without loss scaling the optimizer halts: it applies no
     further gradient, so the weights remain those at which the gradient was nonfinite. With loss scaling, where
@@ -39,7 +41,6 @@ class LrMultipliers(BetweenSumAndUpdate):
         **kwargs: Keyword arguments of the Keras optimizer.
     """
 
-    built: bool
     weight_decay: float | None
     _iterations: Any
 
@@ -71,7 +72,7 @@ class LrMultipliers(BetweenSumAndUpdate):
         """Creates the optimizer variables, and resolves the multiplier and the weight decay of each variable."""
         if self.built:
             return
-        super().build(variables)  # type: ignore[misc]
+        super().build(variables)
         self._factors = tuple(learning_rate_factor(variable.path, self.lr_multipliers) for variable in variables)
         self._decays = tuple(
             0.0 if matches_any(self.no_weight_decay, variable.path) else float(self.weight_decay or 0.0)

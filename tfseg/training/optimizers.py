@@ -1,12 +1,13 @@
 """Optimizers of pipeline files."""
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import keras
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from tfseg.spec.declare import spec
+from tfseg.spec.problems import InvalidFields
 from tfseg.training import lr_multipliers
 from tfseg.training.contracts import OptimizerSpec
 from tfseg.training.schedules import per_optimizer_step
@@ -28,6 +29,23 @@ Expression = Annotated[str, AfterValidator(_expression)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Multipliers = dict[Expression, Annotated[float, Field(ge=0)]]
+Limit = Annotated[float, Field(gt=0)] | None
+CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
+"""Arguments of Keras optimizers that limit gradients, of which one at most may be given."""
+
+
+def _check_clipping(optimizer: "Sgd | AdamW") -> None:
+    """Raises `InvalidFields` if gradients are to be clipped in more than one way."""
+    given = [name for name in CLIPPING if getattr(optimizer, name) is not None]
+    if len(given) > 1:
+        received = ", ".join(f"{name}={getattr(optimizer, name)}" for name in given)
+        expected = f"expected at most one of {', '.join(CLIPPING)}"
+        raise InvalidFields(((given[1],), f"{expected}. Received: {received}. Remove all but one"))
+
+
+def _clipping(optimizer: "Sgd | AdamW") -> dict[str, Any]:
+    """Returns the arguments of the Keras optimizer for clipping."""
+    return {name: getattr(optimizer, name) for name in CLIPPING}
 
 
 @spec
@@ -46,6 +64,20 @@ class Sgd(OptimizerSpec):
     """Regular expressions. Variables with a match in their path have no weight decay."""
     lr_multipliers: Multipliers = Field(default_factory=dict)
     """Learning rate multipliers by regular expression, searched for in variable paths. Matching ones are multiplied."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Layer-wise learning rate decay: factor of the learning rate of the deepest stage of the backbone, and from each
+    stage to the one before it. Multiplied by `lr_multipliers`. 1: none."""
+    clipnorm: Limit = None
+    """Largest L2 norm of the gradient of each variable; larger gradients are scaled down. null: no clipping."""
+    clipvalue: Limit = None
+    """Largest absolute value of the entries of gradients; larger ones are clipped. null: no clipping."""
+    global_clipnorm: Limit = None
+    """Largest L2 norm of the gradients of all variables together; larger ones are scaled down. null: no clipping."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_clipping(self)
+        return self
 
     def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
         """Creates the Keras optimizer.
@@ -64,6 +96,7 @@ class Sgd(OptimizerSpec):
             lr_multipliers=self.lr_multipliers,
             initial_scale=INITIAL_SCALE if scaled else None,
             name=self.type,
+            **_clipping(self),
         )
 
 
@@ -81,6 +114,20 @@ class AdamW(OptimizerSpec):
     """Regular expressions. Variables with a match in their path have no weight decay."""
     lr_multipliers: Multipliers = Field(default_factory=dict)
     """Learning rate multipliers by regular expression, searched for in variable paths. Matching ones are multiplied."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Layer-wise learning rate decay: factor of the learning rate of the deepest stage of the backbone, and from each
+    stage to the one before it. Multiplied by `lr_multipliers`. 1: none."""
+    clipnorm: Limit = None
+    """Largest L2 norm of the gradient of each variable; larger gradients are scaled down. null: no clipping."""
+    clipvalue: Limit = None
+    """Largest absolute value of the entries of gradients; larger ones are clipped. null: no clipping."""
+    global_clipnorm: Limit = None
+    """Largest L2 norm of the gradients of all variables together; larger ones are scaled down. null: no clipping."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_clipping(self)
+        return self
 
     def __call__(self, schedule: Any, *, scaled: bool, accumulate: int = 1) -> keras.optimizers.Optimizer:
         """Creates the Keras optimizer.
@@ -98,4 +145,5 @@ class AdamW(OptimizerSpec):
             lr_multipliers=self.lr_multipliers,
             initial_scale=INITIAL_SCALE if scaled else None,
             name=self.type,
+            **_clipping(self),
         )

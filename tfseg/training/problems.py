@@ -36,6 +36,11 @@ def conflicts(training: "Training") -> Iterator[FieldProblem]:
             f"requires an optimizer with loss scaling, which {training.optimizer.type} does not support. "
             "Received: mixed_float16. Use mixed_bfloat16, or the optimizer sgd or adamw",
         )
+    if training.average_checkpoints == 1:
+        yield (
+            ("average_checkpoints",),
+            "expected 0, or at least 2 networks to average. Received: 1. Set it to 0, or to a larger number",
+        )
     kinds = [metric.type for metric in training.metrics]
     for index, kind in enumerate(kinds):
         if kind in kinds[:index]:

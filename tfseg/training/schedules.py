@@ -9,38 +9,7 @@ from pydantic import Field
 from tfseg.serialization import serializable
 from tfseg.spec.declare import spec
 from tfseg.training.contracts import ScheduleSpec
-
-WarmUp = Annotated[int, Field(ge=0)]
-
-
-@serializable
-class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Multiplies another schedule by `(step + 1) / steps` during the first `steps` steps.
-
-    The other schedule starts at the first step too, so the warm-up does not affect later steps.
-
-    Example:
-
-    >>> schedule = LinearWarmUp(keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0), steps=2)
-    >>> [round(float(schedule(step)), 3) for step in (0, 1, 2)]
-    [0.5, 0.9, 0.8]
-
-    Args:
-        schedule: A `LearningRateSchedule`, or a float.
-        steps: Integer, number of warm-up steps.
-    """
-
-    def __init__(self, schedule: Any, steps: int) -> None:
-        super().__init__()
-        self.schedule = keras.saving.deserialize_keras_object(schedule) if isinstance(schedule, dict) else schedule
-        self.steps = steps
-
-    def __call__(self, step: Any) -> Any:
-        rate = self.schedule(step) if callable(self.schedule) else self.schedule
-        return rate * ops.minimum((ops.cast(step, "float32") + 1.0) / self.steps, 1.0)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "steps": self.steps}
+from tfseg.training.warm_up import StepsOrWarmUp, warmed_up
 
 
 @serializable
@@ -81,12 +50,12 @@ class Constant(ScheduleSpec):
     """Constant learning rate."""
 
     type: Literal["constant"] = "constant"
-    warmup: WarmUp = 0
-    """Number of warm-up steps, during which the learning rate is multiplied by `(step + 1) / warmup`."""
+    warmup: StepsOrWarmUp = 0
+    """Warm-up. A number: steps in which the learning rate is multiplied by `(step + 1) / warmup`."""
 
     def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
         """Creates the learning rate, a number or a Keras schedule."""
-        return warmed_up(learning_rate, self.warmup)
+        return warmed_up(learning_rate, self.warmup, steps_per_epoch)
 
 
 @spec
@@ -96,15 +65,31 @@ class Poly(ScheduleSpec):
     type: Literal["poly"] = "poly"
     power: Annotated[float, Field(gt=0)] = 0.9
     """Exponent of the decay. 1 is linear; smaller values decay later."""
-    warmup: WarmUp = 0
-    """Number of warm-up steps, during which the learning rate is multiplied by `(step + 1) / warmup`."""
+    warmup: StepsOrWarmUp = 0
+    """Warm-up. A number: steps in which the learning rate is multiplied by `(step + 1) / warmup`."""
 
     def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
         """Creates the learning rate, a number or a Keras schedule."""
         decay = keras.optimizers.schedules.PolynomialDecay(
             learning_rate, steps, end_learning_rate=0.0, power=self.power
         )
-        return warmed_up(decay, self.warmup)
+        return warmed_up(decay, self.warmup, steps_per_epoch)
+
+
+@spec
+class Cosine(ScheduleSpec):
+    """Cosine decay: half a period of the cosine, from `learning_rate` to `alpha * learning_rate`."""
+
+    type: Literal["cosine"] = "cosine"
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Learning rate at the end, as a fraction of `learning_rate`."""
+    warmup: StepsOrWarmUp = 0
+    """Warm-up. A number: steps in which the learning rate is multiplied by `(step + 1) / warmup`."""
+
+    def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
+        """Creates the learning rate, a number or a Keras schedule."""
+        decay = keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=self.alpha)
+        return warmed_up(decay, self.warmup, steps_per_epoch)
 
 
 @spec
@@ -118,8 +103,8 @@ class Step(ScheduleSpec):
     """Unit of `every`. A step is an optimizer step, an iteration of Caffe."""
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Factor of the learning rate at each decay."""
-    warmup: WarmUp = 0
-    """Number of warm-up steps, during which the learning rate is multiplied by `(step + 1) / warmup`."""
+    warmup: StepsOrWarmUp = 0
+    """Warm-up. A number: steps in which the learning rate is multiplied by `(step + 1) / warmup`."""
 
     def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
         """Creates the learning rate, a number or a Keras schedule."""
@@ -127,12 +112,7 @@ class Step(ScheduleSpec):
         decay = keras.optimizers.schedules.ExponentialDecay(
             learning_rate, max(round(length), 1), self.factor, staircase=True
         )
-        return warmed_up(decay, self.warmup)
-
-
-def warmed_up(schedule: Any, steps: int) -> Any:
-    """Returns `schedule` with a warm-up of `steps` steps, if any."""
-    return LinearWarmUp(schedule, steps) if steps else schedule
+        return warmed_up(decay, self.warmup, steps_per_epoch)
 
 
 def per_optimizer_step(schedule: Any, accumulate: int) -> Any:

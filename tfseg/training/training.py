@@ -3,12 +3,11 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import keras
-from keras import ops
 from pydantic import Field, model_validator
 
 from tfseg.context import Context
@@ -20,22 +19,28 @@ from tfseg.losses.class_weights import Counts
 from tfseg.metrics import SegmentationMetrics
 from tfseg.spec.declare import ByType, spec
 from tfseg.spec.problems import FieldProblem, InvalidFields, component_problems, formatted, prefixed
+from tfseg.training.averaging import LastCheckpoints
 from tfseg.training.checkpoint import EVERY_TEN_MINUTES, Checkpoint
 from tfseg.training.checkpoints import Checkpoints
-from tfseg.training.contracts import RATES, MetricSpec, Objective, OptimizerSpec, ScheduleSpec, construct
+from tfseg.training.compiling import build_compiled, objective_of, optimizer_of
+from tfseg.training.contracts import MetricSpec, Objective, OptimizerSpec, ScheduleSpec, construct
 from tfseg.training.curves import Curves
 from tfseg.training.duration import Duration, End
+from tfseg.training.early_stopping import EarlyStopping, StopEarly
+from tfseg.training.ema import Averages, EmaOrMomentum
 from tfseg.training.freezing import BatchNorm, prepare
 from tfseg.training.history import History
 from tfseg.training.keras_optimizer import KerasOptimizer
+from tfseg.training.layer_decay import Stages
 from tfseg.training.metric_specs import Metrics
 from tfseg.training.mixed_metrics import WithoutSources
 from tfseg.training.nan_guard import NanGuard
 from tfseg.training.objectives import INNER, AuxiliaryLosses, CrossEntropy, Losses
+from tfseg.training.one_cycle import OneCycle
 from tfseg.training.optimizers import AdamW, Expression, Sgd
-from tfseg.training.outputs import LOGITS, auxiliary, for_each, main, pruned, with_targets
+from tfseg.training.outputs import LOGITS, pruned, with_targets
 from tfseg.training.problems import conflicts, network_conflicts
-from tfseg.training.schedules import Constant, Poly, Step
+from tfseg.training.schedules import Constant, Cosine, Poly, Step
 from tfseg.training.signals import Signals
 from tfseg.training.snapshots import Snapshots
 from tfseg.training.state import State
@@ -58,7 +63,7 @@ class Training:
     """Number of epochs between validations. The last epoch is always validated."""
     optimizer: Annotated[Sgd | AdamW | KerasOptimizer, ByType("adamw", OptimizerSpec)] = AdamW()
     """Optimizer."""
-    schedule: Annotated[Constant | Poly | Step, ByType("poly", ScheduleSpec)] = Poly()
+    schedule: Annotated[Constant | Cosine | OneCycle | Poly | Step, ByType("poly", ScheduleSpec)] = Poly()
     """Learning rate schedule."""
     loss: Annotated[Losses, ByType("cross_entropy", Objective, INNER)] = CrossEntropy()
     """Training loss."""
@@ -88,6 +93,14 @@ class Training:
     checkpoint: Checkpoint | None = EVERY_TEN_MINUTES
     """Interval between two saved states within an epoch, as `minutes`, `steps` or both. null: at the ends of epochs
     only."""
+    ema: EmaOrMomentum = None
+    """Exponential moving average of the weights, for validation and saved networks; a number is its momentum. null:
+    none."""
+    average_checkpoints: Annotated[int, Field(ge=0)] = 0
+    """Number of last epochs whose networks are averaged after training. The average becomes `model.keras` if its
+    validation mIoU is higher. 0: no average."""
+    early_stopping: EarlyStopping | None = None
+    """Early stopping by the validation mIoU. null: the training has its full duration."""
     freeze: tuple[Expression, ...] = ()
     """Regular expressions. Layers with a match in their name are not trainable."""
 
@@ -157,6 +170,7 @@ class Training:
         counts: Counts | None = None,
         positions: Positions | None = None,
         annotated: Classes | None = None,
+        stages: Stages = (),
     ) -> None:
         """Freezes layers and compiles `model`. Must be called in the `scope` in which `model` was built.
 
@@ -168,6 +182,7 @@ class Training:
                 computes class weights from class frequencies.
             positions: Positions of the scores in the image. None: corner-aligned.
             annotated: Boolean per source and class, if training masks contain the source of each pixel.
+            stages: Names of the layers of each stage of the backbone, from shallow to deep, for `layer_decay`.
 
         Raises:
             RunError: If an expression of `freeze` or `lr_multipliers` has no match, or an option does not fit the
@@ -177,51 +192,34 @@ class Training:
         if problems := formatted(prefixed("training", (*self.problems(context), *self.network_problems(model)))):
             raise RunError(problems)
         prepare(model, batch_norm=self.batch_norm, freeze=self.freeze, synchronized=self.strategy == "mirrored")
-        length = self.length(steps_per_epoch)
-        steps = {"steps": length.total_steps, "steps_per_epoch": length.steps_per_epoch}
-        rate = construct("schedule", RATES, self.schedule, self.optimizer.learning_rate, **steps)
-        scaling = {"scaled": self.precision == "mixed_float16", "accumulate": self.gradient_accumulation_steps}
-        optimizer = construct("optimizer", keras.optimizers.Optimizer, self.optimizer, rate, **scaling)
+        optimizer = optimizer_of(self, model, steps_per_epoch, stages)
         metrics = self._metrics(labels, mixed=annotated is not None)
         given = {} if annotated is None else {"annotated": annotated}  # custom losses may not accept it
         model.compile(
             optimizer=optimizer,
-            **self._objective(model, labels, counts and cache(counts), positions, given),
+            **objective_of(self, model, labels, counts and cache(counts), positions, given),
             metrics={LOGITS: metrics} if isinstance(model.output, dict) else metrics,
             jit_compile=self.jit_compile,
             steps_per_execution=self.steps_per_execution,
             auto_scale_loss=False,
         )
         optimizer.build(model.trainable_variables)
-        _build_compiled(model)
+        build_compiled(model)
+
+    def validation_metric(self, labels: Labels, *, mixed: bool) -> keras.metrics.Metric:
+        """Returns the metric with `miou`, for masks that contain the source of each pixel if `mixed`."""
+        return self._metrics(labels, mixed=mixed)[0]
+
+    def stopped(self, rows: Sequence[Mapping[str, float]]) -> str | None:
+        """Returns the message of an early stop, if the training ends early after the epochs of a history."""
+        progress = None if self.early_stopping is None else self.early_stopping.progress(rows)
+        return None if progress is None or progress.stopped is None else str(progress)
 
     def _metrics(self, labels: Labels, *, mixed: bool) -> list[keras.metrics.Metric]:
         """Creates the metrics of a network, for masks that contain the source of each pixel if `mixed`."""
         own = [construct("metrics", keras.metrics.Metric, metric, labels) for metric in self.metrics]
         metrics = [SegmentationMetrics(labels.count, labels.ignore), *own]
         return [WithoutSources(metric) for metric in metrics] if mixed else metrics
-
-    def _objective(
-        self,
-        model: keras.Model,
-        labels: Labels,
-        counts: Counts | None,
-        positions: Positions | None,
-        given: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """Returns the losses and loss weights of the outputs."""
-        loss = partial(construct, "loss", keras.losses.Loss, self.loss, labels, counts, **given)
-        if not isinstance(model.output, dict):
-            return {"loss": loss()}
-        slot, side = ("loss", self.loss) if self.auxiliary_loss is None else ("auxiliary_loss", self.auxiliary_loss)
-        auxiliary_loss = partial(construct, slot, keras.losses.Loss, side, labels, counts, **given)
-        chosen = self.loss.resolution
-        principal = loss(resolution="scores" if chosen == "scores" else None, positions=positions)
-        others = {name: auxiliary_loss(resolution=side.resolution, positions=positions) for name in auxiliary(model)}
-        return {
-            "loss": {main(chosen): principal, **others},
-            "loss_weights": {main(chosen): 1.0, **dict.fromkeys(others, self.auxiliary_weight)},
-        }
 
     def callbacks(
         self,
@@ -252,21 +250,17 @@ class Training:
         state, length = state or State(), self.length(steps_per_epoch)
         checkpoints = Checkpoints(folder, best=state.best, validated=self.validated_epochs(steps_per_epoch))
         history = History(folder, state.rows, state.seconds)
+        averages = None if self.ema is None else Averages()
         return [
             NanGuard(steps_per_epoch, batch_names, batch, accumulate=self.gradient_accumulation_steps),
+            *([] if averages is None else [averages]),
             checkpoints,
             history,
             TensorBoardEvents(folder, labels, samples),
             Curves(folder, history, name),
+            *([LastCheckpoints(folder, self.average_checkpoints)] if self.average_checkpoints else []),
+            *([] if averages is None else [averages.raw]),
+            *([] if self.early_stopping is None else [StopEarly(self.early_stopping, history)]),
             Snapshots(folder, checkpoints, history, length, state=state, interval=self.checkpoint, signals=signals),
             End(length),
         ]
-
-
-def _build_compiled(model: keras.Model) -> None:
-    """Builds loss and metrics on one pixel. Under a strategy Keras would build them on averaged, invalid masks."""
-    mask = for_each(model, ops.zeros((1, 1, 1), "int32"))
-    scores = keras.tree.map_structure(lambda output: ops.zeros((1, 1, 1, output.shape[-1])), model.output)
-    with keras.StatelessScope():  # no pixels are counted
-        model.compute_loss(None, mask, scores)
-        model.compute_metrics(None, mask, scores)
