@@ -1,6 +1,6 @@
 """Training step of shipped networks, with and without an optimization of tfseg, in pairs of runs.
 
-    python benchmarks/training_step.py --without batch_norm                   # three networks, batches of two
+    python benchmarks/training_step.py --without batch_norm                   # both networks, batches of two
     python benchmarks/training_step.py deeplab_v3_plus_resnet50 --without batch_norm --pairs 5 --steps 2 --size 257
 
 Two processes train the same network with the same values, one of them with Keras's implementation instead of tfseg's.
@@ -37,7 +37,6 @@ NETWORKS = {
         "model.decoder.separable=true",
     ),
     "deeplab_v3_plus_resnet50": (*DEEPLAB, "model.backbone.depth=50"),
-    "fcn8s_vgg16": ("fcn8s_atonce_vgg16_voc", *PLAIN),
 }
 """Shipped pipeline of each network, and what is changed in it."""
 

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from tfseg.ops.batch_norm import fused_batch_norm, is_fused
+from tfseg.ops.runtime import num_replicas
 from tfseg.serialization import serializable
 from tfseg.typing import Tensor
 
@@ -19,8 +20,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     twenty operations over the whole feature map, and `FusedBatchNormV3` two.
 
     The implementation of Keras is used at inference and in a frozen layer, so that exports contain the same
-    operations; and in training with XLA, `synchronized`, a mask or `renorm`, for inputs that do not have four axes with
-    the channels last, for float64, and on other backends.
+    operations; and in training with XLA, with statistics of several replicas (`synchronized`), with a mask or `renorm`,
+    for inputs that do not have four axes with the channels last, for float64, and on other backends.
 
     Example:
 
@@ -68,8 +69,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
     def _is_fused(self, inputs: Tensor) -> bool:
-        special = self.synchronized or getattr(self, "renorm", False)  # older versions of Keras have no `renorm`
-        return not special and is_fused(inputs, self.axis)
+        if getattr(self, "renorm", False) or (self.synchronized and num_replicas() > 1):  # Keras 3.13 has no `renorm`
+            return False
+        return is_fused(inputs, self.axis)
 
     def _move(self, average: Any, measured: Tensor) -> None:
         """Updates a moving average with the value of the batch."""

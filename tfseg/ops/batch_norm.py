@@ -38,7 +38,7 @@ def fused_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> 
 
     Returns:
         A tuple of the output `[batch, height, width, channels]`, and mean and variance of the batch `[channels]`. The
-        variance divides by the number of values, like `keras.ops.moments`. Gradients of mean and variance are undefined.
+        variance divides by the number of values, like that of `keras.ops.moments`. Mean and variance have no gradient.
     """
     y, mean, unbiased, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, is_training=True
