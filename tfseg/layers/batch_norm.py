@@ -16,8 +16,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` with the fused operation of TensorFlow in training.
 
     The arguments, the weights and the weight files are those of `keras.layers.BatchNormalization`. Outputs, gradients
-    and moving statistics are equal up to rounding errors of float32. For a forward and a backward pass Keras runs about
-    twenty operations over the whole feature map, and `FusedBatchNormV3` two.
+    and moving statistics are equal up to rounding errors of float32. Keras runs many operations over the whole feature
+    map, forward and backward; here `FusedBatchNormV3` and its gradient replace them.
 
     The implementation of Keras is used at inference and in a frozen layer, so that exports contain the same
     operations; and in training with XLA, with statistics of several replicas (`synchronized`), with a mask or `renorm`,
