@@ -76,6 +76,7 @@ CASES = [
         layers.AtrousConv2D, {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "padding": "same"}, (X,), learned=2
     ),
     LayerCase(layers.AtrousConv2D, {"filters": 4, "kernel_size": 3, "dilation_rate": [2, 3]}, (X,), learned=2),
+    LayerCase(layers.BatchNormalization, {"momentum": 0.5, "epsilon": 1e-2}, (X,), learned=2, fixed=2),
     LayerCase(layers.PadToSize, {"size": [10, 7]}, (X,)),
     LayerCase(layers.PadToSize, {"size": 3}, (SMALL,)),
     LayerCase(

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfseg.layers import AtrousSpatialPyramidPooling, PyramidPooling
+from tfseg.layers import AtrousSpatialPyramidPooling, BatchNormalization, PyramidPooling
 from tfseg.layers.norm import IndivisibleChannels, Normalization, check_groups, chosen, normalization, normalized
 
 X = np.random.default_rng(0).normal(2, 3, (2, 5, 4, 6)).astype("float32")
@@ -22,7 +22,7 @@ def layer(choice: Normalization | None = None, **published: Any) -> keras.layers
 
 def test_default_is_batch_norm_with_published_values() -> None:
     norm = layer(momentum=0.99, epsilon=1e-5)
-    assert type(norm) is keras.layers.BatchNormalization
+    assert type(norm) is BatchNormalization
     assert (norm.name, norm.momentum, norm.epsilon) == ("norm", 0.99, 1e-5)
     assert (layer().momentum, layer().epsilon) == (0.9, 1e-3)
 

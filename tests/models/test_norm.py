@@ -12,6 +12,7 @@ from tests.models.conftest import LABELS
 from tfseg.backbones import Applications, ContractingPath, MobileNetV2, Resnet, SmallCnn, Vgg16
 from tfseg.context import Context
 from tfseg.keras_internals import layers_within
+from tfseg.layers import BatchNormalization
 from tfseg.models import ModelError, Norm, Segmenter
 from tfseg.models.decoders import DeconvNet, DeepLabV3, DeepLabV3Plus, Fcn, PspNet, SegNet, Unet
 from tfseg.pipeline import load
@@ -48,7 +49,7 @@ def test_every_normalization_layer_follows_the_setting(name: str) -> None:
 
     published, custom = built(), built(momentum=0.7, epsilon=0.25)
     grouped = built(type="group", groups=1, epsilon=0.25)
-    assert published and {type(each) for each in published} == {keras.layers.BatchNormalization}
+    assert published and {type(each) for each in published} == {BatchNormalization}
     assert {each.momentum for each in published} == {0.9}
     assert {(each.momentum, each.epsilon) for each in custom} == {(0.7, 0.25)}
     assert {(type(each), each.groups, each.epsilon) for each in grouped} == {(keras.layers.GroupNormalization, 1, 0.25)}

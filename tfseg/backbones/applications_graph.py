@@ -13,7 +13,7 @@ import keras
 from keras import layers as kl
 
 from tfseg.keras_internals import calls_of, producer, readers
-from tfseg.layers import AtrousConv2D, AtrousMaxPooling2D
+from tfseg.layers import AtrousConv2D, AtrousMaxPooling2D, BatchNormalization
 from tfseg.layers.norm import Normalization, check_groups, chosen
 
 CONVOLUTIONS = (kl.Conv2D, kl.DepthwiseConv2D, kl.SeparableConv2D)
@@ -203,8 +203,14 @@ def _clone(layer: keras.Operation, name: str, **changes: Any) -> keras.Layer:
         return _as_layer(layer, name)
     config = {**layer.get_config(), "name": name, **changes}
     config.pop("dtype")  # use the current dtype policy
-    kind = AtrousConv2D if type(layer) is kl.Conv2D and _size(layer) > 1 else type(layer)
-    return kind.from_config(config)
+    return _kind(layer).from_config(config)
+
+
+def _kind(layer: keras.Layer) -> type[keras.Layer]:
+    """Returns the class of the copy: that of tfseg where it computes the same faster."""
+    if type(layer) is kl.Conv2D and _size(layer) > 1:
+        return AtrousConv2D
+    return BatchNormalization if type(layer) is kl.BatchNormalization else type(layer)
 
 
 def _normalization(layer: kl.BatchNormalization, name: str) -> keras.Layer:

@@ -3,6 +3,7 @@
 from tfseg.layers.aspp import AtrousSpatialPyramidPooling
 from tfseg.layers.atrous_pool import AtrousMaxPooling2D
 from tfseg.layers.attention_to_scale import AttentionToScale
+from tfseg.layers.batch_norm import BatchNormalization
 from tfseg.layers.conv import AtrousConv2D, AtrousSeparableConv2D
 from tfseg.layers.crf_rnn import CrfRnn
 from tfseg.layers.crop import CropLike
@@ -27,6 +28,7 @@ __all__ = [
     "AtrousSeparableConv2D",
     "AtrousSpatialPyramidPooling",
     "AttentionToScale",
+    "BatchNormalization",
     "BilinearConv2DTranspose",
     "CaffeAveragePooling2D",
     "CaffeMaxPooling2D",

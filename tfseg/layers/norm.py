@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import keras
 
+from tfseg.layers.batch_norm import BatchNormalization
+
 MOMENTUM = 0.9
 """Default momentum of BatchNormalization: the moving averages converge within a few dozen steps. The published values
 of 0.99 to 0.9997 take hundreds to thousands of steps."""
@@ -51,7 +53,7 @@ class Normalization:
         """
         if self.norm == "group":
             return keras.layers.GroupNormalization(self.groups, epsilon=self.epsilon, **arguments)
-        return keras.layers.BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, **arguments)
+        return BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, **arguments)
 
 
 class IndivisibleChannels(ValueError):

@@ -19,7 +19,7 @@ from tfseg.spec.messages import listed, nearest
 from tfseg.spec.problems import InvalidFields
 
 KERAS = (
-    kl.Activation, kl.Add, kl.Average, kl.AveragePooling2D, kl.BatchNormalization, kl.Concatenate, kl.Conv2D,
+    kl.Activation, kl.Add, kl.Average, kl.AveragePooling2D, kl.Concatenate, kl.Conv2D,
     kl.Conv2DTranspose, kl.DepthwiseConv2D, kl.Dropout, kl.ELU, kl.GaussianNoise, kl.GlobalAveragePooling2D,
     kl.GlobalMaxPooling2D, kl.GroupNormalization, kl.LayerNormalization, kl.LeakyReLU, kl.MaxPooling2D, kl.Maximum,
     kl.Minimum, kl.Multiply, kl.PReLU, kl.ReLU, kl.Rescaling, kl.SeparableConv2D, kl.Softmax, kl.SpatialDropout2D,

@@ -1,4 +1,4 @@
-"""Operations at run time: assertions on tensor values, and sums over the replicas of a distribution strategy."""
+"""Operations at run time: assertions on tensor values, sums over the replicas of a distribution strategy, XLA."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from tfseg.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
     def assert_condition(condition: Tensor, message: str, values: Any) -> Any:
         """Raises an error with `message` and `values` if the scalar `condition` is false at run time.
@@ -50,6 +51,14 @@ if keras.backend.backend() == "tensorflow":
         context = tf.distribute.get_replica_context()
         return 1 if context is None else int(context.num_replicas_in_sync)
 
+    def in_xla() -> bool:
+        """Returns whether the operations that are created now will be compiled by XLA.
+
+        TensorFlow has no public function for it. Without `GraphOrParentsInXlaContext`: search `tf.function` objects
+        with `jit_compile` on the stack of Python.
+        """
+        return bool(GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
+
 else:
 
     def assert_condition(condition: Tensor, message: str, values: Any) -> Any:
@@ -64,3 +73,7 @@ else:
     def num_replicas() -> int:
         """Returns 1, because replicas are supported on TensorFlow only."""
         return 1
+
+    def in_xla() -> bool:
+        """Returns False, because it is asked on TensorFlow only."""
+        return False
