@@ -108,3 +108,14 @@ def test_average_of_one_network_is_rejected() -> None:
     )
     with pytest.raises(SpecError, match=re.escape(message)):
         Training(average_checkpoints=1)
+
+
+def test_folder_that_is_a_link_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "last.keras").write_bytes(b"now")
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "1.keras").write_bytes(b"of the user")
+    (tmp_path / "checkpoints").symlink_to(target)
+    LastCheckpoints(tmp_path, 1).on_epoch_end(4)
+    assert (target / "1.keras").read_bytes() == b"of the user"
+    assert list(checkpoints(tmp_path)) == [5]

@@ -31,6 +31,8 @@ class LastCheckpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         path = self.folder / CHECKPOINTS / f"{epoch + 1}.keras"
+        if path.parent.is_symlink():  # not followed: files in its target may be of the user
+            path.parent.unlink()
         with writing(path, self.folder), atomic_file(path) as partial:
             shutil.copyfile(self.folder / LAST, partial)
         for number, old in checkpoints(self.folder).items():
