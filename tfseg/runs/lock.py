@@ -28,7 +28,7 @@ PARTS = (STATE, LOGS, METRICS.format(split="*"), TUNED, RECORD, SKIPPED, HISTORY
 
 In the order of deletion: the mark of a finished run comes first, the files that identify a run directory come last.
 """
-MUTABLE = ("data.root", "data.cache", "model.backbone.weights", "inference.", "export.")
+MUTABLE = ("data.root", "data.cache", "model.backbone.weights", "training.init_from", "inference.", "export.")
 """Keys that may differ when a run is resumed: paths of files, and keys without effect on the training."""
 
 

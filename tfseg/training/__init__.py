@@ -3,7 +3,8 @@
 from tfseg.training.batch_norm import estimate_batch_norm
 from tfseg.training.checkpoints import save_model
 from tfseg.training.failures import explain
+from tfseg.training.initial import source_file
 from tfseg.training.state import State, restore
 from tfseg.training.training import Training
 
-__all__ = ["State", "Training", "estimate_batch_norm", "explain", "restore", "save_model"]
+__all__ = ["State", "Training", "estimate_batch_norm", "explain", "restore", "save_model", "source_file"]
