@@ -169,6 +169,9 @@ CASES = [
             "batch_norm": "frozen",
             "freeze": ("^conv$",),
         },
-        elsewhere={"batch_norm_batches": "test_batch_norm_statistics_are_estimated_after_training"},
+        elsewhere={
+            "batch_norm_batches": "test_batch_norm_statistics_are_estimated_after_training",
+            "init_from": "test_a_training_starts_with_the_metrics_of_the_other_run",
+        },
     ),
 ]

@@ -53,9 +53,7 @@ def _check_values(source: str, found: OperationWeights) -> None:
     for variable, value in found.values.items():
         if (problem := value_problem(variable, value)) is not None:
             origin = found.origins.get(variable, "a bias")
-            raise WeightsError(
-                f"{source}: {origin} {problem}. Nothing was changed. Use the weights of another training."
-            )
+            raise WeightsError(f"{source}: {origin} {problem}. Use the weights of another training.")
 
 
 def _matches_classes(match: Match, name: str, classes: Classes) -> bool:
