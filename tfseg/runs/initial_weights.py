@@ -1,7 +1,7 @@
 """Initial weights from the network of another run."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import keras
@@ -17,6 +17,7 @@ from tfseg.spec.problems import formatted
 from tfseg.training import source_file
 from tfseg.weights import (
     Arrays,
+    ClassAxes,
     Classes,
     WeightsReport,
     arrays_of,
@@ -63,12 +64,23 @@ def initialized(
     file = source_file(source)
     labels = labels_of(file)
     names = None if labels is None else labels.names
-    axes = {} if names == pipeline.labels.names else class_axes(pipeline.model, pipeline.labels)
-    classes = Classes(pipeline.labels.names, names, axes)
+    classes = Classes(pipeline.labels.names, names, _axes(pipeline, names))
     report = initialize(model, _arrays(pipeline, file), str(source), classes)
     if report.folded:
         unfold_batch_norm(model, images)
     return dataclasses.replace(report, images=_difference(None if labels is None else values_of(file), values))
+
+
+def _axes(pipeline: Pipeline, names: tuple[str, ...] | None) -> Mapping[str, ClassAxes]:
+    """Returns the layers that depend on the number of classes, if they must be known for a file with these classes."""
+    if names == pipeline.labels.names:
+        return {}
+    try:
+        return class_axes(pipeline.model, pipeline.labels)
+    except WeightsError:
+        if names is None:  # only the report would name these layers
+            return {}
+        raise
 
 
 def _arrays(pipeline: Pipeline, file: Path) -> Arrays:
