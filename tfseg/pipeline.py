@@ -116,6 +116,10 @@ class Pipeline:
         """Yields the configured splits that the dataset lacks, if `data.root` exists, as pairs `(path, message)`."""
         yield from prefixed("data", self.data.split_problems())
 
+    def source_problems(self) -> Iterator[FieldProblem]:
+        """Yields the initial weights that cannot be read, as pairs `(path, message)`."""
+        yield from prefixed("training", self.training.source_problems())
+
 
 def load(
     path: str | os.PathLike[str], overrides: Iterable[str] = (), *, allow_plugins: bool = False, look: bool = True
@@ -142,16 +146,24 @@ def load(
 
 
 def check(
-    path: str | os.PathLike[str], overrides: Iterable[str] = (), *, allow_plugins: bool = False
+    path: str | os.PathLike[str], overrides: Iterable[str] = (), *, allow_plugins: bool = False, resumed: bool = False
 ) -> tuple[Pipeline, Description]:
     """Reads a pipeline file as `load` does, builds its network without weight values, and checks both.
 
+    Args:
+        path: As in `load`.
+        overrides: As in `load`.
+        allow_plugins: As in `load`.
+        resumed: Boolean, whether the file is that of a run to resume, which needs no initial weights any more.
+
     Raises:
-        SpecError: As in `load`, and if the network does not support a setting of the file.
+        SpecError: As in `load`, if the network does not support a setting of the file, and if the initial weights of
+            `training.init_from` cannot be read.
         ModelError: If components of the network are incompatible.
     """
     document, pipeline = _read(path, overrides, allow_plugins)
-    _raise_problems(document, [*pipeline.problems(), *pipeline.split_problems()])
+    sources = () if resumed else pipeline.source_problems()
+    _raise_problems(document, [*pipeline.problems(), *pipeline.split_problems(), *sources])
     try:
         description, problems = pipeline.analyze()
     except ModelError as error:

@@ -238,6 +238,7 @@ CASES = [
             "deterministic": "test_deterministic_operations",
             "average_checkpoints": "test_average_of_the_last_networks",
             "early_stopping": "test_early_stopping_ends_the_training",
+            "init_from": "test_a_training_starts_with_the_metrics_of_the_other_run",
         },
     ),
 ]

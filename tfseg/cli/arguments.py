@@ -38,6 +38,7 @@ OPTIONS = {
     "root": "data.root=FOLDER",
     "crop": "data.crop=256",
     "weights": "model.backbone.weights=FILE",
+    "init-from": "training.init_from=runs/streets",
     "seed": "seed=1",
     "precision": "training.precision=mixed_float16",
     "crf": "inference.crf.parameters=deeplab_v1_largefov",

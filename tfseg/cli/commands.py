@@ -131,7 +131,7 @@ def fit(
 
     file, overrides = one(words)
     own, path = pipeline_of(Path(file)) if resume else (None, Path(file))
-    pipeline, _ = check(path, overrides, allow_plugins=allow_plugins)
+    pipeline, _ = check(path, overrides, allow_plugins=allow_plugins, resumed=resume)
     folder = run_dir or own or Path("runs") / pipeline.name
     try:
         done = fit(pipeline, folder, resume=resume, overwrite=overwrite, verbose=not console.quiet)

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from tfseg.models.class_axes import class_axes
 from tfseg.models.describe import Description, describe
 from tfseg.models.graph import Graph
 from tfseg.models.norm import Norm
@@ -13,4 +14,4 @@ from tfseg.spec.declare import ByType
 Model = Annotated[Segmenter | Graph, ByType(default="segmenter")]
 """Type of the key `model` of a pipeline."""
 
-__all__ = ["Description", "Graph", "Model", "ModelError", "Norm", "Segmenter", "describe", "retargeted"]
+__all__ = ["Description", "Graph", "Model", "ModelError", "Norm", "Segmenter", "class_axes", "describe", "retargeted"]

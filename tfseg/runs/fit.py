@@ -20,6 +20,7 @@ from tfseg.pipeline import Pipeline
 from tfseg.runs.average import Rows, average_checkpoints
 from tfseg.runs.directory import PIPELINE, Run
 from tfseg.runs.evaluate import evaluate
+from tfseg.runs.initial_weights import check_source, initialized
 from tfseg.runs.lock import lock_run
 from tfseg.runs.passed import opened, progress
 from tfseg.runs.predictors import partner
@@ -78,6 +79,9 @@ def fit(
     folder, recipe, labels, callbacks = Path(run_dir), pipeline.training, pipeline.labels, _check_callbacks(callbacks)
     pipeline, passed = opened(pipeline, training, validation, progress(verbose))
     with lock_run(folder, pipeline, resume=resume, overwrite=overwrite) as lock, user_errors():
+        restored = resume and bool(states(folder))  # a run may be resumed before its first epoch was completed
+        if not restored:
+            check_source(pipeline, folder)
         skipped = {} if passed else skipped_of(folder, pipeline, resumed=resume, progress=image_bar(verbose))
         data = passed or pipeline.data.open(labels, pipeline.seed, skipped)
         steps, _ = data.steps_per_epoch, data.count(pipeline.data.validation_split)  # raises for missing files
@@ -87,7 +91,7 @@ def fit(
             model = recipe.network(pipeline.build(training=True))
             if problems := formatted(pipeline.network_problems(model)):
                 raise RunError(problems)
-            if not (resume and states(folder)):  # a run may be resumed before its first state was saved
+            if not restored:
                 _load_weights(pipeline, model, data, verbose)
             _compile(pipeline, model, data)
             state = restore(model, folder) if resume else State()
@@ -158,8 +162,12 @@ def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> tuple[ker
 
 
 def _load_weights(pipeline: Pipeline, model: keras.Model, data: AnyDataset, verbose: bool) -> None:
-    """Loads pretrained weights, if the pipeline has any, and reports them."""
-    report = pipeline.model.load_weights(model, training_images(data))
+    """Loads the initial weights, if the pipeline has any, and reports them."""
+    images = training_images(data)
+    if pipeline.training.init_from is None:
+        report = pipeline.model.load_weights(model, images)
+    else:
+        report = initialized(pipeline, model, data.values, images)
     if verbose and report is not None:
         print(report, flush=True)
 

@@ -42,7 +42,10 @@ PARTS = (
 
 In the order of deletion: the mark of a finished run comes first, the files that identify a run directory come last.
 """
-MUTABLE = ("data.root", "data.cache", "model.backbone.weights", "training.checkpoint", "inference.", "export.")
+MUTABLE = (
+    "data.root", "data.cache", "model.backbone.weights", "training.init_from", "training.checkpoint", "inference.",
+    "export.",
+)  # fmt: skip
 """Keys that may differ when a run is resumed: paths of files, and keys without effect on the training."""
 DURATION = ("training.epochs", "training.steps")
 """Keys that may be larger when a run is resumed."""

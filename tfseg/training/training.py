@@ -17,7 +17,7 @@ from tfseg.losses import Positions
 from tfseg.losses.annotated import Annotated as Classes
 from tfseg.losses.class_weights import Counts
 from tfseg.metrics import SegmentationMetrics
-from tfseg.spec.declare import ByType, spec
+from tfseg.spec.declare import ByType, Location, spec
 from tfseg.spec.problems import FieldProblem, InvalidFields, component_problems, formatted, prefixed
 from tfseg.training.averaging import LastCheckpoints
 from tfseg.training.checkpoint import EVERY_TEN_MINUTES, Checkpoint
@@ -30,6 +30,7 @@ from tfseg.training.early_stopping import EarlyStopping, StopEarly
 from tfseg.training.ema import Averages, EmaOrMomentum
 from tfseg.training.freezing import BatchNorm, prepare
 from tfseg.training.history import History
+from tfseg.training.initial import source_problem
 from tfseg.training.keras_optimizer import KerasOptimizer
 from tfseg.training.layer_decay import Stages
 from tfseg.training.metric_specs import Metrics
@@ -85,6 +86,9 @@ class Training:
     """Number of batches per call of the compiled training function. Must divide the number of batches per epoch."""
     deterministic: bool = False
     """Boolean, whether to use deterministic operations only, also on GPUs: the same seed gives the same weights."""
+    init_from: Location | None = None
+    """Run directory, whose best network is read, or weight file, such as a `.keras` file, with initial weights for all
+    layers that they fit. Weights of classes are matched by name. Replaces `model.backbone.weights`."""
     batch_norm: BatchNorm = "train"
     """`frozen`: batch normalization is not trainable and uses its moving statistics in training."""
     batch_norm_batches: Annotated[int, Field(ge=0)] = 0
@@ -121,6 +125,11 @@ class Training:
     def network_problems(self, model: keras.Model) -> Iterator[FieldProblem]:
         """Yields problems with options that do not fit the network, as pairs `(path, message)`."""
         yield from network_conflicts(self, model)
+
+    def source_problems(self) -> Iterator[FieldProblem]:
+        """Yields a problem if the initial weights cannot be read, as a pair `(path, message)`."""
+        if self.init_from is not None and (problem := source_problem(self.init_from)) is not None:
+            yield ("init_from",), problem
 
     def length(self, steps_per_epoch: int) -> Duration:
         """Returns the duration of the training, for `steps_per_epoch` batches per epoch.

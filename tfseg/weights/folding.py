@@ -93,10 +93,11 @@ def _statistics(
     model: keras.Model, layers: list[keras.layers.BatchNormalization], images: Iterable[np.ndarray]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns mean and variance of the input of each layer, over all pixels of all images at all scales."""
-    probe = keras.Model(model.input, [[_moments(tensor) for tensor in _inputs(model, layer)] for layer in layers])
+    outputs = [[_moments(tensor) for tensor in _inputs(model, layer)] for layer in layers]
+    probe = keras.Model(model.input, {"moments": outputs})  # Keras would unwrap a list of one layer
     moments: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in layers]
     for batch in images:
-        for measured, inputs in zip(moments, probe(batch), strict=True):
+        for measured, inputs in zip(moments, probe(batch)["moments"], strict=True):
             for each in inputs:
                 mean, variance = (keras.ops.convert_to_numpy(part).astype(np.float64) for part in each)
                 measured.append((mean, variance))

@@ -1,5 +1,6 @@
 """Readers of weight files, each returning arrays by name."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,8 @@ EXPECTED = (
     "run/model.ckpt-30000, its .index file, or its directory."
 )
 
+UNREADABLE, AGAIN = "cannot be read as weights: ", "Download or create it again."
+
 
 def read_arrays(path: Path) -> Arrays:
     """Reads the arrays of an `.npz`, `.tflite` or `.keras` file, or the variables of a TensorFlow checkpoint.
@@ -42,13 +45,36 @@ def read_arrays(path: Path) -> Arrays:
     try:
         return reader(found)
     except Exception as error:  # a damaged file can fail in any part of NumPy, zlib, h5py, Keras or TensorFlow
-        message = one_line(error)
-        raise WeightsError(f"{path}: cannot be read as weights: {message}. Download or create it again.") from error
+        raise WeightsError(f"{path}: {UNREADABLE}{one_line(error)}. {AGAIN}") from error
+
+
+def check_readable(path: Path) -> None:
+    """Checks a weight file without building networks: its kind and, for `.npz` and `.keras`, its checksums.
+
+    Raises:
+        WeightsError: If the file is missing, damaged or of an unsupported kind.
+    """
+    reader, found = _reader(Path(path))
+    try:
+        if found.suffix not in (".npz", ".keras"):
+            reader(found)
+        else:
+            with zipfile.ZipFile(found) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
+    except Exception as error:  # as in `read_arrays`
+        raise WeightsError(f"{path}: {UNREADABLE}{one_line(error)}. {AGAIN}") from error
 
 
 def exists(path: Path) -> bool:
     """Returns whether `path` is a file, a directory, or the prefix of a checkpoint."""
     return path.exists() or _checkpoint(path) is not None
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Returns whether `path` is the prefix, the `.index` file or the directory of a checkpoint."""
+    return _checkpoint(path) is not None
 
 
 def arrays_of(model: keras.Model) -> Arrays:

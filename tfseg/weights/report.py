@@ -20,6 +20,8 @@ class WeightsReport:
         folded: Names of the BatchNorms that only add a bias, because their scale has been folded into the kernel of the
             preceding convolution; see `unfold_batch_norm`.
         adapted: Paths of the layers whose RGB kernels were adapted to the number of channels of the images.
+        classes: Text about the classes of the file and of the network, if they were matched by name.
+        images: Text about the images that the weights were trained on, if they differ from those of the network.
     """
 
     source: str
@@ -29,6 +31,8 @@ class WeightsReport:
     unused: tuple[str, ...] = ()
     folded: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
+    classes: str = ""
+    images: str = ""
 
     @property
     def left_over(self) -> tuple[str, ...]:
@@ -39,11 +43,13 @@ class WeightsReport:
         total = len(self.filled) + len(self.initial)
         stem = f"\n  averaged   over RGB, times 3 / channels: {listed(self.adapted)}" if self.adapted else ""
         folded = f", of them {len(self.folded)} BatchNorms that only add a folded bias" if self.folded else ""
+        further = {"classes   ": self.classes, "images    ": self.images}
         return (
             f"{self.source}: {self.naming}\n"
             f"  filled     {len(self.filled)} of {total} layers with weights{folded}{stem}\n"
             f"  initial    {listed(self.initial)}\n"
             f"  left over  {listed(self.left_over)}"
+            + "".join(f"\n  {title} {text}" for title, text in further.items() if text)
         )
 
 
