@@ -2,15 +2,13 @@
 
 from typing import Any, Unpack
 
-import keras
 from keras import ops
 
 from tfseg.losses.annotated import without_sources
 from tfseg.losses.pixel_loss import Options, PixelLoss
 from tfseg.losses.pixels import Pixels, pixel_labels, whole
-from tfseg.losses.resolution import matched
 from tfseg.ops.boundary import between_classes
-from tfseg.ops.label_maps import int32_ids, integer_labels
+from tfseg.ops.label_maps import int32_ids
 from tfseg.serialization import serializable
 from tfseg.typing import Tensor
 
@@ -74,24 +72,18 @@ class BoundaryCrossEntropy(PixelLoss):
         self.radius = whole("radius", radius)
         self.num_classes = None if num_classes is None else whole("num_classes", num_classes)
 
-    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Computes the loss without the reduction of Keras, which ignores no pixels and does not sum over replicas."""
-        with keras.name_scope(self.name):
-            logits = ops.convert_to_tensor(y_pred, dtype="float32")
-            if len(logits.shape) != 4 or logits.shape[-1] != 1:
-                raise ValueError(
-                    "Logits of boundaries must be [batch, height, width, 1]. Received: y_pred of shape "
-                    f"{tuple(logits.shape)}"
-                )
-            labels, logits, sample_weight = matched(
-                integer_labels(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
+    def pixels_of(self, labels: Tensor, logits: Tensor, sample_weight: Tensor | None) -> Pixels:
+        """Checks label maps and logits of equal height and width, and returns the pixels of the batch."""
+        if len(logits.shape) != 4 or logits.shape[-1] != 1:
+            raise ValueError(
+                "Logits of boundaries must be [batch, height, width, 1]. Received: y_pred of shape "
+                f"{tuple(logits.shape)}"
             )
-            if self.annotated is not None:
-                labels = without_sources(int32_ids(labels), len(self.annotated))
-            shape = (*logits.shape[:-1], self.num_classes or _CLASSES)
-            labels, counted = pixel_labels(labels, shape, self.ignore_label)
-            pixels = Pixels(labels, logits, counted, sample_weight)
-            return self.compute(pixels) + pixels.invalid
+        if self.annotated is not None:
+            labels = without_sources(int32_ids(labels), len(self.annotated))
+        shape = (*logits.shape[:-1], self.num_classes or _CLASSES)
+        labels, counted = pixel_labels(labels, shape, self.ignore_label)
+        return Pixels(labels, logits, counted, sample_weight)
 
     def compute(self, pixels: Pixels) -> Tensor:
         """Computes the loss of a batch, a float32 scalar."""

@@ -74,10 +74,14 @@ class PixelLoss(keras.losses.Loss):
             labels, logits, sample_weight = matched(
                 integer_labels(y_true), logits, sample_weight, self.resolution, self.positions, self.ignore_label
             )
-            labels, logits, included = restricted(labels, logits, self.annotated)
-            labels, counted = pixel_labels(labels, logits.shape, self.ignore_label)
-            pixels = Pixels(labels, logits, counted, sample_weight, self.class_weights, included)
+            pixels = self.pixels_of(labels, logits, sample_weight)
             return self.compute(pixels) + pixels.invalid
+
+    def pixels_of(self, labels: Tensor, logits: Tensor, sample_weight: Tensor | None) -> Pixels:
+        """Checks label maps and logits of equal height and width, and returns the pixels of the batch."""
+        labels, logits, included = restricted(labels, logits, self.annotated)
+        labels, counted = pixel_labels(labels, logits.shape, self.ignore_label)
+        return Pixels(labels, logits, counted, sample_weight, self.class_weights, included)
 
     def compute(self, pixels: Pixels) -> Tensor:
         """Computes the loss of a batch, a float32 scalar."""

@@ -49,6 +49,8 @@ class Objective:
 
     type: str
     ASKED: ClassVar[tuple[str, ...]] = ("__call__",)
+    channels: ClassVar[int | None] = None
+    """Number of channels of the outputs that the loss takes. None: one per class."""
     resolution: Resolution = "image"
     """Resolution at which the loss is computed."""
 

@@ -1,7 +1,7 @@
 """Losses of pipeline files."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import keras
 from pydantic import Field, model_validator
@@ -177,6 +177,7 @@ class BoundaryCrossEntropy(Objective):
     """Balanced binary cross-entropy of a score map of boundaries, an auxiliary output of one channel (PIDNet)."""
 
     type: Literal["boundary_cross_entropy"] = "boundary_cross_entropy"
+    channels: ClassVar[int | None] = 1  # type: ignore[misc]  # not a field
     radius: Annotated[int, Field(ge=1)] = 2
     """Largest distance of a boundary pixel to another class, in pixels."""
     resolution: Resolution = "image"

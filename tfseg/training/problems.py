@@ -73,7 +73,7 @@ def _auxiliary_loss(training: "Training", model: keras.Model) -> Iterator[FieldP
     loss, slot = (training.loss, "loss") if side is None else (side, "auxiliary_loss")
     for name in outputs:
         classes, channels = model.output[LOGITS].shape[-1], model.output[name].shape[-1]
-        if channels != (1 if loss.type == "boundary_cross_entropy" else classes):
+        if channels != (loss.channels or classes):
             yield (
                 (slot,),
                 f"{loss.type} does not fit the output {name}, which has {channels} channels: boundary_cross_entropy "
