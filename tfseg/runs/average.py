@@ -2,9 +2,12 @@
 
 import json
 import logging
+import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -39,10 +42,11 @@ def average_checkpoints(
     Returns:
         A message with the result, or None if there was nothing to average.
     """
-    report = run.folder / AVERAGE_REPORT
-    if not report.is_file() and not _write(pipeline, data, run, rows, measure):
+    result = _report(run.folder)
+    if result is None or result["epochs"][-1] != int(rows[-1]["epoch"]):  # that of a run before it was extended
+        result = _write(pipeline, data, run, rows, measure)
+    if result is None:
         return None
-    result = json.loads(report.read_text(encoding="utf-8"))
     if result["selected"]:
         with writing(run.folder / BEST, run.folder), atomic_file(run.folder / BEST) as partial:
             shutil.copyfile(run.folder / AVERAGE, partial)
@@ -55,19 +59,39 @@ def average_checkpoints(
     )
 
 
-def _write(pipeline: Pipeline, data: AnyDataset, run: Run, rows: Rows, measure: Callable[[keras.Model], None]) -> bool:
-    """Writes the average and its report. Returns False if there are no two networks to average."""
+def selected_average(folder: Path) -> float:
+    """Returns the `val_miou` of the average that became `model.keras`, for a run that is extended; else -inf."""
+    result = _report(folder)
+    return float(result[MONITOR]) if result is not None and result["selected"] else -math.inf
+
+
+def _report(folder: Path) -> dict[str, Any] | None:
+    """Returns the report of an average, or None if there is no valid one."""
+    try:
+        result = json.loads((folder / AVERAGE_REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    complete = isinstance(result, dict) and {"epochs", MONITOR, "selected"} <= result.keys() and result["epochs"]
+    return result if complete else None
+
+
+def _write(
+    pipeline: Pipeline, data: AnyDataset, run: Run, rows: Rows, measure: Callable[[keras.Model], None]
+) -> dict[str, Any] | None:
+    """Writes the average and its report, and returns the report; None if there are no two networks to average."""
     epochs: list[int] = []
     networks = _networks(run, list(checkpoints(run.folder))[-pipeline.training.average_checkpoints :], epochs)
     if (first := next(networks, None)) is None:
-        return False
+        return None
     average = average_weights(chain([first], networks))
     if len(epochs) < 2:
-        return False
+        return None
     measure(average)
     save_model(average, run.folder / AVERAGE)
     value = validated(pipeline, data, average)
     best = max((row for row in rows if MONITOR in row), key=lambda row: row[MONITOR])
+    if (earlier := _report(run.folder)) is not None and selected_average(run.folder) > best[MONITOR]:
+        best = {"epoch": earlier["epochs"][-1], MONITOR: earlier[MONITOR]}
     if pipeline.training.batch_norm_batches:  # the statistics of the best network were re-estimated too
         best = {**best, MONITOR: validated(pipeline, data, run.model())}
     result = {
@@ -78,7 +102,7 @@ def _write(pipeline: Pipeline, data: AnyDataset, run: Run, rows: Rows, measure: 
         "selected": value > best[MONITOR],
     }
     write_text(run.folder / AVERAGE_REPORT, json.dumps(result, indent=2) + "\n")
-    return True
+    return result
 
 
 def _networks(run: Run, numbers: list[int], epochs: list[int]) -> Iterator[keras.Model]:

@@ -24,6 +24,7 @@ from tfseg.runs.initial_weights import check_source, initialized
 from tfseg.runs.lock import lock_run
 from tfseg.runs.passed import opened, progress
 from tfseg.runs.predictors import partner
+from tfseg.runs.repair import checked_networks
 from tfseg.runs.skipped import Skipped, record_skipped, skipped_of
 from tfseg.runs.user_errors import user_errors
 from tfseg.spec.problems import formatted
@@ -95,6 +96,8 @@ def fit(
                 _load_weights(pipeline, model, data, verbose)
             _compile(pipeline, model, data)
             state = restore(model, folder) if resume else State()
+            if resume and state.rows:
+                state = checked_networks(Run(folder, allow_plugins=bool(pipeline.plugins)), model, state)
             if lock.extended and verbose:
                 print(_extension(recipe, state, model, length), flush=True)
             epoch, step = length.resumed(state.epoch, state.batch)

@@ -35,7 +35,14 @@ class Curves(keras.callbacks.Callback):
         self.history = history
         self.name = name
 
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self.history.rows:  # of a resumed training, whose file may be damaged
+            self._write()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._write()
+
+    def _write(self) -> None:
         with writing(self.path, self.path.parent), atomic_file(self.path) as partial:
             curves(self.name, self.history.rows).save(partial)
 

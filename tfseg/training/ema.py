@@ -1,5 +1,7 @@
 """Exponential moving average of the weights."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import keras
@@ -24,6 +26,19 @@ def _momentum(value: Any) -> Any:
 
 
 EmaOrMomentum = Annotated[Ema | None, BeforeValidator(_momentum)]
+
+
+@contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """Context in which the network of a compiled model has the averaged weights, if there are any."""
+    exchanged = has_averages(model.optimizer)
+    if exchanged:
+        swap_averages(model.optimizer)
+    try:
+        yield
+    finally:
+        if exchanged:
+            swap_averages(model.optimizer)
 
 
 class Averages(keras.callbacks.Callback):

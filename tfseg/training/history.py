@@ -17,7 +17,7 @@ from tfseg.training.files import HISTORY
 class History(keras.callbacks.Callback):
     """Callback that writes `history.csv`: one row per epoch (from 1) with duration, learning rate, loss and metrics.
 
-    The file is written anew and atomically after every epoch.
+    The file is written anew and atomically after every epoch, and when a training is resumed.
 
     Args:
         folder: Run directory.
@@ -37,6 +37,10 @@ class History(keras.callbacks.Callback):
         """Duration of the current epoch so far."""
         return round(self._earlier + time.monotonic() - self._begun, 3)
 
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self.rows:  # of a resumed training, whose file may be damaged
+            self._write()
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._begun = time.monotonic()
 
@@ -45,6 +49,9 @@ class History(keras.callbacks.Callback):
         rate = float(self.model.optimizer.learning_rate)
         self.rows.append({"epoch": epoch + 1, "seconds": self.seconds, "learning_rate": rate, **metrics})
         self._earlier = 0.0
+        self._write()
+
+    def _write(self) -> None:
         table = io.StringIO()
         names = dict.fromkeys(name for row in self.rows for name in row)  # rows without validation have fewer keys
         writer = csv.DictWriter(table, fieldnames=list(names), restval="")
