@@ -108,7 +108,7 @@ def test_graph_with_a_number_of_classes_in_the_file() -> None:
         class_axes(Graph(layers=(layer,)), Labels(names=("a", "b")))
     assert str(error.value) == (
         "training.init_from: weights of classes are found by building the network for 4 classes instead of 2, which "
-        "fails: layers.0: the last layer must output [batch, height, width, 4], one score per class. Received: "
+        "fails: model.layers.0: the last layer must output [batch, height, width, 4], one score per class. Received: "
         "[None, None, None, 2]. Write ${classes} for the number of classes, or use weights of a network with the same "
         "classes in the same order."
     )

@@ -215,7 +215,7 @@ def test_link_to_a_network_has_the_classes_of_its_run(
 
 
 def test_folded_batch_normalization_is_unfolded(run: tfseg.Run, file: Path, tmp_path: Path) -> None:
-    """As in runs of `tfseg import`. The statistics are measured on training images, and predictions stay the same."""
+    """The statistics are measured on training images, and predictions stay the same."""
     source = tmp_path / "source"
     shutil.copytree(run.folder, source)
     network = run.model()

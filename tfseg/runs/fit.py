@@ -81,8 +81,7 @@ def fit(
     pipeline, passed = opened(pipeline, training, validation, progress(verbose))
     with lock_run(folder, pipeline, resume=resume, overwrite=overwrite) as lock, user_errors():
         restored = resume and bool(states(folder))  # a run may be resumed before its first epoch was completed
-        if not restored:
-            check_source(pipeline, folder)
+        check_source(pipeline, folder, restored=restored)
         skipped = {} if passed else skipped_of(folder, pipeline, resumed=resume, progress=image_bar(verbose))
         data = passed or pipeline.data.open(labels, pipeline.seed, skipped)
         steps, _ = data.steps_per_epoch, data.count(pipeline.data.validation_split)  # raises for missing files

@@ -27,15 +27,20 @@ from tfseg.weights import (
 )
 
 
-def check_source(pipeline: Pipeline, folder: Path) -> None:
+def check_source(pipeline: Pipeline, folder: Path, *, restored: bool = False) -> None:
     """Checks that the initial weights can be read, and are not in the run directory `folder`, which is overwritten.
+
+    Args:
+        pipeline: Pipeline to train.
+        folder: Run directory to write.
+        restored: Boolean, whether the training continues from its own state and needs no initial weights.
 
     Raises:
         RunError: If they are.
         WeightsError: If they cannot be read.
     """
     source = pipeline.training.init_from
-    if source is None:
+    if source is None or restored:
         return
     if folder.exists() and any(each.samefile(folder) for each in source_file(source).parents if each.exists()):
         raise RunError(
