@@ -21,7 +21,7 @@ from tfseg.runs.average import Rows, average_checkpoints
 from tfseg.runs.directory import PIPELINE, Run
 from tfseg.runs.evaluate import evaluate
 from tfseg.runs.initial_weights import check_source, initialized
-from tfseg.runs.lock import lock_run
+from tfseg.runs.lock import RunLock, lock_run
 from tfseg.runs.passed import opened, progress
 from tfseg.runs.predictors import partner
 from tfseg.runs.repair import checked_networks
@@ -94,11 +94,7 @@ def fit(
             if not restored:
                 _load_weights(pipeline, model, data, verbose)
             _compile(pipeline, model, data)
-            state = restore(model, folder) if resume else State()
-            if resume and state.rows:
-                state = checked_networks(Run(folder, allow_plugins=bool(pipeline.plugins)), model, state)
-            if lock.extended and verbose:
-                print(_extension(recipe, state, model, length), flush=True)
+            state = _restored(lock, pipeline, model, length, verbose) if resume else State()
             epoch, step = length.resumed(state.epoch, state.batch)
             position = {"initial_epoch": epoch, "initial_step": step}
             batches = data.training(epochs=length.epochs, **position, batch_multiple=scope.replicas)
@@ -115,6 +111,15 @@ def fit(
         evaluate(run, pipeline.data.validation_split, data=data, allow_plugins=plugins, verbose=verbose)
         lock.finish()
     return run
+
+
+def _restored(lock: RunLock, pipeline: Pipeline, model: keras.Model, length: Duration, verbose: bool) -> State:
+    """Restores network and optimizer of a resumed run, and returns its state."""
+    run = Run(lock.folder, allow_plugins=bool(pipeline.plugins))
+    state = checked_networks(run, model, restore(model, lock.folder))
+    if lock.extended and verbose:
+        print(_extension(pipeline.training, state, model, length), flush=True)
+    return state
 
 
 def _extension(recipe: Training, state: State, model: keras.Model, length: Duration) -> str:
