@@ -18,6 +18,7 @@ from tests.checks import evened
 from tests.processes import ROOT
 from tfseg.backbones import MobileNetV2, SmallCnn, Vgg16
 from tfseg.labels import Labels
+from tfseg.layers import BatchNormalization
 from tfseg.losses import CrossEntropy
 from tfseg.models import Segmenter
 from tfseg.models.decoders import DeepLabV3Plus, Fcn, SegNet
@@ -91,7 +92,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     for name, network in NETWORKS.items():
         model = perturbed(network.build(Labels(names=("ground", "disc", "ring"))))
         model.save(folder / f"{name}.keras")
-        expected[name] = Results(model(image).numpy(), gradients(model, image, truth))
+        with pytest.MonkeyPatch.context() as patch:  # the fused operation rounds otherwise, and a ReLU at 2e-5 switches
+            patch.setattr(BatchNormalization, "call", keras.layers.BatchNormalization.call)
+            expected[name] = Results(model(image).numpy(), gradients(model, image, truth))
     subprocess.run(
         [sys.executable, "-c", LOAD, str(folder)],
         cwd=ROOT,
