@@ -152,7 +152,7 @@ def trained(pipeline: Pipeline, folder: Path) -> Any:
         "loss": float(model.compute_loss(None, *pair)),
         "layers": [(layer.name, layer.dtype_policy.name, layer.trainable) for layer in model.layers],
         "metrics": sorted(model.get_metrics_result()),
-        "compiled": (model.jit_compile, type(model.distribute_strategy).__name__),
+        "compiled": (model.jit_compile, model.steps_per_execution, type(model.distribute_strategy).__name__),
         "batches": [each.length.batches for each in given["callbacks"].callbacks if isinstance(each, End)],
         "saved": [each.interval for each in given["callbacks"].callbacks if isinstance(each, Snapshots)],
         "given": [given[key] for key in ("epochs", "initial_epoch", "validation_freq", "steps_per_epoch")],

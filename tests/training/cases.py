@@ -231,7 +231,7 @@ CASES = [
             "ema": Ema(momentum=0.5),
             "freeze": ("^conv$",),
             "checkpoint": Checkpoint(steps=5),
-            "steps_per_execution": 2,
+            "steps_per_execution": 3,
         },
         elsewhere={
             "batch_norm_batches": "test_batch_norm_statistics_are_estimated_after_training",
