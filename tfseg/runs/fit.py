@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfseg.atomic import write_text
 from tfseg.data import AnyDataset, Passed
@@ -132,9 +131,7 @@ def _extension(recipe: Training, state: State, model: keras.Model, length: Durat
     )
 
 
-def _train(
-    model: keras.Model, recipe: Training, callbacks: Callbacks, batches: tf.data.Dataset, validated: tf.data.Dataset
-) -> Rows:
+def _train(model: keras.Model, recipe: Training, callbacks: Callbacks, batches: Any, validated: Any) -> Rows:
     """Calls `fit`, for a resumed training after the end of an epoch whose batches were all trained before.
 
     Returns:

@@ -23,7 +23,7 @@ def checked_networks(run: Run, model: keras.Model, state: State) -> State:
     """Checks `last.keras` and `model.keras` of a resumed run, and replaces them, with a warning, if they are damaged.
 
     Between two epochs, `last.keras` is the restored network; otherwise the next end of an epoch writes it. The best
-    network of earlier epochs cannot be restored: `last.keras` takes its place until a later epoch is validated.
+    network of earlier epochs cannot be restored: it is replaced by `last.keras` until a later epoch is validated.
 
     Args:
         run: Run.

@@ -1,6 +1,6 @@
 """Kills, damaged files and a full disk during a training: is anything lost?
 
-    python benchmarks/faults.py [--kills 30] [--only kills damage disk] [--seed 0] --output DIR
+    python benchmarks/interruptions.py [--kills 30] [--only kills damage disk] [--seed 0] --output DIR
 
 A small training with all that has a state (moving averages of weights, accumulated gradients, loss scale, dropout,
 averaged checkpoints) is stopped in each way and resumed. It must equal the training that was never stopped, in weights,
@@ -30,7 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 PIPELINE = """\
-name: faults
+name: interrupted
 labels: {names: [ground, disc, square]}
 data:
   source: {type: shapes, size: 32, train: 22, val: 3}
