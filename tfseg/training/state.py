@@ -93,14 +93,23 @@ def save(model: keras.Model, folder: Path, state: State) -> None:
 
 
 def metric_values(model: keras.Model) -> tuple[np.ndarray, ...]:
-    """Returns the values of the variables of all metrics of the compiled `model`."""
-    return tuple(variable.numpy() for variable in model.metrics_variables)
+    """Returns the values of the variables of all metrics of the compiled `model`, each `[replicas, …]`."""
+    return tuple(np.stack([part.numpy() for part in _replicas(variable)]) for variable in model.metrics_variables)
 
 
 def restore_metrics(model: keras.Model, values: Sequence[np.ndarray]) -> None:
-    """Sets the variables of all metrics of the compiled `model`."""
+    """Sets the variables of all metrics of the compiled `model`, for another number of replicas to equal sums."""
     for variable, value in zip(model.metrics_variables, values, strict=True):
-        variable.assign(value)
+        parts = _replicas(variable)
+        if len(parts) != len(value):
+            value = np.stack([value.sum(axis=0, dtype=value.dtype), *[np.zeros_like(value[0])] * (len(parts) - 1)])
+        for part, each in zip(parts, value, strict=True):
+            part.assign(each)
+
+
+def _replicas(variable: Any) -> Sequence[Any]:
+    """Returns the variables of the replicas, which a strategy sums when it reads the variable of a metric."""
+    return getattr(variable.value, "values", (variable.value,))
 
 
 def restore(model: keras.Model, folder: Path) -> State:
@@ -124,7 +133,9 @@ def restore(model: keras.Model, folder: Path) -> State:
         for problem in damaged:
             logging.getLogger("tfseg").warning("%s. Resuming from %s", problem, state.position)
         metrics = model.metrics_variables if state.batch else ()
-        _assign(path, (*_variables(model), *metrics), (*arrays, *state.metrics))
+        _check(path, (*_variables(model), *metrics), (*arrays, *(each[0] for each in state.metrics)))
+        for variable, array in zip(_variables(model), arrays, strict=True):
+            variable.assign(array)
         for newer in states(folder):
             if newer == path:
                 break
@@ -164,7 +175,7 @@ def _variables(model: keras.Model) -> list[Any]:
     return [*model.variables, *model.optimizer.variables]
 
 
-def _assign(path: Path, variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
+def _check(path: Path, variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
     shapes = [tuple(variable.shape) for variable in variables]
     received = [array.shape for array in arrays]
     if shapes != received:
@@ -176,5 +187,3 @@ def _assign(path: Path, variables: Sequence[Any], arrays: Sequence[np.ndarray]) 
             f"{path}: does not match the network or the optimizer. {difference}. Resume with the pipeline of the "
             "run, or start again with --overwrite"
         )
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
