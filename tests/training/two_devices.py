@@ -12,6 +12,7 @@ import tensorflow as tf
 from tests.training import toy
 from tfseg.training import Training, save_model
 from tfseg.training.ema import Averages
+from tfseg.training.state import metric_values, restore_metrics
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -81,11 +82,25 @@ def trained(training: Training, validated: bool, several: bool) -> dict:
         "history": history.history,
         "weights": {weight.path: weight.numpy().tolist() for weight in model.weights},
         "optimizer": [np.asarray(value.numpy()).tolist() for value in model.optimizer.variables],
+        "restored": [restored(model, replicas) for replicas in (1, 2)],
         "moved": float(np.abs(model.get_layer("score").kernel.numpy() - before).max()),
         "halted": getattr(model.optimizer, "halted", None),
         "synchronized": model.get_layer("norm").synchronized,
         "saved_synchronized": saved.get_layer("norm").synchronized,
     }
+
+
+def restored(model: keras.Model, replicas: int) -> bool:
+    """Returns whether the metrics are equal after their variables were saved, and restored for `replicas` replicas."""
+    before, values = results(model), metric_values(model)
+    model.reset_metrics()
+    saved = [np.stack([value.sum(0), *[np.zeros_like(value[0])] * (replicas - 1)]) for value in values]
+    restore_metrics(model, values if replicas == len(values[0]) else saved)
+    return np.array_equal(results(model), before, equal_nan=True)
+
+
+def results(model: keras.Model) -> list[float]:
+    return [float(value) for value in keras.tree.flatten(model.get_metrics_result())]
 
 
 def pair(options: dict) -> list[dict]:
@@ -97,5 +112,4 @@ def pair(options: dict) -> list[dict]:
 
 if __name__ == "__main__":
     output, *names = sys.argv[1:]
-    results = {name: pair(CASES[name]) for name in names}
-    Path(output).write_text(json.dumps(results))
+    Path(output).write_text(json.dumps({name: pair(CASES[name]) for name in names}))
