@@ -684,7 +684,9 @@ def test_interrupt_of_a_real_training(sent: signal.Signals, code: int, tiny: str
         _, err = child.communicate(timeout=300)
     finally:
         child.kill()
-    assert (child.returncode, err.strip()) == (code, f"Stopped.\nResume with: tfseg fit {interrupted} --resume")
+    notice = "Stopping as soon as the state of the training is saved. Repeat to stop at once."
+    stopped = f"{notice} Stopped. Resume with: tfseg fit {interrupted} --resume"
+    assert (child.returncode, " ".join(err.split())) == (code, stopped)
     done = len(tfseg.Run(interrupted).history)
     assert 1 <= done < 8 and not (interrupted / "metrics-val.json").exists()
     for command in ([*words[:4], str(interrupted), "--resume"], [*words, str(uninterrupted)]):

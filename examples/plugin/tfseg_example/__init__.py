@@ -7,7 +7,7 @@ layer of a graph is a Keras layer, whose spec is derived from its constructor.
 from tfseg_example.data import Exposure, OneHigher, Quarters, Stripes
 from tfseg_example.layers import Softcap
 from tfseg_example.network import Linear, Nearest, Smoothed, TwoStages
-from tfseg_example.training import Cosine, Lion, Poly, WorstIoU
+from tfseg_example.training import Exponential, Lion, Poly, WorstIoU
 
 COMPONENTS = {
     "source": [Stripes],
@@ -20,7 +20,7 @@ COMPONENTS = {
     "refine": [Smoothed],
     "layers": [Softcap],
     "optimizer": [Lion],
-    "schedule": [Cosine],
+    "schedule": [Exponential],
     "loss": [Poly],
     "auxiliary_loss": [Poly],
     "metrics": [WorstIoU],

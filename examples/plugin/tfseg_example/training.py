@@ -25,13 +25,13 @@ class Lion:
 
 
 @spec
-class Cosine:
-    """Cosine decay of the learning rate from its initial value to zero."""
+class Exponential:
+    """Exponential decay of the learning rate from its initial value to a hundredth of it."""
 
-    type: Literal["cosine"] = "cosine"
+    type: Literal["exponential"] = "exponential"
 
     def __call__(self, learning_rate: float, *, steps: int, steps_per_epoch: float) -> Any:
-        return keras.optimizers.schedules.CosineDecay(learning_rate, steps)
+        return keras.optimizers.schedules.ExponentialDecay(learning_rate, steps, 0.01)
 
 
 @spec
